@@ -1,0 +1,66 @@
+# Everything one does with this project. Works with GNU make 3.81 and BSD tools.
+SHELL := /bin/sh
+PORT ?= 8000
+UV_VERSION := 0.13.9
+unexport PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONPATH
+
+# The best interpreter here: 3.13 (the one in Lambda), also pyenv's; else any that is 3.11 or newer.
+FIND_PYTHON = for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
+	  python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3.12 python3.11 python3 python3.14; do \
+	  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
+# uv, from PATH or brought into .local: by a venv, or by pip alone where Debian ships Python without ensurepip.
+FIND_UV = if [ -x .local/uv/bin/uv ]; then echo "$(CURDIR)/.local/uv/bin/uv"; else command -v uv; fi
+PY := .venv/bin/python
+RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup dev test check lint types contracts format template bundle deploy lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
+
+setup: .venv/installed ## find Python, bring uv, install what uv.lock says
+
+.venv/installed: pyproject.toml uv.lock
+	@python=$$($(FIND_PYTHON)); \
+	 if [ -z "$$python" ]; then echo "No Python >= 3.11 found. Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
+	 if [ -z "$$($(FIND_UV))" ]; then \
+	   echo "Bringing uv $(UV_VERSION) into .local/uv ..."; mkdir -p .local; \
+	   { "$$python" -m venv .local/uv >/dev/null 2>&1 && .local/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); } \
+	   || { rm -rf .local/uv; "$$python" -m pip install -q --disable-pip-version-check --target .local/uv uv==$(UV_VERSION); } \
+	   || { echo "uv could not be installed: see the lines above; https://docs.astral.sh/uv/ has other ways." >&2; exit 1; }; \
+	 fi; \
+	 echo "Installing what uv.lock says for $$("$$python" --version) ..."; \
+	 "$$($(FIND_UV))" sync --quiet --frozen --python "$$python" && touch .venv/installed
+
+dev: .venv/installed ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)
+	@$(RUN) $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
+
+test: .venv/installed ## all tests, offline
+	@$(RUN) $(PY) -m pytest -n auto -q
+
+check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
+
+lint: .venv/installed
+	@$(RUN) ruff check . && $(RUN) ruff format --check --quiet .
+types: .venv/installed
+	@$(RUN) mypy
+contracts: .venv/installed
+	@$(RUN) lint-imports
+format: .venv/installed ## let ruff put the code in order
+	@$(RUN) ruff format --quiet . && $(RUN) ruff check --fix --quiet .
+
+template: .venv/installed ## synthesize the stacks to cdk.out/ and refresh tests/template.json
+	@$(RUN) $(PY) -m infra.template
+
+bundle: .venv/installed ## build what Lambda runs, in build/
+	@$(RUN) $(PY) -m infra.bundling
+
+deploy: .venv/installed ## build the zip and deploy it to your AWS account
+	@$(RUN) $(PY) -m infra.deploy
+
+lock: ## resolve the dependencies again
+	@"$$($(FIND_UV))" lock
+
+clean: ## remove what can be made again (your local data in .local/ stays)
+	@rm -rf .venv build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

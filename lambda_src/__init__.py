@@ -1,0 +1,1 @@
+"""What runs: one package, one deployable. The way in is handler.py (Lambda) or dev/ (a laptop)."""

@@ -1,0 +1,30 @@
+"""Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One person or guest. `id` is opaque (a hash of issuer and subject), never an e-mail address."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One user input and everything it sets off. `id` matches `[A-Za-z0-9_-]{16,64}`."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What one request carries down to the store and up to the log. Stores read `user.id` only.
+
+    `deadline_ms` is Lambda's time-out for this invocation in epoch milliseconds; None where nobody kills us.
+    """
+
+    user: User
+    request_id: str
+    deadline_ms: int | None = None
+    turn: Turn | None = None

@@ -1,0 +1,45 @@
+"""Every error of ours, as one tree. Knows no HTTP: app.py says which status each becomes.
+
+ChatError
+├── SettingsError        the environment is incomplete or malformed; lists every fault at once
+├── AuthError            no bearer token, or one that does not prove who calls
+├── RequestError         the request cannot be understood; says what is wrong and where
+├── TooLargeError        a body or an item is over a limit; says which limit and by how much
+├── ConflictError        understood, but not possible in the thread's present state
+└── UnavailableError     a service we stand on did not answer in time; nothing was half-written
+
+A thing that is missing, or someone else's, is chatkit.store.NotFoundError: upstream's, so that the
+server and every store speak of it in one word.
+"""
+
+
+class ChatError(Exception):
+    """The root: its text is a sentence that a person may read."""
+
+
+class SettingsError(ChatError):
+    """Settings are missing or malformed. `faults` holds one sentence per fault."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("Settings are wrong: " + " ".join(f"({n}) {fault}" for n, fault in enumerate(faults, 1)))
+
+
+class AuthError(ChatError):
+    """The caller did not prove who they are. Its text never says which check failed."""
+
+
+class RequestError(ChatError):
+    """The request cannot be understood."""
+
+
+class TooLargeError(ChatError):
+    """Something is over a limit; nothing of it was stored."""
+
+
+class ConflictError(ChatError):
+    """The request is sound, but the thread's present state does not allow it."""
+
+
+class UnavailableError(ChatError):
+    """A service we stand on failed or did not answer in time."""

@@ -1,0 +1,81 @@
+"""The environment of the function, read once from a mapping that is passed in. Knows no AWS.
+
+Every variable that the stack sets is a field here and the other way round: tests/test_agreements.py holds it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, Self
+
+from lambda_src.errors import SettingsError
+
+PREFIX = "CHAT_"
+MAX_BODY_BYTES = 1_000_000  # a message is text; files travel to S3, not through us (Lambda itself takes 6 MB)
+HISTORY_ITEMS = 40  # newest items of a thread that the model is shown
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    return value
+
+
+def _https_url(value: str) -> str:
+    if not value.startswith("https://") or any(c.isspace() for c in value):
+        raise ValueError(f"must be an https:// URL, and is {value!r}")
+    return value
+
+
+def _positive(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"must be a whole number of at least 1, and is {value!r}")
+    return int(value)
+
+
+def _store(value: str) -> Literal["dynamodb", "memory"]:
+    if value == "dynamodb" or value == "memory":
+        return value
+    raise ValueError(f"must be dynamodb or memory, and is {value!r}")
+
+
+def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
+    return field(default=default, metadata={"parse": parse, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a deployment may choose. The variable of a field is its name in capitals after `CHAT_`."""
+
+    table: str = _setting(_text, "Name of the DynamoDB table.")
+    bucket: str | None = _setting(_text, "Name of the S3 bucket.", default=None)
+    store: Literal["dynamodb", "memory"] = _setting(_store, "dynamodb, or memory (lost with the process).", default="dynamodb")
+    auth_issuer: str = _setting(_https_url, "Issuer of the bearer tokens, exactly as in their `iss`.")
+    auth_audience: str = _setting(_text, "The `aud` (Cognito: `client_id`) that a token must carry.")
+    model_key_parameter: str | None = _setting(
+        _text, "SSM parameter (SecureString) with the model's key; without it the demo model answers.", default=None
+    )
+    max_body_bytes: int = _setting(_positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
+    history_items: int = _setting(_positive, "Newest items of a thread that the model is shown.", default=HISTORY_ITEMS)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Settings from `env`; SettingsError names every variable that is missing, malformed or unknown, at once."""
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        names = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        for name, setting in names.items():
+            if name in env:
+                try:
+                    values[setting.name] = setting.metadata["parse"](env[name])
+                except ValueError as fault:
+                    faults.append(f"{name} {fault}.")
+            elif setting.default is MISSING:
+                faults.append(f"{name} is missing: {setting.metadata['doc']}")
+        faults += [
+            f"{name} is not a setting; known are {', '.join(names)}."
+            for name in env
+            if name.startswith(PREFIX) and name not in names
+        ]
+        if faults:
+            raise SettingsError(faults)
+        return cls(**values)
