@@ -1,0 +1,75 @@
+"""The CDK app: the stacks of one stage. The CDK CLI runs it (cdk.json), and so does `python -m infra.app`.
+
+Knows which stacks there are and what they are called; what is in them is theirs.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App, Tags
+from aws_cdk import aws_lambda as lambda_
+
+from infra import bundling
+from infra.api_stack import ApiStack
+from infra.config import StageConfig
+from infra.data_stack import DataStack
+from infra.errors import ConfigError, InfraError
+
+PROJECT = "chatkit-lambda"
+
+
+def data_stack_name(stage: str) -> str:
+    return f"chatkit-{stage}-data"
+
+
+def api_stack_name(stage: str) -> str:
+    return f"chatkit-{stage}-api"
+
+
+def read_context(path: Path) -> dict[str, Any]:
+    """The context of a cdk.json; ConfigError where none can be read."""
+    try:
+        context = json.loads(path.read_text(encoding="utf-8")).get("context", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError([f"{path} cannot be read: {error}."]) from None
+    if not isinstance(context, dict):
+        raise ConfigError([f"context must be an object, and is {context!r}."])
+    return context
+
+
+def add_stage(app: App, *, code: Path, code_hash: str | None = None) -> None:
+    """Put both stacks of the stage that the app's context means into `app`; ConfigError if it means none.
+
+    code: what becomes /var/task, a zip or a folder. A template needs a stand-in only, and then `code_hash` names it,
+    so that the template does not change with the code.
+    """
+    config = StageConfig.from_context(app.node.get_all_context({}))
+    asset = lambda_.Code.from_asset(str(code), asset_hash=code_hash)
+    data = DataStack(app, data_stack_name(config.stage), config=config)
+    api = ApiStack(app, api_stack_name(config.stage), config=config, code=asset, table=data.table, bucket=data.bucket)
+    api.add_stack_dependency(data)  # CDK's references between stacks are weak: they do not order a deployment
+    for stack in (data, api):
+        Tags.of(stack).add("project", PROJECT)
+        Tags.of(stack).add("stage", config.stage)
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Build the zip if need be, then synthesize: to where the CDK CLI says, else to cdk.out/. Returns the exit code."""
+    try:
+        # The CLI hands over its own reading of the context, `-c stage=...` included; without it we read the file.
+        run_by_cdk = "CDK_OUTDIR" in environ
+        app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
+        add_stage(app, code=bundling.build(Path.cwd(), environ=environ).zip)
+    except InfraError as error:
+        print(error, file=sys.stderr)
+        return 1
+    app.synth()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

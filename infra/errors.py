@@ -1,0 +1,36 @@
+"""Every way in which a build or a deployment is refused, as one tree. The commands print them in one line, untraced.
+
+InfraError
+├── ConfigError     the context in cdk.json is wrong; lists every fault at once
+├── ToolError       a program that we run is not installed; says how to get it
+├── BundleError     the zip cannot be built
+└── PreflightError  this deployment would fail, or should not happen; lists every reason at once
+"""
+
+
+class InfraError(Exception):
+    """The root: its text is for the person at the terminal, and says what to do."""
+
+
+class ConfigError(InfraError):
+    """The context cannot be deployed. `faults` holds one sentence per fault; the text is all of them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n  ".join(["The context in cdk.json is wrong:", *faults]))
+
+
+class ToolError(InfraError):
+    """A program that we run is not installed."""
+
+
+class BundleError(InfraError):
+    """The zip cannot be built."""
+
+
+class PreflightError(InfraError):
+    """Nothing was deployed. `faults` holds one line per reason; the text is all of them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
