@@ -33,9 +33,11 @@ def _positive(value: str) -> int:
 
 
 def _store(value: str) -> Literal["dynamodb", "memory"]:
-    if value == "dynamodb" or value == "memory":
-        return value
-    raise ValueError(f"must be dynamodb or memory, and is {value!r}")
+    match value:
+        case "dynamodb" | "memory":
+            return value
+        case _:
+            raise ValueError(f"must be dynamodb or memory, and is {value!r}")
 
 
 def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
@@ -48,7 +50,9 @@ class Settings:
 
     table: str = _setting(_text, "Name of the DynamoDB table.")
     bucket: str | None = _setting(_text, "Name of the S3 bucket.", default=None)
-    store: Literal["dynamodb", "memory"] = _setting(_store, "dynamodb, or memory (lost with the process).", default="dynamodb")
+    store: Literal["dynamodb", "memory"] = _setting(
+        _store, "dynamodb, or memory (lost with the process).", default="dynamodb"
+    )
     auth_issuer: str = _setting(_https_url, "Issuer of the bearer tokens, exactly as in their `iss`.")
     auth_audience: str = _setting(_text, "The `aud` (Cognito: `client_id`) that a token must carry.")
     model_key_parameter: str | None = _setting(

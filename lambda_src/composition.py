@@ -1,0 +1,103 @@
+"""The composition root: settings and parts in, the handler that Lambda calls out. Nothing else joins parts together."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chatkit.store import Store
+
+from lambda_src.app import create_app
+from lambda_src.auth import Authenticate, BearerToken, IssuerKeys
+from lambda_src.context import RequestContext
+from lambda_src.dispatcher import AgentDispatcher, BuildAgent, BuildRunConfig, shipped_agent
+from lambda_src.observability import configure_logging
+from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.server import ChatServer
+from lambda_src.settings import Settings
+
+if TYPE_CHECKING:
+    from agents import RunConfig
+
+CONNECT_TIMEOUT_S = 1
+READ_TIMEOUT_S = 2
+ATTEMPTS = 4  # standard mode: adaptive took 82 s where legacy took 4.6 s under 50 % throttles; not for a chat
+
+
+def build_handler(
+    settings: Settings,
+    *,
+    authenticate: Authenticate,
+    build_run_config: BuildRunConfig,
+    build_agent: BuildAgent = shipped_agent,
+) -> StreamingMangum:
+    """The chat server as a Lambda handler. What differs between Lambda, a laptop and a test is handed in."""
+    os.environ["TZ"] = (
+        "UTC"  # the SDK writes naive local times: with this they mean UTC, in every region and on laptops
+    )
+    time.tzset()
+    configure_logging()
+    server = ChatServer(
+        build_store(settings),
+        AgentDispatcher(build_agent, build_run_config=build_run_config),
+        history_items=settings.history_items,
+    )
+    app = create_app(server, authenticate=authenticate, max_body_bytes=settings.max_body_bytes)
+    return StreamingMangum(app, lifespan="on")
+
+
+def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
+    """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
+    settings = Settings.from_env(env)
+    keys = IssuerKeys(settings.auth_issuer)
+    return build_handler(
+        settings,
+        authenticate=BearerToken(settings.auth_issuer, settings.auth_audience, keys=keys),
+        build_run_config=lambda: run_config(model_key(settings.model_key_parameter)),
+    )
+
+
+def build_store(settings: Settings) -> Store[RequestContext]:
+    """The store that CHAT_STORE names."""
+    match settings.store:
+        case "dynamodb":
+            from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+
+            return DynamoDBStore(aws_client("dynamodb"), settings.table, bucket=settings.bucket, s3=aws_client("s3"))
+        case "memory":
+            from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - only what is chosen is loaded
+
+            return MemoryStore()
+
+
+def run_config(key: str | None) -> "RunConfig":
+    """How the agent is run: by OpenAI's models with `key`, by the demo model without one. Nothing is traced."""
+    from agents import OpenAIProvider, RunConfig  # noqa: PLC0415 - off the cold path
+
+    if key is None:
+        from lambda_src.demo_model import DemoModel  # noqa: PLC0415 - loaded only when it is chosen
+
+        return RunConfig(model=DemoModel(), tracing_disabled=True)
+    return RunConfig(model_provider=OpenAIProvider(api_key=key), tracing_disabled=True)
+
+
+def model_key(parameter: str | None) -> str | None:
+    """The model's key from SSM (a SecureString), or None when no parameter is named."""
+    if parameter is None:
+        return None
+    answer = aws_client("ssm").get_parameter(Name=parameter, WithDecryption=True)
+    key: str = answer["Parameter"]["Value"]
+    return key
+
+
+def aws_client(service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+    """A boto3 client with a chat's patience."""
+    import boto3  # noqa: PLC0415 - 0.2 s that the memory store does not need
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+    )
+    return boto3.client(service, config=config)

@@ -1,0 +1,145 @@
+"""A model that needs no key and says what it is. Deterministic; streams word by word; calls a tool when asked by name.
+
+Imported only when it is chosen: by `make dev` without OPENAI_API_KEY, or by a stage that has no model key yet.
+"""
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+from agents import FunctionTool, Model, ModelResponse, ModelSettings, Tool, TResponseInputItem, Usage
+from agents.items import TResponseStreamEvent
+from openai.types import responses as r
+
+PAUSE_S = 0.04  # between two words: about the pace of a real model, slow enough to see that it streams
+QUOTE_CHARS = 200  # of the user's message, given back
+
+Sleep = Callable[[float], Awaitable[object]]
+Output = r.ResponseOutputMessage | r.ResponseFunctionToolCall
+
+
+class DemoModel(Model):
+    """Answers from what it was shown. `sleep` is handed in so that tests need not wait."""
+
+    def __init__(self, *, sleep: Sleep = asyncio.sleep) -> None:
+        self._sleep = sleep
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        *_: Any,  # noqa: ANN401 - what else Model is given, it does not need
+        **__: Any,  # noqa: ANN401 - as above
+    ) -> ModelResponse:
+        """The whole answer at once: a message, or a call of one of the tools."""
+        return ModelResponse(output=[_output(input, tools)], usage=Usage(), response_id=None)
+
+    async def stream_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        *_: Any,  # noqa: ANN401 - what else Model is given, it does not need
+        **__: Any,  # noqa: ANN401 - as above
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """The same, as the Responses API would stream it: one delta a word, PAUSE_S apart."""
+        for number, event in enumerate(_events(_output(input, tools))):
+            if isinstance(event, r.ResponseTextDeltaEvent):
+                await self._sleep(PAUSE_S)
+            event.sequence_number = number
+            yield event
+
+
+def _output(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> Output:
+    items: list[Any] = [{"role": "user", "content": shown}] if isinstance(shown, str) else list(shown)
+    last = items[-1] if items else {}
+    if last.get("type") == "function_call_output":
+        return _message(f"I called the tool, and it answered: {last['output']}")
+    asked = next((_text(item) for item in reversed(items) if item.get("role") == "user"), "")
+    for tool in tools:
+        named = tool.name.replace("_", " ") in asked.lower().replace("_", " ")
+        if named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):
+            return _call(tool.name)
+    return _message(_answer(asked, len([item for item in items if item.get("role")]), tools))
+
+
+def _answer(asked: str, messages: int, tools: Sequence[Tool]) -> str:
+    quote = asked if len(asked) <= QUOTE_CHARS else asked[:QUOTE_CHARS] + "..."
+    names = ", ".join(f"“{tool.name.replace('_', ' ')}”" for tool in tools)
+    return (
+        f"You said: “{quote}”\n\n"
+        "I am the **demo model**: no model key is set here, so I cannot think, but everything else is real. "
+        "This answer comes word by word through the agent, the chat server and the streaming runtime, and "
+        f"is kept in the store; I was shown {messages} message{'' if messages == 1 else 's'} of this thread.\n\n"
+        "- To talk to a real model, set `OPENAI_API_KEY` and start again.\n"
+        f"- To see a tool at work, ask me for one by its name: {names or 'this agent has none yet'}.\n"
+        "- To change what I am, open the folder `lambda_src/agent/`."
+    )
+
+
+def _text(item: dict[str, Any]) -> str:
+    content = item.get("content", "")
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def _message(text: str) -> r.ResponseOutputMessage:
+    content = r.ResponseOutputText(text=text, type="output_text", annotations=[], logprobs=[])
+    return r.ResponseOutputMessage(
+        id=f"msg_{uuid.uuid4().hex}", type="message", role="assistant", status="completed", content=[content]
+    )
+
+
+def _call(name: str) -> r.ResponseFunctionToolCall:
+    call_id = f"call_{uuid.uuid4().hex}"
+    return r.ResponseFunctionToolCall(
+        id=f"fc_{uuid.uuid4().hex}",
+        call_id=call_id,
+        name=name,
+        arguments="{}",
+        type="function_call",
+        status="completed",
+    )
+
+
+def _events(output: Output) -> list[TResponseStreamEvent]:
+    """What the Responses API sends for one output item, in its order (numbers are set by the sender)."""
+    events: list[TResponseStreamEvent] = []
+    place: dict[str, Any] = {"output_index": 0, "sequence_number": 0}
+    opening = output.model_copy(
+        update={"status": "in_progress"} | ({"content": []} if output.type == "message" else {})
+    )
+    events.append(r.ResponseCreatedEvent(response=_response([]), type="response.created", sequence_number=0))
+    events.append(r.ResponseOutputItemAddedEvent(item=opening, type="response.output_item.added", **place))
+    if isinstance(output, r.ResponseOutputMessage):
+        part = output.content[0]
+        assert isinstance(part, r.ResponseOutputText)
+        at: dict[str, Any] = {**place, "item_id": output.id, "content_index": 0}
+        empty = part.model_copy(update={"text": ""})
+        events.append(r.ResponseContentPartAddedEvent(part=empty, type="response.content_part.added", **at))
+        events.extend(
+            r.ResponseTextDeltaEvent(delta=word, logprobs=[], type="response.output_text.delta", **at)
+            for word in re.findall(r"\s*\S+\s*?", part.text)
+        )
+        events.append(r.ResponseTextDoneEvent(text=part.text, logprobs=[], type="response.output_text.done", **at))
+        events.append(r.ResponseContentPartDoneEvent(part=part, type="response.content_part.done", **at))
+    events.append(r.ResponseOutputItemDoneEvent(item=output, type="response.output_item.done", **place))
+    events.append(r.ResponseCompletedEvent(response=_response([output]), type="response.completed", sequence_number=0))
+    return events
+
+
+def _response(output: list[Output]) -> r.Response:
+    return r.Response(
+        id=f"resp_{uuid.uuid4().hex}",
+        created_at=0,
+        model="demo",
+        object="response",
+        output=list(output),
+        parallel_tool_calls=False,
+        tool_choice="auto",
+        tools=[],
+    )

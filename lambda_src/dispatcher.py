@@ -1,0 +1,49 @@
+"""Builds the user's agent on first use, off the cold path. Knows neither threads nor HTTP."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
+    from agents import Agent, RunConfig
+
+BuildAgent = Callable[[], "Agent[Any]"]
+BuildRunConfig = Callable[[], "RunConfig"]
+
+
+def shipped_agent() -> "Agent[Any]":
+    """The agent of the folder agent/, which is the user's."""
+    from lambda_src.agent import build_agent  # noqa: PLC0415 - off the cold path
+
+    return build_agent()
+
+
+class AgentDispatcher:
+    """Holds one agent and how it is run (which model, which key), once somebody asked for them."""
+
+    def __init__(self, build_agent: BuildAgent, *, build_run_config: BuildRunConfig) -> None:
+        self._build_agent, self._build_run_config = build_agent, build_run_config
+        self._built: tuple[Agent[Any], RunConfig] | None = None
+        self._building = asyncio.Lock()
+
+    async def ensure_initialized(self) -> None:
+        """Build what is not built yet, once for all who wait. What a builder raises is raised, and it is tried anew."""
+        if self._built is None:
+            async with self._building:
+                if self._built is None:
+                    self._built = await asyncio.to_thread(lambda: (self._build_agent(), self._build_run_config()))
+
+    @property
+    def agent(self) -> "Agent[Any]":
+        """The agent. RuntimeError before ensure_initialized()."""
+        return self._ready()[0]
+
+    @property
+    def run_config(self) -> "RunConfig":
+        """How Runner is to run it. RuntimeError before ensure_initialized()."""
+        return self._ready()[1]
+
+    def _ready(self) -> "tuple[Agent[Any], RunConfig]":
+        if self._built is None:
+            raise RuntimeError("await ensure_initialized() first: the agent is built on first use")
+        return self._built

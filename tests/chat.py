@@ -1,0 +1,103 @@
+"""The whole app in this process, on any store: what most tests of behaviour talk to. Knows no socket and no Lambda."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from agents import Agent, Model, RunConfig, Tool
+from chatkit.store import Store
+from fastapi import FastAPI
+
+from lambda_src.app import create_app
+from lambda_src.context import RequestContext, User
+from lambda_src.demo_model import DemoModel
+from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.errors import AuthError
+from lambda_src.server import ChatServer
+
+MAX_BODY_BYTES = 10_000
+
+
+async def known_by_name(authorization: str | None) -> User:
+    """A fake Authenticate that works: `Bearer ann` is ann, nothing is nobody."""
+    scheme, _, name = (authorization or "").partition(" ")
+    if scheme != "Bearer" or not name:
+        raise AuthError("Sign in first.")
+    return User(id=name)
+
+
+async def no_pause(_: float) -> None:
+    """A sleep that only lets others run."""
+    await asyncio.sleep(0)
+
+
+def server_with(
+    store: Store[RequestContext], *, model: Model | None = None, tools: Sequence[Tool] = (), history_items: int = 40
+) -> ChatServer:
+    """The chat server with an agent of the tests."""
+    run_config = RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
+    dispatcher = AgentDispatcher(lambda: Agent(name="Test", tools=list(tools)), build_run_config=lambda: run_config)
+    return ChatServer(store, dispatcher, history_items=history_items)
+
+
+def app_with(server: ChatServer) -> FastAPI:
+    """The app around it."""
+    return create_app(server, authenticate=known_by_name, max_body_bytes=MAX_BODY_BYTES)
+
+
+def message(text: str, **extra: Any) -> dict[str, Any]:
+    """What a client sends as `input`."""
+    return {"content": [{"type": "input_text", "text": text}], "attachments": [], "inference_options": {}, **extra}
+
+
+@dataclass(slots=True)
+class Answer:
+    """One answer, read to its end."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The events of one type."""
+        return [event for event in self.events if event["type"] == kind]
+
+
+def read_events(body: bytes) -> list[dict[str, Any]]:
+    """The events of a text/event-stream; every block must be one `data:` line."""
+    blocks = body.decode().split("\n\n")
+    assert blocks.pop() == "", "the stream ends with a whole event"
+    return [json.loads(block.removeprefix("data: ")) for block in blocks]
+
+
+class Chat:
+    """One user's client: `await chat("threads.create", input=message("hi"))`."""
+
+    def __init__(self, app: FastAPI, user: str | None = "ann") -> None:
+        self.app, self.user = app, user
+
+    def as_(self, user: str | None) -> "Chat":
+        """The same server, as somebody else (None: without a token)."""
+        return Chat(self.app, user)
+
+    async def __call__(self, kind: str, **params: Any) -> Answer:
+        return await self.post(json.dumps({"type": kind, "params": params}).encode())
+
+    async def post(self, body: bytes, path: str = "/chatkit", method: str = "POST") -> Answer:
+        """The raw request."""
+        headers = {} if self.user is None else {"authorization": f"Bearer {self.user}"}
+        transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as client:
+            answer = await client.request(method, path, content=body, headers=headers)
+        streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
+        events = read_events(answer.content) if streamed else []
+        return Answer(answer.status_code, dict(answer.headers), answer.content, events)

@@ -1,0 +1,71 @@
+"""The demo model, run by the real Runner: it says what it is, streams, and calls a tool when asked by name."""
+
+from typing import Any
+
+from agents import Agent, RunConfig, Runner, function_tool
+
+from lambda_src.demo_model import PAUSE_S, DemoModel
+
+
+@function_tool
+def roll_dice() -> str:
+    """A throw of the dice."""
+    return "four"
+
+
+@function_tool
+def add_numbers(a: int, b: int) -> int:
+    """Needs arguments, which the demo model cannot think up."""
+    return a + b
+
+
+AGENT = Agent[Any](name="Test", tools=[roll_dice, add_numbers])
+
+
+class Sleep:
+    def __init__(self) -> None:
+        self.slept_s: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+
+
+async def deltas(asked: str, sleep: Sleep) -> list[str]:
+    run = Runner.run_streamed(AGENT, asked, run_config=RunConfig(model=DemoModel(sleep=sleep), tracing_disabled=True))
+    return [
+        event.data.delta
+        async for event in run.stream_events()
+        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta"
+    ]
+
+
+async def test_it_answers_word_by_word_at_a_readable_pace() -> None:
+    sleep = Sleep()
+    words = await deltas("hello there", sleep)
+    assert len(words) > 20
+    assert sleep.slept_s == [PAUSE_S] * len(words)
+
+
+async def test_it_says_what_it_is_and_what_it_was_told() -> None:
+    text = "".join(await deltas("hello there", Sleep()))
+    assert "demo model" in text
+    assert "“hello there”" in text
+    assert "OPENAI_API_KEY" in text
+    assert "\n\n" in text, "paragraphs survive the cutting into words"
+
+
+async def test_the_same_question_has_the_same_answer() -> None:
+    assert await deltas("again", Sleep()) == await deltas("again", Sleep())
+
+
+async def test_it_calls_a_tool_by_name_and_tells_its_output() -> None:
+    assert "four" in "".join(await deltas("please Roll Dice for me", Sleep()))
+
+
+async def test_a_tool_that_needs_arguments_is_not_called() -> None:
+    assert "demo model" in "".join(await deltas("add numbers", Sleep()))
+
+
+async def test_it_answers_whole_when_nobody_streams() -> None:
+    result = await Runner.run(AGENT, "hi", run_config=RunConfig(model=DemoModel(), tracing_disabled=True))
+    assert "demo model" in result.final_output

@@ -1,0 +1,50 @@
+"""Settings: the environment read once, every fault in one message."""
+
+from dataclasses import fields
+
+import pytest
+
+from lambda_src.errors import SettingsError
+from lambda_src.settings import Settings
+
+ENV = {"CHAT_TABLE": "t", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
+
+
+def test_what_must_be_set_is_enough() -> None:
+    settings = Settings.from_env({**ENV, "PATH": "/bin"})
+    assert (settings.table, settings.store, settings.model_key_parameter) == ("t", "dynamodb", None)
+
+
+def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({})
+    assert [fault.split()[0] for fault in caught.value.faults] == [
+        "CHAT_TABLE",
+        "CHAT_AUTH_ISSUER",
+        "CHAT_AUTH_AUDIENCE",
+    ]
+    assert all(fault in str(caught.value) for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CHAT_TABLE", " "),
+        ("CHAT_STORE", "redis"),
+        ("CHAT_AUTH_ISSUER", "http://issuer.test/"),
+        ("CHAT_AUTH_ISSUER", "https://issuer .test/"),
+        ("CHAT_AUTH_AUDIENCE", ""),
+        ("CHAT_MAX_BODY_BYTES", "-1"),
+        ("CHAT_MAX_BODY_BYTES", "0"),
+        ("CHAT_MAX_BODY_BYTES", "1e6"),
+        ("CHAT_HISTORY_ITEMS", "²"),
+        ("CHAT_HISTROY_ITEMS", "5"),
+    ],
+)
+def test_a_malformed_or_unknown_setting_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env({**ENV, name: value})
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert all(setting.metadata["doc"].endswith(".") for setting in fields(Settings))
