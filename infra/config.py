@@ -10,23 +10,21 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from infra.errors import ConfigError
 
-PLACEHOLDER_ISSUER = "https://issuer.example.com/"  # as shipped in cdk.json: synthesizes, and is never deployed
+PLACEHOLDER_HOST = "issuer.example.com"  # of the issuer in cdk.json as shipped: synthesizes, and is never deployed
 
 MEMORY_MB = (512, 10_240)  # the agents stack alone takes some 170 MB; above is Lambda's limit
 TIMEOUT_S = (30, 900)  # shorter than 30 s cuts ordinary answers; above is Lambda's limit
 LOG_RETENTION_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365, 731)  # of those that CloudWatch takes, up to two years
 MAX_CORS_ORIGINS = 100  # a function URL's limit
 
-T = TypeVar("T")
-
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError(f"must be a text, and is {value!r}")
     return value
 
@@ -74,8 +72,12 @@ def _origins(value: object) -> tuple[str, ...]:
 
 def _is_origin(value: object) -> bool:
     # A browser sends an origin in lower case, without path and default port: anything else never matches.
-    match = isinstance(value, str) and re.fullmatch(r"(https?)://([a-z0-9.-]+|\[::1])(:[1-9][0-9]{0,4})?", value)
-    return bool(match) and (match[1] == "https" or match[2] in ("localhost", "127.0.0.1", "[::1]"))
+    if not isinstance(value, str):
+        return False
+    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[::1])(:[1-9][0-9]{0,4})?", value)
+    if match is None or (match[1], match[3]) in (("https", ":443"), ("http", ":80")):
+        return False
+    return match[1] == "https" or match[2] in ("localhost", "127.0.0.1", "[::1]")
 
 
 def _parameter(value: object) -> str | None:
@@ -86,16 +88,17 @@ def _parameter(value: object) -> str | None:
     return value
 
 
-def _knob(parse: Callable[[object], T], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
-    return field(default=default, metadata={"parse": parse, "doc": doc})
+def _knob(parse: Callable[[object], object], doc: str) -> dict[str, Any]:
+    """The metadata that makes a field a knob: how it is read, and the sentence that says what it is for."""
+    return {"parse": parse, "doc": doc}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
     """Whose bearer tokens are taken."""
 
-    issuer: str = _knob(_issuer, "Issuer of the bearer tokens, exactly as in their `iss`.")
-    audience: str = _knob(_text, "The `aud` (Cognito: `client_id`) that a token must carry.")
+    issuer: str = field(metadata=_knob(_issuer, "Issuer of the bearer tokens, exactly as in their `iss`."))
+    audience: str = field(metadata=_knob(_text, "The `aud` (Cognito: `client_id`) that a token must carry."))
 
 
 def _auth(value: object) -> AuthConfig:
@@ -106,17 +109,29 @@ def _auth(value: object) -> AuthConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageConfig:
-    """What one stage chooses. A stage without `auth` does not exist: whoever finds a URL could spend the model's key."""
+    """What one stage chooses. Without `auth` there is no stage: whoever found the URL could spend the model's key."""
 
     stage: str
-    auth: AuthConfig = _knob(_auth, 'Whose tokens are taken: {"issuer": "https://...", "audience": "..."}.')
-    cors_origins: tuple[str, ...] = _knob(_origins, "Pages elsewhere that may call; our own page needs none.", default=())
-    memory_mb: int = _knob(_whole(*MEMORY_MB, "MB"), "Memory of the function; CPU grows with it.", default=1024)
-    timeout_s: int = _knob(_whole(*TIMEOUT_S, "seconds"), "Longest turn.", default=300)
-    log_retention_days: int = _knob(_retention, "Days that log lines are kept.", default=30)
-    model_key_parameter: str | None = _knob(
-        _parameter, "SSM parameter (SecureString) with the model's key; without it the demo model answers.", default=None
+    auth: AuthConfig = field(
+        metadata=_knob(_auth, 'whose tokens are taken, {"issuer": "https://...", "audience": "..."}.')
     )
+    cors_origins: tuple[str, ...] = field(
+        default=(), metadata=_knob(_origins, "Other sites whose pages may call; our own page needs none.")
+    )
+    memory_mb: int = field(default=1024, metadata=_knob(_whole(*MEMORY_MB, "MB"), "The function's; CPU grows with it."))
+    timeout_s: int = field(default=300, metadata=_knob(_whole(*TIMEOUT_S, "seconds"), "The longest turn."))
+    log_retention_days: int = field(default=30, metadata=_knob(_retention, "How long log lines are kept."))
+    model_key_parameter: str | None = field(
+        default=None,
+        metadata=_knob(
+            _parameter, "SSM parameter (SecureString) with the model's key; without it the demo model answers."
+        ),
+    )
+
+    @property
+    def auth_is_placeholder(self) -> bool:
+        """True for the issuer that cdk.json is shipped with, which signs nobody's tokens."""
+        return urlsplit(self.auth.issuer).hostname == PLACEHOLDER_HOST
 
     @property
     def disposable(self) -> bool:
@@ -136,8 +151,7 @@ class StageConfig:
         if not isinstance(stages, Mapping) or not stages:
             faults.append('stages is missing: {"dev": {"auth": {...}}} is the least.')
         elif not isinstance(stage, str) or stage not in stages:
-            known = ", ".join(stages)
-            faults.append(f"stage must be one of {known}, and is {stage!r}{_nearest(str(stage), tuple(stages))}.")
+            faults.append(f"stage {stage!r} is not in stages{_nearest(str(stage), tuple(stages))}.")
         elif not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", stage):
             faults.append(f"stages.{stage} must be called by 1 to 20 of a-z, 0-9 and -, a letter first.")
         elif not isinstance(stages[stage], Mapping):

@@ -17,7 +17,9 @@ class FrontDoor(Construct):
     CORS is answered here and nowhere else. Without `cors_origins` no page but our own may call.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, alias: lambda_.Alias, cors_origins: tuple[str, ...]) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, alias: lambda_.Alias, cors_origins: tuple[str, ...]
+    ) -> None:
         super().__init__(scope, construct_id)
         function_url = alias.add_function_url(
             auth_type=lambda_.FunctionUrlAuthType.NONE,

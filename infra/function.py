@@ -117,7 +117,7 @@ def _acknowledge(function: lambda_.Function) -> None:
         "AwsSolutions-L1": newest,
         "Serverless-LambdaLatestVersion": newest,
         "Serverless-LambdaDLQ": "Called through its URL only, and so always synchronously: no event can be lost.",
-        "Serverless-LambdaTracing": "A slow turn waits for the model, which X-Ray does not see; the log line says how long.",
+        "Serverless-LambdaTracing": "A slow turn waits for the model, which X-Ray does not see; the log does.",
     }
     for rule, reason in reasons.items():
         Validations.of(function).acknowledge(Acknowledgment(id=rule, reason=reason))

@@ -56,7 +56,7 @@ class Storage(Construct):
         Validations.of(self.bucket).acknowledge(
             Acknowledgment(
                 id="AwsSolutions-S1",
-                reason="Access logs need a second bucket that keeps who read what; CloudTrail data events do it on demand.",
+                reason="Access logs keep who read what in a second bucket; CloudTrail data events do it on demand.",
             )
         )
 

@@ -40,12 +40,16 @@ def synthesize(context: Mapping[str, Any], *, outdir: Path, code: Path | None = 
         else:
             add_stage(app, code=code)
         assembly = app.synth()
-    return {stack.stack_name: json.loads(Path(stack.template_full_path).read_text("utf-8")) for stack in assembly.stacks}
+    return {
+        stack.stack_name: json.loads(Path(stack.template_full_path).read_text("utf-8")) for stack in assembly.stacks
+    }
 
 
 def merge(templates: Mapping[str, Template]) -> Template:
     """One template with the resources and outputs of all: CDK's logical ids differ between the stacks."""
-    merged: Template = {"Description": "All stacks of the reference stage in one. Made by `make template`: do not edit."}
+    merged: Template = {
+        "Description": "All stacks of the reference stage in one. Made by `make template`: do not edit."
+    }
     for section in ("Resources", "Outputs"):
         names = [name for template in templates.values() for name in template.get(section, {})]
         if len(names) != len(set(names)):

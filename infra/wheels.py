@@ -1,0 +1,95 @@
+"""What others wrote: the locked wheels for one platform, cut down to what is used, and compiled. Knows no code of ours.
+
+boto3 carries a description of every AWS service, half of the zip. Kept are those that some code in the zip names in a
+call, `client("sqs")` or `resource("sqs")`; write the name like that once, and its service is there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.errors import BundleError
+
+TASK_ROOT = "/var/task"  # where Lambda unpacks the zip; tracebacks shall show the path that exists there
+
+_CLIENT_CALL = re.compile(r"\b(?:client|resource)\(\s*(?:service_name\s*=\s*)?[\"']([a-z0-9-]+)[\"']")
+_AWS_SDK = {"boto3", "botocore", "s3transfer"}  # they name services in examples
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the zip shall run. `platform` in uv's words; None is this machine."""
+
+    python: str
+    platform: str | None
+
+    def __str__(self) -> str:
+        return f"Python {self.python}, {self.platform or 'this machine'}"
+
+
+# Amazon Linux 2023, on which Lambda's Python 3.13 stands, has glibc 2.34.
+LAMBDA = Target(python="3.13", platform="aarch64-manylinux_2_34")
+
+
+def install(root: Path, *, to: Path, target: Target, uv: list[str], environ: Mapping[str, str]) -> None:
+    """Install what uv.lock says runs in Lambda, and the group `agent`, into the folder `to`. Wheels only, by hash.
+
+    By way of a pylock.toml, which names each wheel's address: no index is asked, and uv's cache is enough offline.
+    Copied, not linked to that cache: what is in the zip must not change when something else does.
+    """
+    lock = to.parent / f"pylock.{to.name}.toml"
+    export = ["export", "--frozen", "--no-default-groups", "--group", "agent", "--no-emit-project"]
+    _run([*uv, *export, "--format", "pylock.toml", "--output-file", str(lock)], cwd=root, environ=environ)
+    platform = ["--python-platform", target.platform] if target.platform else []
+    into = ["--python", sys.executable, "--target", str(to), "--python-version", target.python, *platform]
+    options = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy"]
+    _run([*uv, "pip", "install", *into, *options, "--requirement", str(lock)], cwd=root, environ=environ)
+    shutil.rmtree(to / "bin", ignore_errors=True)  # scripts that begin with the path of a Python of this machine
+    (to / ".lock").unlink(missing_ok=True)
+
+
+def _run(command: list[str], *, cwd: Path, environ: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [*command, "--quiet"], cwd=cwd, env=dict(environ), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise BundleError(f"the wheels cannot be installed, uv says:\n{done.stderr.strip()}")
+
+
+def services_named(sources: Iterable[Path]) -> set[str]:
+    """The AWS services that these Python files ask boto3 for by a literal name."""
+    return {name for path in sources for name in _CLIENT_CALL.findall(path.read_text("utf-8", errors="replace"))}
+
+
+def trim_services(folder: Path, *, keep: set[str]) -> list[str]:
+    """Remove the services that neither `keep` nor a library in `folder` names from its botocore; returns the rest."""
+    data = folder / "botocore" / "data"
+    if not data.is_dir():
+        return []
+    libraries = (path for path in folder.rglob("*.py") if path.relative_to(folder).parts[0] not in _AWS_SDK)
+    wanted = keep | services_named(libraries)
+    services = sorted(path.name for path in data.iterdir() if path.is_dir())
+    for service in services:
+        if service not in wanted:
+            shutil.rmtree(data / service)
+    return [service for service in services if service in wanted]
+
+
+def compile_bytecode(folder: Path, *, under: Path, python: str) -> str:
+    """Compile what is in `folder`, a part of the bundle `under`; returns what the compiler complained about, or ''.
+
+    Lambda's disk is read-only: without bytecode every cold start compiles again, twice the time. Unchecked, since
+    a zip keeps no times that it could be checked by. With one seed for hashes, sets are written in one order.
+    """
+    command = [python, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+    strip = ["-s", str(under.resolve()), "-p", TASK_ROOT]
+    environ = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        [*command, *strip, str(folder.resolve())], env=environ, capture_output=True, text=True, check=False
+    )
+    return (done.stdout + done.stderr).strip() if done.returncode else ""
