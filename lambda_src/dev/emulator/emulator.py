@@ -1,0 +1,185 @@
+"""The emulated Lambda: a function URL in front of as many sandboxes as its requests need. Composition and pool.
+
+Start another process when all are busy, 429 beyond `processes`, a fresh process after a crash: as Lambda scales.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self, TextIO
+
+from lambda_src.dev.emulator.delivery import Collected, Delivery, Sink
+from lambda_src.dev.emulator.events import Request, event_1_0, event_2_0
+from lambda_src.dev.emulator.front import Front, HttpSink
+from lambda_src.dev.emulator.sandbox import Sandbox
+from lambda_src.dev.emulator.switches import Switches
+from lambda_src.runtime.protocol import Invocation
+
+BOOTSTRAP = Path(__file__).parents[2] / "bootstrap"
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing else of the shell reaches the function
+RELEASE_S = 0.05  # how long a request waits for a process whose answer is out but whose `next` is not, before a new one
+LAST_RELEASE_S = 5.0  # ... when no new one may be started: longer than any `next` takes, even on a busy laptop
+
+
+class Emulator:
+    """`async with Emulator("package.module.handler") as emulator:` serves it at `emulator.url`.
+
+    `handler` is what the Handler setting would say; `env` what the function's environment would hold. `command` starts
+    a runtime, with AWS_LAMBDA_RUNTIME_API in its environment; the default is lambda_src/bootstrap with this
+    interpreter. Everything the processes print goes to `output`.
+    """
+
+    def __init__(
+        self,
+        handler: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        switches: Switches | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        task_root: Path | None = None,
+        command: Sequence[str] = (),
+        output: TextIO | None = None,
+        inherit: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.url = ""
+        self._switches = switches or Switches()
+        self._root = (task_root or Path.cwd()).resolve()
+        self._env = {
+            **{name: inherit[name] for name in INHERITED if name in inherit},
+            **function_environment(handler, self._root, self._switches),
+            **(env or {}),
+        }
+        self._command = command or (str(BOOTSTRAP), sys.executable, "bootstrap.py")
+        self._output = output or sys.stdout
+        self._host, self._port = host, port
+        self._front = Front(self._serve, cors=self._switches.cors)
+        self._sandboxes: list[Sandbox] = []
+        self._freed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self.url = await self._front.start(self._host, self._port)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._front.stop()
+        await asyncio.gather(*(sandbox.shut_down() for sandbox in self._sandboxes))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def pids(self) -> list[int]:
+        """The runtime processes that are alive."""
+        return [sandbox.pid for sandbox in self._sandboxes if sandbox.alive]
+
+    async def reload(self) -> None:
+        """Let the next invocation meet fresh code: idle processes end at once, busy ones after their invocation."""
+        await asyncio.gather(*(sandbox.retire() for sandbox in self._sandboxes))
+
+    async def invoke(self, event: object) -> Collected:
+        """Invoke with any JSON value, as the Invoke API does; what came back. Waits where the URL would say 429."""
+        collected = Collected()
+        while not await self._run(json.dumps(event).encode(), str(uuid.uuid4()), collected):
+            async with self._freed:
+                await self._freed.wait()
+        return collected
+
+    async def _serve(self, request: Request, sink: HttpSink) -> None:
+        """One HTTP request, from the event to the end of its answer."""
+        request_id = str(uuid.uuid4())
+        make = event_1_0 if self._switches.payload == "1.0" else event_2_0
+        event = json.dumps(make(request, request_id=request_id, now=datetime.now(UTC))).encode()
+        if not await self._run(event, request_id, sink):
+            await sink.refuse(429, {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded", "Type": "User"})
+
+    async def _run(self, event: bytes, request_id: str, sink: Sink) -> bool:
+        """Run an invocation to the end of its answer; False when there is no process for it."""
+        if (sandbox := await self._acquire()) is None:
+            return False
+        invocation = Invocation(
+            request_id=request_id,
+            deadline_ms=0,  # set when the process takes it: loading does not count
+            event=event,
+            function_arn=f"arn:aws:lambda:us-east-1:123456789012:function:{self._env['AWS_LAMBDA_FUNCTION_NAME']}",
+            trace_id=f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
+            invocation_id=str(uuid.uuid4()) if self._switches.echo_invocation_id else None,
+        )
+        await sandbox.run(Delivery(invocation, sink, self._switches))
+        return True
+
+    async def _acquire(self) -> Sandbox | None:
+        """A process with a slot, reserved for the caller: a free one, one about to be, a new one; else None."""
+        for patience_s in (RELEASE_S, LAST_RELEASE_S):
+            self._sandboxes = [sandbox for sandbox in self._sandboxes if sandbox.alive]
+            if (free := self._reserve()) is not None:
+                return free
+            if any(sandbox.about_to_be_free for sandbox in self._sandboxes):
+                try:
+                    async with asyncio.timeout(patience_s), self._freed:
+                        return await self._freed.wait_for(self._reserve)
+                except TimeoutError:
+                    pass
+            if len(self._sandboxes) < (1 if self._switches.managed else self._switches.processes):
+                return await self._start()
+        return None
+
+    def _reserve(self) -> Sandbox | None:
+        for sandbox in self._sandboxes:
+            if sandbox.free:
+                sandbox.reserve()
+                return sandbox
+        return None
+
+    async def _start(self) -> Sandbox:
+        sandbox = Sandbox(
+            self._command,
+            env=self._env,
+            cwd=self._root,
+            switches=self._switches,
+            output=self._output,
+            on_free=self._free,
+        )
+        sandbox.reserve()
+        self._sandboxes.append(sandbox)
+        await sandbox.start()
+        return sandbox
+
+    def _free(self) -> None:
+        async def notify() -> None:
+            async with self._freed:
+                self._freed.notify_all()
+
+        task = asyncio.get_running_loop().create_task(notify())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def function_environment(handler: str, root: Path, switches: Switches) -> dict[str, str]:
+    """What Lambda sets for every function (configuration-envvars.html), without the address of the Runtime API."""
+    kind = "snap-start" if switches.snapstart else "lambda-managed-instances" if switches.managed else "on-demand"
+    env = {
+        "_HANDLER": handler,
+        "AWS_LAMBDA_FUNCTION_NAME": "emulated",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(switches.memory_mb),
+        "AWS_LAMBDA_INITIALIZATION_TYPE": kind,
+        "AWS_LAMBDA_LOG_FORMAT": "JSON" if switches.managed else switches.log_format,
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/emulated",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "emulated",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+        "LAMBDA_TASK_ROOT": str(root),
+        "TZ": ":UTC",
+    }
+    if switches.managed:
+        env["AWS_LAMBDA_MAX_CONCURRENCY"] = str(switches.managed)
+    return env

@@ -1,0 +1,47 @@
+"""How the emulated Lambda behaves: the modes, and what AWS leaves unknown or people report. Values only, no IO.
+
+Where AWS does not say what happens, both behaviours stand here as a switch, and the code must survive both.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lambda_src.runtime.protocol import BURST_BYTES, RATE_BYTES_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cors:
+    """The CORS setting of a function URL; with one, the URL answers OPTIONS itself."""
+
+    allow_origins: tuple[str, ...]
+    allow_methods: tuple[str, ...] = ("*",)
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    allow_credentials: bool = False
+    max_age_s: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """One emulated function. The defaults are a plain function behind a function URL with RESPONSE_STREAM."""
+
+    # Modes
+    processes: int = 4  # sandboxes at a time; one more request is a 429, as with reserved concurrency
+    managed: int = 0  # Managed Instances: so many invocations at a time in one process; 0 is off
+    snapstart: bool = False  # load, snapshot, pause, restore, and only then invoke
+    payload: Literal["1.0", "2.0"] = "2.0"  # 1.0 is what API Gateway REST streaming sends
+    timeout_s: float = 60.0  # of the function; at the deadline the process is killed (managed: only told so, late)
+    memory_mb: int = 512
+    log_format: Literal["Text", "JSON"] = "Text"
+    extensions: bool = True  # whether shutdown is announced with SIGTERM to who registered an extension
+    cors: Cors | None = None
+    burst_bytes: int = BURST_BYTES  # what an answer may send at once
+    rate_bytes_per_s: int = RATE_BYTES_PER_S  # ... and from then on
+
+    # Reports and unknowns
+    hang_on_empty_body: bool = True  # a prelude without one body byte never reaches the client
+    hold_small_chunks: int = 0  # bytes: a smaller chunk waits in the front until more follows
+    cut_on_error_trailers: bool = True  # a midstream error cuts the connection; off: the answer seems to end well
+    freeze: bool = False  # SIGSTOP between invocations, as the sandbox is frozen
+    next_403_after_break: bool = True  # after a response POST that broke, the first `next` is refused
+    echo_invocation_id: bool = True  # `next` carries Lambda-Runtime-Invocation-Id (since 2026-07), and wants it back

@@ -1,0 +1,105 @@
+"""The runtime's end of the Runtime API: next, error, restore, register. Knows no handler and no ASGI.
+
+One client holds one connection and serves one invocation at a time; with Managed Instances there are N clients.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable
+
+from lambda_src.runtime import protocol
+from lambda_src.runtime.connection import Answer, Connection
+from lambda_src.runtime.errors import RuntimeApiError
+from lambda_src.runtime.http1 import head
+from lambda_src.runtime.protocol import ErrorReport, Invocation
+from lambda_src.runtime.reply import Reply
+
+NEXT_ATTEMPTS = 5  # as AWS's own client; a 403 right after a broken answer is gone at the second
+FIRST_PAUSE_S = 0.1  # before the second attempt; doubled before each further one
+SERVER_FAULT = 500  # from here on the Runtime API says: this sandbox is lost, exit
+
+Pause = Callable[[float], Awaitable[None]]
+
+
+class RuntimeClient:
+    """`address` is host:port, AWS_LAMBDA_RUNTIME_API. `pause` sleeps for seconds; tests hand in one that does not."""
+
+    def __init__(self, address: str, *, pause: Pause = asyncio.sleep) -> None:
+        self._address = address
+        self._pause = pause
+        self._connection: Connection | None = None
+
+    async def next(self) -> Invocation:
+        """The next invocation; waits without a time-out, since the sandbox is frozen meanwhile (API).
+
+        RuntimeApiError or OSError when the Runtime API has gone: there is nothing left to do but exit.
+        """
+        for attempt in range(NEXT_ATTEMPTS):
+            last = attempt == NEXT_ATTEMPTS - 1
+            try:
+                answer = await self._call("GET", protocol.NEXT_PATH)
+            except OSError:
+                if last:
+                    raise
+            else:
+                if answer.status == 200:
+                    return Invocation.from_answer(answer.headers, answer.body)
+                if last or answer.status >= SERVER_FAULT:
+                    raise RuntimeApiError("next", answer.status, answer.body)
+            await self._pause(FIRST_PAUSE_S * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def reply(self, invocation: Invocation) -> Reply:
+        """A new answer to `invocation`, of which nothing is sent yet."""
+        return Reply(await self._connect(), invocation, host=self._address)
+
+    async def init_error(self, report: ErrorReport) -> None:
+        """Say that the function cannot start. The caller exits."""
+        await self._post(protocol.INIT_ERROR_PATH, report)
+
+    async def restore_next(self) -> None:
+        """Say that the snapshot may be taken; returns in the restored process, on a fresh connection (SnapStart)."""
+        try:
+            answer = await self._call("GET", protocol.RESTORE_NEXT_PATH)
+        finally:
+            self.close()
+        if answer.status != 200:
+            raise RuntimeApiError("restore/next", answer.status, answer.body)
+
+    async def restore_error(self, report: ErrorReport) -> None:
+        """Say that an after-restore hook failed. The caller exits."""
+        await self._post(protocol.RESTORE_ERROR_PATH, report)
+
+    async def register_extension(self, name: str) -> str:
+        """Register an internal extension without events, only so that shutdown comes as SIGTERM; its identifier."""
+        body = json.dumps({"events": []}).encode()
+        headers = [(protocol.EXTENSION_NAME, name), ("Content-Type", "application/json")]
+        answer = await self._call("POST", protocol.REGISTER_PATH, headers, body)
+        if answer.status != 200:
+            raise RuntimeApiError("extension/register", answer.status, answer.body)
+        return answer.headers[protocol.EXTENSION_ID.lower()]
+
+    async def extension_next(self, identifier: str) -> None:
+        """Wait for the extension's next event; there is none but the end of the sandbox."""
+        await self._call("GET", protocol.EXTENSION_NEXT_PATH, [(protocol.EXTENSION_ID, identifier)])
+
+    def close(self) -> None:
+        """Drop the connection; the next call opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _post(self, path: str, report: ErrorReport) -> None:
+        answer = await self._call("POST", path, report.headers(), report.encode())
+        if answer.status != 202:
+            raise RuntimeApiError(path, answer.status, answer.body)
+
+    async def _connect(self) -> Connection:
+        if self._connection is None or not self._connection.usable:
+            self._connection = await Connection.open(self._address)
+        return self._connection
+
+    async def _call(self, method: str, path: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Answer:
+        connection = await self._connect()
+        framing = [("Host", self._address), *([("Content-Length", str(len(body)))] if method == "POST" else [])]
+        return await connection.request(head(f"{method} {path} HTTP/1.1", [*framing, *headers]) + body)

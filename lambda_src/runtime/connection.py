@@ -1,0 +1,132 @@
+"""One keep-alive HTTP/1.1 connection to the Runtime API: bytes out, one answer in at a time. Knows no Lambda.
+
+A protocol of our own instead of asyncio's streams, for two reasons. An answer may come while we still write (a 413, a
+410): here that is a future which the writer can watch, with no task per invocation to read it. And an answer that
+arrives together with a reset is not lost.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import Self
+
+from lambda_src.runtime.http1 import End, Head, HttpError, Parser
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the Runtime API said: status, headers with names in lower case, the whole body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Connection(asyncio.Protocol):
+    """`request` sends and returns the future of the answer; `write` sends more of the same request."""
+
+    def __init__(self) -> None:
+        self._parser = Parser(requests=False)
+        self._head: Head | None = None
+        self._body: list[bytes] = []
+        self._answer: asyncio.Future[Answer] | None = None
+        self._writable: asyncio.Future[None] | None = None  # present while the transport's buffer is full
+        self._lost: Exception | None = None
+        self._transport: asyncio.Transport
+
+    @classmethod
+    async def open(cls, address: str) -> Self:
+        """A connection to `host:port`. OSError when nobody listens."""
+        host, _, port = address.rpartition(":")
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(cls, host.strip("[]"), int(port))
+        return connection
+
+    @property
+    def usable(self) -> bool:
+        return self._lost is None and not self._transport.is_closing()
+
+    def request(self, data: bytes) -> asyncio.Future[Answer]:
+        """Send the first bytes of a request, in one write; the future also fails when the connection does."""
+        self._answer = answer = asyncio.get_running_loop().create_future()
+        if self._lost is not None:
+            answer.set_exception(self._lost)
+        else:
+            self._transport.write(data)
+        return answer
+
+    async def write(self, data: bytes) -> None:
+        """Send more of the request, and wait while the other end takes no more. ConnectionError when it is gone."""
+        if self._lost is not None:
+            raise self._lost
+        self._transport.write(data)
+        await self.drain()
+
+    async def drain(self) -> None:
+        if self._writable is not None:
+            await asyncio.shield(self._writable)
+
+    def write_if_idle(self, data: bytes) -> None:
+        """Send more of the request, or nothing when the other end is behind or gone."""
+        if self._lost is None and self._writable is None:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Drop the connection, with whatever was not sent yet."""
+        self._transport.abort()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # or a small write waits for the ACK of the last: 40 ms
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for part in self._parser.feed(data):
+                match part:
+                    case Head():
+                        self._head, self._body = part, []
+                    case End():
+                        self._deliver()
+                    case _:
+                        self._body.append(part)
+        except HttpError as fault:
+            self._fail(ConnectionAbortedError(str(fault)))
+            self._transport.abort()
+
+    def eof_received(self) -> None:
+        try:
+            for _ in self._parser.close():
+                self._deliver()
+        except HttpError:
+            pass  # connection_lost comes next, and says it to whoever waits
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(exc or ConnectionResetError("the Runtime API closed the connection"))
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def _deliver(self) -> None:
+        assert self._head is not None
+        status = int(self._head.start[1])
+        if status >= 200 and self._answer is not None and not self._answer.done():  # 1xx announce an answer
+            self._answer.set_result(Answer(status, self._head.headers, b"".join(self._body)))
+            if self._head.headers.get("connection", "").lower() == "close":
+                self._transport.abort()  # not close(): what is still unsent of a refused body interests nobody
+
+    def _fail(self, error: Exception) -> None:
+        self._lost = self._lost or error
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        self.resume_writing()

@@ -1,0 +1,67 @@
+"""What Lambda tells the process through its environment, read once from a mapping. Knows no IO.
+
+Names: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
+Ours begin with CHAT_RUNTIME_: they choose how the function runs, never what it answers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from lambda_src.runtime.errors import HandlerError
+
+ON = ("1", "true", "on")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Everything the runtime was told. Only `api` and `handler` must be there."""
+
+    api: str  # host:port of the Runtime API
+    handler: str  # package.module.name, or module:app
+    task_root: str = ""  # where the zip lies
+    runtime_dir: str = ""  # /var/runtime: boto3 and snapshot_restore_py, as AWS ships them
+    concurrency: int = 1  # invocations at a time; more than one only on Managed Instances
+    snapstart: bool = False
+    log_format: str = "Text"  # or JSON
+    log_level: str = ""
+    telemetry_fd: int | None = None  # framed log lines go there
+    telemetry_socket: str = ""  # hands out where stdout goes, on Managed Instances
+    function_name: str = ""
+    function_version: str = ""
+    memory_mb: int = 0
+    log_group: str = ""
+    log_stream: str = ""
+    sigterm: bool = False  # ours: register an extension, so that SIGTERM comes before SIGKILL
+    buffered: bool = False  # ours: answer as a buffered invoke expects
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """HandlerError when the process was not started by Lambda or an emulator of it."""
+        missing = [name for name in ("AWS_LAMBDA_RUNTIME_API", "_HANDLER") if not env.get(name)]
+        if missing:
+            raise HandlerError("Runtime.InvalidEnvironment", f"Not started by Lambda: {' and '.join(missing)} missing.")
+        fd = env.get("_LAMBDA_TELEMETRY_LOG_FD", "")
+        return cls(
+            api=env["AWS_LAMBDA_RUNTIME_API"],
+            handler=env["_HANDLER"],
+            task_root=env.get("LAMBDA_TASK_ROOT", ""),
+            runtime_dir=env.get("LAMBDA_RUNTIME_DIR", ""),
+            concurrency=max(1, _number(env.get("AWS_LAMBDA_MAX_CONCURRENCY"))),
+            snapstart=env.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
+            log_format="JSON" if env.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON" else "Text",
+            log_level=env.get("AWS_LAMBDA_LOG_LEVEL", "").upper(),
+            telemetry_fd=int(fd) if fd.isdecimal() else None,
+            telemetry_socket=env.get("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET", ""),
+            function_name=env.get("AWS_LAMBDA_FUNCTION_NAME", ""),
+            function_version=env.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
+            memory_mb=_number(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
+            log_group=env.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
+            log_stream=env.get("AWS_LAMBDA_LOG_STREAM_NAME", ""),
+            sigterm=env.get("CHAT_RUNTIME_SIGTERM", "").lower() in ON,
+            buffered=env.get("CHAT_RUNTIME_BUFFERED", "").lower() in ON,
+        )
+
+
+def _number(value: str | None) -> int:
+    return int(value) if value is not None and value.isdecimal() else 0

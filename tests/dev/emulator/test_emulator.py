@@ -1,0 +1,103 @@
+"""The whole path in real processes: HTTP client -> function URL -> Runtime API -> runtime -> ASGI app, and back."""
+
+import asyncio
+import io
+
+import pytest
+
+from lambda_src.dev.emulator import Emulator, Switches
+from tests.dev.emulator.client import get, open_stream, request
+
+HANDLER = "tests.dev.emulator.apps.handler"
+
+
+async def test_an_asgi_app_answers_through_a_real_process() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator:
+        answer = await get(emulator.url)
+    assert (answer.status, answer.headers["content-type"], answer.body) == (200, "text/plain", b"hello")
+
+
+async def test_a_body_travels_to_the_app_and_back() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator:
+        answer = await request(emulator.url + "/echo", "POST", body=bytes(range(256)))
+    assert answer.body == bytes(range(256))
+
+
+async def test_one_process_serves_one_request_after_another() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator:
+        pids = {(await get(emulator.url + "/pid")).body for _ in range(5)}
+    assert len(pids) == 1
+
+
+async def test_a_chunk_reaches_the_client_while_the_next_is_not_yet_written() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator, open_stream(emulator.url + "/steps") as stream:
+        first = await stream.chunk()
+        assert first == b"first"
+        await get(emulator.url + "/step?to=" + str(emulator.pids[0]))
+        assert await stream.chunk() == b"second"
+
+
+async def test_an_error_before_the_start_is_a_502_that_says_nothing() -> None:
+    output = io.StringIO()
+    async with Emulator(HANDLER, output=output) as emulator:
+        answer = await get(emulator.url + "/raise")
+    assert (answer.status, answer.body) == (502, b'{"Message": "Internal Server Error"}')
+    assert "ValueError: before the start" in output.getvalue()
+
+
+async def test_a_request_beyond_the_processes_is_a_429() -> None:
+    switches = Switches(processes=1)
+    async with (
+        Emulator(HANDLER, switches=switches, output=io.StringIO()) as emulator,
+        open_stream(emulator.url + "/steps") as stream,
+    ):
+        await stream.chunk()
+        assert (await get(emulator.url)).status == 429
+
+
+async def test_another_process_is_started_when_all_are_busy() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator, open_stream(emulator.url + "/steps") as stream:
+        await stream.chunk()
+        assert (await get(emulator.url)).body == b"hello"
+        assert len(emulator.pids) == 2
+
+
+async def test_reload_ends_idle_processes_at_once() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator:
+        before = (await get(emulator.url + "/pid")).body
+        await emulator.reload()
+        assert (await get(emulator.url + "/pid")).body != before
+
+
+async def test_reload_lets_a_busy_process_end_its_answer() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator, open_stream(emulator.url + "/steps") as stream:
+        await stream.chunk()
+        old = emulator.pids[0]
+        await emulator.reload()
+        await get(emulator.url + f"/step?to={old}")
+        assert await stream.rest() == b"second"
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected"),
+    [
+        ("tests.dev.emulator.nowhere.handler", "Runtime.ImportModuleError: ModuleNotFoundError"),
+        ("tests.dev.emulator.apps.nothing", "Runtime.HandlerNotFound: HandlerError"),
+        ("handler", "Runtime.MalformedHandlerName: HandlerError"),
+        ("tests.dev.emulator.broken.handler", "Function.RuntimeError: RuntimeError: no database"),
+    ],
+)
+async def test_a_function_that_cannot_start_is_a_502_and_the_log_says_why(handler: str, expected: str) -> None:
+    output = io.StringIO()
+    async with Emulator(handler, output=output) as emulator:
+        answers = [await get(emulator.url), await get(emulator.url)]
+    assert [answer.status for answer in answers] == [502, 502]
+    assert output.getvalue().count(expected) == 2, output.getvalue()
+
+
+async def test_no_process_outlives_the_emulator() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator:
+        await get(emulator.url)
+        (pid,) = emulator.pids
+    gone = await asyncio.create_subprocess_exec("kill", "-0", str(pid), stderr=asyncio.subprocess.DEVNULL)
+    assert await gone.wait() != 0

@@ -1,0 +1,129 @@
+"""The wire as values and bytes, both ways: what one end writes is held byte by byte, what the other reads by value."""
+
+import json
+
+import pytest
+
+from lambda_src.runtime import protocol
+from lambda_src.runtime.protocol import ErrorReport, Invocation, Prelude, ProtocolError, split_prelude
+
+REPORT = ErrorReport("Function.ValueError", "ValueError", "no", ["line"])
+REPORT_JSON = b'{"errorMessage": "no", "errorType": "ValueError", "stackTrace": ["line"]}'
+
+
+def test_a_prelude_is_compact_json_with_all_three_keys_and_eight_nuls() -> None:
+    encoded = Prelude.from_asgi(200, [(b"Content-Type", b"text/plain")]).encode()
+    assert encoded == b'{"statusCode":200,"headers":{"content-type":"text/plain"},"cookies":[]}' + b"\0" * 8
+
+
+def test_repeated_headers_are_joined_with_a_comma_and_a_space() -> None:
+    assert Prelude.from_asgi(200, [(b"x-a", b"1"), (b"X-A", b"2")]).headers == {"x-a": "1, 2"}
+
+
+def test_each_cookie_stays_whole() -> None:
+    cookies = [(b"set-cookie", b"a=1; Path=/, x"), (b"Set-Cookie", b"b=2")]
+    assert Prelude.from_asgi(200, cookies).cookies == ["a=1; Path=/, x", "b=2"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Connection", "Keep-Alive", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Content-Length",
+        "Proxy-Authenticate", "Proxy-Anything",
+    ],
+)  # fmt: skip
+def test_headers_of_one_hop_are_dropped(name: str) -> None:
+    assert Prelude.from_asgi(200, [(name.encode(), b"x"), (b"x-kept", b"1")]).headers == {"x-kept": "1"}
+
+
+def test_content_encoding_is_kept_since_the_bytes_are_what_it_says() -> None:
+    assert Prelude.from_asgi(200, [(b"content-encoding", b"gzip")]).headers == {"content-encoding": "gzip"}
+
+
+def test_header_bytes_outside_ascii_survive() -> None:
+    encoded = Prelude.from_asgi(200, [(b"x-name", "é".encode("latin-1"))]).encode()
+    assert encoded.startswith(b'{"statusCode":200,"headers":{"x-name":"\\u00e9"}')
+
+
+def test_a_prelude_is_found_once_its_delimiter_is_complete() -> None:
+    encoded = Prelude(201, {"a": "b"}, ["c=d"]).encode()
+    assert [split_prelude(encoded[:n]) for n in (1, len(encoded) - 1)] == [None, None]
+    assert split_prelude(encoded + b"\0body") == (Prelude(201, {"a": "b"}, ["c=d"]), b"\0body")
+
+
+def test_a_prelude_without_a_status_means_200() -> None:
+    assert split_prelude(b"{}" + protocol.DELIMITER) == (Prelude(200), b"")
+
+
+@pytest.mark.parametrize("text", [b"hello", b"[]", b'{"statusCode":"x"}', b'{"headers":3}', b"\xff"])
+def test_a_prelude_that_is_not_the_json_it_should_be_is_refused(text: bytes) -> None:
+    with pytest.raises(ProtocolError, match="not the JSON"):
+        split_prelude(text + protocol.DELIMITER)
+
+
+def test_a_prelude_over_16_kib_is_refused_before_its_end() -> None:
+    with pytest.raises(ProtocolError, match="16384"):
+        split_prelude(b"x" * protocol.PRELUDE_MAX_BYTES)
+
+
+def test_an_invocation_is_the_same_at_both_ends() -> None:
+    sent = Invocation(
+        request_id="r-1", deadline_ms=17, event=b"{}", function_arn="arn", trace_id="t", client_context="{}",
+        cognito_identity="{}", tenant_id="tenant", invocation_id="i-1",
+    )  # fmt: skip
+    headers = {name.lower(): value for name, value in sent.headers()}
+    assert Invocation.from_answer(headers, b"{}") == sent
+
+
+def test_an_empty_header_of_next_means_that_it_is_absent() -> None:
+    sent = Invocation(request_id="r-1", deadline_ms=17, event=b"{}")
+    headers = {name.lower(): value for name, value in sent.headers(empty=True)}
+    assert headers["lambda-runtime-aws-tenant-id"] == ""
+    assert Invocation.from_answer(headers, b"{}") == sent
+
+
+@pytest.mark.parametrize("headers", [{}, {"lambda-runtime-aws-request-id": "r", "lambda-runtime-deadline-ms": "soon"}])
+def test_next_without_id_or_deadline_is_no_invocation(headers: dict[str, str]) -> None:
+    with pytest.raises(ProtocolError, match="Lambda-Runtime"):
+        Invocation.from_answer(headers, b"{}")
+
+
+def test_the_headers_of_a_streamed_answer_declare_its_trailers() -> None:
+    assert protocol.streaming_headers("i-1") == [
+        ("Lambda-Runtime-Function-Response-Mode", "streaming"),
+        ("Content-Type", "application/vnd.awslambda.http-integration-response"),
+        ("Transfer-Encoding", "chunked"),
+        ("Trailer", "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body"),
+        ("Lambda-Runtime-Invocation-Id", "i-1"),
+    ]
+
+
+def test_the_invocation_id_is_echoed_only_when_next_had_it() -> None:
+    assert protocol.echo_headers(None) == []
+
+
+def test_an_error_before_the_first_byte_names_its_type_in_a_header() -> None:
+    assert REPORT.encode() == REPORT_JSON
+    assert REPORT.headers()[0] == ("Lambda-Runtime-Function-Error-Type", "Function.ValueError")
+
+
+def test_a_midstream_error_is_two_trailers_the_second_in_base64() -> None:
+    assert REPORT.trailers() == [
+        ("Lambda-Runtime-Function-Error-Type", "Function.ValueError"),
+        ("Lambda-Runtime-Function-Error-Body",
+         "eyJlcnJvck1lc3NhZ2UiOiAibm8iLCAiZXJyb3JUeXBlIjogIlZhbHVlRXJyb3IiLCAic3RhY2tUcmFjZSI6IFsibGluZSJdfQ=="),
+    ]  # fmt: skip
+
+
+def test_an_error_report_is_the_same_at_both_ends() -> None:
+    trailers = {name.lower(): value for name, value in REPORT.trailers()}
+    assert ErrorReport.from_trailers(trailers) == ErrorReport.decode(REPORT.kind, REPORT.encode()) == REPORT
+
+
+def test_trailers_without_an_error_are_no_error() -> None:
+    assert ErrorReport.from_trailers({}) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"no", b"[]", json.dumps({"errorType": "X"}).encode()])
+def test_an_error_body_of_another_shape_still_reports_its_type(body: bytes) -> None:
+    assert ErrorReport.decode("Function.X", body) == ErrorReport("Function.X", "Unknown", "")
