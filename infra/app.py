@@ -41,13 +41,12 @@ def read_context(path: Path) -> dict[str, Any]:
     return context
 
 
-def add_stage(app: App, *, code: Path, code_hash: str | None = None) -> None:
-    """Put both stacks of the stage that the app's context means into `app`; ConfigError if it means none.
+def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | None = None) -> None:
+    """Put both stacks of one stage into `app`.
 
     code: what becomes /var/task, a zip or a folder. A template needs a stand-in only, and then `code_hash` names it,
     so that the template does not change with the code.
     """
-    config = StageConfig.from_context(app.node.get_all_context({}))
     asset = lambda_.Code.from_asset(str(code), asset_hash=code_hash)
     data = DataStack(app, data_stack_name(config.stage), config=config)
     api = ApiStack(app, api_stack_name(config.stage), config=config, code=asset, table=data.table, bucket=data.bucket)
@@ -63,7 +62,8 @@ def main(environ: Mapping[str, str]) -> int:
         # The CLI hands over its own reading of the context, `-c stage=...` included; without it we read the file.
         run_by_cdk = "CDK_OUTDIR" in environ
         app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
-        add_stage(app, code=bundling.build(Path.cwd(), environ=environ).zip)
+        config = StageConfig.from_context(app.node.get_all_context({}))
+        add_stage(app, config=config, code=bundling.build(Path.cwd(), environ=environ).zip)
     except InfraError as error:
         print(error, file=sys.stderr)
         return 1

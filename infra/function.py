@@ -9,13 +9,14 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.config import StageConfig
-from infra.storage import ORDER_INDEX
+from infra.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX
 
 HANDLER = "lambda_src.handler.handler"
 WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
 
-# What the store calls, no more: tests/test_agreements.py records its calls and compares.
+# Exactly what the store calls: tests/test_agreements.py records its calls and compares.
 TABLE_ACTIONS = [
+    "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
     "dynamodb:DeleteItem",
     "dynamodb:GetItem",
@@ -24,6 +25,10 @@ TABLE_ACTIONS = [
     "dynamodb:UpdateItem",
 ]
 INDEX_ACTIONS = ["dynamodb:Query"]
+OBJECT_ACTIONS = {
+    OFFLOAD_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+    KEPT_PREFIX: ["s3:DeleteObject"],  # a deleted thread takes its files along
+}
 
 RETENTION = {  # CDK names the days that infra.config allows
     1: logs.RetentionDays.ONE_DAY,
@@ -62,6 +67,13 @@ class ChatFunction(Construct):
             retention=RETENTION[config.log_retention_days],
             removal_policy=RemovalPolicy.DESTROY if config.disposable else RemovalPolicy.RETAIN,
         )
+        # A role of our own: AWS's managed policy for Lambda writes to every log group of the account.
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(role)
+        for statement in _grants(table, bucket):
+            role.add_to_policy(statement)
+        if config.model_key_parameter is not None:
+            role.add_to_policy(_may_read(config.model_key_parameter, stack=Stack.of(self)))
         function = lambda_.Function(
             self,
             "Function",
@@ -73,28 +85,34 @@ class ChatFunction(Construct):
             memory_size=config.memory_mb,
             timeout=Duration.seconds(config.timeout_s),
             environment=_environment(config, table=table, bucket=bucket),
-            role=self._role(config, table=table, log_group=log_group),
+            role=role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
         )
-        # A URL on an alias: SnapStart and a gradual shift between versions need one, and the URL outlives both.
+        # The URL stands on an alias: it outlives every version, and SnapStart and gradual shifts need one.
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=function.current_version)
-        _acknowledge(function)
+        _acknowledge(function, role, bucket)
 
-    def _role(self, config: StageConfig, *, table: dynamodb.ITableV2, log_group: logs.LogGroup) -> iam.Role:
-        """A role without managed policies: AWS's own for Lambda would let it write to every log group."""
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        log_group.grant_write(role)
-        role.add_to_policy(iam.PolicyStatement(actions=TABLE_ACTIONS, resources=[table.table_arn]))
-        role.add_to_policy(
-            iam.PolicyStatement(actions=INDEX_ACTIONS, resources=[f"{table.table_arn}/index/{ORDER_INDEX}"])
-        )
-        if config.model_key_parameter is not None:
-            parameter_arn = Stack.of(self).format_arn(
-                service="ssm", resource="parameter", resource_name=config.model_key_parameter.removeprefix("/")
-            )
-            role.add_to_policy(iam.PolicyStatement(actions=["ssm:GetParameter"], resources=[parameter_arn]))
-        return role
+
+def _grants(table: dynamodb.ITableV2, bucket: s3.IBucket) -> list[iam.PolicyStatement]:
+    """What the store may do: in the table and its index, under its prefixes of the bucket. No scan, nothing else."""
+    allow = iam.PolicyStatement
+    listed = {"StringLike": {"s3:prefix": [f"{prefix}*" for prefix in OBJECT_ACTIONS]}}
+    return [
+        allow(actions=TABLE_ACTIONS, resources=[table.table_arn]),
+        allow(actions=INDEX_ACTIONS, resources=[f"{table.table_arn}/index/{ORDER_INDEX}"]),
+        allow(actions=["s3:ListBucket"], resources=[bucket.bucket_arn], conditions=listed),
+        *(
+            allow(actions=actions, resources=[bucket.arn_for_objects(f"{prefix}*")])
+            for prefix, actions in OBJECT_ACTIONS.items()
+        ),
+    ]
+
+
+def _may_read(parameter: str, *, stack: Stack) -> iam.PolicyStatement:
+    """One SSM parameter by name. AWS's own key for SecureStrings needs no grant beside it."""
+    arn = stack.format_arn(service="ssm", resource="parameter", resource_name=parameter.removeprefix("/"))
+    return iam.PolicyStatement(actions=["ssm:GetParameter"], resources=[arn])
 
 
 def _environment(config: StageConfig, *, table: dynamodb.ITableV2, bucket: s3.IBucket) -> dict[str, str]:
@@ -111,7 +129,8 @@ def _environment(config: StageConfig, *, table: dynamodb.ITableV2, bucket: s3.IB
     return environment
 
 
-def _acknowledge(function: lambda_.Function) -> None:
+def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket) -> None:
+    """The findings of cdk-nag that stay, each with its reason."""
     newest = "The zip holds wheels for 3.13; a newer Python is taken together with them."
     reasons = {
         "AwsSolutions-L1": newest,
@@ -121,3 +140,8 @@ def _acknowledge(function: lambda_.Function) -> None:
     }
     for rule, reason in reasons.items():
         Validations.of(function).acknowledge(Acknowledgment(id=rule, reason=reason))
+    [bucket_id, _] = Stack.of(bucket).resolve(bucket.bucket_arn)["Fn::GetAtt"]
+    for prefix in OBJECT_ACTIONS:
+        finding = f"AwsSolutions-IAM5[Resource::<{bucket_id}.Arn>/{prefix}*]"
+        reason = "Objects are named at random below their user's hash: the prefix is the narrowest that can be said."
+        Validations.of(role).acknowledge(Acknowledgment(id=finding, reason=reason))

@@ -1,15 +1,20 @@
-"""Where everything is kept: one table, one bucket. Knows keys by name only; what is in them is lambda_src/store's.
+"""Where everything is kept: one table, one bucket. Knows names and prefixes; what stands under them, lambda_src/store.
 
 The names below are also in lambda_src/store/keys.py, which this package must not import: tests/test_agreements.py
 holds the two together.
 """
 
-from aws_cdk import Acknowledgment, RemovalPolicy, Validations
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 ORDER_INDEX = "by_order"
+OFFLOAD_PREFIX = "offload/"  # payloads too large for a row
+PENDING_PREFIX = "pending/"  # uploads that no message holds yet
+KEPT_PREFIX = "kept/"  # uploads that a message holds
+
+PENDING_DAYS = 1  # S3's shortest; nobody finishes an upload that long after beginning it
 
 
 class Storage(Construct):
@@ -51,6 +56,7 @@ class Storage(Construct):
             encryption=s3.BucketEncryption.S3_MANAGED,
             enforce_ssl=True,
             minimum_tls_version=1.2,
+            lifecycle_rules=[s3.LifecycleRule(prefix=PENDING_PREFIX, expiration=Duration.days(PENDING_DAYS))],
             removal_policy=removal_policy,
         )
         Validations.of(self.bucket).acknowledge(

@@ -21,6 +21,7 @@ from aws_cdk import App
 
 from infra import bundling
 from infra.app import add_stage, read_context
+from infra.config import StageConfig
 from infra.errors import BundleError, InfraError, ToolError
 
 REFERENCE = Path("tests/infra/reference.json")
@@ -32,13 +33,14 @@ Template = dict[str, Any]
 
 def synthesize(context: Mapping[str, Any], *, outdir: Path, code: Path | None = None) -> dict[str, Template]:
     """The templates of the stage that `context` means, by stack name. Without `code`, a stand-in takes its place."""
+    config = StageConfig.from_context(context)
     app = App(context=dict(context), outdir=str(outdir))
     with tempfile.TemporaryDirectory() as folder:
         if code is None:
             Path(folder, "README").write_text("The zip was not built for this template.\n", encoding="utf-8")
-            add_stage(app, code=Path(folder), code_hash=STAND_IN)
+            add_stage(app, config=config, code=Path(folder), code_hash=STAND_IN)
         else:
-            add_stage(app, code=code)
+            add_stage(app, config=config, code=code)
         assembly = app.synth()
     return {
         stack.stack_name: json.loads(Path(stack.template_full_path).read_text("utf-8")) for stack in assembly.stacks

@@ -17,7 +17,7 @@ from infra.errors import BundleError
 
 TASK_ROOT = "/var/task"  # where Lambda unpacks the zip; tracebacks shall show the path that exists there
 
-_CLIENT_CALL = re.compile(r"\b(?:client|resource)\(\s*(?:service_name\s*=\s*)?[\"']([a-z0-9-]+)[\"']")
+_CLIENT_CALL = re.compile(r"(?:client|resource)\(\s*(?:service_name\s*=\s*)?[\"']([a-z0-9-]+)[\"']")
 _AWS_SDK = {"boto3", "botocore", "s3transfer"}  # they name services in examples
 
 

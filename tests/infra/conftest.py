@@ -1,0 +1,54 @@
+"""The reference stage, synthesized once per session, without a zip and without cdk.json."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Template
+
+from infra import template
+
+REFERENCE = Path(__file__).with_name("reference.json")
+
+Templates = Mapping[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def context() -> dict[str, Any]:
+    """What tests/template.json is made from; its flags are those that `cdk init` writes."""
+    loaded: dict[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Both templates of stage `reference`, by stack name."""
+    return template.synthesize(context, outdir=tmp_path_factory.mktemp("reference"))
+
+
+@pytest.fixture(scope="session")
+def dev_templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Templates:
+    """Both templates of stage `dev`, whose data may be thrown away."""
+    return template.synthesize(context | {"stage": "dev"}, outdir=tmp_path_factory.mktemp("dev"))
+
+
+@pytest.fixture(scope="session")
+def data(templates: Templates) -> Template:
+    return Template.from_json(templates["chatkit-reference-data"])
+
+
+@pytest.fixture(scope="session")
+def api(templates: Templates) -> Template:
+    return Template.from_json(templates["chatkit-reference-api"])
+
+
+@pytest.fixture(scope="session")
+def dev_data(dev_templates: Templates) -> Template:
+    return Template.from_json(dev_templates["chatkit-dev-data"])
+
+
+@pytest.fixture(scope="session")
+def dev_api(dev_templates: Templates) -> Template:
+    return Template.from_json(dev_templates["chatkit-dev-api"])

@@ -1,0 +1,59 @@
+"""infra/app.py: the stacks of one stage, and how they are called."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import app
+from infra.errors import ConfigError
+from tests.infra.conftest import Templates
+
+
+def test_a_stage_is_a_data_stack_and_an_api_stack_with_the_stage_in_their_names(templates: Templates) -> None:
+    assert list(templates) == ["chatkit-reference-data", "chatkit-reference-api"]
+
+
+def test_two_stages_share_no_stack(templates: Templates, dev_templates: Templates) -> None:
+    assert not templates.keys() & dev_templates.keys()
+
+
+def test_every_resource_that_can_bear_tags_says_whose_it_is(templates: Templates) -> None:
+    tags = [{"Key": "project", "Value": "chatkit-lambda"}, {"Key": "stage", "Value": "reference"}]
+    bearers = ["AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::IAM::Role", "AWS::Logs::LogGroup"]
+    resources = [r for template in templates.values() for r in template["Resources"].values()]
+    found = {r["Type"]: r["Properties"].get("Tags") for r in resources if r["Type"] in bearers}
+    assert found == dict.fromkeys(bearers, tags)
+
+
+def test_the_data_stack_knows_nothing_of_the_api_stack(templates: Templates) -> None:
+    assert "chatkit-reference-api" not in json.dumps(templates["chatkit-reference-data"])
+
+
+def test_no_export_holds_the_data_stack_back(templates: Templates) -> None:
+    assert "Fn::ImportValue" not in json.dumps(templates["chatkit-reference-api"])
+    assert not [o for o in templates["chatkit-reference-data"]["Outputs"].values() if "Export" in o]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"context": []}', "{"])
+def test_a_cdk_json_that_cannot_be_read_is_a_fault_in_words(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "cdk.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError):
+        app.read_context(file)
+
+
+def test_a_cdk_json_that_is_missing_is_a_fault_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        app.read_context(tmp_path / "cdk.json")
+
+
+def test_a_wrong_context_ends_the_app_with_one_message_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context: dict[str, Any] = {"stage": "dev", "stages": {"dev": {}}}
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert app.main({"PATH": ""}) == 1
+    assert capsys.readouterr().err.startswith("The context in cdk.json is wrong:\n  stages.dev.auth is missing")

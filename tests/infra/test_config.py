@@ -1,0 +1,161 @@
+"""infra/config.py: what a context may say, and that every fault of it is said at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.config import AuthConfig, StageConfig
+from infra.errors import ConfigError
+
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
+    max_leaves=8,
+)
+KNOBS = st.sampled_from(["auth", "cors_origins", "memory_mb", "timeout_s", "log_retention_days", "model_key_parameter"])
+
+
+def _context(**knobs: object) -> dict[str, Any]:
+    return {"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}}
+
+
+def _faults(context: Mapping[str, Any]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        StageConfig.from_context(context)
+    return caught.value.faults
+
+
+def _fault(**knobs: object) -> str:
+    [fault] = _faults(_context(**knobs))
+    return fault
+
+
+def test_a_stage_needs_auth_and_nothing_else() -> None:
+    config = StageConfig.from_context(_context())
+    assert config == StageConfig(
+        stage="dev",
+        auth=AuthConfig(issuer="https://login.example.org/", audience="chat"),
+        cors_origins=(),
+        memory_mb=1024,
+        timeout_s=300,
+        log_retention_days=30,
+        model_key_parameter=None,
+    )
+
+
+def test_a_stage_without_auth_is_refused() -> None:
+    [fault] = _faults({"stage": "dev", "stages": {"dev": {}}})
+    assert fault.startswith("stages.dev.auth is missing: ")
+
+
+@pytest.mark.parametrize("auth", [None, {}, "none", False, {"issuer": "", "audience": ""}, {"audience": "chat"}])
+def test_no_auth_in_disguise_is_taken(auth: object) -> None:
+    assert all(fault.startswith("stages.dev.auth") for fault in _faults(_context(auth=auth)))
+
+
+def test_every_fault_is_in_one_message() -> None:
+    knobs = {"memory_mb": 64, "timeout_s": "long", "cors_origins": ["*"], "memroy": 1, "auth": {"issuer": "http://a"}}
+    with pytest.raises(ConfigError) as caught:
+        StageConfig.from_context({"stage": "dev", "stages": {"dev": knobs}, "stge": "dev"})
+    text = str(caught.value)
+    for words in ("memory_mb", "timeout_s", "cors_origins", "memroy", "auth.issuer", "auth.audience", "stge"):
+        assert words in text
+
+
+def test_an_unknown_knob_suggests_the_nearest() -> None:
+    assert _fault(timeout=60) == "stages.dev.timeout is not a knob; did you mean timeout_s."
+    assert _faults(_context(auth=AUTH | {"audiense": "chat"})) == [
+        "stages.dev.auth.audiense is not a knob; did you mean audience."
+    ]
+
+
+def test_an_unknown_knob_beside_the_stages_is_refused_and_cdks_own_are_not() -> None:
+    assert _faults(_context() | {"stagess": {}}) == ["stagess is not a knob; did you mean stages."]
+    cdks_own = {"@aws-cdk/core:flag": True, "aws:cdk:version-reporting": True, "cli-telemetry": False}
+    assert StageConfig.from_context(_context() | cdks_own).stage == "dev"
+
+
+def test_a_stage_that_is_not_there_suggests_the_nearest() -> None:
+    assert _faults(_context() | {"stage": "dve"}) == ["stage 'dve' is not in stages; did you mean dev."]
+
+
+@pytest.mark.parametrize("context", [{}, {"stages": {}}, {"stage": "dev"}, {"stage": "dev", "stages": []}])
+def test_a_context_without_stages_says_the_least_that_is_needed(context: dict[str, Any]) -> None:
+    [fault] = _faults(context)
+    assert fault.startswith("stages is missing: ")
+
+
+@pytest.mark.parametrize("name", ["Dev", "1st", "a_b", "a" * 21, "", "dev "])
+def test_a_stage_is_called_by_what_aws_takes_in_every_name(name: str) -> None:
+    [fault] = _faults({"stage": name, "stages": {name: {"auth": AUTH}}})
+    assert "must be called by 1 to 20" in fault
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("*", "null", "https://*.example.com", "", None, 1),
+        *("http://www.example.com", "https://www.example.com/", "www.example.com", "https://a b"),
+        *("https://WWW.example.com", "https://www.example.com:443"),
+    ],
+)
+def test_an_origin_that_no_browser_sends_or_that_is_not_exact_is_refused(origin: object) -> None:
+    assert repr(origin) in _fault(cors_origins=[origin])
+
+
+def test_origins_are_exact_and_localhost_may_be_plain() -> None:
+    origins = ["https://www.example.com", "https://example.com:8443", "http://localhost:3000", "http://127.0.0.1:8000"]
+    assert StageConfig.from_context(_context(cors_origins=[*origins, origins[0]])).cors_origins == tuple(origins)
+
+
+@pytest.mark.parametrize("value", [True, 300.5, "300", 29, 901, None, float("nan"), float("inf")])
+def test_a_time_out_is_a_whole_number_that_lambda_takes(value: object) -> None:
+    assert "timeout_s must be a whole number of seconds from 30 to 900" in _fault(timeout_s=value)
+
+
+@pytest.mark.parametrize("value", [0, 2, -1, True, "30", None])
+def test_logs_are_kept_for_days_that_cloudwatch_knows(value: object) -> None:
+    assert "log_retention_days must be one of 1, 3, 7" in _fault(log_retention_days=value)
+
+
+@pytest.mark.parametrize("value", ["model-key", "/a b", "/", "arn:aws:ssm:x", 1, "/a/"])
+def test_the_models_key_is_named_in_full_and_never_given(value: object) -> None:
+    assert "model_key_parameter must be the full name" in _fault(model_key_parameter=value)
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://issuer.example.com/", "https://issuer.example.com", "https://ISSUER.example.com/x"]
+)
+def test_the_issuer_as_shipped_is_known_for_a_placeholder(issuer: str) -> None:
+    config = StageConfig.from_context(_context(auth={"issuer": issuer, "audience": "chat"}))
+    assert config.auth_is_placeholder
+
+
+def test_only_stage_dev_is_disposable() -> None:
+    stages = {name: {"auth": AUTH} for name in ("dev", "dev2", "prod")}
+    disposable = [StageConfig.from_context({"stage": s, "stages": stages}).disposable for s in stages]
+    assert disposable == [True, False, False]
+
+
+@given(knob=KNOBS, value=JSON)
+def test_whatever_stands_in_a_knob_is_taken_or_refused_by_its_name(knob: str, value: object) -> None:
+    faults = _faults_or_none(_context(**{knob: value}))
+    assert all(fault.startswith(f"stages.dev.{knob}") for fault in faults)
+
+
+@given(context=st.dictionaries(st.sampled_from(["stage", "stages", "dev", "auth"]) | st.text(max_size=8), JSON))
+def test_no_context_ends_in_anything_but_a_config_or_its_faults(context: dict[str, Any]) -> None:
+    assert _faults_or_none(context), "no auth stands in any of them"
+
+
+def _faults_or_none(context: Mapping[str, Any]) -> list[str]:
+    try:
+        StageConfig.from_context(context)
+    except ConfigError as error:
+        return error.faults
+    return []

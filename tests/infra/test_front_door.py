@@ -1,0 +1,39 @@
+"""infra/front_door.py: a URL that streams, to exact origins."""
+
+from aws_cdk.assertions import Match, Template
+
+URL = "AWS::Lambda::Url"
+
+
+def test_the_url_streams_and_stands_on_the_alias(api: Template) -> None:
+    api.resource_count_is(URL, 1)
+    api.has_resource_properties(URL, {"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "Qualifier": "live"})
+
+
+def test_both_permissions_that_a_public_url_needs_are_there_and_no_other(api: Template) -> None:
+    permission = "AWS::Lambda::Permission"
+    api.resource_count_is(permission, 2)
+    on_the_alias = {"Principal": "*", "FunctionName": {"Ref": Match.string_like_regexp("^ChatLive")}}
+    by_url = {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"}
+    api.has_resource_properties(permission, on_the_alias | by_url)
+    through_url = {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True}
+    api.has_resource_properties(permission, on_the_alias | through_url)
+
+
+def test_cors_allows_the_origins_of_the_config_and_no_cookies(api: Template) -> None:
+    cors = {
+        "AllowOrigins": ["https://www.example.org"],
+        "AllowMethods": ["GET", "POST"],
+        "AllowHeaders": ["authorization", "content-type", "x-chat-turn"],
+        "ExposeHeaders": ["x-chat-turn", "x-request-id"],
+        "MaxAge": 3600,
+    }
+    api.has_resource_properties(URL, {"Cors": cors})
+
+
+def test_without_origins_no_other_page_may_call(dev_api: Template) -> None:
+    dev_api.has_resource_properties(URL, {"Cors": Match.absent()})
+
+
+def test_the_api_stack_says_where_it_answers(api: Template) -> None:
+    api.has_output("Endpoint", {"Value": {"Fn::GetAtt": [Match.any_value(), "FunctionUrl"]}})

@@ -1,0 +1,100 @@
+"""infra/function.py: what runs, and exactly what it may do."""
+
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from infra.config import LOG_RETENTION_DAYS
+from infra.function import RETENTION
+
+FUNCTION = "AWS::Lambda::Function"
+
+
+@pytest.fixture(scope="module")
+def statements(api: Template) -> list[dict[str, Any]]:
+    """Every statement of every policy in the API stack."""
+    policies = api.find_resources("AWS::IAM::Policy").values()
+    return [s for policy in policies for s in policy["Properties"]["PolicyDocument"]["Statement"]]
+
+
+def _actions(statement: dict[str, Any]) -> list[str]:
+    action = statement["Action"]
+    return action if isinstance(action, list) else [action]
+
+
+def test_one_function_runs_python_3_13_on_arm64_through_our_wrapper(api: Template) -> None:
+    api.resource_count_is(FUNCTION, 1)
+    api.has_resource_properties(
+        FUNCTION,
+        {
+            "Runtime": "python3.13",
+            "Architectures": ["arm64"],
+            "Handler": "lambda_src.handler.handler",
+            "MemorySize": 1024,
+            "Timeout": 300,
+            "Environment": {
+                "Variables": Match.object_like({"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/lambda_src/bootstrap"})
+            },
+        },
+    )
+
+
+def test_its_log_is_json_in_a_group_of_its_own_that_forgets(api: Template) -> None:
+    log_group = Match.string_like_regexp("^ChatLogs")
+    api.has_resource_properties(FUNCTION, {"LoggingConfig": {"LogFormat": "JSON", "LogGroup": {"Ref": log_group}}})
+    api.all_resources_properties("AWS::Logs::LogGroup", {"RetentionInDays": 30})
+
+
+def test_every_retention_that_the_config_allows_has_a_name_in_cdk() -> None:
+    assert tuple(RETENTION) == LOG_RETENTION_DAYS
+
+
+def test_the_log_of_stage_dev_goes_with_its_stack_and_others_stay(api: Template, dev_api: Template) -> None:
+    api.all_resources("AWS::Logs::LogGroup", {"DeletionPolicy": "Retain"})
+    dev_api.all_resources("AWS::Logs::LogGroup", {"DeletionPolicy": "Delete"})
+
+
+def test_the_alias_points_at_the_version_of_this_deployment(api: Template) -> None:
+    api.has_resource_properties(
+        "AWS::Lambda::Alias", {"Name": "live", "FunctionVersion": {"Fn::GetAtt": [Match.any_value(), "Version"]}}
+    )
+
+
+def test_only_lambda_can_take_the_role_and_no_managed_policy_is_attached(api: Template) -> None:
+    api.resource_count_is("AWS::IAM::Role", 1)
+    trust = {"Statement": [Match.object_like({"Principal": {"Service": "lambda.amazonaws.com"}})]}
+    api.has_resource_properties(
+        "AWS::IAM::Role",
+        {"AssumeRolePolicyDocument": trust, "ManagedPolicyArns": Match.absent(), "Policies": Match.absent()},
+    )
+
+
+def test_no_action_is_granted_by_a_wildcard(statements: list[dict[str, Any]]) -> None:
+    assert [action for s in statements for action in _actions(s) if "*" in action] == []
+
+
+def test_no_grant_is_for_everything(statements: list[dict[str, Any]]) -> None:
+    assert [s for s in statements if s["Resource"] == "*" or s["Effect"] != "Allow"] == []
+
+
+def test_only_objects_under_a_prefix_are_granted_by_a_pattern(statements: list[dict[str, Any]]) -> None:
+    patterns = [str(s["Resource"]).rsplit("'", 2)[1] for s in statements if "*" in str(s["Resource"])]
+    assert sorted(patterns) == ["/kept/*", "/offload/*"]
+
+
+def test_the_bucket_is_listed_below_those_prefixes_only(statements: list[dict[str, Any]]) -> None:
+    [listing] = [s for s in statements if _actions(s) == ["s3:ListBucket"]]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["offload/*", "kept/*"]}}
+
+
+def test_the_models_key_is_the_one_parameter_that_can_be_read(statements: list[dict[str, Any]]) -> None:
+    [reading] = [s for s in statements if any(action.startswith("ssm:") for action in _actions(s))]
+    assert _actions(reading) == ["ssm:GetParameter"]
+    assert str(reading["Resource"]).endswith("':parameter/chatkit/reference/model-key']]}")
+
+
+def test_without_a_key_no_parameter_can_be_read(dev_api: Template) -> None:
+    assert "ssm:" not in str(dev_api.to_json()["Resources"])
+    variables = {"CHAT_MODEL_KEY_PARAMETER": Match.absent()}
+    dev_api.has_resource_properties(FUNCTION, {"Environment": {"Variables": Match.object_like(variables)}})

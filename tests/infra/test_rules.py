@@ -1,0 +1,43 @@
+"""cdk-nag's rules: every finding is mended, or acknowledged with a reason beside the resource in infra/."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_s3 as s3
+from cdk_nag import AwsSolutionsChecks, NagPack, ServerlessChecks
+
+from infra.app import add_stage
+from infra.config import StageConfig
+
+PACKS: list[Callable[[App], NagPack]] = [AwsSolutionsChecks, ServerlessChecks]
+
+
+def _app(context: dict[str, Any], tmp_path: Path) -> App:
+    code = tmp_path / "code"
+    code.mkdir()
+    app = App(context=context, outdir=str(tmp_path / "cdk.out"))
+    add_stage(app, config=StageConfig.from_context(context), code=code, code_hash="none")
+    return app
+
+
+def _findings(pack: NagPack, app: App) -> list[tuple[str, str | None]]:
+    found = pack.validate_scope(app).violations
+    return [(finding.rule_name, at.construct_path) for finding in found for at in finding.violating_resources]
+
+
+@pytest.mark.parametrize("stage", ["reference", "dev"])
+@pytest.mark.parametrize("pack", PACKS)
+def test_no_finding_is_left(
+    pack: Callable[[App], NagPack], stage: str, context: dict[str, Any], tmp_path: Path
+) -> None:
+    app = _app(context | {"stage": stage}, tmp_path)
+    assert _findings(pack(app), app) == []
+
+
+def test_a_new_finding_would_be_seen(context: dict[str, Any], tmp_path: Path) -> None:
+    app = _app(context, tmp_path)
+    s3.Bucket(Stack(app, "Careless"), "Bucket")
+    assert "AwsSolutions-S10" in [rule for rule, _ in _findings(AwsSolutionsChecks(app), app)]

@@ -1,0 +1,64 @@
+"""infra/storage.py and infra/data_stack.py: what keeps the data private, whole and there."""
+
+from aws_cdk.assertions import Match, Matcher, Template
+
+TABLE = "AWS::DynamoDB::GlobalTable"
+BUCKET = "AWS::S3::Bucket"
+
+
+def test_the_table_can_be_restored_to_any_second(data: Template) -> None:
+    replica = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
+    data.has_resource_properties(TABLE, {"Replicas": [Match.object_like(replica)]})
+
+
+def test_the_table_is_encrypted_with_a_key_whose_use_is_logged(data: Template) -> None:
+    data.has_resource_properties(TABLE, {"SSESpecification": {"SSEEnabled": True, "SSEType": "KMS"}})
+
+
+def test_the_table_costs_nothing_while_nobody_talks(data: Template) -> None:
+    data.has_resource_properties(TABLE, {"BillingMode": "PAY_PER_REQUEST"})
+
+
+def test_the_data_of_a_stage_survives_its_stack_and_the_table_refuses_to_be_deleted(data: Template) -> None:
+    for kind in (TABLE, BUCKET):
+        data.all_resources(kind, {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
+    data.has_resource_properties(TABLE, {"Replicas": [Match.object_like({"DeletionProtectionEnabled": True})]})
+
+
+def test_the_data_of_stage_dev_goes_with_its_stack(dev_data: Template) -> None:
+    for kind in (TABLE, BUCKET):
+        dev_data.all_resources(kind, {"DeletionPolicy": "Delete"})
+    dev_data.has_resource_properties(TABLE, {"Replicas": [Match.object_like({"DeletionProtectionEnabled": False})]})
+
+
+def test_nothing_in_the_bucket_can_be_made_public(data: Template) -> None:
+    blocked = dict.fromkeys(("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True)
+    owned = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    data.all_resources_properties(BUCKET, {"PublicAccessBlockConfiguration": blocked, "OwnershipControls": owned})
+
+
+def test_the_bucket_is_encrypted(data: Template) -> None:
+    rule = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    data.all_resources_properties(BUCKET, {"BucketEncryption": {"ServerSideEncryptionConfiguration": [rule]}})
+
+
+def test_the_bucket_refuses_everyone_who_comes_without_tls_1_2(data: Template) -> None:
+    def denied(condition: dict[str, object]) -> Matcher:
+        everyone = {"Effect": "Deny", "Action": "s3:*", "Principal": {"AWS": "*"}, "Condition": condition}
+        return Match.object_like(everyone)
+
+    statements = [
+        denied({"Bool": {"aws:SecureTransport": "false"}}),
+        denied({"NumericLessThan": {"s3:TlsVersion": 1.2}}),
+    ]
+    data.has_resource_properties("AWS::S3::BucketPolicy", {"PolicyDocument": {"Statement": statements}})
+
+
+def test_uploads_that_no_message_holds_expire_after_a_day(data: Template) -> None:
+    rule = {"Prefix": "pending/", "ExpirationInDays": 1, "Status": "Enabled"}
+    data.has_resource_properties(BUCKET, {"LifecycleConfiguration": {"Rules": [rule]}})
+
+
+def test_the_data_stack_says_what_its_table_and_bucket_are_called(data: Template) -> None:
+    data.has_output("Table", {"Value": {"Ref": Match.any_value()}})
+    data.has_output("Bucket", {"Value": {"Ref": Match.any_value()}})
