@@ -89,8 +89,8 @@ class Chat:
         """The same server, as somebody else (None: without a token)."""
         return Chat(self.app, user)
 
-    async def __call__(self, kind: str, **params: Any) -> Answer:
-        return await self.post(json.dumps({"type": kind, "params": params}).encode())
+    async def __call__(self, operation: str, /, **params: Any) -> Answer:
+        return await self.post(json.dumps({"type": operation, "params": params}).encode())
 
     async def post(self, body: bytes, path: str = "/chatkit", method: str = "POST") -> Answer:
         """The raw request."""

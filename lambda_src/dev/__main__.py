@@ -1,0 +1,109 @@
+"""`make dev`: the Lambda path on a laptop, from one command, until Ctrl-C. Joins emulator, local AWS and reload."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from watchfiles import PythonFilter, awatch
+
+from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / ".local" / "data"  # git-ignored; kept between runs
+HANDLER = "lambda_src.dev.local.handler"
+TIMEOUT_S = 300.0  # as the shipped stack sets it
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(
+    port: Annotated[int, typer.Option(help="Where the page and the endpoint listen, on 127.0.0.1.")] = 8000,
+    data: Annotated[Path, typer.Option(help="Folder that keeps the local AWS's data between runs.")] = DATA,
+    processes: Annotated[int, typer.Option(help="Invocations at once; beyond them: 429, as on Lambda.")] = 4,
+) -> None:
+    """Chat on your laptop through the path that Lambda runs. Ctrl-C ends every process and saves."""
+    try:
+        asyncio.run(serve(port=port, data=data, switches=Switches(processes=processes, timeout_s=TIMEOUT_S)))
+    except (OSError, RuntimeError) as problem:
+        console.print(f"[red]make dev could not start:[/] {problem}")
+        sys.exit(1)
+
+
+async def serve(*, port: int, data: Path, switches: Switches) -> None:
+    """Start everything, say where it is, reload on save; return when SIGINT or SIGTERM comes."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    console.print("Starting the local AWS ...")
+    async with (
+        local_aws(data) as aws,
+        Emulator(HANDLER, env=function_env(aws), port=port, task_root=ROOT, switches=switches) as emulator,
+        reloading(emulator),
+    ):
+        console.print(banner(emulator.url, data))
+        await stop.wait()
+        console.print("\nStopping, and saving the threads ...")
+    console.print(f"Saved in {shown(data)}. Start again with: make dev")
+
+
+def function_env(aws: LocalAws) -> dict[str, str]:
+    """The environment of the local function: ours, less nothing; every AWS client in it talks to the local AWS."""
+    return {**os.environ, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
+
+
+def banner(url: str, data: Path) -> str:
+    """What a newcomer is told: where it runs, on what, and one line to try."""
+    real = bool(os.environ.get("OPENAI_API_KEY"))
+    model = (
+        "the model of lambda_src/agent/, with your OPENAI_API_KEY"
+        if real
+        else "demo (set OPENAI_API_KEY for a real one)"
+    )
+    body = (
+        '{"type":"threads.create","params":{"input":{"content":[{"type":"input_text","text":"Hello!"}],'
+        '"attachments":[],"inference_options":{}}}}'
+    )
+    return (
+        f"\n[bold]{url}[/]  the page: open it and chat\n\n"
+        f"  store   DynamoDB table {TABLE} on the local AWS, kept in {shown(data)}\n"
+        f"  model   {model}\n"
+        f"  code    lambda_src/ is reloaded on save\n\n"
+        f"Try it:\n\n  curl -N {url}/chatkit -H 'content-type: application/json' \\\n    -d '{body}'\n\n"
+        "Ctrl-C stops everything and saves."
+    )
+
+
+def shown(folder: Path) -> str:
+    """The folder as a person would type it from the project's root."""
+    return f"{folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}/"
+
+
+@asynccontextmanager
+async def reloading(emulator: Emulator) -> AsyncIterator[None]:
+    """While this is entered, a saved Python file below lambda_src/ replaces the function's processes."""
+
+    async def watch() -> None:
+        async for changes in awatch(ROOT / "lambda_src", watch_filter=PythonFilter()):
+            names = ", ".join(sorted({str(Path(path).relative_to(ROOT)) for _, path in changes}))
+            console.print(f"Reloading: {names}")
+            await emulator.reload()
+
+    task = asyncio.create_task(watch(), name="reload")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,23 @@
+"""The whole house, as a client meets it: function URL, Runtime API, our runtime in processes, a local AWS."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
+
+
+@pytest.fixture
+async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
+    """The tests' handler behind an emulated function URL, on a DynamoDB of its own."""
+    async with local_aws(tmp_path) as aws:
+        env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
+        async with Emulator(
+            "tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(processes=2)
+        ) as emulator:
+            yield emulator

@@ -1,0 +1,17 @@
+"""The handler that the emulator runs in these tests: the deployed composition with an agent of the tests."""
+
+import os
+
+from agents import Agent, RunConfig
+
+from lambda_src.composition import build_handler
+from lambda_src.demo_model import DemoModel
+from lambda_src.settings import Settings
+from tests.chat import known_by_name
+
+handler = build_handler(
+    Settings.from_env(os.environ),
+    authenticate=known_by_name,
+    build_agent=lambda: Agent(name="Test"),
+    build_run_config=lambda: RunConfig(model=DemoModel(), tracing_disabled=True),
+)

@@ -1,0 +1,77 @@
+"""A chat turn through the real Lambda path: processes, sockets, DynamoDB."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+
+from lambda_src.dev.emulator import Emulator
+from tests.chat import message
+
+TIMEOUT_S = 60.0
+
+
+def client(emulator: Emulator, user: str = "ann") -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        base_url=emulator.url, headers={"authorization": f"Bearer {user}"}, timeout=TIMEOUT_S, trust_env=False
+    )
+
+
+def body(operation: str, **params: Any) -> dict[str, Any]:
+    return {"type": operation, "params": params}
+
+
+async def events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    async for line in answer.aiter_lines():
+        if line:
+            yield json.loads(line.removeprefix("data: "))
+
+
+async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_kept(emulator: Emulator) -> None:
+    async with client(emulator) as http:
+        chunks: list[bytes] = []
+        async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("hello"))) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert answer.headers["x-request-id"]
+            chunks = [chunk async for chunk in answer.aiter_raw()]
+        streamed = [json.loads(line[6:]) for line in b"".join(chunks).splitlines() if line]
+        deltas = [event for event in streamed if "delta" in event.get("update", {})]
+        assert len(chunks) > len(deltas) / 2 > 10, "the words come one by one, not in a lump"
+
+        thread_id = streamed[0]["thread"]["id"]
+        thread = (await http.post("/chatkit", json=body("threads.get_by_id", thread_id=thread_id))).json()
+        user_item, assistant_item = thread["items"]["data"]
+        assert user_item["content"][0]["text"] == "hello"
+        assert assistant_item["content"][0]["text"] == "".join(event["update"]["delta"] for event in deltas)
+
+
+async def test_a_second_request_is_served_while_the_first_one_streams(emulator: Emulator) -> None:
+    async with client(emulator) as http:
+        async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("slow"))) as answer:
+            first = await anext(events(answer))
+            listed = await http.post("/chatkit", json=body("threads.list"))
+        assert [thread["id"] for thread in listed.json()["data"]] == [first["thread"]["id"]]
+        assert len(emulator.pids) == 2
+
+
+async def test_refusals_and_pages_come_through_whole(emulator: Emulator) -> None:
+    async with client(emulator) as http:
+        bad = await http.post("/chatkit", content=b"{")
+        assert (bad.status_code, bad.json()["error"]) == (422, "invalid_request")
+        missing = await http.post("/chatkit", json=body("threads.get_by_id", thread_id="thr_no"))
+        assert (missing.status_code, missing.json()["error"]) == (404, "not_found")
+        page = await http.get("/")
+        assert "<title>" in page.text
+        assert (await http.get("/chat/health")).json()["status"] == "healthy"
+    async with httpx2.AsyncClient(base_url=emulator.url, timeout=TIMEOUT_S, trust_env=False) as nobody:
+        assert (await nobody.post("/chatkit", json=body("threads.list"))).status_code == 401
+
+
+async def test_wrong_settings_are_one_init_error_that_lists_them_all() -> None:
+    async with Emulator("lambda_src.handler.handler", env={"CHAT_STORE": "redis"}) as emulator:
+        collected = await emulator.invoke({"version": "2.0"})
+    assert collected.report is not None
+    for name in ("CHAT_TABLE", "CHAT_STORE", "CHAT_AUTH_ISSUER", "CHAT_AUTH_AUDIENCE"):
+        assert name in collected.report.message

@@ -1,0 +1,94 @@
+"""`make dev` as a person uses it: start, chat, Ctrl-C, start again and find the threads."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+
+from tests.chat import message
+from tests.e2e.conftest import ROOT
+
+READY = "Ctrl-C stops everything"
+
+
+@asynccontextmanager
+async def running(data: Path) -> AsyncIterator[tuple[str, list[str]]]:
+    """`python -m lambda_src.dev` on a free port: its URL, and what it printed so far; ended by Ctrl-C."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"},
+        stdout=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    printed: list[str] = []
+    async for line in process.stdout:
+        printed.append(line.decode())
+        if READY in printed[-1]:
+            break
+    url = re.search(r"http://127\.0\.0\.1:\d+", "".join(printed))
+    assert url is not None, printed
+    try:
+        yield url[0], printed
+    finally:
+        started = await descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        printed.append((await process.stdout.read()).decode())
+        assert await process.wait() == 0
+        assert started, "the function and the local AWS are processes of their own"
+        assert not [pid for pid in started if is_alive(pid)], "Ctrl-C ends every process"
+
+
+async def descendants(pid: int) -> set[int]:
+    """Every process that `pid` started, and those that they started, now."""
+    listing = await asyncio.create_subprocess_exec("ps", "-A", "-o", "pid=,ppid=", stdout=asyncio.subprocess.PIPE)
+    lines = (await listing.communicate())[0].decode().splitlines()
+    parents = {int(child): int(parent) for child, parent in (line.split() for line in lines)}
+    found = {pid}
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return found - {pid, listing.pid}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_it_says_where_it_is_chats_and_keeps_the_threads_between_runs(tmp_path: Path) -> None:
+    async with running(tmp_path) as (url, printed), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        told = "".join(printed)
+        assert "demo" in told
+        assert "DynamoDB" in told
+        assert f"curl -N {url}/chatkit" in told
+        create = {"type": "threads.create", "params": {"input": message("remember me")}}
+        answer = await http.post(f"{url}/chatkit", json=create)
+        assert '"thread.created"' in answer.text
+    assert "Saved in" in printed[-1]
+
+    async with running(tmp_path) as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
+        assert [thread["title"] for thread in listed.json()["data"]] == ["remember me"]
+
+
+async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "lambda_src.dev", "--port", str(port), "--data", str(tmp_path), cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        printed, _ = await process.communicate()
+    assert process.returncode == 1
+    assert b"Traceback" not in printed
+    assert str(port).encode() in printed
