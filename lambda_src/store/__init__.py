@@ -1,0 +1,1 @@
+"""Everything that is kept: ChatKit's Store on DynamoDB, PostgreSQL and in memory. Knows no HTTP, no token, no model."""

@@ -1,0 +1,46 @@
+"""What a caller may hand to a store: ids, limits, orders. Pure; the same in all stores.
+
+ChatKit's server passes all three through unchecked (docs/stores.md, "Bad input").
+"""
+
+from chatkit.store import NotFoundError
+
+MAX_ID_BYTES = 512  # two of them and their prefixes must fit into DynamoDB's 2,048 bytes of partition key
+MAX_LIMIT = 100  # rows of a page: 100 items of 40 KB are the 4 MB that still load in one turn
+MIN_LIMIT = 1
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be the id of anything kept: 1 to 512 bytes of UTF-8 without NUL."""
+    if not text or "\0" in text:
+        return False
+    try:
+        return len(text.encode()) <= MAX_ID_BYTES
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def readable(*ids: str) -> None:
+    """NotFoundError unless every id can be the id of something: what cannot be kept is missing."""
+    for text in ids:
+        if not is_id(text):
+            raise NotFoundError("There is nothing under this id.")
+
+
+def writable(*ids: str) -> None:
+    """ValueError unless every id can be the id of something."""
+    for text in ids:
+        if not is_id(text):
+            raise ValueError(f"An id must be 1 to {MAX_ID_BYTES} bytes of UTF-8 without NUL.")
+
+
+def clamped(limit: int) -> int:
+    """The rows of a page: `limit`, but at least 1 and at most 100."""
+    return max(MIN_LIMIT, min(limit, MAX_LIMIT))
+
+
+def descending(order: str) -> bool:
+    """True for "desc", False for "asc"; ValueError for anything else."""
+    if order not in ("asc", "desc"):
+        raise ValueError('The order of a page is "asc" or "desc".')
+    return order == "desc"

@@ -1,0 +1,127 @@
+"""boto3 calls from asyncio, under one time budget, with errors of ours. Knows no key, no row, no service.
+
+boto3 blocks, so each call runs on an executor's thread. botocore retries throttles, 5xx and broken connections by
+itself (CLIENT_CONFIG); what it does not retry is retried here; what lasts becomes UnavailableError.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Executor
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from lambda_src.errors import TooLargeError, UnavailableError
+
+CLIENT_CONFIG = Config(
+    connect_timeout=1,  # seconds; in one region a connection stands in milliseconds or not at all
+    read_timeout=2,  # seconds; DynamoDB answers in some 10 ms, S3 in some 100
+    retries={
+        "mode": "standard",
+        "total_max_attempts": 4,
+    },  # adaptive took 82 s where this takes 5, under 50 % throttles
+    max_pool_connections=50,  # as many as one process has streams
+)
+OPERATION_BUDGET_S = 4.5  # a user waits at most 5 s longer for a fault; four time-outs would take 8
+RETRY_BASE_S = 0.02  # doubled each time, with full jitter
+RETRY_MAX_S = 0.5
+
+_CONFLICTS = frozenset({"TransactionConflictException", "TransactionConflict", "TransactionInProgressException"})
+_THROTTLES = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})  # reasons inside a cancelled transaction
+_MISSING = frozenset({"NoSuchKey", "404"})
+_TOO_LARGE = ("Item size", "item size")  # DynamoDB's own words in a ValidationException
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ConditionFailedError(Exception):
+    """A conditional write did not apply. `old` is the row that stood in its way, {} when there was none."""
+
+    def __init__(self, old: Mapping[str, Any]) -> None:
+        self.old = old
+        super().__init__("the condition of a write failed")
+
+
+class MissingObjectError(Exception):
+    """The bucket has no such object."""
+
+
+def within_budget(operation: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """`operation`, but UnavailableError after OPERATION_BUDGET_S. A write under way may then still land."""
+
+    @wraps(operation)
+    async def bounded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            async with asyncio.timeout(OPERATION_BUDGET_S):
+                return await operation(*args, **kwargs)
+        except TimeoutError as fault:
+            raise UnavailableError(f"The store did not answer within {OPERATION_BUDGET_S} seconds.") from fault
+
+    return bounded
+
+
+async def pause(attempt: int) -> None:
+    """Wait before try number `attempt` + 1: full jitter, so that those who collided once do not collide again."""
+    await asyncio.sleep(random.uniform(0, min(RETRY_MAX_S, RETRY_BASE_S * 2**attempt)))  # noqa: S311 - jitter, no secret
+
+
+class Calls:
+    """Runs methods of boto3 clients on `executor` (None = the loop's own)."""
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor
+
+    async def run(self, method: Callable[..., Mapping[str, Any]], **params: object) -> Mapping[str, Any]:
+        """The answer of `method(**params)`.
+
+        ConditionFailedError, MissingObjectError, TooLargeError or UnavailableError for what can go wrong out there;
+        a fault of ours (a malformed request) leaves as botocore raised it.
+        """
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while True:
+            try:
+                return await loop.run_in_executor(self._executor, partial(method, **params))
+            except ParamValidationError:
+                raise
+            except BotoCoreError as fault:
+                raise UnavailableError("A service behind the store could not be reached.") from fault
+            except ClientError as fault:
+                if not _conflict(fault):
+                    raise _translated(fault) from fault
+            await pause(attempt)
+            attempt += 1
+
+
+def _reasons(fault: ClientError) -> list[Mapping[str, Any]]:
+    return list(fault.response.get("CancellationReasons", []))
+
+
+def _conflict(fault: ClientError) -> bool:
+    """Whether another transaction was in the way, or one row of ours was throttled: both pass by themselves."""
+    if fault.response["Error"]["Code"] in _CONFLICTS:
+        return True
+    codes = {reason.get("Code") for reason in _reasons(fault)}
+    return bool(codes & (_CONFLICTS | _THROTTLES)) and "ConditionalCheckFailed" not in codes
+
+
+def _translated(fault: ClientError) -> Exception:
+    code = fault.response["Error"]["Code"]
+    if code == "ConditionalCheckFailedException":
+        response: Mapping[str, Any] = fault.response  # DynamoDB adds the row, which botocore's type does not know
+        return ConditionFailedError(response.get("Item", {}))
+    for reason in _reasons(fault):
+        if reason.get("Code") == "ConditionalCheckFailed":
+            return ConditionFailedError(reason.get("Item", {}))
+    if code in _MISSING:
+        return MissingObjectError("the bucket has no such object")
+    if code == "ValidationException":
+        message = fault.response["Error"].get("Message", "")
+        if any(words in message for words in _TOO_LARGE):
+            return TooLargeError("This is larger than a row of the table may be.")
+        return fault
+    return UnavailableError(f"A service behind the store failed ({code}).")

@@ -1,0 +1,77 @@
+"""A user's attachments: what ChatKit knows of each, never the bytes. Knows no upload."""
+
+from collections.abc import Callable
+
+from chatkit.store import NotFoundError
+from chatkit.types import Attachment
+
+from lambda_src.store import codec, keys
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.payloads import Payloads, object_of
+from lambda_src.store.dynamodb.table import Key, Row, Table
+from lambda_src.store.ports import Count
+
+_NS = 1_000_000_000
+
+
+class Attachments:
+    """The attachments of every user. `retention_s` = 0 keeps them for ever."""
+
+    def __init__(
+        self, table: Table, payloads: Payloads, *, clock: Callable[[], int], count: Count, retention_s: int
+    ) -> None:
+        self._table = table
+        self._payloads = payloads
+        self._clock = clock
+        self._count = count
+        self._retention_s = retention_s
+
+    async def save(self, user_id: str, attachment: Attachment) -> None:
+        """Keep the attachment, new or not."""
+        await self.write(user_id, attachment.id, codec.dump(attachment), thread_id=attachment.thread_id)
+
+    async def write(self, user_id: str, attachment_id: str, data: bytes, *, thread_id: str | None) -> None:
+        """The same for the JSON of an attachment. `thread_id` is the thread it is bound to: deleted with that."""
+        key = _key(user_id, attachment_id)
+        prefix = keys.attachment_payload(user_id, attachment_id, "")
+        stored = await self._payloads.store(data, row=key, object_prefix=prefix)
+        attributes = dict(stored.attributes)
+        if thread_id is not None:
+            attributes[rows.THREAD] = rows.text(thread_id)
+        if self._retention_s:
+            attributes[keys.TTL_ATTRIBUTE] = rows.number(self._clock() // _NS + self._retention_s)
+        old = await self._table.put(
+            {keys.PARTITION_KEY: rows.text(key[0]), keys.SORT_KEY: rows.text(key[1]), **attributes}
+        )
+        if object_of(old) != stored.object_key:
+            await self._payloads.discard(object_of(old))
+
+    async def row(self, user_id: str, attachment_id: str) -> Row | None:
+        """The living row of an attachment: one request, two when it is bound to a thread (which may be deleted)."""
+        row = await self._table.get(_key(user_id, attachment_id))
+        if row is None or rows.is_expired(row, now_s=self._clock() // _NS):
+            return None
+        if rows.THREAD in row:
+            thread = (keys.user_partition(user_id), keys.thread_sort(row[rows.THREAD]["S"]))
+            if rows.is_tombstone(await self._table.get(thread)):
+                return None
+        return row
+
+    async def load(self, user_id: str, attachment_id: str) -> Attachment:
+        """The attachment; NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        row = await self.row(user_id, attachment_id)
+        if row is None:
+            raise NotFoundError("There is no such attachment.")
+        try:
+            return codec.load_attachment(await self._payloads.load(row))
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            return codec.unreadable_attachment(attachment_id)
+
+    async def delete(self, user_id: str, attachment_id: str) -> None:
+        """Forget the attachment; quiet when it is not there. Its bytes are the AttachmentStore's."""
+        await self._payloads.discard(object_of(await self._table.delete(_key(user_id, attachment_id))))
+
+
+def _key(user_id: str, attachment_id: str) -> Key:
+    return keys.user_partition(user_id), keys.attachment_sort(attachment_id)

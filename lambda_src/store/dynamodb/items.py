@@ -1,0 +1,241 @@
+"""A thread's items: each has one row, found by its id or listed in the order of arrival. Knows no HTTP and no model."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from chatkit.store import NotFoundError
+from chatkit.types import FeedbackKind, Page, ThreadItem, WorkflowItem
+
+from lambda_src.errors import ConflictError
+from lambda_src.store import bounds, codec, keys
+from lambda_src.store.calls import ConditionFailedError
+from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.payloads import Payloads, Stored, object_of
+from lambda_src.store.dynamodb.table import Key, Row, Table
+from lambda_src.store.ports import Count
+
+_NS = 1_000_000_000
+
+
+class Items:
+    """The items of every thread. `retention_s` = 0 keeps them for ever."""
+
+    def __init__(
+        self,
+        table: Table,
+        payloads: Payloads,
+        clocks: ThreadClocks,
+        *,
+        clock: Callable[[], int],
+        count: Count,
+        retention_s: int,
+    ) -> None:
+        self._table = table
+        self._payloads = payloads
+        self._clocks = clocks
+        self._clock = clock
+        self._count = count
+        self._retention_s = retention_s
+
+    def now_s(self) -> int:
+        """Epoch seconds by the clock that was handed in."""
+        return self._clock() // _NS
+
+    async def add(self, user_id: str, thread_id: str, item: ThreadItem) -> None:
+        """Keep a new item. The same again is quiet, an open workflow is replaced in place, anything else conflicts."""
+        partition = keys.thread_partition(user_id, thread_id)
+        condition = rows.NOT_LISTED
+        values: dict[str, Any] = {":now": rows.number(self.now_s())}
+        if isinstance(item, WorkflowItem):
+            condition += f" OR #{rows.OPEN} = :{rows.OPEN}_before"
+            values[f":{rows.OPEN}_before"] = {"BOOL": True}
+        arrived = self._clocks.next(partition)
+        stored = await self._stored(user_id, thread_id, item)
+        try:
+            old = await self._write(partition, item, stored, arrived, condition=condition, values=values)
+        except ConditionFailedError as fault:
+            standing = fault.old
+            if object_of(standing) != stored.object_key:
+                await self._payloads.discard(stored.object_key)
+            self._learn(partition, standing)
+            if standing.get(rows.DIGEST, {}).get("B") != stored.digest:
+                raise ConflictError("Another item of this thread has this id.") from None
+            return  # our own write, whose answer was lost, or the same item once more
+        await self._replaced(partition, old, stored)
+
+    async def save(self, user_id: str, thread_id: str, item: ThreadItem) -> None:
+        """Keep the item, new or not; an older one keeps its place."""
+        partition = keys.thread_partition(user_id, thread_id)
+        arrived = self._clocks.next(partition)
+        stored = await self._stored(user_id, thread_id, item)
+        old = await self._write(partition, item, stored, arrived, condition="", values={})
+        await self._replaced(partition, old, stored)
+
+    async def restore(self, user_id: str, thread_id: str, item_id: str, data: bytes, *, order: int) -> bool:
+        """Put an exported item back at its own place; False when the same is there, ConflictError when another is."""
+        partition = keys.thread_partition(user_id, thread_id)
+        key = (partition, keys.item_sort(item_id))
+        stored = await self._payloads.store(data, row=key, object_prefix=_prefix(user_id, thread_id, item_id))
+        try:
+            await self._put(key, stored, order, is_open=codec.is_open_workflow(data), condition=rows.NOT_LISTED,
+                            values={":now": rows.number(self.now_s())})  # fmt: skip
+        except ConditionFailedError as fault:
+            if object_of(fault.old) != stored.object_key:
+                await self._payloads.discard(stored.object_key)
+            if fault.old.get(rows.DIGEST, {}).get("B") != stored.digest:
+                raise ConflictError(f"Another item has the id {item_id}.") from None
+            return False
+        return True
+
+    async def load(self, user_id: str, thread_id: str, item_id: str) -> ThreadItem:
+        """The item; NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        row = await self._listed_row(user_id, thread_id, item_id)
+        if row is None or not rows.is_alive(row, now_s=self.now_s()):
+            raise NotFoundError("There is no such item in this thread.")
+        return await self.read(row, thread_id)
+
+    async def page(
+        self, user_id: str, thread_id: str, *, after: str | None, limit: int, descending: bool
+    ) -> Page[ThreadItem]:
+        """Up to `limit` items beyond `after`: one request, with `after` two. NotFoundError for an unknown cursor."""
+        partition = keys.thread_partition(user_id, thread_id)
+        cursor = None
+        if after is not None:
+            row = await self._listed_row(user_id, thread_id, after)
+            cursor = rows.cursor_of(row, now_s=self.now_s())
+            if cursor is None:
+                raise NotFoundError("There is no such item in this thread.")
+        now_s = self.now_s()
+        found = await self._table.listed(
+            partition,
+            after=cursor,
+            descending=descending,
+            want=limit + 1,
+            alive=lambda row: rows.is_alive(row, now_s=now_s),
+        )
+        if any(rows.is_tombstone(row) for row in found[:1]):
+            return Page()
+        shown = found[:limit]
+        for row in shown:
+            self._learn(partition, row)
+        data = await asyncio.gather(*(self.read(row, thread_id) for row in shown))
+        has_more = len(found) > limit
+        return Page(data=list(data), has_more=has_more, after=data[-1].id if has_more else None)
+
+    async def delete(self, user_id: str, thread_id: str, item_id: str) -> None:
+        """Forget the item; its empty row still serves as a cursor for a day. Quiet when it is not there."""
+        await self._delete_row((keys.thread_partition(user_id, thread_id), keys.item_sort(item_id)))
+
+    async def delete_after(self, user_id: str, thread_id: str, item_id: str) -> int:
+        """Delete what arrived after an item, newest first, so that a reader always sees a prefix; returns how many."""
+        partition = keys.thread_partition(user_id, thread_id)
+        cursor = rows.cursor_of(await self._listed_row(user_id, thread_id, item_id), now_s=self.now_s())
+        if cursor is None:
+            raise NotFoundError("There is no such item in this thread.")
+        deleted = 0
+        while True:
+            newest = await self._table.listed(
+                partition, after=None, descending=True, want=bounds.MAX_LIMIT, alive=lambda row: keys.ORDER_KEY in row
+            )
+            beyond = [row for row in newest if row[keys.ORDER_KEY]["S"] > cursor and not rows.is_tombstone(row)]
+            for row in beyond:
+                await self._delete_row((partition, row[keys.SORT_KEY]["S"]))
+                deleted += 1
+            if len(beyond) < bounds.MAX_LIMIT:
+                return deleted
+
+    async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: FeedbackKind) -> None:
+        """Keep the feedback on those items that exist."""
+        partition = keys.thread_partition(user_id, thread_id)
+        found = await self._table.get_many([(partition, keys.item_sort(item_id)) for item_id in item_ids])
+        now_s = self.now_s()
+        living = [rows.sort_id(row, keys.ITEM_PREFIX) for row in found.values() if rows.is_alive(row, now_s=now_s)]
+        await self._table.write_many(
+            puts=[
+                {
+                    keys.PARTITION_KEY: rows.text(partition),
+                    keys.SORT_KEY: rows.text(keys.feedback_sort(item_id)),
+                    rows.FEEDBACK: rows.text(feedback),
+                }
+                for item_id in living
+            ]
+        )
+
+    async def read(self, row: Row, thread_id: str) -> ThreadItem:
+        """The item of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
+        try:
+            return codec.load_item(await self._payloads.load(row))
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            item_id = rows.sort_id(row, keys.ITEM_PREFIX)
+            return codec.unreadable_item(item_id, thread_id, created_at=rows.arrived_at(row))
+
+    async def _listed_row(self, user_id: str, thread_id: str, item_id: str) -> Row | None:
+        """The row of an item whose thread is not deleted: one request for both."""
+        partition = keys.thread_partition(user_id, thread_id)
+        key = (partition, keys.item_sort(item_id))
+        turn = (partition, keys.TURN)
+        found = await self._table.get_many([key, turn])
+        return None if rows.is_tombstone(found.get(turn)) else found.get(key)
+
+    async def _stored(self, user_id: str, thread_id: str, item: ThreadItem) -> Stored:
+        key = (keys.thread_partition(user_id, thread_id), keys.item_sort(item.id))
+        return await self._payloads.store(codec.dump(item), row=key, object_prefix=_prefix(user_id, thread_id, item.id))
+
+    async def _write(
+        self, partition: str, item: ThreadItem, stored: Stored, arrived: int, *, condition: str, values: dict[str, Any]
+    ) -> Row:
+        key = (partition, keys.item_sort(item.id))
+        return await self._put(key, stored, arrived, is_open=codec.is_open(item), condition=condition, values=values)
+
+    async def _put(
+        self, key: Key, stored: Stored, arrived: int, *, is_open: bool, condition: str, values: dict[str, Any]
+    ) -> Row:
+        attributes = dict(stored.attributes)
+        removed = [*stored.removed, rows.WAS_ORDER]
+        if is_open:
+            attributes[rows.OPEN] = {"BOOL": True}
+        else:
+            removed.append(rows.OPEN)
+        if self._retention_s:
+            attributes[keys.TTL_ATTRIBUTE] = rows.number(self.now_s() + self._retention_s)
+        else:
+            removed.append(keys.TTL_ATTRIBUTE)
+        expression = (
+            f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)} "
+            f"REMOVE {', '.join(f'#{name}' for name in removed)}"
+        )
+        order = rows.text(keys.order_of(arrived, key[1].removeprefix(keys.ITEM_PREFIX)))
+        return await self._table.update(
+            key, expression, condition=condition, values={":order": order, **rows.valued(attributes), **values}
+        )
+
+    async def _delete_row(self, key: Key) -> None:
+        expires = rows.number(self.now_s() + rows.CURSOR_TTL_S)
+        try:
+            old = await self._table.update(
+                key,
+                f"SET #was_order = #order, #expires_at = :expires REMOVE #order, #{rows.PAYLOAD}, #{rows.OBJECT}, "
+                f"#{rows.ENCODING}, #{rows.SCHEMA}, #{rows.DIGEST}, #{rows.OPEN}",
+                condition=rows.LISTED,
+                values={":expires": expires},
+            )
+        except ConditionFailedError:
+            return
+        await self._payloads.discard(object_of(old))
+
+    async def _replaced(self, partition: str, old: Row, stored: Stored) -> None:
+        """After a write: what it replaced is known to the clock, and its object is no longer needed."""
+        self._learn(partition, old)
+        if object_of(old) != stored.object_key:
+            await self._payloads.discard(object_of(old))
+
+    def _learn(self, partition: str, row: Row) -> None:
+        if keys.ORDER_KEY in row and row[keys.ORDER_KEY]["S"][:1].isdigit():
+            self._clocks.follow(partition, keys.arrived_ns(row[keys.ORDER_KEY]["S"]))
+
+
+def _prefix(user_id: str, thread_id: str, item_id: str) -> str:
+    return keys.offload_object(user_id, thread_id, item_id, "")

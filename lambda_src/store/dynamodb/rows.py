@@ -1,0 +1,100 @@
+"""Attributes of the table's rows, and what rows say about themselves. Pure; sends nothing."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lambda_src.store import codec, keys
+from lambda_src.store.dynamodb.table import Row
+
+PAYLOAD = "payload"  # B: the model's JSON, or its gzip
+ENCODING = "encoding"  # S: json | gzip
+OBJECT = "object"  # S: key of the object that holds the payload instead
+SCHEMA = "schema"  # N: codec.SCHEMA_VERSION of whoever wrote the payload
+DIGEST = "digest"  # B: of the JSON; tells our own write after a lost answer
+OPEN = "open"  # BOOL: a workflow that the next run may replace
+WAS_ORDER = "was_order"  # S: a deleted row's place: it still serves as a cursor for a day
+DELETED_AT = "deleted_at"  # N: epoch seconds; only on tombstones
+THREAD = "thread"  # S: the thread that an attachment is bound to
+FEEDBACK = "feedback"  # S: positive | negative
+USER_ID = "user_id"  # S: whose thread a pending sweep is about
+THREAD_ID = "thread_id"  # S: which
+FIELD = "field_"  # S: one field of a thread each, as JSON, so that two writers can change two fields
+
+CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
+
+NOT_LISTED = "attribute_not_exists(#order) OR #expires_at <= :now"
+LISTED = "attribute_exists(#order)"
+
+
+def text(value: str) -> dict[str, Any]:
+    """A string attribute."""
+    return {"S": value}
+
+
+def number(value: int) -> dict[str, Any]:
+    """A number attribute."""
+    return {"N": str(value)}
+
+
+def binary(value: bytes) -> dict[str, Any]:
+    """A bytes attribute."""
+    return {"B": value}
+
+
+def is_alive(row: Row, *, now_s: int) -> bool:
+    """Whether a listed row is there for a reader: DynamoDB removes expired rows up to days late."""
+    return keys.ORDER_KEY in row and (keys.TTL_ATTRIBUTE not in row or int(row[keys.TTL_ATTRIBUTE]["N"]) > now_s)
+
+
+def is_expired(row: Row, *, now_s: int) -> bool:
+    """Whether the row's time is over."""
+    return keys.TTL_ATTRIBUTE in row and int(row[keys.TTL_ATTRIBUTE]["N"]) <= now_s
+
+
+def is_tombstone(row: Row | None) -> bool:
+    """Whether the row says that its thread is deleted."""
+    return row is not None and DELETED_AT in row
+
+
+def cursor_of(row: Row | None, *, now_s: int) -> str | None:
+    """The place in the order that a row marks, deleted or not; None when it marks none."""
+    if row is None or is_expired(row, now_s=now_s):
+        return None
+    for attribute in (keys.ORDER_KEY, WAS_ORDER):
+        if attribute in row:
+            return str(row[attribute]["S"])
+    return None
+
+
+def sort_id(row: Row, prefix: str) -> str:
+    """The id in a row's sort key."""
+    return str(row[keys.SORT_KEY]["S"]).removeprefix(prefix)
+
+
+def arrived_at(row: Row) -> datetime:
+    """When an item arrived, from its order: what a placeholder shows as its time."""
+    try:
+        return datetime.fromtimestamp(keys.arrived_ns(row[keys.ORDER_KEY]["S"]) / 1_000_000_000, UTC)
+    except (ValueError, OverflowError, OSError):  # an order that this store did not write
+        return datetime.fromtimestamp(0, UTC)
+
+
+def setting(values: Mapping[str, Mapping[str, Any]]) -> str:
+    """`#name = :name, ...` for an update that sets these attributes."""
+    return ", ".join(f"#{name} = :{name}" for name in values)
+
+
+def valued(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """`:name` -> value, for the same."""
+    return {f":{name}": value for name, value in values.items()}
+
+
+def thread_fields(row: Row) -> dict[str, str]:
+    """The fields of a thread's row as JSON texts."""
+    return {name.removeprefix(FIELD): value["S"] for name, value in row.items() if name.startswith(FIELD)}
+
+
+def schema_known(row: Row) -> bool:
+    """Whether this release may read the row's payload."""
+    return SCHEMA in row and int(row[SCHEMA]["N"]) <= codec.SCHEMA_VERSION

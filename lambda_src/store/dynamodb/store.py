@@ -1,0 +1,220 @@
+"""The Store contract on one DynamoDB table. Knows keys, conditions and pages. Knows no HTTP, no token, no model.
+
+Each method checks what it was handed, keeps the time budget, and leaves the work to the part whose rows they are.
+docs/stores.md says what each costs.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING
+
+from chatkit.store import Store, StoreItemType
+from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata
+
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, ids, keys
+from lambda_src.store.calls import Calls, ConditionFailedError, within_budget
+from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.dynamodb import rows, userdata
+from lambda_src.store.dynamodb.attachments import Attachments
+from lambda_src.store.dynamodb.items import Items
+from lambda_src.store.dynamodb.payloads import Payloads
+from lambda_src.store.dynamodb.sweep import Sweeper
+from lambda_src.store.dynamodb.table import Table
+from lambda_src.store.dynamodb.threads import Threads
+from lambda_src.store.ports import Count, Erased, Record, count_nothing
+from lambda_src.store.s3 import PayloadBucket
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+
+class DynamoDBStore(Store[RequestContext]):
+    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData and Sweeps on one table.
+
+    `client` and `s3` are low-level boto3 clients made with calls.CLIENT_CONFIG; without `bucket` and `s3`, what does
+    not fit into a row is a TooLargeError. `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever.
+    `executor` runs boto3's blocking calls; None = the event loop's own.
+    """
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table_name: str,
+        *,
+        bucket: str | None = None,
+        s3: "S3Client | None" = None,
+        clock: Callable[[], int] = time.time_ns,
+        retention_s: int = 0,
+        count: Count = count_nothing,
+        executor: Executor | None = None,
+    ) -> None:
+        calls = Calls(executor)
+        objects = PayloadBucket(s3, bucket, calls=calls) if bucket is not None and s3 is not None else None
+        payloads = Payloads(objects)
+        self._clock = clock
+        self._table = Table(client, table_name, calls=calls)
+        self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
+        self._threads = Threads(self._table, clock=clock, count=count, retention_s=retention_s)
+        self._items = Items(self._table, payloads, self._clocks, clock=clock, count=count, retention_s=retention_s)
+        self._attachments = Attachments(self._table, payloads, clock=clock, count=count, retention_s=retention_s)
+        self._sweeper = Sweeper(self._table, objects, clock=clock)
+        self._userdata = userdata.UserRows(
+            self._table, objects, payloads, self._threads, self._items, self._attachments, self._sweeper
+        )
+
+    def generate_thread_id(self, context: RequestContext) -> str:
+        """A new thread id of 128 bits."""
+        return ids.new_id("thread", now_ns=self._clock())
+
+    def generate_item_id(self, item_type: StoreItemType, thread: ThreadMetadata, context: RequestContext) -> str:
+        """A new item id of 128 bits."""
+        return ids.new_id(item_type, now_ns=self._clock())
+
+    @within_budget
+    async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
+        """The thread. NotFoundError when it is missing, deleted or someone else's."""
+        bounds.readable(context.user.id, thread_id)
+        return await self._threads.load(context.user.id, thread_id)
+
+    @within_budget
+    async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
+        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
+
+        ValueError for an id that cannot be kept; TooLargeError; NotFoundError when it was deleted since it was loaded.
+        """
+        bounds.writable(context.user.id, thread.id)
+        try:
+            await self._threads.save(context.user.id, thread)
+        except ConditionFailedError:  # a new thread under a deleted one's id: finish the delete, then begin anew
+            await self._sweeper.purge(context.user.id, thread.id)
+            await self._threads.save(context.user.id, thread)
+
+    @within_budget
+    async def load_threads(
+        self, limit: int, after: str | None, order: str, context: RequestContext
+    ) -> Page[ThreadMetadata]:
+        """A page of the user's threads by creation, 1 to 100.
+
+        NotFoundError for an unknown cursor, ValueError for an unknown order.
+        """
+        descending = bounds.descending(order)
+        bounds.readable(context.user.id, *([] if after is None else [after]))
+        return await self._threads.page(
+            context.user.id, after=after, limit=bounds.clamped(limit), descending=descending
+        )
+
+    @within_budget
+    async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
+        """Delete the thread and all that is in it, in one write; `sweep` clears the rows. Quiet when it is missing."""
+        user_id = context.user.id
+        if not bounds.is_id(user_id) or not bounds.is_id(thread_id):
+            return
+        if not await self._threads.bury(user_id, thread_id):
+            partition = keys.thread_partition(user_id, thread_id)
+            if not rows.is_tombstone(await self._table.get((partition, keys.TURN))):
+                await self._sweeper.purge(user_id, thread_id)  # items of a thread that was never saved
+
+    @within_budget
+    async def load_thread_items(
+        self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
+    ) -> Page[ThreadItem]:
+        """A page of items by arrival, 1 to 100; empty for a missing or foreign thread.
+
+        NotFoundError for a cursor that is not of this thread, ValueError for an unknown order.
+        """
+        descending = bounds.descending(order)
+        if not bounds.is_id(context.user.id) or not bounds.is_id(thread_id):
+            return Page()
+        if after is not None:
+            bounds.readable(after)
+        return await self._items.page(
+            context.user.id, thread_id, after=after, limit=bounds.clamped(limit), descending=descending
+        )
+
+    @within_budget
+    async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> ThreadItem:
+        """The item. NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        bounds.readable(context.user.id, thread_id, item_id)
+        return await self._items.load(context.user.id, thread_id, item_id)
+
+    @within_budget
+    async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
+        """Keep a new item, once: the same again is quiet, an open workflow is replaced in place.
+
+        ConflictError when another item has its id; ValueError for an id that cannot be kept; TooLargeError.
+        """
+        bounds.writable(context.user.id, thread_id, item.id)
+        await self._items.add(context.user.id, thread_id, item)
+
+    @within_budget
+    async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
+        """Keep the item, new or not; an older one keeps its place. ValueError, TooLargeError."""
+        bounds.writable(context.user.id, thread_id, item.id)
+        await self._items.save(context.user.id, thread_id, item)
+
+    @within_budget
+    async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
+        """Delete the item; quiet when it is missing. It serves as a cursor for another day."""
+        if bounds.is_id(context.user.id) and bounds.is_id(thread_id) and bounds.is_id(item_id):
+            await self._items.delete(context.user.id, thread_id, item_id)
+
+    @within_budget
+    async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
+        """Keep the attachment's description, new or not. ValueError for an id that cannot be kept; TooLargeError."""
+        thread_ids = [] if attachment.thread_id is None else [attachment.thread_id]
+        bounds.writable(context.user.id, attachment.id, *thread_ids)
+        await self._attachments.save(context.user.id, attachment)
+
+    @within_budget
+    async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
+        """The attachment. NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        bounds.readable(context.user.id, attachment_id)
+        return await self._attachments.load(context.user.id, attachment_id)
+
+    @within_budget
+    async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
+        """Delete the attachment's description; quiet when it is missing. Its bytes are the AttachmentStore's."""
+        if bounds.is_id(context.user.id) and bounds.is_id(attachment_id):
+            await self._attachments.delete(context.user.id, attachment_id)
+
+    @within_budget
+    async def add_feedback(
+        self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
+    ) -> None:
+        """ports.FeedbackStore."""
+        bounds.readable(context.user.id, thread_id)
+        await self._threads.load(context.user.id, thread_id)
+        known = [item_id for item_id in item_ids if bounds.is_id(item_id)]
+        await self._items.add_feedback(context.user.id, thread_id, known, feedback)
+
+    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
+        """ports.ThreadTruncation. No time budget: a long thread takes as long as it takes."""
+        bounds.readable(context.user.id, thread_id, item_id)
+        return await self._items.delete_after(context.user.id, thread_id, item_id)
+
+    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
+        """ports.ThreadClock."""
+        self._clocks.follow(keys.thread_partition(context.user.id, thread_id), last_order)
+
+    async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
+        """ports.Sweeps: the rest of deleted threads."""
+        return await self._sweeper.sweep(stop=stop)
+
+    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+        """ports.Sweeps: payload objects that no row names."""
+        return await self._sweeper.orphans(hour=hour, stop=stop)
+
+    def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
+        """ports.UserData."""
+        return self._userdata.export(context.user.id)
+
+    async def import_record(self, record: Record, context: RequestContext) -> bool:
+        """ports.UserData."""
+        return await self._userdata.restore(record, context.user.id)
+
+    def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
+        """ports.UserData."""
+        return self._userdata.erase(context.user.id)

@@ -1,0 +1,148 @@
+"""What a delete leaves to be done: rows and objects of threads that are gone for their user. Knows no HTTP, no model.
+
+Every step can be the last: what is left is found again through the row that notes the sweep, which goes last.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from lambda_src.store import keys
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.table import GET_BATCH, Key, Table, key_of
+from lambda_src.store.ports import Erased
+from lambda_src.store.s3 import PayloadBucket, StoredObject
+
+LATE_WRITES_S = 900  # Lambda's longest invocation: until then a run that lost its thread may still write an item
+ORPHAN_AGE = timedelta(hours=24)  # an object may wait for its row as long as a write takes; a day is far beyond
+ORPHAN_SLICES = 24  # the hourly sweep looks at every object once a day
+
+_TOMBSTONES = (keys.TURN, keys.GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One deleted thread that waits for its sweep."""
+
+    user_id: str
+    thread_id: str
+    deleted_at_s: int
+
+
+class Sweeper:
+    """Finishes deletes. `clock` in nanoseconds since 1970."""
+
+    def __init__(self, table: Table, bucket: PayloadBucket | None, *, clock: Callable[[], int]) -> None:
+        self._table = table
+        self._bucket = bucket
+        self._clock = clock
+
+    async def pending(self) -> AsyncIterator[Pending]:
+        """Every deleted thread that is not swept to the end."""
+        for shard in range(keys.SWEEP_SHARDS):
+            after = ""
+            while found := await self._table.partition(keys.sweep_partition(shard), after=after):
+                for row in found:
+                    deleted_at_s = int(row[rows.DELETED_AT]["N"])
+                    yield Pending(row[rows.USER_ID]["S"], row[rows.THREAD_ID]["S"], deleted_at_s)
+                after = key_of(found[-1])[1]
+
+    async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
+        """Sweep what is pending until `stop()`; what remains waits for the next call.
+
+        A thread's rows and objects go at once; its tombstones only when no late write can come any more.
+        """
+        erased = Erased()
+        async for thread in self.pending():
+            if stop():
+                break
+            erased += await self.clear(thread.user_id, thread.thread_id, stop=stop)
+            if not stop() and thread.deleted_at_s + LATE_WRITES_S <= self._clock() // 1_000_000_000:
+                await self.forget(thread.user_id, thread.thread_id)
+        return erased
+
+    async def purge(self, user_id: str, thread_id: str) -> Erased:
+        """Remove a thread without a trace, deleted before or not."""
+        erased = await self.clear(user_id, thread_id, stop=lambda: False)
+        await self.forget(user_id, thread_id)
+        return erased
+
+    async def clear(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
+        """Remove a thread's items, journal, feedback, attachments and objects, but not what says that it is gone."""
+        partition = keys.thread_partition(user_id, thread_id)
+        items = 0
+        while not stop():
+            found = await self._table.partition(partition, only=(keys.ORDER_KEY,))
+            doomed = [key_of(row) for row in found if key_of(row)[1] not in _TOMBSTONES]
+            if not doomed:
+                break
+            await self._table.write_many(deletes=doomed)
+            items += sum(1 for row in found if key_of(row)[1].startswith(keys.ITEM_PREFIX) and keys.ORDER_KEY in row)
+        attachments, objects = (0, 0) if stop() else await self._clear_attachments(user_id, thread_id)
+        if self._bucket is not None and not stop():
+            objects += await self._bucket.delete_under(keys.thread_objects(user_id, thread_id))
+        return Erased(items=items, attachments=attachments, objects=objects)
+
+    async def forget(self, user_id: str, thread_id: str) -> None:
+        """Remove what says that a thread is gone; the note of its sweep last."""
+        partition = keys.thread_partition(user_id, thread_id)
+        await self._table.write_many(deletes=[(partition, sort) for sort in _TOMBSTONES])
+        await self._table.delete((keys.user_partition(user_id), keys.thread_sort(thread_id)))
+        shard = keys.sweep_partition(keys.sweep_shard(thread_id))
+        await self._table.delete((shard, keys.sweep_sort(user_id, thread_id)))
+
+    async def orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+        """Remove payload objects older than a day that no row names: all, or the hour's 24th part. Returns how many."""
+        if self._bucket is None:
+            return 0
+        oldest = datetime.fromtimestamp(self._clock() / 1_000_000_000, UTC) - ORPHAN_AGE
+        removed = 0
+        batch: list[StoredObject] = []
+        async for found in self._bucket.list_under(keys.OFFLOAD_PREFIX):
+            if stop():
+                return removed
+            if found.modified <= oldest and (hour is None or _slice(found.key) == hour % ORPHAN_SLICES):
+                batch.append(found)
+            if len(batch) == GET_BATCH:
+                removed += await self._remove_unnamed(self._bucket, batch)
+                batch = []
+        return removed + await self._remove_unnamed(self._bucket, batch)
+
+    async def _remove_unnamed(self, bucket: PayloadBucket, batch: list[StoredObject]) -> int:
+        named = {found.key: await bucket.row_of(found.key) for found in batch}
+        owners = [row for row in named.values() if row[0] and row[1]]
+        standing = await self._table.get_many(owners, only=(rows.OBJECT,)) if owners else {}
+        removed = 0
+        for key, owner in named.items():
+            row = standing.get(owner)
+            if row is None or row.get(rows.OBJECT, {}).get("S") != key:
+                await bucket.delete(key)
+                removed += 1
+        return removed
+
+    async def _clear_attachments(self, user_id: str, thread_id: str) -> tuple[int, int]:
+        """Remove a thread's attachments; objects first, since the row is how they are found again."""
+        bound: list[Key] = []
+        after = ""
+        while found := await self._table.partition(
+            keys.user_partition(user_id), prefix=keys.ATTACHMENT_PREFIX, after=after, only=(rows.THREAD,)
+        ):
+            bound += [key_of(row) for row in found if row.get(rows.THREAD, {}).get("S") == thread_id]
+            after = key_of(found[-1])[1]
+        objects = 0
+        for _, sort in bound:
+            objects += await self.clear_attachment_objects(user_id, sort.removeprefix(keys.ATTACHMENT_PREFIX))
+        await self._table.write_many(deletes=bound)
+        return len(bound), objects
+
+    async def clear_attachment_objects(self, user_id: str, attachment_id: str) -> int:
+        """Remove an attachment's bytes and its offloaded description; returns how many objects."""
+        if self._bucket is None:
+            return 0
+        removed = await self._bucket.delete_under(keys.attachment_objects(user_id, attachment_id))
+        return removed + await self._bucket.delete_under(keys.attachment_payload(user_id, attachment_id, ""))
+
+
+def _slice(key: str) -> int:
+    return sha256(key.encode()).digest()[0] % ORPHAN_SLICES

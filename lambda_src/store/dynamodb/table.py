@@ -1,0 +1,200 @@
+"""Requests to one DynamoDB table: reads are consistent, batches are finished, pages are walked. Knows no model."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lambda_src.store import keys
+from lambda_src.store.calls import Calls, pause
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Row = Mapping[str, Mapping[str, Any]]
+"""A row as DynamoDB's wire has it: attribute -> {type: value}."""
+Key = tuple[str, str]
+"""Partition key, sort key."""
+
+GET_BATCH = 100  # DynamoDB's limit for BatchGetItem
+WRITE_BATCH = 25  # DynamoDB's limit for BatchWriteItem
+
+_NAME = re.compile(r"#([a-z_]+)")
+
+
+def expressions(*texts: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Names and values of an expression: each `#word` stands for the attribute `word` (many are reserved words)."""
+    names = {f"#{word}": word for text in texts for word in _NAME.findall(text)}
+    return {"ExpressionAttributeNames": names} | ({"ExpressionAttributeValues": dict(values)} if values else {})
+
+
+def wire_key(key: Key) -> dict[str, dict[str, str]]:
+    """A key as DynamoDB's wire has it."""
+    return {keys.PARTITION_KEY: {"S": key[0]}, keys.SORT_KEY: {"S": key[1]}}
+
+
+def key_of(row: Row) -> Key:
+    """The key of a row."""
+    return row[keys.PARTITION_KEY]["S"], row[keys.SORT_KEY]["S"]
+
+
+class Table:
+    """One table. Every method is one request unless it says otherwise."""
+
+    def __init__(self, client: "DynamoDBClient", name: str, *, calls: Calls) -> None:
+        self._client = client
+        self._name = name
+        self._calls = calls
+
+    async def get(self, key: Key) -> Row | None:
+        """The row, or None."""
+        answer = await self._calls.run(
+            self._client.get_item, TableName=self._name, Key=wire_key(key), ConsistentRead=True
+        )
+        row: Row | None = answer.get("Item")
+        return row
+
+    async def get_many(self, wanted: Sequence[Key], *, only: Sequence[str] = ()) -> dict[Key, Row]:
+        """Those of the rows that exist, whole or `only` some attributes; one request for up to 100 and 16 MB."""
+        found: dict[Key, Row] = {}
+        shape: dict[str, Any] = {"ConsistentRead": True}
+        if only:
+            projection = ", ".join(f"#{name}" for name in (keys.PARTITION_KEY, keys.SORT_KEY, *only))
+            shape |= {"ProjectionExpression": projection, **expressions(projection, values={})}
+        pending = [wire_key(key) for key in dict.fromkeys(wanted)]
+        attempt = 0
+        while pending:
+            request = {self._name: {"Keys": pending[:GET_BATCH], **shape}}
+            answer = await self._calls.run(self._client.batch_get_item, RequestItems=request)
+            found |= {key_of(row): row for row in answer["Responses"].get(self._name, [])}
+            left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+            pending = [*left, *pending[GET_BATCH:]]
+            if left:
+                await pause(attempt)
+                attempt += 1
+        return found
+
+    async def update(
+        self, key: Key, expression: str, *, values: Mapping[str, Mapping[str, Any]], condition: str = ""
+    ) -> Row:
+        """Apply `expression` and return the row as it was before, {} if new. ConditionFailedError brings it too."""
+        answer = await self._calls.run(
+            self._client.update_item,
+            TableName=self._name,
+            Key=wire_key(key),
+            UpdateExpression=expression,
+            ReturnValues="ALL_OLD",
+            **self._condition(condition),
+            **expressions(expression, condition, values=values),
+        )
+        before: Row = answer.get("Attributes", {})
+        return before
+
+    async def put(self, row: Row) -> Row:
+        """Write a whole row and return the one it replaces, {} if there was none."""
+        answer = await self._calls.run(self._client.put_item, TableName=self._name, Item=row, ReturnValues="ALL_OLD")
+        before: Row = answer.get("Attributes", {})
+        return before
+
+    async def delete(self, key: Key) -> Row:
+        """Remove the row and return it, {} if there was none."""
+        answer = await self._calls.run(
+            self._client.delete_item, TableName=self._name, Key=wire_key(key), ReturnValues="ALL_OLD"
+        )
+        before: Row = answer.get("Attributes", {})
+        return before
+
+    async def replace(self, key: Key, expression: str, *, condition: str, values: Row, puts: Iterable[Row]) -> None:
+        """One conditional update and some puts, all or none: ConditionFailedError when the condition does not hold.
+
+        botocore sends the same ClientRequestToken with each retry, so a lost answer is not applied twice.
+        """
+        update = {
+            "TableName": self._name,
+            "Key": wire_key(key),
+            "UpdateExpression": expression,
+            **self._condition(condition),
+            **expressions(expression, condition, values=values),
+        }
+        items = [{"Update": update}, *({"Put": {"TableName": self._name, "Item": row}} for row in puts)]
+        await self._calls.run(self._client.transact_write_items, TransactItems=items)
+
+    async def write_many(self, *, puts: Iterable[Row] = (), deletes: Iterable[Key] = ()) -> None:
+        """Write and remove rows, one request per 25; all of them are done when it returns, in no order."""
+        pending: list[dict[str, Any]] = [{"PutRequest": {"Item": row}} for row in puts]
+        pending += [{"DeleteRequest": {"Key": wire_key(key)}} for key in deletes]
+        attempt = 0
+        while pending:
+            request = {self._name: pending[:WRITE_BATCH]}
+            answer = await self._calls.run(self._client.batch_write_item, RequestItems=request)
+            left = answer.get("UnprocessedItems", {}).get(self._name, [])
+            pending = [*left, *pending[WRITE_BATCH:]]
+            if left:
+                await pause(attempt)
+                attempt += 1
+
+    async def listed(
+        self,
+        partition: str,
+        *,
+        after: str | None,
+        descending: bool,
+        want: int,
+        alive: Callable[[Row], bool],
+    ) -> list[Row]:
+        """The first `want` living rows of a partition in the order of the index, those beyond `after` only.
+
+        One request for up to 1 MB; the rest of larger pages is walked.
+        """
+        condition = "#pk = :pk"
+        values = {":pk": {"S": partition}}
+        if after is not None:
+            condition += f" AND #order {'<' if descending else '>'} :after"
+            values |= {":after": {"S": after}}
+        params = {"IndexName": keys.ORDER_INDEX, "KeyConditionExpression": condition, "Limit": want}
+        found: list[Row] = []
+        start: dict[str, Any] = {}
+        while True:
+            answer = await self._calls.run(
+                self._client.query,
+                TableName=self._name,
+                ConsistentRead=True,
+                ScanIndexForward=not descending,
+                **params,
+                **expressions(condition, values=values),
+                **start,
+            )
+            found += [row for row in answer["Items"] if alive(row)]
+            if len(found) >= want or "LastEvaluatedKey" not in answer:
+                return found[:want]
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    async def partition(
+        self, partition: str, *, prefix: str = "", after: str = "", only: Sequence[str] = (), limit: int = 1000
+    ) -> list[Row]:
+        """Up to `limit` rows of a partition by sort key, from beyond `after`, tombstones included: for sweeps."""
+        condition = "#pk = :pk"
+        values = {":pk": {"S": partition}}
+        if after:
+            condition += " AND #sk > :after"
+            values |= {":after": {"S": after}}
+        elif prefix:
+            condition += " AND begins_with(#sk, :prefix)"
+            values |= {":prefix": {"S": prefix}}
+        params: dict[str, Any] = {"KeyConditionExpression": condition, "Limit": limit}
+        projection = ", ".join(f"#{name}" for name in (keys.PARTITION_KEY, keys.SORT_KEY, *only)) if only else ""
+        if projection:
+            params["ProjectionExpression"] = projection
+        answer = await self._calls.run(
+            self._client.query,
+            TableName=self._name,
+            ConsistentRead=True,
+            **params,
+            **expressions(condition, projection, values=values),
+        )
+        return [row for row in answer["Items"] if key_of(row)[1].startswith(prefix)]
+
+    @staticmethod
+    def _condition(condition: str) -> dict[str, str]:
+        if not condition:
+            return {}
+        return {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}

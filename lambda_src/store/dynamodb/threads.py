@@ -1,0 +1,169 @@
+"""A user's threads: one row each, a field of the thread an attribute of its own. Knows no item's content."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from chatkit.store import NotFoundError
+from chatkit.types import Page, ThreadMetadata
+
+from lambda_src.errors import ConflictError, TooLargeError
+from lambda_src.store import codec, keys
+from lambda_src.store.calls import ConditionFailedError
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
+from lambda_src.store.ports import Count
+from lambda_src.store.snapshots import Snapshot, Snapshots
+
+THREAD_MAX_BYTES = 150 * 1024  # of all fields together; as for items, half of 400 KB less the keys
+_NS = 1_000_000_000
+
+
+class Threads:
+    """The threads of every user. `retention_s` = 0 keeps them for ever."""
+
+    def __init__(self, table: Table, *, clock: Callable[[], int], count: Count, retention_s: int) -> None:
+        self._table = table
+        self._clock = clock
+        self._count = count
+        self._retention_s = retention_s
+        self._snapshots = Snapshots()
+
+    def _now_s(self) -> int:
+        return self._clock() // _NS
+
+    async def load(self, user_id: str, thread_id: str) -> ThreadMetadata:
+        """The thread; NotFoundError when it is missing, deleted or someone else's."""
+        row = await self._table.get(_key(user_id, thread_id))
+        if row is None or not rows.is_alive(row, now_s=self._now_s()):
+            raise NotFoundError("There is no such thread.")
+        return self._read(row)
+
+    async def save(self, user_id: str, thread: ThreadMetadata) -> None:
+        """Write what changed since the object was loaded or saved; the whole of one that this store has not seen.
+
+        NotFoundError when the object was loaded and its thread has been deleted since: a run that goes on must not
+        bring it back. ConditionFailedError when a new object has the id of a deleted thread: finish its sweep first.
+        """
+        fields = codec.dump_thread(thread)
+        size = sum(len(text.encode()) for text in fields.values())
+        if size > THREAD_MAX_BYTES:
+            raise TooLargeError(f"This thread's own fields have {size} bytes; at most {THREAD_MAX_BYTES} can be kept.")
+        key = _key(user_id, thread.id)
+        known = self._snapshots.of(thread)
+        if known is None or known.thread != _name(key):
+            await self._write(key, thread, fields, condition=f"attribute_not_exists(#{rows.DELETED_AT})")
+        else:
+            changed = {name: text for name, text in fields.items() if known.fields.get(name) != text}
+            try:
+                if changed:
+                    await self._write(key, thread, changed, condition=rows.LISTED)
+            except ConditionFailedError as fault:
+                if rows.is_tombstone(fault.old):
+                    raise NotFoundError("This thread has been deleted.") from None
+                await self._write(key, thread, fields, condition=f"attribute_not_exists(#{rows.DELETED_AT})")
+        loaded = known is not None and known.loaded
+        self._snapshots.keep(thread, Snapshot(_name(key), fields, loaded=loaded))
+
+    async def restore(self, user_id: str, thread_id: str, fields: dict[str, str], *, order: int) -> bool:
+        """Put an exported thread back at its own place; False when the same is there, ConflictError when another is."""
+        key = _key(user_id, thread_id)
+        row = await self._table.get(key)
+        if row is not None and rows.is_alive(row, now_s=self._now_s()):
+            if rows.thread_fields(row) != fields:
+                raise ConflictError(f"Another thread has the id {thread_id}.")
+            return False
+        await self._put(key, order, fields, condition=f"attribute_not_exists(#{rows.DELETED_AT})")
+        return True
+
+    async def page(self, user_id: str, *, after: str | None, limit: int, descending: bool) -> Page[ThreadMetadata]:
+        """Up to `limit` threads beyond `after`: one request, with `after` two. NotFoundError for an unknown cursor."""
+        cursor = None
+        now_s = self._now_s()
+        if after is not None:
+            cursor = rows.cursor_of(await self._table.get(_key(user_id, after)), now_s=now_s)
+            if cursor is None:
+                raise NotFoundError("There is no such thread.")
+        found = await self._table.listed(
+            keys.user_partition(user_id),
+            after=cursor,
+            descending=descending,
+            want=limit + 1,
+            alive=lambda row: rows.is_alive(row, now_s=now_s),
+        )
+        data = [self._read(row) for row in found[:limit]]
+        has_more = len(found) > limit
+        return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
+
+    async def bury(self, user_id: str, thread_id: str) -> bool:
+        """Delete a thread for its user in one write, and note it for the sweep; False when there was none."""
+        key = _key(user_id, thread_id)
+        items = keys.thread_partition(user_id, thread_id)
+        now = rows.number(self._now_s())
+        tombstone = {keys.PARTITION_KEY: rows.text(items), rows.DELETED_AT: now}
+        pending = {
+            keys.PARTITION_KEY: rows.text(keys.sweep_partition(keys.sweep_shard(thread_id))),
+            keys.SORT_KEY: rows.text(keys.sweep_sort(user_id, thread_id)),
+            rows.USER_ID: rows.text(user_id),
+            rows.THREAD_ID: rows.text(thread_id),
+            rows.DELETED_AT: now,
+        }
+        fields = ", ".join(f"#{rows.FIELD}{name}" for name in sorted(codec.THREAD_FIELDS))
+        self._snapshots.forget_saved(_name(key))
+        try:
+            await self._table.replace(
+                key,
+                f"SET #was_order = #order, #deleted_at = :now REMOVE #order, #expires_at, #{rows.SCHEMA}, {fields}",
+                condition=rows.LISTED,
+                values={":now": now},
+                puts=[
+                    tombstone | {keys.SORT_KEY: rows.text(keys.GONE), keys.ORDER_KEY: rows.text(keys.FIRST_ORDER)},
+                    tombstone | {keys.SORT_KEY: rows.text(keys.TURN), keys.ORDER_KEY: rows.text(keys.LAST_ORDER)},
+                    pending,
+                ],
+            )
+        except ConditionFailedError:
+            return False
+        return True
+
+    async def _write(self, key: Key, thread: ThreadMetadata, fields: dict[str, str], *, condition: str) -> None:
+        await self._put(key, codec.thread_time_us(thread.created_at), fields, condition=condition)
+
+    async def _put(self, key: Key, order: int, fields: dict[str, str], *, condition: str) -> None:
+        attributes: dict[str, dict[str, Any]] = {rows.FIELD + name: rows.text(text) for name, text in fields.items()}
+        attributes[rows.SCHEMA] = rows.number(codec.SCHEMA_VERSION)
+        forget = ""
+        if self._retention_s:
+            attributes[keys.TTL_ATTRIBUTE] = rows.number(self._now_s() + self._retention_s)
+        else:
+            forget = " REMOVE #expires_at"
+        place = rows.text(keys.order_of(order, key[1].removeprefix(keys.THREAD_PREFIX)))
+        await self._table.update(
+            key,
+            f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)}{forget}",
+            condition=condition,
+            values={":order": place, **rows.valued(attributes)},
+        )
+
+    def _read(self, row: Row) -> ThreadMetadata:
+        """The thread of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
+        thread_id = rows.sort_id(row, keys.THREAD_PREFIX)
+        fields = rows.thread_fields(row)
+        try:
+            if not rows.schema_known(row):
+                raise codec.UnreadableError("written by a newer release")
+            thread = codec.load_thread(fields)
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            return codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
+        self._snapshots.keep(thread, Snapshot(_name(key_of(row)), fields, loaded=True))
+        return thread
+
+
+def _key(user_id: str, thread_id: str) -> Key:
+    return keys.user_partition(user_id), keys.thread_sort(thread_id)
+
+
+def _name(key: Key) -> str:
+    """A key as one text: how snapshots know a thread."""
+    return "\0".join(key)

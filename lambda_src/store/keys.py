@@ -1,0 +1,158 @@
+"""Where everything lives: keys of the table and of the bucket, and the table's own definition. Pure; knows no client.
+
+Whose a row is stands in its partition key, so a forgotten filter cannot leak. The layout is drawn in docs/stores.md.
+"""
+
+import re
+from hashlib import sha256
+from typing import Any
+
+PARTITION_KEY = "pk"
+SORT_KEY = "sk"
+ORDER_INDEX = "by_order"
+ORDER_KEY = "order"  # only rows that are listed carry it: the index is sparse
+TTL_ATTRIBUTE = "expires_at"  # epoch seconds; DynamoDB deletes days late, so every read filters too
+
+THREAD_PREFIX = "THREAD#"
+ITEM_PREFIX = "ITEM#"
+ATTACHMENT_PREFIX = "ATTACHMENT#"
+FEEDBACK_PREFIX = "FEEDBACK#"
+EVENTS_PREFIX = "EVENTS#"
+REQUEST_PREFIX = "REQUEST#"
+TURN = "TURN"  # sort key of the thread's lease; a deleted thread's tombstone stands in the same place
+GONE = "GONE"  # sort key of the second tombstone, see FIRST_ORDER
+QUOTA = "QUOTA"
+
+# A deleted thread's two tombstones sort before and after every item (orders begin with a digit), so that
+# a page in either direction meets one of them first and costs no second request.
+FIRST_ORDER = "!"
+LAST_ORDER = "~"
+
+SWEEP_SHARDS = 4  # one partition takes 1,000 writes a second; deletes of threads are far rarer than that
+ORDER_DIGITS = 20  # nanoseconds since 1970 have 19 digits until the year 2286
+
+OFFLOAD_PREFIX = "offload/"  # payloads too large for a row
+PENDING_PREFIX = "pending/"  # uploads not yet bound to a message; a lifecycle rule empties it after a day
+KEPT_PREFIX = "kept/"  # uploads bound to a message
+
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
+
+
+def table_definition(name: str) -> dict[str, Any]:
+    """Arguments of CreateTable for a local table; the deployed one is made by the stack, and a test compares them."""
+    return {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [
+            {"AttributeName": attribute, "AttributeType": "S"} for attribute in (PARTITION_KEY, SORT_KEY, ORDER_KEY)
+        ],
+        "KeySchema": [
+            {"AttributeName": PARTITION_KEY, "KeyType": "HASH"},
+            {"AttributeName": SORT_KEY, "KeyType": "RANGE"},
+        ],
+        "LocalSecondaryIndexes": [
+            {
+                "IndexName": ORDER_INDEX,
+                "KeySchema": [
+                    {"AttributeName": PARTITION_KEY, "KeyType": "HASH"},
+                    {"AttributeName": ORDER_KEY, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    }
+
+
+def user_partition(user_id: str) -> str:
+    """Threads, attachments, duplicate guards and quota of one user. `#` is doubled, so no two users share a key."""
+    return "USER#" + user_id.replace("#", "##")
+
+
+def thread_partition(user_id: str, thread_id: str) -> str:
+    """Items, turn, journal and feedback of one thread."""
+    return user_partition(user_id) + "#THREAD#" + thread_id
+
+
+def thread_sort(thread_id: str) -> str:
+    """Sort key of a thread in its user's partition."""
+    return THREAD_PREFIX + thread_id
+
+
+def item_sort(item_id: str) -> str:
+    """Sort key of an item in its thread's partition."""
+    return ITEM_PREFIX + item_id
+
+
+def attachment_sort(attachment_id: str) -> str:
+    """Sort key of an attachment in its user's partition."""
+    return ATTACHMENT_PREFIX + attachment_id
+
+
+def feedback_sort(item_id: str) -> str:
+    """Sort key of the feedback on an item in its thread's partition."""
+    return FEEDBACK_PREFIX + item_id
+
+
+def events_sort(turn_id: str, batch: int) -> str:
+    """Sort key of one batch of a turn's journal in its thread's partition."""
+    return f"{EVENTS_PREFIX}{turn_id}#{batch:06d}"
+
+
+def request_sort(key: str) -> str:
+    """Sort key of a duplicate guard, or of a turn -> thread pointer, in its user's partition."""
+    return REQUEST_PREFIX + key
+
+
+def sweep_partition(shard: int) -> str:
+    """Partition of the pending sweeps; a thread's shard is `sweep_shard`."""
+    return f"SWEEP#{shard}"
+
+
+def sweep_shard(thread_id: str) -> int:
+    """Which of the SWEEP_SHARDS partitions notes the deletion of this thread."""
+    return sha256(thread_id.encode()).digest()[0] % SWEEP_SHARDS
+
+
+def sweep_sort(user_id: str, thread_id: str) -> str:
+    """Sort key of a pending sweep: the partition key of what is to be swept."""
+    return thread_partition(user_id, thread_id)
+
+
+def order_of(arrived_ns: int, row_id: str) -> str:
+    """The `order` of an item or thread: fixed width, so that text sorts as time; the id makes it unique."""
+    return f"{arrived_ns:0{ORDER_DIGITS}d}#{row_id}"
+
+
+def arrived_ns(order: str) -> int:
+    """The number in front of an `order`."""
+    return int(order[:ORDER_DIGITS])
+
+
+def object_segment(text: str) -> str:
+    """`text` as one part of an object key: itself when plain, else a hash, so that no id climbs out of its prefix."""
+    return text if _PLAIN_SEGMENT.fullmatch(text) else "~" + sha256(text.encode()).hexdigest()
+
+
+def user_objects(prefix: str, user_id: str) -> str:
+    """Prefix of a user's objects under OFFLOAD_PREFIX, PENDING_PREFIX or KEPT_PREFIX."""
+    return f"{prefix}{object_segment(user_id)}/"
+
+
+def thread_objects(user_id: str, thread_id: str) -> str:
+    """Prefix of a thread's offloaded payloads."""
+    return f"{user_objects(OFFLOAD_PREFIX, user_id)}{object_segment(thread_id)}/"
+
+
+def offload_object(user_id: str, thread_id: str, item_id: str, write_id: str) -> str:
+    """Key of one offloaded payload. Each write has its own, so that a reader of the older row still finds its bytes."""
+    return f"{thread_objects(user_id, thread_id)}{object_segment(item_id)}/{write_id}"
+
+
+def attachment_payload(user_id: str, attachment_id: str, write_id: str) -> str:
+    """Key of an attachment's own description, should it be too large for a row; `~~` is no thread's segment."""
+    return f"{user_objects(OFFLOAD_PREFIX, user_id)}~~/{object_segment(attachment_id)}/{write_id}"
+
+
+def attachment_objects(user_id: str, attachment_id: str) -> str:
+    """Prefix of an attachment's bytes once it is bound to a message."""
+    return f"{user_objects(KEPT_PREFIX, user_id)}{object_segment(attachment_id)}/"

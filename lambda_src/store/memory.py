@@ -1,0 +1,275 @@
+"""The Store contract in dictionaries: for development, and as the others' reference. Lost with the process.
+
+Keeps the same encoded values as a table would, so a loaded object is a copy, and what cannot be stored fails here too.
+Knows no HTTP, no token, no model.
+"""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from chatkit.store import NotFoundError, Store, StoreItemType
+from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata, WorkflowItem
+
+from lambda_src.context import RequestContext
+from lambda_src.errors import ConflictError
+from lambda_src.store import bounds, codec, ids, keys
+from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.memory_rows import ItemRow, ThreadRow, UserRows, window
+from lambda_src.store.ports import Count, Erased, Record, count_nothing
+from lambda_src.store.snapshots import Snapshot, Snapshots
+
+_NS = 1_000_000_000
+T = TypeVar("T")
+
+
+class MemoryStore(Store[RequestContext]):
+    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData and Sweeps in dictionaries.
+
+    `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        retention_s: int = 0,
+        count: Count = count_nothing,
+    ) -> None:
+        self._users: dict[str, UserRows] = {}
+        self._clock = clock
+        self._retention_s = retention_s
+        self._count = count
+        self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
+        self._snapshots = Snapshots()
+
+    def generate_thread_id(self, context: RequestContext) -> str:
+        """A new thread id of 128 bits."""
+        return ids.new_id("thread", now_ns=self._clock())
+
+    def generate_item_id(self, item_type: StoreItemType, thread: ThreadMetadata, context: RequestContext) -> str:
+        """A new item id of 128 bits."""
+        return ids.new_id(item_type, now_ns=self._clock())
+
+    async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
+        """The thread. NotFoundError when it is missing or someone else's."""
+        bounds.readable(context.user.id, thread_id)
+        user = self._user(context)
+        thread = user.threads.get(thread_id)
+        if thread is None or not self._alive(thread.expires_s):
+            raise NotFoundError("There is no such thread.")
+        return self._read_thread(thread_id, thread, context)
+
+    async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
+        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before."""
+        bounds.writable(context.user.id, thread.id)
+        user = self._user(context)
+        fields = codec.dump_thread(thread)
+        name = _name(context, thread.id)
+        known = self._snapshots.of(thread)
+        if known is not None and known.thread != name:
+            known = None
+        if known is not None and thread.id in user.gone:
+            raise NotFoundError("This thread has been deleted.")
+        standing = user.threads.get(thread.id)
+        if standing is None:
+            order = keys.order_of(codec.thread_time_us(thread.created_at), thread.id)
+            user.threads[thread.id] = ThreadRow(order, dict(fields), self._expiry())
+            if user.gone.pop(thread.id, None):
+                user.items.pop(thread.id, None)  # whatever a late run added to the deleted one
+        else:
+            before = {} if known is None else known.fields
+            standing.fields |= {field: text for field, text in fields.items() if before.get(field) != text}
+            standing.expires_s = self._expiry()
+        self._snapshots.keep(thread, Snapshot(name, fields, loaded=known is not None and known.loaded))
+
+    async def load_threads(
+        self, limit: int, after: str | None, order: str, context: RequestContext
+    ) -> Page[ThreadMetadata]:
+        """A page of the user's threads by creation, 1 to 100. NotFoundError for an unknown cursor."""
+        descending = bounds.descending(order)
+        bounds.readable(context.user.id, *([] if after is None else [after]))
+        user = self._user(context)
+        cursor = None
+        if after is not None:
+            marked = user.threads.get(after)
+            cursor = marked.order if marked else user.gone.get(after)
+            if cursor is None:
+                raise NotFoundError("There is no such thread.")
+        places = {t.order: thread_id for thread_id, t in user.threads.items() if self._alive(t.expires_s)}
+        shown, has_more = window(list(places), cursor, bounds.clamped(limit), descending=descending)
+        data = [self._read_thread(places[place], user.threads[places[place]], context) for place in shown]
+        return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
+
+    async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
+        """Delete the thread, its items, feedback and attachments. Quiet when it is missing."""
+        user = self._user(context)
+        thread = user.threads.pop(thread_id, None)
+        user.items.pop(thread_id, None)
+        user.feedback = {key: value for key, value in user.feedback.items() if key[0] != thread_id}
+        user.attachments = {key: value for key, value in user.attachments.items() if value[1] != thread_id}
+        if thread is not None:
+            user.gone[thread_id] = thread.order
+            self._snapshots.forget_saved(_name(context, thread_id))
+
+    async def load_thread_items(
+        self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
+    ) -> Page[ThreadItem]:
+        """A page of items by arrival, 1 to 100; empty for a missing thread. NotFoundError for an unknown cursor."""
+        descending = bounds.descending(order)
+        user = self._user(context)
+        items = {} if thread_id in user.gone else user.items.get(thread_id, {})
+        cursor = None
+        if after is not None:
+            if after not in items:
+                raise NotFoundError("There is no such item in this thread.")
+            cursor = items[after].order
+        living = {i.order: i for i in items.values() if i.data is not None and self._alive(i.expires_s)}
+        shown, has_more = window(list(living), cursor, bounds.clamped(limit), descending=descending)
+        data = [self._read_item(thread_id, living[place]) for place in shown]
+        return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
+
+    async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> ThreadItem:
+        """The item. NotFoundError when it, or its thread, is missing or someone else's."""
+        item = self._living(thread_id, item_id, context)
+        if item is None:
+            raise NotFoundError("There is no such item in this thread.")
+        return self._read_item(thread_id, item)
+
+    async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
+        """Keep a new item, once: the same again is quiet, an open workflow is replaced in place, else ConflictError."""
+        bounds.writable(context.user.id, thread_id, item.id)
+        data = codec.dump(item)
+        standing = self._living(thread_id, item.id, context)
+        if standing is not None and standing.data != data and not _replaceable(standing, item):
+            raise ConflictError("Another item of this thread has this id.")
+        self._write(thread_id, item.id, data, context)
+
+    async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
+        """Keep the item, new or not; an older one keeps its place."""
+        bounds.writable(context.user.id, thread_id, item.id)
+        self._write(thread_id, item.id, codec.dump(item), context)
+
+    async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
+        """Delete the item; quiet when it is missing. It still serves as a cursor."""
+        item = self._user(context).items.get(thread_id, {}).get(item_id)
+        if item is not None:
+            item.data = None
+
+    async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
+        """Keep the attachment's description, new or not."""
+        bounds.writable(context.user.id, attachment.id)
+        self._user(context).attachments[attachment.id] = (codec.dump(attachment), attachment.thread_id)
+
+    async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
+        """The attachment. NotFoundError when it is missing or someone else's."""
+        kept = self._user(context).attachments.get(attachment_id)
+        if kept is None:
+            raise NotFoundError("There is no such attachment.")
+        try:
+            return codec.load_attachment(kept[0])
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            return codec.unreadable_attachment(attachment_id)
+
+    async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
+        """Delete the attachment's description; quiet when it is missing."""
+        self._user(context).attachments.pop(attachment_id, None)
+
+    async def add_feedback(
+        self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
+    ) -> None:
+        """ports.FeedbackStore."""
+        await self.load_thread(thread_id, context)
+        for item_id in item_ids:
+            if self._living(thread_id, item_id, context) is not None:
+                self._user(context).feedback[thread_id, item_id] = feedback
+
+    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
+        """ports.ThreadTruncation."""
+        items = self._user(context).items.get(thread_id, {})
+        if item_id not in items:
+            raise NotFoundError("There is no such item in this thread.")
+        beyond = [i for i in items.values() if i.order > items[item_id].order and i.data is not None]
+        for item in beyond:
+            item.data = None
+        return len(beyond)
+
+    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
+        """ports.ThreadClock."""
+        self._clocks.follow(_name(context, thread_id), last_order)
+
+    async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
+        """ports.Sweeps: a delete here leaves nothing to be done."""
+        return Erased()
+
+    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+        """ports.Sweeps: there is no bucket."""
+        return 0
+
+    async def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
+        """ports.UserData."""
+        for record in self._user(context).export():
+            yield record
+
+    async def import_record(self, record: Record, context: RequestContext) -> bool:
+        """ports.UserData."""
+        bounds.writable(context.user.id, record["id"], record.get("thread_id", record["id"]))
+        return self._user(context).restore(record, expires_s=self._expiry())
+
+    async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
+        """ports.UserData."""
+        user = self._users.pop(context.user.id, UserRows())
+        items = sum(item.data is not None for items in user.items.values() for item in items.values())
+        yield Erased(threads=len(user.threads), items=items, attachments=len(user.attachments))
+
+    def _user(self, context: RequestContext) -> UserRows:
+        return self._users.setdefault(context.user.id, UserRows())
+
+    def _alive(self, expires_s: float) -> bool:
+        return expires_s > self._clock() // _NS
+
+    def _expiry(self) -> float:
+        return self._clock() // _NS + self._retention_s if self._retention_s else math.inf
+
+    def _living(self, thread_id: str, item_id: str, context: RequestContext) -> ItemRow | None:
+        user = self._user(context)
+        item = None if thread_id in user.gone else user.items.get(thread_id, {}).get(item_id)
+        return item if item is not None and item.data is not None and self._alive(item.expires_s) else None
+
+    def _write(self, thread_id: str, item_id: str, data: bytes, context: RequestContext) -> None:
+        items = self._user(context).items.setdefault(thread_id, {})
+        standing = items.get(item_id)
+        if standing is not None and standing.data is not None:
+            standing.data, standing.expires_s = data, self._expiry()
+        else:
+            arrived = self._clocks.next(_name(context, thread_id))
+            items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, self._expiry())
+
+    def _read_thread(self, thread_id: str, kept: ThreadRow, context: RequestContext) -> ThreadMetadata:
+        try:
+            thread = codec.load_thread(kept.fields)
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            return codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
+        self._snapshots.keep(thread, Snapshot(_name(context, thread_id), dict(kept.fields), loaded=True))
+        return thread
+
+    def _read_item(self, thread_id: str, kept: ItemRow) -> ThreadItem:
+        try:
+            return codec.load_item(kept.data or b"")
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            arrived = datetime.fromtimestamp(keys.arrived_ns(kept.order) / _NS, UTC)
+            return codec.unreadable_item(kept.id, thread_id, created_at=arrived)
+
+
+def _name(context: RequestContext, thread_id: str) -> str:
+    return keys.thread_partition(context.user.id, thread_id)
+
+
+def _replaceable(standing: ItemRow, item: ThreadItem) -> bool:
+    """An open workflow may be added again: stream_agent_response does so when the next run goes on with it."""
+    return isinstance(item, WorkflowItem) and codec.is_open_workflow(standing.data or b"")

@@ -1,0 +1,92 @@
+"""What a MemoryStore keeps of one user: rows in dictionaries, their pages, and how they leave and come back."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from chatkit.types import FeedbackKind
+
+from lambda_src.errors import ConflictError
+from lambda_src.store import keys, records
+from lambda_src.store.ports import Record
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class ItemRow:
+    id: str
+    order: str
+    data: bytes | None  # None: deleted, and still a cursor
+    expires_s: float
+
+
+@dataclass(slots=True)
+class ThreadRow:
+    order: str
+    fields: dict[str, str]
+    expires_s: float
+
+
+@dataclass(slots=True)
+class UserRows:
+    """What one user has. `gone`: deleted threads, gone until they are saved anew; their place is a cursor still."""
+
+    threads: dict[str, ThreadRow] = field(default_factory=dict)
+    items: dict[str, dict[str, ItemRow]] = field(default_factory=dict)
+    attachments: dict[str, tuple[bytes, str | None]] = field(default_factory=dict)
+    feedback: dict[tuple[str, str], FeedbackKind] = field(default_factory=dict)
+    gone: dict[str, str] = field(default_factory=dict)
+
+    def export(self) -> Iterator[Record]:
+        """Threads by time, each followed by its items by arrival and its feedback; attachments last."""
+        for thread_id, thread in sorted(self.threads.items(), key=lambda kept: kept[1].order):
+            yield records.thread_record(thread_id, thread.fields, order=keys.arrived_ns(thread.order))
+            for item in sorted(self.items.get(thread_id, {}).values(), key=lambda kept: kept.order):
+                if item.data is not None:
+                    order = keys.arrived_ns(item.order)
+                    yield records.record("item", item.id, item.data, thread_id=thread_id, order=order)
+            for (of_thread, item_id), kind in sorted(self.feedback.items()):
+                if of_thread == thread_id:
+                    yield records.feedback_record(item_id, kind, thread_id=thread_id)
+        for attachment_id, (data, bound_to) in sorted(self.attachments.items()):
+            yield records.record("attachment", attachment_id, data, thread_id=bound_to)
+
+    def restore(self, record: Record, *, expires_s: float) -> bool:
+        """Put one exported record back; False when the same is there, ConflictError when something else is."""
+        record_id, thread_id = record["id"], record.get("thread_id", "")
+        match record["kind"]:
+            case "thread":
+                new = ThreadRow(keys.order_of(record["order"], record_id), records.fields_of(record), expires_s)
+                return _restored(self.threads, record_id, new, same=lambda old: old.fields == new.fields)
+            case "item":
+                order = keys.order_of(record["order"], record_id)
+                item = ItemRow(record_id, order, records.data_of(record), expires_s)
+                items = self.items.setdefault(thread_id, {})
+                return _restored(items, record_id, item, same=lambda old: old.data == item.data)
+            case "attachment":
+                kept = (records.data_of(record), record.get("thread_id"))
+                return _restored(self.attachments, record_id, kept, same=lambda old: old == kept)
+            case "feedback":
+                before = self.feedback.get((thread_id, record_id))
+                self.feedback[thread_id, record_id] = record["value"]
+                return before != str(record["value"])
+            case kind:
+                raise ValueError(f"A record of an unknown kind: {kind}.")
+
+
+def window(places: list[str], cursor: str | None, limit: int, *, descending: bool) -> tuple[list[str], bool]:
+    """The first `limit` places beyond `cursor` in a direction, and whether there are more."""
+    beyond = [p for p in places if cursor is None or (p < cursor if descending else p > cursor)]
+    shown = sorted(beyond, reverse=descending)
+    return shown[:limit], len(shown) > limit
+
+
+def _restored(kept: dict[str, T], key: str, new: T, *, same: Callable[[T], bool]) -> bool:
+    """Put `new` under `key`: False when the same is there, ConflictError when something else is."""
+    if key not in kept:
+        kept[key] = new
+        return True
+    if not same(kept[key]):
+        raise ConflictError(f"Something else has the id {key}.")
+    return False

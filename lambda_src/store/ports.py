@@ -1,0 +1,226 @@
+"""The ports that stand beside ChatKit's Store, as small as their callers need. Knows no engine.
+
+FeedbackStore, ThreadTruncation and UserData are kept by every store; TurnLedger by the DynamoDB and memory stores
+(a PostgresStore's turns stay on the table). Every method reads `context.user.id` only; foreign reads as missing.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from chatkit.types import FeedbackKind
+
+from lambda_src.context import RequestContext
+
+Count = Callable[[Literal["unreadable_row", "clock_ahead"]], None]
+"""How a store reports what no caller sees: once per row replaced by a placeholder, once per clock not followed."""
+
+
+def count_nothing(_what: Literal["unreadable_row", "clock_ahead"]) -> None:
+    """The Count of a store that nobody watches."""
+
+
+class FeedbackStore(Protocol):
+    """Thumbs up and down."""
+
+    async def add_feedback(
+        self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
+    ) -> None:
+        """Keep the feedback on each item that exists, the latest wins; unknown items are passed over.
+
+        NotFoundError when the thread is missing or someone else's: ChatKit's server checks neither.
+        """
+        ...
+
+
+class ThreadTruncation(Protocol):
+    """What retry_after_item needs."""
+
+    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
+        """Delete the items that arrived after `item_id`, newest first, and return how many.
+
+        At every instant a reader sees a prefix of the thread; a call that died is finished by calling again.
+        NotFoundError when the item is not in the thread.
+        """
+        ...
+
+
+Record = Mapping[str, Any]
+"""One thing of a user's, as JSON: `kind` is "thread", "item", "attachment" or "feedback"; see docs/stores.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure removed."""
+
+    threads: int = 0
+    items: int = 0
+    attachments: int = 0
+    objects: int = 0
+
+    def __add__(self, other: "Erased") -> "Erased":
+        return Erased(
+            self.threads + other.threads,
+            self.items + other.items,
+            self.attachments + other.attachments,
+            self.objects + other.objects,
+        )
+
+
+class UserData(Protocol):
+    """A person's rights to what is kept about them."""
+
+    def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
+        """Everything of the user's: threads by time, each followed by its items in order; attachments last."""
+        ...
+
+    async def import_record(self, record: Record, context: RequestContext) -> bool:
+        """Put one exported record back under its own id, order and time; False when it was there already.
+
+        Importing an export and exporting again gives the same bytes. ConflictError when another value has the id.
+        """
+        ...
+
+    def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
+        """Remove everything of the user's, saying after each step what it removed; to be called again when it died."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """A thread's lease as stored. `last_order` is when the thread's newest item arrived, in nanoseconds since 1970."""
+
+    turn_id: str
+    expires_ms: int
+    stop: bool
+    ended: bool
+    last_order: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTaken:
+    """The lease is ours. `previous` is the turn it was taken from; unless that ended, its journal is to be folded."""
+
+    previous: TurnRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLost:
+    """Another turn has the key. `same_body` is False when it was claimed for another request body (a 409)."""
+
+    turn_id: str
+    thread_id: str | None
+    same_body: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JournalBatch:
+    """One batch of a turn's stream: the exact bytes of its SSE lines. `number` counts from 0 without gaps."""
+
+    number: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRefused:
+    """Nothing was spent. The user may try again after `retry_after_s` seconds."""
+
+    limit: Literal["minute", "day", "running"]
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLimits:
+    """What one user may spend; 0 = no limit."""
+
+    per_minute: int
+    per_day: int
+    running: int
+
+
+class TurnLedger(Protocol):
+    """Lease, stop flag, journal, duplicate guard and quota of turns. Each method is one conditional write or one read.
+
+    A write whose answer was lost is recognised as our own by the turn id that it carries.
+    """
+
+    async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
+        """Take the thread's lease from whoever has it. NotFoundError when the thread is being deleted.
+
+        The thread's clock follows `last_order` before anything is ordered under this lease.
+        """
+        ...
+
+    async def renew_lease(
+        self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext
+    ) -> Literal["held", "stopped", "superseded"]:
+        """Prolong the lease IF it is still `turn_id`'s and nobody asked to stop: that failing is the signal."""
+        ...
+
+    async def end_lease(self, thread_id: str, turn_id: str, *, context: RequestContext) -> bool:
+        """Mark the turn as ended IF it still has the lease; False when it was superseded."""
+        ...
+
+    async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
+        """Set the stop flag of the running turn (of `turn_id` only, when given); None when there is none."""
+        ...
+
+    async def load_turn(self, thread_id: str, *, context: RequestContext) -> TurnRow | None:
+        """The thread's lease, over or not; None when no turn ever ran, or the thread is missing or foreign."""
+        ...
+
+    async def append_journal(
+        self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
+    ) -> None:
+        """Keep one batch; the same number again is a retry and changes nothing."""
+        ...
+
+    def read_journal(
+        self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
+    ) -> AsyncIterator[JournalBatch]:
+        """The batches from number `first` on that are there now, in order."""
+        ...
+
+    async def claim_request(
+        self, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, context: RequestContext
+    ) -> GuardLost | None:
+        """Claim a duplicate key for `turn_id`; None when it is ours, our own lost answer included."""
+        ...
+
+    async def bind_request(
+        self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
+    ) -> None:
+        """Note under the key which thread its turn runs in, and keep the key for `ttl_s` seconds from now."""
+        ...
+
+    async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
+        """Give a key back that `turn_id` claimed (its request was refused); quiet when it is not ours."""
+        ...
+
+    async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
+        """Count one turn against the user's limits in one conditional write; None when it may run."""
+        ...
+
+    async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
+        """The turn no longer runs; what it spent of minute and day stays spent."""
+        ...
+
+
+class ThreadClock(Protocol):
+    """How a lease hands over what the last turn knew about the order of a thread."""
+
+    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
+        """Order the thread's next item after `last_order` (nanoseconds since 1970)."""
+        ...
+
+
+class Sweeps(Protocol):
+    """What deletes leave to be done, for whoever has time: the deleting invocation, the hourly event, `chat sweep`."""
+
+    async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
+        """Remove rows and objects of deleted threads until `stop()`; what remains waits for the next call."""
+        ...
+
+    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+        """Remove payload objects older than a day that no row names: all, or those of one hour of the day (0 to 23)."""
+        ...

@@ -1,0 +1,43 @@
+"""Engines for the store's tests: moto in this process for a module, a table and a bucket for each test."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import pytest
+
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.tables import Aws, moto_aws
+
+pytest.register_assert_rewrite("lambda_src.dev.store_contract")
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    """DynamoDB and S3 in moto."""
+    with moto_aws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def table(aws: Aws) -> str:
+    """A new table as deployed."""
+    return aws.table()
+
+
+@pytest.fixture
+def bucket(aws: Aws) -> str:
+    """A new bucket."""
+    return aws.bucket()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[Executor]:
+    """One call at a time: moto evaluates a condition and applies the write in two steps, DynamoDB in one."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+@pytest.fixture
+def dynamodb_store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> DynamoDBStore:
+    """A DynamoDBStore on a new table, with a bucket for what is too large."""
+    return DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, executor=one_thread)

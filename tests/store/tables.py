@@ -1,0 +1,78 @@
+"""A table as the stack deploys it, on any engine that takes boto3 calls. Knows no store.
+
+The definition is read from the committed template, so that a test runs on the keys and indexes that are deployed.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from moto import mock_aws
+
+from lambda_src.store import keys
+from lambda_src.store.calls import CLIENT_CONFIG
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+
+TEMPLATE = Path(__file__).parents[1] / "template.json"
+_CREATE_TABLE = ("KeySchema", "AttributeDefinitions", "BillingMode", "LocalSecondaryIndexes", "GlobalSecondaryIndexes")
+_numbers = count()
+
+
+def deployed_definition() -> dict[str, Any]:
+    """CreateTable's arguments of the one table in the committed template, without its name."""
+    resources = json.loads(TEMPLATE.read_text())["Resources"].values()
+    tables = [r["Properties"] for r in resources if r["Type"] in ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")]
+    assert len(tables) == 1, "the stack has exactly one table"
+    return {name: value for name, value in tables[0].items() if name in _CREATE_TABLE}
+
+
+def deployed_ttl_attribute() -> str:
+    """The attribute that DynamoDB is told to expire rows by."""
+    resources = json.loads(TEMPLATE.read_text())["Resources"].values()
+    tables = [r["Properties"] for r in resources if r["Type"] in ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")]
+    return str(tables[0]["TimeToLiveSpecification"]["AttributeName"])
+
+
+class Aws:
+    """A DynamoDB and an S3 to make tables and buckets in. `endpoint` = None: whatever botocore is patched to."""
+
+    def __init__(self, endpoint: str | None = None) -> None:
+        session = boto3.Session(region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+        self.dynamodb: DynamoDBClient = session.client("dynamodb", endpoint_url=endpoint, config=CLIENT_CONFIG)
+        self.s3: S3Client = session.client("s3", endpoint_url=endpoint, config=CLIENT_CONFIG)
+
+    def table(self) -> str:
+        """The name of a new, empty table as deployed."""
+        name = f"{keys.PARTITION_KEY}-table-{next(_numbers)}"
+        self.dynamodb.create_table(TableName=name, **deployed_definition())
+        return name
+
+    def bucket(self) -> str:
+        """The name of a new, empty bucket."""
+        name = f"bucket-{next(_numbers)}"
+        self.s3.create_bucket(Bucket=name)
+        return name
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Every row of a table."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [dict(row) for page in pages for row in page["Items"]]
+
+    def objects(self, bucket: str) -> list[str]:
+        """The key of every object in a bucket."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+
+@contextmanager
+def moto_aws() -> Iterator[Aws]:
+    """moto, in this process."""
+    with mock_aws():
+        yield Aws()
