@@ -1,0 +1,205 @@
+"""infra/bundling.py on a small project, with a uv that installs one tiny library: what goes in, and what is rebuilt."""
+
+import os
+import stat
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra import bundling
+from infra.bundling import Bundle
+from infra.errors import BundleError
+from infra.wheels import LAMBDA, Target
+
+HERE = Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
+
+FAKE_UV = """#!{python}
+import pathlib, sys
+words = sys.argv[1:]
+log = pathlib.Path({log!r})
+log.write_text(log.read_text() + " ".join(words) + "\\n" if log.exists() else " ".join(words) + "\\n")
+if "install" in words:
+    if pathlib.Path({log!r} + ".refuse").exists():
+        sys.exit("no wheel for this platform")
+    target = pathlib.Path(words[words.index("--target") + 1])
+    for name in ("bin/tool", "library/__init__.py", "botocore/data/s3/x.json", "botocore/data/sqs/x.json"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("")
+"""
+
+Build = Callable[..., Bundle]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose package has something of everything that must not be shipped."""
+    root = tmp_path / "project"
+    files = {
+        "uv.lock": "version = 1\n",
+        "lambda_src/__init__.py": "",
+        "lambda_src/bootstrap": "#!/bin/sh\n",
+        "lambda_src/handler.py": "handler = None\n",
+        "lambda_src/store/dev/kept.py": "",
+        "lambda_src/web/index.html": "<!doctype html>\n",
+        "lambda_src/dev/local.py": "",
+        "lambda_src/admin/erase.py": "",
+        "lambda_src/__pycache__/handler.cpython-39.pyc": "",
+        "lambda_src/.DS_Store": "",
+        "tests/test_it.py": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def uv_log(tmp_path: Path) -> Path:
+    return tmp_path / "uv.log"
+
+
+@pytest.fixture
+def build(project: Path, uv_log: Path, tmp_path: Path) -> Build:
+    uv = tmp_path / "uv"
+    uv.write_text(FAKE_UV.format(python=sys.executable, log=str(uv_log)), encoding="utf-8")
+    uv.chmod(0o755)
+
+    def run(*, target: Target = HERE, out: Path | None = None, say: Callable[[str], None] = print) -> Bundle:
+        return bundling.build(project, environ={**os.environ, "UV": str(uv)}, target=target, out=out, say=say)
+
+    return run
+
+
+def _names(bundle: Bundle) -> set[str]:
+    return set(zipfile.ZipFile(bundle.zip).namelist())
+
+
+def test_our_code_and_the_libraries_are_shipped_and_dev_admin_and_tests_are_not(build: Build) -> None:
+    sources = {name for name in _names(build()) if not name.endswith(".pyc")}
+    assert sources == {
+        "botocore/data/",
+        "lambda_src/__init__.py",
+        "lambda_src/bootstrap",
+        "lambda_src/handler.py",
+        "lambda_src/store/dev/kept.py",
+        "lambda_src/web/index.html",
+        "library/__init__.py",
+    } - {"botocore/data/"}
+
+
+def test_every_module_has_bytecode_that_lambda_takes_without_looking_at_times(build: Build) -> None:
+    archive = zipfile.ZipFile(build().zip)
+    compiled = [name for name in archive.namelist() if name.endswith(".pyc")]
+    modules = [name for name in archive.namelist() if name.endswith(".py")]
+    assert len(compiled) == len(modules)
+    unchecked_hash = (0b01).to_bytes(4, "little")  # PEP 552
+    assert {archive.read(name)[4:8] for name in compiled} == {unchecked_hash}
+
+
+def test_the_wrapper_is_executable_whatever_the_checkout_made_of_it(build: Build) -> None:
+    modes = {
+        entry.filename: stat.filemode(entry.external_attr >> 16) for entry in zipfile.ZipFile(build().zip).filelist
+    }
+    assert modes.pop("lambda_src/bootstrap") == "-rwxr-xr-x"
+    assert set(modes.values()) == {"-rw-r--r--"}
+
+
+def test_the_same_inputs_give_the_same_bytes(build: Build, tmp_path: Path) -> None:
+    assert build().zip.read_bytes() == build(out=tmp_path / "again").zip.read_bytes()
+
+
+def test_the_wheels_are_the_locked_ones_for_arm64_and_nothing_is_built_from_source(build: Build, uv_log: Path) -> None:
+    build(target=LAMBDA)
+    export, install = [
+        line for line in uv_log.read_text(encoding="utf-8").splitlines() if not line.startswith("python")
+    ]
+    assert "--frozen --no-default-groups --group agent" in export
+    for words in ("--python-platform aarch64-", "--python-version 3.13", "--only-binary :all:", "--require-hashes"):
+        assert words in install
+
+
+def test_nothing_is_built_when_nothing_changed(build: Build, uv_log: Path) -> None:
+    first = build()
+    uv_log.unlink()
+    second = build()
+    assert (first.reused, second.reused, second.sizes) == (False, True, first.sizes)
+    assert not uv_log.exists()
+
+
+def test_a_change_to_our_code_is_shipped_without_installing_the_wheels_again(
+    build: Build, project: Path, uv_log: Path
+) -> None:
+    build()
+    uv_log.unlink()
+    (project / "lambda_src" / "web" / "index.html").unlink()
+    (project / "lambda_src" / "fresh.py").write_text("", encoding="utf-8")
+    names = _names(build())
+    assert "lambda_src/fresh.py" in names
+    assert "lambda_src/web/index.html" not in names
+    assert not uv_log.exists()
+
+
+def test_a_change_of_the_lock_installs_the_wheels_again(build: Build, project: Path, uv_log: Path) -> None:
+    build()
+    uv_log.unlink()
+    (project / "uv.lock").write_text("version = 2\n", encoding="utf-8")
+    build()
+    assert " install " in uv_log.read_text(encoding="utf-8")
+
+
+def test_a_service_that_our_code_names_is_there_the_next_time(build: Build, project: Path) -> None:
+    build()
+    (project / "lambda_src" / "tool.py").write_text('make_client("sqs")\n', encoding="utf-8")
+    assert {name for name in _names(build()) if "botocore" in name} == {"botocore/data/sqs/x.json"}
+
+
+def test_a_zip_that_was_touched_is_not_reused(build: Build) -> None:
+    build().zip.write_bytes(b"other")
+    assert not build().reused
+
+
+def test_a_build_that_failed_leaves_nothing_that_passes_for_finished(build: Build, project: Path, uv_log: Path) -> None:
+    build()
+    (project / "uv.lock").write_text("version = 2\n", encoding="utf-8")
+    refuse = Path(f"{uv_log}.refuse")
+    refuse.touch()
+    with pytest.raises(BundleError, match="no wheel for this platform"):
+        build()
+    refuse.unlink()
+    (project / "uv.lock").write_text("version = 1\n", encoding="utf-8")
+    assert not build().reused
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "handler.py"])
+def test_a_package_that_lambda_could_not_start_is_refused(build: Build, project: Path, name: str) -> None:
+    (project / "lambda_src" / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is missing"):
+        build()
+
+
+def test_a_wrapper_with_windows_line_ends_is_refused(build: Build, project: Path) -> None:
+    (project / "lambda_src" / "bootstrap").write_bytes(b"#!/bin/sh\r\n")
+    with pytest.raises(BundleError, match="line ends"):
+        build()
+
+
+def test_code_that_does_not_compile_is_refused(build: Build, project: Path) -> None:
+    (project / "lambda_src" / "broken.py").write_text("def f(:\n", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"broken\.py"):
+        build()
+
+
+def test_what_lambda_would_refuse_for_its_size_is_refused_here(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundling, "MAX_UNZIPPED_BYTES", 10)
+    with pytest.raises(BundleError, match="unzipped, and Lambda takes"):
+        build()
+
+
+def test_without_the_right_python_there_is_a_zip_and_a_warning(build: Build) -> None:
+    said: list[str] = []
+    bundle = build(target=Target(python="3.99", platform=None), say=said.append)
+    assert said[0].startswith("warning: no Python 3.99 here")
+    assert not [name for name in _names(bundle) if name.endswith(".pyc")]
