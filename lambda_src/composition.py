@@ -100,4 +100,4 @@ def aws_client(service: str) -> Any:  # noqa: ANN401 - boto3's clients have no c
         read_timeout=READ_TIMEOUT_S,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
     )
-    return boto3.client(service, config=config)
+    return boto3.client(service, config=config)  # type: ignore[call-overload] # the service is not known to the type checker

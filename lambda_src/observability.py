@@ -20,7 +20,7 @@ class FieldsFormatter(LambdaPowertoolsFormatter):
 
     def serialize(self, log: Any) -> str:  # noqa: ANN401 - powertools' LogRecord is a TypedDict that takes no fields of ours
         """The allowed fields of `log` as one line of JSON."""
-        return super().serialize({name: value for name, value in log.items() if name in FIELDS})  # type: ignore[arg-type] # a part of it
+        return super().serialize({name: value for name, value in log.items() if name in FIELDS})
 
 
 def configure_logging(*, level: str = "INFO", stream: TextIO | None = None) -> None:

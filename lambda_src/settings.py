@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from lambda_src.errors import SettingsError
 
 PREFIX = "CHAT_"
+RUNTIME_PREFIX = "CHAT_RUNTIME_"  # the runtime's own switches, which it reads itself: runtime/environment.py
 MAX_BODY_BYTES = 1_000_000  # a message is text; files travel to S3, not through us (Lambda itself takes 6 MB)
 HISTORY_ITEMS = 40  # newest items of a thread that the model is shown
 
@@ -78,7 +79,7 @@ class Settings:
         faults += [
             f"{name} is not a setting; known are {', '.join(names)}."
             for name in env
-            if name.startswith(PREFIX) and name not in names
+            if name.startswith(PREFIX) and not name.startswith(RUNTIME_PREFIX) and name not in names
         ]
         if faults:
             raise SettingsError(faults)

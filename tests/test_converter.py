@@ -42,9 +42,13 @@ def user(text: str, **extra: object) -> UserMessageItem:
     )
 
 
+def hidden(content: object) -> HiddenContextItem:
+    return HiddenContextItem(id="msg_1", thread_id="thr_1", created_at=NOW, content=content)
+
+
 @pytest.mark.parametrize("content", ["plain", {"a": [1, None]}, 7, None, object()])
 async def test_hidden_context_of_any_shape_reaches_the_model(content: object) -> None:
-    shown = await HistoryConverter().history_to_input([HiddenContextItem(**BASE, content=content)])
+    shown = await HistoryConverter().history_to_input([hidden(content)])
     assert len(shown) == 1
 
 
@@ -103,7 +107,11 @@ async def test_the_models_id_is_replaced_alike_in_every_event() -> None:
 
 async def test_two_messages_of_one_run_under_one_constant_id_become_two() -> None:
     item = assistant("__fake_id__")
-    one = [ThreadItemAddedEvent(item=item), delta("__fake_id__"), ThreadItemDoneEvent(item=item)]
+    one: list[ThreadStreamEvent] = [
+        ThreadItemAddedEvent(item=item),
+        delta("__fake_id__"),
+        ThreadItemDoneEvent(item=item),
+    ]
     assert ids(await rewritten(*one, *one)) == ["own_1"] * 3 + ["own_2"] * 3
 
 
@@ -117,7 +125,7 @@ async def test_a_removal_names_all_that_stood_under_the_models_id() -> None:
 
 async def test_items_of_our_own_and_other_events_pass_unchanged() -> None:
     events: list[ThreadStreamEvent] = [
-        ThreadItemDoneEvent(item=HiddenContextItem(**BASE, content="x")),
+        ThreadItemDoneEvent(item=hidden("x")),
         NoticeEvent(level="info", message="hello"),
         ThreadItemRemovedEvent(item_id="msg_9"),
     ]
