@@ -1,34 +1,80 @@
 """`python -m lambda_src.runtime`: the composition root of the runtime. Started by lambda_src/bootstrap.
 
-Exit codes: 1 the function cannot start (said through init/error), 64 and 65 a SnapStart hook failed.
+Exit codes: 0 told to end, 1 the function cannot start or the Runtime API is gone, 64 and 65 a SnapStart hook failed.
 """
 
 import asyncio
+import logging
 import os
+import signal
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 
+from lambda_src.runtime import extension, logs, snapstart
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.environment import Environment
-from lambda_src.runtime.errors import report_of
+from lambda_src.runtime.errors import RuntimeApiError, report_of
 from lambda_src.runtime.handler import kind_of, load
 from lambda_src.runtime.loop import Loop
+
+logger = logging.getLogger(__name__)
+
+TRACE_ID = "_X_AMZN_TRACE_ID"  # where AWS's X-Ray SDK looks for the trace of the running invocation
 
 
 def main(env: MutableMapping[str, str]) -> int:
     """Load the handler and serve until the sandbox ends; the exit code of the process."""
     environment = Environment.from_env(env)
+    logs.set_up(environment)
     extend_path(environment)
     with asyncio.Runner() as runner:
         asyncio.set_event_loop(runner.get_loop())  # modules that ask for the loop while they are imported get the one
         client = RuntimeClient(environment.api)
         try:
+            # Outside of the running loop: a module may call asyncio.run() while it is imported.
             handler = load(environment.handler, concurrency=environment.concurrency, buffered=environment.buffered)
             runner.run(handler.startup())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the fence: whatever user code raises here is an init error
-            runner.run(client.init_error(report_of(error, kind_of(error))))
-            return 1
-        runner.run(Loop(handler, environment).serve(client))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the fence: what user code raises is an init error
+            return runner.run(refuse_to_start(client, error))
+        if environment.snapstart and (code := runner.run(snapshot_and_restore(client))):
+            return code
+        loop = Loop(handler, environment, set_trace=trace_setter(env if environment.concurrency == 1 else {}))
+        return runner.run(serve(loop, client, environment))
+
+
+async def serve(loop: Loop, client: RuntimeClient, environment: Environment) -> int:
+    """Serve until SIGTERM; one client for each invocation at a time."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, loop.end)
+    waiting = await extension.register(RuntimeClient(environment.api)) if environment.sigterm else None
+    try:
+        await loop.run([client, *(RuntimeClient(environment.api) for _ in range(environment.concurrency - 1))])
+    except (OSError, RuntimeApiError) as gone:
+        logger.critical("runtime.api_gone", extra={"detail": str(gone)})
+        return 1
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+    return 0
+
+
+async def refuse_to_start(client: RuntimeClient, error: BaseException) -> int:
+    await client.init_error(report_of(error, kind_of(error)))
+    return 1
+
+
+async def snapshot_and_restore(client: RuntimeClient) -> int:
+    """Run the hooks around the snapshot: 0, or the exit code for the hook that failed."""
+    try:
+        await snapstart.run_before_snapshot()
+        await client.restore_next()
+    except Exception as error:  # noqa: BLE001 - the fence: a hook is user code, and its failure has a wire of its own
+        await client.init_error(report_of(error, "Runtime.BeforeSnapshotError"))
+        return snapstart.BEFORE_SNAPSHOT_EXIT
+    try:
+        await snapstart.run_after_restore()
+    except Exception as error:  # noqa: BLE001 - as above
+        await client.restore_error(report_of(error, "Runtime.AfterRestoreError"))
+        return snapstart.AFTER_RESTORE_EXIT
     return 0
 
 
@@ -38,6 +84,18 @@ def extend_path(environment: Environment) -> None:
     wanted = [environment.task_root, f"/opt/python/lib/{version}/site-packages", "/opt/python", environment.runtime_dir]
     found = [path for path in wanted if path]
     sys.path[:] = found + [path for path in sys.path if path not in found]
+
+
+def trace_setter(env: MutableMapping[str, str]) -> Callable[[str | None], None]:
+    """Keeps the trace of the running invocation in `env`. With many at a time there is no such thing: pass another."""
+
+    def set_trace(trace_id: str | None) -> None:
+        if trace_id is None:
+            env.pop(TRACE_ID, None)
+        else:
+            env[TRACE_ID] = trace_id
+
+    return set_trace
 
 
 if __name__ == "__main__":

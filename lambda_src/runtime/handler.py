@@ -40,15 +40,24 @@ class BufferedHandler(StreamingHandler):
 
     def __init__(self, function: Callable[[Any, LambdaContext], object], *, concurrency: int) -> None:
         self._function = function
-        self._threads = ThreadPoolExecutor(
-            concurrency, "handler", initializer=lambda: asyncio.set_event_loop(asyncio.new_event_loop())
-        )
+        self._threads = ThreadPoolExecutor(concurrency, "handler", initializer=self._give_loop)
+        self._loops: list[asyncio.AbstractEventLoop] = []
+
+    async def shutdown(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+        for loop in self._loops:
+            loop.close()
 
     async def stream(self, event: Any, context: LambdaContext, reply: Reply) -> None:  # noqa: ANN401 - JSON's edge
         call = copy_context().run
         loop = asyncio.get_running_loop()
         result = await loop.run_in_executor(self._threads, call, self._function, event, context)
         await reply.buffered(json.dumps(result, separators=(",", ":")).encode())
+
+    def _give_loop(self) -> None:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self._loops.append(loop)
 
 
 def load(name: str, *, concurrency: int = 1, buffered: bool = False) -> StreamingHandler:

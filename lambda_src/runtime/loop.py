@@ -1,23 +1,32 @@
 """The life of the process and of each invocation: next -> answer -> next. Knows no wire, no ASGI and no environment.
 
-Nothing of a request lives in this object: with Managed Instances `concurrency` of these loops share one event loop.
+Nothing of a request lives in this object: with Managed Instances N clients share it on one event loop.
 """
 
 import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lambda_src.runtime import protocol
 from lambda_src.runtime.client import SERVER_FAULT, RuntimeClient
 from lambda_src.runtime.context import LambdaContext, request_id_var, tenant_id_var
 from lambda_src.runtime.environment import Environment
-from lambda_src.runtime.errors import DeadlineError, EventError, RuntimeApiError, ShutdownError, report_of
+from lambda_src.runtime.errors import (
+    DeadlineError,
+    EventError,
+    RuntimeApiError,
+    RuntimeFault,
+    ShutdownError,
+    report_of,
+)
 from lambda_src.runtime.handler import StreamingHandler
 from lambda_src.runtime.protocol import Invocation
 from lambda_src.runtime.reply import Reply, Stage
 from lambda_src.runtime.stop import CLEAN_UP_S, Stoppable, seconds_to_run
+
+SHUTDOWN_S = 0.1  # of the 150 ms or so between SIGTERM and SIGKILL: the rest is for lifespan.shutdown
 
 logger = logging.getLogger(__name__)
 
@@ -40,19 +49,49 @@ class Loop:
         self._set_trace = set_trace
         self._clean_up_s = clean_up_s
         self._running: set[Stoppable] = set()
-        self._closing = False
+        self._waiting: set[asyncio.Task[None] | None] = set()  # those that are in `next`
+        self._end = asyncio.Event()
 
-    async def serve(self, client: RuntimeClient) -> None:
-        """Take and answer invocations, one after another, until `shutdown` or until the Runtime API is gone."""
-        while not self._closing:
+    def end(self) -> None:
+        """Make `run` return: stop what runs, give it a moment, and end the handler's lifespan. For SIGTERM."""
+        self._end.set()
+
+    async def run(self, clients: Sequence[RuntimeClient]) -> None:
+        """Serve with all `clients` side by side, until `end`. OSError or RuntimeApiError: the Runtime API is gone."""
+        start = asyncio.get_running_loop().create_task
+        serving = {start(self._serve(client)) for client in clients}
+        ending = start(self._end.wait())
+        try:
+            done, _ = await asyncio.wait({*serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {ending}:
+                await task  # raises: it returns only after `end`
+            for running in self._running:
+                running.stop(ShutdownError("The sandbox ends."))
+            for waiting in self._waiting & serving:
+                if waiting is not None:
+                    waiting.cancel()
+            await asyncio.wait(serving, timeout=SHUTDOWN_S)
+            await self._handler.shutdown()
+        finally:
+            for task in (*serving, ending):
+                task.cancel()
+            await asyncio.gather(*serving, ending, return_exceptions=True)
+
+    async def _serve(self, client: RuntimeClient) -> None:
+        """Take and answer invocations, one after another."""
+        me = asyncio.current_task()
+        while not self._end.is_set():
+            self._waiting.add(me)
             invocation = await client.next()
-            token, tenant = request_id_var.set(invocation.request_id), tenant_id_var.set(invocation.tenant_id)
+            self._waiting.discard(me)
+            request_id = request_id_var.set(invocation.request_id)
+            tenant_id = tenant_id_var.set(invocation.tenant_id)
             self._set_trace(invocation.trace_id)
             try:
                 await self.invoke(client, invocation)
             finally:
-                request_id_var.reset(token)
-                tenant_id_var.reset(tenant)
+                request_id_var.reset(request_id)
+                tenant_id_var.reset(tenant_id)
 
     async def invoke(self, client: RuntimeClient, invocation: Invocation) -> None:
         """Answer one invocation: with what the handler writes, or with the error it ends in.
@@ -60,13 +99,12 @@ class Loop:
         Nothing the handler does gets past this: only a Runtime API that says 5xx (exit!) raises.
         """
         reply = await client.reply(invocation)
-        task = asyncio.get_running_loop().create_task(self._handle(invocation, reply))
-        running = Stoppable(task, clean_up_s=self._clean_up_s)
+        loop = asyncio.get_running_loop()
+        running = Stoppable(loop.create_task(self._handle(invocation, reply)), clean_up_s=self._clean_up_s)
         reply.on_broken = running.stop
         self._running.add(running)
-        remaining_s = invocation.deadline_ms / 1000 - self._clock()
-        deadline = asyncio.get_running_loop().call_later(
-            seconds_to_run(remaining_s), running.stop, DeadlineError("The time-out of the function is near.")
+        deadline = loop.call_later(
+            seconds_to_run(self._remaining_s(invocation)), running.stop, DeadlineError("The function's time is up.")
         )
         try:
             error = await running.outcome()
@@ -74,27 +112,18 @@ class Loop:
             deadline.cancel()
             self._running.discard(running)
         try:
-            async with asyncio.timeout(max(invocation.deadline_ms / 1000 - self._clock(), self._clean_up_s)):
+            async with asyncio.timeout(max(self._remaining_s(invocation), self._clean_up_s)):
                 await self._finish(reply, error)
         except RuntimeApiError as refusal:
             logger.error("runtime.answer_refused", extra={"status": refusal.status, "detail": str(refusal)})
             if refusal.status >= SERVER_FAULT:
                 raise
         except (OSError, TimeoutError) as cut:
+            reply.abandon()
             logger.error("runtime.answer_broken", extra={"detail": repr(cut)})
-            client.close()
-
-    async def shutdown(self, drain: "asyncio.TaskGroup | None" = None) -> None:
-        """Stop what runs, wait (bounded) for its clean-up, and end the handler's lifespan."""
-        self._closing = True
-        running = list(self._running)
-        for one in running:
-            one.stop(ShutdownError("The sandbox ends."))
-        for one in running:
-            await one.outcome()
-        await self._handler.shutdown()
 
     async def _handle(self, invocation: Invocation, reply: Reply) -> None:
+        """Let the handler answer. EventError when there is nothing to hand it."""
         if len(invocation.event) > protocol.EVENT_MAX_BYTES:
             raise EventError(f"The event has {len(invocation.event)} bytes; Lambda allows {protocol.EVENT_MAX_BYTES}.")
         try:
@@ -107,9 +136,20 @@ class Loop:
     async def _finish(self, reply: Reply, error: BaseException | None) -> None:
         """Say how it ended, and wait until the Runtime API has taken it."""
         if error is not None:
-            logger.error("runtime.invocation_failed", exc_info=error)
+            self._log(error)
             if reply.stage is not Stage.DONE:
                 await reply.fail(report_of(error))
         if reply.broken is not None:
             raise reply.broken
         await reply.finish()
+
+    def _log(self, error: BaseException) -> None:
+        """Where and what went wrong. An app's exceptions may quote what people wrote, so their text needs a setting."""
+        if isinstance(error, RuntimeFault) or self._environment.show_errors:
+            logger.error("runtime.invocation_failed", exc_info=error)
+        else:
+            report = report_of(error)
+            logger.error("runtime.invocation_failed", extra={"error_type": report.name, "stack": report.stack})
+
+    def _remaining_s(self, invocation: Invocation) -> float:
+        return invocation.deadline_ms / 1000 - self._clock()

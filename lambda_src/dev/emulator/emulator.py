@@ -178,6 +178,7 @@ def function_environment(handler: str, root: Path, switches: Switches) -> dict[s
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
         "LAMBDA_TASK_ROOT": str(root),
+        "CHAT_RUNTIME_SHOW_ERRORS": "1",  # on a laptop nobody else reads the log
         "TZ": ":UTC",
     }
     if switches.managed:

@@ -6,9 +6,10 @@ import signal
 from typing import Any
 
 from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.runtime.asgi import Scope
 
 
-async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def app(scope: Scope, receive: Any, send: Any) -> None:
     match scope["type"], scope.get("path"):
         case "lifespan", _:
             await receive()

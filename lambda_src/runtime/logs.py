@@ -1,0 +1,132 @@
+"""Log lines as Lambda's own Python runtime writes them: text or JSON, to stdout or framed to the telemetry socket.
+
+Formats: https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html; frames: AWS's own client (awslambdaric),
+bootstrap.py. The request id comes from a context variable, so it is right for N streams on one event loop.
+"""
+
+import json
+import logging
+import os
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from lambda_src.runtime.context import request_id_var, tenant_id_var
+from lambda_src.runtime.environment import Environment
+
+TEXT_FRAME, JSON_FRAME = 0xA55A0003, 0xA55A0002
+_FRAME_HEAD = struct.Struct(">IIQ")  # type, length of the payload in bytes, epoch in microseconds
+_LEVEL_BITS = {"DEBUG": 2, "INFO": 3, "WARNING": 4, "ERROR": 5, "CRITICAL": 6}  # times four, beside the frame type
+_LEVELS = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}  # Lambda's words for Python's
+_RECORD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime"}  # the rest of a record came as `extra`
+
+Write = Callable[[str, str], None]  # a formatted line without its end, and the name of its level
+
+
+def set_up(environment: Environment, *, root: logging.Logger | None = None) -> None:
+    """Send what is logged where Lambda wants it, in its format, from its level on."""
+    if path := environment.telemetry_socket:
+        redirect_output(path)
+    as_json = environment.log_format == "JSON" or environment.concurrency > 1  # Managed Instances take JSON only
+    fd = environment.telemetry_fd
+    handler = LambdaLogHandler(write_stdout if fd is None else framed(fd, as_json=as_json))
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    root = root or logging.getLogger()
+    root.addHandler(handler)
+    level = _LEVELS.get(environment.log_level, environment.log_level)
+    if level in _LEVEL_BITS:
+        root.setLevel(level)
+
+
+class LambdaLogHandler(logging.Handler):
+    """Hands each formatted record to `write`."""
+
+    def __init__(self, write: Write) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._write(self.format(record), record.levelname)
+        except Exception:  # noqa: BLE001 - logging's own convention: a broken log line must not break the invocation
+            self.handleError(record)
+
+
+class TextFormatter(logging.Formatter):
+    """`[LEVEL]<tab>time<tab>request id<tab>message`, then what was given as `extra`, as name=value."""
+
+    def __init__(self) -> None:
+        super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03d}Z"
+        extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        line = f"[{record.levelname}]\t{when}\t{request_id_var.get()}\t{record.getMessage()}{extra}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with Lambda's field names; what was given as `extra` stands beside them."""
+
+    def __init__(self) -> None:
+        super().__init__(datefmt="%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {
+            "timestamp": self.formatTime(record, self.datefmt),
+            "level": record.levelname,
+            "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
+            "logger": record.name,
+            "requestId": request_id_var.get() or None,
+            "tenantId": tenant_id_var.get(),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["errorType"] = record.exc_info[0].__name__
+            fields["errorMessage"] = str(record.exc_info[1])
+            fields["stackTrace"] = traceback.format_tb(record.exc_info[2])
+            fields["location"] = f"{record.pathname}:{record.funcName}:{record.lineno}"
+        fields = _extra(record) | {name: value for name, value in fields.items() if value is not None}
+        return json.dumps(fields, ensure_ascii=False, default=str)
+
+
+def frame(level: str, payload: bytes, *, as_json: bool, at_us: int) -> bytes:
+    """One log line for _LAMBDA_TELEMETRY_LOG_FD; `at_us` is epoch microseconds."""
+    kind = (JSON_FRAME if as_json else TEXT_FRAME) | _LEVEL_BITS.get(level, 0) << 2
+    return _FRAME_HEAD.pack(kind, len(payload), at_us) + payload
+
+
+def framed(fd: int, *, as_json: bool) -> Write:
+    """A writer of frames to the open file descriptor `fd`."""
+
+    def write(line: str, level: str) -> None:
+        left = frame(level, line.encode(), as_json=as_json, at_us=time.time_ns() // 1000)
+        while left:
+            left = left[os.write(fd, left) :]
+
+    return write
+
+
+def write_stdout(line: str, level: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def redirect_output(path: str) -> None:
+    """Let stdout and stderr be connections to the Unix socket `path`, as Managed Instances want it of their workers."""
+    for fd in (sys.stdout.fileno(), sys.stderr.fileno()):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+            try:
+                stream.connect(path)
+            except OSError:
+                return  # then the sandbox already reads our stdout, as it does for the first process of a runtime
+            os.dup2(stream.fileno(), fd)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _RECORD_FIELDS}

@@ -1,0 +1,131 @@
+"""A Runtime API that does what a test says, byte for byte, and remembers what it was sent. Knows no states."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Self
+
+from lambda_src.runtime.http1 import End, Head, Parser, head
+from lambda_src.runtime.protocol import Invocation
+
+ACCEPTED = b'{"status":"OK"}'
+
+
+class Request:
+    """A request of the runtime, from its head on; its body grows while it arrives."""
+
+    def __init__(self, head: Head, writer: asyncio.StreamWriter) -> None:
+        self.method, self.path, _ = head.start
+        self.headers = head.headers
+        self.body = b""
+        self.trailers: dict[str, str] = {}
+        self.ended = False  # well; False and `over` means: the runtime dropped the connection
+        self.over = asyncio.Event()
+        self.grew = asyncio.Event()
+        self._writer = writer
+
+    async def whole(self) -> Self:
+        """Wait for the end of the request."""
+        await self.over.wait()
+        return self
+
+    async def has(self, text: bytes) -> None:
+        """Wait until the body contains `text`."""
+        while text not in self.body:
+            self.grew.clear()
+            await self.grew.wait()
+
+    def answer(self, status: int, body: bytes = ACCEPTED, headers: Iterable[tuple[str, str]] = ()) -> None:
+        line = f"HTTP/1.1 {status} Status"
+        self._writer.write(head(line, [*headers, ("Content-Length", str(len(body)))]) + body)
+
+    def answer_raw(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def drop(self) -> None:
+        """Reset the connection."""
+        self._writer.transport.abort()
+
+
+class ScriptedApi:
+    """`take` each request in the order of their heads, and answer it."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.connections = 0
+        self._requests: asyncio.Queue[Request] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, path: str = "") -> Request:
+        """The next request; its path must end with `path`."""
+        request = await self._requests.get()
+        assert request.path.endswith(path), request.path
+        return request
+
+    async def deliver(self, event: object = None, **fields: object) -> Request:
+        """Answer the next `next` with `event` (bytes as they are, else as JSON); the request that comes back, whole."""
+        asked = await self.take("/invocation/next")
+        body = event if isinstance(event, bytes) else json.dumps(http_event() if event is None else event).encode()
+        values = {"request_id": "r-1", "deadline_ms": 10_000} | fields
+        invocation = Invocation(event=body, **values)  # type: ignore[arg-type]  # what the test says
+        asked.answer(200, body, invocation.headers())
+        return await self.take()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        parser = Parser(requests=True)
+        request: Request | None = None
+        try:
+            while data := await reader.read(65536):
+                for part in parser.feed(data):
+                    match part:
+                        case Head():
+                            request = Request(part, writer)
+                            self._requests.put_nowait(request)
+                        case End():
+                            assert request is not None
+                            request.trailers, request.ended = part.trailers, True
+                            request.over.set()
+                        case _:
+                            assert request is not None
+                            request.body += part
+                            request.grew.set()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            if request is not None:
+                request.over.set()
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def scripted_api() -> AsyncIterator[ScriptedApi]:
+    api = ScriptedApi()
+    server = await asyncio.start_server(api._connected, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    api.address = f"{host}:{port}"
+    try:
+        yield api
+    finally:
+        server.close()
+        for task in api._tasks:
+            task.cancel()
+        await asyncio.gather(*api._tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+def http_event(path: str = "/", method: str = "GET", **more: object) -> dict[str, object]:
+    """A payload 2.0 event, as small as Mangum takes it."""
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"host": "example.com"},
+        "requestContext": {"http": {"method": method, "path": path, "sourceIp": "127.0.0.1"}},
+        "isBase64Encoded": False,
+        **more,
+    }

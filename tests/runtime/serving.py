@@ -1,0 +1,38 @@
+"""A Loop that serves a handler to a scripted Runtime API, in this process, at a time that the test sets."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.runtime.asgi import App
+from lambda_src.runtime.client import RuntimeClient
+from lambda_src.runtime.environment import Environment
+from lambda_src.runtime.errors import RuntimeApiError
+from lambda_src.runtime.handler import StreamingHandler
+from lambda_src.runtime.loop import Loop
+from tests.runtime.scripted_api import ScriptedApi, scripted_api
+
+ENVIRONMENT = Environment(api="", handler="", function_name="f", memory_mb=512)
+LONG_S = 60.0  # no test waits for it: it only must not be over before the test is
+
+
+async def no_pause(seconds: float) -> None:
+    """Instead of waiting between attempts."""
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: App | StreamingHandler, *, clients: int = 1, now_s: float = 0.0, clean_up_s: float = LONG_S
+) -> AsyncIterator[tuple[ScriptedApi, Loop]]:
+    """`app` behind `clients` loops; the deadline of scripted invocations is 10 s after `now_s` = 0."""
+    handler = app if isinstance(app, StreamingHandler) else StreamingMangum(app)
+    async with scripted_api() as api:
+        loop = Loop(handler, ENVIRONMENT, clock=lambda: now_s, clean_up_s=clean_up_s)
+        running = asyncio.gather(loop.run([RuntimeClient(api.address, pause=no_pause) for _ in range(clients)]))
+        try:
+            yield api, loop
+        finally:
+            loop.end()
+            with contextlib.suppress(OSError, RuntimeApiError):  # how it ends when the test takes the Runtime API away
+                await running

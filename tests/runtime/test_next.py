@@ -1,0 +1,128 @@
+"""runtime-api, section 1: GET /runtime/invocation/next."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from lambda_src.runtime.asgi import Receive, Scope, Send
+from lambda_src.runtime.client import RuntimeClient
+from lambda_src.runtime.context import LambdaContext
+from lambda_src.runtime.errors import RuntimeApiError
+from tests.runtime.apps import body, sends, start
+from tests.runtime.scripted_api import http_event, scripted_api
+from tests.runtime.serving import no_pause, serving
+
+HELLO = sends(start(), body(b"hello"))
+
+
+async def test_next_is_a_get_on_a_connection_that_is_kept() -> None:
+    async with serving(HELLO) as (api, _):
+        for _ in range(3):
+            (await (await api.deliver()).whole()).answer(202)
+        asked = await api.take("/2018-06-01/runtime/invocation/next")
+    assert (asked.method, asked.headers, api.connections) == ("GET", {"host": api.address}, 1)
+
+
+async def test_what_next_says_stands_in_the_context_on_the_scope() -> None:
+    seen: list[LambdaContext] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["aws.context"])
+        assert scope["aws.tenant_id"] == "tenant"
+        await HELLO(scope, receive, send)
+
+    async with serving(app, now_s=4.0) as (api, _):
+        (await api.deliver(function_arn="arn", tenant_id="tenant", trace_id="Root=1")).answer(202)
+        await api.take("/next")
+    context = seen[0]
+    assert (context.aws_request_id, context.deadline_ms, context.invoked_function_arn) == ("r-1", 10_000, "arn")
+    assert (context.get_remaining_time_in_millis(), context.trace_id, context.function_name) == (6_000, "Root=1", "f")
+
+
+async def test_client_context_and_identity_are_attributes_as_in_awss_runtime() -> None:
+    contexts: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        contexts.append(scope["aws.context"])
+        await HELLO(scope, receive, send)
+
+    async with serving(app) as (api, _):
+        answered = await api.deliver(
+            client_context='{"client":{"app_title":"t"},"custom":{"a":1}}', cognito_identity='{"cognitoIdentityId":"i"}'
+        )
+        answered.answer(202)
+        await api.take("/next")
+    context = contexts[0]
+    assert (context.client_context.client.app_title, context.client_context.custom) == ("t", {"a": 1})
+    assert context.identity.cognito_identity_id == "i"
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+async def test_a_client_context_that_is_no_json_object_is_an_error_of_this_invocation_only(text: str) -> None:
+    async with serving(HELLO) as (api, _):
+        failed = await (await api.deliver(client_context=text)).whole()
+        failed.answer(202)
+        (await api.deliver()).answer(202)
+    assert failed.path.endswith("/error")
+    assert failed.headers["lambda-runtime-function-error-type"] == "Function.EventError"
+
+
+async def test_next_is_asked_again_on_a_new_connection_when_the_old_one_went_stale() -> None:
+    async with serving(HELLO) as (api, _):
+        (await api.take("/next")).drop()
+        (await api.deliver()).answer(202)
+        assert api.connections == 2
+
+
+async def test_a_403_from_next_is_asked_again_once_the_service_has_settled() -> None:
+    async with serving(HELLO) as (api, _):
+        (await api.take("/next")).answer(403, b'{"errorType":"InvalidStateTransition"}')
+        assert (await api.deliver()).path.endswith("/response")
+
+
+async def test_the_pauses_between_attempts_double_from_100_ms() -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with scripted_api() as api:
+        asking = asyncio.create_task(RuntimeClient(api.address, pause=pause).next())
+        for _ in range(5):
+            (await api.take("/next")).answer(403, b"{}")
+        with pytest.raises(RuntimeApiError, match="403"):
+            await asking
+    assert pauses == [0.1, 0.2, 0.4, 0.8]
+
+
+async def test_a_500_from_next_ends_the_process() -> None:
+    async with scripted_api() as api:
+        asking = asyncio.create_task(RuntimeClient(api.address, pause=no_pause).next())
+        (await api.take("/next")).answer(500, b"{}")
+        with pytest.raises(RuntimeApiError, match="500"):
+            await asking
+
+
+async def test_an_event_may_come_in_chunks_as_go_sends_what_is_over_2_kb() -> None:
+    async with serving(HELLO) as (api, _):
+        (await api.take("/next")).answer_raw(
+            b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: r-9\r\nLambda-Runtime-Deadline-Ms: 9999\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+        )
+        assert (await api.take()).path.endswith("/r-9/error")  # {} is no HTTP event, but it was read
+
+
+async def test_work_after_the_answer_delays_next_but_not_the_answer() -> None:
+    background = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await HELLO(scope, receive, send)
+        await background.wait()
+
+    async with serving(app) as (api, _):
+        answered = await (await api.deliver(http_event())).whole()
+        assert answered.ended
+        answered.answer(202)
+        background.set()
+        await api.take("/next")

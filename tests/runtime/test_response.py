@@ -1,0 +1,279 @@
+"""runtime-api, section 2: POST .../response, streaming; recorded bytes, limits, back-pressure."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from lambda_src.runtime import protocol
+from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.runtime.asgi import Receive, Scope, Send
+from lambda_src.runtime.client import RuntimeClient
+from lambda_src.runtime.connection import Connection
+from lambda_src.runtime.cycle import HttpCycle
+from lambda_src.runtime.handler import BufferedHandler
+from lambda_src.runtime.loop import Loop
+from lambda_src.runtime.protocol import Invocation, Prelude
+from lambda_src.runtime.reply import Reply
+from tests.runtime.apps import body, sends, start
+from tests.runtime.scripted_api import http_event
+from tests.runtime.serving import ENVIRONMENT, serving
+
+HEAD = (
+    b"POST /2018-06-01/runtime/invocation/r-1/response HTTP/1.1\r\n"
+    b"Host: h:1\r\n"
+    b"Lambda-Runtime-Function-Response-Mode: streaming\r\n"
+    b"Content-Type: application/vnd.awslambda.http-integration-response\r\n"
+    b"Transfer-Encoding: chunked\r\n"
+    b"Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n"
+    b"Lambda-Runtime-Invocation-Id: i-1\r\n"
+    b"\r\n"
+)
+PRELUDE = Prelude(200, {"content-type": "text/plain"})
+
+
+class Transport(asyncio.Transport):
+    """Records each write; nothing else works."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self
+
+    def setsockopt(self, *option: int) -> None:
+        """As a socket's."""
+
+
+def recorded() -> tuple[Reply, list[bytes]]:
+    transport = Transport()
+    connection = Connection()
+    connection.connection_made(transport)
+    invocation = Invocation(request_id="r-1", deadline_ms=1, event=b"", invocation_id="i-1")
+    return Reply(connection, invocation, host="h:1"), transport.writes
+
+
+async def test_head_prelude_delimiter_and_first_bytes_leave_in_one_write() -> None:
+    answer, writes = recorded()
+    await answer.start(PRELUDE.encode(), b"data: 1\n\n", last=False)
+    text = b'{"statusCode":200,"headers":{"content-type":"text/plain"},"cookies":[]}'
+    assert writes == [HEAD + b"58\r\n" + text + b"\0" * 8 + b"data: 1\n\n" + b"\r\n"]
+
+
+async def test_a_whole_answer_leaves_in_one_write() -> None:
+    answer, writes = recorded()
+    await answer.start(b"P", b"B", last=True)
+    assert writes == [HEAD + b"2\r\nPB\r\n" + b"0\r\n\r\n"]
+
+
+async def test_each_further_chunk_is_one_write_and_the_last_one_carries_the_end() -> None:
+    answer, writes = recorded()
+    await answer.start(b"P", b"B", last=False)
+    await answer.write(b"more", last=False)
+    await answer.write(b"end", last=True)
+    assert writes[1:] == [b"4\r\nmore\r\n", b"3\r\nend\r\n0\r\n\r\n"]
+
+
+async def test_the_connection_has_nagles_algorithm_off() -> None:
+    options: list[tuple[int, ...]] = []
+    transport = Transport()
+    transport.setsockopt = lambda *option: options.append(option)  # type: ignore[method-assign]  # a recorder
+    Connection().connection_made(transport)
+    assert options == [(6, 1, 1)]  # IPPROTO_TCP, TCP_NODELAY
+
+
+async def test_the_start_waits_for_the_first_byte_of_the_body() -> None:
+    app = sends(start(), body(b"", more=True), body(b"first", more=True), body(b"last"))
+    async with serving(app) as (api, _):
+        request = await (await api.deliver()).whole()
+        request.answer(202)
+    assert request.body == Prelude().encode() + b"firstlast"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "sent"),
+    [
+        ("GET", 200, b""),
+        ("GET", 204, b""),
+        ("GET", 304, b""),
+        ("GET", 302, b""),
+        ("HEAD", 200, b"x"),
+        ("GET", 204, b"x"),
+    ],
+)
+async def test_an_answer_without_a_body_has_one_byte_since_function_urls_hang_without(
+    method: str, status: int, sent: bytes
+) -> None:
+    async with serving(sends(start(status), body(sent))) as (api, _):
+        request = await (await api.deliver(http_event(method=method))).whole()
+        request.answer(202)
+    assert request.body == Prelude(status).encode() + b"\n"
+
+
+async def test_the_invocation_id_is_echoed_when_next_had_it() -> None:
+    async with serving(sends(start(), body(b"x"))) as (api, _):
+        with_id = await api.deliver(invocation_id="i-7")
+        with_id.answer(202)
+        without = await api.deliver()
+        without.answer(202)
+    name = "lambda-runtime-invocation-id"
+    assert (with_id.headers[name], name in without.headers) == ("i-7", False)
+
+
+async def test_binary_bodies_travel_untouched() -> None:
+    data = bytes(range(256)) * 3
+    async with serving(sends(start(), body(data[:100], more=True), body(data[100:]))) as (api, _):
+        request = await (await api.deliver()).whole()
+        request.answer(202)
+    assert request.body == Prelude().encode() + data
+
+
+async def test_a_prelude_over_16_kib_is_an_error_that_says_so_before_any_byte() -> None:
+    async with serving(sends(start(200, (b"x-big", b"x" * 16_384)), body(b"x"))) as (api, _):
+        request = await (await api.deliver()).whole()
+        request.answer(202)
+    assert request.path.endswith("/error")
+    assert b"Lambda allows 16384" in request.body
+
+
+async def test_an_app_whose_headers_were_too_large_may_start_again() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send(start(200, (b"x-big", b"x" * 65_536)))
+        except Exception:  # noqa: BLE001 - as an error middleware does
+            await send(start(500))
+        await send(body(b"sorry"))
+
+    async with serving(app) as (api, _):
+        request = await (await api.deliver()).whole()
+        request.answer(202)
+    assert request.body == Prelude(500).encode() + b"sorry"
+
+
+async def test_an_answer_over_200_mb_ends_with_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "STREAM_MAX_BYTES", 1000)  # 200 MB would only take longer
+    chunks = [body(b"x" * 300, more=True)] * 4
+    async with serving(sends(start(), *chunks, body())) as (api, _):
+        request = await (await api.deliver()).whole()
+        request.answer(202)
+    assert len(request.body) < 1000
+    assert request.trailers["lambda-runtime-function-error-type"] == "Function.ResponseTooLargeError"
+
+
+async def test_a_slow_front_holds_the_app_back_and_memory_flat() -> None:
+    sent = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal sent
+        await send(start())
+        while sent < 14 * protocol.MIB:
+            await send(body(b"x" * 65_536, more=True))
+            sent += 65_536
+        await send(body())
+
+    stuck, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        headers = Invocation(request_id="r", deadline_ms=99_000, event=b"").headers()
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        event = b'{"version":"2.0","headers":{},"requestContext":{"http":{"method":"GET","path":"/","sourceIp":""}}}'
+        writer.write(f"HTTP/1.1 200 OK\r\n{lines}Content-Length: {len(event)}\r\n\r\n".encode() + event)
+        await stuck.wait()  # the front reads nothing: the service's bucket is empty
+        go_on.set()
+        while not (await reader.read(1 << 20)).endswith(b"0\r\n\r\n"):
+            pass
+        writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(slow, "127.0.0.1", 0, limit=65_536)
+    async with server:
+        host, port = server.sockets[0].getsockname()
+        client = RuntimeClient(f"{host}:{port}")
+        loop = Loop(StreamingMangum(app), ENVIRONMENT, clock=lambda: 0.0)
+        running = asyncio.create_task(loop.invoke(client, await client.next()))
+        before = -1
+        while before != sent:  # until the app stands still, with the kernel's buffers and ours full
+            before = sent
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert sent < 8 * protocol.MIB
+        stuck.set()
+        await running
+        client.close()
+    assert sent == 14 * protocol.MIB
+
+
+async def test_a_buffered_answer_over_the_limit_meets_its_413_while_it_is_still_written() -> None:
+    handler = BufferedHandler(lambda event, context: "x" * 30_000_000, concurrency=1)
+    async with serving(handler) as (api, _):
+        request = await api.deliver()
+        assert not request.ended
+        request.answer(413, b'{"errorType":"RequestEntityTooLarge"}', [("Connection", "close")])
+        (await (await api.deliver()).whole()).answer(202)  # the runtime lives on
+
+
+@pytest.mark.parametrize("refusal", [400, 403, 410, 413])
+async def test_a_refused_answer_is_logged_and_the_runtime_goes_on(
+    refusal: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(sends(start(), body(b"x"))) as (api, _):
+        (await api.deliver()).answer(refusal, b'{"errorType":"Why"}')
+        (await api.deliver()).answer(202)
+    assert [r.__dict__["status"] for r in caplog.records if r.message == "runtime.answer_refused"] == [refusal]
+
+
+async def test_a_500_for_an_answer_ends_the_process() -> None:
+    async with serving(sends(start(), body(b"x"))) as (api, _):
+        (await api.deliver()).answer(500, b"{}")
+
+
+async def test_a_silent_stream_of_events_gets_a_comment_as_a_heartbeat() -> None:
+    written: list[bytes] = []
+    beats = asyncio.Event()
+
+    class Heard(Reply):
+        def write_if_idle(self, data: bytes) -> None:
+            written.append(data)
+            if len(written) == 2:
+                beats.set()
+
+    answer, _ = recorded()
+    answer.__class__ = Heard
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"content-type", b"text/event-stream")))
+        await send(body(b"data: 1\n\n", more=True))
+        await beats.wait()
+        await send(body())
+
+    await HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=0.001).run(app)
+    assert written == [b": ka\n", b": ka\n"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data"), [(b"application/json", b"1\n"), (b"text/event-stream", b"data: in the middle of a line")]
+)
+async def test_there_is_no_heartbeat_elsewhere_nor_inside_a_line(content_type: bytes, data: bytes) -> None:
+    answer, writes = recorded()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"content-type", content_type)))
+        await send(body(data, more=True))
+        await asyncio.sleep(0.01)
+        await send(body())
+
+    await HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=0.001).run(app)
+    assert len(writes) == 2
+
+
+def test_the_limits_are_awss_own() -> None:
+    assert (protocol.PRELUDE_MAX_BYTES, protocol.BUFFERED_MAX_BYTES) == (16_384, 6_291_556)
+    assert (protocol.STREAM_MAX_BYTES, protocol.EVENT_MAX_BYTES) == (209_715_200, 6_291_456)
