@@ -83,11 +83,6 @@ def test_only_objects_under_a_prefix_are_granted_by_a_pattern(statements: list[d
     assert sorted(patterns) == ["/kept/*", "/offload/*"]
 
 
-def test_the_bucket_is_listed_below_those_prefixes_only(statements: list[dict[str, Any]]) -> None:
-    [listing] = [s for s in statements if _actions(s) == ["s3:ListBucket"]]
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["offload/*", "kept/*"]}}
-
-
 def test_the_models_key_is_the_one_parameter_that_can_be_read(statements: list[dict[str, Any]]) -> None:
     [reading] = [s for s in statements if any(action.startswith("ssm:") for action in _actions(s))]
     assert _actions(reading) == ["ssm:GetParameter"]

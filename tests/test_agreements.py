@@ -1,0 +1,202 @@
+"""What infra/ deploys and what lambda_src/ expects are the same, though neither imports the other.
+
+The one side is read from the committed template, which tests/infra/test_template.py proves fresh.
+"""
+
+import ast
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
+from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.runtime.stop import DEADLINE_MARGIN_S
+from lambda_src.server import RUN_STOPS_WITHIN_S
+from lambda_src.settings import PREFIX, Settings
+from lambda_src.store import keys
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES
+from tests.infra.aws_calls import AwsCalls, Grant
+from tests.store.tables import moto_aws
+
+ROOT = Path(__file__).parents[1]
+TASK_ROOT = "/var/task"
+TWO_DAYS_NS = 2 * 86_400 * 10**9
+
+Properties = dict[str, Any]
+
+
+def _of_type(kind: str) -> list[Properties]:
+    template = json.loads((ROOT / "tests" / "template.json").read_text(encoding="utf-8"))
+    return [r["Properties"] for r in template["Resources"].values() if r["Type"] == kind]
+
+
+@pytest.fixture(scope="module")
+def function() -> Properties:
+    """The one function."""
+    [function] = _of_type("AWS::Lambda::Function")
+    return function
+
+
+@pytest.fixture(scope="module")
+def variables(function: Properties) -> dict[str, Any]:
+    """Its environment; what CloudFormation fills in is a dict."""
+    found: dict[str, Any] = function["Environment"]["Variables"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def table() -> Properties:
+    """The one table."""
+    [table] = _of_type("AWS::DynamoDB::GlobalTable")
+    return table
+
+
+# The environment
+
+
+def test_every_variable_that_is_set_is_a_setting_or_the_wrapper(variables: dict[str, Any]) -> None:
+    settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
+    assert variables.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
+
+
+def test_the_settings_can_be_read_from_what_is_set(variables: dict[str, Any]) -> None:
+    env = {name: value if isinstance(value, str) else "filled-in" for name, value in variables.items()}
+    settings = Settings.from_env(env)  # raises for what is missing or unknown
+    assert (settings.table, settings.bucket, settings.store) == ("filled-in", "filled-in", "dynamodb")
+
+
+def test_the_names_that_cloudformation_fills_in_are_those_of_table_and_bucket(variables: dict[str, Any]) -> None:
+    filled_in = {name for name, value in variables.items() if not isinstance(value, str)}
+    assert filled_in == {"CHAT_TABLE", "CHAT_BUCKET"}
+
+
+# The table and the bucket
+
+
+def test_the_table_has_the_keys_and_the_index_that_the_store_asks_for(table: Properties) -> None:
+    expected = keys.table_definition("any")
+    assert table["KeySchema"] == expected["KeySchema"]
+    assert table["LocalSecondaryIndexes"] == expected["LocalSecondaryIndexes"]
+    assert sorted(table["AttributeDefinitions"], key=str) == sorted(expected["AttributeDefinitions"], key=str)
+    [index] = table["LocalSecondaryIndexes"]
+    assert (index["IndexName"], index["KeySchema"][1]["AttributeName"]) == (keys.ORDER_INDEX, keys.ORDER_KEY)
+
+
+def test_rows_expire_by_the_attribute_that_the_store_sets(table: Properties) -> None:
+    assert table["TimeToLiveSpecification"] == {"AttributeName": keys.TTL_ATTRIBUTE, "Enabled": True}
+
+
+def test_uploads_expire_under_the_prefix_where_the_store_looks_for_them() -> None:
+    [bucket] = _of_type("AWS::S3::Bucket")
+    assert [rule["Prefix"] for rule in bucket["LifecycleConfiguration"]["Rules"]] == [keys.PENDING_PREFIX]
+
+
+# The function
+
+
+def test_the_handler_exists(function: Properties) -> None:
+    module, _, name = function["Handler"].rpartition(".")
+    tree = ast.parse((ROOT / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8"))
+    assigned = [
+        t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)
+    ]
+    assert name in assigned
+
+
+def test_the_wrapper_exists_and_can_be_executed(variables: dict[str, Any]) -> None:
+    wrapper = ROOT / Path(variables["AWS_LAMBDA_EXEC_WRAPPER"]).relative_to(TASK_ROOT)
+    assert os.access(wrapper, os.X_OK)
+
+
+def test_a_turn_that_is_cut_has_time_to_end_well(function: Properties) -> None:
+    assert function["Timeout"] > RUN_STOPS_WITHIN_S + DEADLINE_MARGIN_S
+
+
+def test_the_url_streams_as_the_runtime_answers() -> None:
+    assert [url["InvokeMode"] for url in _of_type("AWS::Lambda::Url")] == ["RESPONSE_STREAM"]
+
+
+# What the function may do
+
+
+async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
+    """One short life with all that the function does to its store; export, import and erase are the admin's."""
+    ada = context_of("ada")
+    large = message_of("msg_2", incompressible(2 * INLINE_MAX_BYTES))
+    thread = thread_of()
+    await store.save_thread(thread, ada)
+    thread.title = "Renamed"
+    await store.save_thread(thread, ada)
+    await store.load_thread("thr_1", ada)
+    await store.load_threads(10, None, "desc", ada)
+    for item in (message_of("msg_1"), large, message_of("msg_3")):
+        await store.add_thread_item("thr_1", item, ada)
+    await store.save_item("thr_1", large, ada)
+    await store.load_item("thr_1", "msg_2", ada)
+    await store.load_thread_items("thr_1", "msg_1", 10, "asc", ada)
+    await store.add_feedback("thr_1", ["msg_1"], "positive", ada)
+    await store.delete_items_after("thr_1", "msg_2", ada)
+    await store.delete_thread_item("thr_1", "msg_2", ada)
+    for attachment in (file_of("atc_1"), file_of("atc_2", thread_id="thr_1")):
+        await store.save_attachment(attachment, ada)
+    await store.load_attachment("atc_2", ada)
+    await store.delete_attachment("atc_1", ada)
+    await store.add_thread_item("thr_1", large, ada)
+    await store.delete_thread("thr_1", ada)
+    await later.sweep(stop=lambda: False)
+    await later.sweep_orphans(hour=None, stop=lambda: False)
+
+
+@pytest.fixture
+async def calls() -> AwsCalls:
+    """What that life asks of AWS."""
+    calls = AwsCalls()
+    with moto_aws() as aws:
+        bucket, table = aws.bucket(), aws.table()
+        upload = keys.attachment_objects("ada", "atc_2") + "bytes"
+        orphan = keys.offload_object("ada", "thr_0", "msg_0", "0")
+        for key in (upload, orphan):
+            aws.s3.put_object(Bucket=bucket, Key=key, Metadata={"pk": "USER%23ada", "sk": "THREAD%23thr_0"})
+        for client in (aws.dynamodb, aws.s3):
+            calls.listen_to(client)
+        store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
+        later = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, clock=lambda: time.time_ns() + TWO_DAYS_NS)
+        await _use_everything(store, later)
+    return calls
+
+
+def _granted() -> set[Grant]:
+    """What the role may do in the table and the bucket."""
+    [policy] = _of_type("AWS::IAM::Policy")
+    granted = set()
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        granted |= {(action, _resource(action, statement["Resource"])) for action in actions}
+    return {(action, resource) for action, resource in granted if action.startswith(("dynamodb:", "s3:"))}
+
+
+def _resource(action: str, resource: Any) -> str:
+    """The part of a resource's name that we wrote: an index or a folder; nothing after it means the whole."""
+    ending = resource["Fn::Join"][1][-1] if isinstance(resource, dict) and "Fn::Join" in resource else ""
+    if not isinstance(ending, str) or not ending:
+        return "table" if action.startswith("dynamodb:") else "bucket"
+    return "index" if ending == f"/index/{keys.ORDER_INDEX}" else ending.removeprefix("/")
+
+
+async def test_the_role_allows_exactly_what_the_store_asks_for(calls: AwsCalls) -> None:
+    assert _granted() == calls.needed
+
+
+async def test_no_operation_of_the_store_was_left_out_of_the_record(calls: AwsCalls) -> None:
+    named: set[str] = set()
+    for source in (ROOT / "lambda_src" / "store").rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Attribute(value=ast.Attribute(attr="_client"), attr=operation):
+                    named.add(operation.replace("_", ""))
+    assert named == {operation.lower() for operation in calls.operations}
