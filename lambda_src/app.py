@@ -12,8 +12,10 @@ from typing import Annotated, Any, assert_never
 
 from chatkit.server import NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
+from chatkit.types import ThreadsDeleteReq
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,7 +23,9 @@ from lambda_src import intake
 from lambda_src.auth import Authenticate
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import AuthError, ChatError, ConflictError, RequestError, TooLargeError, UnavailableError
+from lambda_src.events import sweep_after_delete
 from lambda_src.server import ChatServer
+from lambda_src.store.ports import Sweeps
 from lambda_src.turns.pump import Pump
 
 PAGE = Path(__file__).parent / "web" / "index.html"
@@ -32,7 +36,7 @@ RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by i
 log = logging.getLogger(__name__)
 
 
-def create_app(server: ChatServer, *, authenticate: Authenticate, max_body_bytes: int) -> FastAPI:
+def create_app(server: ChatServer, *, authenticate: Authenticate, sweeps: Sweeps, max_body_bytes: int) -> FastAPI:
     """The ASGI app: POST /chatkit, GET /chat/health, GET /."""
     app = FastAPI(title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(RequestLog)
@@ -62,7 +66,8 @@ def create_app(server: ChatServer, *, authenticate: Authenticate, max_body_bytes
             case StreamingResult():
                 return TurnResponse(await Pump.opened(result))
             case NonStreamingResult():
-                return Response(result.json, media_type="application/json")
+                after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
+                return Response(result.json, media_type="application/json", background=after)
             case _:
                 assert_never(result)
 

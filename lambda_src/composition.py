@@ -3,14 +3,13 @@
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-
-from chatkit.store import Store
 
 from lambda_src.app import create_app
 from lambda_src.auth import Authenticate, BearerToken, IssuerKeys
-from lambda_src.context import RequestContext
 from lambda_src.dispatcher import AgentDispatcher, BuildAgent, BuildRunConfig, shipped_agent
+from lambda_src.events import Events
 from lambda_src.observability import configure_logging
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.server import ChatServer
@@ -19,9 +18,10 @@ from lambda_src.settings import Settings
 if TYPE_CHECKING:
     from agents import RunConfig
 
-CONNECT_TIMEOUT_S = 1
-READ_TIMEOUT_S = 2
-ATTEMPTS = 4  # standard mode: adaptive took 82 s where legacy took 4.6 s under 50 % throttles; not for a chat
+    from lambda_src.store.dynamodb import DynamoDBStore
+    from lambda_src.store.memory import MemoryStore
+
+STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
 
 
 def build_handler(
@@ -37,13 +37,15 @@ def build_handler(
     )
     time.tzset()
     configure_logging()
+    store = build_store(settings)
     server = ChatServer(
-        build_store(settings),
+        store,
         AgentDispatcher(build_agent, build_run_config=build_run_config),
+        feedback=store,
         history_items=settings.history_items,
     )
-    app = create_app(server, authenticate=authenticate, max_body_bytes=settings.max_body_bytes)
-    return StreamingMangum(app, lifespan="on")
+    app = create_app(server, authenticate=authenticate, sweeps=store, max_body_bytes=settings.max_body_bytes)
+    return StreamingMangum(app, lifespan="on", on_event=Events(store))
 
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
@@ -57,13 +59,19 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     )
 
 
-def build_store(settings: Settings) -> Store[RequestContext]:
+def build_store(settings: Settings) -> "DynamoDBStore | MemoryStore":
     """The store that CHAT_STORE names."""
     match settings.store:
         case "dynamodb":
             from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
 
-            return DynamoDBStore(aws_client("dynamodb"), settings.table, bucket=settings.bucket, s3=aws_client("s3"))
+            return DynamoDBStore(
+                aws_client("dynamodb"),
+                settings.table,
+                bucket=settings.bucket,
+                s3=None if settings.bucket is None else aws_client("s3"),
+                executor=ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store"),
+            )
         case "memory":
             from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - only what is chosen is loaded
 
@@ -93,11 +101,7 @@ def model_key(parameter: str | None) -> str | None:
 def aws_client(service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
     """A boto3 client with a chat's patience."""
     import boto3  # noqa: PLC0415 - 0.2 s that the memory store does not need
-    from botocore.config import Config  # noqa: PLC0415 - as above
 
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_S,
-        read_timeout=READ_TIMEOUT_S,
-        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-    )
-    return boto3.client(service, config=config)  # type: ignore[call-overload] # the service is not known to the type checker
+    from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - imports botocore
+
+    return boto3.client(service, config=CLIENT_CONFIG)  # type: ignore[call-overload] # the service is not known to mypy

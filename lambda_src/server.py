@@ -36,6 +36,7 @@ from lambda_src.converter import HistoryConverter, with_own_ids
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import RequestError
 from lambda_src.explain import stream_error
+from lambda_src.store.ports import FeedbackStore
 
 TITLE_CHARS = 50  # of the first message, as the title until somebody renames the thread
 RUN_STOPS_WITHIN_S = 3.0  # a cancelled run may still finish the tool it is in; then its connections are closed
@@ -51,11 +52,13 @@ class ChatServer(ChatKitServer[RequestContext]):
         store: Store[RequestContext],
         dispatcher: AgentDispatcher,
         *,
+        feedback: FeedbackStore,
         history_items: int,
         attachment_store: AttachmentStore[RequestContext] | None = None,
     ) -> None:
         super().__init__(store, attachment_store)
         self._dispatcher = dispatcher
+        self._feedback = feedback
         self._history_items = history_items
         self._converter = HistoryConverter()
 
@@ -92,10 +95,8 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
     ) -> None:
-        """Counted in the log. NotFoundError when the thread, or one of the items, is missing or someone else's."""
-        await self.store.load_thread(thread_id, context=context)
-        for item_id in item_ids:
-            await self.store.load_item(thread_id, item_id, context=context)
+        """Kept, the last one of an item wins. NotFoundError when the thread is missing or someone else's."""
+        await self._feedback.add_feedback(thread_id, item_ids, feedback, context)
         log.info("feedback", extra={"kind": feedback, "items": len(item_ids)})
 
     async def transcribe(self, audio_input: AudioInput, context: RequestContext) -> TranscriptionResult:

@@ -8,15 +8,15 @@ from typing import Any
 
 import httpx2
 from agents import Agent, Model, RunConfig, Tool
-from chatkit.store import Store
 from fastapi import FastAPI
 
 from lambda_src.app import create_app
-from lambda_src.context import RequestContext, User
+from lambda_src.context import User
 from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import AuthError
 from lambda_src.server import ChatServer
+from lambda_src.store.memory import MemoryStore
 
 MAX_BODY_BYTES = 10_000
 
@@ -35,17 +35,19 @@ async def no_pause(_: float) -> None:
 
 
 def server_with(
-    store: Store[RequestContext], *, model: Model | None = None, tools: Sequence[Tool] = (), history_items: int = 40
+    store: MemoryStore, *, model: Model | None = None, tools: Sequence[Tool] = (), history_items: int = 40
 ) -> ChatServer:
     """The chat server with an agent of the tests."""
     run_config = RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test", tools=list(tools)), build_run_config=lambda: run_config)
-    return ChatServer(store, dispatcher, history_items=history_items)
+    return ChatServer(store, dispatcher, feedback=store, history_items=history_items)
 
 
 def app_with(server: ChatServer) -> FastAPI:
     """The app around it."""
-    return create_app(server, authenticate=known_by_name, max_body_bytes=MAX_BODY_BYTES)
+    store = server.store
+    assert isinstance(store, MemoryStore)
+    return create_app(server, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
 
 
 def message(text: str, **extra: Any) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""Invocations that are no HTTP request: `{"chat": "sweep"}` each hour, `{"chat": "health"}` from a monitor.
+
+Also the one place that decides how long sweeping may go on. Knows neither HTTP nor the store's insides.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from lambda_src.errors import RequestError
+from lambda_src.store.ports import Sweeps
+
+AFTER_A_DELETE_S = 5.0  # of sweeping in the invocation that deleted; the hourly event does the rest
+CLOSING_TIME_MS = 2_000  # left to Lambda's time-out when sweeping stops: one batch of deletes and its answer
+
+
+class Invocation(Protocol):
+    """What is needed of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda kills the function."""
+        ...
+
+
+class Events:
+    """`on_event` of the handler: what each event of ours does, as a value that JSON can hold."""
+
+    def __init__(self, sweeps: Sweeps) -> None:
+        self._sweeps = sweeps
+
+    async def __call__(self, event: dict[str, Any], context: Invocation) -> object:
+        """RequestError for an event that is not ours, naming those that are."""
+        match event:
+            case {"chat": "health"}:
+                return {"status": "healthy", "service": "chat"}
+            case {"chat": "sweep"}:
+                return await self._sweep(lambda: context.get_remaining_time_in_millis() < CLOSING_TIME_MS)
+            case _:
+                raise RequestError('This event is neither HTTP, nor {"chat": "sweep"}, nor {"chat": "health"}.')
+
+    async def _sweep(self, stop: Callable[[], bool]) -> object:
+        erased = await self._sweeps.sweep(stop=stop)
+        orphans = await self._sweeps.sweep_orphans(hour=datetime.now(UTC).hour, stop=stop)
+        return {"swept": erased.items + erased.threads + erased.attachments, "orphans": orphans}
+
+
+async def sweep_after_delete(sweeps: Sweeps, *, now: Callable[[], float] = time.monotonic) -> None:
+    """Remove what the delete just answered left behind, AFTER_A_DELETE_S at most; the hourly event does the rest."""
+    until_s = now() + AFTER_A_DELETE_S
+    await sweeps.sweep(stop=lambda: now() >= until_s)

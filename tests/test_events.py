@@ -1,0 +1,67 @@
+"""Invocations that are no HTTP request, and the sweeping behind a delete."""
+
+from collections.abc import Callable
+
+import pytest
+
+from lambda_src.errors import RequestError
+from lambda_src.events import AFTER_A_DELETE_S, CLOSING_TIME_MS, Events, sweep_after_delete
+from lambda_src.store.memory import MemoryStore
+from lambda_src.store.ports import Erased
+
+
+class Clock:
+    """Lambda's context and a monotonic clock in one: time goes on by itself, a second a look."""
+
+    def __init__(self, remaining_ms: int = 10_000) -> None:
+        self.remaining_ms = remaining_ms
+        self.now_s = 0.0
+
+    def get_remaining_time_in_millis(self) -> int:
+        self.remaining_ms -= 1000
+        return self.remaining_ms
+
+    def __call__(self) -> float:
+        self.now_s += 1
+        return self.now_s
+
+
+class EndlessSweeps:
+    """A Sweeps that never runs out of work: it goes on until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
+        while not stop():
+            self.batches += 1
+        return Erased(items=self.batches)
+
+    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+        return 0
+
+
+async def test_the_hourly_event_sweeps_until_closing_time() -> None:
+    sweeps = EndlessSweeps()
+    answer = await Events(sweeps)({"chat": "sweep"}, Clock(remaining_ms=10_000))
+    assert answer == {"swept": 10 - CLOSING_TIME_MS // 1000, "orphans": 0}
+
+
+async def test_a_delete_sweeps_for_a_bounded_time() -> None:
+    sweeps = EndlessSweeps()
+    await sweep_after_delete(sweeps, now=Clock())
+    assert sweeps.batches == AFTER_A_DELETE_S - 1
+
+
+async def test_a_store_with_nothing_to_sweep_says_so() -> None:
+    assert await Events(MemoryStore())({"chat": "sweep"}, Clock()) == {"swept": 0, "orphans": 0}
+
+
+async def test_a_monitor_is_answered() -> None:
+    assert await Events(MemoryStore())({"chat": "health"}, Clock()) == {"status": "healthy", "service": "chat"}
+
+
+@pytest.mark.parametrize("event", [{}, {"chat": "explode"}, {"Records": []}, {"chat": None}])
+async def test_any_other_event_is_a_clear_error(event: dict[str, object]) -> None:
+    with pytest.raises(RequestError, match="sweep"):
+        await Events(MemoryStore())(event, Clock())
