@@ -18,7 +18,7 @@ class Request:
     def __init__(self, head: Head, writer: asyncio.StreamWriter) -> None:
         self.method, self.path, _ = head.start
         self.headers = head.headers
-        self.body = b""
+        self.body = bytearray()
         self.trailers: dict[str, str] = {}
         self.ended = False  # well; False and `over` means: the runtime dropped the connection
         self.over = asyncio.Event()
@@ -54,14 +54,19 @@ class ScriptedApi:
     def __init__(self) -> None:
         self.address = ""
         self.connections = 0
-        self._requests: asyncio.Queue[Request] = asyncio.Queue()
+        self._requests: list[Request] = []
+        self._arrived = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, path: str = "") -> Request:
-        """The next request; its path must end with `path`."""
-        request = await self._requests.get()
-        assert request.path.endswith(path), request.path
-        return request
+        """The next request whose path ends with `path`; others stay for later."""
+        while True:
+            for request in self._requests:
+                if request.path.endswith(path):
+                    self._requests.remove(request)
+                    return request
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def deliver(self, event: object = None, **fields: object) -> Request:
         """Answer the next `next` with `event` (bytes as they are, else as JSON); the request that comes back, whole."""
@@ -85,7 +90,8 @@ class ScriptedApi:
                     match part:
                         case Head():
                             request = Request(part, writer)
-                            self._requests.put_nowait(request)
+                            self._requests.append(request)
+                            self._arrived.set()
                         case End():
                             assert request is not None
                             request.trailers, request.ended = part.trailers, True

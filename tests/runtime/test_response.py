@@ -212,7 +212,7 @@ async def test_a_slow_front_holds_the_app_back_and_memory_flat() -> None:
 
 
 async def test_a_buffered_answer_over_the_limit_meets_its_413_while_it_is_still_written() -> None:
-    handler = BufferedHandler(lambda event, context: "x" * 30_000_000, concurrency=1)
+    handler = BufferedHandler(lambda event, context: "x" * 10_000_000, concurrency=1)
     async with serving(handler) as (api, _):
         request = await api.deliver()
         assert not request.ended

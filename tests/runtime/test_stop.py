@@ -41,7 +41,7 @@ async def ends_well(send: Send) -> None:
 
 
 async def test_near_the_deadline_the_app_is_cancelled_once_and_the_client_gets_an_error() -> None:
-    app = Watched()
+    app = Watched(begins=False)
     async with serving(app, now_s=10.0) as (api, _):
         request = await (await api.deliver(deadline_ms=10_000)).whole()
         request.answer(202)

@@ -1,0 +1,70 @@
+"""Handlers that a runtime process of the tests loads by name."""
+
+import os
+import sys
+from typing import Any
+
+from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.runtime.asgi import Receive, Scope, Send
+from lambda_src.runtime.snapstart import after_restore, before_snapshot
+from tests.runtime.apps import body, sends, start
+
+
+def plain(event: Any, context: Any) -> dict[str, Any]:
+    """A plain function: answered buffered."""
+    return {
+        "event": event,
+        "request_id": context.aws_request_id,
+        "remaining": context.get_remaining_time_in_millis() > 0,
+        "trace": os.environ.get("_X_AMZN_TRACE_ID"),
+        "path": sys.path[:3],
+        "executable": sys.executable,
+        "cwd": os.getcwd(),  # noqa: PTH109 - what the process was given, symlinks and all
+    }
+
+
+def not_json(event: Any, context: Any) -> object:
+    return object()
+
+
+not_callable = 3
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """A bare ASGI app; says in the answer what lifespan left."""
+    if scope["type"] == "lifespan":
+        await receive()
+        scope["state"]["pid"] = os.getpid()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print("lifespan.shutdown")  # noqa: T201 - what a test reads
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    await sends(start(), body(b"pid " + str(scope["state"]["pid"]).encode()))(scope, receive, send)
+
+
+async def refuses_to_start(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ConnectionError("no database")
+
+
+streaming = StreamingMangum(app, lifespan="on")
+failing_lifespan = StreamingMangum(refuses_to_start, lifespan="on")
+
+
+def fails() -> None:
+    raise OSError("hook")
+
+
+async def says(word: str) -> None:
+    print(word)  # noqa: T201 - what a test reads
+
+
+match os.environ.get("TEST_HOOKS"):
+    case "order":
+        for n in "12":
+            before_snapshot(lambda n=n: says(f"before {n}"))
+            after_restore(lambda n=n: says(f"after {n}"))
+    case "before":
+        before_snapshot(fails)
+    case "after":
+        after_restore(fails)

@@ -1,0 +1,38 @@
+"""What the process is told: read once, faults said at once."""
+
+import pytest
+
+from lambda_src.runtime.environment import Environment
+from lambda_src.runtime.errors import HandlerError
+
+NEEDED = {"AWS_LAMBDA_RUNTIME_API": "h:1", "_HANDLER": "a.b"}
+
+
+def test_the_address_and_the_handler_are_enough() -> None:
+    environment = Environment.from_env(NEEDED)
+    assert (environment.api, environment.handler, environment.concurrency) == ("h:1", "a.b", 1)
+
+
+def test_what_is_missing_is_said_in_one_sentence() -> None:
+    with pytest.raises(HandlerError, match="AWS_LAMBDA_RUNTIME_API and _HANDLER missing"):
+        Environment.from_env({"_HANDLER": ""})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "16", "concurrency", 16),
+        ("AWS_LAMBDA_MAX_CONCURRENCY", "many", "concurrency", 1),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start", "snapstart", True),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand", "snapstart", False),
+        ("AWS_LAMBDA_LOG_FORMAT", "json", "log_format", "JSON"),
+        ("AWS_LAMBDA_LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("_LAMBDA_TELEMETRY_LOG_FD", "3", "telemetry_fd", 3),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512", "memory_mb", 512),
+        ("CHAT_RUNTIME_SIGTERM", "1", "sigterm", True),
+        ("CHAT_RUNTIME_BUFFERED", "on", "buffered", True),
+        ("CHAT_RUNTIME_SHOW_ERRORS", "0", "show_errors", False),
+    ],
+)
+def test_each_variable_fills_its_field(name: str, value: str, field: str, expected: object) -> None:
+    assert getattr(Environment.from_env({**NEEDED, name: value}), field) == expected

@@ -1,0 +1,165 @@
+"""Lambda's log formats, levels and frames; the request id on every line, of N streams at a time too."""
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from lambda_src.runtime import logs
+from lambda_src.runtime.asgi import Receive, Scope, Send
+from lambda_src.runtime.context import request_id_var, tenant_id_var
+from lambda_src.runtime.environment import Environment
+from tests.runtime.apps import body, sends, start
+from tests.runtime.serving import serving
+
+
+def record(level: int = logging.INFO, message: str = "turn.done", **extra: object) -> logging.LogRecord:
+    made = logging.makeLogRecord({"name": "app", "levelno": level, "levelname": logging.getLevelName(level)})
+    made.msg, made.created, made.msecs = message, 1_700_000_000.0, 12.0
+    vars(made).update(extra)
+    return made
+
+
+@pytest.fixture
+def request_id() -> object:
+    token = request_id_var.set("r-1")
+    yield
+    request_id_var.reset(token)
+
+
+@pytest.mark.usefixtures("request_id")
+def test_a_text_line_is_lambdas_with_the_fields_behind_it() -> None:
+    line = logs.TextFormatter().format(record(items=3))
+    assert line == "[INFO]\t2023-11-14T22:13:20.012Z\tr-1\tturn.done items=3"
+
+
+@pytest.mark.usefixtures("request_id")
+def test_a_json_line_has_lambdas_names() -> None:
+    token = tenant_id_var.set("t")
+    line = json.loads(logs.JsonFormatter().format(record(items=3)))
+    tenant_id_var.reset(token)
+    assert line == {
+        "timestamp": "2023-11-14T22:13:20Z", "level": "INFO", "message": "turn.done", "logger": "app",
+        "requestId": "r-1", "tenantId": "t", "items": 3,
+    }  # fmt: skip
+
+
+def test_a_json_line_of_an_exception_names_type_message_place_and_stack() -> None:
+    try:
+        raise KeyError("k")
+    except KeyError:
+        made = record(logging.ERROR, exc_info=sys.exc_info(), funcName="f", lineno=7, pathname="p.py")
+    line = json.loads(logs.JsonFormatter().format(made))
+    assert (line["errorType"], line["errorMessage"], line["location"]) == ("KeyError", "'k'", "p.py:f:7")
+    assert 'raise KeyError("k")' in line["stackTrace"][0]
+
+
+def test_an_object_as_message_stays_an_object_in_json() -> None:
+    made = record()
+    made.msg = {"event": "x"}
+    assert json.loads(logs.JsonFormatter().format(made))["message"] == {"event": "x"}
+
+
+@pytest.mark.parametrize(
+    ("level", "as_json", "kind"),
+    [
+        ("DEBUG", False, 0xA55A000B), ("INFO", False, 0xA55A000F), ("WARNING", False, 0xA55A0013),
+        ("ERROR", True, 0xA55A0016), ("CRITICAL", True, 0xA55A001A), ("INFO", True, 0xA55A000E),
+        ("NOTSET", False, 0xA55A0003), ("NOTSET", True, 0xA55A0002),
+    ],
+)  # fmt: skip
+def test_a_frame_is_type_length_microseconds_and_payload(level: str, as_json: bool, kind: int) -> None:
+    expected = kind.to_bytes(4, "big") + (2).to_bytes(4, "big") + (17).to_bytes(8, "big") + b"hi"
+    assert logs.frame(level, b"hi", as_json=as_json, at_us=17) == expected
+
+
+def test_lines_go_framed_to_the_telemetry_descriptor() -> None:
+    read, write = os.pipe()
+    logs.framed(write, as_json=False)("line\nwith another", "INFO")
+    os.close(write)
+    with os.fdopen(read, "rb") as frames:
+        data = frames.read()
+    assert (data[:4], data[16:]) == (b"\xa5\x5a\x00\x0f", b"line\nwith another")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (Environment(api="", handler="", log_level="WARN"), "[WARNING]"),
+        (Environment(api="", handler="", log_level="WARN", log_format="JSON"), '{"timestamp"'),
+        (Environment(api="", handler="", log_level="WARN", concurrency=2), '{"timestamp"'),
+    ],
+    ids=["text", "json", "managed is json"],
+)
+def test_the_environment_chooses_format_and_level(environment: Environment, expected: str) -> None:
+    root = logging.Logger("root")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        logs.set_up(environment, root=root)
+        root.info("below")
+        root.warning("above")
+    assert (out.getvalue().startswith(expected), out.getvalue().count("\n")) == (True, 1)
+
+
+async def test_n_streams_at_a_time_log_their_own_request_id() -> None:
+    lines: list[str] = []
+    both = asyncio.Barrier(2)
+    handler = logs.LambdaLogHandler(lambda line, level: lines.append(line))
+    handler.setFormatter(logs.TextFormatter())
+    log = logging.Logger("app")
+    log.addHandler(handler)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await both.wait()
+        log.warning("mine %s", scope["aws.context"].aws_request_id)
+        await asyncio.to_thread(log.warning, "mine %s", scope["aws.context"].aws_request_id)
+        await sends(start(), body(b"x"))(scope, receive, send)
+
+    async with serving(app, clients=2) as (api, _):
+        first, second = await api.take("/next"), await api.take("/next")
+        for asked, request_id in ((first, "r-1"), (second, "r-2")):
+            headers = [("Lambda-Runtime-Aws-Request-Id", request_id), ("Lambda-Runtime-Deadline-Ms", "10000")]
+            event = (
+                b'{"version":"2.0","headers":{},"requestContext":{"http":{"method":"GET","path":"/","sourceIp":""}}}'
+            )
+            asked.answer(200, event, headers)
+        for _ in range(2):
+            (await (await api.take("/response")).whole()).answer(202)
+    assert len(lines) == 4
+    assert all(line.split("\t")[2] == line.split()[-1] for line in lines)
+
+
+def test_stdout_and_stderr_become_connections_to_the_telemetry_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a Unix socket must be short
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        (tmp_path / "out").open("w") as out,
+        (tmp_path / "err").open("w") as err,
+    ):
+        listening.bind("s")
+        listening.listen()
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        logs.redirect_output("s")
+        os.write(out.fileno(), b"out")
+        os.write(err.fileno(), b"err")
+        received = []
+        for _ in range(2):
+            connection, _ = listening.accept()
+            with connection:
+                received.append(connection.recv(100))
+    assert received == [b"out", b"err"]
+
+
+def test_without_that_socket_the_output_stays_where_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.redirect_output("/nowhere")
+    os.write(1, b"here")
+    assert capfd.readouterr().out == "here"

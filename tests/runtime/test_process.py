@@ -1,0 +1,213 @@
+"""runtime-api, section 5: the runtime as a process, as Lambda starts it, against a scripted Runtime API."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import lambda_src
+from tests.runtime.scripted_api import ScriptedApi, scripted_api
+
+ROOT = Path(lambda_src.__file__).parents[1]
+BOOTSTRAP = ROOT / "lambda_src" / "bootstrap"
+HANDLERS = "tests.runtime.handlers."
+FOREVER_MS = 9_999_999_999_999
+
+
+class Process:
+    """A runtime process; `ended` waits for its exit code and for all it printed."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def ended(self) -> tuple[int, str]:
+        out, _ = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, out.decode()
+
+
+@contextlib.asynccontextmanager
+async def runtime(handler: str, **env: str) -> AsyncIterator[tuple[ScriptedApi, Process]]:
+    async with scripted_api() as api:
+        process = await asyncio.create_subprocess_exec(
+            BOOTSTRAP,
+            sys.executable,
+            "/var/runtime/bootstrap.py",
+            cwd=ROOT,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "AWS_LAMBDA_RUNTIME_API": api.address,
+                "_HANDLER": handler if ":" in handler else HANDLERS + handler,
+                "LAMBDA_TASK_ROOT": str(ROOT),
+                **env,
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            yield api, Process(process)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+
+
+def test_the_wrapper_can_be_executed_and_has_unix_line_ends() -> None:
+    assert BOOTSTRAP.stat().st_mode & 0o777 == 0o755
+    assert b"\r" not in BOOTSTRAP.read_bytes()
+
+
+async def test_the_wrapper_runs_the_interpreter_it_is_given_in_the_task_root_with_lambdas_path() -> None:
+    async with runtime("plain", LAMBDA_RUNTIME_DIR="/var/runtime") as (api, _):
+        request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).whole()
+        request.answer(202)
+    answer = json.loads(request.body)
+    assert (answer["executable"], answer["cwd"]) == (sys.executable, str(ROOT))
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    assert answer["path"] == [str(ROOT), f"/opt/python/lib/{version}/site-packages", "/opt/python"]
+
+
+async def test_a_plain_function_is_answered_buffered_as_json() -> None:
+    async with runtime("plain") as (api, _):
+        request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).whole()
+        request.answer(202)
+    answer = json.loads(request.body)
+    assert (answer["event"], answer["request_id"], answer["remaining"]) == ({"a": 1}, "r-1", True)
+    assert "lambda-runtime-function-response-mode" not in request.headers
+    assert request.headers["content-length"] == str(len(request.body))
+
+
+async def test_an_answer_that_json_cannot_hold_is_an_error() -> None:
+    async with runtime("not_json") as (api, _):
+        request = await (await api.deliver({}, deadline_ms=FOREVER_MS)).whole()
+        request.answer(202)
+    assert request.headers["lambda-runtime-function-error-type"] == "Function.TypeError"
+
+
+async def test_the_trace_id_stands_in_the_environment_while_it_is_known() -> None:
+    traces = []
+    async with runtime("plain") as (api, _):
+        for trace_id in ("Root=1", None):
+            request = await (await api.deliver({}, deadline_ms=FOREVER_MS, trace_id=trace_id)).whole()
+            request.answer(202)
+            traces.append(json.loads(request.body)["trace"])
+    assert traces == ["Root=1", None]
+
+
+async def test_a_managed_instance_asks_for_n_invocations_and_keeps_the_trace_out_of_the_environment() -> None:
+    async with runtime("plain", AWS_LAMBDA_MAX_CONCURRENCY="3") as (api, _):
+        waiting = [await api.take("/next") for _ in range(2)]
+        request = await (await api.deliver({}, deadline_ms=FOREVER_MS, trace_id="Root=1")).whole()
+        request.answer(202)
+    assert (len(waiting), json.loads(request.body)["trace"]) == (2, None)
+
+
+@pytest.mark.parametrize("handler", ["streaming", HANDLERS[:-1] + ":app"])
+async def test_any_asgi_app_is_streamed_adapted_or_bare(handler: str) -> None:
+    async with runtime(handler) as (api, process):
+        request = await (await api.deliver(deadline_ms=FOREVER_MS)).whole()
+        request.answer(202)
+        assert request.body.endswith(b"\0" * 8 + b"pid %d" % process.process.pid)
+    assert request.headers["lambda-runtime-function-response-mode"] == "streaming"
+
+
+async def test_a_setting_answers_a_buffered_invoke_as_mangum_does() -> None:
+    async with runtime("streaming", CHAT_RUNTIME_BUFFERED="1") as (api, _):
+        request = await (await api.deliver(deadline_ms=FOREVER_MS)).whole()
+        request.answer(202)
+    answer = json.loads(request.body)
+    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind", "name"),
+    [
+        ("nothing", "Runtime.HandlerNotFound", "HandlerError"),
+        ("not_callable", "Runtime.HandlerNotFound", "HandlerError"),
+        ("nowhere.handler", "Runtime.ImportModuleError", "ModuleNotFoundError"),
+        ("failing_lifespan", "Function.ConnectionError", "ConnectionError"),
+        ("x:", "Runtime.MalformedHandlerName", "HandlerError"),
+        ("syntax_error:app", "Runtime.UserCodeSyntaxError", "SyntaxError"),
+    ],
+)
+async def test_a_function_that_cannot_start_says_why_and_exits_with_1(
+    handler: str, kind: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "syntax_error.py").write_text("def:")
+    root = str(tmp_path) if ":" in handler else str(ROOT)
+    async with runtime(handler, LAMBDA_TASK_ROOT=root) as (api, process):
+        request = await (await api.take("/runtime/init/error")).whole()
+        request.answer(202)
+        code, _ = await process.ended()
+    report = json.loads(request.body)
+    assert (code, request.headers["lambda-runtime-function-error-type"], report["errorType"]) == (1, kind, name)
+    assert report["stackTrace"]
+    assert report["errorMessage"]
+
+
+async def test_a_process_that_lambda_did_not_start_says_what_is_missing() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "lambda_src.runtime", cwd=ROOT, env={}, stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    assert b"Not started by Lambda: AWS_LAMBDA_RUNTIME_API and _HANDLER missing." in err
+
+
+async def test_snapstart_runs_its_hooks_in_their_order_around_the_snapshot() -> None:
+    async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="order") as (api, process):
+        restore = await api.take("/runtime/restore/next")
+        restore.answer(200, b"{}")
+        (await api.take("/next")).drop()
+        process.process.terminate()
+        _, out = await process.ended()
+        assert out.split("\n")[:4] == ["before 2", "before 1", "after 1", "after 2"]
+        assert api.connections > 1  # no socket from before the snapshot is used after it
+
+
+async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exit_64() -> None:
+    async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="before") as (api, process):
+        request = await (await api.take("/runtime/init/error")).whole()
+        request.answer(202)
+        assert (await process.ended())[0] == 64
+    assert request.headers["lambda-runtime-function-error-type"] == "Runtime.BeforeSnapshotError"
+    assert json.loads(request.body)["errorMessage"] == "hook"
+
+
+async def test_a_hook_that_fails_after_the_restore_is_a_restore_error_and_exit_65() -> None:
+    async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="after") as (api, process):
+        (await api.take("/runtime/restore/next")).answer(200, b"{}")
+        request = await (await api.take("/runtime/restore/error")).whole()
+        request.answer(202)
+        assert (await process.ended())[0] == 65
+    assert request.headers["lambda-runtime-function-error-type"] == "Runtime.AfterRestoreError"
+
+
+async def test_with_the_setting_an_extension_is_registered_and_sigterm_runs_lifespan_shutdown() -> None:
+    async with runtime("streaming", CHAT_RUNTIME_SIGTERM="1") as (api, process):
+        register = await (await api.take("/2020-01-01/extension/register")).whole()
+        register.answer(200, b"{}", [("Lambda-Extension-Identifier", "e-1")])
+        paths = {request.path: request for request in (await api.take(), await api.take())}
+        process.process.send_signal(signal.SIGTERM)
+        code, out = await process.ended()
+    assert (register.headers["lambda-extension-name"], bytes(register.body)) == ("chat-runtime", b'{"events": []}')
+    assert paths["/2020-01-01/extension/event/next"].headers["lambda-extension-identifier"] == "e-1"
+    assert (code, out) == (0, "lifespan.shutdown\n")
+
+
+async def test_an_extension_that_is_refused_does_not_keep_the_function_from_running() -> None:
+    async with runtime("plain", CHAT_RUNTIME_SIGTERM="1") as (api, _):
+        (await api.take("/register")).answer(403, b"{}")
+        await api.take("/invocation/next")
+
+
+async def test_a_runtime_api_that_is_gone_ends_the_process_with_1() -> None:
+    async with runtime("plain") as (api, process):
+        (await api.take("/next")).answer(500, b"{}")
+        code, out = await process.ended()
+    assert code == 1
+    assert "runtime.api_gone" in out
