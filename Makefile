@@ -14,7 +14,7 @@ PY := .venv/bin/python
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check lint types contracts format template bundle deploy lock clean
+.PHONY: help setup dev test check check-own-agent lint types contracts format template bundle deploy lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -40,6 +40,9 @@ test: .venv/installed ## all tests, offline
 	@$(RUN) $(PY) -m pytest -n auto -q
 
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
+
+check-own-agent: .venv/installed ## prove that a user's own agent/ turns nothing of ours red
+	@$(RUN) .ci/own-agent
 
 lint: .venv/installed
 	@$(RUN) ruff check . && $(RUN) ruff format --check --quiet .

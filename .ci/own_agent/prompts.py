@@ -1,0 +1,1 @@
+INSTRUCTIONS = 'a style that our linters would not take'
