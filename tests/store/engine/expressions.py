@@ -1,0 +1,164 @@
+"""DynamoDB's expressions, as far as a chat needs them: a small parser and evaluator. Knows no table.
+
+Grammar from the Developer Guide, "Condition and filter expressions" and "Update expressions"; what is not needed here
+(NOT, BETWEEN, IN, ADD, DELETE, document paths) is refused, not guessed.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+Row = dict[str, Any]
+_TOKEN = re.compile(r"\s*(#\w+|:\w+|<=|>=|<>|[=<>(),]|\w+)")
+
+
+class RefusedError(Exception):
+    """DynamoDB would answer with this error."""
+
+    def __init__(self, code: str, message: str, **more: object) -> None:
+        self.code = code
+        self.more = more
+        super().__init__(message)
+
+
+def invalid(message: str) -> RefusedError:
+    """The answer to a malformed request."""
+    return RefusedError("ValidationException", message)
+
+
+class Names:
+    """Placeholders of one request: each must be defined, and each that is defined must be used."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._names: Mapping[str, str] = params.get("ExpressionAttributeNames", {})
+        self._values: Mapping[str, Any] = params.get("ExpressionAttributeValues", {})
+        self._used: set[str] = set()
+
+    def name(self, token: str) -> str:
+        """The attribute that a token stands for."""
+        if not token.startswith("#"):
+            raise invalid(f"use expression names, {token} may be a reserved word")
+        if token not in self._names:
+            raise invalid(f"An expression attribute name used in the document path is not defined: {token}")
+        self._used.add(token)
+        return self._names[token]
+
+    def value(self, token: str) -> Any:
+        """The value that a token stands for."""
+        if token not in self._values:
+            raise invalid(f"An expression attribute value used in expression is not defined: {token}")
+        self._used.add(token)
+        return self._values[token]
+
+    def all_used(self) -> None:
+        """ValidationException for placeholders that no expression mentions."""
+        if unused := {*self._names, *self._values} - self._used:
+            raise invalid(f"Value provided in ExpressionAttributeNames or Values unused in expressions: {unused}")
+
+
+class Parser:
+    """One expression, token by token."""
+
+    def __init__(self, text: str, names: Names) -> None:
+        self._tokens = _TOKEN.findall(text)
+        if "".join(self._tokens) != re.sub(r"\s", "", text):
+            raise invalid(f"Syntax error in {text!r}")
+        self._names = names
+
+    def _take(self, *wanted: str) -> str:
+        token = self._tokens.pop(0) if self._tokens else ""
+        if wanted and token not in wanted:
+            raise invalid(f"Syntax error; token: {token!r}, wanted: {wanted}")
+        return str(token)
+
+    def _peek(self) -> str:
+        return self._tokens[0] if self._tokens else ""
+
+    def condition(self, row: Row) -> bool:
+        """Whether the whole expression holds for `row`."""
+        holds = self._any(row)
+        if self._tokens:
+            raise invalid(f"Syntax error; token: {self._tokens[0]!r}")
+        return holds
+
+    def _any(self, row: Row) -> bool:
+        holds = self._all(row)
+        while self._peek() == "OR":
+            self._take()
+            other = self._all(row)
+            holds = holds or other
+        return holds
+
+    def _all(self, row: Row) -> bool:
+        holds = self._one(row)
+        while self._peek() == "AND":
+            self._take()
+            other = self._one(row)
+            holds = holds and other
+        return holds
+
+    def _one(self, row: Row) -> bool:
+        token = self._take()
+        if token == "(":
+            holds = self._any(row)
+            self._take(")")
+            return holds
+        if token in ("attribute_exists", "attribute_not_exists"):
+            self._take("(")
+            name = self._names.name(self._take())
+            self._take(")")
+            return (name in row) == (token == "attribute_exists")
+        if token == "begins_with":
+            self._take("(")
+            left, _, right = self._operand(row, self._take()), self._take(","), self._operand(row, self._take())
+            self._take(")")
+            return left is not None and str(left["S"]).startswith(right["S"])
+        left, sign, right = self._operand(row, token), self._take("=", "<", ">", "<=", ">="), self._take()
+        return _compare(left, sign, self._operand(row, right))
+
+    def _operand(self, row: Row, token: str) -> Any:
+        return self._names.value(token) if token.startswith(":") else row.get(self._names.name(token))
+
+    def update(self, row: Row) -> Row:
+        """`row` after the update; every right side sees the row as it was."""
+        new = dict(row)
+        touched: list[str] = []
+        while self._tokens:
+            action = self._take("SET", "REMOVE")
+            while True:
+                name = self._names.name(self._take())
+                touched.append(name)
+                if action == "REMOVE":
+                    new.pop(name, None)
+                else:
+                    self._take("=")
+                    new[name] = self._assigned(row)
+                if self._peek() != ",":
+                    break
+                self._take()
+        if len(set(touched)) != len(touched):
+            raise invalid("Two document paths overlap with each other")
+        return new
+
+    def _assigned(self, row: Row) -> Any:
+        token = self._take()
+        if token == "if_not_exists":
+            self._take("(")
+            name, _, value = self._names.name(self._take()), self._take(","), self._operand(row, self._take())
+            self._take(")")
+            return row.get(name, value)
+        value = self._operand(row, token)
+        if value is None:
+            raise invalid("The provided expression refers to an attribute that does not exist in the item")
+        return value
+
+
+def _compare(left: Any, sign: str, right: Any) -> bool:
+    if left is None or right is None or left.keys() != right.keys():
+        return False
+    (kind,) = left
+    a, b = (Decimal(x[kind]) if kind == "N" else x[kind] for x in (left, right))
+    if kind == "S":
+        a, b = a.encode(), b.encode()
+    return bool({"=": a == b, "<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b}[sign])

@@ -1,0 +1,51 @@
+"""An S3 bucket in a dictionary: the low-level client methods that a store needs. Knows no store."""
+
+import hashlib
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+
+class Objects:
+    """One bucket. `clock` in nanoseconds dates what is put."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[bytes, dict[str, str], datetime]] = {}
+        self.now = datetime.fromtimestamp(0, UTC)
+
+    def put_object(self, *, Key: str, Body: bytes, Metadata: dict[str, str], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """PutObject."""
+        self.kept[Key] = (Body, Metadata, self.now)
+        return {"ETag": hashlib.sha256(Body).hexdigest()}
+
+    def get_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """GetObject."""
+        return {"Body": io.BytesIO(self._found("GetObject", Key)[0])}
+
+    def head_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """HeadObject."""
+        return {"Metadata": self._found("HeadObject", Key)[1]}
+
+    def delete_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """DeleteObject."""
+        self.kept.pop(Key, None)
+        return {}
+
+    def delete_objects(self, *, Delete: dict[str, Any], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """DeleteObjects."""
+        for wanted in Delete["Objects"]:
+            self.kept.pop(wanted["Key"], None)
+        return {}
+
+    def list_objects_v2(self, *, Prefix: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """ListObjectsV2, in one page."""
+        found = [(key, self.kept[key][2]) for key in sorted(self.kept) if key.startswith(Prefix)]
+        return {"Contents": [{"Key": key, "LastModified": modified} for key, modified in found]}
+
+    def _found(self, operation: str, key: str) -> tuple[bytes, dict[str, str], datetime]:
+        if key not in self.kept:
+            code = "404" if operation == "HeadObject" else "NoSuchKey"
+            raise ClientError({"Error": {"Code": code, "Message": "no such key"}}, operation)
+        return self.kept[key]

@@ -1,0 +1,211 @@
+"""What can happen between a boto3 client and its service: requests recorded, refused, failed, answered into nothing.
+
+Sits on botocore's own event before-send, below its validation, retries and parsing. Knows no store.
+"""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from moto.core.models import botocore_stubber
+
+from tests.store.engine import strict
+from tests.store.engine.engine import Engine
+from tests.store.engine.expressions import RefusedError
+
+Fault = Literal["throttle", "500", "reset", "timeout", "lost", "partial", "short", "conflict"]
+FAULTS: tuple[Fault, ...] = ("throttle", "500", "reset", "timeout", "lost", "partial", "short", "conflict")
+READ_TIMEOUT_S = 2.0  # what a time-out costs with calls.CLIENT_CONFIG
+
+
+class _Raw:
+    """A body as urllib3 would hand it over."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        """The whole body at once."""
+        yield self._body
+
+
+@dataclass
+class Wire:
+    """A layer on clients' requests. `faults` maps the number of a request (from 0) to what happens to it.
+
+    `engine` answers for DynamoDB in moto's place. `waited_s` adds up time-outs and pauses, none of which is waited for.
+    """
+
+    faults: dict[int, Fault] = field(default_factory=dict)
+    is_strict: bool = True
+    requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    waited_s: float = 0.0
+    engine: Engine | None = None
+    struck: bool = False
+
+    @contextmanager
+    def on(self, *clients: Any) -> Iterator["Wire"]:
+        """Stand before these clients' moto until the block ends. botocore asks every handler, so moto's own goes."""
+        for client in clients:
+            client.meta.events.unregister("before-send", botocore_stubber)
+            client.meta.events.register("before-send", self._send)
+        try:
+            yield self
+        finally:
+            for client in clients:
+                client.meta.events.unregister("before-send", self._send)
+                client.meta.events.register("before-send", botocore_stubber)
+
+    @property
+    def operations(self) -> list[str]:
+        """What was sent, by operation, in order."""
+        return [operation for operation, _ in self.requests]
+
+    def _send(self, *, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse | None:
+        _, service, operation = event_name.split(".")
+        body = json.loads(request.body) if service == "dynamodb" else {}
+        number = len(self.requests)
+        self.requests.append((operation, body))
+        fault = self.faults.get(number)
+        if fault is not None:
+            answer = self._struck(fault, request, service, operation, body)
+            if answer is not None:
+                self.struck = True
+                return answer
+        if service == "dynamodb" and self.is_strict:
+            try:
+                strict.check(operation, body)
+            except RefusedError as refused:
+                return _failed(request, 400, refused.code, str(refused))
+        answer = self._through(event_name, request)
+        if service != "dynamodb" or answer is None:
+            return answer
+        held = json.loads(answer.content)
+        self.answers.append(held)
+        if operation == "Query" and self.is_strict:
+            return _answered(request, strict.exact_page(body, held))
+        return _answered(request, held, answer.status_code)
+
+    def _struck(
+        self, fault: Fault, request: AWSPreparedRequest, service: str, operation: str, body: dict[str, Any]
+    ) -> AWSResponse | None:
+        """The faulty answer; None when this fault cannot happen to this request."""
+        match fault:
+            case "throttle":
+                if service == "s3":
+                    return _failed_s3(request, 503, "SlowDown")
+                return _failed(request, 400, "ThrottlingException", "Rate exceeded")
+            case "500":
+                if service == "s3":
+                    return _failed_s3(request, 500, "InternalError")
+                return _failed(request, 500, "InternalServerError", "Internal server error")
+            case "reset":
+                self.struck = True
+                raise ConnectionClosedError(endpoint_url=request.url, request=request)
+            case "timeout" | "lost":
+                self.struck = True
+                if fault == "lost":
+                    self._through(f"before-send.{service}.{operation}", request)
+                self.waited_s += READ_TIMEOUT_S
+                raise ReadTimeoutError(endpoint_url=request.url, request=request)
+            case "partial":
+                return self._partial(request, operation, body)
+            case "short":
+                return self._short(request, operation, body)
+            case "conflict":
+                if operation == "TransactWriteItems":
+                    reasons = [{"Code": "TransactionConflict"}, *[{"Code": "None"}] * (len(body["TransactItems"]) - 1)]
+                    code = "TransactionCanceledException"
+                    return _failed(request, 400, code, "Transaction cancelled", CancellationReasons=reasons)
+                if operation in ("UpdateItem", "PutItem", "DeleteItem"):
+                    return _failed(request, 400, "TransactionConflictException", "Transaction is ongoing for the item")
+                return None
+
+    def _partial(self, request: AWSPreparedRequest, operation: str, body: dict[str, Any]) -> AWSResponse | None:
+        """The first half of a batch is done, the rest comes back as unprocessed."""
+        if operation not in ("BatchWriteItem", "BatchGetItem"):
+            return None
+        ((table, batch),) = body["RequestItems"].items()
+        left = "UnprocessedItems" if operation == "BatchWriteItem" else "UnprocessedKeys"
+        wanted = batch if operation == "BatchWriteItem" else batch["Keys"]
+        half = len(wanted) // 2
+        rest = wanted[half:] if operation == "BatchWriteItem" else {**batch, "Keys": wanted[half:]}
+        held: dict[str, Any] = {} if operation == "BatchWriteItem" else {"Responses": {table: []}}
+        if half:
+            now = wanted[:half] if operation == "BatchWriteItem" else {**batch, "Keys": wanted[:half]}
+            held = self._again(request, operation, {**body, "RequestItems": {table: now}})
+        return _answered(request, {**held, left: {table: rest}})
+
+    def _short(self, request: AWSPreparedRequest, operation: str, body: dict[str, Any]) -> AWSResponse | None:
+        """A page that ends after one row, as DynamoDB's do after 1 MB."""
+        if operation != "Query":
+            return None
+        one = {**body, "Limit": 1}
+        return _answered(request, strict.exact_page(one, self._again(request, operation, one)))
+
+    def _through(self, event_name: str, request: AWSPreparedRequest) -> AWSResponse | None:
+        """What the service itself answers: `engine` for the table when there is one, else moto."""
+        _, service, operation = event_name.split(".")
+        if service == "dynamodb" and self.engine is not None:
+            try:
+                return _answered(
+                    request, self.engine.answer(operation, json.loads(request.body, object_hook=_with_bytes))
+                )
+            except ClientError as refused:
+                held: dict[str, Any] = dict(refused.response)
+                error = held.pop("Error")
+                return _failed(request, 400, error["Code"], error["Message"], **held)
+        answer: AWSResponse | None = botocore_stubber(event_name=event_name, request=request)
+        return answer
+
+    def _again(self, request: AWSPreparedRequest, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        changed = copy(request)
+        changed.body = json.dumps(body).encode()
+        answer = self._through(f"before-send.dynamodb.{operation}", changed)
+        assert answer is not None
+        held: dict[str, Any] = json.loads(answer.content)
+        return held
+
+
+def _with_bytes(held: dict[str, Any]) -> dict[str, Any]:
+    """A binary attribute as boto3 shows it: on the wire it is base64."""
+    return {"B": b64decode(held["B"])} if held.keys() == {"B"} else held
+
+
+def _answered(request: AWSPreparedRequest, held: dict[str, Any], status: int = 200) -> AWSResponse:
+    body = json.dumps(held, default=lambda data: b64encode(data).decode()).encode()
+    headers = {"content-type": "application/x-amz-json-1.0", "x-amzn-requestid": "test"}
+    return AWSResponse(request.url, status, headers, _Raw(body))  # type: ignore[arg-type]  # urllib3's interface
+
+
+def _failed(request: AWSPreparedRequest, status: int, code: str, message: str, **more: object) -> AWSResponse:
+    held = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message, **more}
+    return _answered(request, held, status)
+
+
+def _failed_s3(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+    body = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+    return AWSResponse(request.url, status, {}, _Raw(body))  # type: ignore[arg-type]  # urllib3's interface
+
+
+@contextmanager
+def no_waiting(wire: Wire, patch: Callable[[str, object], None]) -> Iterator[None]:
+    """botocore's pauses between retries are added to `wire.waited_s` instead of being slept."""
+
+    class Clock:
+        """What botocore.endpoint uses of the time module."""
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            """Note the pause."""
+            wire.waited_s += seconds
+
+    patch("botocore.endpoint.time", Clock)
+    yield

@@ -1,0 +1,128 @@
+"""What each operation costs: requests counted at botocore, capacity as DynamoDB bills it. Held to docs/stores.md."""
+
+import math
+import re
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_src.dev.store_contract.samples import answer_of, context_of, file_of, message_of, thread_of
+from lambda_src.store import keys
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.engine.engine import Engine
+from tests.store.engine.strict import row_size
+from tests.store.engine.wire import Wire
+from tests.store.tables import Aws
+
+ADA = context_of("ada")
+Step = Callable[[DynamoDBStore], Awaitable[object]]
+
+STEPS: dict[str, tuple[Step, list[str]]] = {
+    "load_thread": (lambda s: s.load_thread("thr_1", ADA), ["GetItem"]),
+    "save_thread": (lambda s: s.save_thread(thread_of("thr_new"), ADA), ["UpdateItem"]),
+    "load_threads": (lambda s: s.load_threads(20, None, "desc", ADA), ["Query"]),
+    "load_threads after": (lambda s: s.load_threads(20, "thr_1", "desc", ADA), ["GetItem", "Query"]),
+    "delete_thread": (lambda s: s.delete_thread("thr_1", ADA), ["TransactWriteItems"]),
+    "load_thread_items": (lambda s: s.load_thread_items("thr_1", None, 20, "desc", ADA), ["Query"]),
+    "load_thread_items after": (
+        lambda s: s.load_thread_items("thr_1", "msg_03", 20, "desc", ADA),
+        ["BatchGetItem", "Query"],
+    ),
+    "load_item": (lambda s: s.load_item("thr_1", "msg_03", ADA), ["BatchGetItem"]),
+    "add_thread_item": (lambda s: s.add_thread_item("thr_1", message_of("msg_new"), ADA), ["UpdateItem"]),
+    "save_item": (lambda s: s.save_item("thr_1", message_of("msg_03", "edited"), ADA), ["UpdateItem"]),
+    "delete_thread_item": (lambda s: s.delete_thread_item("thr_1", "msg_03", ADA), ["UpdateItem"]),
+    "save_attachment": (lambda s: s.save_attachment(file_of(), ADA), ["PutItem"]),
+    "load_attachment": (lambda s: s.load_attachment("atc_free", ADA), ["GetItem"]),
+    "load_attachment bound": (lambda s: s.load_attachment("atc_bound", ADA), ["GetItem", "GetItem"]),
+    "delete_attachment": (lambda s: s.delete_attachment("atc_free", ADA), ["DeleteItem"]),
+}
+
+
+@pytest.fixture
+async def store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> DynamoDBStore:
+    """A store with a thread of seven items and two attachments."""
+    store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, executor=one_thread)
+    await store.save_thread(thread_of(), ADA)
+    for number in range(7):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number:02d}"), ADA)
+    await store.save_attachment(file_of("atc_free"), ADA)
+    await store.save_attachment(file_of("atc_bound", thread_id="thr_1"), ADA)
+    return store
+
+
+@pytest.mark.parametrize("name", STEPS)
+async def test_an_operation_costs_the_requests_that_are_promised(aws: Aws, store: DynamoDBStore, name: str) -> None:
+    step, wanted = STEPS[name]
+    with Wire().on(aws.dynamodb, aws.s3) as wire:
+        await step(store)
+    assert wire.operations == wanted
+
+
+def test_the_promises_are_those_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    cell = r"^\| `([a-z_]+)`(?: \(([a-z]+)[^)]*\))? \| ([A-Za-z, ]+) \|"
+    documented = {f"{name} {case}".strip(): sent.split(", ") for name, case, sent in re.findall(cell, text, re.M)}
+    assert documented == {name: wanted for name, (_, wanted) in STEPS.items()}
+
+
+async def test_a_plain_turn_costs_at_most_six_requests(aws: Aws, store: DynamoDBStore) -> None:
+    """threads.add_user_message, as chatkit's server and stream_agent_response ask for it."""
+    with Wire().on(aws.dynamodb, aws.s3) as wire:
+        thread = await store.load_thread("thr_1", ADA)
+        await store.add_thread_item("thr_1", message_of("msg_question"), ADA)
+        await store.load_thread_items("thr_1", None, 40, "desc", ADA)
+        await store.load_thread_items("thr_1", None, 2, "desc", ADA)
+        await store.add_thread_item("thr_1", answer_of("msg_answer", "x"), ADA)
+        thread.title = "A title"
+        await store.save_thread(thread, ADA)
+    assert len(wire.requests) <= 6
+
+
+class Metered(Engine):
+    """The in-process engine, adding up what DynamoDB would bill: 4 KB a consistent read unit, 1 KB a write unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_units = 0
+        self.rows_read = 0
+
+    def query(self, **params: Any) -> dict[str, Any]:
+        """Query; reads are billed by the rows they touch."""
+        answer = super().query(**params)
+        self.read_units += math.ceil(sum(row_size(row) for row in answer["Items"]) / 4096)
+        self.rows_read += len(answer["Items"])
+        return answer
+
+
+async def turn_costs(items: int, threads: int) -> tuple[list[str], int, int]:
+    """Requests, rows and read units of a turn and a page in a thread of `items`, beside `threads` others."""
+    engine: Any = Metered()
+    tick = iter(range(10**18, 10**18 + 10**9, 1000))
+    store = DynamoDBStore(engine, "table", clock=lambda: next(tick))
+    for number in range(threads):
+        engine.rows[(keys.user_partition("ada"), f"THREAD#{number}")] = {
+            keys.PARTITION_KEY: {"S": keys.user_partition("ada")},
+            keys.SORT_KEY: {"S": f"THREAD#{number}"},
+            keys.ORDER_KEY: {"S": keys.order_of(number, str(number))},
+        }
+    await store.save_thread(thread_of(), ADA)
+    for number in range(items):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number:05d}"), ADA)
+    engine.requests.clear()
+    engine.read_units = engine.rows_read = 0
+    await store.load_thread("thr_1", ADA)
+    await store.add_thread_item("thr_1", message_of("msg_question"), ADA)
+    await store.load_thread_items("thr_1", None, 20, "desc", ADA)
+    await store.load_thread_items("thr_1", f"msg_{items // 2:05d}", 5, "asc", ADA)
+    await store.load_threads(20, None, "desc", ADA)
+    return engine.requests, engine.rows_read, engine.read_units
+
+
+async def test_neither_turn_nor_page_costs_more_in_a_long_thread_or_beside_many() -> None:
+    short = await turn_costs(items=24, threads=24)
+    for size in (1_000, 10_000):
+        assert await turn_costs(items=size, threads=size) == short

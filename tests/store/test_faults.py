@@ -1,0 +1,172 @@
+"""Every request of the store, struck by every fault, one at a time: nothing acknowledged is lost, nothing doubled."""
+
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from chatkit.store import NotFoundError
+
+from lambda_src.dev.store_contract.samples import (
+    answer_of,
+    context_of,
+    file_of,
+    item_ids,
+    item_of,
+    message_of,
+    thread_ids,
+    thread_of,
+)
+from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.errors import ChatError
+from lambda_src.store import calls
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.engine.engine import Engine
+from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
+from tests.store.tables import Aws
+
+ADA = context_of("ada")
+LARGE = message_of("msg_large", incompressible(300_000))
+OPEN = item_of("workflow", "wf_1", workflow={"type": "reasoning", "tasks": []})
+DONE = item_of("workflow", "wf_1")
+BEFORE = ["msg_0", "msg_1", "msg_2", "wf_1", "msg_big"]
+ADDED_MAX_S = 5.0
+
+Operation = Callable[[DynamoDBStore], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation, and the ids of the thread's items when it was acknowledged."""
+
+    run: Operation
+    after: list[str]
+
+
+async def _rename(store: DynamoDBStore) -> None:
+    thread = await store.load_thread("thr_1", ADA)
+    thread.title = "renamed"
+    await store.save_thread(thread, ADA)
+
+
+async def _sweep(store: DynamoDBStore) -> None:
+    await store.delete_thread("thr_1", ADA)
+    await store.sweep(stop=lambda: False)
+
+
+CASES: dict[str, Case] = {
+    "load_thread": Case(lambda s: s.load_thread("thr_1", ADA), BEFORE),
+    "save_thread": Case(lambda s: s.save_thread(thread_of("thr_1", title="renamed"), ADA), BEFORE),
+    "load and save_thread": Case(_rename, BEFORE),
+    "load_threads": Case(lambda s: s.load_threads(10, "thr_1", "asc", ADA), BEFORE),
+    "delete_thread": Case(lambda s: s.delete_thread("thr_1", ADA), []),
+    "delete_thread and sweep": Case(_sweep, []),
+    "load_thread_items": Case(lambda s: s.load_thread_items("thr_1", "msg_0", 10, "asc", ADA), BEFORE),
+    "load_item": Case(lambda s: s.load_item("thr_1", "msg_big", ADA), BEFORE),
+    "add_thread_item": Case(lambda s: s.add_thread_item("thr_1", message_of("msg_9"), ADA), [*BEFORE, "msg_9"]),
+    "add_thread_item large": Case(lambda s: s.add_thread_item("thr_1", LARGE, ADA), [*BEFORE, "msg_large"]),
+    "add_thread_item workflow": Case(lambda s: s.add_thread_item("thr_1", DONE, ADA), BEFORE),
+    "save_item": Case(lambda s: s.save_item("thr_1", answer_of("msg_1", "edited"), ADA), BEFORE),
+    "save_item over a large one": Case(lambda s: s.save_item("thr_1", message_of("msg_big", "small"), ADA), BEFORE),
+    "delete_thread_item": Case(lambda s: s.delete_thread_item("thr_1", "msg_big", ADA), BEFORE[:-1]),
+    "delete_items_after": Case(lambda s: s.delete_items_after("thr_1", "msg_0", ADA), ["msg_0"]),
+    "save_attachment": Case(lambda s: s.save_attachment(file_of("atc_2"), ADA), BEFORE),
+    "load_attachment": Case(lambda s: s.load_attachment("atc_1", ADA), BEFORE),
+    "delete_attachment": Case(lambda s: s.delete_attachment("atc_1", ADA), BEFORE),
+    "add_feedback": Case(lambda s: s.add_feedback("thr_1", ["msg_1", "msg_2"], "positive", ADA), BEFORE),
+}
+
+
+def direct(aws: Aws, engine: Engine, bucket: str, executor: Executor) -> DynamoDBStore:
+    """A store that reaches the engine past the wire: for what comes before and after the faults."""
+    client: Any = engine
+    return DynamoDBStore(client, "table", bucket=bucket, s3=aws.s3, executor=executor)
+
+
+async def seed(store: DynamoDBStore) -> None:
+    """One thread: three messages, an open workflow, an offloaded message, an attachment."""
+    await store.save_thread(thread_of(), ADA)
+    for number in range(3):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
+    await store.add_thread_item("thr_1", OPEN, ADA)
+    await store.add_thread_item("thr_1", message_of("msg_big", incompressible(200_000)), ADA)
+    await store.save_attachment(file_of(thread_id="thr_1"), ADA)
+
+
+async def strike(
+    aws: Aws, executor: Executor, case: Case, faults: dict[int, Fault], patch: pytest.MonkeyPatch
+) -> tuple[Wire, bool, DynamoDBStore]:
+    """Run the case under `faults`; the wire, whether it was acknowledged, and a store to look at what is there now."""
+    engine = Engine()
+    bucket = aws.bucket()
+    plain = direct(aws, engine, bucket, executor)
+    await seed(plain)
+    store = DynamoDBStore(aws.dynamodb, "table", bucket=bucket, s3=aws.s3, executor=executor)
+    wire = Wire(faults=faults, engine=engine)
+    acknowledged = True
+    with no_waiting(wire, patch.setattr), wire.on(aws.dynamodb, aws.s3):
+        try:
+            await case.run(store)
+        except ChatError:
+            acknowledged = False
+    return wire, acknowledged, plain
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_at_any_request_loses_and_doubles_nothing(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str, fault: Fault
+) -> None:
+    case = CASES[name]
+    plain, acknowledged, store = await strike(aws, one_thread, case, {}, monkeypatch)
+    assert acknowledged
+    assert await item_ids(store, "thr_1", ADA, limit=2) == case.after
+    for number in range(len(plain.requests)):
+        wire, acknowledged, store = await strike(aws, one_thread, case, {number: fault}, monkeypatch)
+        assert wire.waited_s <= ADDED_MAX_S
+        found = await item_ids(store, "thr_1", ADA, limit=2)
+        assert acknowledged, f"one fault is survived: {fault} at request {number} of {plain.operations}"
+        assert found == case.after
+
+
+async def test_a_service_that_stays_down_is_an_error_of_ours(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fault in ("throttle", "500", "reset", "timeout"):
+        every: dict[int, Fault] = dict.fromkeys(range(100), fault)  # type: ignore[arg-type]  # a literal of FAULTS
+        for case in CASES.values():
+            _, acknowledged, store = await strike(aws, one_thread, case, every, monkeypatch)
+            assert not acknowledged
+            assert await item_ids(store, "thr_1", ADA) == BEFORE
+
+
+async def test_a_write_that_never_answers_is_recognised_when_it_is_tried_again(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four attempts are applied and lost; the caller tries again: one item, once."""
+    lost: dict[int, Fault] = dict.fromkeys(range(4), "lost")
+    _, acknowledged, store = await strike(aws, one_thread, CASES["add_thread_item"], lost, monkeypatch)
+    assert not acknowledged
+    await store.add_thread_item("thr_1", message_of("msg_9"), ADA)
+    assert await item_ids(store, "thr_1", ADA) == [*BEFORE, "msg_9"]
+
+
+async def test_a_call_that_hangs_ends_within_the_budget(
+    aws: Aws, table: str, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The budget bounds what botocore's own time-outs do not: here an executor whose one thread is busy."""
+    monkeypatch.setattr(calls, "OPERATION_BUDGET_S", 0.01)
+    store = DynamoDBStore(aws.dynamodb, table, executor=one_thread)
+    released = threading.Event()
+    one_thread.submit(released.wait)
+    try:
+        with pytest.raises(ChatError, match="did not answer"):
+            await store.load_thread("thr_1", ADA)
+    finally:
+        released.set()
+    monkeypatch.undo()
+    with pytest.raises(NotFoundError):
+        await store.load_thread("thr_1", ADA)
+    assert await thread_ids(store, ADA) == []
