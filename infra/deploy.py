@@ -75,7 +75,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
         preflight(config)
         bundling.build(Path.cwd(), environ=environ)
-        command = deploy_command(config.stage, cdk=toolchain.find_cdk(), unattended="CI" in environ)
+        command = deploy_command(config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")))
     except InfraError as error:
         print(error, file=sys.stderr)
         return 1
@@ -86,7 +86,9 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         done = subprocess.run(command, env=cdk_environ, check=False)
     except KeyboardInterrupt:  # the CLI had it too, and has said what it left behind
         return INTERRUPTED
-    if done.returncode == 0 and (url := endpoint(OUTPUTS, stage=config.stage)):
+    if done.returncode != 0:
+        print("Not deployed. If it says so above, prepare this account and region once: .venv/bin/cdk bootstrap")
+    elif url := endpoint(OUTPUTS, stage=config.stage):
         print(f"stage {config.stage} answers at {url}\nnext: curl {url}chat/health")
     return done.returncode
 

@@ -5,8 +5,10 @@ What Lambda gets is the same build for another platform, whose libraries cannot 
 
 import json
 import os
+import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from infra import bundling
 from infra.bundling import Bundle
 from infra.errors import BundleError, ToolError
+from infra.function import HANDLER, WRAPPER
 from infra.wheels import Target
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +78,14 @@ def test_it_carries_the_model_stack_that_is_loaded_later(bundle: Bundle) -> None
 @pytest.mark.parametrize("service", ["dynamodb", "s3", "ssm"])
 def test_it_knows_the_aws_services_that_we_call(bundle: Bundle, service: str) -> None:
     _run(bundle, f"import boto3; boto3.client({service!r})")
+
+
+def test_lambda_finds_the_handler_and_may_run_the_wrapper(bundle: Bundle) -> None:
+    archive = zipfile.ZipFile(bundle.zip)
+    assert HANDLER.rpartition(".")[0].replace(".", "/") + ".py" in archive.namelist()
+    wrapper = archive.getinfo(WRAPPER.removeprefix("/var/task/"))
+    assert stat.filemode(wrapper.external_attr >> 16) == "-rwxr-xr-x"
+    assert archive.read(wrapper).startswith(b"#!/bin/sh\n")
 
 
 def test_the_local_user_and_the_tests_are_not_in_it(bundle: Bundle) -> None:
