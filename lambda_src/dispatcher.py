@@ -1,6 +1,7 @@
 """Builds the user's agent on first use, off the cold path. Knows neither threads nor HTTP."""
 
 import asyncio
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,9 @@ BuildRunConfig = Callable[[], "RunConfig"]
 
 
 def shipped_agent() -> "Agent[Any]":
-    """The agent of the folder agent/, which is the user's."""
-    from lambda_src.agent import build_agent  # noqa: PLC0415 - off the cold path
-
-    return build_agent()
+    """The agent of the folder agent/, which is the user's: loaded off the cold path, typed or not."""
+    agent: Agent[Any] = importlib.import_module(f"{__package__}.agent").build_agent()
+    return agent
 
 
 class AgentDispatcher:
