@@ -88,7 +88,9 @@ def compile_bytecode(folder: Path, *, under: Path, python: str) -> str:
     """
     command = [python, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
     strip = ["-s", str(under.resolve()), "-p", TASK_ROOT]
-    environ = {**os.environ, "PYTHONHASHSEED": "0"}
+    # Nothing else that steers Python from outside: PYTHONPYCACHEPREFIX would put the bytecode elsewhere.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environ["PYTHONHASHSEED"] = "0"
     done = subprocess.run(
         [*command, *strip, str(folder.resolve())], env=environ, capture_output=True, text=True, check=False
     )
