@@ -19,7 +19,7 @@ from lambda_src.dev.emulator.events import Request, event_1_0, event_2_0
 from lambda_src.dev.emulator.front import Front, HttpSink
 from lambda_src.dev.emulator.sandbox import Sandbox
 from lambda_src.dev.emulator.switches import Switches
-from lambda_src.runtime.protocol import Invocation
+from lambda_src.runtime.protocol import EVENT_MAX_BYTES, Invocation
 
 BOOTSTRAP = Path(__file__).parents[2] / "bootstrap"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing else of the shell reaches the function
@@ -97,7 +97,9 @@ class Emulator:
         request_id = str(uuid.uuid4())
         make = event_1_0 if self._switches.payload == "1.0" else event_2_0
         event = json.dumps(make(request, request_id=request_id, now=datetime.now(UTC))).encode()
-        if not await self._run(event, request_id, sink):
+        if len(event) > EVENT_MAX_BYTES:
+            await sink.refuse(413, {"Message": "Request Entity Too Large"})
+        elif not await self._run(event, request_id, sink):
             await sink.refuse(429, {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded", "Type": "User"})
 
     async def _run(self, event: bytes, request_id: str, sink: Sink) -> bool:

@@ -18,6 +18,7 @@ from lambda_src.dev.emulator.switches import Cors
 from lambda_src.runtime.protocol import EVENT_MAX_BYTES, ErrorReport, Prelude
 
 READ_BYTES = 64 * 1024
+LINGER_S = 0.5  # what the rest of a refused request may take
 BODILESS = (204, 304)  # RFC 9110: no body, whatever the function sends
 
 Handle = Callable[[Request, "HttpSink"], Awaitable[None]]
@@ -68,19 +69,21 @@ class Front:
         request = await _read(connection, reader, writer)
         if request is None:
             return False
-        sink = HttpSink(connection, writer, request, self._cors)
+        answer = preflight(self._cors, request) if self._cors is not None else None
+        sink = HttpSink(connection, writer, request, self._cors if answer is None else None)
         if len(request.body) > EVENT_MAX_BYTES:
             await sink.refuse(413, {"Message": "Request Entity Too Large"})
-        elif self._cors is not None and (answer := preflight(self._cors, request)) is not None:
+        elif answer is not None:
             await sink.start(answer)
             await sink.end()
         else:
             await self._handle(request, sink)
         if sink.hanging:
             await reader.read()  # until the client gives up
-        with contextlib.suppress(OSError):
-            await writer.drain()
-        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+        if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
+            return True
+        await _linger(reader, writer)
+        return False
 
 
 class HttpSink:
@@ -150,6 +153,15 @@ class HttpSink:
             await self._writer.drain()
 
 
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close in a way that an answer survives which was given before the request was read: a reset could swallow it."""
+    with contextlib.suppress(OSError, TimeoutError):
+        writer.write_eof()
+        async with asyncio.timeout(LINGER_S):
+            while await reader.read(READ_BYTES):
+                pass
+
+
 def _reason(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
@@ -167,7 +179,7 @@ async def _read(
         match connection.next_event():
             case h11.Request() as head:
                 if connection.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(status_code=100, headers=[])
+                    go_on = h11.InformationalResponse(status_code=100, headers=[], reason=_reason(100))
                     writer.write(connection.send(go_on) or b"")
             case h11.Data(data=data):
                 body += data

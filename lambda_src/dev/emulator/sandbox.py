@@ -21,7 +21,6 @@ from lambda_src.dev.emulator.switches import Switches
 from lambda_src.runtime.protocol import ErrorReport
 
 READ_BYTES = 64 * 1024
-SHUTDOWN_S = 0.5  # AWS grants an internal extension 0.5 s before SIGKILL (lambda-runtime-environment.html, shutdown)
 
 
 class Sandbox:
@@ -118,14 +117,14 @@ class Sandbox:
             await self.shut_down()
 
     async def shut_down(self) -> None:
-        """End as Lambda does: SIGTERM and half a second for who registered an extension, then SIGKILL to the group."""
+        """End as Lambda does: SIGTERM and a moment for who registered an extension, then SIGKILL to the group."""
         if self._process is None:
             return
         self._thaw()
-        if self.alive and self._api.extensions and self._switches.extensions:
+        if self.alive and self._api.extensions:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SHUTDOWN_S):
+                async with asyncio.timeout(self._switches.shutdown_s):
                     await self._dead.wait()
         self._signal(signal.SIGKILL)
         await self._dead.wait()

@@ -33,7 +33,7 @@ class Switches:
     timeout_s: float = 60.0  # of the function; at the deadline the process is killed (managed: only told so, late)
     memory_mb: int = 512
     log_format: Literal["Text", "JSON"] = "Text"
-    extensions: bool = True  # whether shutdown is announced with SIGTERM to who registered an extension
+    shutdown_s: float = 0.15  # from SIGTERM to SIGKILL, for who registered an extension (seen; AWS's page says 0.5)
     cors: Cors | None = None
     burst_bytes: int = BURST_BYTES  # what an answer may send at once
     rate_bytes_per_s: int = RATE_BYTES_PER_S  # ... and from then on

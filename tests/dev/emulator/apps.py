@@ -1,45 +1,89 @@
-"""Bare ASGI apps that the emulator's processes run: each is one behaviour, named by its path."""
+"""A bare ASGI app that the emulator's processes run: each path is one behaviour."""
 
 import asyncio
+import json
 import os
 import signal
 from typing import Any
 
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Scope
+from lambda_src.runtime.protocol import BUFFERED_MAX_BYTES
+
+KILOBYTE = 1024
 
 
 async def app(scope: Scope, receive: Any, send: Any) -> None:
-    match scope["type"], scope.get("path"):
-        case "lifespan", _:
-            await receive()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-            print("lifespan.shutdown")  # noqa: T201 - what a test reads
-            await send({"type": "lifespan.shutdown.complete"})
-        case _, "/":
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    query = scope["query_string"].decode()
+    match scope["path"]:
+        case "/":
             await answer(send, b"hello")
-        case _, "/echo":
-            message = await receive()
-            await answer(send, message["body"])
-        case _, "/pid":
+        case "/echo":
+            await answer(send, (await receive())["body"])
+        case "/scope":
+            shown = {name: str(scope[name]) for name in ("method", "path", "query_string", "headers", "client")}
+            await answer(send, json.dumps(shown).encode())
+        case "/event":
+            await answer(send, json.dumps(scope["aws.event"]).encode())
+        case "/headers":
+            await start(send, 200, (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"content-length", b"5"))
+            await send({"type": "http.response.body", "body": b"hello"})
+        case "/status":
+            await start(send, int(query))
+            await send({"type": "http.response.body", "body": b""})
+        case "/pid":
             await answer(send, str(os.getpid()).encode())
-        case _, "/steps":  # waits between two chunks for a request to /step?to=<pid>, which may land in another process
-            await start(send)
-            go_on = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go_on.set)
-            await send({"type": "http.response.body", "body": b"first", "more_body": True})
-            await go_on.wait()
-            await send({"type": "http.response.body", "body": b"second"})
-        case _, "/step":
-            os.kill(int(scope["query_string"].partition(b"=")[2]), signal.SIGUSR1)
+        case "/steps":
+            await steps(send)
+        case "/step":  # lets the /steps go on that runs in process `query`, which may be another one
+            os.kill(int(query), signal.SIGUSR1)
             await answer(send, b"")
-        case _, "/raise":
+        case "/raise":
             raise ValueError("before the start")
+        case "/raise-midstream":
+            await start(send)
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            raise ValueError("in the middle")
+        case "/never":
+            await never()
+        case "/never-ends":
+            await start(send)
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            await never()
+        case "/exit":
+            os._exit(3)
+        case "/exit-midstream":
+            await start(send)
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            os._exit(3)
+        case "/bytes":
+            await start(send)
+            for _ in range(int(query) // KILOBYTE):
+                await send({"type": "http.response.body", "body": b"x" * KILOBYTE, "more_body": True})
+            await send({"type": "http.response.body"})
+        case "/small-chunks":
+            await start(send)
+            for n in range(3):
+                await send({"type": "http.response.body", "body": b"%d" % n, "more_body": True})
+                await asyncio.sleep(0.01)  # so that they are chunks of their own on the wire
+            await send({"type": "http.response.body"})
 
 
-async def start(send: Any, status: int = 200) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+async def lifespan(receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    print("lifespan.shutdown")  # noqa: T201 - what a test reads
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def start(send: Any, status: int = 200, *headers: tuple[bytes, bytes]) -> None:
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain"), *headers]}
+    )
 
 
 async def answer(send: Any, body: bytes) -> None:
@@ -47,4 +91,39 @@ async def answer(send: Any, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-handler = StreamingMangum(app, lifespan="on")
+async def steps(send: Any) -> None:
+    """One chunk, then a wait for SIGUSR1, then another."""
+    go_on = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go_on.set)
+    await start(send)
+    await send({"type": "http.response.body", "body": b"first", "more_body": True})
+    await go_on.wait()
+    await send({"type": "http.response.body", "body": b"second"})
+
+
+async def never() -> None:
+    """As code that swallows its cancellation."""
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
+
+async def on_event(event: dict[str, Any], context: Any) -> object:
+    return {"did": event["chat"]}
+
+
+def buffered(event: Any, context: Any) -> object:
+    """A plain function, with answers of every kind a function URL knows."""
+    match event.get("rawPath"):
+        case "/response":
+            headers = {"X-A": "1", "Content-Length": "2"}
+            return {"statusCode": 201, "headers": headers, "cookies": ["a=1"], "body": "aGk=", "isBase64Encoded": True}
+        case "/large":
+            return "x" * BUFFERED_MAX_BYTES
+        case _:
+            return {"any": "JSON"}
+
+
+handler = StreamingMangum(app, lifespan="on", on_event=on_event)

@@ -29,23 +29,32 @@ class Stream:
 
     async def chunk(self) -> bytes:
         """The next bytes of the body; b"" at its end, or where it was cut."""
-        while True:
-            while self._parts:
-                match self._parts.pop(0):
-                    case Head() as head:
-                        self.head = head
-                    case End():
-                        self.ended = True
-                        return b""
-                    case data:
-                        return data
+        if self.head is None:
+            await self.start()
+        match await self._part():
+            case bytes() as data:
+                return data
+            case End():
+                self.ended = True
+        return b""
+
+    async def start(self) -> Head:
+        """Wait for status and headers."""
+        found = await self._part()
+        assert isinstance(found, Head)
+        self.head = found
+        return found
+
+    async def _part(self) -> Head | bytes | End | None:
+        while not self._parts:
             try:
                 data = await self._reader.read(65536)
             except ConnectionError:
-                return b""
+                return None
             if not data:
-                return b""
+                return None
             self._parts += self._parser.feed(data)
+        return self._parts.pop(0)
 
     async def rest(self) -> bytes:
         body = b""
@@ -76,14 +85,9 @@ async def request(
     url: str, method: str = "GET", *, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
 ) -> Answer:
     async with open_stream(url, method, headers=headers, body=body) as stream:
-        if method == "HEAD":  # its length says nothing about what follows
-            while stream.head is None and await stream.chunk():
-                pass
-            content = b""
-        else:
-            content = await stream.rest()
-    assert stream.head is not None
-    return Answer(int(stream.head.start[1]), stream.head.headers, content, stream.ended)
+        head = await stream.start()
+        body = b"" if method == "HEAD" else await stream.rest()
+    return Answer(int(head.start[1]), head.headers, body, stream.ended)
 
 
 async def get(url: str) -> Answer:

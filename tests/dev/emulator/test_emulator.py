@@ -33,7 +33,7 @@ async def test_a_chunk_reaches_the_client_while_the_next_is_not_yet_written() ->
     async with Emulator(HANDLER, output=io.StringIO()) as emulator, open_stream(emulator.url + "/steps") as stream:
         first = await stream.chunk()
         assert first == b"first"
-        await get(emulator.url + "/step?to=" + str(emulator.pids[0]))
+        await get(emulator.url + f"/step?{emulator.pids[0]}")
         assert await stream.chunk() == b"second"
 
 
@@ -74,7 +74,7 @@ async def test_reload_lets_a_busy_process_end_its_answer() -> None:
         await stream.chunk()
         old = emulator.pids[0]
         await emulator.reload()
-        await get(emulator.url + f"/step?to={old}")
+        await get(emulator.url + f"/step?{old}")
         assert await stream.rest() == b"second"
 
 

@@ -1,0 +1,154 @@
+"""Each mode and each switch of the emulated Lambda, with our runtime as its process."""
+
+import io
+import json
+import time
+
+import pytest
+
+from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.runtime.protocol import MIB
+from tests.dev.emulator.client import get, open_stream, request
+
+HANDLER = "tests.dev.emulator.apps.handler"
+
+
+def emulated(handler: str = HANDLER, **switches: object) -> Emulator:
+    return Emulator(handler, switches=Switches(**switches), output=io.StringIO())  # type: ignore[arg-type]  # as given
+
+
+async def test_managed_instances_run_n_invocations_in_one_process() -> None:
+    async with (
+        emulated(managed=3) as emulator,
+        open_stream(emulator.url + "/steps") as first,
+        open_stream(emulator.url + "/never-ends") as second,
+    ):
+        assert (await first.chunk(), await second.chunk()) == (b"first", b"first")
+        assert (await get(emulator.url)).body == b"hello"
+        assert len(emulator.pids) == 1
+
+
+async def test_managed_instances_are_full_at_n() -> None:
+    async with emulated(managed=1) as emulator, open_stream(emulator.url + "/never-ends") as stream:
+        await stream.chunk()
+        assert (await get(emulator.url)).status == 429
+
+
+async def test_a_managed_instance_survives_a_deadline() -> None:
+    async with emulated(managed=2, timeout_s=0.5) as emulator:
+        pid = (await get(emulator.url + "/pid")).body
+        late = await get(emulator.url + "/never")
+        assert (late.status, (await get(emulator.url + "/pid")).body) == (502, pid)
+
+
+async def test_at_the_deadline_a_process_is_killed_and_its_client_cut() -> None:
+    async with emulated(processes=1, timeout_s=0.5) as emulator:
+        pid = (await get(emulator.url + "/pid")).body
+        cut = await get(emulator.url + "/never-ends")
+        assert (cut.status, cut.body, cut.complete) == (200, b"first", False)
+        assert (await get(emulator.url + "/pid")).body != pid
+
+
+async def test_snapstart_snapshots_and_restores_before_the_first_invocation() -> None:
+    async with emulated(snapstart=True) as emulator:
+        assert (await get(emulator.url)).body == b"hello"
+
+
+async def test_a_process_that_is_frozen_between_invocations_thaws_for_the_next() -> None:
+    async with emulated(freeze=True, processes=1) as emulator:
+        assert [(await get(emulator.url)).body for _ in range(3)] == [b"hello"] * 3
+
+
+async def test_a_crash_is_a_502_and_the_next_invocation_meets_a_new_process() -> None:
+    async with emulated(processes=1) as emulator:
+        assert (await get(emulator.url + "/exit")).status == 502
+        assert (await get(emulator.url)).body == b"hello"
+
+
+async def test_a_crash_midway_cuts_the_answer() -> None:
+    async with emulated() as emulator:
+        answer = await get(emulator.url + "/exit-midstream")
+    assert (answer.body, answer.complete) == (b"first", False)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_a_midstream_error_cuts_the_answer_or_not_as_the_switch_says(cut: bool) -> None:
+    async with emulated(cut_on_error_trailers=cut) as emulator:
+        answer = await get(emulator.url + "/raise-midstream")
+    assert (answer.body, answer.complete) == (b"first", not cut)
+
+
+async def test_small_chunks_may_be_held_until_more_follows() -> None:
+    async with emulated(hold_small_chunks=100) as emulator, open_stream(emulator.url + "/small-chunks") as stream:
+        assert await stream.chunk() == b"01"
+        assert await stream.rest() == b"2"
+
+
+@pytest.mark.parametrize("status", [204, 302, 304])
+async def test_our_answers_without_a_body_do_not_hang_where_a_prelude_alone_would(status: int) -> None:
+    async with emulated(hang_on_empty_body=True) as emulator:
+        assert (await get(emulator.url + f"/status?{status}")).status == status
+
+
+async def test_an_answer_faster_than_the_bandwidth_waits() -> None:
+    async with emulated(burst_bytes=MIB, rate_bytes_per_s=10 * MIB) as emulator:
+        began = time.monotonic()
+        answer = await get(emulator.url + f"/bytes?{2 * MIB}")
+        assert time.monotonic() - began >= 0.1  # one MiB over the burst, at ten a second: never sooner
+    assert len(answer.body) == 2 * MIB
+
+
+async def test_payload_1_0_reaches_the_app_the_same() -> None:
+    shown = []
+    for payload in ("1.0", "2.0"):
+        async with emulated(payload=payload) as emulator:
+            answer = await request(emulator.url + "/scope?a=1&b=%20", headers=[("X-Test", "1"), ("Cookie", "c=1; d=2")])
+            shown.append(json.loads(answer.body))
+    first, second = shown
+    assert (first["method"], first["path"]) == (second["method"], second["path"]) == ("GET", "/scope")
+    assert "x-test" in first["headers"]
+    assert "c=1; d=2" in first["headers"]
+
+
+async def test_a_plain_functions_answers_are_read_as_a_function_url_reads_them() -> None:
+    async with emulated("tests.dev.emulator.apps.buffered") as emulator:
+        response, any_json = await get(emulator.url + "/response"), await get(emulator.url + "/other")
+    assert (response.status, response.headers["x-a"], response.headers["set-cookie"]) == (201, "1", "a=1")
+    assert response.headers["x-amzn-remapped-content-length"] == "2"
+    assert (response.body, any_json.body) == (b"hi", b'{"any":"JSON"}')
+
+
+async def test_a_buffered_answer_over_the_limit_is_a_502_and_the_process_lives_on() -> None:
+    async with emulated("tests.dev.emulator.apps.buffered", processes=1) as emulator:
+        assert (await get(emulator.url + "/large")).status == 502
+        (pid,) = emulator.pids
+        assert (await get(emulator.url + "/other")).status == 200
+        assert emulator.pids == [pid]
+
+
+async def test_an_event_that_is_no_http_request_is_invoked_directly() -> None:
+    async with emulated() as emulator:
+        collected = await emulator.invoke({"chat": "sweep"})
+    assert collected.chunks == [b'{"did": "sweep"}']
+
+
+async def test_an_event_that_nobody_takes_is_an_error_that_says_so() -> None:
+    async with emulated("tests.runtime.handlers.streaming") as emulator:
+        collected = await emulator.invoke({"chat": "sweep"})
+    assert collected.report is not None
+    assert collected.report.kind == "Function.UnknownEventError"
+
+
+async def test_shutdown_is_announced_to_who_registered_an_extension() -> None:
+    output = io.StringIO()
+    switches = Switches(shutdown_s=10)
+    async with Emulator(HANDLER, env={"CHAT_RUNTIME_SIGTERM": "1"}, switches=switches, output=output) as emulator:
+        await get(emulator.url)
+    assert output.getvalue() == "lifespan.shutdown\n"
+
+
+async def test_shutdown_comes_without_a_word_otherwise() -> None:
+    output = io.StringIO()
+    async with Emulator(HANDLER, output=output) as emulator:
+        await get(emulator.url)
+    assert output.getvalue() == ""
