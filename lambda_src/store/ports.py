@@ -187,6 +187,10 @@ class TurnLedger(Protocol):
         """Claim a duplicate key for `turn_id`; None when it is ours, our own lost answer included."""
         ...
 
+    async def load_request(self, key: str, *, context: RequestContext) -> GuardLost | None:
+        """What stands under a key now (`same_body` is True); None when this user claimed no such key, or it is over."""
+        ...
+
     async def bind_request(
         self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
     ) -> None:
