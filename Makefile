@@ -54,13 +54,13 @@ format: .venv/installed ## let ruff put the code in order
 	@$(RUN) ruff format --quiet . && $(RUN) ruff check --fix --quiet .
 
 template: .venv/installed ## synthesize the stacks to cdk.out/ and refresh tests/template.json
-	@$(RUN) $(PY) -m infra.template
+	@$(RUN) $(PY) -m infra.template $(if $(STAGE),--stage $(STAGE))
 
 bundle: .venv/installed ## build what Lambda runs, in build/
 	@$(RUN) $(PY) -m infra.bundling
 
 deploy: .venv/installed ## build the zip and deploy it to your AWS account
-	@$(RUN) $(PY) -m infra.deploy
+	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
 
 lock: ## resolve the dependencies again
 	@"$$($(FIND_UV))" lock
