@@ -6,6 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import pytest
 
 from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.engine.wire import Wire
 from tests.store.tables import Aws, moto_aws
 
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
@@ -38,6 +39,7 @@ def one_thread() -> Iterator[Executor]:
 
 
 @pytest.fixture
-def dynamodb_store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> DynamoDBStore:
-    """A DynamoDBStore on a new table, with a bucket for what is too large."""
-    return DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, executor=one_thread)
+def dynamodb_store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> Iterator[DynamoDBStore]:
+    """A DynamoDBStore on a new table, with a bucket for what is too large; moto is as strict as AWS."""
+    with Wire().on(aws.dynamodb):
+        yield DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, executor=one_thread)

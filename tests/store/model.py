@@ -15,7 +15,7 @@ import hypothesis.strategies as st
 from chatkit.store import NotFoundError
 from chatkit.types import FileAttachment, ThreadItem
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from lambda_src.dev.store_contract.samples import (
     WHEN,
@@ -104,12 +104,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """After the last step: both users' pages, whole, and the end."""
-        for user in self.model:
-            for thread in self.model[user]:
-                self.pages(user=user, thread=thread, limit=3, order="asc")
-            self.list_threads(user=user, limit=2, order="desc")
-        self.close()
-        self.loop.close()
+        try:
+            for user in self.model:
+                for thread in self.model[user]:
+                    self.pages(user=user, thread=thread, limit=3, order="asc")
+                self.list_threads(user=user, limit=2, order="desc")
+        finally:
+            self.close()
+            self.loop.close()
 
     def clock(self) -> int:
         """Nanoseconds; every look is a microsecond later."""
@@ -134,6 +136,14 @@ class StoreMachine(RuleBasedStateMachine):
             self.unread.discard((user, thread))
             self.run(self.store.load_thread_items(thread, None, 1, "desc", context_of(user)))
         return self.model[user].get(thread)
+
+    @initialize(number=st.integers(0, 5))
+    def begin(self, number: int) -> None:
+        """Both users have a thread with some items, so that few steps already meet."""
+        for user in self.model:
+            self.save_thread(user=user, thread="thr_a", created=0, title=None)
+            for item in range(number):
+                self.add(user=user, thread="thr_a", item=f"msg_{item}", text="one")
 
     @rule(user=users, thread=threads, created=st.integers(0, 2), title=st.sampled_from([None, "t"]))
     def save_thread(self, user: str, thread: str, created: int, title: str | None) -> None:
@@ -220,13 +230,15 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.run(item_ids(self.store, thread, context_of(user), order=order, limit=limit))
         assert found == (wanted if order == "asc" else wanted[::-1])
 
-    @rule(user=users, thread=threads, limit=limits, order=orders, victim=ids)
-    def pages_with_a_delete_between(self, user: str, thread: str, limit: int, order: str, victim: str) -> None:
+    @rule(user=users, thread=threads, limit=limits, order=orders, victim=st.none() | ids)
+    def pages_with_a_delete_between(self, user: str, thread: str, limit: int, order: str, victim: str | None) -> None:
+        """`victim` None is the row that serves as the cursor."""
         held = self.model[user].get(thread)
         if held is None:
             return
         wanted = list(held.living()) if order == "asc" else list(held.living())[::-1]
         first = self.run(self.store.load_thread_items(thread, None, limit, order, context_of(user)))
+        victim = victim or first.after or "msg_0"
         self.delete_item(user=user, thread=thread, item=victim)
         seen = [item.id for item in first.data]
         assert seen == wanted[:limit]

@@ -135,7 +135,7 @@ async def test_a_service_that_stays_down_is_an_error_of_ours(
     aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for fault in ("throttle", "500", "reset", "timeout"):
-        every: dict[int, Fault] = dict.fromkeys(range(100), fault)  # type: ignore[arg-type]  # a literal of FAULTS
+        every: dict[int, Fault] = dict.fromkeys(range(100), fault)
         for case in CASES.values():
             _, acknowledged, store = await strike(aws, one_thread, case, every, monkeypatch)
             assert not acknowledged

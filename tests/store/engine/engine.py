@@ -82,8 +82,8 @@ class Engine:
                 reason = {"Code": "ConditionalCheckFailed", "Message": str(refused), **refused.more}
             reasons.append(reason)
         if any(reason["Code"] != "None" for reason in reasons):
-            refused = RefusedError("TransactionCanceledException", "cancelled", CancellationReasons=reasons)
-            raise _error("TransactWriteItems", refused)
+            cancelled = RefusedError("TransactionCanceledException", "cancelled", CancellationReasons=reasons)
+            raise _error("TransactWriteItems", cancelled)
         self.rows |= {_key(row): row for row in new}
         return {}
 

@@ -158,7 +158,12 @@ def _compare(left: Any, sign: str, right: Any) -> bool:
     if left is None or right is None or left.keys() != right.keys():
         return False
     (kind,) = left
-    a, b = (Decimal(x[kind]) if kind == "N" else x[kind] for x in (left, right))
-    if kind == "S":
-        a, b = a.encode(), b.encode()
+    a, b = (_comparable(kind, x[kind]) for x in (left, right))
     return bool({"=": a == b, "<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b}[sign])
+
+
+def _comparable(kind: str, held: Any) -> Any:
+    """Numbers compare by value, text by its bytes in UTF-8."""
+    if kind == "N":
+        return Decimal(held)
+    return held.encode() if kind == "S" else held

@@ -69,8 +69,8 @@ class Wire:
         return [operation for operation, _ in self.requests]
 
     def _send(self, *, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse | None:
-        _, service, operation = event_name.split(".")
-        body = json.loads(request.body) if service == "dynamodb" else {}
+        service, operation = event_name.split(".")[1:]
+        body = json.loads(_body(request)) if service == "dynamodb" else {}
         number = len(self.requests)
         self.requests.append((operation, body))
         fault = self.faults.get(number)
@@ -152,11 +152,11 @@ class Wire:
 
     def _through(self, event_name: str, request: AWSPreparedRequest) -> AWSResponse | None:
         """What the service itself answers: `engine` for the table when there is one, else moto."""
-        _, service, operation = event_name.split(".")
+        service, operation = event_name.split(".")[1:]
         if service == "dynamodb" and self.engine is not None:
             try:
                 return _answered(
-                    request, self.engine.answer(operation, json.loads(request.body, object_hook=_with_bytes))
+                    request, self.engine.answer(operation, json.loads(_body(request), object_hook=_with_bytes))
                 )
             except ClientError as refused:
                 held: dict[str, Any] = dict(refused.response)
@@ -172,6 +172,12 @@ class Wire:
         assert answer is not None
         held: dict[str, Any] = json.loads(answer.content)
         return held
+
+
+def _body(request: AWSPreparedRequest) -> bytes | str:
+    body = request.body
+    assert isinstance(body, bytes | str)
+    return body
 
 
 def _with_bytes(held: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,239 @@
+"""Deletes: gone for the user after one write, gone from table and bucket after a sweep that may die anywhere."""
+
+from typing import Any
+
+import pytest
+from chatkit.store import NotFoundError
+
+from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
+from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.store import keys
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from tests.store.local import Local, populate
+
+ADA = context_of("ada")
+
+
+def never() -> bool:
+    """A sweep that nobody stops."""
+    return False
+
+
+async def finish(local: Local, store: DynamoDBStore) -> None:
+    """Both passes of a sweep: at once, and when no late write can come."""
+    await store.sweep(stop=never)
+    local.later(LATE_WRITES_S)
+    await store.sweep(stop=never)
+
+
+async def test_a_thread_of_10_000_items_is_gone_after_one_write_and_cleared_by_the_sweep() -> None:
+    local = Local()
+    store = local.store()
+    await populate(store, threads=1, items=10_000)
+    local.engine.requests.clear()
+    await store.delete_thread("thr_0", ADA)
+    assert local.engine.requests == ["TransactWriteItems"]
+    assert await item_ids(store, "thr_0", ADA) == []
+    with pytest.raises(NotFoundError):
+        await store.load_attachment("atc_0", ADA)
+    erased = await store.sweep(stop=never)
+    assert (erased.items, erased.attachments, erased.objects) == (10_001, 1, 1)
+    assert local.objects.kept == {}
+    local.later(LATE_WRITES_S)
+    await store.sweep(stop=never)
+    assert [key[1] for key in local.engine.rows] == ["ATTACHMENT#atc_free"]
+
+
+async def test_a_sweep_that_dies_at_any_request_is_finished_by_the_next() -> None:
+    """Each run dies one request later than the one before, until one does not die at all."""
+    deaths = 0
+    while True:
+        local = Local()
+        await populate(local.store(), threads=1, items=60)
+        await local.store().delete_thread("thr_0", ADA)
+        died = await _dies_after(local, deaths)
+        await finish(local, local.store())
+        assert [key[1] for key in local.engine.rows] == ["ATTACHMENT#atc_free"]
+        assert local.objects.kept == {}
+        if not died:
+            return
+        deaths += 1
+
+
+async def _dies_after(local: Local, requests: int) -> bool:
+    """Whether a sweep of two passes died after so many requests to table and bucket."""
+
+    class KilledError(Exception):
+        """The process is gone."""
+
+    left = requests
+    engine, objects = local.engine, local.objects
+
+    class Dying:
+        """A client whose process is killed before its next request."""
+
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(self._inner, name)
+
+            def call(**params: Any) -> Any:
+                nonlocal left
+                if left == 0:
+                    raise KilledError
+                left -= 1
+                return method(**params)
+
+            return call if callable(method) else method
+
+    dying = Local(engine=Dying(engine), objects=Dying(objects), now=local.now)  # type: ignore[arg-type]  # stands in
+    try:
+        await finish(dying, dying.store())
+    except KilledError:
+        return True
+    return False
+
+
+async def test_a_sweep_stops_when_it_is_told_to_and_goes_on_later() -> None:
+    local = Local()
+    store = local.store()
+    await populate(store, threads=1, items=3_000)
+    await store.delete_thread("thr_0", ADA)
+    looks = iter([False, False, False])
+    await store.sweep(stop=lambda: next(looks, True))
+    assert any(key[1].startswith("ITEM#") for key in local.engine.rows)
+    await finish(local, store)
+    assert [key[1] for key in local.engine.rows] == ["ATTACHMENT#atc_free"]
+
+
+async def test_an_item_that_a_late_run_adds_is_never_seen_and_does_not_outlive_the_sweep() -> None:
+    local = Local()
+    store, late = local.store(), local.store()
+    await store.save_thread(thread_of(), ADA)
+    await store.delete_thread("thr_1", ADA)
+    await store.sweep(stop=never)
+    await late.add_thread_item("thr_1", message_of(), ADA)
+    for order in ("asc", "desc"):
+        assert await item_ids(store, "thr_1", ADA, order=order) == []
+    with pytest.raises(NotFoundError):
+        await store.load_item("thr_1", "msg_1", ADA)
+    local.later(LATE_WRITES_S)
+    await store.sweep(stop=never)
+    assert local.engine.rows == {}
+
+
+async def test_a_deleted_item_leaves_a_row_without_content_that_expires_in_a_day() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    await store.add_thread_item("thr_1", message_of(text=incompressible(200_000)), ADA)
+    await store.delete_thread_item("thr_1", "msg_1", ADA)
+    (row,) = (row for key, row in local.engine.rows.items() if key[1] == keys.item_sort("msg_1"))
+    assert set(row) == {keys.PARTITION_KEY, keys.SORT_KEY, keys.TTL_ATTRIBUTE, "was_order"}
+    assert int(row[keys.TTL_ATTRIBUTE]["N"]) == local.now // 10**9 + 86_400
+    assert local.objects.kept == {}
+
+
+async def test_a_cursor_that_was_deleted_over_a_day_ago_is_unknown() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    await store.add_thread_item("thr_1", message_of(), ADA)
+    await store.delete_thread_item("thr_1", "msg_1", ADA)
+    assert (await store.load_thread_items("thr_1", "msg_1", 1, "asc", ADA)).data == []
+    local.later(86_400)
+    with pytest.raises(NotFoundError):
+        await store.load_thread_items("thr_1", "msg_1", 1, "asc", ADA)
+
+
+async def test_truncation_deletes_the_newest_first_so_that_a_reader_sees_a_prefix() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    wanted = [f"msg_{number:03d}" for number in range(250)]
+    for item_id in wanted:
+        await store.add_thread_item("thr_1", message_of(item_id), ADA)
+    seen: list[list[str]] = []
+    update = local.engine.update_item
+
+    def watched(**params: Any) -> Any:
+        answer = update(**params)
+        living = [row for row in local.engine.rows.values() if keys.ORDER_KEY in row and "ITEM#" in row["sk"]["S"]]
+        seen.append([row["sk"]["S"][5:] for row in sorted(living, key=lambda row: row[keys.ORDER_KEY]["S"])])
+        return answer
+
+    local.engine.update_item = watched  # type: ignore[method-assign]  # a reader after every write
+    assert await store.delete_items_after("thr_1", "msg_009", ADA) == 240
+    assert all(prefix == wanted[: len(prefix)] for prefix in seen)
+    assert await item_ids(store, "thr_1", ADA) == wanted[:10]
+
+
+async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_never() -> None:
+    local = Local()
+    store = local.store()
+    await populate(store)
+    local.objects.put_object(Key="offload/ada/thr_0/msg_large/orphan", Body=b"x", Metadata={"pk": "a", "sk": "b"})
+    local.objects.put_object(Key="offload/ada/thr_0/msg_large/foreign", Body=b"x", Metadata={})
+    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    local.later(25 * 3600)
+    removed = [await store.sweep_orphans(hour=hour, stop=never) for hour in range(24)]
+    assert sum(removed) == 2
+    assert len(local.objects.kept) == 2
+    assert await item_ids(store, "thr_0", ADA) == ["msg_large", "msg_0", "msg_1", "msg_2"]
+
+
+async def test_expired_rows_are_filtered_when_they_are_read() -> None:
+    local = Local()
+    store = local.store(retention_s=3600)
+    await populate(store)
+    local.later(3599)
+    assert len((await store.load_threads(10, None, "asc", ADA)).data) == 2
+    local.later(1)
+    assert (await store.load_threads(10, None, "asc", ADA)).data == []
+    assert await item_ids(store, "thr_0", ADA) == []
+    for load in (
+        store.load_thread("thr_0", ADA),
+        store.load_item("thr_0", "msg_0", ADA),
+        store.load_attachment("atc_0", ADA),
+    ):
+        with pytest.raises(NotFoundError):
+            await load
+    await store.add_thread_item("thr_0", message_of("msg_0", "anew"), ADA)
+    assert await item_ids(store, "thr_0", ADA) == ["msg_0"]
+
+
+async def test_without_retention_no_row_expires() -> None:
+    local = Local()
+    await populate(local.store())
+    assert not any(keys.TTL_ATTRIBUTE in row for row in local.engine.rows.values())
+
+
+async def test_an_erased_user_leaves_nothing_and_takes_nobody_along() -> None:
+    local = Local()
+    store = local.store()
+    await populate(store, "ada", threads=3)
+    await store.delete_thread("thr_2", ADA)
+    await populate(store, "bob")
+    local.objects.put_object(Key="pending/ada/x", Body=b"x", Metadata={})
+    local.objects.put_object(Key="kept/ada/atc_0/file", Body=b"x", Metadata={})
+    bob = context_of("bob")
+    before = [record async for record in store.export_user(bob)]
+    steps = [erased async for erased in store.erase_user(ADA)]
+    assert sum(step.threads for step in steps) == 3
+    assert sum(step.items for step in steps) == 12
+    assert not [row for row in local.engine.rows.values() if "USER#ada" in str(row)]
+    assert not [key for key in local.objects.kept if "/ada/" in key]
+    assert [record async for record in store.export_user(bob)] == before
+
+
+async def test_an_export_imported_elsewhere_exports_the_same() -> None:
+    first, second = Local(), Local()
+    await populate(first.store())
+    exported = [record async for record in first.store().export_user(ADA)]
+    store = second.store()
+    assert [await store.import_record(record, ADA) for record in exported] == [True] * len(exported)
+    assert [record async for record in store.export_user(ADA)] == exported
+    again = [await store.import_record(record, ADA) for record in exported if record["kind"] != "feedback"]
+    assert not any(again)

@@ -1,0 +1,45 @@
+"""DynamoDBStore on MiniStack: the contract, the sizes and the model once more, on an engine that is not moto.
+
+Where they differ AWS agrees with: MiniStack on a page's LastEvaluatedKey, neither on the halved item limit (strict.py).
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lambda_src.dev.store_contract import StoreContract
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.ministack import ministack
+from tests.store.model import Inline, StoreMachine, machine_settings
+from tests.store.tables import Aws
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    """DynamoDB and S3 in MiniStack, in place of moto's."""
+    with ministack() as aws:
+        yield aws
+
+
+class TestDynamoDBStoreOnMiniStack(StoreContract):
+    """All of it."""
+
+    @pytest.fixture
+    def store(self, aws: Aws, table: str, bucket: str) -> DynamoDBStore:
+        """On an empty table, with a bucket."""
+        return DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
+
+
+def test_the_model_agrees(aws: Aws) -> None:
+    class MiniStackMachine(StoreMachine):
+        """DynamoDBStore on MiniStack."""
+
+        def open(self) -> DynamoDBStore:
+            self.table = aws.table()
+            return self.reopen()
+
+        def reopen(self) -> DynamoDBStore:
+            return DynamoDBStore(aws.dynamodb, self.table, clock=self.clock, executor=Inline())
+
+    MiniStackMachine.TestCase.settings = machine_settings(fast=False)
+    MiniStackMachine.TestCase().runTest()

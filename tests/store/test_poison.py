@@ -1,0 +1,131 @@
+"""Rows that no longer validate: placeholders take their place, the page goes on, a counter knows, the bytes stay."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
+from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.store import codec, keys
+from tests.store.local import Local
+
+ADA = context_of("ada")
+N = 10
+
+
+def unknown_type(row: dict[str, Any]) -> None:
+    row["payload"] = {"B": b'{"type":"hologram","id":"msg_5"}'}
+
+
+def missing_field(row: dict[str, Any]) -> None:
+    row["payload"] = {"B": b'{"type":"user_message","id":"msg_5"}'}
+
+
+def no_json(row: dict[str, Any]) -> None:
+    row["payload"] = {"B": b"\xff\x00"}
+
+
+def newer_schema(row: dict[str, Any]) -> None:
+    row["schema"] = {"N": str(codec.SCHEMA_VERSION + 1)}
+
+
+def no_schema(row: dict[str, Any]) -> None:
+    del row["schema"]
+
+
+def truncated_gzip(row: dict[str, Any]) -> None:
+    whole = codec.pack(b"x" * 5000)
+    row |= {"payload": {"B": whole.data[:-9]}, "encoding": {"S": whole.encoding}}
+
+
+def no_gzip(row: dict[str, Any]) -> None:
+    row["encoding"] = {"S": "gzip"}
+
+
+def unknown_encoding(row: dict[str, Any]) -> None:
+    row["encoding"] = {"S": "zstd"}
+
+
+def vanished_object(row: dict[str, Any]) -> None:
+    del row["payload"]
+    row["object"] = {"S": "offload/ada/thr_1/msg_5/gone"}
+
+
+def no_payload(row: dict[str, Any]) -> None:
+    del row["payload"]
+
+
+POISONS = [
+    unknown_type, missing_field, no_json, newer_schema, no_schema, truncated_gzip, no_gzip, unknown_encoding,
+    vanished_object, no_payload,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("poison", POISONS)
+async def test_a_poisoned_item_becomes_a_placeholder_and_the_page_goes_on(poison: Any) -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    for number in range(N):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
+    row = local.engine.rows[keys.thread_partition("ada", "thr_1"), keys.item_sort("msg_5")]
+    poison(row)
+    before = deepcopy(row)
+    page = await store.load_thread_items("thr_1", None, N, "asc", ADA)
+    assert [item.id for item in page.data] == [f"msg_{number}" for number in range(N)]
+    assert [item.type for item in page.data].count("task") == 1
+    assert (await store.load_item("thr_1", "msg_5", ADA)).type == "task"
+    assert local.counted == ["unreadable_row"] * 2
+    assert row == before
+
+
+async def test_200_poisoned_items_fail_no_page() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    for number in range(200):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number:03d}"), ADA)
+        POISONS[number % len(POISONS)](
+            local.engine.rows[keys.thread_partition("ada", "thr_1"), keys.item_sort(f"msg_{number:03d}")]
+        )
+    after = None
+    for _ in range(20):
+        page = await store.load_thread_items("thr_1", after, 10, "asc", ADA)
+        assert len(page.data) == 10
+        after = page.after
+    assert after is None
+    assert local.counted == ["unreadable_row"] * 200
+
+
+async def test_a_poisoned_thread_is_listed_and_its_items_are_read() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    await store.add_thread_item("thr_1", message_of(), ADA)
+    local.engine.rows[keys.user_partition("ada"), keys.thread_sort("thr_1")]["field_status"] = {"S": '{"type":"new"}'}
+    assert [thread.id for thread in (await store.load_threads(1, None, "asc", ADA)).data] == ["thr_1"]
+    assert (await store.load_thread_items("thr_1", None, 1, "asc", ADA)).data == [message_of()]
+    assert local.counted == ["unreadable_row"]
+
+
+async def test_a_kill_between_object_and_row_loses_nothing_that_was_acknowledged() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    first = message_of(text=incompressible(200_000))
+    await store.add_thread_item("thr_1", first, ADA)
+    update = local.engine.update_item
+
+    def killed(**_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    local.engine.update_item = killed  # type: ignore[method-assign]  # dies after the object, before the row
+    with pytest.raises(KeyboardInterrupt):
+        await store.save_item("thr_1", message_of(text=incompressible(300_000)), ADA)
+    local.engine.update_item = update  # type: ignore[method-assign]  # a new process
+    assert len(local.objects.kept) == 2
+    assert await store.load_item("thr_1", "msg_1", ADA) == first
+    local.later(25 * 3600)
+    assert await store.sweep_orphans(hour=None, stop=lambda: False) == 1
+    assert await store.load_item("thr_1", "msg_1", ADA) == first
