@@ -4,9 +4,13 @@ import os
 import sys
 from typing import Any
 
+from snapshot_restore_py import (  # type: ignore[import-untyped]  # AWS ships no types with it
+    register_after_restore,
+    register_before_snapshot,
+)
+
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Receive, Scope, Send
-from lambda_src.runtime.snapstart import after_restore, before_snapshot
 from tests.runtime.apps import body, sends, start
 
 
@@ -62,9 +66,9 @@ async def says(word: str) -> None:
 match os.environ.get("TEST_HOOKS"):
     case "order":
         for n in "12":
-            before_snapshot(lambda n=n: says(f"before {n}"))
-            after_restore(lambda n=n: says(f"after {n}"))
+            register_before_snapshot(says, f"before {n}")
+            register_after_restore(says, f"after {n}")
     case "before":
-        before_snapshot(fails)
+        register_before_snapshot(fails)
     case "after":
-        after_restore(fails)
+        register_after_restore(fails)

@@ -52,7 +52,8 @@ def context_loop() -> Iterator[None]:
     [
         ("url_documented", ["POST", "/my/path", "parameter1=value1&parameter1=value2&parameter2=value", "198.51.100.7"],
          ["cookie", "cookie1; cookie2"], b"Hello from client!"),
-        ("url_recorded", ["POST", "/chatkit", "", "127.0.0.1"], ["content-type", "application/octet-stream"], b"\0\xff\x80\1"),
+        ("url_recorded", ["POST", "/chatkit", "", "127.0.0.1"],
+         ["content-type", "application/octet-stream"], b"\0\xff\x80\1"),
         ("http_api_documented", ["GET", "/my/path", "a=1%20b", "198.51.100.7"], ["cookie", "c=1; d=2"], b""),
         ("rest_documented", ["GET", "/my/path", "parameter1=value1&parameter1=value2", "198.51.100.7"],
          ["header2", "value1, value2"], b""),

@@ -76,7 +76,6 @@ def event_1_0(request: Request, *, request_id: str, now: datetime) -> dict[str, 
     headers = [*request.headers, *_forwarded(request).items()]
     pairs = parse_qsl(query, keep_blank_values=True)
     return {
-        "version": "1.0",
         "resource": "/{proxy+}",
         "path": unquote(path) or "/",
         "httpMethod": request.method,

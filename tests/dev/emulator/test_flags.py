@@ -1,0 +1,52 @@
+"""The flags of `make dev` and of the emulator's own command."""
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+from lambda_src.dev.emulator import Cors, Switches
+from lambda_src.dev.emulator.flags import parse_flags
+from tests.dev.emulator.client import get
+
+
+def test_no_flags_are_the_defaults() -> None:
+    assert parse_flags([]) == Switches()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--processes 2", Switches(processes=2)),
+        ("--managed 16", Switches(managed=16)),
+        ("--snapstart", Switches(snapstart=True)),
+        ("--deadline 20", Switches(timeout_s=20.0)),
+        ("--hold-small-chunks", Switches(hold_small_chunks=1024)),
+        ("--hold-small-chunks 8", Switches(hold_small_chunks=8)),
+        ("--payload 1.0", Switches(payload="1.0")),
+        ("--freeze", Switches(freeze=True)),
+        ("--no-hang-on-empty-body", Switches(hang_on_empty_body=False)),
+        ("--end-plainly-on-error", Switches(cut_on_error_trailers=False)),
+        ("--no-403-after-break", Switches(next_403_after_break=False)),
+        ("--no-invocation-id", Switches(echo_invocation_id=False)),
+        ("--cors https://a.example", Switches(cors=Cors(allow_origins=("https://a.example",), allow_headers=("*",)))),
+        ("--burst 10 --rate 5", Switches(burst_bytes=10, rate_bytes_per_s=5)),
+        ("--log-format JSON --memory 1024", Switches(log_format="JSON", memory_mb=1024)),
+    ],
+)
+def test_each_flag_is_a_switch(line: str, expected: Switches) -> None:
+    assert parse_flags(line.split()) == expected
+
+
+async def test_the_command_prints_its_url_serves_and_ends_with_a_signal() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "lambda_src.dev.emulator", "tests.dev.emulator.apps.handler", "--port", "0",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    url = (await process.stdout.readline()).decode().strip()
+    assert (await get(url)).body == b"hello"
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert process.returncode == 0

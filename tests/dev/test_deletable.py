@@ -1,0 +1,45 @@
+"""The runtime can be deleted: in a copy of the tree, with a stub in its place, everything else works the same.
+
+By default the emulated chat (tests/e2e) runs on the stub. `TEST_DELETABLE=all` runs every suite but the runtime's.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STUB = ROOT / "tests" / "native_runtime_stub.py"
+KEPT = ("protocol.py", "http1.py", "__init__.py")  # the wire itself: the emulator is its other end
+RUNTIMES_OWN = ("tests/runtime", "tests/dev", "tests/bench")
+MOST_LINES = 100
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The tree with the stub in the place of the runtime."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "cdk.out", "build", "node_modules")
+    shutil.copytree(ROOT, tmp_path / "tree", ignore=ignored)
+    runtime = tmp_path / "tree" / "lambda_src" / "runtime"
+    for path in runtime.glob("*.py"):
+        if path.name not in KEPT:
+            path.unlink()
+    shutil.copy(STUB, runtime / "adapter.py")
+    (runtime / "__main__.py").write_text("from lambda_src.runtime.adapter import main\n\nmain()\n")
+    return tmp_path / "tree"
+
+
+def test_everything_else_works_with_a_native_runtime_in_the_place_of_ours(copy: Path) -> None:
+    suites = ["tests"] if os.environ.get("TEST_DELETABLE") == "all" else ["tests/e2e/test_chat.py"]
+    ignored = [f"--ignore={path}" for path in RUNTIMES_OWN]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *ignored, *suites], cwd=copy, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_the_stub_is_small() -> None:
+    assert len(STUB.read_text().splitlines()) <= MOST_LINES

@@ -1,0 +1,86 @@
+"""What may stand in the place of lambda_src/runtime/ one day: the ASGI stream handed over as an async generator.
+
+`StreamingMangum.stream` is what would be left of the folder; `main` plays the native Python runtime that AWS does not
+have yet, and speaks the wire for it. tests/dev/test_deletable.py puts this file there and runs the suites on it.
+"""
+
+import asyncio
+import functools
+import http.client
+import importlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+from mangum import Mangum
+from mangum.protocols import LifespanCycle
+
+from lambda_src.runtime.protocol import (
+    INIT_ERROR_PATH,
+    NEXT_PATH,
+    ErrorReport,
+    Invocation,
+    Prelude,
+    response_path,
+    streaming_headers,
+)
+
+
+class StreamingMangum(Mangum):
+    def __init__(self, app: Any, lifespan: Any = "auto", *, on_event: Any = None) -> None:
+        super().__init__(app, lifespan)
+        self._on_event, self.state = on_event, dict[str, Any]()
+
+    async def stream(self, event: Any, context: Any) -> AsyncIterator[bytes]:
+        """The prelude, then the body as it is written."""
+        if "requestContext" not in event:
+            yield Prelude().encode() + json.dumps(await self._on_event(event, context)).encode()
+            return
+        request, messages = self.infer(event, context), asyncio.Queue[Any]()
+        bodies = [{"type": "http.request", "body": request.body}]
+
+        async def receive() -> Any:
+            return bodies.pop() if bodies else await asyncio.Event().wait()
+
+        scope = {**request.scope, "asgi": {"version": "3.0", "spec_version": "2.4"}, "state": self.state.copy()}
+        task = asyncio.ensure_future(self.app(scope, receive, messages.put))
+        task.add_done_callback(lambda _: messages.put_nowait(None))
+        while (message := await messages.get()) is not None:
+            if message["type"] == "http.response.start":
+                yield Prelude.from_asgi(message["status"], message["headers"]).encode()
+            else:
+                yield message.get("body") or (b"" if message.get("more_body") else b"\n")
+        task.result()
+
+
+def main() -> None:
+    asyncio.set_event_loop(loop := asyncio.new_event_loop())
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    module, _, name = os.environ["_HANDLER"].rpartition(".")
+    try:
+        handler: StreamingMangum = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        report = ErrorReport("Runtime.Unknown", type(error).__name__, str(error))
+        api.request("POST", INIT_ERROR_PATH, report.encode(), dict(report.headers()))
+        raise SystemExit(1) from error
+    lifespan = LifespanCycle(handler.app, handler.lifespan)
+    lifespan.__enter__()
+    handler.state = lifespan.lifespan_state
+    while True:
+        api.request("GET", NEXT_PATH)
+        answer = api.getresponse()
+        taken = Invocation.from_answer({k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        left = functools.partial(lambda deadline_ms: deadline_ms - int(time.time() * 1000), taken.deadline_ms)
+        context = SimpleNamespace(aws_request_id=taken.request_id, get_remaining_time_in_millis=left)
+        stream = handler.stream(json.loads(taken.event), context)
+        chunks = iter(functools.partial(_next_chunk, loop, stream), None)
+        headers = dict(streaming_headers(taken.invocation_id))
+        api.request("POST", response_path(taken.request_id), chunks, headers, encode_chunked=True)
+        api.getresponse().read()
+
+
+def _next_chunk(loop: asyncio.AbstractEventLoop, stream: AsyncIterator[bytes]) -> bytes | None:
+    return loop.run_until_complete(anext(stream, None))
