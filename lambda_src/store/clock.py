@@ -32,6 +32,10 @@ class ThreadClocks:
         elif arrived > self._last.get(thread, 0):
             self._remember(thread, arrived)
 
+    def last(self, thread: str) -> int:
+        """The newest arrival known of `thread`, for a lease to hand over; 0 when nothing is."""
+        return self._last.get(thread, 0)
+
     def _remember(self, thread: str, arrived: int) -> None:
         self._last[thread] = arrived
         self._last.move_to_end(thread)

@@ -17,8 +17,9 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.store import bounds, codec, ids, keys
 from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.memory_ledger import MemoryLedger
 from lambda_src.store.memory_rows import ItemRow, ThreadRow, UserRows, window
-from lambda_src.store.ports import Count, Erased, Record, count_nothing
+from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
 from lambda_src.store.snapshots import Snapshot, Snapshots
 
 _NS = 1_000_000_000
@@ -28,22 +29,30 @@ T = TypeVar("T")
 class MemoryStore(Store[RequestContext]):
     """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData and Sweeps in dictionaries.
 
-    `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever.
+    `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever. `beside` is a store whose rows are shared,
+    as two processes share a table.
     """
 
     def __init__(
         self,
         *,
+        beside: "MemoryStore | None" = None,
         clock: Callable[[], int] = time.time_ns,
         retention_s: int = 0,
         count: Count = count_nothing,
     ) -> None:
-        self._users: dict[str, UserRows] = {}
+        self._users: dict[str, UserRows] = {} if beside is None else beside._users
         self._clock = clock
         self._retention_s = retention_s
         self._count = count
         self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
         self._snapshots = Snapshots()
+        self._ledger = MemoryLedger(self._user, self._clocks, clock=clock, count=count)
+
+    @property
+    def ledger(self) -> TurnLedger:
+        """Leases, journals, guards and quotas of the turns in this store's threads."""
+        return self._ledger
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
@@ -108,6 +117,7 @@ class MemoryStore(Store[RequestContext]):
         user = self._user(context)
         thread = user.threads.pop(thread_id, None)
         user.items.pop(thread_id, None)
+        user.ledger.forget_thread(thread_id)
         user.feedback = {key: value for key, value in user.feedback.items() if key[0] != thread_id}
         user.attachments = {key: value for key, value in user.attachments.items() if value[1] != thread_id}
         if thread is not None:

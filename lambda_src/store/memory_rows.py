@@ -1,5 +1,6 @@
 """What a MemoryStore keeps of one user: rows in dictionaries, their pages, and how they leave and come back."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -7,8 +8,8 @@ from typing import TypeVar
 from chatkit.types import FeedbackKind
 
 from lambda_src.errors import ConflictError
-from lambda_src.store import keys, records
-from lambda_src.store.ports import Record
+from lambda_src.store import codec, keys, records
+from lambda_src.store.ports import Record, TurnRow
 
 T = TypeVar("T")
 
@@ -29,6 +30,30 @@ class ThreadRow:
 
 
 @dataclass(slots=True)
+class ClaimRow:
+    turn_id: str
+    thread_id: str | None
+    body_hash: bytes | None  # None: bound without a claim, for any body
+    expires_ms: int
+
+
+@dataclass(slots=True)
+class LedgerRows:
+    """What the turns of one user left. `spent` counts by window, `runs` says when each turn has ended at the latest."""
+
+    turns: dict[str, TurnRow] = field(default_factory=dict)
+    journals: dict[tuple[str, str], dict[int, tuple[codec.Packed, int]]] = field(default_factory=dict)
+    claims: dict[str, ClaimRow] = field(default_factory=dict)
+    spent: Counter[str] = field(default_factory=Counter)
+    runs: dict[str, int] = field(default_factory=dict)
+
+    def forget_thread(self, thread_id: str) -> None:
+        """The thread is deleted: its lease and its turns' journals go."""
+        self.turns.pop(thread_id, None)
+        self.journals = {key: batches for key, batches in self.journals.items() if key[0] != thread_id}
+
+
+@dataclass(slots=True)
 class UserRows:
     """What one user has. `gone`: deleted threads, gone until they are saved anew; their place is a cursor still."""
 
@@ -37,6 +62,7 @@ class UserRows:
     attachments: dict[str, tuple[bytes, str | None]] = field(default_factory=dict)
     feedback: dict[tuple[str, str], FeedbackKind] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    ledger: LedgerRows = field(default_factory=LedgerRows)
 
     def export(self) -> Iterator[Record]:
         """Threads by time, each followed by its items by arrival and its feedback; attachments last."""

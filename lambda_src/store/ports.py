@@ -88,13 +88,18 @@ class UserData(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """A thread's lease as stored. `last_order` is when the thread's newest item arrived, in nanoseconds since 1970."""
+    """A thread's lease as stored. `last_order` is when the thread's newest item arrived, in nanoseconds since 1970.
+
+    `unfolded` is the unended turn that this one took the lease from, until this one renews or ends: a turn that
+    crashed before it could fold its predecessor's journal leaves both to whoever comes next, the older one first.
+    """
 
     turn_id: str
     expires_ms: int
     stop: bool
     ended: bool
     last_order: int
+    unfolded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +146,13 @@ class QuotaLimits:
 class TurnLedger(Protocol):
     """Lease, stop flag, journal, duplicate guard and quota of turns. Each method is one conditional write or one read.
 
-    A write whose answer was lost is recognised as our own by the turn id that it carries.
+    A write whose answer was lost is recognised as our own: by the turn id that it carries, and where two requests may
+    carry the same one (a duplicate sends the same `x-chat-turn`) by a mark that each call makes for itself.
+    Ids that cannot be kept are ValueError where something would be written, and missing everywhere else.
     """
 
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
-        """Take the thread's lease from whoever has it. NotFoundError when the thread is being deleted.
+        """Take the thread's lease from whoever has it, expired or not. NotFoundError when the thread is being deleted.
 
         The thread's clock follows `last_order` before anything is ordered under this lease.
         """
@@ -154,15 +161,22 @@ class TurnLedger(Protocol):
     async def renew_lease(
         self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext
     ) -> Literal["held", "stopped", "superseded"]:
-        """Prolong the lease IF it is still `turn_id`'s and nobody asked to stop: that failing is the signal."""
+        """Prolong the lease IF it is still `turn_id`'s and nobody asked to stop: that failing is the signal.
+
+        A turn that someone else ended (a reader who folded it after a crash) or whose thread is deleted is superseded.
+        Renewing says that what came before is folded: see TurnRow.unfolded.
+        """
         ...
 
     async def end_lease(self, thread_id: str, turn_id: str, *, context: RequestContext) -> bool:
-        """Mark the turn as ended IF it still has the lease; False when it was superseded."""
+        """Mark the turn as ended IF it still has the lease; False when it was superseded. Again is quiet, and True."""
         ...
 
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
-        """Set the stop flag of the running turn (of `turn_id` only, when given); None when there is none."""
+        """Set the stop flag of the running turn (of `turn_id` only, when given); None when there is none.
+
+        A turn runs while it has neither ended nor let its lease run out. The row returned has the flag.
+        """
         ...
 
     async def load_turn(self, thread_id: str, *, context: RequestContext) -> TurnRow | None:
@@ -172,19 +186,25 @@ class TurnLedger(Protocol):
     async def append_journal(
         self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
     ) -> None:
-        """Keep one batch; the same number again is a retry and changes nothing."""
+        """Keep one batch; the same number again is a retry and changes nothing. TooLargeError over 150 KB packed."""
         ...
 
     def read_journal(
         self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
     ) -> AsyncIterator[JournalBatch]:
-        """The batches from number `first` on that are there now, in order."""
+        """The batches from number `first` on that are there now, in order: one request for each MB of them.
+
+        A batch that cannot be read is counted and ends the journal there: what was before it is whole.
+        """
         ...
 
     async def claim_request(
         self, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, context: RequestContext
     ) -> GuardLost | None:
-        """Claim a duplicate key for `turn_id`; None when it is ours, our own lost answer included."""
+        """Claim a duplicate key for `turn_id`; None when it is ours, our own lost answer included.
+
+        Each call stands for one request: a second one with the same turn id is a duplicate.
+        """
         ...
 
     async def load_request(self, key: str, *, context: RequestContext) -> GuardLost | None:
@@ -194,7 +214,10 @@ class TurnLedger(Protocol):
     async def bind_request(
         self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
     ) -> None:
-        """Note under the key which thread its turn runs in, and keep the key for `ttl_s` seconds from now."""
+        """Note under the key which thread its turn runs in, and keep the key for `ttl_s` seconds from now.
+
+        A key that nobody claimed is now the turn's, for any body; one that is another's by now stays so, quietly.
+        """
         ...
 
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
@@ -202,11 +225,14 @@ class TurnLedger(Protocol):
         ...
 
     async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
-        """Count one turn against the user's limits in one conditional write; None when it may run."""
+        """Count one turn against the user's limits in one conditional write; None when it may run.
+
+        The same turn again is a retry and counts once. A running turn that never ends counts until its deadline.
+        """
         ...
 
     async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
-        """The turn no longer runs; what it spent of minute and day stays spent."""
+        """The turn no longer runs; what it spent of minute and day stays spent. Quiet when it does not run."""
         ...
 
 

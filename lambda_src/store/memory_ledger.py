@@ -1,0 +1,186 @@
+"""The TurnLedger in dictionaries: what MemoryStore.ledger is. Knows no wire, so no answer is ever lost here.
+
+Stores made beside each other (MemoryStore's `beside`) share the rows, and stand for two processes.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Literal
+
+from chatkit.store import NotFoundError
+
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, codec, journals, keys, quota
+from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.memory_rows import ClaimRow, LedgerRows, UserRows
+from lambda_src.store.ports import Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
+
+
+class MemoryLedger:
+    """ports.TurnLedger. `user` gives a user's rows, `clocks` are the store's own, `clock` counts in nanoseconds."""
+
+    def __init__(
+        self,
+        user: Callable[[RequestContext], UserRows],
+        clocks: ThreadClocks,
+        *,
+        clock: Callable[[], int],
+        count: Count,
+    ) -> None:
+        self._user = user
+        self._clocks = clocks
+        self._clock = clock
+        self._count = count
+
+    async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        user = self._user(context)
+        if thread_id in user.gone:
+            raise NotFoundError("This thread has been deleted.")
+        previous = user.ledger.turns.get(thread_id)
+        last_order = 0 if previous is None else previous.last_order
+        unfolded = None if previous is None or previous.ended else previous.turn_id
+        user.ledger.turns[thread_id] = TurnRow(
+            turn_id, self._now_ms() + lease_ms, stop=False, ended=False, last_order=last_order, unfolded=unfolded
+        )
+        self._clocks.follow(_name(context, thread_id), last_order)
+        return LeaseTaken(previous)
+
+    async def renew_lease(
+        self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext
+    ) -> Literal["held", "stopped", "superseded"]:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        row = self._rows(context).turns.get(thread_id)
+        if row is None or row.turn_id != turn_id or row.ended:
+            return "superseded"
+        if row.stop:
+            return "stopped"
+        self._set(thread_id, replace(row, expires_ms=self._now_ms() + lease_ms, unfolded=None), context)
+        return "held"
+
+    async def end_lease(self, thread_id: str, turn_id: str, *, context: RequestContext) -> bool:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        row = self._rows(context).turns.get(thread_id)
+        if row is None or row.turn_id != turn_id:
+            return False
+        self._set(thread_id, replace(row, ended=True, unfolded=None), context)
+        return True
+
+    async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
+        """ports.TurnLedger."""
+        row = self._rows(context).turns.get(thread_id)
+        if row is None or row.ended or row.expires_ms <= self._now_ms() or turn_id not in (None, row.turn_id):
+            return None
+        stopped = self._rows(context).turns[thread_id] = replace(row, stop=True)
+        return stopped
+
+    async def load_turn(self, thread_id: str, *, context: RequestContext) -> TurnRow | None:
+        """ports.TurnLedger."""
+        return self._rows(context).turns.get(thread_id)
+
+    async def append_journal(
+        self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
+    ) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        packed = journals.pack(batch)
+        batches = self._rows(context).journals.setdefault((thread_id, turn_id), {})
+        batches.setdefault(batch.number, (packed, self._now_ms() + ttl_s * 1000))
+
+    async def read_journal(
+        self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
+    ) -> AsyncIterator[JournalBatch]:
+        """ports.TurnLedger."""
+        batches = self._rows(context).journals.get((thread_id, turn_id), {})
+        for number, (packed, expires_ms) in sorted(batches.items()):
+            if number < first or expires_ms <= self._now_ms():
+                continue
+            try:
+                batch = JournalBatch(number, codec.unpack(packed))
+            except codec.UnreadableError:
+                self._count("unreadable_row")
+                return
+            yield batch
+
+    async def claim_request(
+        self, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, context: RequestContext
+    ) -> GuardLost | None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id)
+        claim = self._claim(key, context)
+        if claim is not None:
+            return _lost(claim, body_hash)
+        expires_ms = self._now_ms() + ttl_s * 1000
+        self._rows(context).claims[key] = ClaimRow(turn_id, None, body_hash, expires_ms)
+        return None
+
+    async def load_request(self, key: str, *, context: RequestContext) -> GuardLost | None:
+        """ports.TurnLedger."""
+        claim = self._claim(key, context)
+        return None if claim is None else _lost(claim, claim.body_hash)
+
+    async def bind_request(
+        self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
+    ) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id, thread_id)
+        standing = self._rows(context).claims.get(key)
+        expires_ms = self._now_ms() + ttl_s * 1000
+        if standing is not None and standing.turn_id == turn_id:
+            standing.thread_id, standing.expires_ms = thread_id, expires_ms
+        elif self._claim(key, context) is None:
+            self._rows(context).claims[key] = ClaimRow(turn_id, thread_id, None, expires_ms)
+
+    async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        claims = self._rows(context).claims
+        if key in claims and claims[key].turn_id == turn_id:
+            del claims[key]
+
+    async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, turn_id)
+        rows, now_ms = self._rows(context), self._now_ms()
+        minute, day = quota.windows(now_ms)
+        spent = quota.Spending(rows.spent[minute], rows.spent[day], rows.runs)
+        if turn_id in spent.runs:
+            return None
+        refused = quota.refusal(spent, limits, now_ms=now_ms)
+        if refused is not None:
+            return refused
+        for dead in spent.dead(now_ms=now_ms):
+            del rows.runs[dead]
+        rows.spent = type(rows.spent)({minute: spent.minute + 1, day: spent.day + 1})
+        rows.runs[turn_id] = quota.run_expires_ms(now_ms=now_ms, deadline_ms=context.deadline_ms)
+        return None
+
+    async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        self._rows(context).runs.pop(turn_id, None)
+
+    def _now_ms(self) -> int:
+        return self._clock() // 1_000_000
+
+    def _rows(self, context: RequestContext) -> LedgerRows:
+        return self._user(context).ledger
+
+    def _set(self, thread_id: str, row: TurnRow, context: RequestContext) -> None:
+        """Keep `row`, with the newest arrival that this process knows of the thread."""
+        last_order = max(row.last_order, self._clocks.last(_name(context, thread_id)))
+        self._rows(context).turns[thread_id] = replace(row, last_order=last_order)
+
+    def _claim(self, key: str, context: RequestContext) -> ClaimRow | None:
+        """The claim that holds now."""
+        claim = self._rows(context).claims.get(key)
+        return claim if claim is not None and claim.expires_ms > self._now_ms() else None
+
+
+def _lost(claim: ClaimRow, body_hash: bytes | None) -> GuardLost:
+    return GuardLost(claim.turn_id, claim.thread_id, same_body=claim.body_hash in (None, body_hash))
+
+
+def _name(context: RequestContext, thread_id: str) -> str:
+    return keys.thread_partition(context.user.id, thread_id)
