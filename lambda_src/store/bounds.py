@@ -20,6 +20,11 @@ def is_id(text: str) -> bool:
         return False
 
 
+def are_ids(*texts: str) -> bool:
+    """Whether each of them can."""
+    return all(is_id(text) for text in texts)
+
+
 def readable(*ids: str) -> None:
     """NotFoundError unless every id can be the id of something: what cannot be kept is missing."""
     for text in ids:

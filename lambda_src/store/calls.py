@@ -1,4 +1,4 @@
-"""boto3 calls from asyncio, under one time budget, with errors of ours. Knows no key, no row, no service.
+"""boto3 calls from asyncio, with errors of ours. Knows no key, no row, no service.
 
 boto3 blocks, so each call runs on an executor's thread. botocore retries throttles, 5xx and broken connections by
 itself (CLIENT_CONFIG); what it does not retry is retried here; what lasts becomes UnavailableError.
@@ -6,10 +6,10 @@ itself (CLIENT_CONFIG); what it does not retry is retried here; what lasts becom
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -25,7 +25,6 @@ CLIENT_CONFIG = Config(
     },  # adaptive took 82 s where this takes 5, under 50 % throttles
     max_pool_connections=50,  # as many as one process has streams
 )
-OPERATION_BUDGET_S = 4.5  # a user waits at most 5 s longer for a fault; four time-outs would take 8
 RETRY_BASE_S = 0.02  # doubled each time, with full jitter
 RETRY_MAX_S = 0.5
 
@@ -33,9 +32,6 @@ _CONFLICTS = frozenset({"TransactionConflictException", "TransactionConflict", "
 _THROTTLES = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})  # reasons inside a cancelled transaction
 _MISSING = frozenset({"NoSuchKey", "404"})
 _TOO_LARGE = ("Item size", "item size")  # DynamoDB's own words in a ValidationException
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class ConditionFailedError(Exception):
@@ -48,20 +44,6 @@ class ConditionFailedError(Exception):
 
 class MissingObjectError(Exception):
     """The bucket has no such object."""
-
-
-def within_budget(operation: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """`operation`, but UnavailableError after OPERATION_BUDGET_S. A write under way may then still land."""
-
-    @wraps(operation)
-    async def bounded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            async with asyncio.timeout(OPERATION_BUDGET_S):
-                return await operation(*args, **kwargs)
-        except TimeoutError as fault:
-            raise UnavailableError(f"The store did not answer within {OPERATION_BUDGET_S} seconds.") from fault
-
-    return bounded
 
 
 async def pause(attempt: int) -> None:

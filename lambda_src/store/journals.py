@@ -19,3 +19,8 @@ def pack(batch: JournalBatch) -> codec.Packed:
     if len(packed.data) > BATCH_MAX_BYTES:
         raise TooLargeError(f"This batch has {len(packed.data)} bytes; at most {BATCH_MAX_BYTES} can be kept.")
     return packed
+
+
+def is_number(text: str) -> bool:
+    """Whether `text`, the end of a key, is a batch's number."""
+    return len(text) == len(str(LAST_NUMBER)) and text.isascii() and text.isdigit()

@@ -93,9 +93,14 @@ def feedback_sort(item_id: str) -> str:
     return FEEDBACK_PREFIX + item_id
 
 
+def events_prefix(turn_id: str) -> str:
+    """What the sort keys of a turn's journal begin with."""
+    return f"{EVENTS_PREFIX}{turn_id}#"
+
+
 def events_sort(turn_id: str, batch: int) -> str:
     """Sort key of one batch of a turn's journal in its thread's partition."""
-    return f"{EVENTS_PREFIX}{turn_id}#{batch:06d}"
+    return f"{events_prefix(turn_id)}{batch:06d}"
 
 
 def request_sort(key: str) -> str:

@@ -131,7 +131,7 @@ class MemoryLedger:
         expires_ms = self._now_ms() + ttl_s * 1000
         if standing is not None and standing.turn_id == turn_id:
             standing.thread_id, standing.expires_ms = thread_id, expires_ms
-        elif self._claim(key, context) is None:
+        elif standing is None:
             self._rows(context).claims[key] = ClaimRow(turn_id, thread_id, None, expires_ms)
 
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
@@ -169,7 +169,7 @@ class MemoryLedger:
 
     def _set(self, thread_id: str, row: TurnRow, context: RequestContext) -> None:
         """Keep `row`, with the newest arrival that this process knows of the thread."""
-        last_order = max(row.last_order, self._clocks.last(_name(context, thread_id)))
+        last_order = self._clocks.last(_name(context, thread_id)) or row.last_order
         self._rows(context).turns[thread_id] = replace(row, last_order=last_order)
 
     def _claim(self, key: str, context: RequestContext) -> ClaimRow | None:

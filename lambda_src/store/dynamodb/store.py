@@ -14,16 +14,18 @@ from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMeta
 
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds, ids, keys
-from lambda_src.store.calls import Calls, ConditionFailedError, within_budget
+from lambda_src.store.budget import within_budget
+from lambda_src.store.calls import Calls, ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows, userdata
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.items import Items
+from lambda_src.store.dynamodb.ledger import DynamoDBLedger
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.sweep import Sweeper
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads
-from lambda_src.store.ports import Count, Erased, Record, count_nothing
+from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
 from lambda_src.store.s3 import PayloadBucket
 
 if TYPE_CHECKING:
@@ -61,9 +63,15 @@ class DynamoDBStore(Store[RequestContext]):
         self._items = Items(self._table, payloads, self._clocks, clock=clock, count=count, retention_s=retention_s)
         self._attachments = Attachments(self._table, payloads, clock=clock, count=count, retention_s=retention_s)
         self._sweeper = Sweeper(self._table, objects, clock=clock)
+        self._ledger = DynamoDBLedger(self._table, self._clocks, clock=clock, count=count)
         self._userdata = userdata.UserRows(
             self._table, objects, payloads, self._threads, self._items, self._attachments, self._sweeper
         )
+
+    @property
+    def ledger(self) -> TurnLedger:
+        """Leases, journals, guards and quotas of the turns in this store's threads."""
+        return self._ledger
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""

@@ -18,12 +18,18 @@ Key = tuple[str, str]
 GET_BATCH = 100  # DynamoDB's limit for BatchGetItem
 WRITE_BATCH = 25  # DynamoDB's limit for BatchWriteItem
 
-_NAME = re.compile(r"#([a-z_]+)")
+_NAME = re.compile(r"#([a-z0-9_]+)")
+_AS_WRITTEN: Mapping[str, str] = {}
 
 
-def expressions(*texts: str, values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Names and values of an expression: each `#word` stands for the attribute `word` (many are reserved words)."""
-    names = {f"#{word}": word for text in texts for word in _NAME.findall(text)}
+def expressions(
+    *texts: str, values: Mapping[str, Mapping[str, Any]], names: Mapping[str, str] = _AS_WRITTEN
+) -> dict[str, Any]:
+    """Names and values of an expression: each `#word` stands for the attribute `word` (many are reserved words).
+
+    `names` says which attribute a word stands for, where that is not the word itself.
+    """
+    names = {f"#{word}": names.get(word, word) for text in texts for word in _NAME.findall(text)}
     return {"ExpressionAttributeNames": names} | ({"ExpressionAttributeValues": dict(values)} if values else {})
 
 
@@ -74,7 +80,13 @@ class Table:
         return found
 
     async def update(
-        self, key: Key, expression: str, *, values: Mapping[str, Mapping[str, Any]], condition: str = ""
+        self,
+        key: Key,
+        expression: str,
+        *,
+        values: Mapping[str, Mapping[str, Any]],
+        condition: str = "",
+        names: Mapping[str, str] = _AS_WRITTEN,
     ) -> Row:
         """Apply `expression` and return the row as it was before, {} if new. ConditionFailedError brings it too."""
         answer = await self._calls.run(
@@ -84,7 +96,7 @@ class Table:
             UpdateExpression=expression,
             ReturnValues="ALL_OLD",
             **self._condition(condition),
-            **expressions(expression, condition, values=values),
+            **expressions(expression, condition, values=values, names=names),
         )
         before: Row = answer.get("Attributes", {})
         return before
@@ -192,6 +204,22 @@ class Table:
             **expressions(condition, projection, values=values),
         )
         return [row for row in answer["Items"] if key_of(row)[1].startswith(prefix)]
+
+    async def between(
+        self, partition: str, first: str, last: str, *, start: Row | None = None
+    ) -> tuple[list[Row], Row | None]:
+        """The rows from sort key `first` to `last`, up to 1 MB of them, and the `start` of the next page, if any."""
+        condition = "#pk = :pk AND #sk BETWEEN :first AND :last"
+        values = {":pk": {"S": partition}, ":first": {"S": first}, ":last": {"S": last}}
+        answer = await self._calls.run(
+            self._client.query,
+            TableName=self._name,
+            ConsistentRead=True,
+            KeyConditionExpression=condition,
+            **expressions(condition, values=values),
+            **({} if start is None else {"ExclusiveStartKey": start}),
+        )
+        return list(answer["Items"]), answer.get("LastEvaluatedKey")
 
     @staticmethod
     def _condition(condition: str) -> dict[str, str]:

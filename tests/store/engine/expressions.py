@@ -1,7 +1,7 @@
 """DynamoDB's expressions, as far as a chat needs them: a small parser and evaluator. Knows no table.
 
 Grammar from the Developer Guide, "Condition and filter expressions" and "Update expressions"; what is not needed here
-(NOT, BETWEEN, IN, ADD, DELETE, document paths) is refused, not guessed.
+(NOT, IN, ADD, DELETE, document paths) is refused, not guessed.
 """
 
 import re
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 Row = dict[str, Any]
-_TOKEN = re.compile(r"\s*(#\w+|:\w+|<=|>=|<>|[=<>(),]|\w+)")
+_TOKEN = re.compile(r"\s*(#\w+|:\w+|<=|>=|<>|[=<>(),+-]|\w+)")
 
 
 class RefusedError(Exception):
@@ -114,8 +114,12 @@ class Parser:
             left, _, right = self._operand(row, self._take()), self._take(","), self._operand(row, self._take())
             self._take(")")
             return left is not None and str(left["S"]).startswith(right["S"])
-        left, sign, right = self._operand(row, token), self._take("=", "<", ">", "<=", ">="), self._take()
-        return _compare(left, sign, self._operand(row, right))
+        left, sign = self._operand(row, token), self._take("=", "<>", "<", ">", "<=", ">=", "BETWEEN")
+        right = self._operand(row, self._take())
+        if sign == "BETWEEN":
+            last = self._operand(row, self._take("AND") and self._take())
+            return _compare(left, ">=", right) and _compare(left, "<=", last)
+        return not _compare(left, "=", right) if sign == "<>" else _compare(left, sign, right)
 
     def _operand(self, row: Row, token: str) -> Any:
         return self._names.value(token) if token.startswith(":") else row.get(self._names.name(token))
@@ -142,6 +146,16 @@ class Parser:
         return new
 
     def _assigned(self, row: Row) -> Any:
+        value = self._term(row)
+        if self._peek() not in ("+", "-"):
+            return value
+        sign, other = self._take(), self._term(row)
+        if value.keys() | other.keys() != {"N"}:
+            raise invalid("An operand in the update expression has an incorrect data type")
+        a, b = Decimal(value["N"]), Decimal(other["N"])
+        return {"N": str(a + b if sign == "+" else a - b)}
+
+    def _term(self, row: Row) -> Any:
         token = self._take()
         if token == "if_not_exists":
             self._take("(")

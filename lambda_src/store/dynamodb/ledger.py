@@ -1,0 +1,131 @@
+"""The TurnLedger on the chat's own table: what DynamoDBStore.ledger is. Knows no HTTP, no event, no model.
+
+Each method checks what it was handed, keeps the time budget, and leaves the work to the part whose rows they are.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Literal
+
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds
+from lambda_src.store.budget import within_budget
+from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.dynamodb.guards import Guards
+from lambda_src.store.dynamodb.journal import Journal, JournalPage
+from lambda_src.store.dynamodb.leases import Leases
+from lambda_src.store.dynamodb.quotas import Quotas
+from lambda_src.store.dynamodb.table import Row, Table
+from lambda_src.store.ports import Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
+
+
+class DynamoDBLedger:
+    """ports.TurnLedger. `clocks` are those of the store whose items the turns write."""
+
+    def __init__(self, table: Table, clocks: ThreadClocks, *, clock: Callable[[], int], count: Count) -> None:
+        self._leases = Leases(table, clocks, clock=clock)
+        self._journal = Journal(table, clock=clock, count=count)
+        self._guards = Guards(table, clock=clock)
+        self._quotas = Quotas(table, clock=clock)
+
+    @within_budget
+    async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        return await self._leases.take(context.user.id, thread_id, turn_id, lease_ms=lease_ms)
+
+    @within_budget
+    async def renew_lease(
+        self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext
+    ) -> Literal["held", "stopped", "superseded"]:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        return await self._leases.renew(context.user.id, thread_id, turn_id, lease_ms=lease_ms)
+
+    @within_budget
+    async def end_lease(self, thread_id: str, turn_id: str, *, context: RequestContext) -> bool:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        return await self._leases.end(context.user.id, thread_id, turn_id)
+
+    @within_budget
+    async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
+        """ports.TurnLedger."""
+        if not bounds.are_ids(context.user.id, thread_id, *([] if turn_id is None else [turn_id])):
+            return None
+        return await self._leases.ask_to_stop(context.user.id, thread_id, turn_id)
+
+    @within_budget
+    async def load_turn(self, thread_id: str, *, context: RequestContext) -> TurnRow | None:
+        """ports.TurnLedger."""
+        if not bounds.are_ids(context.user.id, thread_id):
+            return None
+        return await self._leases.load(context.user.id, thread_id)
+
+    @within_budget
+    async def append_journal(
+        self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
+    ) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, thread_id, turn_id)
+        await self._journal.append(context.user.id, thread_id, turn_id, batch, ttl_s=ttl_s)
+
+    async def read_journal(
+        self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
+    ) -> AsyncIterator[JournalBatch]:
+        """ports.TurnLedger. The time budget is each page's: whoever reads decides how long it takes."""
+        if not bounds.are_ids(context.user.id, thread_id, turn_id):
+            return
+        page = await self._journal_page(thread_id, turn_id, first, None, context)
+        while True:
+            for batch in page.batches:
+                yield batch
+            if page.start is None:
+                return
+            page = await self._journal_page(thread_id, turn_id, first, page.start, context)
+
+    @within_budget
+    async def _journal_page(
+        self, thread_id: str, turn_id: str, first: int, start: Row | None, context: RequestContext
+    ) -> JournalPage:
+        return await self._journal.page(context.user.id, thread_id, turn_id, first=first, start=start)
+
+    @within_budget
+    async def claim_request(
+        self, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, context: RequestContext
+    ) -> GuardLost | None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id)
+        return await self._guards.claim(context.user.id, key, turn_id, body_hash=body_hash, ttl_s=ttl_s)
+
+    @within_budget
+    async def load_request(self, key: str, *, context: RequestContext) -> GuardLost | None:
+        """ports.TurnLedger."""
+        if not bounds.are_ids(context.user.id, key):
+            return None
+        return await self._guards.load(context.user.id, key)
+
+    @within_budget
+    async def bind_request(
+        self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
+    ) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id, thread_id)
+        await self._guards.bind(context.user.id, key, turn_id, thread_id=thread_id, ttl_s=ttl_s)
+
+    @within_budget
+    async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        if bounds.are_ids(context.user.id, key, turn_id):
+            await self._guards.release(context.user.id, key, turn_id)
+
+    @within_budget
+    async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, turn_id)
+        return await self._quotas.spend(context.user.id, turn_id, limits, deadline_ms=context.deadline_ms)
+
+    @within_budget
+    async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        if bounds.are_ids(context.user.id, turn_id):
+            await self._quotas.end(context.user.id, turn_id)

@@ -1,0 +1,281 @@
+"""The Store contract on PostgreSQL, through async SQLAlchemy. Knows statements and pages. Knows no HTTP, no token.
+
+For servers that run elsewhere than on Lambda, or that reach a database over TLS (docs/stores.md).
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from chatkit.store import NotFoundError, Store, StoreItemType
+from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata, WorkflowItem
+from sqlalchemy import ColumnElement, RowMapping, Select, Table, and_, delete, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, codec, ids
+from lambda_src.store.budget import within_budget
+from lambda_src.store.ports import Count, Erased, Record, count_nothing
+from lambda_src.store.postgres import statements as sql
+from lambda_src.store.postgres.payloads import PayloadRows, payload_values
+from lambda_src.store.postgres.schema import attachments, items, threads
+from lambda_src.store.postgres.sessions import Sessions, transaction
+from lambda_src.store.postgres.threads import ThreadRows
+from lambda_src.store.postgres.userdata import CURSOR_TTL_S, UserRows
+from lambda_src.store.snapshots import Snapshots
+
+_NS = 1_000_000_000
+
+
+class PostgresStore(Store[RequestContext]):
+    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData and Sweeps on PostgreSQL.
+
+    `sessions` is an async_sessionmaker on an asyncpg engine whose database `chat migrate` has prepared.
+    `clock` is in nanoseconds since 1970; `retention_s` = 0 keeps for ever.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        retention_s: int = 0,
+        count: Count = count_nothing,
+    ) -> None:
+        self._sessions = sessions
+        self._clock = clock
+        self._retention_s = retention_s
+        self._rows = PayloadRows(count)
+        self._threads = ThreadRows(Snapshots(), count=count)
+        self._userdata = UserRows(sessions, clock=clock)
+
+    def generate_thread_id(self, context: RequestContext) -> str:
+        """A new thread id of 128 bits."""
+        return ids.new_id("thread", now_ns=self._clock())
+
+    def generate_item_id(self, item_type: StoreItemType, thread: ThreadMetadata, context: RequestContext) -> str:
+        """A new item id of 128 bits."""
+        return ids.new_id(item_type, now_ns=self._clock())
+
+    @within_budget
+    async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
+        """The thread. NotFoundError when it is missing, deleted or someone else's."""
+        bounds.readable(context.user.id, thread_id)
+        async with transaction(self._sessions) as session:
+            wanted = sql.living_threads(context.user.id, self._now_s()).where(threads.c.id == thread_id)
+            row = (await session.execute(wanted)).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such thread.")
+        return self._threads.read(row)
+
+    @within_budget
+    async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
+        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
+
+        ValueError for an id that cannot be kept; NotFoundError when it was deleted since it was loaded.
+        """
+        bounds.writable(context.user.id, thread.id)
+        async with transaction(self._sessions) as session:
+            await self._threads.save(session, context.user.id, thread, expires_s=self._expiry())
+
+    @within_budget
+    async def load_threads(
+        self, limit: int, after: str | None, order: str, context: RequestContext
+    ) -> Page[ThreadMetadata]:
+        """A page of the user's threads by creation, 1 to 100. NotFoundError for an unknown cursor."""
+        descending = bounds.descending(order)
+        bounds.readable(context.user.id, *([] if after is None else [after]))
+        wanted = sql.living_threads(context.user.id, self._now_s())
+        rows, has_more = await self._page(
+            wanted, after, limit, descending=descending, table=threads, of=sql.of_user(threads, context.user.id)
+        )
+        data = [self._threads.read(row) for row in rows]
+        return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
+
+    @within_budget
+    async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
+        """Delete the thread and all that is in it. Quiet when it is missing."""
+        user_id = context.user.id
+        if not bounds.is_id(user_id) or not bounds.is_id(thread_id):
+            return
+        async with transaction(self._sessions) as session:
+            await session.execute(
+                update(threads)
+                .where(sql.of_user(threads, user_id, id=thread_id))
+                .values(fields=None, expires_s=None, deleted_s=self._now_s())
+            )
+            for statement in sql.clear_thread(user_id, thread_id):
+                await session.execute(statement)
+        self._threads.forget_saved(user_id, thread_id)
+
+    @within_budget
+    async def load_thread_items(
+        self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
+    ) -> Page[ThreadItem]:
+        """A page of items by arrival, 1 to 100; empty for a missing thread. NotFoundError for an unknown cursor."""
+        descending = bounds.descending(order)
+        user_id = context.user.id
+        if not bounds.is_id(user_id) or not bounds.is_id(thread_id):
+            return Page()
+        if after is not None:
+            bounds.readable(after)
+        wanted = sql.living_items(user_id, thread_id, self._now_s())
+        of_thread = and_(sql.of_user(items, user_id, thread_id=thread_id), sql.not_deleted(user_id, thread_id))
+        rows, has_more = await self._page(wanted, after, limit, descending=descending, table=items, of=of_thread)
+        data = [self._rows.read_item(row) for row in rows]
+        return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
+
+    @within_budget
+    async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> ThreadItem:
+        """The item. NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        bounds.readable(context.user.id, thread_id, item_id)
+        async with transaction(self._sessions) as session:
+            wanted = sql.living_items(context.user.id, thread_id, self._now_s()).where(items.c.id == item_id)
+            row = (await session.execute(wanted)).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such item in this thread.")
+        return self._rows.read_item(row)
+
+    @within_budget
+    async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
+        """Keep a new item, once: the same again is quiet, an open workflow is replaced in place, else ConflictError."""
+        bounds.writable(context.user.id, thread_id, item.id)
+        values = self._rows.item_values(context.user.id, thread_id, item, expires_s=self._expiry())
+        free = sql.free_for(self._now_s(), workflow=isinstance(item, WorkflowItem))
+        async with transaction(self._sessions) as session:
+            adding = sql.write_item(values, now_ns=self._clock(), only_over=free)
+            if (await session.execute(adding)).first() is None:
+                await self._rows.same_or_conflict(session, values)
+
+    @within_budget
+    async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
+        """Keep the item, new or not; an older one keeps its place."""
+        bounds.writable(context.user.id, thread_id, item.id)
+        values = self._rows.item_values(context.user.id, thread_id, item, expires_s=self._expiry())
+        async with transaction(self._sessions) as session:
+            await session.execute(sql.write_item(values, now_ns=self._clock()))
+
+    @within_budget
+    async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
+        """Delete the item; quiet when it is missing. It serves as a cursor for another day."""
+        if bounds.is_id(context.user.id) and bounds.is_id(thread_id) and bounds.is_id(item_id):
+            async with transaction(self._sessions) as session:
+                of_item = sql.of_user(items, context.user.id, thread_id=thread_id, id=item_id)
+                await session.execute(sql.empty_items(self._now_s()).where(of_item))
+
+    @within_budget
+    async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
+        """Keep the attachment's description, new or not. ValueError for an id that cannot be kept."""
+        thread_ids = [] if attachment.thread_id is None else [attachment.thread_id]
+        bounds.writable(context.user.id, attachment.id, *thread_ids)
+        key = {"user_id": context.user.id, "id": attachment.id}
+        values = {"thread_id": attachment.thread_id, **payload_values(codec.dump(attachment), expires_s=self._expiry())}
+        async with transaction(self._sessions) as session:
+            upsert = insert(attachments).values(**key, **values)
+            await session.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=values))
+
+    @within_budget
+    async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
+        """The attachment. NotFoundError when it is missing, deleted with its thread or someone else's."""
+        bounds.readable(context.user.id, attachment_id)
+        wanted = select(attachments).where(
+            sql.of_user(attachments, context.user.id, id=attachment_id), sql.unexpired(attachments, self._now_s())
+        )
+        async with transaction(self._sessions) as session:
+            row = (await session.execute(wanted)).mappings().one_or_none()
+        if row is None:
+            raise NotFoundError("There is no such attachment.")
+        return self._rows.read_attachment(row)
+
+    @within_budget
+    async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
+        """Delete the attachment's description; quiet when it is missing."""
+        if bounds.is_id(context.user.id) and bounds.is_id(attachment_id):
+            async with transaction(self._sessions) as session:
+                await session.execute(
+                    delete(attachments).where(sql.of_user(attachments, context.user.id, id=attachment_id))
+                )
+
+    @within_budget
+    async def add_feedback(
+        self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
+    ) -> None:
+        """ports.FeedbackStore."""
+        await self.load_thread(thread_id, context)
+        wanted = sql.living_items(context.user.id, thread_id, self._now_s()).where(
+            items.c.id.in_([item_id for item_id in item_ids if bounds.is_id(item_id)])
+        )
+        async with transaction(self._sessions) as session:
+            for row in (await session.execute(wanted)).mappings().all():
+                await session.execute(sql.write_feedback(context.user.id, thread_id, row["id"], feedback))
+
+    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
+        """ports.ThreadTruncation: one statement, so no reader sees half of it."""
+        bounds.readable(context.user.id, thread_id, item_id)
+        of_thread = sql.of_user(items, context.user.id, thread_id=thread_id)
+        async with transaction(self._sessions) as session:
+            of_living = and_(of_thread, sql.not_deleted(context.user.id, thread_id))
+            cursor = await self._cursor(session, items, of_living, item_id)
+            beyond = tuple_(items.c.place, items.c.id) > cursor
+            doomed = sql.empty_items(self._now_s()).where(of_thread, items.c.payload.is_not(None), beyond)
+            return len((await session.execute(doomed.returning(items.c.id))).all())
+
+    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
+        """ports.ThreadClock: the database orders items by what it has, so there is nothing to learn."""
+
+    async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
+        """ports.Sweeps: rows that were cursors for a day, rows whose time is over, items that came too late."""
+        return await self._userdata.sweep(stop=stop)
+
+    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+        """ports.Sweeps: there is no bucket."""
+        return 0
+
+    def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
+        """ports.UserData."""
+        return self._userdata.export(context.user.id)
+
+    async def import_record(self, record: Record, context: RequestContext) -> bool:
+        """ports.UserData."""
+        bounds.writable(context.user.id, record["id"], record.get("thread_id", record["id"]))
+        return await self._userdata.restore(record, context.user.id, expires_s=self._expiry())
+
+    def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
+        """ports.UserData."""
+        return self._userdata.erase(context.user.id)
+
+    async def _page(
+        self,
+        wanted: Select[Any],
+        after: str | None,
+        limit: int,
+        *,
+        descending: bool,
+        table: Table,
+        of: ColumnElement[bool],
+    ) -> tuple[list[RowMapping], bool]:
+        """The rows of a page, and whether there are more. `of` says which rows may be the cursor."""
+        shown = bounds.clamped(limit)
+        async with transaction(self._sessions) as session:
+            place = None if after is None else await self._cursor(session, table, of, after)
+            statement = sql.page(wanted, table, after=place, limit=shown + 1, descending=descending)
+            rows = (await session.execute(statement)).mappings().all()
+        return list(rows[:shown]), len(rows) > shown
+
+    async def _cursor(
+        self, session: AsyncSession, table: Table, of: ColumnElement[bool], row_id: str
+    ) -> tuple[int, str]:
+        """The place of a row, deleted within the last day or not. NotFoundError when there is none."""
+        recent = or_(table.c.deleted_s.is_(None), table.c.deleted_s > self._now_s() - CURSOR_TTL_S)
+        marked = select(table.c.place).where(of, table.c.id == row_id, sql.unexpired(table, self._now_s()), recent)
+        place = (await session.execute(marked)).scalar_one_or_none()
+        if place is None:
+            raise NotFoundError("There is nothing under this id.")
+        return place, row_id
+
+    def _now_s(self) -> int:
+        return self._clock() // _NS
+
+    def _expiry(self) -> int | None:
+        return self._now_s() + self._retention_s if self._retention_s else None

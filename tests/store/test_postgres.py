@@ -1,0 +1,148 @@
+"""PostgresStore on a real PostgreSQL: the contract, the model, the schema, and what happens when the server is gone."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from chatkit.store import NotFoundError
+from sqlalchemy import Connection, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from lambda_src.dev.store_contract import StoreContract
+from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
+from lambda_src.errors import UnavailableError
+from lambda_src.store.postgres import PostgresStore
+from lambda_src.store.postgres.migrate import VERSION_TABLE, current, migrate, newest
+from lambda_src.store.postgres.schema import items, metadata
+from tests.store.model import StoreMachine, machine_settings
+from tests.store.postgres import migrated, postgres, sessions_of
+
+ADA = context_of("ada")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The URL of a server for this module."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on an empty database."""
+    async with migrated(url) as engine:
+        yield engine
+
+
+@pytest.fixture
+def store(engine: AsyncEngine) -> PostgresStore:
+    """A store on an empty database."""
+    return PostgresStore(sessions_of(engine))
+
+
+class TestPostgresStore(StoreContract):
+    """All of it."""
+
+    @pytest.fixture
+    def store(self, engine: AsyncEngine) -> PostgresStore:
+        """On an empty database."""
+        return PostgresStore(sessions_of(engine))
+
+
+async def test_the_migrations_make_the_schema(engine: AsyncEngine) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        return list(compare_metadata(context, metadata))
+
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    assert await current(engine) == newest()
+    assert await migrate(engine) == newest()
+
+
+async def test_a_database_that_is_gone_is_an_error_of_ours() -> None:
+    nowhere = create_async_engine("postgresql+asyncpg://nobody@/nothing?host=/nowhere")
+    store = PostgresStore(sessions_of(nowhere))
+    with pytest.raises(UnavailableError):
+        await store.load_thread("thr_1", ADA)
+    with pytest.raises(UnavailableError):
+        await store.add_thread_item("thr_1", message_of(), ADA)
+
+
+async def test_a_connection_that_breaks_is_replaced(engine: AsyncEngine, store: PostgresStore) -> None:
+    await store.save_thread(thread_of(), ADA)
+    other = create_async_engine(engine.url)
+    async with other.connect() as connection:
+        ours = "pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        await connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {ours}"))
+    await other.dispose()
+    with pytest.raises(UnavailableError):
+        await store.load_thread("thr_1", ADA)
+    assert (await store.load_thread("thr_1", ADA)).id == "thr_1"
+
+
+async def test_a_poisoned_row_becomes_a_placeholder(engine: AsyncEngine) -> None:
+    counted: list[str] = []
+    store = PostgresStore(sessions_of(engine), count=counted.append)
+    await store.save_thread(thread_of(), ADA)
+    for number in range(3):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
+    for poison in ({"payload": b"{}"}, {"schema": 99}, {"encoding": "gzip"}, {"encoding": "zstd"}):
+        async with engine.begin() as connection:
+            await connection.execute(update(items).where(items.c.id == "msg_1").values(**poison))
+        page = await store.load_thread_items("thr_1", None, 10, "asc", ADA)
+        assert [item.type for item in page.data] == ["user_message", "task", "user_message"]
+    assert counted == ["unreadable_row"] * 4
+
+
+async def test_retention_filters_on_read_and_the_sweep_removes(engine: AsyncEngine) -> None:
+    now = 10**18
+    store = PostgresStore(sessions_of(engine), clock=lambda: now, retention_s=60)
+    await store.save_thread(thread_of(), ADA)
+    await store.add_thread_item("thr_1", message_of(), ADA)
+    now += 60 * 10**9
+    with pytest.raises(NotFoundError):
+        await store.load_thread("thr_1", ADA)
+    assert await item_ids(store, "thr_1", ADA) == []
+    erased = await store.sweep(stop=lambda: False)
+    assert (erased.threads, erased.items) == (1, 1)
+
+
+async def test_an_export_imported_elsewhere_exports_the_same_and_erase_leaves_nothing(engine: AsyncEngine) -> None:
+    store = PostgresStore(sessions_of(engine))
+    await store.save_thread(thread_of(title="t"), ADA)
+    for number in range(150):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number:03d}"), ADA)
+    await store.save_attachment(file_of(thread_id="thr_1"), ADA)
+    await store.add_feedback("thr_1", ["msg_000", "msg_missing"], "negative", ADA)
+    exported = [record async for record in store.export_user(ADA)]
+    assert len(exported) == 153
+    (erased,) = [step async for step in store.erase_user(ADA)]
+    assert (erased.threads, erased.items, erased.attachments) == (1, 150, 1)
+    async with engine.connect() as connection:
+        for table in metadata.tables:
+            assert (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one() == 0
+    for record in exported:
+        assert await store.import_record(record, ADA)
+    assert [record async for record in store.export_user(ADA)] == exported
+
+
+def test_the_model_agrees(url: str) -> None:
+    class PostgresMachine(StoreMachine):
+        """PostgresStore; its engine lives on the machine's own loop."""
+
+        def open(self) -> PostgresStore:
+            self.database = migrated(url)
+            self.engine = self.run(self.database.__aenter__())
+            return self.reopen()
+
+        def reopen(self) -> PostgresStore:
+            return PostgresStore(sessions_of(self.engine), clock=self.clock)
+
+        def close(self) -> None:
+            self.run(self.database.__aexit__(None, None, None))
+
+    PostgresMachine.TestCase.settings = machine_settings(fast=False)
+    PostgresMachine.TestCase().runTest()
