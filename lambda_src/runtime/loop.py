@@ -99,18 +99,10 @@ class Loop:
         Nothing the handler does gets past this: only a Runtime API that says 5xx (exit!) raises.
         """
         reply = await client.reply(invocation)
-        loop = asyncio.get_running_loop()
-        running = Stoppable(loop.create_task(self._handle(invocation, reply)), clean_up_s=self._clean_up_s)
+        running = Stoppable(clean_up_s=self._clean_up_s)
         reply.on_broken = running.stop
-        self._running.add(running)
-        deadline = loop.call_later(
-            seconds_to_run(self._remaining_s(invocation)), running.stop, DeadlineError("The function's time is up.")
-        )
-        try:
-            error = await running.outcome()
-        finally:
-            deadline.cancel()
-            self._running.discard(running)
+        running.start(self._handle(invocation, reply))
+        error = await (self._watch(running, invocation) if not running.done else running.outcome())
         try:
             async with asyncio.timeout(max(self._remaining_s(invocation), self._clean_up_s)):
                 await self._finish(reply, error)
@@ -121,6 +113,18 @@ class Loop:
         except (OSError, TimeoutError) as cut:
             reply.abandon()
             logger.error("runtime.answer_broken", extra={"detail": repr(cut)})
+
+    async def _watch(self, running: Stoppable, invocation: Invocation) -> BaseException | None:
+        """How it ended, stopped by its deadline or by the end of the process if need be."""
+        self._running.add(running)
+        deadline = asyncio.get_running_loop().call_later(
+            seconds_to_run(self._remaining_s(invocation)), running.stop, DeadlineError("The function's time is up.")
+        )
+        try:
+            return await running.outcome()
+        finally:
+            deadline.cancel()
+            self._running.discard(running)
 
     async def _handle(self, invocation: Invocation, reply: Reply) -> None:
         """Let the handler answer. EventError when there is nothing to hand it."""

@@ -89,7 +89,7 @@ class Reply:
     async def finish(self) -> None:
         """Wait until the Runtime API has the whole answer. RuntimeApiError when it refused, OSError when it broke."""
         assert self._answer is not None
-        answer = await asyncio.shield(self._answer)
+        answer = await self._answer
         if answer.status != 202:
             raise RuntimeApiError("the answer", answer.status, answer.body)
 
@@ -115,6 +115,8 @@ class Reply:
         return data
 
     def _answered(self, answer: asyncio.Future[Answer]) -> None:
+        if answer.cancelled():  # `finish` was given up
+            return
         error = answer.exception()  # taken even when nobody waits, or asyncio would complain about it
         if self.stage is Stage.OPEN and self.broken is None:
             self.broken = error or RuntimeApiError("the answer", answer.result().status, answer.result().body)

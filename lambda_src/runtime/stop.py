@@ -5,6 +5,9 @@ Deadline, broken answer and SIGTERM all come through here. Knows no wire and no 
 
 import asyncio
 import logging
+import sys
+from collections.abc import Coroutine
+from typing import Any
 
 CLEAN_UP_S = 0.5  # what a cancelled app may still take: two DynamoDB writes at p99, and the end of its stream
 DEADLINE_MARGIN_S = 0.75  # CLEAN_UP_S, then trailers to a slow front, then whatever the two clocks disagree
@@ -20,17 +23,25 @@ def seconds_to_run(remaining_s: float) -> float:
 class Stoppable:
     """A task that can be stopped for a reason. The first reason counts; a second one changes nothing."""
 
-    def __init__(self, task: "asyncio.Task[None]", *, clean_up_s: float = CLEAN_UP_S) -> None:
+    def __init__(self, *, clean_up_s: float = CLEAN_UP_S) -> None:
         self.reason: BaseException | None = None
-        self._task = task
         self._clean_up_s = clean_up_s
         self._patience: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
-        task.add_done_callback(lambda _: self._over.set())
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` as the task, at once up to its first wait: a quick answer needs no turn of the loop."""
+        self._task = start_task(work)
+        self._task.add_done_callback(lambda _: self._over.set())
+
+    @property
+    def done(self) -> bool:
+        return self._task is not None and self._task.done()
 
     def stop(self, reason: BaseException) -> None:
         """Cancel the task and give it `clean_up_s` seconds. Nothing happens when it ended or was stopped before."""
-        if self.reason is None and not self._task.done():
+        if self.reason is None and self._task is not None and not self._task.done():
             self.reason = reason
             self._task.cancel()
             self._patience = asyncio.get_running_loop().call_later(self._clean_up_s, self._over.set)
@@ -40,7 +51,9 @@ class Stoppable:
 
         A cancelled app, and one that ignores being cancelled, ended for the reason it was stopped.
         """
-        await self._over.wait()
+        assert self._task is not None
+        if not self._task.done():
+            await self._over.wait()
         if self._patience is not None:
             self._patience.cancel()
         if not self._task.done():
@@ -50,6 +63,16 @@ class Stoppable:
         if self._task.cancelled():
             return self.reason or asyncio.CancelledError("the app cancelled itself")
         return self._task.exception()
+
+
+if sys.version_info >= (3, 12):
+
+    def start_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        return asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+else:
+
+    def start_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        return asyncio.get_running_loop().create_task(work)
 
 
 def _forget(task: "asyncio.Task[None]") -> None:

@@ -147,9 +147,9 @@ async def test_a_second_reason_to_stop_changes_nothing() -> None:
             await asyncio.sleep(0)
             raise
 
-    task = asyncio.create_task(work())
+    stoppable = Stoppable()
+    stoppable.start(work())
     await asyncio.sleep(0)
-    stoppable = Stoppable(task)
     first = ValueError("first")
     stoppable.stop(first)
     stoppable.stop(ValueError("second"))
@@ -160,9 +160,9 @@ async def test_a_second_reason_to_stop_changes_nothing() -> None:
 async def test_stopping_what_has_ended_changes_nothing() -> None:
     async def work() -> None: ...
 
-    task = asyncio.create_task(work())
-    await task
-    stoppable = Stoppable(task)
+    stoppable = Stoppable()
+    stoppable.start(work())
+    await asyncio.sleep(0)
     stoppable.stop(ValueError("late"))
     assert (stoppable.reason, await stoppable.outcome()) == (None, None)
 

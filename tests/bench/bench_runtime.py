@@ -1,0 +1,254 @@
+"""How fast the runtime is, as ratios of one run: against uvicorn behind a bridge, and against a floor. Linux only.
+
+    python -m tests.bench.bench_runtime [--quick]
+
+writes its section of docs/benchmarks.md. All contestants run behind the same emulator, one after another in rounds, so
+that a noisy neighbour hits all of them; read the ratios, not the milliseconds.
+"""
+
+import argparse
+import asyncio
+import io
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+from lambda_src.dev.emulator import Emulator, Switches
+from tests.bench import runtime_apps
+from tests.dev.emulator.client import Stream, open_stream
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- bench-runtime: begin -->", "<!-- bench-runtime: end -->"
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+MIB = 1024 * 1024
+
+
+@dataclass
+class Contestant:
+    """One way to serve the app, and what was measured of it."""
+
+    name: str
+    command: tuple[str, ...]
+    json_ms: list[float] = field(default_factory=list)
+    first_byte_ms: list[float] = field(default_factory=list)
+    chunk_cpu_us: list[float] = field(default_factory=list)
+    chunk_wall_us: list[float] = field(default_factory=list)
+    rss_mib: float = 0.0
+
+    def emulator(self) -> Emulator:
+        switches = Switches(processes=1, timeout_s=600)
+        return Emulator("tests.bench.runtime_apps:app", command=self.command, switches=switches, output=io.StringIO())
+
+
+CONTESTANTS = (
+    Contestant("this runtime", ()),
+    Contestant("bridge + uvicorn", (sys.executable, "-m", "tests.bench.bridge")),
+    Contestant("null runtime", (sys.executable, "-m", "tests.bench.null_runtime")),
+)
+
+
+async def timed(url: str, path: str, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds to the first byte of the body and to its end, of `rounds` requests on one connection."""
+    first, whole = [], []
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for _ in range(rounds):
+        await asyncio.sleep(0.001)  # the sandbox is back in `next`: what is measured is an answer, not a queue
+        stream = Stream(reader)
+        began = time.perf_counter()
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+        await stream.chunk()
+        first.append((time.perf_counter() - began) * 1000)
+        await stream.rest()
+        whole.append((time.perf_counter() - began) * 1000)
+    writer.close()
+    return first, whole
+
+
+async def measure(one: Contestant, *, requests: int, chunks: int) -> None:
+    """One round of everything for one contestant, in fresh processes."""
+    async with one.emulator() as emulator:
+        await timed(emulator.url, "/json", 20)
+        one.json_ms += (await timed(emulator.url, "/json", requests))[1]
+        one.first_byte_ms += (await timed(emulator.url, "/stream/1", requests // 4))[0]
+        pids = group(emulator.pids[0])
+        before, began = cpu_s(pids), time.perf_counter()
+        await timed(emulator.url, f"/stream/{chunks}", 1)
+        one.chunk_cpu_us.append((cpu_s(pids) - before) / chunks * 1e6)
+        one.chunk_wall_us.append((time.perf_counter() - began) / chunks * 1e6)
+        one.rss_mib = rss_mib(pids)
+
+
+def in_process_ms(requests: int) -> list[float]:
+    """The app alone, called without any server."""
+
+    async def run() -> list[float]:
+        times = []
+        scope = {"type": "http", "method": "GET", "path": "/json", "query_string": b"", "headers": [], "state": {}}
+
+        async def nothing(*_: object) -> dict[str, object]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        for _ in range(requests):
+            began = time.perf_counter()
+            await runtime_apps.app(dict(scope), nothing, nothing)  # type: ignore[arg-type]  # a send that drops it all
+            times.append((time.perf_counter() - began) * 1000)
+        return times
+
+    return asyncio.run(run())
+
+
+async def managed(streams: int) -> dict[str, float]:
+    """`streams` paced streams in one process: added delay, and memory against one stream."""
+    switches = Switches(managed=streams, timeout_s=600)
+    async with Emulator("tests.bench.runtime_apps:paced", switches=switches, output=io.StringIO()) as emulator:
+        await follow(emulator.url)
+        alone = rss_mib(emulator.pids)
+        all_delays = await asyncio.gather(*(follow(emulator.url) for _ in range(streams)))
+        together = rss_mib(emulator.pids)
+    delays = list(chain.from_iterable(all_delays))
+    async with Emulator("tests.bench.runtime_apps:paced", switches=Switches(processes=4), output=io.StringIO()) as four:
+        await asyncio.gather(*(follow(four.url) for _ in range(4)))
+        per_process = rss_mib(four.pids) / len(four.pids)
+    return {
+        "p50_ms": quantile(delays, 0.5), "p95_ms": quantile(delays, 0.95), "p99_ms": quantile(delays, 0.99),
+        "alone_mib": alone, "together_mib": together, "per_process_mib": per_process,
+    }  # fmt: skip
+
+
+async def follow(url: str) -> list[float]:
+    """Milliseconds between the sending of each event and its arrival here."""
+    delays = []
+    async with open_stream(url) as stream:
+        while data := await stream.chunk():
+            now = time.monotonic_ns()
+            delays += [(now - int(line)) / 1e6 for line in data.split()]
+    return delays
+
+
+def group(leader: int) -> list[int]:
+    """All processes of a sandbox."""
+    found = subprocess.run(["pgrep", "-g", str(leader)], capture_output=True, text=True, check=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def cpu_s(pids: Sequence[int]) -> float:
+    """User and system time, in seconds."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(f[11]) + int(f[12]) for f in fields) / TICKS_PER_S
+
+
+def rss_mib(pids: Sequence[int]) -> float:
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+def app_rss_mib() -> float:
+    """A process that has the app and an event loop, and no server."""
+    code = "import asyncio, tests.bench.runtime_apps; asyncio.run(asyncio.sleep(0)); print(open('/proc/self/statm').read())"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return int(out.split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * q))]
+
+
+def report(app_ms: Sequence[float], app_mib: float, streams: int, many: dict[str, float], command: str) -> str:
+    """The section of docs/benchmarks.md."""
+    ours, bridge, null = CONTESTANTS
+    median = statistics.median
+    floor_ms = median(null.json_ms) + median(app_ms)
+
+    def added(one: Contestant) -> float:
+        return median(one.json_ms) - median(null.json_ms)
+
+    rows = [
+        f"| {c.name} | {median(c.json_ms):.2f} | {quantile(c.json_ms, 0.99):.2f} | {median(c.first_byte_ms):.2f} "
+        f"| {median(c.chunk_cpu_us):.1f} | {median(c.chunk_wall_us):.1f} | {c.rss_mib:.1f} |"
+        for c in CONTESTANTS
+    ]
+    ratios = [
+        ("median of a 1 KB JSON answer, to the bridge's", median(ours.json_ms) / median(bridge.json_ms), "0.6"),
+        ("... to the floor's (null runtime + app in process)", median(ours.json_ms) / floor_ms, "1.3"),
+        ("... what it adds to the null runtime's, to what the bridge adds", added(ours) / added(bridge), "-"),
+        ("time to the first byte, to the bridge's", median(ours.first_byte_ms) / median(bridge.first_byte_ms), "0.6"),
+        ("CPU of the sandbox a chunk, to the bridge's", median(ours.chunk_cpu_us) / median(bridge.chunk_cpu_us), "0.6"),
+        (f"{streams} streams in one process: memory, to one stream's", many["together_mib"] / many["alone_mib"], "1.5"),
+        ("... memory a stream, to a process each", many["together_mib"] / streams / many["per_process_mib"], "0.1"),
+    ]
+    absolute = [
+        ("memory over the app's own", f"{ours.rss_mib - app_mib:.1f} MiB", "5 MiB"),
+        (f"{streams} streams at 10 events a second: added delay, p95", f"{many['p95_ms']:.1f} ms", "20 ms"),
+    ]
+    return "\n".join(
+        [
+            BEGIN,
+            "## The runtime",
+            "",
+            f"`{command}` on {platform.system()} {platform.machine()}, {os.cpu_count()} shared cores, "
+            f"CPython {platform.python_version()}. One run, medians. The bridge is Python too: a compiled one is leaner.",
+            "Every time includes the emulator and the client, which cost what the null runtime's row shows.",
+            "",
+            "| | 1 KB JSON ms | p99 | first byte ms | CPU us a chunk | wall us a chunk | RSS MiB |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            f"The app alone, in process: {median(app_ms):.2f} ms, {app_mib:.1f} MiB.",
+            "",
+            "| | measured | at most |",
+            "|---|---|---|",
+            *(f"| {what} | {value:.2f}x | {most} |" for what, value, most in ratios),
+            *(f"| {what} | {value} | {most} |" for what, value, most in absolute),
+            END,
+        ]
+    )
+
+
+def say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def write(section: str) -> None:
+    """Put the section into the report, in the place of an older one."""
+    text = REPORT.read_text() if REPORT.exists() else "# Benchmarks\n\nWhat was measured, with the command beside it.\n"
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    REPORT.write_text(before.rstrip() + "\n\n" + section + (after or "\n"))
+
+
+async def run(*, rounds: int, requests: int, chunks: int, streams: int, command: str) -> str:
+    for n in range(rounds):
+        for one in CONTESTANTS:
+            say(f"round {n + 1} of {rounds}: {one.name}")
+            await measure(one, requests=requests, chunks=chunks)
+    say(f"{streams} streams in one process")
+    many = await managed(streams)
+    app_ms = await asyncio.to_thread(in_process_ms, requests * rounds)
+    return report(app_ms, app_rss_mib(), streams, many, command)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="a short run that writes nothing")
+    quick = parser.parse_args().quick
+    size = {"rounds": 1, "requests": 100, "chunks": 2000, "streams": 20} if quick else {
+        "rounds": 5, "requests": 300, "chunks": 10_000, "streams": 200,
+    }  # fmt: skip
+    section = asyncio.run(run(**size, command="make bench-runtime"))
+    say(section)
+    if not quick:
+        write(section)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The floor: a runtime that answers every invocation with the same bytes and runs nothing. None can be faster."""
+
+import os
+
+from lambda_src.runtime.http1 import head as write_head
+from lambda_src.runtime.protocol import NEXT_PATH, Prelude, response_path, streaming_headers
+from tests.bench.bridge import connect, read_head, read_length
+
+BODY = b'{"text":"' + b"x" * 1000 + b'"}'
+CHUNK = b"64\r\ndata: " + b"x" * 92 + b"\n\n\r\n"  # as runtime_apps.CHUNK, framed
+
+
+def main() -> None:
+    host, _, port = os.environ["AWS_LAMBDA_RUNTIME_API"].rpartition(":")
+    api = connect(host, int(port))
+    first = Prelude(200, {"content-type": "application/json"}).encode() + BODY
+    while True:
+        api.sendall(f"GET {NEXT_PATH} HTTP/1.1\r\nHost: null\r\n\r\n".encode())
+        headers, rest = read_head(api)
+        event = read_length(api, headers, rest)
+        request_id = headers[b"lambda-runtime-aws-request-id"].decode()
+        head = write_head(f"POST {response_path(request_id)} HTTP/1.1", [("Host", "null"), *streaming_headers(None)])
+        api.sendall(head + b"%x\r\n%b\r\n" % (len(first), first))
+        if (at := event.find(b'"/stream/')) > 0:
+            for _ in range(int(event[at + 9 : event.index(b'"', at + 1)])):
+                api.sendall(CHUNK)
+        api.sendall(b"0\r\n\r\n")
+        read_length(api, *read_head(api))
+
+
+if __name__ == "__main__":
+    main()

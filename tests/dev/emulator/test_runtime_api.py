@@ -1,0 +1,306 @@
+"""The emulated Runtime API as a foreign runtime would meet it: raw requests, every refusal, both machines."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from lambda_src.dev.emulator.delivery import Collected, Delivery
+from lambda_src.dev.emulator.runtime_api import RuntimeApi
+from lambda_src.dev.emulator.states import ClassicStates, ManagedStates, States
+from lambda_src.dev.emulator.switches import Switches
+from lambda_src.runtime.http1 import End, Head, Parser
+from lambda_src.runtime.protocol import BUFFERED_MAX_BYTES, ErrorReport, Invocation, Prelude
+
+NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: x\r\n\r\n"
+STREAMING = (
+    b"POST /2018-06-01/runtime/invocation/%b/response HTTP/1.1\r\nhost: x\r\n"
+    b"lambda-runtime-function-response-mode: %b\r\n"
+    b"content-type: application/vnd.awslambda.http-integration-response\r\ntransfer-encoding: chunked\r\n%b\r\n"
+)
+PRELUDE = Prelude(200, {}, []).encode()
+
+
+class Foreign:
+    """A runtime that sends what a test says, and reads one answer at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._parser = Parser(requests=False)
+        self._parts: list[Head | bytes | End] = []
+
+    async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send `data`; status, headers and body of the answer."""
+        self.writer.write(data)
+        head, body = None, b""
+        while True:
+            while not self._parts:
+                arrived = await self.reader.read(65536)
+                assert arrived, "closed without an answer"
+                self._parts += self._parser.feed(arrived)
+            match self._parts.pop(0):
+                case Head() as head:
+                    pass
+                case End():
+                    assert head is not None
+                    return int(head.start[1]), head.headers, body
+                case data:
+                    body += data
+
+    async def error_of(self, data: bytes) -> tuple[int, str]:
+        status, _, body = await self.ask(data)
+        return status, json.loads(body)["errorType"]
+
+
+async def until(seen: Callable[[], object]) -> None:
+    """Let the server work until it has seen what was sent."""
+    while not seen():
+        await asyncio.sleep(0)  # noqa: ASYNC110 - nothing here could set an event
+
+
+class Served:
+    """A RuntimeApi with one invocation before it."""
+
+    def __init__(self, states: States) -> None:
+        self.released: list[str | None] = []
+        self.faults: list[ErrorReport] = []
+        self.api = RuntimeApi(
+            states, on_next=self.released.append, on_taken=lambda _: None, on_fault=self.faults.append
+        )
+        self.address = ""
+
+    def deliver(self, request_id: str, event: bytes = b"{}") -> tuple[Delivery, Collected]:
+        collected = Collected()
+        delivery = Delivery(Invocation(request_id=request_id, deadline_ms=1, event=event), collected, Switches())
+        self.api.deliver(delivery)
+        return delivery, collected
+
+    async def connect(self) -> Foreign:
+        host, _, port = self.address.rpartition(":")
+        return Foreign(*await asyncio.open_connection(host, int(port)))
+
+
+@contextlib.asynccontextmanager
+async def served(states: States | None = None) -> AsyncIterator[tuple[Served, Foreign]]:
+    one = Served(states or ClassicStates())
+    one.address = await one.api.start()
+    runtime = await one.connect()
+    try:
+        yield one, runtime
+    finally:
+        runtime.writer.close()
+        await one.api.stop()
+
+
+def answer(request_id: str = "r-1", *, mode: bytes = b"streaming", trailer: bytes = b"", body: bytes = b"hi") -> bytes:
+    declared = (
+        b"trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n" if trailer else b""
+    )
+    data = PRELUDE + body
+    return STREAMING % (request_id.encode(), mode, declared) + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(data), data, trailer)
+
+
+def whole(path: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def test_next_carries_id_deadline_and_event() -> None:
+    async with served() as (one, runtime):
+        one.deliver("r-1", b'{"a":1}')
+        status, headers, body = await runtime.ask(NEXT)
+    assert (status, headers["lambda-runtime-aws-request-id"], headers["lambda-runtime-deadline-ms"]) == (
+        200,
+        "r-1",
+        "1",
+    )
+    assert (body, "lambda-runtime-aws-tenant-id" in headers) == (b'{"a":1}', False)
+
+
+async def test_a_streamed_answer_is_taken_with_202_and_released_by_the_following_next() -> None:
+    async with served() as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        status, _, body = await runtime.ask(answer())
+        assert (status, json.loads(body), one.released) == (202, {"status": "OK"}, [None])
+        one.deliver("r-2")
+        await runtime.ask(NEXT)
+        assert one.released == [None, "r-1"]
+    assert (collected.chunks, collected.complete) == ([b"hi"], True)
+
+
+async def test_a_second_next_before_the_answer_brings_the_same_event() -> None:
+    async with served() as (one, runtime):
+        one.deliver("r-1")
+        first, second = await runtime.ask(NEXT), await runtime.ask(NEXT)
+    assert first == second
+
+
+async def test_a_mode_that_does_not_exist_is_400_and_next_403_until_the_reset() -> None:
+    async with served() as (one, runtime):
+        one.deliver("r-1")
+        await runtime.ask(NEXT)
+        assert await runtime.error_of(answer(mode=b"Streaming")) == (400, "InvalidFunctionResponseMode")
+        again = await one.connect()
+        assert [await again.error_of(NEXT), await again.error_of(NEXT)] == [(403, "InvalidStateTransition")] * 2
+        again.writer.close()
+
+
+async def test_another_request_id_is_400() -> None:
+    async with served() as (one, runtime):
+        one.deliver("r-1")
+        await runtime.ask(NEXT)
+        assert await runtime.error_of(answer("r-9")) == (400, "InvalidRequestID")
+
+
+async def test_declared_trailers_are_the_error_and_undeclared_ones_nothing() -> None:
+    trailer = b"Lambda-Runtime-Function-Error-Type: Function.X\r\n"
+    errors = []
+    for data in (answer(trailer=trailer), answer(trailer=trailer).replace(b"trailer: ", b"x-trailer: ")):
+        async with served() as (one, runtime):
+            delivery, _ = one.deliver("r-1")
+            await runtime.ask(NEXT)
+            await runtime.ask(data)
+            errors.append(delivery.error)
+    assert [error and error.kind for error in errors] == ["Function.X", None]
+
+
+async def test_an_error_names_its_type_or_becomes_unknown() -> None:
+    kinds = []
+    for header in ("Function.ValueError", "function.x", "Other.X"):
+        async with served() as (one, runtime):
+            _, collected = one.deliver("r-1")
+            await runtime.ask(NEXT)
+            path = "/2018-06-01/runtime/invocation/r-1/error"
+            body = b'{"errorMessage":"m","errorType":"t","stackTrace":[]}'
+            assert (await runtime.ask(whole(path, body, f"lambda-runtime-function-error-type: {header}")))[0] == 202
+            assert collected.report is not None
+            kinds.append(collected.report.kind)
+    assert kinds == ["Function.ValueError", "Function.Unknown", "Function.Unknown"]
+
+
+@pytest.mark.parametrize(("states", "status"), [(ClassicStates(), 403), (ManagedStates(), 202)])
+async def test_an_error_in_the_middle_of_an_answer_is_for_managed_instances_only(states: States, status: int) -> None:
+    async with served(states) as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        runtime.writer.write(answer()[:-5])  # the body came, the end did not
+        await until(lambda: collected.chunks)
+        other = await one.connect()
+        error = whole("/2018-06-01/runtime/invocation/r-1/error", b"{}")
+        assert (await other.ask(error))[0] == status
+        other.writer.close()
+
+
+async def test_next_during_an_answer_is_403() -> None:
+    async with served() as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        runtime.writer.write(answer()[:-5])
+        await until(lambda: collected.chunks)
+        other = await one.connect()
+        assert await other.error_of(NEXT) == (403, "InvalidStateTransition")
+        other.writer.close()
+
+
+async def test_an_answer_that_breaks_off_is_cut_and_the_next_next_refused_once() -> None:
+    async with served() as (one, runtime):
+        delivery, _ = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        runtime.writer.write(answer()[:-5])
+        runtime.writer.close()
+        await delivery.finished.wait()
+        assert delivery.error is not None
+        assert delivery.error.kind == "Runtime.TruncatedResponse"
+        other = await one.connect()
+        assert await other.error_of(NEXT) == (403, "InvalidStateTransition")
+        one.deliver("r-2")
+        assert (await other.ask(NEXT))[0] == 200
+        other.writer.close()
+
+
+async def test_a_buffered_answer_over_the_limit_is_413_before_it_was_read() -> None:
+    async with served() as (one, runtime):
+        one.deliver("r-1")
+        await runtime.ask(NEXT)
+        path = "/2018-06-01/runtime/invocation/r-1/response"
+        head_only = whole(path, b"").replace(b"content-length: 0", b"content-length: %d" % (BUFFERED_MAX_BYTES + 1))
+        status, headers, _ = await runtime.ask(head_only)
+    assert (status, headers["connection"]) == (413, "close")
+
+
+async def test_a_buffered_answer_of_exactly_the_limit_is_taken() -> None:
+    async with served() as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        body = b'"' + b"x" * (BUFFERED_MAX_BYTES - 2) + b'"'
+        assert (await runtime.ask(whole("/2018-06-01/runtime/invocation/r-1/response", body)))[0] == 202
+    assert collected.chunks == [body]
+
+
+async def test_a_streamed_answer_that_is_no_http_response_is_its_bytes() -> None:
+    async with served() as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        data = answer().replace(b"application/vnd.awslambda.http-integration-response", b"text/plain")
+        await runtime.ask(data)
+    assert (collected.chunks, collected.prelude) == ([PRELUDE + b"hi"], Prelude(200, {"content-type": "text/plain"}))
+
+
+async def test_a_prelude_that_is_no_json_is_refused_and_the_caller_gets_an_error() -> None:
+    async with served() as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        assert (await runtime.error_of(answer().replace(b'{"statusCode"', b'["statusCode"')))[0] == 400
+    assert collected.report is not None
+    assert collected.report.kind == "Runtime.InvalidResponse"
+
+
+async def test_managed_instances_write_absent_headers_as_empty_strings() -> None:
+    async with served(ManagedStates()) as (one, runtime):
+        one.deliver("r-1")
+        _, headers, _ = await runtime.ask(NEXT)
+    assert headers["lambda-runtime-aws-tenant-id"] == ""
+
+
+async def test_managed_instances_say_410_to_an_answer_after_its_deadline() -> None:
+    async with served(ManagedStates()) as (one, runtime):
+        one.deliver("r-1")
+        await runtime.ask(NEXT)
+        one.api.forget("r-1")
+        assert await runtime.error_of(answer()) == (410, "InvokeTimeout")
+
+
+async def test_an_invocation_is_not_lost_on_a_connection_that_closed_while_it_waited() -> None:
+    async with served() as (one, runtime):
+        runtime.writer.write(NEXT)
+        await until(lambda: one.released)
+        runtime.writer.close()
+        await runtime.writer.wait_closed()
+        other = await one.connect()
+        asking = asyncio.ensure_future(other.ask(NEXT))
+        await until(lambda: len(one.released) == 2)
+        one.deliver("r-1")
+        assert (await asking)[0] == 200
+        other.writer.close()
+
+
+async def test_an_init_error_is_told_and_taken() -> None:
+    async with served() as (one, runtime):
+        body = b'{"errorMessage":"m","errorType":"ImportError","stackTrace":["s"]}'
+        header = "lambda-runtime-function-error-type: Runtime.ImportModuleError"
+        assert (await runtime.ask(whole("/2018-06-01/runtime/init/error", body, header)))[0] == 202
+    assert one.faults == [ErrorReport("Runtime.ImportModuleError", "ImportError", "m", ["s"])]
+
+
+async def test_what_is_no_route_is_404() -> None:
+    async with served() as (_, runtime):
+        assert (await runtime.ask(NEXT.replace(b"/next", b"/previous")))[0] == 404
+
+
+async def test_an_extension_that_never_registered_may_not_wait() -> None:
+    async with served() as (_, runtime):
+        ask = NEXT.replace(b"/2018-06-01/runtime/invocation/next", b"/2020-01-01/extension/event/next")
+        assert (await runtime.ask(ask))[0] == 403
