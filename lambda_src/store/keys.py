@@ -35,6 +35,7 @@ OFFLOAD_PREFIX = "offload/"  # payloads too large for a row
 PENDING_PREFIX = "pending/"  # uploads not yet bound to a message; a lifecycle rule empties it after a day
 KEPT_PREFIX = "kept/"  # uploads bound to a message
 
+_OWNED = re.compile(r"USER#((?:[^#]|##)*)(?:#THREAD#(.*))?", re.DOTALL)
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
@@ -71,6 +72,12 @@ def user_partition(user_id: str) -> str:
 def thread_partition(user_id: str, thread_id: str) -> str:
     """Items, turn, journal and feedback of one thread."""
     return user_partition(user_id) + "#THREAD#" + thread_id
+
+
+def owner_of(partition: str) -> tuple[str, str]:
+    """User and thread of a partition key; the thread is "" for a user's own partition, both are for any other."""
+    match = _OWNED.fullmatch(partition)
+    return (match[1].replace("##", "#"), match[2] or "") if match else ("", "")
 
 
 def thread_sort(thread_id: str) -> str:

@@ -254,3 +254,21 @@ class Sweeps(Protocol):
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """Remove payload objects older than a day that no row names: all, or those of one hour of the day (0 to 23)."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `chat doctor` reports: what is wrong, and with which row."""
+
+    what: Literal["unreadable", "item without a thread"]
+    user_id: str
+    thread_id: str
+    row_id: str
+
+
+class Inspects(Protocol):
+    """A look at every row: for an operator with time, never for a request."""
+
+    def inspect(self) -> AsyncIterator[Finding | None]:
+        """One value per row looked at: None for a sound one."""
+        ...

@@ -19,13 +19,14 @@ from lambda_src.store.calls import Calls, ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows, userdata
 from lambda_src.store.dynamodb.attachments import Attachments
+from lambda_src.store.dynamodb.inspect import inspect
 from lambda_src.store.dynamodb.items import Items
 from lambda_src.store.dynamodb.ledger import DynamoDBLedger
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.sweep import Sweeper
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads
-from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
+from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.s3 import PayloadBucket
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class DynamoDBStore(Store[RequestContext]):
     ) -> None:
         calls = Calls(executor)
         objects = PayloadBucket(s3, bucket, calls=calls) if bucket is not None and s3 is not None else None
-        payloads = Payloads(objects)
+        self._payloads = payloads = Payloads(objects)
         self._clock = clock
         self._table = Table(client, table_name, calls=calls)
         self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
@@ -214,6 +215,10 @@ class DynamoDBStore(Store[RequestContext]):
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: payload objects that no row names."""
         return await self._sweeper.orphans(hour=hour, stop=stop)
+
+    def inspect(self) -> AsyncIterator[Finding | None]:
+        """ports.Inspects."""
+        return inspect(self._table, self._payloads)
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""

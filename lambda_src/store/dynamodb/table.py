@@ -1,7 +1,7 @@
 """Requests to one DynamoDB table: reads are consistent, batches are finished, pages are walked. Knows no model."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.store import keys
@@ -220,6 +220,17 @@ class Table:
             **({} if start is None else {"ExclusiveStartKey": start}),
         )
         return list(answer["Items"]), answer.get("LastEvaluatedKey")
+
+    async def every_row(self) -> AsyncIterator[Row]:
+        """Every row of the table, in no order, by a Scan: the function may not do that, an operator may."""
+        start: dict[str, Any] = {}
+        while True:
+            answer = await self._calls.run(self._client.scan, TableName=self._name, ConsistentRead=True, **start)
+            for row in answer["Items"]:
+                yield row
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     @staticmethod
     def _condition(condition: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds, codec, ids
 from lambda_src.store.budget import within_budget
-from lambda_src.store.ports import Count, Erased, Record, count_nothing
+from lambda_src.store.ports import Count, Erased, Finding, Record, count_nothing
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.payloads import PayloadRows, payload_values
 from lambda_src.store.postgres.schema import attachments, items, threads
@@ -231,6 +231,10 @@ class PostgresStore(Store[RequestContext]):
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: there is no bucket."""
         return 0
+
+    def inspect(self) -> AsyncIterator[Finding | None]:
+        """ports.Inspects."""
+        return self._userdata.inspect()
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""

@@ -8,9 +8,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lambda_src.errors import ConflictError
 from lambda_src.store import codec, records
-from lambda_src.store.ports import Erased, Record
+from lambda_src.store.ports import Erased, Finding, Record
 from lambda_src.store.postgres import statements as sql
-from lambda_src.store.postgres.payloads import payload_values, unpacked
+from lambda_src.store.postgres.payloads import data_of, payload_values, unpacked
 from lambda_src.store.postgres.schema import attachments, feedback, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
 from lambda_src.store.postgres.threads import fields_data, fields_of
@@ -113,6 +113,19 @@ class UserRows:
             erased += Erased(**{name: gone})
         return erased
 
+    async def inspect(self) -> AsyncIterator[Finding | None]:
+        """One value per row: None for a sound one. Streams, so that no table has to fit into memory."""
+        async with transaction(self._sessions) as session:
+            async for row in (await session.stream(select(threads).where(threads.c.deleted_s.is_(None)))).mappings():
+                sound = _is_sound(lambda row: codec.load_thread(fields_of(row)), row)
+                yield None if sound else Finding("unreadable", row["user_id"], row["id"], row["id"])
+            async for row in (await session.stream(select(items).where(items.c.payload.is_not(None)))).mappings():
+                sound = _is_sound(lambda row: codec.load_item(data_of(row)), row)
+                yield None if sound else Finding("unreadable", row["user_id"], row["thread_id"], row["id"])
+            async for row in (await session.stream(select(attachments))).mappings():
+                sound = _is_sound(lambda row: codec.load_attachment(data_of(row)), row)
+                yield None if sound else Finding("unreadable", row["user_id"], row["thread_id"] or "", row["id"])
+
     async def _put(self, new: Any, standing: Select[Any], wanted: bytes) -> bool:  # noqa: ANN401 - two insert types
         """True when `new` wrote its row; ConflictError unless what stands in its way is the same."""
         async with transaction(self._sessions) as session:
@@ -137,6 +150,14 @@ class UserRows:
     async def _all(self, wanted: Select[Any]) -> list[RowMapping]:
         async with transaction(self._sessions) as session:
             return list((await session.execute(wanted)).mappings().all())
+
+
+def _is_sound(load: Callable[[RowMapping], object], row: RowMapping) -> bool:
+    try:
+        load(row)
+    except codec.UnreadableError:
+        return False
+    return True
 
 
 def _data(row: RowMapping) -> bytes:

@@ -1,0 +1,243 @@
+"""The commands. Each says what it did on standard error, keeps data on standard output, and ends with 0, 1 or 2.
+
+0: done. 1: something is wrong, and the message says what. 2: the command line was not understood.
+"""
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from lambda_src.admin import files, hosted, uploads
+from lambda_src.admin.stores import Place, as_user, database, opened, s3_client
+from lambda_src.errors import ChatError
+from lambda_src.store.ports import Erased
+
+app = typer.Typer(name="chat", help="Looks after the threads that the chat keeps.", no_args_is_help=True)
+err = Console(stderr=True)
+
+
+class StoreName(StrEnum):
+    """Where the threads are."""
+
+    dynamodb = "dynamodb"
+    postgres = "postgres"
+
+
+@app.callback()
+def place(
+    context: typer.Context,
+    store: Annotated[StoreName, typer.Option(envvar="CHAT_STORE", help="Where the threads are.")] = StoreName.dynamodb,
+    table: Annotated[str | None, typer.Option(envvar="CHAT_TABLE", help="The DynamoDB table.")] = None,
+    bucket: Annotated[str | None, typer.Option(envvar="CHAT_BUCKET", help="The S3 bucket beside the table.")] = None,
+    database_url: Annotated[
+        str | None, typer.Option(envvar="CHAT_DATABASE_URL", help="The PostgreSQL database, as postgresql://...")
+    ] = None,
+    endpoint_url: Annotated[
+        str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="A local AWS, for instance the one of `make dev`.")
+    ] = None,
+) -> None:
+    """Looks after the threads that the chat keeps."""
+    context.obj = Place(store.value, table, bucket, database_url, endpoint_url)
+
+
+@app.command()
+def migrate(context: typer.Context) -> None:
+    """Bring the PostgreSQL database to this release's schema. A DynamoDB table needs none."""
+
+    async def run() -> None:
+        if context.obj.store != "postgres":
+            err.print("A DynamoDB table has no schema to migrate.")
+            return
+        from lambda_src.store.postgres import migrate as schema  # noqa: PLC0415 - DynamoDB's users have no SQLAlchemy
+
+        async with database(context.obj) as engine:
+            before = await schema.current(engine)
+            err.print(f"Schema {before or 'none'} -> {await schema.migrate(engine)}.")
+
+    _run(run())
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="The user's id, as in the logs.")],
+    output: Annotated[Path | None, typer.Option(help="The file to write; without it, standard output.")] = None,
+    links_for: Annotated[int, typer.Option(help="Add links to the attachments, valid for so many seconds.")] = 0,
+    files_to: Annotated[Path | None, typer.Option(help="Write the attachments' bytes into this folder.")] = None,
+) -> None:
+    """Everything of a user's: one JSON line per thread, item, attachment, feedback."""
+
+    async def run() -> None:
+        s3 = s3_client(context.obj) if context.obj.bucket and (links_for or files_to) else None
+        async with opened(context.obj) as store:
+            with _progress("records exported") as step, _writing(output) as file:
+                async for record in files.export_lines(store, user):
+                    line = record
+                    if s3 is not None and links_for:
+                        line = uploads.with_links(line, s3, context.obj.bucket, valid_s=links_for)
+                    if s3 is not None and files_to is not None:
+                        line = uploads.with_files(line, s3, context.obj.bucket, folder=files_to)
+                    file.write(files.line_of(line))
+                    step()
+
+    _run(run())
+
+
+@app.command()
+def erase(
+    context: typer.Context,
+    user: Annotated[str, typer.Argument(help="The user's id, as in the logs.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove everything of a user's. When it dies half way, run it again."""
+    if not yes:
+        typer.confirm(f"Remove everything that user {user} has?", abort=True, err=True)
+
+    async def run() -> None:
+        total = Erased()
+        async with opened(context.obj) as store:
+            with _progress("steps") as step:
+                async for erased in store.erase_user(as_user(user)):
+                    total += erased
+                    step()
+        err.print(_counted("Removed", total))
+
+    _run(run())
+
+
+@app.command(name="import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="What `chat export` wrote.", exists=True, dir_okay=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")] = False,
+    users: Annotated[Path | None, typer.Option("--map", help="CSV of: old user,new user", exists=True)] = None,
+) -> None:
+    """Put an export back: same ids, same order, same times. When it dies half way, run it again."""
+
+    async def run() -> None:
+        mapped = files.read_map(users) if users else {}
+        with file.open(encoding="utf-8") as lines:
+            new, there = await _import(context.obj, files.read_records(lines), mapped, dry_run=dry_run)
+        err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
+
+    _run(run())
+
+
+@app.command(name="import-hosted")
+def import_hosted(
+    context: typer.Context,
+    raw: Annotated[Path, typer.Argument(help="Keeps what OpenAI sends; when it is there, it is replayed.")],
+    user: Annotated[str | None, typer.Option(help="Only this user's threads.")] = None,
+    users: Annotated[Path | None, typer.Option("--map", help="CSV of: old user,new user", exists=True)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch and check, write nothing.")] = False,
+) -> None:
+    """Bring threads over from OpenAI's hosted ChatKit (OPENAI_API_KEY)."""
+
+    async def run() -> None:
+        if not raw.exists():
+            await _fetch(raw, user)
+        mapped = files.read_map(users) if users else {}
+        with raw.open(encoding="utf-8") as lines:
+            found = hosted.to_records(files.json_lines(lines))
+            new, there = await _import(context.obj, found, mapped, dry_run=dry_run)
+        err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
+
+    _run(run())
+
+
+@app.command()
+def sweep(context: typer.Context) -> None:
+    """Finish deletes: rows and objects of deleted threads, and objects that no row names."""
+
+    async def run() -> None:
+        async with opened(context.obj) as store:
+            erased = await store.sweep(stop=lambda: False)
+            orphans = await store.sweep_orphans(hour=None, stop=lambda: False)
+        err.print(f"{_counted('Removed', erased)} {orphans} objects that no row named.")
+
+    _run(run())
+
+
+@app.command()
+def doctor(context: typer.Context) -> None:
+    """Look at every row and list what is wrong. Changes nothing; ends with 1 when it found something."""
+
+    async def run() -> int:
+        faults = rows = 0
+        async with opened(context.obj) as store:
+            with _progress("rows looked at") as step:
+                async for finding in store.inspect():
+                    rows += 1
+                    step()
+                    if finding is not None:
+                        faults += 1
+                        typer.echo(f"{finding.what}\t{finding.user_id}\t{finding.thread_id}\t{finding.row_id}")
+        err.print(f"{rows} rows looked at, {faults} with something wrong.")
+        return faults
+
+    if _run(run()):
+        raise typer.Exit(1)
+
+
+async def _import(where: Place, found: Iterator[Any], users: dict[str, str], *, dry_run: bool) -> tuple[int, int]:
+    new = there = 0
+    async with opened(where) as store:
+        with _progress("records read") as step:
+            async for was_new in files.import_records(store, found, users=users, dry_run=dry_run):
+                new, there = (new + 1, there) if was_new else (new, there + 1)
+                step()
+    return new, there
+
+
+async def _fetch(raw: Path, user: str | None) -> None:
+    """Write what OpenAI sends beside `raw`, and move it there when it is whole."""
+    from openai import AsyncOpenAI  # noqa: PLC0415 - a second that no other command needs
+
+    part = raw.with_name(raw.name + ".part")
+    async with AsyncOpenAI() as client:
+        with _progress("threads and items fetched") as step, part.open("w", encoding="utf-8") as file:
+            async for value in hosted.fetch(client, user=user):
+                file.write(files.line_of(value))
+                step()
+    part.replace(raw)
+
+
+def _counted(verb: str, erased: Erased) -> str:
+    return (
+        f"{verb} {erased.threads} threads, {erased.items} items, {erased.attachments} attachments, "
+        f"{erased.objects} objects."
+    )
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Any]:
+    """Counts steps on standard error while a person looks on."""
+    columns = (SpinnerColumn(), TextColumn("{task.completed} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def _writing(output: Path | None) -> Iterator[Any]:
+    if output is None:
+        yield sys.stdout
+        return
+    with output.open("w", encoding="utf-8") as file:
+        yield file
+
+
+def _run(command: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the command returns
+    try:
+        return asyncio.run(command)
+    except ChatError as fault:
+        err.print(str(fault), style="red", markup=False)
+        raise typer.Exit(1) from None

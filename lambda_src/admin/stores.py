@@ -1,0 +1,75 @@
+"""The composition root of the command line: the store that the options name. Knows no command."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from lambda_src.context import RequestContext, User
+from lambda_src.errors import SettingsError
+from lambda_src.store.ports import Inspects, Sweeps, UserData
+
+
+class AdminStore(UserData, Sweeps, Inspects, Protocol):
+    """What every command needs of a store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the threads are: the options that all commands share."""
+
+    store: Literal["dynamodb", "postgres"]
+    table: str | None
+    bucket: str | None
+    database_url: str | None
+    endpoint_url: str | None
+
+
+def as_user(user_id: str) -> RequestContext:
+    """The context of a command that acts for one user."""
+    return RequestContext(user=User(user_id), request_id="chat")
+
+
+def s3_client(place: Place) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+    """An S3 client whose presigned links are SigV4: boto3's default signs less."""
+    import boto3  # noqa: PLC0415 - PostgreSQL's users have none
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    return boto3.client("s3", endpoint_url=place.endpoint_url, config=Config(signature_version="s3v4"))
+
+
+@asynccontextmanager
+async def opened(place: Place) -> AsyncIterator[AdminStore]:
+    """The store, until the block ends. SettingsError when the options do not say which."""
+    if place.store == "dynamodb":
+        if place.table is None:
+            raise SettingsError(["Say which table: --table or CHAT_TABLE."])
+        import boto3  # noqa: PLC0415 - PostgreSQL's users have none
+
+        from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - as above
+        from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - as above
+
+        client = boto3.client("dynamodb", endpoint_url=place.endpoint_url, config=CLIENT_CONFIG)
+        s3 = s3_client(place) if place.bucket else None
+        yield DynamoDBStore(client, place.table, bucket=place.bucket, s3=s3)
+        return
+    async with database(place) as engine:
+        from sqlalchemy.ext.asyncio import async_sessionmaker  # noqa: PLC0415 - DynamoDB's users have none
+
+        from lambda_src.store.postgres import PostgresStore  # noqa: PLC0415 - as above
+
+        yield PostgresStore(async_sessionmaker(engine, expire_on_commit=False))
+
+
+@asynccontextmanager
+async def database(place: Place) -> AsyncIterator[Any]:
+    """An engine on the database. SettingsError when the options do not say which."""
+    if place.database_url is None:
+        raise SettingsError(["Say which database: --database-url or CHAT_DATABASE_URL."])
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - DynamoDB's users have none
+
+    engine = create_async_engine(place.database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
