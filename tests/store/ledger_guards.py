@@ -1,0 +1,118 @@
+"""The contract about duplicate guards: one request gets a key, all others learn which turn has it. Knows no engine."""
+
+import asyncio
+
+from lambda_src.store.ports import GuardLost, TurnLedger
+from tests.store.ledger_case import ADA, BOB, Clock, LedgerCase
+
+TTL_S = 60
+BODY = b"\x00\xff" * 16
+OTHER_BODY = b"\x01" * 32
+
+
+async def claim(ledger: TurnLedger, turn_id: str, *, key: str = "key", body_hash: bytes = BODY) -> GuardLost | None:
+    """Ada's request with this body asks for the key."""
+    return await ledger.claim_request(key, turn_id, body_hash=body_hash, ttl_s=TTL_S, context=ADA)
+
+
+async def bind(ledger: TurnLedger, turn_id: str, *, key: str = "key", ttl_s: int = TTL_S) -> None:
+    """Ada's turn says that it runs in thr_1."""
+    await ledger.bind_request(key, turn_id, thread_id="thr_1", ttl_s=ttl_s, context=ADA)
+
+
+async def load(ledger: TurnLedger, key: str = "key") -> GuardLost | None:
+    """Who has Ada's key."""
+    return await ledger.load_request(key, context=ADA)
+
+
+class GuardContract(LedgerCase):
+    """claim_request, load_request, bind_request, release_request."""
+
+    async def test_a_key_is_claimed_once(self, ledger: TurnLedger, other: TurnLedger) -> None:
+        assert await claim(ledger, "one") is None
+        assert await claim(other, "two") == GuardLost("one", None, same_body=True)
+        assert await load(other) == GuardLost("one", None, same_body=True)
+
+    async def test_a_duplicate_that_brings_the_same_turn_id_is_a_duplicate(
+        self, ledger: TurnLedger, other: TurnLedger
+    ) -> None:
+        """The client named the turn (x-chat-turn), so every retry of its request carries the name."""
+        assert await claim(ledger, "one", key="one") is None
+        assert await claim(ledger, "one", key="one") == GuardLost("one", None, same_body=True)
+        assert await claim(other, "one", key="one") == GuardLost("one", None, same_body=True)
+
+    async def test_of_a_hundred_requests_at_once_one_gets_the_key(self, ledger: TurnLedger, other: TurnLedger) -> None:
+        claims = (claim((ledger, other)[number % 2], "named") for number in range(100))
+        assert (await asyncio.gather(*claims)).count(None) == 1
+
+    async def test_a_key_claimed_for_another_body_says_so(self, ledger: TurnLedger) -> None:
+        await claim(ledger, "one")
+        assert await claim(ledger, "one", body_hash=OTHER_BODY) == GuardLost("one", None, same_body=False)
+
+    async def test_a_key_nobody_claimed_has_nobody(self, ledger: TurnLedger) -> None:
+        assert await load(ledger) is None
+
+    async def test_a_key_is_free_when_its_time_is_over(self, ledger: TurnLedger, clock: Clock) -> None:
+        """Whether or not the engine has removed it by then."""
+        await claim(ledger, "one")
+        await bind(ledger, "one")
+        clock.later(ms=TTL_S * 1000 - 1)
+        assert await claim(ledger, "two") == GuardLost("one", "thr_1", same_body=True)
+        clock.later(ms=1)
+        assert await load(ledger) is None
+        assert await claim(ledger, "two", body_hash=OTHER_BODY) is None
+        assert await claim(ledger, "three", body_hash=OTHER_BODY) == GuardLost("two", None, same_body=True)
+
+    async def test_users_have_keys_of_their_own(self, ledger: TurnLedger) -> None:
+        await claim(ledger, "one")
+        assert await ledger.load_request("key", context=BOB) is None
+        assert await ledger.claim_request("key", "two", body_hash=BODY, ttl_s=TTL_S, context=BOB) is None
+        assert await claim(ledger, "three") == GuardLost("one", None, same_body=True)
+
+    async def test_a_bound_key_tells_the_thread(self, ledger: TurnLedger, other: TurnLedger) -> None:
+        await claim(ledger, "one")
+        await bind(ledger, "one")
+        assert await claim(other, "two") == GuardLost("one", "thr_1", same_body=True)
+        assert await claim(other, "two", body_hash=OTHER_BODY) == GuardLost("one", "thr_1", same_body=False)
+        assert await load(other) == GuardLost("one", "thr_1", same_body=True)
+
+    async def test_binding_keeps_a_key_for_as_long_as_it_says(self, ledger: TurnLedger, clock: Clock) -> None:
+        await claim(ledger, "one")
+        await bind(ledger, "one", ttl_s=TTL_S * 2)
+        clock.later(ms=TTL_S * 2000 - 1)
+        assert await load(ledger) is not None
+        await bind(ledger, "one", ttl_s=5)
+        clock.later(ms=5000)
+        assert await load(ledger) is None
+
+    async def test_a_turn_may_be_bound_under_a_key_that_nobody_claimed(self, ledger: TurnLedger) -> None:
+        """Under its own id, so that it can be stopped and resumed; a client may then send that id with its request."""
+        await bind(ledger, "one", key="one")
+        assert await load(ledger, "one") == GuardLost("one", "thr_1", same_body=True)
+        assert await claim(ledger, "one", key="one") == GuardLost("one", "thr_1", same_body=True)
+
+    async def test_a_key_that_is_anothers_by_now_stays_so(self, ledger: TurnLedger, clock: Clock) -> None:
+        await claim(ledger, "one")
+        clock.later(ms=TTL_S * 1000)
+        await claim(ledger, "two")
+        await bind(ledger, "one")
+        await ledger.release_request("key", "one", context=ADA)
+        assert await load(ledger) == GuardLost("two", None, same_body=True)
+
+    async def test_a_key_given_back_is_free(self, ledger: TurnLedger, other: TurnLedger) -> None:
+        await claim(ledger, "one")
+        await bind(ledger, "one")
+        await ledger.release_request("key", "one", context=ADA)
+        assert await load(other) is None
+        assert await claim(other, "two", body_hash=OTHER_BODY) is None
+        assert await load(ledger) == GuardLost("two", None, same_body=True)
+
+    async def test_giving_back_what_one_does_not_have_is_quiet(self, ledger: TurnLedger) -> None:
+        await ledger.release_request("key", "one", context=ADA)
+        await claim(ledger, "one")
+        await ledger.release_request("key", "two", context=ADA)
+        await ledger.release_request("key", "one", context=BOB)
+        assert await load(ledger) == GuardLost("one", None, same_body=True)
+        await ledger.release_request("key", "one", context=ADA)
+        await ledger.release_request("key", "one", context=ADA)
+        assert await load(ledger) is None

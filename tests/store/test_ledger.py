@@ -1,0 +1,50 @@
+"""Both ledgers against the contract: in dictionaries, and on DynamoDB in two engines of this process."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+import pytest
+
+from lambda_src.store import budget
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.memory import MemoryStore
+from tests.store.engine.engine import Engine
+from tests.store.engine.wire import Wire
+from tests.store.ledger_case import Processes
+from tests.store.ledger_contract import LedgerContract
+from tests.store.model import Inline
+from tests.store.tables import Aws
+
+
+class TestMemoryLedger(LedgerContract):
+    """MemoryStores beside each other."""
+
+    @pytest.fixture
+    def processes(self) -> Processes:
+        """Empty ones."""
+        first = MemoryStore()
+        return Processes(lambda clock: MemoryStore(beside=first, clock=clock))
+
+
+class TestOnTheStrictEngine(LedgerContract):
+    """DynamoDBStores on one table of the engine in this process."""
+
+    @pytest.fixture
+    def processes(self) -> Processes:
+        """On an empty table."""
+        engine: Any = Engine()
+        return Processes(lambda clock: DynamoDBStore(engine, "table", clock=clock, executor=Inline()))
+
+
+class TestOnMoto(LedgerContract):
+    """DynamoDBStores on one table in moto, which is made as strict as AWS."""
+
+    @pytest.fixture
+    def processes(
+        self, aws: Aws, table: str, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Processes]:
+        """On an empty table. Two hundred calls at once wait for one thread: that is not the store's time."""
+        monkeypatch.setattr(budget, "OPERATION_BUDGET_S", 60)
+        with Wire().on(aws.dynamodb):
+            yield Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock, executor=one_thread))

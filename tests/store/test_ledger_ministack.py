@@ -1,0 +1,27 @@
+"""DynamoDBStore.ledger on MiniStack: the contract once more, on an engine that answers many requests at once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.ledger_case import Processes
+from tests.store.ledger_contract import LedgerContract
+from tests.store.ministack import ministack
+from tests.store.tables import Aws
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    """DynamoDB in MiniStack, in place of moto's."""
+    with ministack() as aws:
+        yield aws
+
+
+class TestOnMiniStack(LedgerContract):
+    """DynamoDBStores on one table."""
+
+    @pytest.fixture
+    def processes(self, aws: Aws, table: str) -> Processes:
+        """On an empty table."""
+        return Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock))
