@@ -1,6 +1,6 @@
 """How fast the runtime is, as ratios of one run: against uvicorn behind a bridge, and against a floor. Linux only.
 
-    python -m tests.bench.bench_runtime [--quick]
+    .venv/bin/python -m tests.bench.bench_runtime [--quick]
 
 writes its section of docs/benchmarks.md. All contestants run behind the same emulator, one after another in rounds, so
 that a noisy neighbour hits all of them; read the ratios, not the milliseconds.
@@ -244,7 +244,7 @@ def main() -> None:
     size = {"rounds": 1, "requests": 100, "chunks": 2000, "streams": 20} if quick else {
         "rounds": 5, "requests": 300, "chunks": 10_000, "streams": 200,
     }  # fmt: skip
-    section = asyncio.run(run(**size, command="make bench-runtime"))
+    section = asyncio.run(run(**size, command=".venv/bin/python -m tests.bench.bench_runtime"))
     say(section)
     if not quick:
         write(section)

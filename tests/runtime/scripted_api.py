@@ -122,6 +122,7 @@ async def scripted_api() -> AsyncIterator[ScriptedApi]:
             task.cancel()
         await asyncio.gather(*api._tasks, return_exceptions=True)
         await server.wait_closed()
+        await asyncio.sleep(0)  # the sockets close in the loop's next turn
 
 
 def http_event(path: str = "/", method: str = "GET", **more: object) -> dict[str, object]:

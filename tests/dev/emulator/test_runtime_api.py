@@ -56,8 +56,8 @@ class Foreign:
 
 async def until(seen: Callable[[], object]) -> None:
     """Let the server work until it has seen what was sent."""
-    while not seen():
-        await asyncio.sleep(0)  # noqa: ASYNC110 - nothing here could set an event
+    while not seen():  # noqa: ASYNC110 - nothing here could set an event
+        await asyncio.sleep(0)
 
 
 class Served:
