@@ -1,13 +1,16 @@
 """The flags of `make dev` and of the emulator's own command."""
 
+import argparse
 import asyncio
 import signal
 import sys
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from lambda_src.dev.emulator import Cors, Switches
-from lambda_src.dev.emulator.flags import parse_flags
+from lambda_src.dev.emulator.flags import add_flags, parse_flags
 from tests.dev.emulator.client import get
 
 
@@ -50,3 +53,13 @@ async def test_the_command_prints_its_url_serves_and_ends_with_a_signal() -> Non
     process.send_signal(signal.SIGINT)
     await process.communicate()
     assert process.returncode == 0
+
+
+def test_the_page_lists_every_switch_and_flag() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    flags = [action.option_strings[0] for action in parser._actions if action.dest != "help"]
+    names = [f.name for f in fields(Switches) if f.name != "shutdown_s"]
+    assert [name for name in names if f"`{name}`" not in page] == []
+    assert [flag for flag in flags if f"`{flag}" not in page] == []
