@@ -34,15 +34,16 @@ class Foreign:
     async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send `data`; status, headers and body of the answer."""
         self.writer.write(data)
-        head, body = None, b""
+        head: Head | None = None
+        body = b""
         while True:
             while not self._parts:
                 arrived = await self.reader.read(65536)
                 assert arrived, "closed without an answer"
                 self._parts += self._parser.feed(arrived)
             match self._parts.pop(0):
-                case Head() as head:
-                    pass
+                case Head() as found:
+                    head = found
                 case End():
                     assert head is not None
                     return int(head.start[1]), head.headers, body
