@@ -1,5 +1,6 @@
 """Engines for the store's tests: moto in this process for a module, a table and a bucket for each test."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.wire import Wire
 from tests.store.tables import Aws, moto_aws
 
+collect_ignore = [] if os.environ.get("CHAT_DYNAMODB_LOCAL") == "1" else ["test_dynamodb_local.py"]
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
 

@@ -1,6 +1,5 @@
 """What each operation costs: requests counted at botocore, capacity as DynamoDB bills it. Held to docs/stores.md."""
 
-import math
 import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -12,9 +11,9 @@ import pytest
 from lambda_src.dev.store_contract.samples import answer_of, context_of, file_of, message_of, thread_of
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.store.engine.engine import Engine
-from tests.store.engine.strict import row_size
 from tests.store.engine.wire import Wire
+from tests.store.metered import Metered
+from tests.store.model import Inline
 from tests.store.tables import Aws
 
 ADA = context_of("ada")
@@ -42,15 +41,20 @@ STEPS: dict[str, tuple[Step, list[str]]] = {
 }
 
 
-@pytest.fixture
-async def store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> DynamoDBStore:
-    """A store with a thread of seven items and two attachments."""
-    store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, executor=one_thread)
+async def begin(store: DynamoDBStore) -> None:
+    """A thread of seven items, and two attachments."""
     await store.save_thread(thread_of(), ADA)
     for number in range(7):
         await store.add_thread_item("thr_1", message_of(f"msg_{number:02d}"), ADA)
     await store.save_attachment(file_of("atc_free"), ADA)
     await store.save_attachment(file_of("atc_bound", thread_id="thr_1"), ADA)
+
+
+@pytest.fixture
+async def store(aws: Aws, table: str, bucket: str, one_thread: Executor) -> DynamoDBStore:
+    """A store with a thread of seven items and two attachments."""
+    store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, executor=one_thread)
+    await begin(store)
     return store
 
 
@@ -62,11 +66,21 @@ async def test_an_operation_costs_the_requests_that_are_promised(aws: Aws, store
     assert wire.operations == wanted
 
 
-def test_the_promises_are_those_of_the_documentation() -> None:
+async def test_requests_and_capacity_are_those_of_the_documentation() -> None:
+    """Each operation on rows of under 1 KB: docs/stores.md, "What it costs"."""
     text = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
-    cell = r"^\| `([a-z_]+)`(?: \(([a-z]+)[^)]*\))? \| ([A-Za-z, ]+) \|"
-    documented = {f"{name} {case}".strip(): sent.split(", ") for name, case, sent in re.findall(cell, text, re.M)}
-    assert documented == {name: wanted for name, (_, wanted) in STEPS.items()}
+    cell = r"^\| `([a-z_]+)`(?: \(([a-z]+)[^)]*\))? \| ([A-Za-z, ]+) \| (\d+) \| (\d+) \|"
+    documented = {f"{name} {case}".strip(): tuple(costs) for name, case, *costs in re.findall(cell, text, re.M)}
+    measured = {}
+    for name, (step, wanted) in STEPS.items():
+        engine: Any = Metered()
+        store = DynamoDBStore(engine, "table", executor=Inline())
+        await begin(store)
+        engine.reset()
+        await step(store)
+        assert engine.requests == wanted
+        measured[name] = (", ".join(wanted), str(engine.reads), str(engine.writes))
+    assert documented == measured
 
 
 async def test_a_plain_turn_costs_at_most_six_requests(aws: Aws, store: DynamoDBStore) -> None:
@@ -80,22 +94,6 @@ async def test_a_plain_turn_costs_at_most_six_requests(aws: Aws, store: DynamoDB
         thread.title = "A title"
         await store.save_thread(thread, ADA)
     assert len(wire.requests) <= 6
-
-
-class Metered(Engine):
-    """The in-process engine, adding up what DynamoDB would bill: 4 KB a consistent read unit, 1 KB a write unit."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read_units = 0
-        self.rows_read = 0
-
-    def query(self, **params: Any) -> dict[str, Any]:
-        """Query; reads are billed by the rows they touch."""
-        answer = super().query(**params)
-        self.read_units += math.ceil(sum(row_size(row) for row in answer["Items"]) / 4096)
-        self.rows_read += len(answer["Items"])
-        return answer
 
 
 async def turn_costs(items: int, threads: int) -> tuple[list[str], int, int]:
@@ -112,14 +110,13 @@ async def turn_costs(items: int, threads: int) -> tuple[list[str], int, int]:
     await store.save_thread(thread_of(), ADA)
     for number in range(items):
         await store.add_thread_item("thr_1", message_of(f"msg_{number:05d}"), ADA)
-    engine.requests.clear()
-    engine.read_units = engine.rows_read = 0
+    engine.reset()
     await store.load_thread("thr_1", ADA)
     await store.add_thread_item("thr_1", message_of("msg_question"), ADA)
     await store.load_thread_items("thr_1", None, 20, "desc", ADA)
     await store.load_thread_items("thr_1", f"msg_{items // 2:05d}", 5, "asc", ADA)
     await store.load_threads(20, None, "desc", ADA)
-    return engine.requests, engine.rows_read, engine.read_units
+    return engine.requests, engine.rows_read, engine.reads
 
 
 async def test_neither_turn_nor_page_costs_more_in_a_long_thread_or_beside_many() -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.store import keys
-from lambda_src.store.calls import Calls, pause
+from lambda_src.store.calls import Calls, ConditionFailedError, pause
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -89,15 +89,20 @@ class Table:
         names: Mapping[str, str] = _AS_WRITTEN,
     ) -> Row:
         """Apply `expression` and return the row as it was before, {} if new. ConditionFailedError brings it too."""
-        answer = await self._calls.run(
-            self._client.update_item,
-            TableName=self._name,
-            Key=wire_key(key),
-            UpdateExpression=expression,
-            ReturnValues="ALL_OLD",
-            **self._condition(condition),
-            **expressions(expression, condition, values=values, names=names),
-        )
+        try:
+            answer = await self._calls.run(
+                self._client.update_item,
+                TableName=self._name,
+                Key=wire_key(key),
+                UpdateExpression=expression,
+                ReturnValues="ALL_OLD",
+                **self._condition(condition),
+                **expressions(expression, condition, values=values, names=names),
+            )
+        except ConditionFailedError as fault:
+            if fault.old:
+                raise
+            raise ConditionFailedError(await self.get(key) or {}) from None  # DynamoDB Local does not send it along
         before: Row = answer.get("Attributes", {})
         return before
 

@@ -1,0 +1,62 @@
+"""docs/stores.md says what is: the contract's tests, the commands, the numbers."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from lambda_src.admin.cli import app
+from lambda_src.dev.store_contract import StoreContract
+from lambda_src.store import bounds, codec, keys
+from lambda_src.store.budget import OPERATION_BUDGET_S
+from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES, PAYLOAD_MAX_BYTES
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from lambda_src.store.postgres.migrate import VERSION_TABLE
+
+DOC = Path(__file__).parents[2] / "docs" / "stores.md"
+BEGIN, END = "<!-- contract: begin -->\n", "<!-- contract: end -->"
+
+
+def sentences() -> Iterator[str]:
+    """The contract's tests, part by part, as the document lists them."""
+    for part in StoreContract.__bases__:
+        tests = [name for name, member in vars(part).items() if name.startswith("test_") and inspect.isfunction(member)]
+        yield (
+            f"* **{inspect.getdoc(part)}** "
+            + "; ".join(name.removeprefix("test_").replace("_", " ") for name in tests)
+            + ".\n"
+        )
+
+
+def test_the_contract_is_listed_test_by_test() -> None:
+    """Run `python -m tests.store.test_docs` to write the list."""
+    assert DOC.read_text().partition(BEGIN)[2].partition(END)[0] == "".join(sentences())
+
+
+def test_every_command_is_listed() -> None:
+    documented = set(re.findall(r"^\| `chat ([a-z-]+)", DOC.read_text(), re.MULTILINE))
+    assert documented == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # it is a group
+
+
+def test_the_numbers_are_the_codes() -> None:
+    text = DOC.read_text()
+    for fact in (
+        f"above {INLINE_MAX_BYTES // 1024} KB of stored bytes",
+        f"above {PAYLOAD_MAX_BYTES // 1024**2} MB of JSON",
+        f"over {bounds.MAX_ID_BYTES} bytes",
+        f"clamped to {bounds.MIN_LIMIT}..{bounds.MAX_LIMIT}",
+        f"after at most {OPERATION_BUDGET_S} s",
+        f"gzipped above {codec.GZIP_FROM_BYTES // 1024} KB",
+        f"`{keys.ORDER_INDEX}`",
+        f"`{VERSION_TABLE}`",
+    ):
+        assert fact in text, fact
+    assert LATE_WRITES_S == 15 * 60
+    assert "fifteen minutes later" in text
+
+
+if __name__ == "__main__":
+    before, _, rest = DOC.read_text().partition(BEGIN)
+    DOC.write_text(before + BEGIN + "".join(sentences()) + END + rest.partition(END)[2])
