@@ -153,7 +153,9 @@ class MemoryLedger:
             return refused
         for dead in spent.dead(now_ms=now_ms):
             del rows.runs[dead]
-        rows.spent = type(rows.spent)({minute: spent.minute + 1, day: spent.day + 1})
+        for past in [name for name in rows.spent if quota.is_past(name, now_ms=now_ms)]:
+            del rows.spent[past]
+        rows.spent.update((minute, day))
         rows.runs[turn_id] = quota.run_expires_ms(now_ms=now_ms, deadline_ms=context.deadline_ms)
         return None
 

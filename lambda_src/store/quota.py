@@ -11,6 +11,7 @@ from lambda_src.store.ports import QuotaLimits, QuotaRefused
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
+SKEW_MS = 300_000  # five minutes, as for the order of items: a window may be over here and not yet on another machine
 RUNNING_MAX_MS = 900_000  # Lambda's longest invocation: a turn that did not end by then has crashed
 RUNNING_RETRY_S = 5  # when a slot comes free nobody knows; answers take some 10 s, so on average one does by then
 
@@ -31,6 +32,13 @@ class Spending:
 def windows(now_ms: int) -> tuple[str, str]:
     """The names of this minute and this day."""
     return f"minute_{now_ms // MINUTE_MS}", f"day_{now_ms // DAY_MS}"
+
+
+def is_past(name: str, *, now_ms: int) -> bool:
+    """Whether `name` is that of a window which is over on every machine."""
+    kind, _, number = name.partition("_")
+    window_ms = {"minute": MINUTE_MS, "day": DAY_MS}.get(kind)
+    return window_ms is not None and (int(number) + 1) * window_ms <= now_ms - SKEW_MS
 
 
 def run_expires_ms(*, now_ms: int, deadline_ms: int | None) -> int:

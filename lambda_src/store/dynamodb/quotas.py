@@ -150,8 +150,8 @@ def _litter(row: Row, *, now_ms: int) -> _Litter:
     """As much as one write may remove, crashed turns first."""
     minute, day = quota.windows(now_ms)
     dead = turn_rows.spending_of(row, minute=minute, day=day).dead(now_ms=now_ms)[:REMOVED_MAX]
-    windows = turn_rows.past_windows(row, minute=minute, day=day)[: REMOVED_MAX - len(dead)]
-    return _Litter(dead, windows)
+    past = [name for name in row if quota.is_past(name, now_ms=now_ms)]
+    return _Litter(dead, past[: REMOVED_MAX - len(dead)])
 
 
 def _key(user_id: str) -> Key:

@@ -18,7 +18,7 @@ LAST_ORDER = "last_order"  # N: arrival of the thread's newest item, in nanoseco
 BODY_HASH = "body_hash"  # B: of the request that claimed the key
 RUNNING = "running"  # N: how many attributes begin with RUN
 RUN = "run_"  # N each, the turn's id behind it: when that turn has ended at the latest, in milliseconds since 1970
-WINDOWS = ("minute_", "day_")  # N each, the window's number behind it: turns counted in that window
+# Also N: one attribute for each window (quota.windows), which counts its turns
 
 # What a lease says of the one before it. An update cannot branch, so it copies both what decides and what is meant.
 BEFORE = {
@@ -80,11 +80,6 @@ def spending_of(row: Row, *, minute: str, day: str) -> Spending:
     """What a quota row says was spent in these windows."""
     runs = {name.removeprefix(RUN): int(held["N"]) for name, held in row.items() if name.startswith(RUN)}
     return Spending(_number(row, minute), _number(row, day), runs)
-
-
-def past_windows(row: Row, *, minute: str, day: str) -> list[str]:
-    """Attributes of a quota row that count windows which are over."""
-    return [name for name in row if name.startswith(WINDOWS) and name not in (minute, day)]
 
 
 def ttl(expires_ms: int) -> dict[str, str]:
