@@ -7,12 +7,15 @@ Whatever is wrong with a request is said before the stream begins, as `{"error":
 import logging
 import time
 import uuid
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
 
 from chatkit.server import NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
-from chatkit.types import ThreadsDeleteReq
+from chatkit.types import ThreadsDeleteReq, is_streaming_req
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
@@ -21,30 +24,33 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_src import intake
 from lambda_src.auth import Authenticate
-from lambda_src.context import RequestContext, User
+from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import AuthError, ChatError, ConflictError, RequestError, TooLargeError, UnavailableError
 from lambda_src.events import sweep_after_delete
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
-from lambda_src.turns.pump import Pump
+from lambda_src.turns.turns import Asked, Turns, TurnStream
 
-PAGE = Path(__file__).parent / "web" / "index.html"
+WEB = Path(__file__).parent / "web"
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
+TURN_HEADER = "x-chat-turn"
 MISSING = "There is no such thread, item or attachment."  # the same for what is someone else's
 RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by itself, up to five times
 
 log = logging.getLogger(__name__)
 
 
-def create_app(server: ChatServer, *, authenticate: Authenticate, sweeps: Sweeps, max_body_bytes: int) -> FastAPI:
-    """The ASGI app: POST /chatkit, GET /chat/health, GET /."""
+def create_app(
+    server: ChatServer, turns: Turns, *, authenticate: Authenticate, sweeps: Sweeps, max_body_bytes: int
+) -> FastAPI:
+    """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, GET / and what the page needs."""
     app = FastAPI(title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(RequestLog)
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
-    async def current_user(request: Request) -> User:
-        return await authenticate(request.headers.get("authorization"))
+    async def current_context(request: Request) -> RequestContext:
+        return request_context(request, await authenticate(request.headers.get("authorization")))
 
     async def limited_body(request: Request) -> bytes:
         body = bytearray()
@@ -54,22 +60,41 @@ def create_app(server: ChatServer, *, authenticate: Authenticate, sweeps: Sweeps
                 raise TooLargeError(f"This request is larger than {max_body_bytes:,} bytes. Send less in one message.")
         return bytes(body)
 
+    Context = Annotated[RequestContext, Depends(current_context)]  # noqa: N806 - a type
+    Body = Annotated[bytes, Depends(limited_body)]  # noqa: N806 - a type
+
     @app.post("/chatkit")
-    async def chatkit(request: Request, user: Annotated[User, Depends(current_user)]) -> Response:
-        body = await limited_body(request)
+    async def chatkit(request: Request, context: Context, body: Body) -> Response:
         asked = intake.parse(body)
         request.scope["chat.operation"] = asked.type
-        context = request_context(request.scope, user)
-        await intake.check(asked, context, store=server.store, attachment_store=server.attachment_store)
+        check = partial(intake.check, asked, context, store=server.store, attachment_store=server.attachment_store)
+        if is_streaming_req(asked):
+            named = intake.turn_id_of(request.headers.get(TURN_HEADER))
+            context = replace(context, turn=Turn(id=named or uuid.uuid4().hex))
+            about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
+            turn = await turns.open(about, check, partial(events_of, server, body, context), context=context)
+            return TurnResponse(turn, seen=intake.events_seen(request) if named else None)
+        await check()
+        if (thread_id := intake.thread_shown(asked)) is not None:
+            await turns.recover(thread_id, context)
         result = await server.process(body, context)
-        match result:
-            case StreamingResult():
-                return TurnResponse(await Pump.opened(result))
-            case NonStreamingResult():
-                after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
-                return Response(result.json, media_type="application/json", background=after)
-            case _:
-                assert_never(result)
+        assert isinstance(result, NonStreamingResult)
+        after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
+        return Response(result.json, media_type="application/json", background=after)
+
+    @app.post("/chatkit/stop")
+    async def stop(context: Context, body: Body) -> JSONResponse:
+        asked = intake.parse_stop(body)
+        stopped = await turns.stop(context, turn_id=asked.turn_id, thread_id=asked.thread_id)
+        return JSONResponse({"stopped": stopped})
+
+    @app.get("/chatkit/turns/{turn_id}/events")
+    async def resume(request: Request, turn_id: str, context: Context) -> Response:
+        return TurnResponse(await turns.resume(turn_id, context), seen=intake.events_seen(request))
+
+    @app.get("/chatkit/threads/{thread_id}/turn")
+    async def running(thread_id: str, context: Context) -> JSONResponse:
+        return JSONResponse({"turn_id": await turns.running_in(thread_id, context)})
 
     @app.get("/chat/health")
     async def health() -> JSONResponse:
@@ -77,25 +102,43 @@ def create_app(server: ChatServer, *, authenticate: Authenticate, sweeps: Sweeps
 
     @app.get("/")
     async def page() -> HTMLResponse:
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"cache-control": "no-cache"})
+        return HTMLResponse((WEB / "index.html").read_bytes(), headers={"cache-control": "no-cache"})
+
+    @app.get("/chat-client.js")
+    async def chat_client() -> Response:
+        script = (WEB / "chat-client.js").read_bytes()
+        return Response(script, media_type="text/javascript", headers={"cache-control": "no-cache"})
 
     return app
 
 
-def request_context(scope: Scope, user: User) -> RequestContext:
+async def events_of(server: ChatServer, body: bytes, context: RequestContext) -> AsyncIterable[bytes]:
+    """ChatKit's events for a streaming request, encoded."""
+    result = await server.process(body, context)
+    assert isinstance(result, StreamingResult)
+    return result
+
+
+def request_context(request: Request, user: User) -> RequestContext:
     """Who asks and until when; the deadline is Lambda's, where we run on it (the scope carries its context)."""
-    invocation = scope.get("aws.context")
+    invocation = request.scope.get("aws.context")
     deadline_ms = None
     if invocation is not None:
         deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
-    return RequestContext(user=user, request_id=scope["chat.request_id"], deadline_ms=deadline_ms)
+    return RequestContext(user=user, request_id=request.scope["chat.request_id"], deadline_ms=deadline_ms)
 
 
 class TurnResponse(StreamingResponse):
-    """A turn's events as text/event-stream. However the reading ends, no turn is left behind."""
+    """A turn's events as text/event-stream, its id in x-chat-turn. However the reading ends, no turn is left behind.
 
-    def __init__(self, turn: Pump) -> None:
-        super().__init__(turn, media_type="text/event-stream", headers=STREAM_HEADERS)
+    With `seen`, events carry ids that count from 1, and the first `seen` of them are left out; without, the stream is
+    ChatKit's own, byte for byte.
+    """
+
+    def __init__(self, turn: TurnStream, *, seen: int | None) -> None:
+        headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
+        events = turn if seen is None else numbered(turn, seen)
+        super().__init__(events, media_type="text/event-stream", headers=headers)
         self._turn = turn
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,6 +146,15 @@ class TurnResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             await self._turn.stop()
+
+
+async def numbered(turn: TurnStream, seen: int) -> AsyncIterator[bytes]:
+    """The turn's events after the first `seen`, each with its number as SSE id (the data line comes first)."""
+    number = 0
+    async for event in turn:
+        number += 1
+        if number > seen:
+            yield event[:-1] + b"id: %d\n\n" % number
 
 
 async def refuse(request: Request, error: Exception) -> Response:

@@ -14,6 +14,9 @@ from lambda_src.observability import configure_logging
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.server import ChatServer
 from lambda_src.settings import Settings
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
 
 if TYPE_CHECKING:
     from agents import RunConfig
@@ -44,7 +47,8 @@ def build_handler(
         feedback=store,
         history_items=settings.history_items,
     )
-    app = create_app(server, authenticate=authenticate, sweeps=store, max_body_bytes=settings.max_body_bytes)
+    turns = Turns(Surroundings(store.ledger, Keeper(store)))
+    app = create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=settings.max_body_bytes)
     return StreamingMangum(app, lifespan="on", on_event=Events(store))
 
 
@@ -79,14 +83,10 @@ def build_store(settings: Settings) -> "DynamoDBStore | MemoryStore":
 
 
 def run_config(key: str | None) -> "RunConfig":
-    """How the agent is run: by OpenAI's models with `key`, by the demo model without one. Nothing is traced."""
-    from agents import OpenAIProvider, RunConfig  # noqa: PLC0415 - off the cold path
+    """How the agent is run: by OpenAI's models with `key`, by the demo model without one."""
+    from lambda_src import models  # noqa: PLC0415 - off the cold path
 
-    if key is None:
-        from lambda_src.demo_model import DemoModel  # noqa: PLC0415 - loaded only when it is chosen
-
-        return RunConfig(model=DemoModel(), tracing_disabled=True)
-    return RunConfig(model_provider=OpenAIProvider(api_key=key), tracing_disabled=True)
+    return models.demo_run_config() if key is None else models.openai_run_config(key)
 
 
 def model_key(parameter: str | None) -> str | None:

@@ -1,6 +1,9 @@
 """Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+EndReason = Literal["stopped", "deadline", "superseded", "shutdown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,11 +13,15 @@ class User:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
-    """One user input and everything it sets off. `id` matches `[A-Za-z0-9_-]{16,64}`."""
+    """One user input and everything it sets off. `id` matches `[A-Za-z0-9_-]{16,64}`.
+
+    `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
+    """
 
     id: str
+    end_reason: EndReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class DemoModel(Model):
         **__: Any,  # noqa: ANN401 - as above
     ) -> ModelResponse:
         """The whole answer at once: a message, or a call of one of the tools."""
-        return ModelResponse(output=[_output(input, tools)], usage=Usage(), response_id=None)
+        return ModelResponse(output=[output_for(input, tools)], usage=Usage(), response_id=None)
 
     async def stream_response(
         self,
@@ -48,24 +48,24 @@ class DemoModel(Model):
         **__: Any,  # noqa: ANN401 - as above
     ) -> AsyncIterator[TResponseStreamEvent]:
         """The same, as the Responses API would stream it: one delta a word, PAUSE_S apart."""
-        for number, event in enumerate(_events(_output(input, tools))):
+        for number, event in enumerate(events_of(output_for(input, tools))):
             if isinstance(event, r.ResponseTextDeltaEvent):
                 await self._sleep(PAUSE_S)
             event.sequence_number = number
             yield event
 
 
-def _output(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> Output:
+def output_for(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> Output:
     items: list[Any] = [{"role": "user", "content": shown}] if isinstance(shown, str) else list(shown)
     last = items[-1] if items else {}
     if last.get("type") == "function_call_output":
-        return _message(f"I called the tool, and it answered: {last['output']}")
+        return message_of(f"I called the tool, and it answered: {last['output']}")
     asked = next((_text(item) for item in reversed(items) if item.get("role") == "user"), "")
     for tool in tools:
         named = tool.name.replace("_", " ") in asked.lower().replace("_", " ")
         if named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):
             return _call(tool.name)
-    return _message(_answer(asked, len([item for item in items if item.get("role")]), tools))
+    return message_of(_answer(asked, len([item for item in items if item.get("role")]), tools))
 
 
 def _answer(asked: str, messages: int, tools: Sequence[Tool]) -> str:
@@ -87,7 +87,8 @@ def _text(item: dict[str, Any]) -> str:
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
-def _message(text: str) -> r.ResponseOutputMessage:
+def message_of(text: str) -> r.ResponseOutputMessage:
+    """A finished message of a model."""
     content = r.ResponseOutputText(text=text, type="output_text", annotations=[], logprobs=[])
     return r.ResponseOutputMessage(
         id=f"msg_{uuid.uuid4().hex}", type="message", role="assistant", status="completed", content=[content]
@@ -106,7 +107,7 @@ def _call(name: str) -> r.ResponseFunctionToolCall:
     )
 
 
-def _events(output: Output) -> list[TResponseStreamEvent]:
+def events_of(output: Output) -> list[TResponseStreamEvent]:
     """What the Responses API sends for one output item, in its order (numbers are set by the sender)."""
     events: list[TResponseStreamEvent] = []
     place: dict[str, Any] = {"output_index": 0, "sequence_number": 0}

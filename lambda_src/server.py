@@ -39,7 +39,7 @@ from lambda_src.explain import stream_error
 from lambda_src.store.ports import FeedbackStore
 
 TITLE_CHARS = 50  # of the first message, as the title until somebody renames the thread
-RUN_STOPS_WITHIN_S = 3.0  # a cancelled run may still finish the tool it is in; then its connections are closed
+RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,11 @@ class ChatServer(ChatKitServer[RequestContext]):
             raise stream_error(error) from error
         finally:
             await _end(run)
+
+    async def handle_stream_cancelled(
+        self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext
+    ) -> None:
+        """Nothing: what was said is kept by turns/, by one rule for a stop, a deadline, a crash and a newer turn."""
 
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext

@@ -17,6 +17,9 @@ from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import AuthError
 from lambda_src.server import ChatServer
 from lambda_src.store.memory import MemoryStore
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
 
 MAX_BODY_BYTES = 10_000
 
@@ -35,19 +38,25 @@ async def no_pause(_: float) -> None:
 
 
 def server_with(
-    store: MemoryStore, *, model: Model | None = None, tools: Sequence[Tool] = (), history_items: int = 40
+    store: MemoryStore,
+    *,
+    model: Model | None = None,
+    tools: Sequence[Tool] = (),
+    history_items: int = 40,
+    run_config: RunConfig | None = None,
 ) -> ChatServer:
-    """The chat server with an agent of the tests."""
-    run_config = RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
+    """The chat server with an agent of the tests, run by `model` (the demo model) or as `run_config` says."""
+    run_config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test", tools=list(tools)), build_run_config=lambda: run_config)
     return ChatServer(store, dispatcher, feedback=store, history_items=history_items)
 
 
-def app_with(server: ChatServer) -> FastAPI:
-    """The app around it."""
+def app_with(server: ChatServer, *, around: Surroundings | None = None) -> FastAPI:
+    """The app around it; `around` brings a clock of the test's own."""
     store = server.store
     assert isinstance(store, MemoryStore)
-    return create_app(server, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    turns = Turns(around or Surroundings(store.ledger, Keeper(store)))
+    return create_app(server, turns, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
 
 
 def message(text: str, **extra: Any) -> dict[str, Any]:

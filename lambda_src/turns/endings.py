@@ -1,0 +1,45 @@
+"""How the stream of a turn that ended before its time still ends as valid ChatKit: its last events. Pure.
+
+After a cancel nothing can be emitted through ChatKit (its generator re-raises), so these are written here, encoded as
+its server encodes them. No text of a model or of an exception is ever in a notice.
+"""
+
+from datetime import UTC
+
+from chatkit.types import AssistantMessageItem, ErrorEvent, NoticeEvent, ThreadItemDoneEvent
+from pydantic import BaseModel
+
+from lambda_src.turns.keeping import Cut
+
+ERROR = b'data: {"type":"error"'
+OPENING = (ERROR, b'data: {"type":"stream_options"')
+
+GO_ON = "Write “continue” and I will go on from there."
+DEADLINE = NoticeEvent(level="warning", title="Cut off", message=f"This answer took longer than one may take. {GO_ON}")
+SHUTDOWN = NoticeEvent(level="warning", title="Interrupted", message=f"The server had to stop here. {GO_ON}")
+BROKEN = ErrorEvent(code="custom", message="The answer broke off here. What you see was kept.", allow_retry=True)
+
+
+def encoded(event: BaseModel) -> bytes:
+    """One event as ChatKit's server sends it."""
+    body = event.model_dump_json(by_alias=True, exclude_none=True, context={"exclude_metadata": True})
+    return b"data: " + body.encode() + b"\n\n"
+
+
+def done(item: AssistantMessageItem) -> bytes:
+    """The event that ends an answer where it was cut."""
+    created_at = item.created_at.replace(tzinfo=item.created_at.tzinfo or UTC)
+    return encoded(ThreadItemDoneEvent(item=item.model_copy(update={"created_at": created_at})))
+
+
+def last_words(cut: Cut, *, failed: bool) -> list[bytes]:
+    """What is said behind the kept answer: why it is not whole and how to go on, unless the user knows."""
+    match cut:
+        case "deadline":
+            return [encoded(DEADLINE)]
+        case "shutdown" | "crashed":
+            return [encoded(SHUTDOWN)]
+        case "failed":
+            return [encoded(BROKEN)] if failed else []
+        case "stopped" | "superseded":
+            return []

@@ -1,0 +1,63 @@
+"""A turn's events, folded into what they had said so far. Pure: bytes in, items out; knows no store and no clock.
+
+The one definition of "the partial answer": a stopped turn, one cut by its deadline, one that a newer turn supersedes
+and one whose process died are all kept by it, from the events sent or from the journal's copy of them.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from chatkit.types import AssistantMessageItem
+
+DONE = frozenset({"thread.item.done", "thread.item.removed", "thread.item.replaced"})
+
+
+def split(data: bytes) -> list[bytes]:
+    """The whole events (`data: {...}\\n\\n`) in `data`; half an event at its end is left out."""
+    return [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
+
+
+def encoded(event: dict[str, Any]) -> bytes:
+    """One event as ChatKit's server would send it."""
+    return b"data: " + json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def unfinished(events: Iterable[bytes]) -> list[AssistantMessageItem]:
+    """The assistant messages that were begun and not ended, in order, with what they had said; empty ones left out.
+
+    Their ids are the ones the events reserved. An item that an update names before it was added is passed over.
+    """
+    open_items: dict[str, dict[str, Any]] = {}
+    for data in events:
+        event = json.loads(data.removeprefix(b"data: "))
+        match event["type"]:
+            case "thread.item.added" if event["item"]["type"] == "assistant_message":
+                open_items[event["item"]["id"]] = event["item"]
+            case "thread.item.updated" if event["item_id"] in open_items:
+                _update(open_items[event["item_id"]]["content"], event["update"])
+            case kind if kind in DONE:
+                open_items.pop(event.get("item_id") or event["item"]["id"], None)
+            case _:
+                pass
+    items = [AssistantMessageItem.model_validate(item) for item in open_items.values()]
+    return [item for item in items if any(part.text.strip() for part in item.content)]
+
+
+def _update(content: list[dict[str, Any]], update: dict[str, Any]) -> None:
+    """Apply one update to an assistant message's content, as ChatKit's own server does."""
+    if not update["type"].startswith("assistant_message."):
+        return
+    index = update["content_index"]
+    while len(content) <= index:
+        content.append({"type": "output_text", "text": "", "annotations": []})
+    match update["type"]:
+        case "assistant_message.content_part.text_delta":
+            content[index]["text"] += update["delta"]
+        case "assistant_message.content_part.annotation_added":
+            annotations = content[index].setdefault("annotations", [])
+            annotations.insert(min(update["annotation_index"], len(annotations)), update["annotation"])
+        case "assistant_message.content_part.added" | "assistant_message.content_part.done":
+            content[index] = update["content"]
+        case _:
+            pass

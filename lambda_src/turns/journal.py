@@ -1,0 +1,83 @@
+"""A turn's events on their way into its journal, and back out of it. Knows the ledger port, no engine and no HTTP.
+
+What is journaled is the exact bytes that were sent, in batches, about one a second: a duplicate or a reload replays
+them, a crash is recovered from them, and the partial answer is their fold. There is no second copy.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from lambda_src.context import RequestContext
+from lambda_src.store.ports import JournalBatch, TurnLedger
+from lambda_src.turns import fold
+
+BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst is written before its second is over
+TTL_S = 3600  # a turn lasts 15 minutes at most; an hour leaves time for whoever reloads the page
+FOLLOW_EVERY_S = 0.5  # two reads each: a follower is at most this far behind the second that the journal is behind
+
+Sleep = Callable[[float], Awaitable[object]]
+NowMs = Callable[[], int]
+
+
+def now_ms() -> int:
+    """The wall clock in epoch milliseconds: leases are compared between processes."""
+    return time.time_ns() // 1_000_000
+
+
+class Journal:
+    """What one turn sent. `flush` may be called by several tasks at once; batches are written one after another."""
+
+    def __init__(self, ledger: TurnLedger, turn_id: str, context: RequestContext) -> None:
+        self._ledger, self._turn_id, self._context = ledger, turn_id, context
+        self.events: list[bytes] = []
+        self._written = 0  # of self.events
+        self._waiting_bytes = 0
+        self._number = 0
+        self._writing = asyncio.Lock()
+
+    def add(self, event: bytes) -> bool:
+        """Note one event; True when so much waits that it should be flushed before its time."""
+        self.events.append(event)
+        self._waiting_bytes += len(event)
+        return self._waiting_bytes >= BATCH_BYTES
+
+    async def flush(self, thread_id: str) -> None:
+        """Write what waits as one batch, if anything does. What could not be written waits for the next flush."""
+        async with self._writing:
+            until = len(self.events)
+            if until == self._written:
+                return
+            batch = JournalBatch(self._number, b"".join(self.events[self._written : until]))
+            await self._ledger.append_journal(thread_id, self._turn_id, batch, ttl_s=TTL_S, context=self._context)
+            self._number += 1
+            self._written = until
+            self._waiting_bytes = sum(map(len, self.events[until:]))
+
+
+async def read(ledger: TurnLedger, thread_id: str, turn_id: str, context: RequestContext) -> list[bytes]:
+    """Every event of a turn that its journal holds now."""
+    batches = ledger.read_journal(thread_id, turn_id, first=0, context=context)
+    return fold.split(b"".join([batch.data async for batch in batches]))
+
+
+async def follow(
+    ledger: TurnLedger,
+    thread_id: str,
+    turn_id: str,
+    *,
+    context: RequestContext,
+    sleep: Sleep = asyncio.sleep,
+    clock: NowMs = now_ms,
+) -> AsyncIterator[bytes]:
+    """The turn's events from the first one, then as they are journaled, until it ends, is superseded or has died."""
+    number = 0
+    while True:
+        row = await ledger.load_turn(thread_id, context=context)  # before the journal: a batch after the end is none
+        async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
+            number = batch.number + 1
+            for event in fold.split(batch.data):
+                yield event
+        if row is None or row.turn_id != turn_id or row.ended or row.expires_ms <= clock():
+            return
+        await sleep(FOLLOW_EVERY_S)

@@ -1,0 +1,251 @@
+"""A turn in flight: the one task that pulls its events, the one queue that hands them on, its lease and its journal.
+
+Why a task of its own: a run is torn down well only when the generator is pumped in its own task and that task is
+cancelled; errors thrown into the generator from the reader's side lose the partial answer. Why a queue without a bound:
+with a bound a reader that stalls would stop the run, and the answer would be lost with it (it is at most some MB).
+Knows no HTTP, no server and no model.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+
+from chatkit.store import NotFoundError
+
+from lambda_src.context import EndReason, RequestContext, Turn
+from lambda_src.errors import ChatError, ConflictError
+from lambda_src.store.ports import TurnLedger, TurnRow
+from lambda_src.turns import endings, fold, journal
+from lambda_src.turns.journal import Journal, NowMs, Sleep
+from lambda_src.turns.keeping import Cut, Keeper
+
+RENEW_S = 1.0  # how soon Stop and supersession are noticed, and how much of an answer a crash may cost
+LEASE_MS = 10_000  # how long a turn whose process died looks alive: ten renewals may fail in between
+CLOSING_TIME_MS = 3_000  # before Lambda's time-out: cancel the run, keep the answer, end lease and stream, at p99
+CLEAN_UP_S = 8.0  # how long stop() waits: the run's own clean-up (server.py) and the closing writes
+OPENERS = frozenset({"stream_options", "error"})  # ChatKit sends one when all checks and the first write are done
+
+log = logging.getLogger(__name__)
+
+Begin = Callable[[], Awaitable[AsyncIterable[bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every turn of a process shares; time is handed in."""
+
+    ledger: TurnLedger
+    keeper: Keeper
+    sleep: Sleep = asyncio.sleep
+    clock: NowMs = journal.now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the request's guard wants to know: where the turn runs, once its lease is held, and how it ended."""
+
+    leased: Callable[[str], Awaitable[None]]
+    ended: Callable[[str | None], Awaitable[None]]  # where it ran; None when the request was refused
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    error: Exception | None = None
+
+
+class RunningTurn:
+    """One turn of this process: `await open(begin)`, then `async for event in turn`, then, always, `await stop()`."""
+
+    def __init__(self, turn: Turn, context: RequestContext, around: Surroundings, hooks: Hooks) -> None:
+        self.turn_id = turn.id
+        self._turn, self._context, self._around, self._hooks = turn, context, around, hooks
+        self._journal = Journal(around.ledger, turn.id, context)
+        self._queue: asyncio.Queue[bytes | _Ended] = asyncio.Queue()
+        self._held: list[bytes] = []
+        self._thread_id: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timers: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    async def open(self, begin: Begin, *, thread_id: str | None) -> None:
+        """Take the lease, begin, and return when the request has passed every check: the answer is 200 and a stream.
+
+        `thread_id` is None for a new thread: its first event names it. What `begin` or its events (ChatKit's, encoded)
+        raise before that point is raised here; NotFoundError when they end without a word, as retry does for an item
+        that is not there; a ValueError, which is how ChatKit says "not in this state", as ConflictError.
+        """
+        self._task = asyncio.create_task(self._run(begin, thread_id), name=f"turn {self.turn_id}")
+        try:
+            while True:
+                item = await self._queue.get()
+                if isinstance(item, _Ended):
+                    raise _refusal(item.error)
+                self._held.append(item)
+                if json.loads(item.removeprefix(b"data: "))["type"] in OPENERS:
+                    return
+        except BaseException:  # a refused request leaves no task behind, whoever refused it
+            await self.stop()
+            raise
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Every event from the first one on. Raises what the turn died of, after an event that says so."""
+        for held in self._held:
+            yield held
+        while not isinstance(item := await self._queue.get(), _Ended):
+            yield item
+        if item.error is not None:
+            raise item.error  # the runtime's business: it counts as an error of the function
+
+    def end(self, reason: EndReason) -> None:
+        """End the turn before its time, once: the first reason counts. What was said is kept, the stream ends well."""
+        if self._turn.end_reason is None and not self._closing and self._task is not None:
+            self._turn.end_reason = reason
+            self._task.cancel()
+
+    async def stop(self) -> None:
+        """Nobody reads any more: end the turn unless it is over, and wait for its clean-up, CLEAN_UP_S at most."""
+        self.end("shutdown")
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=CLEAN_UP_S)
+
+    async def _run(self, begin: Begin, thread_id: str | None) -> None:
+        """The turn's task: pull to the end, whatever that is, and close. Never raises: the reader is told instead."""
+        error: Exception | None = None
+        cut: Cut | None = None
+        try:
+            self._start(self._until_deadline())
+            if thread_id is not None:
+                await self._take_lease(thread_id)
+            cut = await self._pull(await begin())
+        except asyncio.CancelledError:
+            cut = self._turn.end_reason or "shutdown"
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()  # this task lives on, to close
+        except Exception as raised:  # noqa: BLE001 - handed to the reader, who raises it
+            error, cut = raised, "failed"
+        self._closing = True
+        for timer in self._timers:
+            timer.cancel()
+        refused = error is not None and not self._is_open()
+        try:
+            await self._close(None if refused else cut, error=error)
+        except ChatError as fault:
+            log.error("turn_close_failed", extra={"error_type": type(fault).__qualname__})
+        finally:
+            self._queue.put_nowait(_Ended(error))
+        try:
+            await self._hooks.ended(self._thread_id if self._is_open() else None)
+        except ChatError as fault:
+            log.error("turn_close_failed", extra={"error_type": type(fault).__qualname__})
+
+    async def _pull(self, events: AsyncIterable[bytes]) -> Cut | None:
+        async for event in events:
+            if self._thread_id is None:
+                await self._take_lease(json.loads(event.removeprefix(b"data: "))["thread"]["id"])
+            if event.startswith(endings.ERROR) and (lost := await self._before_error()):
+                return lost
+            self._emit(event)
+        return None
+
+    async def _take_lease(self, thread_id: str) -> None:
+        """From whoever has it; what an older turn had said is kept before anything of ours is written."""
+        around, context = self._around, self._context
+        taken = await around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
+        self._thread_id = thread_id
+        await asyncio.gather(self._hooks.leased(thread_id), recover(around, thread_id, taken.previous, context))
+        self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept
+
+    async def _renew(self, thread_id: str) -> None:
+        """Every RENEW_S, text or not: journal what waits, prolong the lease; that failing is the signal to end."""
+        while True:
+            await self._around.sleep(RENEW_S)
+            try:
+                _, held = await asyncio.gather(self._journal.flush(thread_id), self._renew_lease(thread_id))
+            except ChatError as fault:  # the answer matters more than its bookkeeping: the next second tries again
+                log.warning("turn_renewal_failed", extra={"error_type": type(fault).__qualname__})
+                continue
+            match held:
+                case "held":
+                    pass
+                case "stopped" | "superseded":
+                    self.end(held)
+
+    async def _renew_lease(self, thread_id: str) -> str:
+        return await self._around.ledger.renew_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context)
+
+    async def _until_deadline(self) -> None:
+        """End the turn CLOSING_TIME_MS before Lambda kills us; after two thirds of the time when there is little."""
+        if self._context.deadline_ms is not None:
+            left_ms = self._context.deadline_ms - self._around.clock()
+            await self._around.sleep(max(0, left_ms - min(CLOSING_TIME_MS, left_ms // 3)) / 1000)
+            self.end("deadline")
+
+    async def _before_error(self) -> Cut | None:
+        """Keep what was said before ChatKit's error event ends the answer; "superseded" when it is not ours to keep."""
+        if self._thread_id is None or not fold.unfinished(self._journal.events):
+            return None
+        if await self._renew_lease(self._thread_id) == "superseded":
+            return "superseded"
+        await self._keep(self._thread_id, "failed")
+        return None
+
+    async def _close(self, cut: Cut | None, *, error: Exception | None) -> None:
+        """The last events, the last batch, the end of the lease: in one round trip, then the stream ends."""
+        if self._thread_id is None:
+            return
+        if cut is not None:
+            await self._keep(self._thread_id, cut)
+            for event in endings.last_words(cut, failed=error is not None):
+                self._emit(event)
+        await asyncio.gather(
+            self._journal.flush(self._thread_id),
+            self._around.ledger.end_lease(self._thread_id, self.turn_id, context=self._context),
+        )
+
+    async def _keep(self, thread_id: str, cut: Cut) -> None:
+        """What was said so far, stored (by the superseder, if there is one) and ended in the stream."""
+        events = self._journal.events
+        if cut == "superseded":
+            items = fold.unfinished(events)
+        else:
+            items = await self._around.keeper.keep(thread_id, self.turn_id, events, cut=cut, context=self._context)
+        for item in items:
+            self._emit(endings.done(item))
+
+    def _emit(self, event: bytes) -> None:
+        self._queue.put_nowait(event)
+        if self._journal.add(event) and self._thread_id is not None:
+            self._start(self._flush_early(self._thread_id))
+
+    async def _flush_early(self, thread_id: str) -> None:
+        with suppress(ChatError):  # what could not be written waits for the next second
+            await self._journal.flush(thread_id)
+
+    def _start(self, work: Coroutine[object, object, None]) -> None:
+        self._timers.append(asyncio.create_task(work))
+
+    def _is_open(self) -> bool:
+        return any(event.startswith(endings.OPENING) for event in self._journal.events)
+
+
+async def recover(around: Surroundings, thread_id: str, row: TurnRow | None, context: RequestContext) -> None:
+    """Keep what the unfinished turn of `row` had journaled. Its lease must be ours; quiet when there is none."""
+    if row is None or row.ended:
+        return
+    if row.unfolded is not None:  # it died before it could do for its predecessor what is done here for it
+        older = await journal.read(around.ledger, thread_id, row.unfolded, context)
+        await around.keeper.keep(thread_id, row.unfolded, older, cut="crashed", context=context)
+    events = await journal.read(around.ledger, thread_id, row.turn_id, context)
+    cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > around.clock() else "crashed"
+    await around.keeper.keep(thread_id, row.turn_id, events, cut=cut, context=context)
+
+
+def _refusal(error: Exception | None) -> Exception:
+    if error is None:
+        return NotFoundError("nothing to answer")
+    if isinstance(error, ValueError):
+        return ConflictError("That is not possible in the thread's present state: it has moved on. Reload the thread.")
+    return error

@@ -1,0 +1,184 @@
+"""Every way into a turn: begin one, attach to the one that runs, stop it, resume it, recover it. Knows no HTTP.
+
+A turn is one user input and everything it sets off. docs/turns.md draws its states; the rules for duplicates stand in
+`Turns.open`.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from chatkit.store import NotFoundError
+
+from lambda_src.context import RequestContext
+from lambda_src.errors import ConflictError, UnavailableError
+from lambda_src.store.ports import GuardLost, TurnRow
+from lambda_src.turns import endings, fold, journal
+from lambda_src.turns.running import LEASE_MS, Begin, Hooks, RunningTurn, Surroundings, recover
+
+GUARD_S = 16 * 60  # a key outlives the longest turn: 15 minutes is the most Lambda gives
+NAMED_KEY_S = 60  # how long after its end a turn that the client named is still attached to
+SAME_BODY_S = 5  # how long after its end a new message with the same bytes is taken for a retry
+BIND_TRIES = 20  # half a second each: how long a duplicate waits for a new thread to get its name
+
+RETRIED = frozenset({"threads.create", "threads.add_user_message"})  # what a client's transport sends again by itself
+
+
+Check = Callable[[], Awaitable[None]]
+
+
+class TurnStream(Protocol):
+    """A turn's events, whoever runs it."""
+
+    turn_id: str
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The events, encoded, from the first one on."""
+        ...
+
+    async def stop(self) -> None:
+        """Nobody reads any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a streaming request says of its turn. `named` is the client's own turn id (x-chat-turn), if it sent one."""
+
+    operation: str
+    thread_id: str | None
+    body: bytes
+    named: str | None
+
+
+class Attached:
+    """The stream of a turn that runs elsewhere, or ran: replayed from its first event, followed to its end."""
+
+    def __init__(self, turn_id: str, thread_id: str, turns: "Turns", context: RequestContext) -> None:
+        self.turn_id = turn_id
+        self._thread_id, self._turns, self._context = thread_id, turns, context
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        around = self._turns.around
+        events: list[bytes] = []
+        async for event in journal.follow(
+            around.ledger, self._thread_id, self.turn_id, context=self._context, sleep=around.sleep, clock=around.clock
+        ):
+            events.append(event)
+            yield event
+        if unfinished := fold.unfinished(events):  # its process died, or another turn took the thread
+            await self._turns.recover(self._thread_id, self._context)
+            for item in unfinished:
+                yield endings.done(item)
+
+    async def stop(self) -> None:
+        """Nothing to do: the turn is not ours."""
+
+
+class Turns:
+    """The turns of one store."""
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+
+    async def open(self, asked: Asked, check: Check, begin: Begin, *, context: RequestContext) -> TurnStream:
+        """The stream for a request: a turn of its own, or the one that this request repeats.
+
+        `check` raises what is wrong with the request, before it may end the turn that runs; it writes nothing, and does
+        not count for a repeated request, whose first one has changed the thread already. `begin` starts the run.
+
+        A turn that the client named is attached to by its name until NAMED_KEY_S after its end. Without a name the same
+        bytes of the same user attach while their turn runs, and new messages also SAME_BODY_S after: so "continue"
+        twice, a second Regenerate or "hi" in two new chats each run. ConflictError: the name was used for another body.
+        What `check` and `begin` refuse is raised, and leaves no trace.
+        """
+        turn = context.turn
+        assert turn is not None, "the app gives every streaming request a turn"
+        digest = hashlib.sha256(asked.body).digest()
+        key = asked.named or f"body-{digest.hex()[:40]}"
+        claimed, refused = await asyncio.gather(
+            self.around.ledger.claim_request(key, turn.id, body_hash=digest, ttl_s=GUARD_S, context=context),
+            check(),
+            return_exceptions=True,
+        )
+        if isinstance(claimed, BaseException):
+            raise claimed
+        if claimed is not None:
+            return await self._attach(claimed, context)
+        if isinstance(refused, BaseException):
+            await self.around.ledger.release_request(key, turn.id, context=context)
+            raise refused
+        running = RunningTurn(turn, context, self.around, self._hooks(asked, key, turn.id, context))
+        await running.open(begin, thread_id=asked.thread_id)
+        return running
+
+    async def stop(self, context: RequestContext, *, turn_id: str | None, thread_id: str | None) -> bool:
+        """Ask a running turn to stop, by its id or its thread's; False when there is none that is this user's."""
+        if thread_id is None and turn_id is not None:
+            found = await self.around.ledger.load_request(turn_id, context=context)
+            thread_id = found.thread_id if found is not None else None
+        if thread_id is None:
+            return False
+        return await self.around.ledger.ask_to_stop(thread_id, turn_id, context=context) is not None
+
+    async def running_in(self, thread_id: str, context: RequestContext) -> str | None:
+        """The id of the turn that runs in a thread; None when none does, or the thread is missing or someone else's."""
+        row = await self.around.ledger.load_turn(thread_id, context=context)
+        return row.turn_id if row is not None and self._is_live(row) else None
+
+    async def resume(self, turn_id: str, context: RequestContext) -> TurnStream:
+        """The stream of a turn, from its first event. NotFoundError: it is unknown, foreign, or over long ago."""
+        found = await self.around.ledger.load_request(turn_id, context=context)
+        if found is None or found.thread_id is None:
+            raise NotFoundError("There is no such turn.")
+        return Attached(found.turn_id, found.thread_id, self, context)
+
+    async def recover(self, thread_id: str, context: RequestContext) -> None:
+        """Before a thread is shown: keep what a turn whose process died had said. Quiet when there is nothing to do."""
+        row = await self.around.ledger.load_turn(thread_id, context=context)
+        if row is None or row.ended or self._is_live(row):
+            return
+        recovery = f"recovery-{uuid.uuid4().hex}"
+        try:
+            taken = await self.around.ledger.take_lease(thread_id, recovery, lease_ms=LEASE_MS, context=context)
+        except NotFoundError:
+            return  # deleted meanwhile
+        await recover(self.around, thread_id, taken.previous, context)
+        await self.around.ledger.end_lease(thread_id, recovery, context=context)
+
+    def _is_live(self, row: TurnRow) -> bool:
+        return not row.ended and row.expires_ms > self.around.clock()
+
+    async def _attach(self, claimed: GuardLost, context: RequestContext) -> TurnStream:
+        if not claimed.same_body:
+            raise ConflictError("This turn id (x-chat-turn) was used for another request. Mint a new one.")
+        thread_id = claimed.thread_id
+        for _ in range(BIND_TRIES):
+            if thread_id is None:
+                found = await self.around.ledger.load_request(claimed.turn_id, context=context)
+                thread_id = found.thread_id if found is not None else None
+            if thread_id is not None:
+                return Attached(claimed.turn_id, thread_id, self, context)
+            await self.around.sleep(journal.FOLLOW_EVERY_S)
+        raise UnavailableError("The same request came in a moment ago and has not begun yet. Try again.")
+
+    def _hooks(self, asked: Asked, key: str, turn_id: str, context: RequestContext) -> Hooks:
+        ledger = self.around.ledger
+
+        async def leased(thread_id: str) -> None:
+            """From now on the turn is found by its id: to stop it, to resume it, to attach to it."""
+            await ledger.bind_request(turn_id, turn_id, thread_id=thread_id, ttl_s=GUARD_S, context=context)
+
+        async def ended(thread_id: str | None) -> None:
+            """The request may come again: for a while it is taken for a retry, if it ran and is of the kind retried."""
+            if thread_id is not None and asked.named is not None:
+                await ledger.bind_request(key, turn_id, thread_id=thread_id, ttl_s=NAMED_KEY_S, context=context)
+            elif thread_id is not None and asked.operation in RETRIED:
+                await ledger.bind_request(key, turn_id, thread_id=thread_id, ttl_s=SAME_BODY_S, context=context)
+            else:
+                await ledger.release_request(key, turn_id, context=context)
+
+        return Hooks(leased, ended)

@@ -1,0 +1,79 @@
+/**
+ * What a ChatKit client needs to talk to this server well: its token, the id of each turn, and Stop. No dependencies.
+ *
+ *   import { chatFetch } from "/chat-client.js";
+ *   chatkit.setOptions({ api: { url: "/chatkit", domainKey: "...", fetch: chatFetch({ url: "/chatkit", getToken }) } });
+ *
+ * - Every request to `url` carries `Authorization: Bearer <await getToken()>`; others (an upload to S3) pass untouched.
+ * - Every streaming request carries `x-chat-turn`. When its stream broke off and the same body is sent again, as
+ *   ChatKit's transport does by itself, it carries the same id: the server attaches it to the turn that runs.
+ * - When the signal aborts before the stream has ended, and the page is visible, the user pressed Stop: the server is
+ *   told. Never after a normal end (the signal aborts then, too), never because a tab was hidden.
+ */
+
+const STREAMING = new Set([
+  "threads.create", "threads.add_user_message", "threads.add_client_tool_output",
+  "threads.add_structured_input", "threads.retry_after_item", "threads.custom_action",
+]);
+
+/**
+ * @param {object} options
+ * @param {string} options.url  where POST /chatkit is
+ * @param {() => (string | null | Promise<string | null>)} [options.getToken]  the bearer token, if people sign in
+ * @param {typeof globalThis.fetch} [options.fetch]  what sends; the browser's own by default
+ * @param {{ visibilityState: string }} [options.document]  whether the page is visible; the browser's own by default
+ * @returns {typeof globalThis.fetch}
+ */
+export function chatFetch({ url, getToken = () => null, fetch = globalThis.fetch, document = globalThis.document }) {
+  const send = (...what) => fetch(...what);
+  const base = globalThis.location?.href;
+  const endpoint = new URL(url, base).href;
+  let broken = null; // { body, turn } of the last stream that neither ended nor was stopped
+
+  async function authorized(headers) {
+    const token = await getToken();
+    if (token) headers.set("authorization", `Bearer ${token}`);
+    return headers;
+  }
+
+  async function stop(turn) {
+    const headers = await authorized(new Headers({ "content-type": "application/json" }));
+    await send(`${endpoint}/stop`, { method: "POST", headers, body: JSON.stringify({ turn_id: turn }), keepalive: true });
+  }
+
+  return async function fetchChat(resource, init = {}) {
+    const target = new URL(resource instanceof Request ? resource.url : resource, base).href;
+    if (target !== endpoint && !target.startsWith(`${endpoint}/`)) return send(resource, init);
+    const headers = await authorized(new Headers(init.headers ?? (resource instanceof Request ? resource.headers : {})));
+    if (!STREAMING.has(typeOf(init.body))) return send(resource, { ...init, headers });
+
+    const body = init.body;
+    const turn = broken?.body === body ? broken.turn : crypto.randomUUID();
+    broken = { body, turn };
+    headers.set("x-chat-turn", turn);
+    let over = false;
+    const end = () => {
+      over = true;
+      if (broken?.turn === turn) broken = null;
+    };
+    init.signal?.addEventListener("abort", () => {
+      if (over || document?.visibilityState === "hidden") return;
+      end();
+      stop(turn).catch(() => {}); // the page is leaving, or offline: the deadline ends the turn
+    }, { once: true });
+
+    const answer = await send(resource, { ...init, headers });
+    if (answer.status >= 400 && answer.status < 500) end(); // final: the same body again is a new turn
+    if (!answer.ok || !answer.body) return answer;
+    const watched = answer.body.pipeThrough(new TransformStream({ flush: end }));
+    return new Response(watched, { status: answer.status, statusText: answer.statusText, headers: answer.headers });
+  };
+}
+
+function typeOf(body) {
+  try {
+    return JSON.parse(body)?.type;
+  } catch {
+    return undefined;
+  }
+}

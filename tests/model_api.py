@@ -1,0 +1,143 @@
+"""A wire-level fake of OpenAI's Responses API: real bytes on real sockets, so that the real client library runs.
+
+The first path segment names what it does: `AsyncOpenAI(base_url=f"{api.url}/stall")`. It counts requests and knows how
+many connections are open, so a test can see one being closed.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from openai.types import responses as r
+
+from lambda_src.demo_model import events_of, message_of
+
+ANSWER = "one two three four five six seven eight nine ten"
+
+
+class ModelApi:
+    """Its `url`, and what it has seen."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[dict[str, object]] = []
+        self.failures_left = 0
+        self._streaming: set[asyncio.Task[None]] = set()
+        self._closed = asyncio.Condition()
+
+    @property
+    def streaming(self) -> int:
+        """How many answers are under way."""
+        return len(self._streaming)
+
+    async def until_closed(self) -> None:
+        """Return when no answer is under way any more."""
+        async with self._closed:
+            await self._closed.wait_for(lambda: not self._streaming)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: a request and its answer, then the end."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._streaming.add(task)
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+            )
+            self.requests.append(json.loads(await reader.readexactly(length)))
+            behaviour = head.split(b" ")[1].split(b"/")[1].decode()
+            gone = asyncio.create_task(reader.read())
+            answering = asyncio.create_task(self._answer(behaviour, writer))
+            await asyncio.wait({gone, answering}, return_when=asyncio.FIRST_COMPLETED)
+            gone.cancel()
+            answering.cancel()
+            await asyncio.wait({gone, answering})
+        except (OSError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+            async with self._closed:
+                self._streaming.discard(task)
+                self._closed.notify_all()
+
+    async def _answer(self, behaviour: str, writer: asyncio.StreamWriter) -> None:
+        if self.failures_left or behaviour in STATUSES:
+            self.failures_left = max(0, self.failures_left - 1)
+            status = STATUSES.get(behaviour, b"500 Internal Server Error\r\nretry-after-ms: 1")
+            body = b'{"error": {"message": "no"}}'
+            writer.write(b"HTTP/1.1 %s\r\ncontent-type: application/json\r\nconnection: close\r\n" % status)
+            writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
+            await writer.drain()
+            return
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        events = [f"event: {event.type}\ndata: {event.model_dump_json()}\n\n".encode() for event in numbered(ANSWER)]
+        half = len(events) // 2
+        match behaviour:
+            case "well":
+                writer.write(b"".join(events))
+            case "stall":
+                writer.write(b"".join(events[:half]))
+                await writer.drain()
+                await asyncio.Event().wait()
+            case "silent":
+                await asyncio.Event().wait()
+            case "reset":
+                writer.write(b"".join(events[:half]))
+                await writer.drain()
+                await asyncio.sleep(0.2)  # the fake's own pace, not a race: the client must have read the half
+                writer.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+                writer.transport.abort()
+            case "half-line":
+                writer.write(b"".join(events[:half]) + events[half][:-20])
+            case "failed-event":
+                failed = r.ResponseErrorEvent(
+                    code="server_error", message="secret of the model", param=None, sequence_number=99, type="error"
+                )
+                writer.write(b"".join(events[:half]) + f"event: error\ndata: {failed.model_dump_json()}\n\n".encode())
+            case "trickle":
+                for event in events:
+                    for byte in event:
+                        writer.write(bytes([byte]))
+                        await writer.drain()
+                        await asyncio.sleep(0)
+            case "endless":
+                for number in range(10**9):
+                    writer.write(events[min(number, 6)])
+                    await writer.drain()
+                    await asyncio.sleep(0.02)  # the pace of a model
+            case other:
+                raise AssertionError(f"no such behaviour: {other}")
+        await writer.drain()
+
+
+STATUSES = {
+    "busy": b"429 Too Many Requests\r\nretry-after-ms: 1",
+    "broken": b"500 Internal Server Error\r\nretry-after-ms: 1",
+    "no-key": b"401 Unauthorized",
+}
+
+
+def numbered(text: str) -> list[r.ResponseStreamEvent]:
+    """What the real API sends for an answer, numbered."""
+    events = events_of(message_of(text))
+    for number, event in enumerate(events):
+        event.sequence_number = number
+    return events
+
+
+@asynccontextmanager
+async def model_api() -> AsyncIterator[ModelApi]:
+    """A running fake on a free port of loopback."""
+    api = ModelApi()
+    server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
+    api.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield api
+        server.close()
+        server.close_clients() if hasattr(server, "close_clients") else None

@@ -1,0 +1,79 @@
+"""The fold: what a turn had said, from its events, wherever they were cut."""
+
+import json
+from typing import Any
+
+from chatkit.types import AssistantMessageContent, AssistantMessageItem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambda_src.turns.fold import split, unfinished
+
+
+def sse(event: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+def added(item_id: str, kind: str = "assistant_message", **extra: Any) -> bytes:
+    item = {"id": item_id, "thread_id": "thr_1", "created_at": "2026-01-01T00:00:00Z", "type": kind, "content": []}
+    return sse({"type": "thread.item.added", "item": item | extra})
+
+
+def delta(item_id: str, text: str, index: int = 0) -> bytes:
+    update = {"type": "assistant_message.content_part.text_delta", "content_index": index, "delta": text}
+    return sse({"type": "thread.item.updated", "item_id": item_id, "update": update})
+
+
+def ended(item_id: str) -> bytes:
+    item = {"id": item_id, "thread_id": "thr_1", "created_at": "2026-01-01T00:00:00Z", "type": "assistant_message"}
+    return sse({"type": "thread.item.done", "item": item | {"content": [{"type": "output_text", "text": "all"}]}})
+
+
+def texts(items: list[AssistantMessageItem]) -> list[str]:
+    return ["".join(part.text for part in item.content) for item in items]
+
+
+def test_what_was_said_is_what_the_deltas_add_up_to() -> None:
+    items = unfinished([added("msg_1"), delta("msg_1", "one "), delta("msg_1", "two")])
+    assert [(item.id, item.thread_id) for item in items] == [("msg_1", "thr_1")]
+    assert texts(items) == ["one two"]
+
+
+def test_what_ended_was_removed_or_is_empty_is_not_unfinished() -> None:
+    events = [added("msg_1"), delta("msg_1", "x"), ended("msg_1")]
+    events += [added("msg_2"), delta("msg_2", "x"), sse({"type": "thread.item.removed", "item_id": "msg_2"})]
+    events += [added("msg_3"), delta("msg_3", " \n")]
+    events += [added("wf_1", kind="workflow"), delta("msg_9", "never added")]
+    assert unfinished(events) == []
+
+
+def test_parts_annotations_and_other_events_are_taken_as_chatkit_takes_them() -> None:
+    source = {"type": "url", "url": "https://example.com/", "title": "T"}
+    part = "assistant_message.content_part."
+    updates = [
+        {"type": part + "added", "content_index": 0, "content": {"type": "output_text", "text": "", "annotations": []}},
+        {"type": part + "text_delta", "content_index": 1, "delta": "second"},
+        {
+            "type": part + "annotation_added",
+            "content_index": 1,
+            "annotation_index": 7,
+            "annotation": {"source": source},
+        },
+        {"type": part + "done", "content_index": 0, "content": {"type": "output_text", "text": "first"}},
+    ]
+    events = [sse({"type": "thread.item.updated", "item_id": "msg_1", "update": update}) for update in updates]
+    (item,) = unfinished([sse({"type": "stream_options"}), added("msg_1"), *events])
+    assert [part.text for part in item.content] == ["first", "second"]
+    assert len(item.content[1].annotations) == 1
+    assert isinstance(item.content[0], AssistantMessageContent)
+
+
+@given(st.lists(st.text(max_size=20), max_size=20), st.integers(0, 10_000))
+def test_wherever_the_bytes_are_cut_the_whole_events_before_are_folded(words: list[str], cut: int) -> None:
+    events = [added("msg_1"), *(delta("msg_1", word) for word in words)]
+    data = b"".join(events)[:cut]
+    whole = split(data)
+    assert whole == events[: len(whole)]
+    assert sum(map(len, whole)) <= len(data)
+    said = "".join(words[: max(0, len(whole) - 1)])
+    assert texts(unfinished(whole)) == ([said] if said.strip() else [])
