@@ -1,18 +1,24 @@
-"""The API of one stage: function, then front door. Owns no data, so it can be destroyed and made again."""
+"""The API of one stage: function, front door, the clock, alarms. Owns no data: it can be destroyed and made again."""
 
+import aws_cdk as cdk
 from aws_cdk import CfnOutput, Stack
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.cloudfront import Edge
 from infra.config import StageConfig
+from infra.config_parts import AuthConfig
+from infra.data_stack import DataStack
 from infra.front_door import FrontDoor
-from infra.function import ChatFunction
+from infra.function import ChatFunction, Holdings
+from infra.monitoring import Monitoring
+from infra.origin_secrets import OriginSecrets
+from infra.rollout import Canary
+from infra.schedule import HourlySweep
 
 
 class ApiStack(Stack):
-    """What answers. Its only output is the endpoint."""
+    """What answers. Its outputs are what a person needs next: where it answers, and what to put into a frontend."""
 
     def __init__(
         self,
@@ -21,10 +27,55 @@ class ApiStack(Stack):
         *,
         config: StageConfig,
         code: lambda_.Code,
-        table: dynamodb.ITableV2,
-        bucket: s3.IBucket,
+        data: DataStack,
+        edge: Edge,
+        env: cdk.Environment | None = None,
     ) -> None:
-        super().__init__(scope, construct_id, description=f"Chat, stage {config.stage}: the API")
-        function = ChatFunction(self, "Chat", config=config, code=code, table=table, bucket=bucket)
-        front_door = FrontDoor(self, "FrontDoor", alias=function.alias, cors_origins=config.cors_origins)
-        CfnOutput(self, "Endpoint", value=front_door.url, description="POST /chatkit streams a turn; GET / is the page")
+        super().__init__(scope, construct_id, env=env, description=f"Chat, stage {config.stage}: the API")
+        proven = config.front_door == "cloudfront" and config.origin_access == "secret"
+        secrets = OriginSecrets(self, "Origin", generation=config.origin_secret_generation) if proven else None
+        chat = ChatFunction(self, "Chat", config=config, code=code, holdings=_holdings(config, data, secrets))
+        front_door = FrontDoor(self, "FrontDoor", config=config, alias=chat.alias, secrets=secrets, edge=edge)
+        sweep = HourlySweep(self, "Sweep", alias=chat.alias)
+        monitoring = Monitoring(
+            self,
+            "Monitoring",
+            config=config,
+            alias=chat.alias,
+            log_group=chat.log_group,
+            table=data.table,
+            sweep=sweep.rule,
+            server_errors=front_door.server_errors,
+        )
+        if config.canary:
+            Canary(self, "Canary", alias=chat.alias, alarms=monitoring.of_a_version)
+        url = front_door.url
+        CfnOutput(self, "Endpoint", value=url, description="POST /chatkit streams a turn; GET / is the page")
+        CfnOutput(self, "FrontendSnippet", value=frontend_snippet(url), description="For a page of your own")
+        if monitoring.dashboard_url:
+            CfnOutput(self, "Dashboard", value=monitoring.dashboard_url)
+
+
+def _holdings(config: StageConfig, data: DataStack, secrets: OriginSecrets | None) -> Holdings:
+    issuer = audience = None
+    if isinstance(config.auth, AuthConfig):
+        issuer, audience = config.auth.issuer, config.auth.audience
+    elif data.sign_in is not None:
+        issuer, audience = data.sign_in.issuer, data.sign_in.client_id
+    return Holdings(
+        table=data.table,
+        bucket=data.bucket,
+        key=data.key,
+        issuer=issuer,
+        audience=audience,
+        secrets=secrets.accepted if secrets else (),
+    )
+
+
+def frontend_snippet(url: str) -> str:
+    """The options of ChatKit's web component, ready to paste: `token()` is yours, `domainKey` comes from OpenAI."""
+    return (
+        f'const options = {{ api: {{ url: "{url}chatkit", domainKey: "YOUR-DOMAIN-KEY", '
+        "fetch: async (input, init) => fetch(input, { ...init, headers: "
+        "{ ...init?.headers, authorization: `Bearer ${await token()}` } }) } };"
+    )

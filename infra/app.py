@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import App, Tags
+from aws_cdk import App, Environment, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 
 from infra import bundling
 from infra.api_stack import ApiStack
-from infra.config import StageConfig
+from infra.awaited import refuse_awaited
+from infra.cloudfront import Edge
+from infra.config import EDGE_REGION, StageConfig
 from infra.data_stack import DataStack
+from infra.edge_stack import EdgeStack
 from infra.errors import ConfigError, InfraError
+from infra.wheels import LAMBDA
 
 PROJECT = "chatkit-lambda"
 
@@ -28,6 +32,16 @@ def data_stack_name(stage: str) -> str:
 
 def api_stack_name(stage: str) -> str:
     return f"chatkit-{stage}-api"
+
+
+def edge_stack_name(stage: str) -> str:
+    return f"chatkit-{stage}-edge"
+
+
+def stack_names(config: StageConfig) -> list[str]:
+    """All stacks of a stage, in the order in which they are deployed."""
+    edge = [edge_stack_name(config.stage)] if config.needs_edge else []
+    return [data_stack_name(config.stage), *edge, api_stack_name(config.stage)]
 
 
 def read_context(path: Path) -> dict[str, Any]:
@@ -42,16 +56,25 @@ def read_context(path: Path) -> dict[str, Any]:
 
 
 def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | None = None) -> None:
-    """Put both stacks of one stage into `app`.
+    """Put the stacks of one stage into `app`.
 
     code: what becomes /var/task, a zip or a folder. A template needs a stand-in only, and then `code_hash` names it,
     so that the template does not change with the code.
     """
     asset = lambda_.Code.from_asset(str(code), asset_hash=code_hash)
-    data = DataStack(app, data_stack_name(config.stage), config=config)
-    api = ApiStack(app, api_stack_name(config.stage), config=config, code=asset, table=data.table, bucket=data.bucket)
-    api.add_stack_dependency(data)  # CDK's references between stacks are weak: they do not order a deployment
-    for stack in (data, api):
+    env = Environment(account=config.account, region=config.region) if config.account or config.region else None
+    data = DataStack(app, data_stack_name(config.stage), config=config, env=env)
+    stacks: list[Stack] = [data]
+    edge = Edge()
+    if config.needs_edge:
+        at_the_edge = Environment(account=config.account, region=EDGE_REGION)
+        edge_stack = EdgeStack(app, edge_stack_name(config.stage), config=config, env=at_the_edge)
+        stacks.append(edge_stack)
+        edge = edge_stack.edge
+    api = ApiStack(app, api_stack_name(config.stage), config=config, code=asset, data=data, edge=edge, env=env)
+    for stack in stacks:
+        api.add_stack_dependency(stack)  # CDK's references between stacks are weak: they do not order a deployment
+    for stack in [*stacks, api]:
         Tags.of(stack).add("project", PROJECT)
         Tags.of(stack).add("stage", config.stage)
 
@@ -63,7 +86,9 @@ def main(environ: Mapping[str, str]) -> int:
         run_by_cdk = "CDK_OUTDIR" in environ
         app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
         config = StageConfig.from_context(app.node.get_all_context({}))
-        add_stage(app, config=config, code=bundling.build(Path.cwd(), environ=environ).zip)
+        refuse_awaited(config)
+        zip_file = bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
+        add_stage(app, config=config, code=zip_file)
     except InfraError as error:
         print(error, file=sys.stderr)
         return 1

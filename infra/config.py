@@ -4,107 +4,54 @@ Knows no construct, no file and no AWS. The shape of the context:
 
     "stage": "dev",                    the stage that is meant when nobody says another (`-c stage=prod`)
     "stages": {"dev": {...}, ...}      one entry a stage: the fields of StageConfig
+
+docs/configuration.md is made from what stands here (infra/configuration_page.py).
 """
 
-import difflib
+# ruff: noqa: RUF009 - knob() is dataclasses.field(), which ruff does not see through
+
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+from infra.config_parts import (
+    Auth,
+    AuthConfig,
+    DomainConfig,
+    ManagedInstancesConfig,
+    NetworkConfig,
+    QuotaConfig,
+    auth,
+)
 from infra.errors import ConfigError
+from infra.knobs import (
+    choice,
+    days_of,
+    flag,
+    knob,
+    list_of,
+    matching,
+    nearest,
+    object_of,
+    optional,
+    origins,
+    parameter,
+    read,
+    text,
+    whole,
+)
 
 PLACEHOLDER_HOST = "issuer.example.com"  # of the issuer in cdk.json as shipped: synthesizes, and is never deployed
 
 MEMORY_MB = (512, 10_240)  # the agents stack alone takes some 170 MB; above is Lambda's limit
-TIMEOUT_S = (30, 900)  # shorter than 30 s cuts ordinary answers; above is Lambda's limit
+MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
+TIMEOUT_S = (30, 900)  # shorter than 30 s cuts ordinary answers, and leaves no time to close one; above is the limit
 LOG_RETENTION_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365, 731)  # of those that CloudWatch takes, up to two years
-MAX_CORS_ORIGINS = 100  # a function URL's limit
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError(f"must be a text, and is {value!r}")
-    return value
-
-
-def _whole(low: int, high: int, unit: str) -> Callable[[object], int]:
-    def parse(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number of {unit} from {low} to {high}, and is {value!r}")
-        return value
-
-    return parse
-
-
-def _retention(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in LOG_RETENTION_DAYS:
-        raise ValueError(f"must be one of {', '.join(map(str, LOG_RETENTION_DAYS))} days, and is {value!r}")
-    return value
-
-
-def _issuer(value: object) -> str:
-    text = _text(value)
-    if not text.startswith("https://") or not _has_host(text) or any(c.isspace() for c in text):
-        raise ValueError(f"must be an https:// URL, exactly as in the tokens' `iss`, and is {value!r}")
-    return text
-
-
-def _has_host(url: str) -> bool:
-    try:
-        return bool(urlsplit(url).hostname)
-    except ValueError:
-        return False
-
-
-def _origins(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or len(value) > MAX_CORS_ORIGINS:
-        raise ValueError(f"must be a list of at most {MAX_CORS_ORIGINS} origins, and is {value!r}")
-    wrong = [origin for origin in value if not _is_origin(origin)]
-    if wrong:
-        raise ValueError(
-            "must list exact origins such as https://www.example.com (https, or http on localhost; no path, no *), "
-            f"and holds {', '.join(map(repr, wrong))}"
-        )
-    return tuple(dict.fromkeys(value))
-
-
-def _is_origin(value: object) -> bool:
-    # A browser sends an origin in lower case, without path and default port: anything else never matches.
-    if not isinstance(value, str):
-        return False
-    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[::1])(:[1-9][0-9]{0,4})?", value)
-    if match is None or (match[1], match[3]) in (("https", ":443"), ("http", ":80")):
-        return False
-    return match[1] == "https" or match[2] in ("localhost", "127.0.0.1", "[::1]")
-
-
-def _parameter(value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not re.fullmatch(r"(/[A-Za-z0-9_.-]+){1,15}", value):
-        raise ValueError(f"must be the full name of an SSM parameter such as /chatkit/dev/model-key, and is {value!r}")
-    return value
-
-
-def _knob(parse: Callable[[object], object], doc: str) -> dict[str, Any]:
-    """The metadata that makes a field a knob: how it is read, and the sentence that says what it is for."""
-    return {"parse": parse, "doc": doc}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthConfig:
-    """Whose bearer tokens are taken."""
-
-    issuer: str = field(metadata=_knob(_issuer, "Issuer of the bearer tokens, exactly as in their `iss`."))
-    audience: str = field(metadata=_knob(_text, "The `aud` (Cognito: `client_id`) that a token must carry."))
-
-
-def _auth(value: object) -> AuthConfig:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"must be an object with issuer and audience, and is {value!r}")
-    return AuthConfig(**_read(AuthConfig, value))
+RETENTION_DAYS = (1, 3650)  # null keeps for ever; 0 would mean that nothing is ever kept
+EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
+MAX_CONCURRENCY = 1000  # the quota of an account that never asked for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,81 +59,231 @@ class StageConfig:
     """What one stage chooses. Without `auth` there is no stage: whoever found the URL could spend the model's key."""
 
     stage: str
-    auth: AuthConfig = field(
-        metadata=_knob(_auth, 'whose tokens are taken, {"issuer": "https://...", "audience": "..."}.')
+    auth: Auth = knob(
+        auth,
+        'whose tokens are taken, {"issuer": "https://...", "audience": "..."}.',
+        takes='`{"issuer", "audience"}`, `{"cognito": {...}}` or `{"guest": {...}}`',
     )
-    cors_origins: tuple[str, ...] = field(
-        default=(), metadata=_knob(_origins, "Other sites whose pages may call; our own page needs none.")
-    )
-    memory_mb: int = field(default=1024, metadata=_knob(_whole(*MEMORY_MB, "MB"), "The function's; CPU grows with it."))
-    timeout_s: int = field(default=300, metadata=_knob(_whole(*TIMEOUT_S, "seconds"), "The longest turn."))
-    log_retention_days: int = field(default=30, metadata=_knob(_retention, "How long log lines are kept."))
-    model_key_parameter: str | None = field(
+    account: str | None = knob(
+        optional(matching(r"\d{12}", example='"123456789012"')),
+        "The AWS account; null is the one whose credentials are used.",
+        takes="12 digits or null",
         default=None,
-        metadata=_knob(
-            _parameter, "SSM parameter (SecureString) with the model's key; without it the demo model answers."
-        ),
+    )
+    region: str | None = knob(
+        optional(matching(r"[a-z]{2}(-[a-z]+)+-\d", example="eu-central-1")),
+        "The AWS region; null is the one that your AWS profile names.",
+        takes="region or null",
+        default=None,
+    )
+    cors_origins: tuple[str, ...] = knob(
+        origins, "Other sites whose pages may call; our own page needs none.", takes="list of origins", default=()
+    )
+    model_key_parameter: str | None = knob(
+        optional(parameter),
+        "SSM parameter (SecureString) with the model's key; without it the demo model answers.",
+        takes="name or null",
+        default=None,
+    )
+    models: tuple[str, ...] = knob(
+        list_of(text, at_most=20),
+        "Models that may be used, the default first; none leaves it to agent/.",
+        takes="list of names",
+        default=(),
+    )
+    quotas: QuotaConfig | None = knob(
+        optional(object_of(QuotaConfig)), "What people may use.", takes="object or null", default=None
+    )
+    memory_mb: int = knob(
+        whole(*MEMORY_MB, "MB"), "The function's; CPU grows with it.", takes="512-10240", default=1024
+    )
+    timeout_s: int = knob(whole(*TIMEOUT_S, "seconds"), "The longest turn.", takes="30-900", default=300)
+    reserved_concurrency: int | None = knob(
+        optional(whole(1, MAX_CONCURRENCY, "invocations")),
+        "Turns at a time, at most; null leaves it to the account, since new ones have too few to set any aside.",
+        takes="1-1000 or null",
+        default=None,
+    )
+    architecture: Literal["arm64", "x86_64"] = knob(
+        choice("arm64", "x86_64"),
+        "The processors; x86_64 where a wheel of yours, or a local AWS, needs it.",
+        takes="arm64 or x86_64",
+        default="arm64",
+    )
+    snapstart: bool = knob(
+        flag,
+        "Start from a snapshot: faster cold starts, and a charge for keeping it while nobody talks.",
+        takes="true or false",
+        default=False,
+    )
+    managed_instances: ManagedInstancesConfig | None = knob(
+        optional(object_of(ManagedInstancesConfig)),
+        "Run on EC2 instances that Lambda manages; they cost by the hour.",
+        takes="object or null",
+        default=None,
+    )
+    vpc: NetworkConfig | None = knob(
+        optional(object_of(NetworkConfig)),
+        "For tools that reach private databases.",
+        takes="object or null",
+        default=None,
+    )
+    front_door: Literal["url", "cloudfront", "apigw"] = knob(
+        choice("url", "cloudfront", "apigw"),
+        "How the world reaches the function; docs/operations.md compares.",
+        takes="url, cloudfront or apigw",
+        default="url",
+    )
+    origin_access: Literal["secret", "iam"] = knob(
+        choice("secret", "iam"),
+        "How CloudFront proves itself: by a header that we check, or by signing (browsers must then hash bodies).",
+        takes="secret or iam",
+        default="secret",
+    )
+    origin_secret_generation: int = knob(
+        whole(1, 10_000, "generations"),
+        "One more makes CloudFront send a new secret; the one before is still taken.",
+        takes="1-10000",
+        default=1,
+    )
+    domain: DomainConfig | None = knob(
+        optional(object_of(DomainConfig)), "A name of your own, with CloudFront.", takes="object or null", default=None
+    )
+    waf: bool = knob(
+        flag, "AWS's common rules and a rate limit before CloudFront.", takes="true or false", default=False
+    )
+    canary: bool = knob(
+        flag,
+        "A new version answers 10 % for 5 minutes first, and goes back by itself when an alarm rings.",
+        takes="true or false",
+        default=False,
+    )
+    log_retention_days: int = knob(
+        days_of(LOG_RETENTION_DAYS),
+        "How long log lines are kept.",
+        takes="one of " + ", ".join(map(str, LOG_RETENTION_DAYS)),
+        default=30,
+    )
+    thread_retention_days: int | None = knob(
+        optional(whole(*RETENTION_DAYS, "days")),
+        "How long threads are kept; null is for ever.",
+        takes="1-3650 or null",
+        default=None,
+    )
+    attachment_retention_days: int | None = knob(
+        optional(whole(*RETENTION_DAYS, "days")),
+        "How long files that a message holds are kept; null is for ever.",
+        takes="1-3650 or null",
+        default=None,
+    )
+    bucket_versioning: bool = knob(
+        flag,
+        "Keep what was overwritten or deleted in the bucket for 30 days; erasing a user then takes as long.",
+        takes="true or false",
+        default=False,
+    )
+    kms: Literal["aws", "cmk"] = knob(
+        choice("aws", "cmk"),
+        "Whose key encrypts table and bucket: AWS's, or one of your own that costs $1 a month.",
+        takes="aws or cmk",
+        default="aws",
+    )
+    monitoring: Literal["none", "basic", "full"] = knob(
+        choice("none", "basic", "full"),
+        "Alarms: none, those that the free tier covers, or all with a dashboard and a health check.",
+        takes="none, basic or full",
+        default="basic",
+    )
+    alarm_email: str | None = knob(
+        optional(matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", example="ops@example.com")),
+        "Who hears of alarms; AWS asks them to confirm.",
+        takes="address or null",
+        default=None,
+    )
+    monthly_budget_usd: int | None = knob(
+        optional(whole(1, 1_000_000, "dollars")),
+        "At 80 % of it, and when the month is forecast to pass it, alarm_email hears.",
+        takes="number or null",
+        default=None,
     )
 
     @property
     def auth_is_placeholder(self) -> bool:
         """True for the issuer that cdk.json is shipped with, which signs nobody's tokens."""
-        return urlsplit(self.auth.issuer).hostname == PLACEHOLDER_HOST
+        return isinstance(self.auth, AuthConfig) and urlsplit(self.auth.issuer).hostname == PLACEHOLDER_HOST
 
     @property
     def disposable(self) -> bool:
         """True for stage dev alone: destroying its stacks takes the threads along."""
         return self.stage == "dev"
 
+    @property
+    def needs_edge(self) -> bool:
+        """True where something must stand in us-east-1: a web ACL, or a certificate of ours."""
+        return self.waf or (self.domain is not None and self.domain.hosted_zone is not None)
+
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:
         """The stage that `context` means; ConfigError names every fault of the context and of that stage at once."""
+        ours = ("stage", "stages")
         faults = [
-            f"{key} is not a knob{_nearest(key, ('stage', 'stages'))}."
+            f"{key} is not a knob{nearest(key, ours)}."
             for key in context
-            if key.isidentifier() and key not in ("stage", "stages")  # CDK's own keys hold a colon, a hyphen or an @
+            if key.isidentifier() and key not in ours  # CDK's own keys hold a colon, a hyphen or an @
         ]
         stages, stage = context.get("stages"), context.get("stage")
-        values: dict[str, Any] = {}
+        config: Self | None = None
         if not isinstance(stages, Mapping) or not stages:
             faults.append('stages is missing: {"dev": {"auth": {...}}} is the least.')
         elif not isinstance(stage, str) or stage not in stages:
-            faults.append(f"stage {stage!r} is not in stages{_nearest(str(stage), tuple(stages))}.")
+            faults.append(f"stage {stage!r} is not in stages{nearest(str(stage), tuple(stages))}.")
         elif not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", stage):
             faults.append(f"stages.{stage} must be called by 1 to 20 of a-z, 0-9 and -, a letter first.")
         elif not isinstance(stages[stage], Mapping):
             faults.append(f"stages.{stage} must be an object, and is {stages[stage]!r}.")
         else:
             try:
-                values = _read(cls, stages[stage])
+                config = cls(stage=stage, **read(cls, stages[stage]))
             except ConfigError as error:
                 faults += [f"stages.{stage}.{fault}" for fault in error.faults]
-        if faults:
+        if config is not None:
+            faults += [f"stages.{stage}.{fault}" for fault in config.contradictions()]
+        if faults or config is None:
             raise ConfigError(faults)
-        return cls(stage=str(stage), **values)
+        return config
 
-
-def _read(cls: type[StageConfig | AuthConfig], entry: Mapping[str, object]) -> dict[str, Any]:
-    """The parsed values of `cls`'s knobs in `entry`; ConfigError with every fault, each beginning with its key."""
-    knobs = {knob.name: knob for knob in fields(cls) if knob.metadata}
-    values: dict[str, Any] = {}
-    faults = [f"{key} is not a knob{_nearest(key, tuple(knobs))}." for key in entry if key not in knobs]
-    for name, knob in knobs.items():
-        if name not in entry:
-            if knob.default is MISSING:
-                faults.append(f"{name} is missing: {knob.metadata['doc']}")
-            continue
-        try:
-            values[name] = knob.metadata["parse"](entry[name])
-        except ValueError as fault:
-            faults.append(f"{name} {fault}.")
-        except ConfigError as inner:
-            faults += [f"{name}.{fault}" for fault in inner.faults]
-    if faults:
-        raise ConfigError(faults)
-    return values
-
-
-def _nearest(key: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}" if near else f"; known are {', '.join(known)}"
+    def contradictions(self) -> list[str]:
+        """What cannot be had together, each as a sentence that begins with the knob to change."""
+        by_url = self.front_door in ("url", "cloudfront")
+        cdn = self.front_door == "cloudfront"
+        managed = self.managed_instances is not None
+        zoned = self.domain is not None and self.domain.hosted_zone is not None
+        proven = self.domain is not None and self.domain.certificate_arn is not None
+        of_a_kind = {
+            "snapstart cannot be had on managed_instances: their environments stay warm.": self.snapstart and managed,
+            f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed
+            and self.memory_mb < MANAGED_MEMORY_MB,
+            "reserved_concurrency does not hold on managed_instances: max_vcpus does.": managed
+            and self.reserved_concurrency is not None,
+            "vpc and managed_instances both name a network: keep the one in managed_instances.": managed
+            and self.vpc is not None,
+            "vpc needs front_door apigw: AWS says that function URLs do not stream in a VPC.": by_url
+            and self.vpc is not None,
+            "domain needs front_door cloudfront.": not cdn and self.domain is not None,
+            "domain needs either hosted_zone or certificate_arn.": self.domain is not None and zoned == proven,
+            "waf needs front_door cloudfront.": not cdn and self.waf,
+            "origin_access needs front_door cloudfront.": not cdn and self.origin_access == "iam",
+            "account and region must be named for waf and hosted_zone, which stand in us-east-1.": self.needs_edge
+            and (self.account is None or self.region is None),
+            "region must be named for kms cmk: the key's name is part of the table.": self.kms == "cmk"
+            and self.region is None,
+            "monitoring none has no alarms to mail: take basic, or no alarm_email.": self.monitoring == "none"
+            and self.alarm_email is not None,
+            "canary needs monitoring: without alarms nothing would turn it back.": self.canary
+            and self.monitoring == "none",
+            "monthly_budget_usd needs alarm_email: somebody must hear of it.": self.monthly_budget_usd is not None
+            and self.alarm_email is None,
+            "model_key_parameter is missing: in stage prod the demo model does not answer.": self.stage == "prod"
+            and self.model_key_parameter is None,
+        }
+        return [sentence for sentence, true in of_a_kind.items() if true]

@@ -17,8 +17,10 @@ from botocore.exceptions import BotoCoreError
 
 from infra import bundling, toolchain
 from infra.app import api_stack_name, read_context
-from infra.config import StageConfig
+from infra.awaited import refuse_awaited
+from infra.config import PLACEHOLDER_HOST, StageConfig
 from infra.errors import InfraError, PreflightError
+from infra.wheels import LAMBDA
 
 OUTPUTS = Path("cdk.out/outputs.json")
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
@@ -43,7 +45,7 @@ def preflight(config: StageConfig, *, find_fault: Callable[[], str | None] = cre
     faults = [fault] if (fault := find_fault()) else []
     if config.auth_is_placeholder:
         faults.append(
-            f"{config.auth.issuer} is a placeholder: in cdk.json, set context.stages.{config.stage}.auth.issuer to the "
+            f"{PLACEHOLDER_HOST} is a placeholder: in cdk.json, set context.stages.{config.stage}.auth.issuer to the "
             "issuer of your users' tokens, and auth.audience to what they carry as `aud`."
         )
     if faults:
@@ -73,8 +75,9 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     stage = parser.parse_args(arguments).stage
     try:
         config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
+        refuse_awaited(config)
         preflight(config)
-        bundling.build(Path.cwd(), environ=environ)
+        bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture])
         command = deploy_command(config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")))
     except InfraError as error:
         print(error, file=sys.stderr)

@@ -1,32 +1,75 @@
-"""How the world reaches the function: a URL that streams. Knows origins; knows no route, no token and no store."""
+"""How the world reaches the function: one of three doors. Knows origins; knows no route, no token and no store.
+
+url          a function URL that streams: nothing in front, nothing to pay (the default)
+cloudfront   CloudFront before that URL: a name of your own, a firewall (infra/cloudfront.py)
+apigw        API Gateway's REST API in streaming mode (infra/rest_api.py)
+"""
+
+from typing import assert_never
 
 from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.cloudfront import Distribution, Edge
+from infra.config import StageConfig
+from infra.origin_secrets import OriginSecrets
+from infra.rest_api import StreamingRestApi
+
 PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
 
-REQUEST_HEADERS = ["authorization", "content-type", "x-chat-turn"]
+REQUEST_HEADERS = ["authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id"]
 RESPONSE_HEADERS = ["x-chat-turn", "x-request-id"]
 
 
 class FrontDoor(Construct):
-    """A function URL on the alias, answering as a stream to everyone: who calls is checked in the app, by their token.
+    """The door that the stage chose. `url` ends with a slash; `server_errors` counts what it answered with a 5xx.
 
-    AuthType NONE, since ChatKit's browser client cannot sign requests with SigV4.
-    CORS is answered here and nowhere else. Without `cors_origins` no page but our own may call.
+    Who calls is checked in the app, by their token: ChatKit's browser client cannot sign requests with SigV4.
     """
 
+    url: str
+    server_errors: cloudwatch.IMetric
+
     def __init__(
-        self, scope: Construct, construct_id: str, *, alias: lambda_.Alias, cors_origins: tuple[str, ...]
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        alias: lambda_.Alias,
+        secrets: OriginSecrets | None,
+        edge: Edge,
     ) -> None:
         super().__init__(scope, construct_id)
-        function_url = alias.add_function_url(
-            auth_type=lambda_.FunctionUrlAuthType.NONE,
-            invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM,
-            cors=_cors(cors_origins) if cors_origins else None,
-        )
-        self.url = function_url.url
+        match config.front_door:
+            case "url":
+                self.url, self.server_errors = function_url(alias, config).url, _errors_of_the_url(alias)
+            case "cloudfront":
+                behind = function_url(alias, config)
+                distribution = Distribution(self, "Cdn", config=config, behind=behind, secrets=secrets, edge=edge)
+                self.url, self.server_errors = distribution.url, _errors_of_the_url(alias)
+            case "apigw":
+                api = StreamingRestApi(
+                    self, "Rest", config=config, alias=alias, headers=REQUEST_HEADERS, remember_s=PREFLIGHT_S
+                )
+                self.url, self.server_errors = api.url, api.server_errors
+            case _:
+                assert_never(config.front_door)
+
+
+def function_url(alias: lambda_.Alias, config: StageConfig) -> lambda_.FunctionUrl:
+    """A URL on the alias that answers as a stream; open to everyone, unless CloudFront is to sign what it sends.
+
+    CORS is answered here and nowhere else. Without `cors_origins` no page but our own may call.
+    """
+    signed = config.origin_access == "iam"
+    return alias.add_function_url(
+        auth_type=lambda_.FunctionUrlAuthType.AWS_IAM if signed else lambda_.FunctionUrlAuthType.NONE,
+        invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM,
+        cors=_cors(config.cors_origins) if config.cors_origins else None,
+    )
 
 
 def _cors(origins: tuple[str, ...]) -> lambda_.FunctionUrlCorsOptions:
@@ -38,3 +81,7 @@ def _cors(origins: tuple[str, ...]) -> lambda_.FunctionUrlCorsOptions:
         exposed_headers=RESPONSE_HEADERS,
         max_age=Duration.seconds(PREFLIGHT_S),
     )
+
+
+def _errors_of_the_url(alias: lambda_.Alias) -> cloudwatch.IMetric:
+    return alias.metric("Url5xxCount", statistic="Sum", period=Duration.minutes(5))

@@ -1,18 +1,26 @@
 """The function: its code, its environment, and exactly what it may do. Knows no front door and owns no data."""
 
+from dataclasses import dataclass
+from typing import cast
+
 from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.config import StageConfig
+from infra.config_parts import NetworkConfig
+from infra.environment import Places, variables
+from infra.managed_instances import ManagedInstances
 from infra.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX
 
 HANDLER = "lambda_src.handler.handler"
-WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
+ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
 
 # Exactly what the store calls: tests/test_agreements.py records its calls and compares.
 TABLE_ACTIONS = [
@@ -29,6 +37,15 @@ OBJECT_ACTIONS = {
     OFFLOAD_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
     KEPT_PREFIX: ["s3:DeleteObject"],  # a deleted thread takes its files along
 }
+KEY_ACTIONS = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+NETWORK_ACTIONS = [  # what AWSLambdaVPCAccessExecutionRole allows beside logs: Lambda makes its interfaces with them
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+]
 
 RETENTION = {  # CDK names the days that infra.config allows
     1: logs.RetentionDays.ONE_DAY,
@@ -44,6 +61,18 @@ RETENTION = {  # CDK names the days that infra.config allows
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What the function reads and writes; it owns none of it. `secrets` prove that CloudFront called."""
+
+    table: dynamodb.ITableV2
+    bucket: s3.IBucket
+    key: kms.IKey | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    secrets: tuple[secretsmanager.ISecret, ...] = ()
+
+
 class ChatFunction(Construct):
     """The function behind an alias, with a role of its own.
 
@@ -51,17 +80,10 @@ class ChatFunction(Construct):
     """
 
     def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        config: StageConfig,
-        code: lambda_.Code,
-        table: dynamodb.ITableV2,
-        bucket: s3.IBucket,
+        self, scope: Construct, construct_id: str, *, config: StageConfig, code: lambda_.Code, holdings: Holdings
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = logs.LogGroup(
+        self.log_group = logs.LogGroup(
             self,
             "Logs",
             retention=RETENTION[config.log_retention_days],
@@ -69,34 +91,41 @@ class ChatFunction(Construct):
         )
         # A role of our own: AWS's managed policy for Lambda writes to every log group of the account.
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        log_group.grant_write(role)
-        for statement in _grants(table, bucket):
+        self.log_group.grant_write(role)
+        for statement in [*_grants(holdings), *_grants_beside(config, holdings, stack=Stack.of(self))]:
             role.add_to_policy(statement)
-        if config.model_key_parameter is not None:
-            role.add_to_policy(_may_read(config.model_key_parameter, stack=Stack.of(self)))
-        function = lambda_.Function(
+        architecture = ARCHITECTURES[config.architecture]
+        self.function = lambda_.Function(
             self,
             "Function",
             description=f"Chat, stage {config.stage}",
             runtime=lambda_.Runtime.PYTHON_3_13,
-            architecture=lambda_.Architecture.ARM_64,
+            architecture=architecture,
             handler=HANDLER,
             code=code,
             memory_size=config.memory_mb,
             timeout=Duration.seconds(config.timeout_s),
-            environment=_environment(config, table=table, bucket=bucket),
+            environment=_environment(config, holdings),
+            reserved_concurrent_executions=config.reserved_concurrency,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if config.snapstart else None,
             role=role,
-            log_group=log_group,
+            log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
         )
-        # The URL stands on an alias: it outlives every version, and SnapStart and gradual shifts need one.
-        self.alias = lambda_.Alias(self, "Live", alias_name="live", version=function.current_version)
-        _acknowledge(function, role, bucket)
+        if config.vpc is not None:
+            _join(self.function, config.vpc)
+        if config.managed_instances is not None:
+            ManagedInstances(
+                self, "Managed", config=config.managed_instances, architecture=architecture, function=self.function
+            )
+        # The front door stands on an alias: it outlives every version, and SnapStart and gradual shifts need one.
+        self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
+        _acknowledge(self.function, role, holdings.bucket)
 
 
-def _grants(table: dynamodb.ITableV2, bucket: s3.IBucket) -> list[iam.PolicyStatement]:
+def _grants(holdings: Holdings) -> list[iam.PolicyStatement]:
     """What the store may do: in the table and its index, under its prefixes of the bucket. No scan, nothing else."""
-    allow = iam.PolicyStatement
+    allow, table, bucket = iam.PolicyStatement, holdings.table, holdings.bucket
     return [
         allow(actions=TABLE_ACTIONS, resources=[table.table_arn]),
         allow(actions=INDEX_ACTIONS, resources=[f"{table.table_arn}/index/{ORDER_INDEX}"]),
@@ -109,24 +138,44 @@ def _grants(table: dynamodb.ITableV2, bucket: s3.IBucket) -> list[iam.PolicyStat
     ]
 
 
-def _may_read(parameter: str, *, stack: Stack) -> iam.PolicyStatement:
-    """One SSM parameter by name. AWS's own key for SecureStrings needs no grant beside it."""
-    arn = stack.format_arn(service="ssm", resource="parameter", resource_name=parameter.removeprefix("/"))
-    return iam.PolicyStatement(actions=["ssm:GetParameter"], resources=[arn])
-
-
-def _environment(config: StageConfig, *, table: dynamodb.ITableV2, bucket: s3.IBucket) -> dict[str, str]:
-    """The settings that the function reads (lambda_src/settings.py), and the wrapper that starts our runtime."""
-    environment = {
-        "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
-        "CHAT_TABLE": table.table_name,
-        "CHAT_BUCKET": bucket.bucket_name,
-        "CHAT_AUTH_ISSUER": config.auth.issuer,
-        "CHAT_AUTH_AUDIENCE": config.auth.audience,
-    }
+def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> list[iam.PolicyStatement]:
+    """What a stage's choices add: the model's key, a key of its own, secrets, a network."""
+    allow = iam.PolicyStatement
+    grants = []
     if config.model_key_parameter is not None:
-        environment["CHAT_MODEL_KEY_PARAMETER"] = config.model_key_parameter
-    return environment
+        name = config.model_key_parameter.removeprefix("/")
+        arn = stack.format_arn(service="ssm", resource="parameter", resource_name=name)
+        # AWS's own key for SecureStrings needs no grant beside it.
+        grants.append(allow(actions=["ssm:GetParameter"], resources=[arn]))
+    if holdings.key is not None:
+        by_storage = [f"{service}.{stack.region}.amazonaws.com" for service in ("dynamodb", "s3")]
+        through = {"StringEquals": {"kms:ViaService": by_storage}}
+        grants.append(allow(actions=KEY_ACTIONS, resources=[holdings.key.key_arn], conditions=through))
+    if holdings.secrets:
+        arns = [secret.secret_arn for secret in holdings.secrets]
+        grants.append(allow(actions=["secretsmanager:GetSecretValue"], resources=arns))
+    if config.vpc is not None:
+        grants.append(allow(actions=NETWORK_ACTIONS, resources=["*"]))
+    return grants
+
+
+def _environment(config: StageConfig, holdings: Holdings) -> dict[str, str]:
+    places = Places(
+        table=holdings.table.table_name,
+        bucket=holdings.bucket.bucket_name,
+        issuer=holdings.issuer,
+        audience=holdings.audience,
+        origin_secrets=tuple(secret.secret_arn for secret in holdings.secrets),
+    )
+    return variables(config, places)
+
+
+def _join(function: lambda_.Function, network: NetworkConfig) -> None:
+    """Give the function interfaces in a network that is there already; its id is known from the subnets."""
+    resource = cast("lambda_.CfnFunction", function.node.default_child)
+    resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+        subnet_ids=list(network.subnets), security_group_ids=list(network.security_groups)
+    )
 
 
 def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket) -> None:
@@ -135,8 +184,9 @@ def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket)
     reasons = {
         "AwsSolutions-L1": newest,
         "Serverless-LambdaLatestVersion": newest,
-        "Serverless-LambdaDLQ": "Called through its URL only, and so always synchronously: no event can be lost.",
+        "Serverless-LambdaDLQ": "The one asynchronous event is the hourly sweep: the next hour does the rest.",
         "Serverless-LambdaTracing": "A slow turn waits for the model, which X-Ray does not see; the log does.",
+        "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish": "The alias stands on a published version.",
     }
     for rule, reason in reasons.items():
         Validations.of(function).acknowledge(Acknowledgment(id=rule, reason=reason))
@@ -145,3 +195,9 @@ def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket)
         finding = f"AwsSolutions-IAM5[Resource::<{bucket_id}.Arn>/{prefix}*]"
         reason = "Objects are named at random below their user's hash: the prefix is the narrowest that can be said."
         Validations.of(role).acknowledge(Acknowledgment(id=finding, reason=reason))
+    Validations.of(role).acknowledge(
+        Acknowledgment(
+            id="AwsSolutions-IAM5[Resource::*]",
+            reason="In a network of yours, Lambda makes its interfaces with this role, and EC2 takes no narrower name.",
+        )
+    )

@@ -3,6 +3,8 @@
     cdk.out/               the stage that cdk.json means: what `make deploy` would hand to CloudFormation
     tests/template.json    the reference stage (tests/infra/reference.json), committed: suites build their tables from
                            it, and its diff shows what a change does to what is deployed
+    tests/infra/snapshots/ the same for each front door and mode (tests/infra/variants.json)
+    docs/configuration.md  what a stage may say, from infra/config.py
 
 cdk.json's values belong to whoever deploys, so the committed file must not depend on them.
 """
@@ -19,13 +21,19 @@ from typing import Any
 
 from aws_cdk import App
 
-from infra import bundling
+from infra import bundling, configuration_page
 from infra.app import add_stage, read_context
+from infra.awaited import refuse_awaited
 from infra.config import StageConfig
 from infra.errors import BundleError, InfraError, ToolError
+from infra.wheels import LAMBDA
 
 REFERENCE = Path("tests/infra/reference.json")
 COMMITTED = Path("tests/template.json")
+VARIANTS = Path("tests/infra/variants.json")
+SNAPSHOTS = Path("tests/infra/snapshots")
+CONFIGURATION = Path("docs/configuration.md")
+SHOWN = 20  # changes of one template; git shows the rest
 STAND_IN = "stand-in"  # instead of the digest of a zip
 
 Template = dict[str, Any]
@@ -47,16 +55,22 @@ def synthesize(context: Mapping[str, Any], *, outdir: Path, code: Path | None = 
     }
 
 
+def variant(reference: Mapping[str, Any], name: str, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of a stage called `name`: the least of the reference stage, and `knobs`."""
+    auth = reference["stages"][reference["stage"]]["auth"]
+    return {**reference, "stage": name, "stages": {name: {"auth": auth, **knobs}}}
+
+
 def merge(templates: Mapping[str, Template]) -> Template:
-    """One template with the resources and outputs of all: CDK's logical ids differ between the stacks."""
-    merged: Template = {
-        "Description": "All stacks of the reference stage in one. Made by `make template`: do not edit."
-    }
-    for section in ("Resources", "Outputs"):
+    """One template with what all stacks hold: CDK's logical ids differ between them."""
+    merged: Template = {"Description": "All stacks of one stage in one. Made by `make template`: do not edit."}
+    for section in ("Mappings", "Resources", "Outputs"):
+        if not any(section in template for template in templates.values()):
+            continue
         names = [name for template in templates.values() for name in template.get(section, {})]
         if len(names) != len(set(names)):
             raise ValueError(f"two stacks have {section} of the same name: {sorted(names)}")
-        merged[section] = {name: body for template in templates.values() for name, body in template[section].items()}
+        merged[section] = {n: body for template in templates.values() for n, body in template.get(section, {}).items()}
     return merged
 
 
@@ -78,13 +92,31 @@ def changes(old: Template, new: Template) -> list[str]:
 
 
 def refresh(committed: Path, new: Template) -> None:
-    """Write `new` to `committed`, and print what that changes."""
+    """Write `new` to `committed`, and print what that changes, if anything."""
     old = json.loads(committed.read_text(encoding="utf-8")) if committed.exists() else {}
     lines = changes(old, new)
     committed.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8", newline="\n")
-    print(f"{committed}: {'unchanged' if not lines else f'{len(lines)} changes; look at them and commit:'}")
-    for line in lines:
+    if lines:
+        print(f"{committed}: {len(lines)} changes; look at them and commit:")
+    for line in lines[:SHOWN]:
         print(f"  {line}")
+    if len(lines) > SHOWN:
+        print("  ...")
+
+
+def refresh_committed() -> None:
+    """Write all that is made from this code and committed: templates and the page about configuration."""
+    reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    variants = json.loads(VARIANTS.read_text(encoding="utf-8"))
+    SNAPSHOTS.mkdir(exist_ok=True)
+    for stale in {path.stem for path in SNAPSHOTS.glob("*.json")} - variants.keys():
+        (SNAPSHOTS / f"{stale}.json").unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        refresh(COMMITTED, merge(synthesize(reference, outdir=Path(folder, "reference"))))
+        for name, knobs in variants.items():
+            made = synthesize(variant(reference, name, knobs), outdir=Path(folder, name))
+            refresh(SNAPSHOTS / f"{name}.json", merge(made))
+    CONFIGURATION.write_text(configuration_page.page(), encoding="utf-8", newline="\n")
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
@@ -93,12 +125,13 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     stage = parser.parse_args(arguments).stage
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
-            refresh(COMMITTED, merge(synthesize(reference, outdir=Path(folder))))
+        refresh_committed()
         context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
+        config = StageConfig.from_context(context)
+        refuse_awaited(config)
         shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
-        names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=_code(environ)))
+        code = _code(environ, architecture=config.architecture)
+        names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))
     except InfraError as error:
         print(error, file=sys.stderr)
         return 1
@@ -106,10 +139,10 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _code(environ: Mapping[str, str]) -> Path | None:
+def _code(environ: Mapping[str, str], *, architecture: str) -> Path | None:
     """The zip; None, with a warning, where it cannot be built: `make deploy` synthesizes again, with the real one."""
     try:
-        return bundling.build(Path.cwd(), environ=environ).zip
+        return bundling.build(Path.cwd(), environ=environ, target=LAMBDA[architecture]).zip
     except (BundleError, ToolError) as error:
         print(f"warning: cdk.out/ gets a stand-in for the code.\n{error}", file=sys.stderr)
         return None

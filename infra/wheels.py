@@ -23,17 +23,21 @@ _AWS_SDK = {"boto3", "botocore", "s3transfer"}  # they name services in examples
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the zip shall run. `platform` in uv's words; None is this machine."""
+    """Where the zip shall run. `platform` in uv's words; None is this machine. `name` is that of its files."""
 
     python: str
     platform: str | None
+    name: str = "lambda-here"
 
     def __str__(self) -> str:
         return f"Python {self.python}, {self.platform or 'this machine'}"
 
 
 # Amazon Linux 2023, on which Lambda's Python 3.13 stands, has glibc 2.34.
-LAMBDA = Target(python="3.13", platform="aarch64-manylinux_2_34")
+LAMBDA = {
+    "arm64": Target(python="3.13", platform="aarch64-manylinux_2_34", name="lambda"),
+    "x86_64": Target(python="3.13", platform="x86_64-manylinux_2_34", name="lambda-x86_64"),
+}
 
 
 def install(root: Path, *, to: Path, target: Target, uv: list[str], environ: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """The reference stage, synthesized once per session, without a zip and without cdk.json."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ from infra import template
 
 REFERENCE = Path(__file__).with_name("reference.json")
 
+# Stages that differ from the reference in front door, mode or the like; tests/infra/snapshots/ has their templates.
+VARIANTS: dict[str, dict[str, Any]] = json.loads(REFERENCE.with_name("variants.json").read_text(encoding="utf-8"))
+
 Templates = Mapping[str, dict[str, Any]]
+StackOf = Callable[[str], Template]
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,27 @@ def templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
 def dev_templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Templates:
     """Both templates of stage `dev`, whose data may be thrown away."""
     return template.synthesize(context | {"stage": "dev"}, outdir=tmp_path_factory.mktemp("dev"))
+
+
+@pytest.fixture(scope="session")
+def variants(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Templates]:
+    """The templates of each variant, by its name, which is also its stage's."""
+    return {
+        name: template.synthesize(template.variant(context, name, knobs), outdir=tmp_path_factory.mktemp(name))
+        for name, knobs in VARIANTS.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def api_of(variants: dict[str, Templates]) -> StackOf:
+    """The API stack of a variant."""
+    return lambda name: Template.from_json(variants[name][f"chatkit-{name}-api"])
+
+
+@pytest.fixture(scope="session")
+def data_of(variants: dict[str, Templates]) -> StackOf:
+    """The data stack of a variant."""
+    return lambda name: Template.from_json(variants[name][f"chatkit-{name}-data"])
 
 
 @pytest.fixture(scope="session")

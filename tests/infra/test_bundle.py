@@ -15,8 +15,9 @@ import pytest
 
 from infra import bundling
 from infra.bundling import Bundle
+from infra.environment import WRAPPER
 from infra.errors import BundleError, ToolError
-from infra.function import HANDLER, WRAPPER
+from infra.function import HANDLER
 from infra.wheels import Target
 
 ROOT = Path(__file__).parents[2]

@@ -25,9 +25,15 @@ if "install" in words:
     if pathlib.Path({log!r} + ".refuse").exists():
         sys.exit("no wheel for this platform")
     target = pathlib.Path(words[words.index("--target") + 1])
+    record = target / "library-1.dist-info" / "RECORD"
+    record.parent.mkdir(parents=True)
     for name in ("bin/tool", "library/__init__.py", "botocore/data/s3/x.json", "botocore/data/sqs/x.json"):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (target / name).write_text("")
+        (target / name).write_text("" if name != {damaged!r} else "damaged")
+        with record.open("a") as lines:
+            lines.write(name + ",sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0" + chr(10))
+    with record.open("a") as lines:
+        lines.write("library-1.dist-info/RECORD,," + chr(10))
 """
 
 Build = Callable[..., Bundle]
@@ -64,7 +70,7 @@ def uv_log(tmp_path: Path) -> Path:
 @pytest.fixture
 def build(project: Path, uv_log: Path, tmp_path: Path) -> Build:
     uv = tmp_path / "uv"
-    uv.write_text(FAKE_UV.format(python=sys.executable, log=str(uv_log)), encoding="utf-8")
+    uv.write_text(FAKE_UV.format(python=sys.executable, log=str(uv_log), damaged=""), encoding="utf-8")
     uv.chmod(0o755)
 
     def run(*, target: Target = HERE, out: Path | None = None, say: Callable[[str], None] = print) -> Bundle:
@@ -86,6 +92,7 @@ def test_our_code_and_the_libraries_are_shipped_and_dev_admin_and_tests_are_not(
         "lambda_src/store/dev/kept.py",
         "lambda_src/web/index.html",
         "library/__init__.py",
+        "library-1.dist-info/RECORD",
     }
 
 
@@ -111,7 +118,7 @@ def test_the_same_inputs_give_the_same_bytes(build: Build, tmp_path: Path) -> No
 
 
 def test_the_wheels_are_the_locked_ones_for_arm64_and_nothing_is_built_from_source(build: Build, uv_log: Path) -> None:
-    build(target=LAMBDA)
+    build(target=LAMBDA["arm64"])
     export, install = [
         line for line in uv_log.read_text(encoding="utf-8").splitlines() if not line.startswith("python")
     ]
@@ -193,8 +200,21 @@ def test_code_that_does_not_compile_is_refused(build: Build, project: Path) -> N
 
 def test_what_lambda_would_refuse_for_its_size_is_refused_here(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundling, "MAX_UNZIPPED_BYTES", 10)
-    with pytest.raises(BundleError, match="unzipped, and Lambda takes"):
+    with pytest.raises(BundleError, match="more than 40"):
         build()
+
+
+def test_a_file_that_is_not_what_its_wheel_holds_is_never_shipped(build: Build, uv_log: Path, tmp_path: Path) -> None:
+    damaged = FAKE_UV.format(python=sys.executable, log=str(uv_log), damaged="library/__init__.py")
+    (tmp_path / "uv").write_text(damaged, encoding="utf-8")
+    with pytest.raises(BundleError, match=r"library/__init__\.py: not what the wheels hold"):
+        build()
+
+
+def test_each_architecture_has_files_of_its_own(build: Build) -> None:
+    arm64, x86_64 = build(target=LAMBDA["arm64"]), build(target=LAMBDA["x86_64"])
+    assert (arm64.zip.name, x86_64.zip.name) == ("lambda.zip", "lambda-x86_64.zip")
+    assert build(target=LAMBDA["arm64"]).reused
 
 
 def test_without_the_right_python_there_is_a_zip_and_a_warning(build: Build) -> None:

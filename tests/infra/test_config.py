@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.config import AuthConfig, StageConfig
+from infra.config import StageConfig
+from infra.config_parts import AuthConfig
 from infra.errors import ConfigError
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -137,7 +138,7 @@ def test_the_issuer_as_shipped_is_known_for_a_placeholder(issuer: str) -> None:
 
 
 def test_only_stage_dev_is_disposable() -> None:
-    stages = {name: {"auth": AUTH} for name in ("dev", "dev2", "prod")}
+    stages = {name: {"auth": AUTH} for name in ("dev", "dev2", "staging")}
     disposable = [StageConfig.from_context({"stage": s, "stages": stages}).disposable for s in stages]
     assert disposable == [True, False, False]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from infra import deploy
-from infra.config import AuthConfig, StageConfig
+from infra.config import StageConfig
+from infra.config_parts import AuthConfig
 from infra.errors import PreflightError
 
 ROOT = Path(__file__).parents[2]

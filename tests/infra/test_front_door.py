@@ -12,7 +12,8 @@ def test_the_url_streams_and_stands_on_the_alias(api: Template) -> None:
 
 def test_both_permissions_that_a_public_url_needs_are_there_and_no_other(api: Template) -> None:
     permission = "AWS::Lambda::Permission"
-    api.resource_count_is(permission, 2)
+    public = [p for p in api.find_resources(permission).values() if p["Properties"]["Principal"] == "*"]
+    assert len(public) == 2
     on_the_alias = {"Principal": "*", "FunctionName": {"Ref": Match.string_like_regexp("^ChatLive")}}
     by_url = {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"}
     api.has_resource_properties(permission, on_the_alias | by_url)
@@ -24,7 +25,9 @@ def test_cors_allows_the_origins_of_the_config_and_no_cookies(api: Template) -> 
     cors = {
         "AllowOrigins": ["https://www.example.org"],
         "AllowMethods": ["GET", "POST"],
-        "AllowHeaders": ["authorization", "content-type", "x-chat-turn"],
+        "AllowHeaders": [
+            *("authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id"),
+        ],
         "ExposeHeaders": ["x-chat-turn", "x-request-id"],
         "MaxAge": 3600,
     }

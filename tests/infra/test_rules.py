@@ -11,6 +11,8 @@ from cdk_nag import AwsSolutionsChecks, NagPack, ServerlessChecks
 
 from infra.app import add_stage
 from infra.config import StageConfig
+from infra.template import variant
+from tests.infra.conftest import VARIANTS
 
 PACKS: list[Callable[[App], NagPack]] = [AwsSolutionsChecks, ServerlessChecks]
 
@@ -28,13 +30,11 @@ def _findings(pack: NagPack, app: App) -> list[tuple[str, str | None]]:
     return [(finding.rule_name, at.construct_path) for finding in found for at in finding.violating_resources]
 
 
-@pytest.mark.parametrize("stage", ["reference", "dev"])
-@pytest.mark.parametrize("pack", PACKS)
-def test_no_finding_is_left(
-    pack: Callable[[App], NagPack], stage: str, context: dict[str, Any], tmp_path: Path
-) -> None:
-    app = _app(context | {"stage": stage}, tmp_path)
-    assert _findings(pack(app), app) == []
+@pytest.mark.parametrize("stage", ["reference", "dev", *VARIANTS])
+def test_no_finding_is_left(stage: str, context: dict[str, Any], tmp_path: Path) -> None:
+    asked = variant(context, stage, VARIANTS[stage]) if stage in VARIANTS else context | {"stage": stage}
+    app = _app(asked, tmp_path)
+    assert [finding for pack in PACKS for finding in _findings(pack(app), app)] == []
 
 
 def test_a_new_finding_would_be_seen(context: dict[str, Any], tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """infra/template.py: the committed template is what this code makes, and a change to it is said in words."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra import template
-from tests.infra.conftest import REFERENCE, Templates
+from infra import configuration_page, template
+from tests.infra.conftest import REFERENCE, VARIANTS, Templates
 
+ROOT = Path(__file__).parents[2]
 COMMITTED = Path(__file__).parents[1] / "template.json"
+SNAPSHOTS = Path(__file__).with_name("snapshots")
 
 
 def test_the_committed_template_is_fresh(templates: Templates) -> None:
@@ -17,9 +20,30 @@ def test_the_committed_template_is_fresh(templates: Templates) -> None:
     assert template.merge(templates) == committed, "run `make template` and commit tests/template.json"
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_snapshot_of_each_front_door_and_mode_is_fresh(name: str, variants: dict[str, Templates]) -> None:
+    committed = json.loads((SNAPSHOTS / f"{name}.json").read_text(encoding="utf-8"))
+    assert template.merge(variants[name]) == committed, "run `make template` and commit tests/infra/snapshots/"
+
+
+def test_there_is_no_snapshot_of_what_is_gone() -> None:
+    assert {path.stem for path in SNAPSHOTS.glob("*.json")} == set(VARIANTS)
+
+
+def test_the_page_about_configuration_is_fresh() -> None:
+    committed = (ROOT / template.CONFIGURATION).read_text(encoding="utf-8")
+    assert configuration_page.page() == committed, "run `make template` and commit docs/configuration.md"
+
+
+def test_no_template_holds_a_secret(templates: Templates, variants: dict[str, Templates]) -> None:
+    everything = json.dumps([templates, variants])
+    assert not re.search(r"sk-[A-Za-z0-9]{8}|AKIA[A-Z0-9]{12}|-----BEGIN|[Pp]assword\": \"", everything)
+    assert "{{resolve:secretsmanager:" in everything, "CloudFront's secret is a reference"
+
+
 def test_the_command_reads_the_reference_that_the_tests_read() -> None:
-    root = Path(__file__).parents[2]
-    assert (root / template.REFERENCE, root / template.COMMITTED) == (REFERENCE, COMMITTED)
+    assert (ROOT / template.REFERENCE, ROOT / template.COMMITTED) == (REFERENCE, COMMITTED)
+    assert ROOT / template.SNAPSHOTS == SNAPSHOTS
 
 
 def test_a_template_does_not_change_with_the_code(
@@ -45,9 +69,9 @@ def test_changes_are_told_by_resource() -> None:
     assert template.changes(old, new) == ["changed  A (T)", "removed  B (T)", "added    C (T)"]
 
 
-def test_refreshing_an_unchanged_template_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refreshing_an_unchanged_template_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = {"Resources": {"A": {"Type": "T"}}, "Outputs": {}}
     template.refresh(tmp_path / "template.json", new)
     assert "1 changes" in capsys.readouterr().out
     template.refresh(tmp_path / "template.json", new)
-    assert "unchanged" in capsys.readouterr().out
+    assert capsys.readouterr().out == ""

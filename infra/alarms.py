@@ -1,0 +1,212 @@
+"""Which alarms there are: each a metric, a threshold with its reason, and what to do (docs/operations.md has it too).
+
+Pure choices over metrics that AWS or our log lines give. Knows no topic and no dashboard.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+
+from infra.config import StageConfig
+
+PERIOD = Duration.minutes(5)
+SILENCE = Duration.minutes(15)
+NAMESPACE = "ChatKit"
+NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
+NEAR_MEMORY = 0.9
+NEAR_CONCURRENCY = 0.8
+UNRESERVED = 10  # executions at a time that a new account has
+LOG_BYTES_AN_HOUR = 100_000_000  # $0.05 an hour; a turn writes some 2 KB
+BILLED_MS_AN_HOUR = 10 * 3_600_000  # ten streams at once for an hour, $0.48 at 1 GB
+SLOW_START_MS = 5_000  # over twice what a cold start takes
+REFUSALS = 500  # in 5 minutes: somebody is guessing tokens, or a page is broken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What alarms look at."""
+
+    config: StageConfig
+    alias: lambda_.Alias
+    table: dynamodb.ITableV2
+    sweep: events.Rule
+    log_group: logs.LogGroup
+    server_errors: cloudwatch.IMetric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """`name` is its heading in docs/operations.md. It rings at `threshold` or more, `times` periods in a row."""
+
+    name: str
+    does: str
+    metric: cloudwatch.IMetric
+    threshold: float
+    times: int = 1
+    missing_is_bad: bool = False
+
+
+def basic(watched: Watched) -> list[Alarm]:
+    """The five that say that people get no answer. Of the ten that an account has for nothing."""
+    alias, config = watched.alias, watched.config
+    return [
+        Alarm(
+            name="errors",
+            does="Invocations fail: look at the newest ERROR lines of the log.",
+            metric=alias.metric_errors(period=PERIOD, statistic="Sum"),
+            threshold=3,
+        ),
+        Alarm(
+            name="throttles",
+            does="Requests are refused for want of concurrency: raise the quota or reserved_concurrency.",
+            metric=alias.metric_throttles(period=PERIOD, statistic="Sum"),
+            threshold=1,
+        ),
+        Alarm(
+            name="near-timeout",
+            does="Turns last as long as they may: raise timeout_s, or see why the model is slow.",
+            metric=alias.metric_duration(period=PERIOD, statistic="p99"),
+            threshold=NEAR_TIMEOUT * config.timeout_s * 1000,
+        ),
+        Alarm(
+            name="server-errors",
+            does="The front door answers 5xx: look at errors and throttles first, then at the last deployment.",
+            metric=watched.server_errors,
+            threshold=3,
+        ),
+        Alarm(
+            name="table-throttles",
+            does="DynamoDB refuses requests: one partition is too hot, or traffic doubled within minutes.",
+            metric=_table(watched.table, "ThrottledRequests"),
+            threshold=5,
+        ),
+    ]
+
+
+def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
+    """Ten more: causes before they hurt, money, and silence where there should be a sign of life."""
+    alias, config = watched.alias, watched.config
+    concurrency = config.reserved_concurrency or UNRESERVED
+    line = _line_metric(watched)
+    return [
+        Alarm(
+            name="concurrency",
+            does="Nearly all streams that may run at once do: raise the quota before people are refused.",
+            metric=alias.metric("ConcurrentExecutions", period=PERIOD, statistic="Maximum"),
+            threshold=NEAR_CONCURRENCY * concurrency,
+            times=3,
+        ),
+        Alarm(
+            name="memory",
+            does="The function nearly ran out of memory: raise memory_mb.",
+            metric=line("MemoryUsedMb", "$.record.metrics.maxMemoryUsedMB", "Maximum"),
+            threshold=NEAR_MEMORY * config.memory_mb,
+        ),
+        Alarm(
+            name="slow-starts",
+            does="Cold starts are slow: has the zip lost its bytecode, or did the agent's imports grow?",
+            metric=line("InitMs", "$.record.metrics.initDurationMs", "Maximum"),
+            threshold=SLOW_START_MS,
+        ),
+        Alarm(
+            name="spend",
+            does="More compute is billed than ten streams at once make: stop the bleeding, then look for a loop.",
+            metric=line("BilledMs", "$.record.metrics.billedDurationMs", "Sum", period=Duration.hours(1)),
+            threshold=BILLED_MS_AN_HOUR,
+        ),
+        Alarm(
+            name="log-volume",
+            does="The log grows by 100 MB an hour: something logs in a loop, and each GB costs $0.50.",
+            metric=cloudwatch.Metric(
+                namespace="AWS/Logs",
+                metric_name="IncomingBytes",
+                dimensions_map={"LogGroupName": watched.log_group.log_group_name},
+                period=Duration.hours(1),
+                statistic="Sum",
+            ),
+            threshold=LOG_BYTES_AN_HOUR,
+        ),
+        Alarm(
+            name="refusals",
+            does="Many requests are refused: a page sends no token, or somebody is guessing.",
+            metric=alias.metric("Url4xxCount", period=PERIOD, statistic="Sum"),
+            threshold=REFUSALS,
+        ),
+        Alarm(
+            name="table-errors",
+            does="DynamoDB itself fails: see AWS's health page; nothing acknowledged is lost.",
+            metric=_table(watched.table, "SystemErrors"),
+            threshold=3,
+        ),
+        Alarm(
+            name="sweep",
+            does="The hourly sweep could not be started: deleted threads' rows stay; replay a sweep.",
+            metric=_rule(watched.sweep, "FailedInvocations", period=Duration.hours(1)),
+            threshold=1,
+        ),
+        Alarm(
+            name="async-dropped",
+            does="Lambda dropped an event, a sweep or a health check: look for throttles.",
+            metric=alias.metric("AsyncEventsDropped", period=Duration.hours(1), statistic="Sum"),
+            threshold=1,
+        ),
+        Alarm(
+            name="health",
+            does="The health check has not run for 15 minutes: is the rule disabled, or the function throttled to 0?",
+            metric=_missing(_rule(health, "Invocations", period=SILENCE)),
+            threshold=1,
+            missing_is_bad=True,
+        ),
+    ]
+
+
+def _line_metric(watched: Watched) -> Callable[..., cloudwatch.Metric]:
+    """Metrics read from Lambda's own report lines, which are JSON; they cost nothing while nobody talks."""
+
+    def metric(name: str, field: str, statistic: str, *, period: Duration = PERIOD) -> cloudwatch.Metric:
+        unique = f"{name}-{watched.config.stage}"
+        logs.MetricFilter(
+            watched.log_group,
+            name,
+            log_group=watched.log_group,
+            filter_pattern=logs.FilterPattern.string_value("$.type", "=", "platform.report"),
+            metric_namespace=NAMESPACE,
+            metric_name=unique,
+            metric_value=field,
+        )
+        return cloudwatch.Metric(namespace=NAMESPACE, metric_name=unique, statistic=statistic, period=period)
+
+    return metric
+
+
+def _table(table: dynamodb.ITableV2, name: str) -> cloudwatch.IMetric:
+    return cloudwatch.Metric(
+        namespace="AWS/DynamoDB",
+        metric_name=name,
+        dimensions_map={"TableName": table.table_name},
+        statistic="Sum",
+        period=PERIOD,
+    )
+
+
+def _rule(rule: events.Rule, name: str, *, period: Duration) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/Events",
+        metric_name=name,
+        dimensions_map={"RuleName": rule.rule_name},
+        statistic="Sum",
+        period=period,
+    )
+
+
+def _missing(metric: cloudwatch.Metric) -> cloudwatch.IMetric:
+    """1 where `metric` saw nothing in a period, else 0."""
+    return cloudwatch.MathExpression(
+        expression="IF(FILL(m, 0) > 0, 0, 1)", using_metrics={"m": metric}, period=SILENCE, label="silent"
+    )

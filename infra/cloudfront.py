@@ -1,0 +1,108 @@
+"""CloudFront before the function URL: caches nothing, passes everything on as it came, streams. Knows no route.
+
+The bare URL stays reachable, so CloudFront proves itself: by a secret header that the app checks (the ChatKit client
+then works unmodified), or by signing (browsers must send the SHA-256 of each body as x-amz-content-sha256).
+"""
+
+from dataclasses import dataclass
+
+from aws_cdk import Acknowledgment, Duration, Validations
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_cloudfront_origins as origins
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_route53_targets as targets
+from constructs import Construct
+
+from infra.config import StageConfig
+from infra.config_parts import DomainConfig
+from infra.errors import ConfigError
+from infra.origin_secrets import HEADER, OriginSecrets
+
+READ_TIMEOUT_S = 30  # between two packets; the app's heartbeat comes each 15 s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What stands in us-east-1 for this stage, if anything (infra/edge_stack.py)."""
+
+    certificate: acm.ICertificate | None = None
+    web_acl_arn: str | None = None
+
+
+class Distribution(Construct):
+    """The distribution, and the records of its name where we may write them. `url` ends with a slash."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        behind: lambda_.FunctionUrl,
+        secrets: OriginSecrets | None,
+        edge: Edge,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        domain = config.domain
+        distribution = cloudfront.Distribution(
+            self,
+            "Distribution",
+            comment=f"Chat, stage {config.stage}",
+            default_behavior=cloudfront.BehaviorOptions(
+                origin=_origin(behind, secrets=secrets),
+                allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
+                viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+                cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
+                origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
+                compress=False,  # compressing would hold small events back
+            ),
+            domain_names=[domain.name] if domain else None,
+            certificate=self._certificate(domain, edge) if domain else None,
+            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if domain else None,
+            web_acl_id=edge.web_acl_arn,
+            price_class=cloudfront.PriceClass.PRICE_CLASS_100,
+            http_version=cloudfront.HttpVersion.HTTP2_AND_3,
+        )
+        self.url = f"https://{domain.name if domain else distribution.distribution_domain_name}/"
+        if domain and domain.hosted_zone:
+            self._record(domain, distribution)
+        _acknowledge(distribution, named=domain is not None, guarded=edge.web_acl_arn is not None)
+
+    def _certificate(self, domain: DomainConfig, edge: Edge) -> acm.ICertificate:
+        if domain.certificate_arn is not None:
+            return acm.Certificate.from_certificate_arn(self, "Certificate", domain.certificate_arn)
+        if edge.certificate is None:
+            raise ConfigError([f"domain {domain.name} has no certificate."])
+        return edge.certificate
+
+    def _record(self, domain: DomainConfig, distribution: cloudfront.Distribution) -> None:
+        assert domain.hosted_zone is not None
+        zone = route53.HostedZone.from_hosted_zone_attributes(
+            self, "Zone", hosted_zone_id=domain.hosted_zone.id, zone_name=domain.hosted_zone.name
+        )
+        target = route53.RecordTarget.from_alias(targets.CloudFrontTarget(distribution))
+        route53.ARecord(self, "A", zone=zone, record_name=f"{domain.name}.", target=target)
+        route53.AaaaRecord(self, "Aaaa", zone=zone, record_name=f"{domain.name}.", target=target)
+
+
+def _origin(behind: lambda_.FunctionUrl, *, secrets: OriginSecrets | None) -> cloudfront.IOrigin:
+    """The URL as an origin: with the secret header, or, where there is no secret, signed by CloudFront."""
+    read_timeout = Duration.seconds(READ_TIMEOUT_S)
+    if secrets is None:
+        return origins.FunctionUrlOrigin.with_origin_access_control(behind, read_timeout=read_timeout)
+    return origins.FunctionUrlOrigin(behind, custom_headers={HEADER: secrets.sent}, read_timeout=read_timeout)
+
+
+def _acknowledge(distribution: cloudfront.Distribution, *, named: bool, guarded: bool) -> None:
+    reasons = {
+        "AwsSolutions-CFR1": "People chat from wherever they are.",
+        "AwsSolutions-CFR3": "Access logs would keep who asked what and when; the app logs what is needed.",
+    }
+    if not guarded:
+        reasons["AwsSolutions-CFR2"] = "`waf: true` adds it, for a monthly charge; tokens and quotas guard without."
+    if not named:
+        reasons["AwsSolutions-CFR4"] = "CloudFront's own name comes with its own certificate and TLS versions."
+    for rule, reason in reasons.items():
+        Validations.of(distribution).acknowledge(Acknowledgment(id=rule, reason=reason))

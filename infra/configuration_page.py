@@ -1,0 +1,85 @@
+"""docs/configuration.md, made from infra/config.py: no knob is described anywhere but where it is read. Pure."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING
+from typing import Any
+
+from infra.awaited import AWAITED
+from infra.config import StageConfig
+from infra.config_parts import (
+    AuthConfig,
+    CognitoConfig,
+    DomainConfig,
+    GuestConfig,
+    HostedZoneConfig,
+    ManagedInstancesConfig,
+    NetworkConfig,
+    QuotaConfig,
+)
+from infra.knobs import knobs_of
+
+PARTS: dict[str, type] = {
+    "auth: {...}": AuthConfig,
+    'auth: {"cognito": {...}}': CognitoConfig,
+    'auth: {"guest": {...}}': GuestConfig,
+    "quotas": QuotaConfig,
+    "domain": DomainConfig,
+    "domain.hosted_zone": HostedZoneConfig,
+    "vpc": NetworkConfig,
+    "managed_instances": ManagedInstancesConfig,
+}
+
+HEAD = """# Configuration
+
+Made from `infra/config.py` by `make template`: change it there.
+
+A stage is an entry of `context.stages` in `cdk.json`; `context.stage` names the one that is meant when nobody says
+another. Each has its own account, region and names, so that two never meet: `make deploy STAGE=prod` deploys
+`chatkit-prod-data` and `chatkit-prod-api`. What is missing, malformed, unknown or contradictory is said in one message
+before anything is built.
+
+```json
+{"context": {"stage": "dev", "stages": {
+  "dev":  {"auth": {"issuer": "https://login.example.com/", "audience": "chat"}},
+  "prod": {"auth": {"issuer": "https://login.example.com/", "audience": "chat"}, "region": "eu-central-1",
+           "model_key_parameter": "/chatkit/prod/model-key", "monitoring": "full", "alarm_email": "ops@example.com"}
+}}}
+```
+
+Only stage `dev` is disposable: destroying its stacks deletes what they hold. Every other stage keeps its table, bucket,
+users and logs. Stage `prod` is refused without a model's key.
+
+## A stage
+"""
+
+NOT_YET = """
+## What the function cannot do yet
+
+The knobs are there and the stack is ready, but synth refuses them until the function can keep the promise:
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    sections = [HEAD, *_table(StageConfig)]
+    for name, part in PARTS.items():
+        sections += [f"\n### `{name}`\n", f"{(part.__doc__ or '').strip()}\n", *_table(part)]
+    sections += [NOT_YET, *(f"- {one.sentence}" for one in AWAITED)]
+    return "\n".join(sections) + "\n"
+
+
+def _table(cls: type) -> Iterator[str]:
+    yield "| knob | takes | default | |"
+    yield "|---|---|---|---|"
+    for name, one in knobs_of(cls).items():
+        takes = one.metadata["takes"].replace("|", "\\|")
+        yield f"| `{name}` | {takes} | {_default(one.default)} | {_sentence(one.metadata['doc'])} |"
+
+
+def _default(value: Any) -> str:  # noqa: ANN401 - whatever a knob may hold
+    return "required" if value is MISSING else f"`{json.dumps(value)}`"
+
+
+def _sentence(doc: str) -> str:
+    return doc[0].upper() + doc[1:]

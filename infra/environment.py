@@ -1,0 +1,43 @@
+"""The environment of the function: a stage's choices as variables (lambda_src/settings.py reads them). Pure."""
+
+from dataclasses import asdict, dataclass
+
+from infra.config import StageConfig
+from infra.config_parts import GuestConfig
+
+WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
+TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name: where CloudFront signs, Authorization is its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Names that other resources have, and that CloudFormation fills in. None: there is no such thing."""
+
+    table: str
+    bucket: str
+    issuer: str | None = None
+    audience: str | None = None
+    origin_secrets: tuple[str, ...] = ()  # ARNs, the newest first
+
+
+def variables(config: StageConfig, places: Places) -> dict[str, str]:
+    """Everything that the function is told; what a stage leaves out is not set."""
+    told = {
+        "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
+        "CHAT_TABLE": places.table,
+        "CHAT_BUCKET": places.bucket,
+        "CHAT_AUTH_ISSUER": places.issuer,
+        "CHAT_AUTH_AUDIENCE": places.audience,
+        "CHAT_MODEL_KEY_PARAMETER": config.model_key_parameter,
+        "CHAT_MODELS": ",".join(config.models) or None,
+        "CHAT_THREAD_RETENTION_DAYS": config.thread_retention_days,
+        "CHAT_ORIGIN_SECRETS": ",".join(places.origin_secrets) or None,
+        "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.origin_access == "iam" else None,
+        # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
+        "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
+    }
+    if isinstance(config.auth, GuestConfig):
+        told["CHAT_GUEST_MESSAGES_PER_DAY"] = config.auth.messages_per_day
+    if config.quotas is not None:
+        told |= {f"CHAT_{name.upper()}": value for name, value in asdict(config.quotas).items()}
+    return {name: str(value) for name, value in told.items() if value is not None}

@@ -1,0 +1,188 @@
+"""How one value of cdk.json's context is read: a parser for each kind, and a reader for an object of them.
+
+A parser returns the value or raises ValueError with the rest of a sentence that begins with the knob's name. Knows
+no stage: which knobs there are stands in infra/config.py.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra.errors import ConfigError
+
+MAX_CORS_ORIGINS = 100  # a function URL's limit
+_PARAMETER = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
+
+Parse = Callable[[object], object]
+
+
+def knob(parse: Parse, doc: str, *, takes: str, default: object = MISSING) -> Any:  # noqa: ANN401 - dataclass field
+    """A field that is a knob: how it is read, what it takes in words, and the sentence that says what it is for."""
+    return field(default=default, metadata={"parse": parse, "doc": doc, "takes": takes})
+
+
+def optional(parse: Parse) -> Parse:
+    """Also null, for none."""
+    return lambda value: None if value is None else parse(value)
+
+
+def text(value: object) -> str:
+    """A text with something in it that can be printed."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError(f"must be a text, and is {value!r}")
+    return value
+
+
+def flag(value: object) -> bool:
+    """true or false, and nothing that merely looks like it."""
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, and is {value!r}")
+    return value
+
+
+def matching(pattern: str, *, example: str) -> Callable[[object], str]:
+    """A text of one shape; `example` says which."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise ValueError(f"must look like {example}, and is {value!r}")
+        return value
+
+    return parse
+
+
+def choice(*choices: str) -> Callable[[object], str]:
+    """One of a few words."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, and is {value!r}")
+        return value
+
+    return parse
+
+
+def whole(low: int, high: int, unit: str) -> Callable[[object], int]:
+    """A whole number within bounds."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number of {unit} from {low} to {high}, and is {value!r}")
+        return value
+
+    return parse
+
+
+def days_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
+    """One of the numbers of days that a service takes."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+            raise ValueError(f"must be one of {', '.join(map(str, allowed))} days, and is {value!r}")
+        return value
+
+    return parse
+
+
+def list_of(parse: Parse, *, at_least: int = 0, at_most: int) -> Callable[[object], tuple[Any, ...]]:
+    """A list whose every element `parse` takes; what stands in it twice is taken once."""
+
+    def parse_all(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or not at_least <= len(value) <= at_most:
+            raise ValueError(f"must be a list of {at_least} to {at_most}, and is {value!r}")
+        return tuple(dict.fromkeys(parse(element) for element in value))
+
+    return parse_all
+
+
+def object_of(cls: type) -> Parse:
+    """An object whose keys are the knobs of a dataclass."""
+
+    def parse(value: object) -> object:
+        if not isinstance(value, Mapping):
+            names = " and ".join(name for name, one in knobs_of(cls).items() if one.default is MISSING)
+            raise ValueError(f"must be an object{f' with {names}' if names else ''}, and is {value!r}")
+        return cls(**read(cls, value))
+
+    return parse
+
+
+def issuer(value: object) -> str:
+    """The URL of an OpenID issuer."""
+    url = text(value)
+    if not url.startswith("https://") or not _has_host(url) or any(c.isspace() for c in url):
+        raise ValueError(f"must be an https:// URL, exactly as in the tokens' `iss`, and is {value!r}")
+    return url
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+def origins(value: object) -> tuple[str, ...]:
+    """Exact origins, as browsers send them."""
+    if not isinstance(value, list | tuple) or len(value) > MAX_CORS_ORIGINS:
+        raise ValueError(f"must be a list of at most {MAX_CORS_ORIGINS} origins, and is {value!r}")
+    wrong = [origin for origin in value if not _is_origin(origin)]
+    if wrong:
+        raise ValueError(
+            "must list exact origins such as https://www.example.com (https, or http on localhost; no path, no *), "
+            f"and holds {', '.join(map(repr, wrong))}"
+        )
+    return tuple(dict.fromkeys(value))
+
+
+def _is_origin(value: object) -> bool:
+    # A browser sends an origin in lower case, without path and default port: anything else never matches.
+    if not isinstance(value, str):
+        return False
+    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[::1])(:[1-9][0-9]{0,4})?", value)
+    if match is None or (match[1], match[3]) in (("https", ":443"), ("http", ":80")):
+        return False
+    return match[1] == "https" or match[2] in ("localhost", "127.0.0.1", "[::1]")
+
+
+def parameter(value: object) -> str:
+    """The full name of an SSM parameter; never what is in it."""
+    if not isinstance(value, str) or not _PARAMETER.fullmatch(value):
+        raise ValueError(f"must be the full name of an SSM parameter such as /chatkit/dev/model-key, and is {value!r}")
+    return value
+
+
+def knobs_of(cls: type) -> dict[str, Any]:
+    """The fields of a dataclass that are knobs, by name."""
+    return {one.name: one for one in fields(cls) if one.metadata}
+
+
+def read(cls: type, entry: Mapping[str, object]) -> dict[str, Any]:
+    """The parsed values of `cls`'s knobs in `entry`; ConfigError with every fault, each beginning with its key."""
+    knobs = knobs_of(cls)
+    values: dict[str, Any] = {}
+    faults = [f"{key} is not a knob{nearest(key, tuple(knobs))}." for key in entry if key not in knobs]
+    for name, one in knobs.items():
+        if name not in entry:
+            if one.default is MISSING:
+                faults.append(f"{name} is missing: {one.metadata['doc']}")
+            continue
+        try:
+            values[name] = one.metadata["parse"](entry[name])
+        except ValueError as fault:
+            faults.append(f"{name} {fault}.")
+        except ConfigError as inner:
+            faults += [f"{name}.{fault}" for fault in inner.faults]
+    if faults:
+        raise ConfigError(faults)
+    return values
+
+
+def nearest(key: str, known: tuple[str, ...]) -> str:
+    """The end of a sentence about an unknown name: the one that was meant, or all that are known."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}" if near else f"; known are {', '.join(known)}"

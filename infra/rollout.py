@@ -1,0 +1,32 @@
+"""How a new version takes over: a tenth of the traffic first, all of it when no alarm has rung. Knows no function."""
+
+from aws_cdk import Acknowledgment, Validations
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_codedeploy as codedeploy
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+ROLE_POLICY = "service-role/AWSCodeDeployRoleForLambdaLimited"  # AWS's own: moves aliases, reads alarms
+
+
+class Canary(Construct):
+    """CodeDeploy moves the alias: 10 % for 5 minutes, then the rest; back at once when one of `alarms` rings."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, alias: lambda_.Alias, alarms: list[cloudwatch.IAlarm]
+    ) -> None:
+        super().__init__(scope, construct_id)
+        group = codedeploy.LambdaDeploymentGroup(
+            self,
+            "Group",
+            alias=alias,
+            deployment_config=codedeploy.LambdaDeploymentConfig.CANARY_10_PERCENT_5_MINUTES,
+            alarms=alarms,
+            auto_rollback=codedeploy.AutoRollbackConfig(failed_deployment=True, deployment_in_alarm=bool(alarms)),
+        )
+        Validations.of(group).acknowledge(
+            Acknowledgment(
+                id=f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{ROLE_POLICY}]",
+                reason="CodeDeploy's own policy for Lambda, the limited one of the two.",
+            )
+        )

@@ -1,0 +1,122 @@
+"""infra/cloudfront.py, origin_secrets.py and edge_stack.py: what CloudFront passes on, and how it proves itself."""
+
+import json
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from infra.edge_stack import RULES_ABOUT_BODIES
+from tests.infra.conftest import StackOf, Templates
+
+DISTRIBUTION = "AWS::CloudFront::Distribution"
+URL = "AWS::Lambda::Url"
+
+
+@pytest.fixture(scope="module")
+def front(api_of: StackOf) -> Template:
+    return api_of("cloudfront")
+
+
+@pytest.fixture(scope="module")
+def edge(variants: dict[str, Templates]) -> Template:
+    return Template.from_json(variants["cloudfront-named"]["chatkit-cloudfront-named-edge"])
+
+
+def _distribution(stack: Template) -> dict[str, Any]:
+    [found] = stack.find_resources(DISTRIBUTION).values()
+    config: dict[str, Any] = found["Properties"]["DistributionConfig"]
+    return config
+
+
+def test_nothing_is_cached_and_nothing_compressed(front: Template) -> None:
+    behavior = _distribution(front)["DefaultCacheBehavior"]
+    caching_disabled = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+    assert (behavior["CachePolicyId"], behavior["Compress"]) == (caching_disabled, False)
+
+
+def test_every_header_but_the_host_reaches_the_function_with_authorization_among_them(front: Template) -> None:
+    all_viewer_except_host_header = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+    behavior = _distribution(front)["DefaultCacheBehavior"]
+    assert behavior["OriginRequestPolicyId"] == all_viewer_except_host_header
+    assert "POST" in behavior["AllowedMethods"]
+
+
+def test_cloudfront_sends_the_newest_secret_by_reference(front: Template) -> None:
+    [origin] = _distribution(front)["Origins"]
+    [header] = origin["OriginCustomHeaders"]
+    assert header["HeaderName"] == "x-origin-secret"
+    reference = json.dumps(header["HeaderValue"])
+    assert "{{resolve:secretsmanager:" in reference
+    assert "OriginGeneration2" in reference
+
+
+def test_the_function_takes_the_newest_secret_and_the_one_before_and_may_read_no_other(front: Template) -> None:
+    names = set(front.find_resources("AWS::SecretsManager::Secret"))
+    assert {name[:17] for name in names} == {"OriginGeneration1", "OriginGeneration2"}
+    [function] = front.find_resources("AWS::Lambda::Function").values()
+    told = json.dumps(function["Properties"]["Environment"]["Variables"]["CHAT_ORIGIN_SECRETS"])
+    assert told.index("OriginGeneration2") < told.index("OriginGeneration1")
+    policies = json.dumps(front.find_resources("AWS::IAM::Policy"))
+    assert all(name in policies for name in names)
+
+
+def test_the_first_generation_is_alone(api_of: StackOf) -> None:
+    api_of("cloudfront-named").resource_count_is("AWS::SecretsManager::Secret", 1)
+
+
+def test_the_url_behind_still_streams_and_answers_cors_itself(front: Template) -> None:
+    behind = {"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "Cors": Match.any_value()}
+    front.has_resource_properties(URL, behind)
+
+
+def test_the_origin_may_be_silent_for_longer_than_two_heartbeats(front: Template) -> None:
+    [origin] = _distribution(front)["Origins"]
+    assert origin["CustomOriginConfig"]["OriginReadTimeout"] == 30
+
+
+def test_where_cloudfront_signs_the_url_takes_nobody_else_and_there_is_no_secret(api_of: StackOf) -> None:
+    signed = api_of("cloudfront-signed")
+    signed.has_resource_properties(URL, {"AuthType": "AWS_IAM"})
+    signed.has_resource_properties(
+        "AWS::CloudFront::OriginAccessControl",
+        {"OriginAccessControlConfig": Match.object_like({"SigningBehavior": "always", "SigningProtocol": "sigv4"})},
+    )
+    signed.resource_count_is("AWS::SecretsManager::Secret", 0)
+    public = [
+        p for p in signed.find_resources("AWS::Lambda::Permission").values() if p["Properties"]["Principal"] == "*"
+    ]
+    assert public == []
+
+
+def test_a_name_of_ones_own_has_certificate_records_and_tls_1_2(api_of: StackOf, edge: Template) -> None:
+    named = api_of("cloudfront-named")
+    config = _distribution(named)
+    assert config["Aliases"] == ["chat.example.org"]
+    assert config["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
+    assert config["ViewerCertificate"]["AcmCertificateArn"]["Fn::GetStackOutput"]["Region"] == "us-east-1"
+    records = named.find_resources("AWS::Route53::RecordSet").values()
+    assert sorted(record["Properties"]["Type"] for record in records) == ["A", "AAAA"]
+    edge.has_resource_properties(
+        "AWS::CertificateManager::Certificate", {"DomainName": "chat.example.org", "ValidationMethod": "DNS"}
+    )
+
+
+def test_the_firewall_limits_rates_and_lets_people_write_about_code(edge: Template, api_of: StackOf) -> None:
+    [acl] = edge.find_resources("AWS::WAFv2::WebACL").values()
+    common, rate = acl["Properties"]["Rules"]
+    overridden = common["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
+    assert [(rule["Name"], rule["ActionToUse"]) for rule in overridden] == [
+        (r, {"Count": {}}) for r in RULES_ABOUT_BODIES
+    ]
+    assert rate["Statement"]["RateBasedStatement"] == {"AggregateKeyType": "IP", "Limit": 1000}
+    assert "WebACLId" in _distribution(api_of("cloudfront-named"))
+
+
+def test_the_firewall_keeps_no_requests(edge: Template) -> None:
+    assert '"SampledRequestsEnabled": true' not in json.dumps(edge.to_json())
+
+
+def test_nothing_stands_at_the_edge_that_nobody_asked_for(variants: dict[str, Templates]) -> None:
+    with_edge = [name for name, stacks in variants.items() if f"chatkit-{name}-edge" in stacks]
+    assert with_edge == ["cloudfront-named"]

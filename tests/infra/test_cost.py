@@ -1,0 +1,90 @@
+"""infra/cost.py and infra/idle.py: nothing is charged for being there as shipped, and the arithmetic of a bill."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import cost, idle
+from infra.cost import Load
+from infra.idle import UnpricedError
+from tests.infra.conftest import Templates
+
+
+def _resources(templates: Templates) -> list[dict[str, Any]]:
+    return [resource for template in templates.values() for resource in template["Resources"].values()]
+
+
+def test_as_shipped_a_stage_costs_nothing_while_nobody_talks(templates: Templates, dev_templates: Templates) -> None:
+    for stage in (templates, dev_templates):
+        assert idle.total(idle.lines(_resources(stage))) == 0
+
+
+def test_two_stages_as_shipped_still_cost_nothing(templates: Templates, dev_templates: Templates) -> None:
+    assert idle.total(idle.lines(_resources(templates) + _resources(dev_templates))) == 0
+
+
+@pytest.mark.parametrize(
+    ("variant", "usd"),
+    [
+        ("cloudfront", 0.80),  # two secrets
+        ("cloudfront-named", 7.40),  # a web ACL, two rules, a secret
+        ("apigw", 0.0),
+        ("snapstart", 3.95),
+        ("managed", 226.06),
+        ("full", 1.50),  # a key, and five alarms more than are free
+        ("cognito", 0.0),
+    ],
+)
+def test_what_is_chosen_beyond_that_has_its_price(variant: str, usd: float, variants: dict[str, Templates]) -> None:
+    assert idle.total(idle.lines(_resources(variants[variant]))) == pytest.approx(usd, abs=0.005)
+
+
+def test_a_resource_that_nobody_priced_is_refused() -> None:
+    with pytest.raises(UnpricedError, match="AWS::EC2::NatGateway: no price is known"):
+        idle.lines([{"Type": "AWS::EC2::NatGateway"}])
+
+
+def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
+    charges = {
+        charge.what: charge.usd for charge in cost.bill(Load(turns=1e6, seconds=8, memory_mb=1024, mode="lambda"))
+    }
+    expected = {"requests": 0.2, "compute": 106.67, "table, writes": 15.0, "table, reads": 2.5, "log": 1.0}
+    assert charges == pytest.approx(expected, abs=0.01)
+
+
+def test_managed_instances_are_three_at_least_and_grow_with_the_busiest_hour() -> None:
+    assert cost.instances(Load(turns=1, seconds=8, memory_mb=2048, mode="managed")) == 3
+    assert cost.instances(Load(turns=1e8, seconds=8, memory_mb=2048, mode="managed")) == 46
+
+
+def test_managed_instances_win_when_many_turns_run_at_a_time() -> None:
+    def usd(turns: float, mode: str) -> float:
+        return sum(charge.usd for charge in cost.bill(Load(turns=turns, seconds=8, memory_mb=2048, mode=mode)))
+
+    assert usd(1e5, "lambda") < usd(1e5, "managed")
+    assert usd(1e7, "managed") < usd(1e7, "lambda")
+
+
+def test_the_command_prices_what_make_template_wrote(
+    templates: Templates, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, template in templates.items():
+        (tmp_path / f"{name}.template.json").write_text(json.dumps(template), encoding="utf-8")
+    assert cost.main(["--idle", "--templates", str(tmp_path)]) == 0
+    assert "$    0.00  a month at rest" in capsys.readouterr().out
+
+
+def test_without_templates_the_command_says_how_to_make_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cost.main(["--idle", "--templates", str(tmp_path)]) == 1
+    assert "`make template`, then again" in capsys.readouterr().err
+
+
+def test_the_command_prints_a_bill(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cost.main(["--turns", "1e6", "--mode", "managed"]) == 0
+    out = capsys.readouterr().out
+    assert "3 m8g.large" in out
+    assert "Lambda's fee" in out

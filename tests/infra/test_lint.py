@@ -1,0 +1,23 @@
+"""cfn-lint: every template that is committed is one that CloudFormation takes."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+OF_CDK = "W3005"  # a dependency that is implied is written out: CDK does so on purpose
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    if find_spec("cfnlint") is None:
+        pytest.skip("cfn-lint is not installed: it is in the dependency group `dev`")
+    templates = [TESTS / "template.json", *sorted((TESTS / "infra" / "snapshots").glob("*.json"))]
+    command = [sys.executable, "-m", "cfnlint", "--format", "parseable", "--ignore-checks", OF_CDK, "--"]
+    # Of warnings, only ours are errors: the linter's own are its makers' affair.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    done = subprocess.run([*command, *map(str, templates)], env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr

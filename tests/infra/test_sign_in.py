@@ -1,0 +1,47 @@
+"""infra/sign_in.py: a user pool with a hosted page, in the stack that outlives the API."""
+
+import json
+
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from tests.infra.conftest import StackOf
+
+POOL = "AWS::Cognito::UserPool"
+
+
+@pytest.fixture(scope="module")
+def users(data_of: StackOf) -> Template:
+    return data_of("cognito")
+
+
+def test_the_pool_survives_its_stack_and_refuses_to_be_deleted(users: Template) -> None:
+    users.has_resource(POOL, {"DeletionPolicy": "Retain"})
+    users.has_resource_properties(POOL, {"DeletionProtection": "ACTIVE"})
+
+
+def test_accounts_are_opened_by_you_and_not_by_anybody(users: Template) -> None:
+    users.has_resource_properties(POOL, {"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": True}})
+
+
+def test_the_page_is_a_public_client_with_a_code_and_no_secret(users: Template) -> None:
+    client = {
+        "GenerateSecret": False,
+        "AllowedOAuthFlows": ["code"],
+        "AllowedOAuthScopes": ["openid", "email"],
+        "CallbackURLs": ["https://www.example.org/"],
+        "PreventUserExistenceErrors": "ENABLED",
+    }
+    users.has_resource_properties("AWS::Cognito::UserPoolClient", client)
+
+
+def test_the_hosted_page_has_its_address(users: Template) -> None:
+    users.has_resource_properties("AWS::Cognito::UserPoolDomain", {"Domain": "my-chat"})
+    users.has_output("SignInPage", {"Value": Match.any_value()})
+
+
+def test_the_function_takes_the_pools_tokens(api_of: StackOf) -> None:
+    [function] = api_of("cognito").find_resources("AWS::Lambda::Function").values()
+    told = function["Properties"]["Environment"]["Variables"]
+    assert "cognito-idp." in json.dumps(told["CHAT_AUTH_ISSUER"])
+    assert "UsersPage" in json.dumps(told["CHAT_AUTH_AUDIENCE"])
