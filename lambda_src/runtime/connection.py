@@ -122,7 +122,8 @@ class Connection(asyncio.Protocol):
         status = int(self._head.start[1])
         if status >= 200 and self._answer is not None and not self._answer.done():  # 1xx announce an answer
             self._answer.set_result(Answer(status, self._head.headers, b"".join(self._body)))
-            if self._head.headers.get("connection", "").lower() == "close":
+            kept = self._head.headers.get("connection", "close" if self._head.start[0] == "HTTP/1.0" else "keep-alive")
+            if kept.lower() == "close":
                 self._transport.abort()  # not close(): what is still unsent of a refused body interests nobody
 
     def _fail(self, error: Exception) -> None:

@@ -22,12 +22,22 @@ PRELUDE_MAX_BYTES = 16 * 1024  # RIE: status, headers and cookies as JSON, the d
 BURST_BYTES = 6 * MIB  # LIM: what a streamed answer may send at once
 RATE_BYTES_PER_S = 2 * MIB  # LIM: ... and from then on
 
+NO_DEADLINE_MS = 253_402_300_799_000  # the end of the year 9999: a test server may not send one, Lambda always does
+
 NEXT_PATH = "/2018-06-01/runtime/invocation/next"
 INIT_ERROR_PATH = "/2018-06-01/runtime/init/error"
-RESTORE_NEXT_PATH = "/2018-06-01/runtime/restore/next"
+RESTORE_NO_DEADLINE_MS = (
+    253_402_300_799_000  # the end of the year 9999: a test server may not send one, Lambda always does
+)
+
+NEXT_PATH = "/2018-06-01/runtime/restore/next"
 RESTORE_ERROR_PATH = "/2018-06-01/runtime/restore/error"
 REGISTER_PATH = "/2020-01-01/extension/register"
-EXTENSION_NEXT_PATH = "/2020-01-01/extension/event/next"
+EXTENSION_NO_DEADLINE_MS = (
+    253_402_300_799_000  # the end of the year 9999: a test server may not send one, Lambda always does
+)
+
+NEXT_PATH = "/2020-01-01/extension/event/next"
 
 REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
 DEADLINE = "Lambda-Runtime-Deadline-Ms"
@@ -81,12 +91,13 @@ class Invocation:
 
     @classmethod
     def from_answer(cls, headers: Mapping[str, str], body: bytes) -> Self:
-        """The invocation in an answer of `next` (header names in lower case). ProtocolError without id or deadline."""
+        """The invocation in an answer of `next` (header names in lower case). ProtocolError without an id."""
         values = {name: headers.get(header.lower()) or None for name, header in _INVOCATION_HEADERS.items()}
         deadline = headers.get(DEADLINE.lower(), "")
-        if values["request_id"] is None or not deadline.isdecimal():
-            raise ProtocolError(f"next came without {REQUEST_ID} or with {DEADLINE}: {deadline!r}")
-        return cls(deadline_ms=int(deadline), event=body, **values)  # type: ignore[arg-type]  # request_id: checked above
+        if values["request_id"] is None:
+            raise ProtocolError(f"next came without {REQUEST_ID}")
+        deadline_ms = int(deadline) if deadline.isdecimal() else NO_DEADLINE_MS
+        return cls(deadline_ms=deadline_ms, event=body, **values)  # type: ignore[arg-type]  # request_id: checked above
 
     def headers(self, *, empty: bool = False) -> list[tuple[str, str]]:
         """For an answer of `next`; `empty` also writes the absent ones, as "" (Managed Instances do)."""

@@ -1,6 +1,7 @@
 """runtime-api, section 1: GET /runtime/invocation/next."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -111,6 +112,16 @@ async def test_an_event_may_come_in_chunks_as_go_sends_what_is_over_2_kb() -> No
             b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
         )
         assert (await api.take()).path.endswith("/r-9/error")  # {} is no HTTP event, but it was read
+
+
+async def test_a_server_that_speaks_http_1_0_is_asked_on_a_new_connection_each_time() -> None:
+    async with serving(HELLO) as (api, _):
+        event = json.dumps(http_event()).encode()
+        (await api.take("/next")).answer_raw(
+            b"HTTP/1.0 200 OK\r\nLambda-Runtime-Aws-Request-Id: r\r\nContent-Length: %d\r\n\r\n" % len(event) + event
+        )
+        (await (await api.take("/response")).whole()).answer(202)
+        assert api.connections == 2
 
 
 async def test_work_after_the_answer_delays_next_but_not_the_answer() -> None:

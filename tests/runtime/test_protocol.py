@@ -82,10 +82,15 @@ def test_an_empty_header_of_next_means_that_it_is_absent() -> None:
     assert Invocation.from_answer(headers, b"{}") == sent
 
 
-@pytest.mark.parametrize("headers", [{}, {"lambda-runtime-aws-request-id": "r", "lambda-runtime-deadline-ms": "soon"}])
-def test_next_without_id_or_deadline_is_no_invocation(headers: dict[str, str]) -> None:
-    with pytest.raises(ProtocolError, match="Lambda-Runtime"):
-        Invocation.from_answer(headers, b"{}")
+def test_next_without_an_id_is_no_invocation() -> None:
+    with pytest.raises(ProtocolError, match="Lambda-Runtime-Aws-Request-Id"):
+        Invocation.from_answer({"lambda-runtime-deadline-ms": "17"}, b"{}")
+
+
+@pytest.mark.parametrize("headers", [{}, {"lambda-runtime-deadline-ms": "soon"}])
+def test_next_without_a_deadline_has_none_that_anybody_lives_to_see(headers: dict[str, str]) -> None:
+    invocation = Invocation.from_answer({"lambda-runtime-aws-request-id": "r"} | headers, b"{}")
+    assert invocation.deadline_ms == protocol.NO_DEADLINE_MS
 
 
 def test_the_headers_of_a_streamed_answer_declare_its_trailers() -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import resource
 import signal
+import sys
 from typing import Any
 
 from lambda_src.runtime.adapter import StreamingMangum
@@ -64,6 +66,9 @@ async def app(scope: Scope, receive: Any, send: Any) -> None:
             for _ in range(int(query) // KILOBYTE):
                 await send({"type": "http.response.body", "body": b"x" * KILOBYTE, "more_body": True})
             await send({"type": "http.response.body"})
+        case "/peak":  # bytes of memory at most so far; macOS counts in bytes, Linux in KiB
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            await answer(send, b"%d" % (peak if sys.platform == "darwin" else peak * KILOBYTE))
         case "/small-chunks":
             await start(send)
             for n in range(3):

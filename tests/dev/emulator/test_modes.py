@@ -98,6 +98,15 @@ async def test_an_answer_faster_than_the_bandwidth_waits() -> None:
     assert len(answer.body) == 2 * MIB
 
 
+async def test_an_answer_that_waits_for_its_bandwidth_does_not_pile_up_in_memory() -> None:
+    async with emulated(processes=1, burst_bytes=MIB, rate_bytes_per_s=40 * MIB) as emulator:
+        before = int((await get(emulator.url + "/peak")).body)
+        answer = await get(emulator.url + f"/bytes?{14 * MIB}")
+        after = int((await get(emulator.url + "/peak")).body)
+    assert len(answer.body) == 14 * MIB
+    assert after - before < 4 * MIB
+
+
 async def test_payload_1_0_reaches_the_app_the_same() -> None:
     shown = []
     for payload in ("1.0", "2.0"):
