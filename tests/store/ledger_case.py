@@ -8,6 +8,7 @@ import pytest
 
 from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import context_of
+from lambda_src.store import budget
 from lambda_src.store.ports import TurnLedger
 
 START_NS = 1_800_000_000 * 10**9  # January 2027, at a full minute, eight hours into the day in UTC
@@ -74,6 +75,11 @@ class LedgerCase:
     def other(self, processes: Processes) -> TurnLedger:
         """The ledger of another process on the same rows."""
         return processes.ledger()
+
+    @pytest.fixture
+    def crowd(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Hundreds of calls at once wait for one laptop's engine: that is not the time that the budget is for."""
+        monkeypatch.setattr(budget, "OPERATION_BUDGET_S", 60)
 
     @pytest.fixture
     def clock(self, processes: Processes) -> Clock:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from lambda_src.store.ports import GuardLost, TurnLedger
 from tests.store.ledger_case import ADA, BOB, Clock, LedgerCase
 
@@ -41,6 +43,7 @@ class GuardContract(LedgerCase):
         assert await claim(ledger, "one", key="one") == GuardLost("one", None, same_body=True)
         assert await claim(other, "one", key="one") == GuardLost("one", None, same_body=True)
 
+    @pytest.mark.usefixtures("crowd")
     async def test_of_a_hundred_requests_at_once_one_gets_the_key(self, ledger: TurnLedger, other: TurnLedger) -> None:
         claims = (claim((ledger, other)[number % 2], "named") for number in range(100))
         assert (await asyncio.gather(*claims)).count(None) == 1

@@ -133,11 +133,13 @@ class QuotaContract(LedgerCase):
         assert await spend(ledger, "four", limits) is None
         assert await spend(ledger, "five", limits) is not None
 
+    @pytest.mark.usefixtures("crowd")
     @pytest.mark.parametrize("limit", LIMITS_OF_50)
     async def test_of_200_turns_at_once_50_may_run(self, ledger: TurnLedger, other: TurnLedger, limit: str) -> None:
         turns = (spend((ledger, other)[n % 2], f"turn-{n}", LIMITS_OF_50[limit]) for n in range(200))
         assert (await asyncio.gather(*turns)).count(None) == 50
 
+    @pytest.mark.usefixtures("crowd")
     async def test_of_60_turns_at_once_10_may_run_where_10_crashed(
         self, ledger: TurnLedger, other: TurnLedger, clock: Clock
     ) -> None:

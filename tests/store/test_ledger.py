@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from lambda_src.store import budget
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.memory import MemoryStore
 from tests.store.engine.engine import Engine
@@ -41,10 +40,7 @@ class TestOnMoto(LedgerContract):
     """DynamoDBStores on one table in moto, which is made as strict as AWS."""
 
     @pytest.fixture
-    def processes(
-        self, aws: Aws, table: str, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[Processes]:
-        """On an empty table. Two hundred calls at once wait for one thread: that is not the store's time."""
-        monkeypatch.setattr(budget, "OPERATION_BUDGET_S", 60)
+    def processes(self, aws: Aws, table: str, one_thread: Executor) -> Iterator[Processes]:
+        """On an empty table."""
         with Wire().on(aws.dynamodb):
             yield Processes(lambda clock: DynamoDBStore(aws.dynamodb, table, clock=clock, executor=one_thread))

@@ -1,0 +1,204 @@
+"""What turns cost and leave on DynamoDB: requests counted at botocore, units as billed, rows as they stand."""
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any
+
+import pytest
+
+from lambda_src.dev.store_contract.samples import message_of, thread_of
+from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.store import keys
+from lambda_src.store.calls import Calls, ConditionFailedError
+from lambda_src.store.dynamodb import DynamoDBStore, quotas
+from lambda_src.store.dynamodb.table import Table
+from lambda_src.store.ports import JournalBatch, QuotaLimits, TurnLedger
+from tests.store.engine.engine import Engine
+from tests.store.engine.strict import row_size
+from tests.store.engine.wire import Wire
+from tests.store.ledger_case import ADA, LEASE_MS, Clock
+from tests.store.metered import Metered
+from tests.store.ministack import ministack
+from tests.store.model import Inline
+from tests.store.tables import Aws
+
+ONE_RUNNING = QuotaLimits(per_minute=0, per_day=0, running=1)
+NO_LIMITS = QuotaLimits(per_minute=0, per_day=0, running=0)
+TURN_ID = "x" * 64  # the longest that a client may name
+KB = 1024
+
+Step = Callable[[TurnLedger], Awaitable[object]]
+
+
+async def _read(ledger: TurnLedger) -> list[JournalBatch]:
+    return [batch async for batch in ledger.read_journal("thr_1", TURN_ID, first=0, context=ADA)]
+
+
+def _append(number: int, data: bytes) -> Step:
+    return lambda ledger: ledger.append_journal("thr_1", TURN_ID, JournalBatch(number, data), ttl_s=60, context=ADA)
+
+
+TURN: dict[str, tuple[Step, str]] = {
+    "claim": (lambda it: it.claim_request(TURN_ID, TURN_ID, body_hash=b"h" * 32, ttl_s=60, context=ADA), "UpdateItem"),
+    "spend": (lambda it: it.spend_quota(TURN_ID, ONE_RUNNING, context=ADA), "UpdateItem"),
+    "take": (lambda it: it.take_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "bind": (lambda it: it.bind_request(TURN_ID, TURN_ID, thread_id="thr_1", ttl_s=60, context=ADA), "UpdateItem"),
+    "look up": (lambda it: it.load_request(TURN_ID, context=ADA), "GetItem"),
+    "renew": (lambda it: it.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "append": (_append(0, b"data: {}\n\n" * 200), "UpdateItem"),
+    "append again": (_append(0, b"data: {}\n\n" * 200), "UpdateItem"),
+    "read": (_read, "Query"),
+    "load": (lambda it: it.load_turn("thr_1", context=ADA), "GetItem"),
+    "stop": (lambda it: it.ask_to_stop("thr_1", TURN_ID, context=ADA), "UpdateItem"),
+    "renew, stopped": (lambda it: it.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "supersede": (lambda it: it.take_lease("thr_1", "other", lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "renew, superseded": (lambda it: it.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
+    "end": (lambda it: it.end_lease("thr_1", "other", context=ADA), "UpdateItem"),
+    "claimed twice": (lambda it: it.claim_request(TURN_ID, "b", body_hash=b"h", ttl_s=60, context=ADA), "UpdateItem"),
+    "refused": (lambda it: it.spend_quota("other", ONE_RUNNING, context=ADA), "UpdateItem"),
+    "end of quota": (lambda it: it.end_quota(TURN_ID, context=ADA), "UpdateItem"),
+    "release": (lambda it: it.release_request(TURN_ID, TURN_ID, context=ADA), "UpdateItem"),
+}
+
+
+async def test_every_method_is_one_request(aws: Aws, table: str, one_thread: Executor) -> None:
+    ledger = DynamoDBStore(aws.dynamodb, table, executor=one_thread).ledger
+    for name, (step, operation) in TURN.items():
+        with Wire().on(aws.dynamodb) as wire:
+            await step(ledger)
+        assert wire.operations == [operation], name
+
+
+def small_engine(clock: Clock) -> tuple[Engine, TurnLedger]:
+    """The engine of this process and a ledger on it."""
+    engine: Any = Engine()
+    return engine, DynamoDBStore(engine, "table", clock=clock, executor=Inline()).ledger
+
+
+async def test_no_row_of_a_turn_costs_more_than_one_unit_or_stays_for_ever_or_is_listed() -> None:
+    engine, ledger = small_engine(Clock())
+    for step, _ in TURN.values():
+        await step(ledger)
+        for row in engine.rows.values():
+            assert row_size(row) <= KB
+            assert keys.TTL_ATTRIBUTE in row
+            assert keys.ORDER_KEY not in row
+    assert sorted(key[1] for key in engine.rows) == [
+        keys.events_sort(TURN_ID, 0), keys.QUOTA, keys.request_sort(TURN_ID), keys.TURN
+    ]  # fmt: skip
+
+
+async def test_a_journal_costs_a_request_for_each_megabyte() -> None:
+    engine, ledger = small_engine(Clock())
+    for number in range(20):
+        await _append(number, incompressible(140_000 + number).encode())(ledger)
+    engine.requests.clear()
+    assert len(await _read(ledger)) == 20
+    assert engine.requests == ["Query"] * 3
+
+
+async def test_a_reader_who_follows_a_journal_touches_only_what_is_new() -> None:
+    """Items and everything else of the thread lie behind the journal: a query without an end would bill them all."""
+    engine: Any = Metered()
+    store = DynamoDBStore(engine, "table", clock=Clock(), executor=Inline())
+    await store.add_thread_item("thr_1", message_of(), ADA)
+    for number in range(3):
+        await _append(number, b"data: {}\n\n")(store.ledger)
+    engine.reset()
+    assert len([batch async for batch in store.ledger.read_journal("thr_1", TURN_ID, first=2, context=ADA)]) == 1
+    assert (engine.rows_read, engine.reads) == (1, 1)
+
+
+async def test_a_quota_row_stays_small_however_its_turns_end() -> None:
+    """A turn now and then, one in two crashed: what piles up is removed by one request more in some forty turns."""
+    clock = Clock()
+    engine, ledger = small_engine(clock)
+    turns = 500
+    for number in range(turns):
+        clock.later(ms=3_600_000)
+        await ledger.spend_quota(f"turn-{number}-{TURN_ID}"[:64], NO_LIMITS, context=ADA)
+        if number % 2:
+            await ledger.end_quota(f"turn-{number}-{TURN_ID}"[:64], context=ADA)
+        (row,) = engine.rows.values()
+        assert row_size(row) <= 4 * KB
+    extra = len(engine.requests) - turns - turns // 2
+    assert 0 < extra <= turns * 3 // quotas.LITTER_MAX
+
+
+async def test_crashed_turns_in_the_way_cost_one_request_more() -> None:
+    clock = Clock()
+    engine, ledger = small_engine(clock)
+    await ledger.spend_quota("crashed", ONE_RUNNING, context=ADA)
+    clock.later(ms=1_000_000)
+    engine.requests.clear()
+    assert await ledger.spend_quota("one", ONE_RUNNING, context=ADA) is None
+    assert engine.requests == ["UpdateItem", "UpdateItem"]
+
+
+async def test_the_minute_of_a_machine_whose_clock_is_behind_is_not_cleared_away() -> None:
+    """Two machines on either side of a minute's end: each counts in its own, and neither forgets the other's."""
+    behind, ahead = Clock(), Clock()
+    ahead.later(ms=60_000)
+    engine: Any = Engine()
+    limits = QuotaLimits(per_minute=1, per_day=0, running=1)
+    late, early = (DynamoDBStore(engine, "table", clock=clock, executor=Inline()).ledger for clock in (behind, ahead))
+    assert await late.spend_quota("one", limits, context=ADA) is None
+    await late.end_quota("one", context=ADA)
+    for number in range(60):
+        await early.spend_quota(f"crashed-{number}", NO_LIMITS, context=ADA)
+        ahead.later(ms=1)
+    assert await late.spend_quota("two", limits, context=ADA) is not None
+
+
+async def test_an_export_and_an_erasure_know_what_turns_leave() -> None:
+    clock = Clock()
+    engine: Any = Engine()
+    store = DynamoDBStore(engine, "table", clock=clock, executor=Inline())
+    await store.save_thread(thread_of(), ADA)
+    for step, _ in TURN.values():
+        await step(store.ledger)
+    assert [record["kind"] async for record in store.export_user(ADA)] == ["thread"]
+    async for _ in store.erase_user(ADA):
+        pass
+    assert engine.rows == {}
+
+
+async def test_a_deleted_thread_takes_its_journals_along() -> None:
+    engine: Any = Engine()
+    store = DynamoDBStore(engine, "table", clock=Clock(), executor=Inline())
+    await store.save_thread(thread_of(), ADA)
+    await _append(0, b"data: {}\n\n")(store.ledger)
+    await store.delete_thread("thr_1", ADA)
+    await store.sweep(stop=lambda: False)
+    assert await _read(store.ledger) == []
+
+
+@pytest.mark.parametrize("damage", [{"payload": {"B": b"\x1f\x8b no gzip"}}, {"encoding": {"S": "brotli"}}])
+async def test_a_damaged_batch_is_counted_and_ends_the_journal(damage: dict[str, Any]) -> None:
+    engine: Any = Engine()
+    counted: list[str] = []
+    store = DynamoDBStore(engine, "table", clock=Clock(), executor=Inline(), count=counted.append)
+    for number in range(3):
+        await _append(number, b"data: {}\n\n" * 200)(store.ledger)
+    engine.rows[keys.thread_partition("ada", "thr_1"), keys.events_sort(TURN_ID, 1)] |= damage
+    assert [batch.number for batch in await _read(store.ledger)] == [0]
+    assert counted == ["unreadable_row"]
+
+
+async def _old_row(client: Any, table: str) -> object:
+    """What a failed condition tells of the row in its way."""
+    reached = Table(client, table, calls=Calls(Inline()))
+    await reached.update(("p", "TURN"), "SET #turn_id = :a", values={":a": {"S": "old"}})
+    with pytest.raises(ConditionFailedError) as failed:
+        await reached.update(
+            ("p", "TURN"), "SET #turn_id = :b", values={":b": {"S": "new"}}, condition="attribute_not_exists(#turn_id)"
+        )
+    return failed.value.old.get("turn_id")
+
+
+async def test_every_engine_returns_the_row_that_stood_in_the_way(aws: Aws, table: str) -> None:
+    """ReturnValuesOnConditionCheckFailure: a ledger reads in the failure what it would otherwise have to ask for."""
+    assert await _old_row(Engine(), "table") == {"S": "old"}
+    assert await _old_row(aws.dynamodb, table) == {"S": "old"}
+    with ministack() as other:
+        assert await _old_row(other.dynamodb, other.table()) == {"S": "old"}
