@@ -31,7 +31,7 @@ STEPS: dict[str, tuple[Step, list[str]]] = {
         ["BatchGetItem", "Query"],
     ),
     "load_item": (lambda s: s.load_item("thr_1", "msg_03", ADA), ["BatchGetItem"]),
-    "add_thread_item": (lambda s: s.add_thread_item("thr_1", message_of("msg_new"), ADA), ["UpdateItem"]),
+    "add_thread_item": (lambda s: s.add_thread_item("thr_1", message_of("msg_new"), ADA), ["PutItem"]),
     "save_item": (lambda s: s.save_item("thr_1", message_of("msg_03", "edited"), ADA), ["UpdateItem"]),
     "delete_thread_item": (lambda s: s.delete_thread_item("thr_1", "msg_03", ADA), ["UpdateItem"]),
     "save_attachment": (lambda s: s.save_attachment(file_of(), ADA), ["PutItem"]),

@@ -180,10 +180,10 @@ async def test_an_engine_that_does_not_send_the_row_in_the_way_is_asked_for_it()
     class Reticent(Engine):
         """Fails without a word about the row."""
 
-        def update_item(self, **params: Any) -> dict[str, Any]:
-            """UpdateItem."""
+        def put_item(self, **params: Any) -> dict[str, Any]:
+            """PutItem."""
             try:
-                return super().update_item(**params)
+                return super().put_item(**params)
             except ClientError as refused:
                 refused.response.pop("Item", None)  # type: ignore[typeddict-item]  # DynamoDB's own key
                 raise

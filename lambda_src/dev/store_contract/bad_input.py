@@ -35,15 +35,15 @@ IMPOSSIBLE = [repr(text[:12]) for text in IMPOSSIBLE_IDS]
 class BadInputContract(ContractCase):
     """Limits, orders and ids from outside."""
 
-    @pytest.mark.parametrize(("limit", "rows"), [(-5, 1), (0, 1), (1, 1), (100, 100), (101, 100), (10**9, 100)])
-    async def test_a_limit_is_clamped(self, store: AnyStore, ada: AnyContext, limit: int, rows: int) -> None:
+    async def test_a_limit_is_clamped(self, store: AnyStore, ada: AnyContext) -> None:
         await store.save_thread(thread_of(), context=ada)
         for number in range(101):
             await store.add_thread_item("thr_1", message_of(f"msg_{number:03d}"), context=ada)
-        page = await store.load_thread_items("thr_1", None, limit, "asc", context=ada)
-        assert (len(page.data), page.has_more, page.after) == (rows, True, f"msg_{rows - 1:03d}")
-        threads = await store.load_threads(limit, None, "asc", context=ada)
-        assert len(threads.data) == 1
+        for limit, rows in ((-5, 1), (0, 1), (1, 1), (100, 100), (101, 100), (10**9, 100)):
+            page = await store.load_thread_items("thr_1", None, limit, "asc", context=ada)
+            assert (len(page.data), page.has_more, page.after) == (rows, True, f"msg_{rows - 1:03d}")
+            threads = await store.load_threads(limit, None, "asc", context=ada)
+            assert len(threads.data) == 1
 
     async def test_an_unknown_order_is_refused(self, store: AnyStore, ada: AnyContext) -> None:
         for order in ("", "ASC", "random"):

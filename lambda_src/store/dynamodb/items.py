@@ -1,7 +1,7 @@
 """A thread's items: each has one row, found by its id or listed in the order of arrival. Knows no HTTP and no model."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatkit.store import NotFoundError
@@ -46,15 +46,15 @@ class Items:
     async def add(self, user_id: str, thread_id: str, item: ThreadItem) -> None:
         """Keep a new item. The same again is quiet, an open workflow is replaced in place, anything else conflicts."""
         partition = keys.thread_partition(user_id, thread_id)
-        condition = rows.NOT_LISTED
-        values: dict[str, Any] = {":now": rows.number(self.now_s())}
-        if isinstance(item, WorkflowItem):
-            condition += f" OR #{rows.OPEN} = :{rows.OPEN}_before"
-            values[f":{rows.OPEN}_before"] = {"BOOL": True}
+        key = (partition, keys.item_sort(item.id))
         arrived = self._clocks.next(partition)
         stored = await self._stored(user_id, thread_id, item)
+        is_open = codec.is_open(item)
         try:
-            old = await self._write(partition, item, stored, arrived, condition=condition, values=values)
+            if isinstance(item, WorkflowItem):
+                old = await self._write(key, stored, arrived, is_open=is_open, condition=rows.NOT_LISTED_OR_OPEN)
+            else:
+                old = await self._create(key, stored, arrived, is_open=is_open)
         except ConditionFailedError as fault:
             standing = fault.old
             if object_of(standing) != stored.object_key:
@@ -70,7 +70,8 @@ class Items:
         partition = keys.thread_partition(user_id, thread_id)
         arrived = self._clocks.next(partition)
         stored = await self._stored(user_id, thread_id, item)
-        old = await self._write(partition, item, stored, arrived, condition="", values={})
+        key = (partition, keys.item_sort(item.id))
+        old = await self._write(key, stored, arrived, is_open=codec.is_open(item))
         await self._replaced(partition, old, stored)
 
     async def restore(self, user_id: str, thread_id: str, item_id: str, data: bytes, *, order: int) -> bool:
@@ -79,8 +80,7 @@ class Items:
         key = (partition, keys.item_sort(item_id))
         stored = await self._payloads.store(data, row=key, object_prefix=_prefix(user_id, thread_id, item_id))
         try:
-            await self._put(key, stored, order, is_open=codec.is_open_workflow(data), condition=rows.NOT_LISTED,
-                            values={":now": rows.number(self.now_s())})  # fmt: skip
+            await self._create(key, stored, order, is_open=codec.is_open_workflow(data))
         except ConditionFailedError as fault:
             if object_of(fault.old) != stored.object_key:
                 await self._payloads.discard(stored.object_key)
@@ -184,33 +184,38 @@ class Items:
         key = (keys.thread_partition(user_id, thread_id), keys.item_sort(item.id))
         return await self._payloads.store(codec.dump(item), row=key, object_prefix=_prefix(user_id, thread_id, item.id))
 
-    async def _write(
-        self, partition: str, item: ThreadItem, stored: Stored, arrived: int, *, condition: str, values: dict[str, Any]
-    ) -> Row:
-        key = (partition, keys.item_sort(item.id))
-        return await self._put(key, stored, arrived, is_open=codec.is_open(item), condition=condition, values=values)
+    async def _create(self, key: Key, stored: Stored, arrived: int, *, is_open: bool) -> Row:
+        """Write a row where none is listed; a deleted or expired one is replaced whole."""
+        row = {
+            keys.PARTITION_KEY: rows.text(key[0]),
+            keys.SORT_KEY: rows.text(key[1]),
+            keys.ORDER_KEY: _order(key, arrived),
+        }
+        now = rows.number(self.now_s())
+        return await self._table.put(
+            row | self._attributes(stored, is_open=is_open), condition=rows.NOT_LISTED, values={":now": now}
+        )
 
-    async def _put(
-        self, key: Key, stored: Stored, arrived: int, *, is_open: bool, condition: str, values: dict[str, Any]
-    ) -> Row:
-        attributes = dict(stored.attributes)
-        removed = [*stored.removed, rows.WAS_ORDER]
-        if is_open:
-            attributes[rows.OPEN] = {"BOOL": True}
-        else:
-            removed.append(rows.OPEN)
-        if self._retention_s:
-            attributes[keys.TTL_ATTRIBUTE] = rows.number(self.now_s() + self._retention_s)
-        else:
-            removed.append(keys.TTL_ATTRIBUTE)
+    async def _write(self, key: Key, stored: Stored, arrived: int, *, is_open: bool, condition: str = "") -> Row:
+        """Write a row over whatever `condition` allows; one that is listed keeps its place."""
+        attributes = self._attributes(stored, is_open=is_open)
+        removed = {*stored.removed, rows.WAS_ORDER, rows.OPEN, keys.TTL_ATTRIBUTE} - set(attributes)
         expression = (
             f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)} "
-            f"REMOVE {', '.join(f'#{name}' for name in removed)}"
+            f"REMOVE {', '.join(f'#{name}' for name in sorted(removed))}"
         )
-        order = rows.text(keys.order_of(arrived, key[1].removeprefix(keys.ITEM_PREFIX)))
-        return await self._table.update(
-            key, expression, condition=condition, values={":order": order, **rows.valued(attributes), **values}
-        )
+        values = {":order": _order(key, arrived), **rows.valued(attributes)}
+        if condition:
+            values |= {":now": rows.number(self.now_s()), ":yes": {"BOOL": True}}
+        return await self._table.update(key, expression, condition=condition, values=values)
+
+    def _attributes(self, stored: Stored, *, is_open: bool) -> dict[str, Mapping[str, Any]]:
+        attributes = dict(stored.attributes)
+        if is_open:
+            attributes[rows.OPEN] = {"BOOL": True}
+        if self._retention_s:
+            attributes[keys.TTL_ATTRIBUTE] = rows.number(self.now_s() + self._retention_s)
+        return attributes
 
     async def _delete_row(self, key: Key) -> None:
         expires = rows.number(self.now_s() + rows.CURSOR_TTL_S)
@@ -239,3 +244,7 @@ class Items:
 
 def _prefix(user_id: str, thread_id: str, item_id: str) -> str:
     return keys.offload_object(user_id, thread_id, item_id, "")
+
+
+def _order(key: Key, arrived: int) -> dict[str, str]:
+    return rows.text(keys.order_of(arrived, key[1].removeprefix(keys.ITEM_PREFIX)))

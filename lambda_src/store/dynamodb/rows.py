@@ -24,6 +24,7 @@ FIELD = "field_"  # S: one field of a thread each, as JSON, so that two writers 
 CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
 
 NOT_LISTED = "attribute_not_exists(#order) OR #expires_at <= :now"
+NOT_LISTED_OR_OPEN = f"{NOT_LISTED} OR #{OPEN} = :yes"
 LISTED = "attribute_exists(#order)"
 
 

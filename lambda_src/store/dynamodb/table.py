@@ -20,6 +20,7 @@ WRITE_BATCH = 25  # DynamoDB's limit for BatchWriteItem
 
 _NAME = re.compile(r"#([a-z0-9_]+)")
 _AS_WRITTEN: Mapping[str, str] = {}
+_NOTHING: Mapping[str, Mapping[str, Any]] = {}
 
 
 def expressions(
@@ -100,15 +101,23 @@ class Table:
                 **expressions(expression, condition, values=values, names=names),
             )
         except ConditionFailedError as fault:
-            if fault.old:
-                raise
-            raise ConditionFailedError(await self.get(key) or {}) from None  # DynamoDB Local does not send it along
+            raise await self._with_row(fault, key) from None
         before: Row = answer.get("Attributes", {})
         return before
 
-    async def put(self, row: Row) -> Row:
-        """Write a whole row and return the one it replaces, {} if there was none."""
-        answer = await self._calls.run(self._client.put_item, TableName=self._name, Item=row, ReturnValues="ALL_OLD")
+    async def put(self, row: Row, *, condition: str = "", values: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Row:
+        """Write a whole row and return the one it replaces, {} if none. ConditionFailedError brings it too."""
+        try:
+            answer = await self._calls.run(
+                self._client.put_item,
+                TableName=self._name,
+                Item=row,
+                ReturnValues="ALL_OLD",
+                **self._condition(condition),
+                **(expressions(condition, values=values) if condition else {}),
+            )
+        except ConditionFailedError as fault:
+            raise await self._with_row(fault, key_of(row)) from None
         before: Row = answer.get("Attributes", {})
         return before
 
@@ -236,6 +245,10 @@ class Table:
             if "LastEvaluatedKey" not in answer:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    async def _with_row(self, fault: ConditionFailedError, key: Key) -> ConditionFailedError:
+        """The same with the row that stood in the way, should the engine (DynamoDB Local) not have sent it along."""
+        return fault if fault.old else ConditionFailedError(await self.get(key) or {})
 
     @staticmethod
     def _condition(condition: str) -> dict[str, str]:

