@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
 from lambda_src.store.calls import Calls
 
 if TYPE_CHECKING:
@@ -44,8 +46,14 @@ class PayloadBucket:
         return (await self._calls.run(self._read, Key=key))["data"]  # type: ignore[no-any-return]  # ours, below
 
     def _read(self, *, Key: str) -> Mapping[str, bytes]:  # noqa: N803 - S3's own name
-        """The body is read on the executor's thread too: it blocks as the request does."""
-        with self._client.get_object(Bucket=self._bucket, Key=Key)["Body"] as body:
+        """The body is read on the executor's thread too; it blocks like the request, and botocore does not retry it."""
+        try:
+            return self._read_once(Key)
+        except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            return self._read_once(Key)  # a connection that breaks twice within one object is no accident
+
+    def _read_once(self, key: str) -> Mapping[str, bytes]:
+        with self._client.get_object(Bucket=self._bucket, Key=key)["Body"] as body:
             return {"data": body.read()}
 
     async def row_of(self, key: str) -> tuple[str, str]:

@@ -1,12 +1,15 @@
 """Rows that no longer validate: placeholders take their place, the page goes on, a counter knows, the bytes stay."""
 
+import io
 from copy import deepcopy
 from typing import Any
 
 import pytest
+from botocore.exceptions import IncompleteReadError
 
 from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.errors import UnavailableError
 from lambda_src.store import codec, keys
 from tests.store.local import Local
 
@@ -107,6 +110,31 @@ async def test_a_poisoned_thread_is_listed_and_its_items_are_read() -> None:
     assert [thread.id for thread in (await store.load_threads(1, None, "asc", ADA)).data] == ["thr_1"]
     assert (await store.load_thread_items("thr_1", None, 1, "asc", ADA)).data == [message_of()]
     assert local.counted == ["unreadable_row"]
+
+
+async def test_a_body_that_breaks_off_is_read_again() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    item = message_of(text=incompressible(200_000))
+    await store.add_thread_item("thr_1", item, ADA)
+    whole = local.objects.get_object
+    breaks = iter([True, False, True, True])
+
+    class Broken(io.BytesIO):
+        """A body whose connection is cut."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            """Half of it never comes."""
+            raise IncompleteReadError(actual_bytes=1, expected_bytes=2)
+
+    def sometimes(**params: Any) -> Any:
+        return {"Body": Broken()} if next(breaks) else whole(**params)
+
+    local.objects.get_object = sometimes  # type: ignore[method-assign]  # a bad line
+    assert await store.load_item("thr_1", "msg_1", ADA) == item
+    with pytest.raises(UnavailableError):
+        await store.load_item("thr_1", "msg_1", ADA)
 
 
 async def test_a_kill_between_object_and_row_loses_nothing_that_was_acknowledged() -> None:
