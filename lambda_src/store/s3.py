@@ -17,6 +17,7 @@ from lambda_src.store.calls import Calls
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+METADATA_MAX_BYTES = 2000  # S3 takes 2 KB of user metadata, names included
 _DELETE_BATCH = 1000  # S3's limit for DeleteObjects
 
 
@@ -37,8 +38,13 @@ class PayloadBucket:
         self._calls = calls
 
     async def put(self, key: str, data: bytes, *, row: tuple[str, str]) -> None:
-        """Keep `data`, and beside it the key of the row that will name it: how the sweep finds that row."""
+        """Keep `data`, and beside it the key of the row that will name it: how the sweep finds that row.
+
+        A key that does not fit is left out: such an object goes with its thread or user, never as an orphan.
+        """
         names = {"pk": quote(row[0], safe=""), "sk": quote(row[1], safe="")}  # object metadata is ASCII
+        if sum(map(len, names.values())) > METADATA_MAX_BYTES:
+            names = {}
         await self._calls.run(self._client.put_object, Bucket=self._bucket, Key=key, Body=data, Metadata=names)
 
     async def get(self, key: str) -> bytes:
@@ -57,7 +63,7 @@ class PayloadBucket:
             return {"data": body.read()}
 
     async def row_of(self, key: str) -> tuple[str, str]:
-        """The key of the row that `put` was told; ("", "") for an object that somebody else made."""
+        """The key of the row that `put` was told; ("", "") when it was told none."""
         names = (await self._calls.run(self._client.head_object, Bucket=self._bucket, Key=key))["Metadata"]
         return unquote(names.get("pk", "")), unquote(names.get("sk", ""))
 

@@ -179,8 +179,9 @@ async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_neve
     assert await store.sweep_orphans(hour=None, stop=never) == 0
     local.later(25 * 3600)
     removed = [await store.sweep_orphans(hour=hour, stop=never) for hour in range(24)]
-    assert sum(removed) == 2
-    assert len(local.objects.kept) == 2
+    assert sum(removed) == 1
+    assert not [key for key in local.objects.kept if key.endswith("/orphan")]
+    assert len(local.objects.kept) == 3
     assert await item_ids(store, "thr_0", ADA) == ["msg_large", "msg_0", "msg_1", "msg_2"]
 
 
@@ -237,3 +238,18 @@ async def test_an_export_imported_elsewhere_exports_the_same() -> None:
     assert [record async for record in store.export_user(ADA)] == exported
     again = [await store.import_record(record, ADA) for record in exported if record["kind"] != "feedback"]
     assert not any(again)
+
+
+async def test_an_object_whose_row_has_too_long_a_key_for_metadata_is_kept_and_goes_with_its_thread() -> None:
+    local = Local()
+    store = local.store()
+    long = "ü" * 256
+    await store.save_thread(thread_of(long), ADA)
+    await store.add_thread_item(long, message_of(long, incompressible(200_000), thread_id=long), ADA)
+    ((_, metadata, _),) = local.objects.kept.values()
+    assert metadata == {}
+    local.later(25 * 3600)
+    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    await store.delete_thread(long, ADA)
+    await finish(local, store)
+    assert local.objects.kept == {}

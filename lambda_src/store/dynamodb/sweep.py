@@ -111,10 +111,10 @@ class Sweeper:
 
     async def _remove_unnamed(self, bucket: PayloadBucket, batch: list[StoredObject]) -> int:
         named = {found.key: await bucket.row_of(found.key) for found in batch}
-        owners = [row for row in named.values() if row[0] and row[1]]
-        standing = await self._table.get_many(owners, only=(rows.OBJECT,)) if owners else {}
+        owned = {key: owner for key, owner in named.items() if all(owner)}  # what names no row is not ours to judge
+        standing = await self._table.get_many(list(owned.values()), only=(rows.OBJECT,)) if owned else {}
         removed = 0
-        for key, owner in named.items():
+        for key, owner in owned.items():
             row = standing.get(owner)
             if row is None or row.get(rows.OBJECT, {}).get("S") != key:
                 await bucket.delete(key)
