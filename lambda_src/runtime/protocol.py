@@ -26,18 +26,10 @@ NO_DEADLINE_MS = 253_402_300_799_000  # the end of the year 9999: a test server 
 
 NEXT_PATH = "/2018-06-01/runtime/invocation/next"
 INIT_ERROR_PATH = "/2018-06-01/runtime/init/error"
-RESTORE_NO_DEADLINE_MS = (
-    253_402_300_799_000  # the end of the year 9999: a test server may not send one, Lambda always does
-)
-
-NEXT_PATH = "/2018-06-01/runtime/restore/next"
+RESTORE_NEXT_PATH = "/2018-06-01/runtime/restore/next"
 RESTORE_ERROR_PATH = "/2018-06-01/runtime/restore/error"
 REGISTER_PATH = "/2020-01-01/extension/register"
-EXTENSION_NO_DEADLINE_MS = (
-    253_402_300_799_000  # the end of the year 9999: a test server may not send one, Lambda always does
-)
-
-NEXT_PATH = "/2020-01-01/extension/event/next"
+EXTENSION_NEXT_PATH = "/2020-01-01/extension/event/next"
 
 REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
 DEADLINE = "Lambda-Runtime-Deadline-Ms"
