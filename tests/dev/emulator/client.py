@@ -57,10 +57,10 @@ class Stream:
         return self._parts.pop(0)
 
     async def rest(self) -> bytes:
-        body = b""
+        body = bytearray()
         while data := await self.chunk():
             body += data
-        return body
+        return bytes(body)
 
 
 @asynccontextmanager
