@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ KB = 1024
 SIZES = [1, KB - 1, KB, KB + 1, 40 * KB, 150 * KB, 205 * KB, 400 * KB, 5 * KB * KB]  # 5 MB: the issue's own upper end
 
 
+@cache  # it takes longer to make than to store
 def incompressible(size: int) -> str:
     """`size` ASCII characters that gzip cannot shorten by more than a quarter; the same in every run."""
     return "".join(random.Random(size).choices("".join(map(chr, range(35, 127))), k=size))  # noqa: S311 - a sample, no secret

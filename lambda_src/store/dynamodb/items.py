@@ -120,9 +120,9 @@ class Items:
         shown = found[:limit]
         for row in shown:
             self._learn(partition, row)
-        data = await asyncio.gather(*(self.read(row, thread_id) for row in shown))
+        data = await self._read_all(shown, thread_id)
         has_more = len(found) > limit
-        return Page(data=list(data), has_more=has_more, after=data[-1].id if has_more else None)
+        return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
     async def delete(self, user_id: str, thread_id: str, item_id: str) -> None:
         """Forget the item; its empty row still serves as a cursor for a day. Quiet when it is not there."""
@@ -171,6 +171,12 @@ class Items:
             self._count("unreadable_row")
             item_id = rows.sort_id(row, keys.ITEM_PREFIX)
             return codec.unreadable_item(item_id, thread_id, created_at=rows.arrived_at(row))
+
+    async def _read_all(self, found: list[Row], thread_id: str) -> list[ThreadItem]:
+        """The items of rows. Only objects are fetched side by side: a task costs more than reading a row."""
+        if not any(object_of(row) for row in found):
+            return [await self.read(row, thread_id) for row in found]
+        return list(await asyncio.gather(*(self.read(row, thread_id) for row in found)))
 
     async def _listed_row(self, user_id: str, thread_id: str, item_id: str) -> Row | None:
         """The row of an item whose thread is not deleted: one request for both."""
