@@ -15,7 +15,7 @@ from lambda_src.runtime import extension, logs, snapstart
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.environment import Environment
 from lambda_src.runtime.errors import RuntimeApiError, report_of
-from lambda_src.runtime.handler import kind_of, load
+from lambda_src.runtime.loading import kind_of, load
 from lambda_src.runtime.loop import Loop
 
 logger = logging.getLogger(__name__)

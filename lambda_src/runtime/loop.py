@@ -16,6 +16,7 @@ from lambda_src.runtime.environment import Environment
 from lambda_src.runtime.errors import (
     DeadlineError,
     EventError,
+    IncompleteResponseError,
     RuntimeApiError,
     RuntimeFault,
     ShutdownError,
@@ -139,6 +140,8 @@ class Loop:
 
     async def _finish(self, reply: Reply, error: BaseException | None) -> None:
         """Say how it ended, and wait until the Runtime API has taken it."""
+        if error is None and reply.stage is not Stage.DONE:
+            error = IncompleteResponseError("The handler returned before its answer was complete.")
         if error is not None:
             self._log(error)
             if reply.stage is not Stage.DONE:

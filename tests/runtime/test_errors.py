@@ -6,8 +6,11 @@ from base64 import b64decode
 import pytest
 
 from lambda_src.runtime.asgi import App, Receive, Scope, Send
+from lambda_src.runtime.context import LambdaContext
 from lambda_src.runtime.errors import report_of
+from lambda_src.runtime.handler import StreamingHandler
 from lambda_src.runtime.protocol import EVENT_MAX_BYTES
+from lambda_src.runtime.reply import Reply
 from tests.runtime.apps import body, sends, start
 from tests.runtime.scripted_api import http_event
 from tests.runtime.serving import serving
@@ -120,6 +123,20 @@ async def test_an_event_with_64_kb_of_headers_is_served() -> None:
         request = await (await api.deliver(http_event(headers={f"x-{n}": "v" * 1000 for n in range(65)}))).whole()
         request.answer(202)
     assert request.body.endswith(b"hello")
+
+
+class Silent(StreamingHandler):
+    """A handler that answers nothing."""
+
+    async def stream(self, event: object, context: LambdaContext, reply: Reply) -> None: ...
+
+
+async def test_a_handler_that_answers_nothing_is_a_clear_error() -> None:
+    async with serving(Silent()) as (api, _):
+        request = await (await api.deliver()).whole()
+        request.answer(202)
+        await api.take("/next")
+    assert json.loads(request.body)["errorMessage"] == "The handler returned before its answer was complete."
 
 
 @pytest.mark.parametrize(

@@ -35,14 +35,14 @@ async def test_managed_instances_are_full_at_n() -> None:
 
 
 async def test_a_managed_instance_survives_a_deadline() -> None:
-    async with emulated(managed=2, timeout_s=0.5) as emulator:
+    async with emulated(managed=2, timeout_s=1) as emulator:
         pid = (await get(emulator.url + "/pid")).body
         late = await get(emulator.url + "/never")
         assert (late.status, (await get(emulator.url + "/pid")).body) == (502, pid)
 
 
 async def test_at_the_deadline_a_process_is_killed_and_its_client_cut() -> None:
-    async with emulated(processes=1, timeout_s=0.5) as emulator:
+    async with emulated(processes=1, timeout_s=1) as emulator:
         pid = (await get(emulator.url + "/pid")).body
         cut = await get(emulator.url + "/never-ends")
         assert (cut.status, cut.body, cut.complete) == (200, b"first", False)
