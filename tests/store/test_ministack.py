@@ -1,6 +1,6 @@
 """DynamoDBStore on MiniStack: the contract, the sizes and the model once more, on an engine that is not moto.
 
-Where they differ AWS agrees with: MiniStack on a page's LastEvaluatedKey, neither on the halved item limit (strict.py).
+Where the two differ, and which of them AWS agrees with: test_engines.py.
 """
 
 from collections.abc import Iterator
