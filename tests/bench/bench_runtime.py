@@ -153,7 +153,7 @@ def rss_mib(pids: Sequence[int]) -> float:
 
 def app_rss_mib() -> float:
     """A process that has the app and an event loop, and no server."""
-    code = "import asyncio, tests.bench.runtime_apps; asyncio.run(asyncio.sleep(0)); print(open('/proc/self/statm').read())"
+    code = "import tests.bench.runtime_apps as a; a.asyncio.run(a.asyncio.sleep(0)); print(open('/proc/self/statm').read())"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return int(out.split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
 
@@ -196,7 +196,8 @@ def report(app_ms: Sequence[float], app_mib: float, streams: int, many: dict[str
             "## The runtime",
             "",
             f"`{command}` on {platform.system()} {platform.machine()}, {os.cpu_count()} shared cores, "
-            f"CPython {platform.python_version()}. One run, medians. The bridge is Python too: a compiled one is leaner.",
+            f"CPython {platform.python_version()}. One run, medians.",
+            "The bridge is Python too: a compiled one is leaner.",
             "Every time includes the emulator and the client, which cost what the null runtime's row shows.",
             "",
             "| | 1 KB JSON ms | p99 | first byte ms | CPU us a chunk | wall us a chunk | RSS MiB |",
