@@ -78,9 +78,9 @@ class Payloads:
             raise codec.UnreadableError("its object is gone") from fault
 
     async def discard(self, key: str | None) -> None:
-        """Remove an object that no row names any more. The write before it is done, so a fault stays quiet here:
+        """Remove an object that no row names any more.
 
-        an object that survives one is the sweep's.
+        Quiet when that fails: the write before it is done and acknowledged, and what is left is the sweep's.
         """
         if key is not None and self._bucket is not None:
             with suppress(UnavailableError):

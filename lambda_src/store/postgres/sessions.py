@@ -14,9 +14,9 @@ Sessions = async_sessionmaker[AsyncSession]
 
 @asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
-    """One transaction. UnavailableError when the database cannot be reached or breaks off: nothing was written then,
+    """One transaction. UnavailableError when the database cannot be reached or breaks off.
 
-    unless the answer to the COMMIT was lost; every write of a store may be repeated, so that does no harm.
+    Then nothing was written, unless the answer to the COMMIT was lost: every write of a store may be repeated.
     """
     try:
         async with sessions.begin() as session:
