@@ -13,7 +13,6 @@ from tests.store.tables import Aws, moto_aws
 collect_ignore = (
     [] if os.environ.get("CHAT_DYNAMODB_LOCAL") == "1" else ["test_dynamodb_local.py", "test_ledger_dynamodb_local.py"]
 )
-pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
 
 @pytest.fixture(scope="module")

