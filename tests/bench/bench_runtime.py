@@ -153,7 +153,10 @@ def rss_mib(pids: Sequence[int]) -> float:
 
 def app_rss_mib() -> float:
     """A process that has the app and an event loop, and no server."""
-    code = "import tests.bench.runtime_apps as a; a.asyncio.run(a.asyncio.sleep(0)); print(open('/proc/self/statm').read())"
+    code = (
+        "import tests.bench.runtime_apps as a; a.asyncio.run(a.asyncio.sleep(0)); "
+        "print(open('/proc/self/statm').read())"
+    )
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return int(out.split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
 
