@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from lambda_src.dev.store_contract.samples import message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
@@ -123,6 +124,27 @@ async def test_a_quota_row_stays_small_however_its_turns_end() -> None:
         assert row_size(row) <= 4 * KB
     extra = len(engine.requests) - turns - turns // 2
     assert 0 < extra <= turns * 3 // quotas.LITTER_MAX
+
+
+async def test_a_turn_is_counted_even_if_clearing_up_behind_it_fails() -> None:
+    class Throttled(Engine):
+        """Refuses what only clears up."""
+
+        def update_item(self, **params: Any) -> dict[str, Any]:
+            """UpdateItem."""
+            if " REMOVE #past_0" in params["UpdateExpression"]:
+                self.requests.append("refused")
+                raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "UpdateItem")
+            return super().update_item(**params)
+
+    clock = Clock()
+    engine: Any = Throttled()
+    ledger = DynamoDBStore(engine, "table", clock=clock, executor=Inline()).ledger
+    for number in range(quotas.LITTER_MAX * 2):
+        clock.later(ms=60_000)
+        assert await ledger.spend_quota(f"turn-{number}", NO_LIMITS, context=ADA) is None
+        await ledger.end_quota(f"turn-{number}", context=ADA)
+    assert "refused" in engine.requests
 
 
 async def test_crashed_turns_in_the_way_cost_one_request_more() -> None:
