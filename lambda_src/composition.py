@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from fastapi import FastAPI
+
 from lambda_src.app import create_app
 from lambda_src.auth import Authenticate, BearerToken, IssuerKeys
 from lambda_src.dispatcher import AgentDispatcher, BuildAgent, BuildRunConfig, shipped_agent
@@ -14,6 +16,7 @@ from lambda_src.observability import configure_logging
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.server import ChatServer
 from lambda_src.settings import Settings
+from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
@@ -23,8 +26,35 @@ if TYPE_CHECKING:
 
     from lambda_src.store.dynamodb import DynamoDBStore
     from lambda_src.store.memory import MemoryStore
+    from lambda_src.store.postgres import PostgresStore
 
+    ChatStore = DynamoDBStore | MemoryStore | PostgresStore
+
+DAY_S = 24 * 3600
 STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
+
+
+def build_app(
+    settings: Settings,
+    store: "ChatStore",
+    ledger: TurnLedger,
+    *,
+    authenticate: Authenticate,
+    build_run_config: BuildRunConfig,
+    build_agent: BuildAgent = shipped_agent,
+) -> FastAPI:
+    """The chat server as an ASGI app. What differs between Lambda, a laptop and a test is handed in."""
+    os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
+    time.tzset()
+    configure_logging()
+    server = ChatServer(
+        store,
+        AgentDispatcher(build_agent, build_run_config=build_run_config),
+        feedback=store,
+        history_items=settings.history_items,
+    )
+    turns = Turns(Surroundings(ledger, Keeper(store)))
+    return create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=settings.max_body_bytes)
 
 
 def build_handler(
@@ -34,52 +64,83 @@ def build_handler(
     build_run_config: BuildRunConfig,
     build_agent: BuildAgent = shipped_agent,
 ) -> StreamingMangum:
-    """The chat server as a Lambda handler. What differs between Lambda, a laptop and a test is handed in."""
-    os.environ["TZ"] = (
-        "UTC"  # the SDK writes naive local times: with this they mean UTC, in every region and on laptops
-    )
-    time.tzset()
-    configure_logging()
-    store = build_store(settings)
-    server = ChatServer(
+    """The chat server as a Lambda handler."""
+    store, ledger = build_store(settings)
+    app = build_app(
+        settings,
         store,
-        AgentDispatcher(build_agent, build_run_config=build_run_config),
-        feedback=store,
-        history_items=settings.history_items,
+        ledger,
+        authenticate=authenticate,
+        build_run_config=build_run_config,
+        build_agent=build_agent,
     )
-    turns = Turns(Surroundings(store.ledger, Keeper(store)))
-    app = create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=settings.max_body_bytes)
     return StreamingMangum(app, lifespan="on", on_event=Events(store))
 
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
     settings = Settings.from_env(env)
+    return build_handler(settings, authenticate=authenticator(settings), build_run_config=runner(settings))
+
+
+def asgi_app() -> FastAPI:
+    """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`."""
+    settings = Settings.from_env(os.environ)
+    store, ledger = build_store(settings)
+    return build_app(settings, store, ledger, authenticate=authenticator(settings), build_run_config=runner(settings))
+
+
+def authenticator(settings: Settings) -> Authenticate:
+    """Who may call, by the settings."""
     keys = IssuerKeys(settings.auth_issuer)
-    return build_handler(
-        settings,
-        authenticate=BearerToken(settings.auth_issuer, settings.auth_audience, keys=keys),
-        build_run_config=lambda: run_config(model_key(settings.model_key_parameter)),
-    )
+    return BearerToken(settings.auth_issuer, settings.auth_audience, keys=keys)
 
 
-def build_store(settings: Settings) -> "DynamoDBStore | MemoryStore":
-    """The store that CHAT_STORE names."""
+def runner(settings: Settings) -> BuildRunConfig:
+    """How the agent will be run, once it is needed."""
+    return lambda: run_config(model_key(settings.model_key_parameter))
+
+
+def build_store(settings: Settings) -> tuple["ChatStore", TurnLedger]:
+    """The store that CHAT_STORE names, and where its turns are kept: with the threads, where that can be.
+
+    Beside PostgreSQL turns are on the table if CHAT_TABLE names one, else in memory: then run one process.
+    """
+    retention_s = settings.retention_days * DAY_S
     match settings.store:
         case "dynamodb":
-            from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
-
-            return DynamoDBStore(
-                aws_client("dynamodb"),
-                settings.table,
-                bucket=settings.bucket,
-                s3=None if settings.bucket is None else aws_client("s3"),
-                executor=ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store"),
-            )
+            table = build_table(settings)
+            return table, table.ledger
         case "memory":
             from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - only what is chosen is loaded
 
-            return MemoryStore()
+            memory = MemoryStore(retention_s=retention_s)
+            return memory, memory.ledger
+        case "postgres":
+            from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine  # noqa: PLC0415 - as above
+
+            from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - as above
+            from lambda_src.store.postgres import PostgresStore  # noqa: PLC0415 - as above
+
+            assert settings.database_url is not None, "Settings refuses this store without a database"
+            sessions = async_sessionmaker(create_async_engine(settings.database_url), expire_on_commit=False)
+            ledger = MemoryStore().ledger if settings.table is None else build_table(settings).ledger
+            return PostgresStore(sessions, retention_s=retention_s), ledger
+
+
+def build_table(settings: Settings) -> "DynamoDBStore":
+    """The store on the DynamoDB table that CHAT_TABLE names."""
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+
+    assert settings.table is not None, "Settings refuses this store without a table"
+    return DynamoDBStore(
+        aws_client("dynamodb"),
+        settings.table,
+        bucket=settings.bucket,
+        s3=None if settings.bucket is None else aws_client("s3"),
+        retention_s=settings.retention_days * DAY_S,
+        executor=ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store"),
+    )
 
 
 def run_config(key: str | None) -> "RunConfig":

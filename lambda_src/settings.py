@@ -12,6 +12,7 @@ from lambda_src.errors import SettingsError
 PREFIX = "CHAT_"
 RUNTIME_PREFIX = "CHAT_RUNTIME_"  # the runtime's own switches, which it reads itself: runtime/environment.py
 MAX_BODY_BYTES = 1_000_000  # a message is text; files travel to S3, not through us (Lambda itself takes 6 MB)
+StoreKind = Literal["dynamodb", "postgres", "memory"]
 HISTORY_ITEMS = 40  # newest items of a thread that the model is shown
 
 
@@ -33,12 +34,18 @@ def _positive(value: str) -> int:
     return int(value)
 
 
-def _store(value: str) -> Literal["dynamodb", "memory"]:
+def _days(value: str) -> int:
+    if not value.isdecimal():
+        raise ValueError(f"must be a whole number of days, 0 to keep for ever, and is {value!r}")
+    return int(value)
+
+
+def _store(value: str) -> StoreKind:
     match value:
-        case "dynamodb" | "memory":
+        case "dynamodb" | "postgres" | "memory":
             return value
         case _:
-            raise ValueError(f"must be dynamodb or memory, and is {value!r}")
+            raise ValueError(f"must be dynamodb, postgres or memory, and is {value!r}")
 
 
 def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
@@ -49,11 +56,15 @@ def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -
 class Settings:
     """What a deployment may choose. The variable of a field is its name in capitals after `CHAT_`."""
 
-    table: str = _setting(_text, "Name of the DynamoDB table.")
+    table: str | None = _setting(_text, "Name of the DynamoDB table; required for that store.", default=None)
     bucket: str | None = _setting(_text, "Name of the S3 bucket.", default=None)
-    store: Literal["dynamodb", "memory"] = _setting(
-        _store, "dynamodb, or memory (lost with the process).", default="dynamodb"
+    store: StoreKind = _setting(
+        _store, "dynamodb, postgres (outside Lambda), or memory (lost with the process).", default="dynamodb"
     )
+    database_url: str | None = _setting(
+        _text, "SQLAlchemy URL of the PostgreSQL database; required for that store.", default=None
+    )
+    retention_days: int = _setting(_days, "Days after which threads are forgotten; 0 keeps them.", default=0)
     auth_issuer: str = _setting(_https_url, "Issuer of the bearer tokens, exactly as in their `iss`.")
     auth_audience: str = _setting(_text, "The `aud` (Cognito: `client_id`) that a token must carry.")
     model_key_parameter: str | None = _setting(
@@ -81,6 +92,16 @@ class Settings:
             for name in env
             if name.startswith(PREFIX) and not name.startswith(RUNTIME_PREFIX) and name not in names
         ]
+        if "store" in values or PREFIX + "STORE" not in env:  # else its own fault is told already
+            faults += cls._missing_for(values.get("store", "dynamodb"), env)
         if faults:
             raise SettingsError(faults)
         return cls(**values)
+
+    @staticmethod
+    def _missing_for(store: StoreKind, env: Mapping[str, str]) -> list[str]:
+        """What a store needs and `env` does not name."""
+        needed = {"dynamodb": "CHAT_TABLE", "postgres": "CHAT_DATABASE_URL", "memory": None}[store]
+        return (
+            [f"{needed} is missing: CHAT_STORE={store} needs it."] if needed is not None and needed not in env else []
+        )

@@ -19,9 +19,9 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({})
     assert [fault.split()[0] for fault in caught.value.faults] == [
-        "CHAT_TABLE",
         "CHAT_AUTH_ISSUER",
         "CHAT_AUTH_AUDIENCE",
+        "CHAT_TABLE",
     ]
     assert all(fault in str(caught.value) for fault in caught.value.faults)
 
@@ -31,6 +31,8 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
     [
         ("CHAT_TABLE", " "),
         ("CHAT_STORE", "redis"),
+        ("CHAT_STORE", "postgres"),
+        ("CHAT_RETENTION_DAYS", "-1"),
         ("CHAT_AUTH_ISSUER", "http://issuer.test/"),
         ("CHAT_AUTH_ISSUER", "https://issuer .test/"),
         ("CHAT_AUTH_AUDIENCE", ""),
