@@ -11,6 +11,7 @@ class User:
     """One person or guest. `id` is opaque (a hash of issuer and subject), never an e-mail address."""
 
     id: str
+    is_guest: bool = False  # nobody has signed in: smaller quotas
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from agents import Agent, Model, RunConfig, Tool
 from fastapi import FastAPI
 
 from lambda_src.app import create_app
+from lambda_src.auth import Authenticate
 from lambda_src.context import User
 from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
@@ -51,12 +52,14 @@ def server_with(
     return ChatServer(store, dispatcher, feedback=store, history_items=history_items)
 
 
-def app_with(server: ChatServer, *, around: Surroundings | None = None) -> FastAPI:
+def app_with(
+    server: ChatServer, *, around: Surroundings | None = None, authenticate: Authenticate = known_by_name
+) -> FastAPI:
     """The app around it; `around` brings a clock of the test's own."""
     store = server.store
     assert isinstance(store, MemoryStore)
     turns = Turns(around or Surroundings(store.ledger, Keeper(store)))
-    return create_app(server, turns, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    return create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
 
 
 def message(text: str, **extra: Any) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""Tokens of the customer's own backend: it signs, its public keys are a setting. No issuer, no network.
+
+The token is a JWT (EdDSA, ES256 or RS256) with `sub`, `aud` and an `exp` at most LONGEST_S ahead, and with the key's id
+as `kid`, which may be left out while there is one key. docs/auth.md shows how to sign it.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+import jwt
+
+from lambda_src.auth import tokens
+from lambda_src.auth.bearer import bearer, user_of
+from lambda_src.context import User
+from lambda_src.errors import AuthError
+
+NAMESPACE = "urn:chatkit-lambda:backend"  # stands for the issuer in the user key, whatever the token's `iss` says
+LONGEST_S = 3600  # they are made for each page view and last ten minutes; one for years would be a leaked password
+
+
+class BackendToken:
+    """Authenticate by a JWT that one of `keys` signed for `audience`."""
+
+    def __init__(self, keys: Mapping[str, jwt.PyJWK], audience: str, *, now: Callable[[], float] = time.time) -> None:
+        self._keys, self._audience, self._now = keys, audience, now
+
+    async def __call__(self, authorization: str | None) -> User:
+        token = bearer(authorization)
+        head = tokens.head_of(token)
+        only = next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        key = self._keys.get(head["kid"]) if "kid" in head else only
+        if key is None or key.algorithm_name != head["alg"]:
+            raise AuthError(tokens.INVALID)
+        claims = tokens.claims_of(token, key)
+        is_short = claims["exp"] <= self._now() + LONGEST_S + tokens.LEEWAY_S
+        if not is_short or not tokens.names(claims.get("aud"), self._audience):
+            raise AuthError(tokens.INVALID)
+        return user_of(NAMESPACE, claims["sub"])

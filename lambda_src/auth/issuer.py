@@ -1,0 +1,131 @@
+"""Tokens of an OpenID issuer: its keys found by discovery, cached, asked for again within bounds. Knows no user store.
+
+Rules: OpenID Connect Discovery 1.0, section 4 (the document's issuer must be ours, to the letter) and RFC 7517.
+"""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+
+import jwt
+
+from lambda_src.auth import tokens
+from lambda_src.auth.bearer import bearer, user_of
+from lambda_src.context import User
+from lambda_src.errors import AuthError, UnavailableError
+
+KEYS_FRESH_S = 600  # how long fetched keys serve without asking again
+KEYS_STALE_S = 24 * 3600  # how long they serve while the issuer is down
+REFETCH_S = 60  # an unknown key id asks the issuer again, at most this often: no one can make us hammer it
+RETRY_S = 1  # while we have no keys at all nobody gets in, so ask more often
+FETCH_TIMEOUT_S = 2.0  # of one document, from the first byte sent to the last one read
+FETCH_MAX_BYTES = 1_000_000
+READ_BYTES = 65_536
+
+Fetch = Callable[[str], bytes]
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:  # a redirect could leave https, or our issuer
+        return None
+
+
+def fetch(url: str, *, scheme: str, timeout_s: float = FETCH_TIMEOUT_S) -> bytes:
+    """The body behind a URL of `scheme`, 1 MB at most, no redirects; OSError or ValueError when it cannot be had.
+
+    A server that sends its answer byte by byte is given up after `timeout_s` like one that sends nothing.
+    """
+    if not url.startswith(f"{scheme}://"):
+        raise ValueError(f"not an {scheme} URL")
+    until_s = time.monotonic() + timeout_s
+    opener = urllib.request.build_opener(_NoRedirect)
+    body = bytearray()
+    with opener.open(url, timeout=timeout_s) as answer:
+        while chunk := answer.read1(READ_BYTES):
+            body += chunk
+            if len(body) > FETCH_MAX_BYTES:
+                raise ValueError(f"more than {FETCH_MAX_BYTES} bytes")
+            if time.monotonic() > until_s:
+                raise TimeoutError("too slow")
+    return bytes(body)
+
+
+def fetch_https(url: str) -> bytes:
+    """`fetch`, over https only: the rule wherever an issuer is configured."""
+    return fetch(url, scheme="https")
+
+
+class IssuerKeys:
+    """The issuer's public keys. One task asks at a time; whoever has a key that still serves does not wait for it."""
+
+    def __init__(self, issuer: str, *, fetch: Fetch = fetch_https, now: Callable[[], float] = time.monotonic) -> None:
+        self._issuer, self._fetch, self._now = issuer, fetch, now
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_s: float | None = None
+        self._asked_s: float | None = None
+        self._asking = asyncio.Lock()
+
+    async def key(self, key_id: str) -> jwt.PyJWK | None:
+        """The key, or None when the issuer has no such key; UnavailableError when nobody can tell."""
+        if self._wants(key_id) and not (self._asking.locked() and self._serves(key_id)):
+            async with self._asking:
+                if self._wants(key_id) and self._may_ask():
+                    await self._ask()
+        if not self._is_younger_than(KEYS_STALE_S):
+            raise UnavailableError("The keys of the sign-in service cannot be read at the moment. Try again shortly.")
+        return self._keys.get(key_id)
+
+    def _wants(self, key_id: str) -> bool:
+        return key_id not in self._keys or not self._is_younger_than(KEYS_FRESH_S)
+
+    def _serves(self, key_id: str) -> bool:
+        return key_id in self._keys and self._is_younger_than(KEYS_STALE_S)
+
+    def _is_younger_than(self, age_s: float) -> bool:
+        return self._fetched_s is not None and self._now() - self._fetched_s < age_s
+
+    def _may_ask(self) -> bool:
+        pause_s = REFETCH_S if self._fetched_s is not None else RETRY_S
+        return self._asked_s is None or self._now() - self._asked_s >= pause_s
+
+    async def _ask(self) -> None:
+        self._asked_s = self._now()
+        try:
+            self._keys = await asyncio.to_thread(self._download)
+            self._fetched_s = self._now()
+        except (OSError, *tokens.NONSENSE):  # down, or nonsense
+            return  # what we have goes on serving until it is KEYS_STALE_S old
+
+    def _download(self) -> dict[str, jwt.PyJWK]:
+        found = json.loads(self._fetch(self._issuer.rstrip("/") + "/.well-known/openid-configuration"))
+        if found["issuer"] != self._issuer:
+            raise ValueError("the discovery document names another issuer")
+        keys = tokens.usable(json.loads(self._fetch(found["jwks_uri"]))["keys"])
+        if not keys:
+            raise ValueError("the issuer publishes no key that we take")
+        return keys
+
+
+class BearerToken:
+    """Authenticate by a JWT of one issuer for one audience.
+
+    Cognito's access tokens say `client_id` instead of `aud`, and `token_use`: its ID tokens are no access tokens.
+    """
+
+    def __init__(self, issuer: str, audience: str, *, keys: IssuerKeys) -> None:
+        self._issuer, self._audience, self._keys = issuer, audience, keys
+
+    async def __call__(self, authorization: str | None) -> User:
+        token = bearer(authorization)
+        head = tokens.head_of(token)
+        key = await self._keys.key(str(head.get("kid")))
+        if key is None or key.algorithm_name != head["alg"]:
+            raise AuthError(tokens.INVALID)
+        claims = tokens.claims_of(token, key, issuer=self._issuer)
+        use = claims.get("token_use")
+        audience = claims.get("client_id") if use == "access" and "aud" not in claims else claims.get("aud")
+        if use not in (None, "access") or not tokens.names(audience, self._audience):
+            raise AuthError(tokens.INVALID)
+        return user_of(self._issuer, claims["sub"])

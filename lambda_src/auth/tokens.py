@@ -1,0 +1,90 @@
+"""What every JWT must hold, whoever signed it. Pure but for the clock; knows no issuer and no HTTP.
+
+Rules (RFC 8725, RFC 7519): algorithms come from our list and never from the token; `jku`, `x5u` and `jwk` in a token's
+head are ignored; `exp` and `sub` must be there. Whatever is wrong, the caller is told one and the same sentence.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from lambda_src.errors import AuthError
+
+ALGORITHMS = ("RS256", "ES256", "EdDSA")
+LEEWAY_S = 60  # clocks differ: the issuer's, Lambda's
+MAX_TOKEN_CHARS = 8192  # Entra's tokens with many groups have some 6,000; API Gateway takes 10 KB of headers in all
+MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
+MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
+INVALID = "The bearer token is not valid. Sign in again."
+
+# What nonsense in a token can raise beside PyJWT's own: JSON too deep, numbers too long, text where none belongs.
+NONSENSE = (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
+
+
+def head_of(token: str, *, algorithms: Sequence[str] = ALGORITHMS) -> dict[str, Any]:
+    """The token's head, unproven; AuthError when it is none, or signed in a way that we do not take."""
+    if len(token) > MAX_TOKEN_CHARS:
+        raise AuthError(INVALID)
+    try:
+        head = jwt.get_unverified_header(token)
+    except NONSENSE:
+        raise AuthError(INVALID) from None
+    if head.get("alg") not in algorithms:
+        raise AuthError(INVALID)
+    return head
+
+
+def claims_of(
+    token: str, key: jwt.PyJWK | bytes, *, algorithms: Sequence[str] = ALGORITHMS, issuer: str | None = None
+) -> dict[str, Any]:
+    """The proven claims: signature, exp, nbf, iat and, when given, the exact issuer hold; sub names somebody.
+
+    AuthError otherwise. The audience is the caller's to check, with `names`: issuers put it into different claims.
+    """
+    try:
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=list(algorithms),
+            issuer=issuer,
+            leeway=LEEWAY_S,
+            options={"require": ["exp", "sub"] + ([] if issuer is None else ["iss"]), "verify_aud": False},
+        )
+    except NONSENSE:
+        raise AuthError(INVALID) from None
+    is_time = isinstance(claims["exp"], int | float)  # PyJWT takes a text of digits too, RFC 7519 does not
+    if not is_time or not 0 < len(claims["sub"]) <= MAX_SUBJECT_CHARS:
+        raise AuthError(INVALID)
+    return claims
+
+
+def names(audience: object, ours: str) -> bool:
+    """Whether an `aud` claim (a text or a list of texts) names us."""
+    return ours in audience if isinstance(audience, list) else ours == audience
+
+
+def usable(entries: Iterable[object]) -> dict[str, jwt.PyJWK]:
+    """The public signing keys among the entries of a JWK set, by key id; what is not one is passed over.
+
+    One entry that nobody can read (a new curve, a broken key) must not lock everybody out.
+    """
+    found: dict[str, jwt.PyJWK] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and entry.get("use", "sig") == "sig":
+            try:
+                found[entry["kid"]] = public_key(entry)
+            except NONSENSE:
+                continue
+    return found
+
+
+def public_key(entry: dict[str, Any]) -> jwt.PyJWK:
+    """One public JWK of an algorithm that we take; ValueError or a PyJWTError for anything else."""
+    key = jwt.PyJWK({name: value for name, value in entry.items() if name != "d"})  # its public half, whatever came
+    if key.algorithm_name not in ALGORITHMS:
+        raise ValueError(f"algorithm {key.algorithm_name} is not one of {', '.join(ALGORITHMS)}")
+    if isinstance(key.key, RSAPublicKey) and key.key.key_size < MIN_RSA_BITS:
+        raise ValueError(f"an RSA key must have {MIN_RSA_BITS} bits")
+    return key

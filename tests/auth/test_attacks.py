@@ -1,0 +1,70 @@
+"""Every attack on a token is the same 401, byte for byte, through the whole app; nothing of it is told or stored."""
+
+import asyncio
+
+import pytest
+
+from lambda_src.auth import BearerToken, IssuerKeys
+from lambda_src.store.memory import MemoryStore
+from tests.auth.attacks import ATTACKS, Attack
+from tests.chat import Answer, Chat, app_with, message, server_with
+from tests.issuer import AUDIENCE, ISSUER, Issuer
+
+EXPECTED = b'{"error":"unauthorized","message":"The bearer token is not valid. Sign in again."}'
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    return Issuer()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def chat(issuer: Issuer, store: MemoryStore) -> Chat:
+    keys = IssuerKeys(ISSUER, fetch=issuer.fetch)
+    return Chat(app_with(server_with(store), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
+
+
+async def ask(chat: Chat, token: str) -> Answer:
+    return await chat.as_(token)("threads.create", input=message("hello"))
+
+
+def test_there_are_forty_attacks_and_more() -> None:
+    assert len(ATTACKS) >= 40
+
+
+async def test_the_token_that_all_attacks_begin_with_is_sound(chat: Chat, issuer: Issuer) -> None:
+    assert (await ask(chat, issuer.token())).status == 200
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+async def test_an_attack_is_a_401_and_always_the_same_one(
+    chat: Chat, issuer: Issuer, store: MemoryStore, attack: Attack
+) -> None:
+    answer = await ask(chat, attack(issuer))
+    assert (answer.status, answer.body) == (401, EXPECTED)
+    assert {name: value for name, value in answer.headers.items() if name != "x-request-id"} == {
+        "content-type": "application/json",
+        "content-length": str(len(EXPECTED)),
+        "www-authenticate": "Bearer",
+    }
+    assert kept(store) == []
+
+
+async def test_attacks_do_not_make_us_ask_the_issuer_more_than_once_a_minute(issuer: Issuer) -> None:
+    keys = IssuerKeys(ISSUER, fetch=issuer.fetch, now=lambda: 0.0)
+    authenticate = BearerToken(ISSUER, AUDIENCE, keys=keys)
+    before = len(issuer.fetched)
+    tokens = [attack(issuer) for attack in ATTACKS.values()]
+    results = await asyncio.gather(*(authenticate(f"Bearer {token}") for token in tokens), return_exceptions=True)
+    assert all(isinstance(result, Exception) for result in results)
+    assert len(issuer.fetched) - before == 2  # one discovery document, one set of keys
+
+
+def kept(store: MemoryStore) -> list[str]:
+    """Whoever has anything."""
+    return [user for user, rows in store._users.items() if rows.threads or rows.ledger.claims]
