@@ -1,6 +1,6 @@
 """`make deploy`: look first, then build the zip, then hand both stacks to the CDK CLI.
 
-Looking means reading what is on this machine: no call to AWS, nothing written. What it finds, it says all at once.
+Looking means reading (infra/preflight.py): what it finds, it says all at once, and then nothing is built or changed.
 """
 
 import argparse
@@ -9,47 +9,32 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-
-import boto3
-from botocore.exceptions import BotoCoreError
 
 from infra import bundling, toolchain
 from infra.app import api_stack_name, read_context
 from infra.awaited import refuse_awaited
-from infra.config import PLACEHOLDER_HOST, StageConfig
+from infra.config import StageConfig
 from infra.errors import InfraError, PreflightError
+from infra.preflight import Account, account_faults, placeholder_faults, sign_in
 from infra.wheels import LAMBDA
 
 OUTPUTS = Path("cdk.out/outputs.json")
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
-NO_CREDENTIALS = (
-    "make deploy needs an AWS account: no credentials found; "
-    "run `aws configure` or `aws sso login`, or set AWS_PROFILE, then `make deploy` again."
-)
 
-
-def credentials_fault() -> str | None:
-    """Why we cannot speak for an AWS account, in one line; None if we can. Whether AWS takes them, AWS says later."""
+def preflight(config: StageConfig) -> Account:
+    """The account that this deployment goes to; PreflightError with every reason why it would fail or should not be."""
+    faults = placeholder_faults(config)
     try:
-        found = boto3.Session().get_credentials()
-    except BotoCoreError as error:  # a profile that does not exist, a config file that cannot be read
-        return f"make deploy needs an AWS account: {error}."
-    return None if found else NO_CREDENTIALS
-
-
-def preflight(config: StageConfig, *, find_fault: Callable[[], str | None] = credentials_fault) -> None:
-    """PreflightError, with one line for each reason why this deployment would fail or should not happen."""
-    faults = [fault] if (fault := find_fault()) else []
-    if config.auth_is_placeholder:
-        faults.append(
-            f"{PLACEHOLDER_HOST} is a placeholder: in cdk.json, set context.stages.{config.stage}.auth.issuer to the "
-            "issuer of your users' tokens, and auth.audience to what they carry as `aud`."
-        )
-    if faults:
+        account = sign_in(config)
+    except PreflightError as error:
+        raise PreflightError([*error.faults, *faults]) from None
+    print(f"stage {config.stage}: {account}", flush=True)
+    if faults := [*faults, *account_faults(config, account)]:
         raise PreflightError(faults)
+    return account
 
 
 def deploy_command(stage: str, *, cdk: list[str], unattended: bool) -> list[str]:

@@ -1,0 +1,116 @@
+"""A local AWS as a process: MiniStack on loopback, started and stopped by us. Knows no stack and no chat.
+
+It answers CloudFormation, DynamoDB, S3 and the rest as far as a deployment asks, and runs a function's zip with
+its own Python; it buffers what a function streams. Its data is gone when it stops.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+from infra.errors import ToolError
+
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
+STOP_TIMEOUT_S = 20.0
+ASK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCloud:
+    """A running local AWS: where it listens, and the process that it is; `process` where we started it ourselves."""
+
+    port: int
+    pid: int
+    process: "subprocess.Popen[bytes] | None" = field(default=None, compare=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environ(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """`inherited`, but every AWS client of the process speaks to this one, and to nobody else."""
+        cleaned = {name: value for name, value in inherited.items() if not name.startswith("AWS_")}
+        return cleaned | {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def local_url(self, function_url: str) -> str:
+        """Where a function URL of this cloud answers on this machine; a browser can open it."""
+        url_id = function_url.removeprefix("https://").partition(".")[0]
+        return f"{self.url}/_aws/lambda-url/{url_id}/"
+
+
+def start(folder: Path, *, environ: Mapping[str, str], port: int | None = None) -> LocalCloud:
+    """Start it, with its log in `folder`, and wait until it listens; ToolError with its last words if it does not."""
+    if find_spec("ministack") is None:
+        raise ToolError("MiniStack is not installed: it is in the dependency group `dev`, and `uv sync` brings it.")
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "ministack.log"
+    port = port or _free_port()
+    quiet = {"SFTP_ENABLED": "0", "IOT_MTLS_ENABLED": "0", "LOG_LEVEL": "WARNING"}
+    told = LocalCloud(port, 0).environ(environ) | quiet | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"], env=told, stdout=output, stderr=output, start_new_session=True
+        )
+    until_s = time.monotonic() + START_TIMEOUT_S
+    while not listens(port):
+        if process.poll() is not None or time.monotonic() > until_s:
+            process.kill()
+            process.wait()
+            words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise ToolError(f"the local AWS did not start; its last words (all in {log}):\n{words}")
+        time.sleep(ASK_EVERY_S)
+    return LocalCloud(port, process.pid, process)
+
+
+def stop(cloud: LocalCloud) -> None:
+    """End it, and the functions that it runs."""
+    with suppress(ProcessLookupError):
+        os.killpg(cloud.pid, signal.SIGTERM)
+    until_s = time.monotonic() + STOP_TIMEOUT_S
+    while alive(cloud) and time.monotonic() < until_s:
+        time.sleep(ASK_EVERY_S)
+    with suppress(ProcessLookupError):
+        os.killpg(cloud.pid, signal.SIGKILL)
+    if cloud.process is not None:
+        cloud.process.wait()
+
+
+def alive(cloud: LocalCloud) -> bool:
+    """Whether it still runs."""
+    if cloud.process is not None:
+        return cloud.process.poll() is None
+    try:
+        os.killpg(cloud.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def listens(port: int) -> bool:
+    """Whether something takes connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,179 @@
+"""What is looked at before anything is built or sent: read-only calls to AWS, every fault in one message, each with its
+command. Knows the names of stacks and how AWS refuses; builds nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.app import stack_names
+from infra.config import EDGE_REGION, PLACEHOLDER_HOST, StageConfig
+from infra.errors import PreflightError
+
+BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
+BOOTSTRAP_VERSION = 6  # the least that the stacks of this CDK ask for
+# Executions that Lambda keeps for functions without a number of their own: fewer where an account has few at all.
+KEPT_UNRESERVED, KEPT_OF_FEW = 100, 10
+STUCK = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
+PROJECT_TAG = {"Key": "project", "Value": "chatkit-lambda"}
+
+NO_CREDENTIALS = (
+    "make deploy needs an AWS account: no credentials found; "
+    "run `aws configure` or `aws sso login`, or set AWS_PROFILE, then `make deploy` again."
+)
+
+
+class Clients(Protocol):
+    """Makes a boto3 client of a service in a region."""
+
+    def __call__(self, service: str, region: str) -> Any: ...  # noqa: ANN401 - boto3's clients have no common type
+
+
+class Account:
+    """Whose account and which region a deployment would go to; shown before anything else."""
+
+    def __init__(self, account: str, region: str, *, clients: Clients) -> None:
+        self.account, self.region, self.clients = account, region, clients
+
+    def __str__(self) -> str:
+        return f"account {self.account}, region {self.region}"
+
+
+def sign_in(config: StageConfig) -> Account:
+    """The account that the credentials of this machine speak for; PreflightError in one line if there is none."""
+    try:
+        session = boto3.Session()
+        if session.get_credentials() is None:
+            raise PreflightError([NO_CREDENTIALS])
+        region = config.region or session.region_name
+        if region is None:
+            raise PreflightError(["no AWS region: set `region` of the stage in cdk.json, or AWS_REGION."])
+
+        def clients(service: str, region: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+            return session.client(service, region_name=region)  # type: ignore[call-overload] # not known to mypy
+
+        account = clients("sts", region).get_caller_identity()["Account"]
+    except BotoCoreError as error:  # a profile that does not exist, a config file that cannot be read, no network
+        raise PreflightError([f"make deploy needs an AWS account: {str(error).rstrip('.')}."]) from None
+    except ClientError as error:
+        raise PreflightError(
+            [f"AWS does not take the credentials, {_code(error)}: `aws sso login`, or others."]
+        ) from None
+    return Account(account, region, clients=clients)
+
+
+def placeholder_faults(config: StageConfig) -> list[str]:
+    """What cdk.json still says as shipped, and nobody could sign in with."""
+    if not config.auth_is_placeholder:
+        return []
+    return [
+        f"{PLACEHOLDER_HOST} is a placeholder: in cdk.json, set context.stages.{config.stage}.auth.issuer to the "
+        "issuer of your users' tokens, and auth.audience to what they carry as `aud`."
+    ]
+
+
+def account_faults(config: StageConfig, account: Account) -> list[str]:
+    """Every reason in AWS why this deployment would fail; what we may not ask is no reason."""
+    if config.account is not None and config.account != account.account:
+        return [
+            f"these credentials are for account {account.account}, the stage is of {config.account}: set AWS_PROFILE."
+        ]
+    checks: list[Callable[[StageConfig, Account], Iterator[str]]] = [
+        _bootstrap,
+        _stacks,
+        _concurrency,
+        _model_key,
+        _managed_instances,
+    ]
+    faults: list[str] = []
+    for check in checks:
+        try:
+            faults += check(config, account)
+        except ClientError as error:
+            if _code(error) not in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+                faults.append(f"AWS cannot be asked about {check.__name__.strip('_')}: {error}.")
+        except BotoCoreError as error:
+            faults.append(f"AWS cannot be asked about {check.__name__.strip('_')}: {error}.")
+    return faults
+
+
+def _bootstrap(config: StageConfig, account: Account) -> Iterator[str]:
+    """CDK's own bucket and roles, in each region of the stage."""
+    for region in [account.region, *([EDGE_REGION] if config.needs_edge else [])]:
+        command = f".venv/bin/cdk bootstrap aws://{account.account}/{region}"
+        try:
+            found = account.clients("ssm", region).get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"]
+        except ClientError as error:
+            if _code(error) != "ParameterNotFound":
+                raise
+            yield f"{region} is not prepared for CDK: `{command}`, once."
+        else:
+            if int(found) < BOOTSTRAP_VERSION:
+                yield f"{region} was prepared by an older CDK (version {found}): `{command}` again."
+
+
+def _stacks(config: StageConfig, account: Account) -> Iterator[str]:
+    """Stacks of our names that cannot be updated, or are somebody else's."""
+    for name in stack_names(config):
+        region = EDGE_REGION if name.endswith("-edge") else account.region
+        try:
+            [stack] = account.clients("cloudformation", region).describe_stacks(StackName=name)["Stacks"]
+        except ClientError as error:
+            if _code(error) != "ValidationError":  # CloudFormation's word for: there is none
+                raise
+            continue
+        status, tags = stack["StackStatus"], stack.get("Tags", [])
+        if status in STUCK:
+            delete = f"aws cloudformation delete-stack --stack-name {name} --region {region}"
+            yield f"{name} is in {status} and takes no update: `{delete}`, then again."
+        elif status.endswith("_IN_PROGRESS"):
+            wait = f"aws cloudformation wait stack-update-complete --stack-name {name} --region {region}"
+            yield f"{name} is in {status}, another deployment runs: `{wait}`, then again."
+        elif PROJECT_TAG not in tags:
+            yield f"{name} is a stack of something else in {account}: give the stage in cdk.json another name."
+
+
+def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
+    """What would be set aside, against what the account has."""
+    if config.reserved_concurrency is None:
+        return
+    limits = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
+    kept = KEPT_UNRESERVED if limits["ConcurrentExecutions"] > KEPT_UNRESERVED else KEPT_OF_FEW
+    free = max(0, int(limits["UnreservedConcurrentExecutions"]) - kept)
+    if config.reserved_concurrency > free:
+        yield (
+            f"reserved_concurrency {config.reserved_concurrency} is more than the {free} that the account can set "
+            "aside: leave it out, or `aws service-quotas request-service-quota-increase --service-code lambda "
+            "--quota-code L-B99A9384 --desired-value 1000`."
+        )
+
+
+def _model_key(config: StageConfig, account: Account) -> Iterator[str]:
+    """That the parameter is there, and encrypted; never what is in it."""
+    if (name := config.model_key_parameter) is None:
+        return
+    put = f"`aws ssm put-parameter --name {name} --type SecureString --value file:///dev/stdin`, paste, Ctrl-D"
+    wanted = [{"Key": "Name", "Option": "Equals", "Values": [name]}]
+    found = account.clients("ssm", account.region).describe_parameters(ParameterFilters=wanted)["Parameters"]
+    if not found:
+        yield f"model_key_parameter {name} does not exist: {put}."
+    elif found[0]["Type"] != "SecureString":
+        yield f"model_key_parameter {name} is a {found[0]['Type']}, readable in every listing: delete it, then {put}."
+
+
+def _managed_instances(config: StageConfig, account: Account) -> Iterator[str]:
+    """That the region knows capacity providers at all."""
+    if config.managed_instances is None:
+        return
+    try:
+        account.clients("lambda", account.region).list_capacity_providers(MaxItems=1)
+    except ClientError as error:
+        if _code(error) not in ("UnknownOperationException", "ValidationException", "InvalidAction"):
+            raise
+        yield f"managed_instances are not to be had in {account.region}: leave them out, or name another region."
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))

@@ -1,0 +1,200 @@
+"""infra/preflight.py: why a deployment would fail is said at once, each with its command. AWS is stubbed."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from infra import preflight
+from infra.config import StageConfig
+from infra.errors import PreflightError
+from infra.preflight import Account
+
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+ACCOUNT, REGION = "123456789012", "eu-central-1"
+DATA, API, EDGE = "chatkit-dev-data", "chatkit-dev-api", "chatkit-dev-edge"
+OURS = [{"Key": "project", "Value": "chatkit-lambda"}]
+NETWORK = {"vpc_id": "vpc-0a1b2c3d", "subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
+EDGED = {"front_door": "cloudfront", "waf": True, "account": ACCOUNT, "region": REGION}
+
+
+class Stubs:
+    """One stubbed client for each service and region; what is not expected fails."""
+
+    def __init__(self) -> None:
+        self._stubbers: dict[tuple[str, str], Stubber] = {}
+
+    def of(self, service: str, region: str = REGION) -> Stubber:
+        if (service, region) not in self._stubbers:
+            client = boto3.client(  # type: ignore[call-overload] # the service is not known to the type checker
+                service, region_name=region, aws_access_key_id="id", aws_secret_access_key="secret"
+            )
+            self._stubbers[service, region] = Stubber(client)
+            self._stubbers[service, region].activate()
+        return self._stubbers[service, region]
+
+    def client(self, service: str, region: str) -> Any:
+        return self.of(service, region).client
+
+    def bootstrapped(self, version: str | None = "30", region: str = REGION) -> None:
+        if version is None:
+            self.of("ssm", region).add_client_error("get_parameter", "ParameterNotFound")
+        else:
+            self.of("ssm", region).add_response("get_parameter", {"Parameter": {"Value": version}})
+
+    def stack(self, status: str | None = None, *, tags: list[dict[str, str]] = OURS, region: str = REGION) -> None:
+        stubber = self.of("cloudformation", region)
+        if status is None:
+            stubber.add_client_error("describe_stacks", "ValidationError", "does not exist")
+        else:
+            stack = {"StackName": "any", "CreationTime": "2026-01-01", "StackStatus": status, "Tags": tags}
+            stubber.add_response("describe_stacks", {"Stacks": [stack]})
+
+    def all_asked(self) -> None:
+        for stubber in self._stubbers.values():
+            stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def stubs() -> Iterator[Stubs]:
+    stubs = Stubs()
+    yield stubs
+    stubs.all_asked()
+
+
+@pytest.fixture
+def faults(stubs: Stubs) -> Callable[..., list[str]]:
+    """What is wrong with a stage of these knobs."""
+
+    def find(**knobs: Any) -> list[str]:
+        config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
+        return preflight.account_faults(config, Account(ACCOUNT, REGION, clients=stubs.client))
+
+    return find
+
+
+Faults = Callable[..., list[str]]
+
+
+def test_a_prepared_account_without_our_stacks_may_be_deployed_to(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack()
+    stubs.stack()
+    assert faults() == []
+
+
+def test_stacks_of_ours_are_updated(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack("UPDATE_COMPLETE")
+    stubs.stack("CREATE_COMPLETE")
+    assert faults() == []
+
+
+def test_everything_that_is_wrong_is_said_at_once(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped(None)
+    stubs.stack("ROLLBACK_COMPLETE")
+    stubs.stack("CREATE_COMPLETE", tags=[])
+    few = {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": few})
+    stubs.of("ssm").add_response("describe_parameters", {"Parameters": []})
+    said = faults(reserved_concurrency=5, model_key_parameter="/chatkit/dev/model-key")
+    assert [line.split(" ")[0] for line in said] == [REGION, DATA, API, "reserved_concurrency", "model_key_parameter"]
+    assert f"`.venv/bin/cdk bootstrap aws://{ACCOUNT}/{REGION}`" in said[0]
+    assert f"`aws cloudformation delete-stack --stack-name {DATA} --region {REGION}`" in said[1]
+    assert "give the stage in cdk.json another name" in said[2]
+    assert "is more than the 0 that the account can set aside" in said[3]
+    assert "`aws ssm put-parameter --name /chatkit/dev/model-key --type SecureString" in said[4]
+
+
+def test_an_old_bootstrap_is_to_be_renewed(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped("5")
+    stubs.stack()
+    stubs.stack()
+    assert faults()[0].startswith(f"{REGION} was prepared by an older CDK (version 5)")
+
+
+def test_the_edge_must_be_prepared_too(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.bootstrapped(None, region="us-east-1")
+    stubs.stack()
+    stubs.stack(region="us-east-1")
+    stubs.stack()
+    [fault] = faults(**EDGED)
+    assert f"`.venv/bin/cdk bootstrap aws://{ACCOUNT}/us-east-1`" in fault
+
+
+def test_a_deployment_that_runs_is_waited_for(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack("UPDATE_IN_PROGRESS")
+    stubs.stack("UPDATE_COMPLETE")
+    assert "another deployment runs: `aws cloudformation wait stack-update-complete" in faults()[0]
+
+
+def test_a_key_that_anyone_could_read_is_refused(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack()
+    stubs.stack()
+    plain = {"Parameters": [{"Name": "/chatkit/dev/model-key", "Type": "String"}]}
+    stubs.of("ssm").add_response("describe_parameters", plain)
+    assert "is a String, readable in every listing" in faults(model_key_parameter="/chatkit/dev/model-key")[0]
+
+
+def test_what_an_account_has_enough_of_is_no_fault(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack()
+    stubs.stack()
+    many = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": many})
+    assert faults(reserved_concurrency=900) == []
+
+
+def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack()
+    stubs.stack()
+    stubs.of("lambda").add_client_error("list_capacity_providers", "UnknownOperationException")
+    [fault] = faults(memory_mb=2048, managed_instances=NETWORK)
+    assert fault.startswith(f"managed_instances are not to be had in {REGION}")
+
+
+def test_credentials_of_another_account_are_refused_before_anything_is_asked(faults: Faults) -> None:
+    [fault] = faults(account="210987654321", region=REGION)
+    assert fault == f"these credentials are for account {ACCOUNT}, the stage is of 210987654321: set AWS_PROFILE."
+
+
+def test_what_we_may_not_ask_is_no_fault(stubs: Stubs, faults: Faults) -> None:
+    stubs.of("ssm").add_client_error("get_parameter", "AccessDeniedException")
+    stubs.of("cloudformation").add_client_error("describe_stacks", "AccessDenied")
+    assert faults() == []
+
+
+def test_what_aws_answers_otherwise_is_said(stubs: Stubs, faults: Faults) -> None:
+    stubs.of("ssm").add_client_error("get_parameter", "InternalServerError")
+    stubs.stack()
+    stubs.stack()
+    assert faults()[0].startswith("AWS cannot be asked about bootstrap: ")
+
+
+def test_a_profile_that_does_not_exist_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "missing"))
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH}}})
+    with pytest.raises(PreflightError) as caught:
+        preflight.sign_in(config)
+    assert caught.value.faults == ["make deploy needs an AWS account: The config profile (nobody) could not be found."]
+
+
+def test_without_a_region_nothing_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "missing"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH}}})
+    with pytest.raises(PreflightError, match="no AWS region: set `region` of the stage"):
+        preflight.sign_in(config)
