@@ -67,7 +67,7 @@ def create_app(
     async def chatkit(request: Request, context: Context, body: Body) -> Response:
         asked = intake.parse(body)
         request.scope["chat.operation"] = asked.type
-        check = partial(intake.check, asked, context, store=server.store, attachment_store=server.attachment_store)
+        check = partial(server.check, asked, context)
         if is_streaming_req(asked):
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))
             context = replace(context, turn=Turn(id=named or uuid.uuid4().hex))

@@ -5,11 +5,14 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lambda_src.actions import Actions
+
 if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
     from agents import Agent, RunConfig
 
 BuildAgent = Callable[[], "Agent[Any]"]
 BuildRunConfig = Callable[[], "RunConfig"]
+BuildActions = Callable[[], Actions]
 
 
 def shipped_agent() -> "Agent[Any]":
@@ -18,12 +21,20 @@ def shipped_agent() -> "Agent[Any]":
     return agent
 
 
-class AgentDispatcher:
-    """Holds one agent and how it is run (which model, which key), once somebody asked for them."""
+def shipped_actions() -> Actions:
+    """`actions` of the folder agent/, if it has any: what the buttons of its widgets do."""
+    actions: Actions = vars(importlib.import_module(f"{__package__}.agent")).get("actions") or Actions()
+    return actions
 
-    def __init__(self, build_agent: BuildAgent, *, build_run_config: BuildRunConfig) -> None:
-        self._build_agent, self._build_run_config = build_agent, build_run_config
-        self._built: tuple[Agent[Any], RunConfig] | None = None
+
+class AgentDispatcher:
+    """Holds one agent, its actions and how it is run (which model, which key), once somebody asked for them."""
+
+    def __init__(
+        self, build_agent: BuildAgent, *, build_run_config: BuildRunConfig, build_actions: BuildActions = Actions
+    ) -> None:
+        self._build_agent, self._build_run_config, self._build_actions = build_agent, build_run_config, build_actions
+        self._built: tuple[Agent[Any], RunConfig, Actions] | None = None
         self._building = asyncio.Lock()
 
     async def ensure_initialized(self) -> None:
@@ -31,7 +42,9 @@ class AgentDispatcher:
         if self._built is None:
             async with self._building:
                 if self._built is None:
-                    self._built = await asyncio.to_thread(lambda: (self._build_agent(), self._build_run_config()))
+                    self._built = await asyncio.to_thread(
+                        lambda: (self._build_agent(), self._build_run_config(), self._build_actions())
+                    )
 
     @property
     def agent(self) -> "Agent[Any]":
@@ -43,7 +56,12 @@ class AgentDispatcher:
         """How Runner is to run it. RuntimeError before ensure_initialized()."""
         return self._ready()[1]
 
-    def _ready(self) -> "tuple[Agent[Any], RunConfig]":
+    @property
+    def actions(self) -> Actions:
+        """What the agent's widgets can do. RuntimeError before ensure_initialized()."""
+        return self._ready()[2]
+
+    def _ready(self) -> "tuple[Agent[Any], RunConfig, Actions]":
         if self._built is None:
             raise RuntimeError("await ensure_initialized() first: the agent is built on first use")
         return self._built

@@ -1,36 +1,19 @@
-"""The bytes of a request become a ChatKit request that was checked, or a RequestError. Knows no HTTP.
-
-ChatKit checks some things only after it began to write and to answer; what can be checked first is checked here, so
-that a refused request stores nothing.
-"""
+"""The bytes of a request become a ChatKit request, or a RequestError. Knows no HTTP and no thread: see checks.py."""
 
 import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from chatkit.store import AttachmentStore, Store
 from chatkit.types import (
-    AttachmentsCreateReq,
-    AttachmentsDeleteReq,
     ChatKitReq,
-    ClientToolCallItem,
     ItemsListReq,
     StreamingReq,
-    StructuredInputItem,
-    ThreadsAddClientToolOutputReq,
-    ThreadsAddStructuredInputReq,
-    ThreadsAddUserMessageReq,
     ThreadsCreateReq,
-    ThreadsCustomActionReq,
     ThreadsGetByIdReq,
-    ThreadsRetryAfterItemReq,
-    UserMessageInput,
-    UserMessageItem,
 )
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from lambda_src.context import RequestContext
-from lambda_src.errors import ConflictError, RequestError
+from lambda_src.errors import RequestError
 
 FAULTS_TOLD = 3  # of all that is wrong with a body: enough to mend it, short enough to show
 FAULT_CHARS = 200  # of one fault's text
@@ -58,50 +41,6 @@ def parse(body: bytes) -> ChatKitReq:
     except ValidationError as error:
         raise RequestError(_sentence(error)) from None
     return request
-
-
-async def check(
-    request: ChatKitReq,
-    context: RequestContext,
-    *,
-    store: Store[RequestContext],
-    attachment_store: AttachmentStore[RequestContext] | None,
-) -> None:
-    """Look at what the request names before anything is written.
-
-    NotFoundError: what it names is missing or someone else's. ConflictError: the thread is not in the state it takes
-    (checked here because a request that is refused must not end the turn that runs). RequestError: no files here.
-    """
-    match request:
-        case ThreadsCreateReq(params=params):
-            await _attachments_exist(params.input, store, context)
-        case ThreadsAddUserMessageReq(params=params):
-            await store.load_thread(params.thread_id, context=context)
-            await _attachments_exist(params.input, store, context)
-        case ThreadsCustomActionReq(params=params):
-            await store.load_thread(params.thread_id, context=context)
-        case ThreadsAddClientToolOutputReq(params=params):
-            await store.load_thread(params.thread_id, context=context)
-            newest = await store.load_thread_items(params.thread_id, None, 1, "desc", context)
-            if not any(isinstance(item, ClientToolCallItem) and item.status == "pending" for item in newest.data):
-                raise ConflictError("This thread does not wait for a tool's output any more. Reload it.")
-        case ThreadsAddStructuredInputReq(params=params):
-            form = await store.load_item(params.thread_id, params.item_id, context=context)
-            if not isinstance(form, StructuredInputItem) or form.status != "pending":
-                raise ConflictError("This form is not open any more. Reload the thread.")
-        case ThreadsRetryAfterItemReq(params=params):
-            message = await store.load_item(params.thread_id, params.item_id, context=context)
-            if not isinstance(message, UserMessageItem):
-                raise ConflictError("Only a message of yours can be answered again.")
-        case AttachmentsCreateReq() | AttachmentsDeleteReq() if attachment_store is None:
-            raise RequestError("This server takes no files: attachments are not set up.")
-        case _:
-            pass
-
-
-async def _attachments_exist(input: UserMessageInput, store: Store[RequestContext], context: RequestContext) -> None:
-    for attachment_id in input.attachments:
-        await store.load_attachment(attachment_id, context=context)
 
 
 def _sentence(error: ValidationError) -> str:

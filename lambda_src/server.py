@@ -2,50 +2,70 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from agents import Runner, RunResultStreaming
 from chatkit.actions import Action
-from chatkit.agents import AgentContext, stream_agent_response
-from chatkit.errors import CustomStreamError
+from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
+from chatkit.errors import BaseStreamError, CustomStreamError
 from chatkit.server import ChatKitServer
-from chatkit.store import AttachmentStore, Store, StoreItemType
+from chatkit.store import Store, StoreItemType
 from chatkit.types import (
     AssistantMessageContentPartTextDelta,
     AudioInput,
+    ChatKitReq,
     ClientToolCallItem,
     FeedbackKind,
+    FileAttachment,
+    HiddenContextItem,
+    StreamingReq,
+    StreamOptionsEvent,
     SyncCustomActionResponse,
+    ThreadCreatedEvent,
     ThreadItem,
+    ThreadItemDoneEvent,
     ThreadItemUpdatedEvent,
     ThreadMetadata,
     ThreadStreamEvent,
     TranscriptionResult,
     UserMessageItem,
-    UserMessageTagContent,
-    UserMessageTextContent,
     WidgetItem,
 )
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from lambda_src import choices, titles
+from lambda_src.actions import ActionCall
+from lambda_src.attachments.linked_store import LinkedStore
+from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
-from lambda_src.converter import HistoryConverter, with_own_ids
+from lambda_src.converter import HistoryConverter, KeptImages, with_own_ids
+from lambda_src.converter.history import HISTORY_TOKENS
 from lambda_src.dispatcher import AgentDispatcher
-from lambda_src.errors import RequestError
+from lambda_src.errors import ConflictError, RequestError
 from lambda_src.explain import stream_error
 from lambda_src.store.ports import FeedbackStore
 
-TITLE_CHARS = 50  # of the first message, as the title until somebody renames the thread
+if TYPE_CHECKING:
+    from lambda_src.attachments.files import Files
+
 RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
 log = logging.getLogger(__name__)
 
+Transcribe = Callable[[AudioInput], Awaitable[str]]
+
 
 class ChatServer(ChatKitServer[RequestContext]):
-    """Answers every ChatKit request from one store and one agent."""
+    """Answers every ChatKit request from one store and one agent.
+
+    Without `files` attachments are refused, without `transcribe` dictation; without `suggest_title` a thread keeps its
+    first words as title. `models` are the names that may be chosen, the default first.
+    """
 
     def __init__(
         self,
@@ -54,13 +74,26 @@ class ChatServer(ChatKitServer[RequestContext]):
         *,
         feedback: FeedbackStore,
         history_items: int,
-        attachment_store: AttachmentStore[RequestContext] | None = None,
+        history_tokens: int = HISTORY_TOKENS,
+        files: "Files | None" = None,
+        models: Sequence[str] = (),
+        transcribe: Transcribe | None = None,
+        suggest_title: titles.Suggest | None = None,
     ) -> None:
-        super().__init__(store, attachment_store)
+        super().__init__(store if files is None else LinkedStore(store, files), files)
+        self._rows = store  # without URLs
+        self._files = files
         self._dispatcher = dispatcher
         self._feedback = feedback
-        self._history_items = history_items
-        self._converter = HistoryConverter()
+        self._history_items, self._history_tokens = history_items, history_tokens
+        self._models = models
+        self._transcribe = transcribe
+        self._suggest_title = suggest_title
+        self._checks = Checks(self.store, files, models, dictation=transcribe is not None)
+
+    async def check(self, request: ChatKitReq, context: RequestContext) -> None:
+        """Raise what is wrong with a request before anything is written: see checks.py."""
+        await self._checks.check(request, context)
 
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext
@@ -69,28 +102,100 @@ class ChatServer(ChatKitServer[RequestContext]):
 
         Failures of model, agent and store leave as CustomStreamError or StreamError, with a text for the user.
         """
-        if input_user_message is not None and not thread.title:
-            thread.title = title_of(input_user_message)  # ChatKit saves what changed in this very object, and tells
+        suggestion: titles.Suggestion | None = None
         try:
             await self._dispatcher.ensure_initialized()
-            page = await self.store.load_thread_items(
-                thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
-            )
-            shown = await self._converter.history_to_input(page.data[::-1])
-            agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
-            run = Runner.run_streamed(
-                self._dispatcher.agent, shown, context=agent_context, run_config=self._dispatcher.run_config
-            )
-        except Exception as error:
-            raise stream_error(error) from error
-        try:
-            events = stream_agent_response(agent_context, run)
-            async for event in with_own_ids(events, mint=lambda item: self._mint(item, thread, context)):
-                yield event
+            if input_user_message is not None and not thread.title:
+                # ChatKit saves what changed in this very object, and tells
+                thread.title = titles.title_of(input_user_message)
+                if self._suggest_title is not None and thread.title:
+                    suggestion = titles.Suggestion(self._suggest_title, titles.words_of(input_user_message))
+            async with aclosing(self._answer(thread, context)) as events:
+                async for event in events:
+                    yield event
+                    if suggestion is not None and suggestion.ready:
+                        suggestion = await self._entitle(thread, suggestion, context)
+            if suggestion is not None:
+                suggestion = await self._entitle(thread, suggestion, context)
         except Exception as error:
             raise stream_error(error) from error
         finally:
+            if suggestion is not None:
+                await suggestion.cancel()
+
+    async def _answer(self, thread: ThreadMetadata, context: RequestContext) -> AsyncGenerator[ThreadStreamEvent]:
+        """One run of the agent over the newest items of the thread, and its end, whatever that is."""
+        page = await self.store.load_thread_items(
+            thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
+        )
+        agent, run_config = choices.applied(
+            choices.options_of(page.data), self._dispatcher.agent, self._dispatcher.run_config, models=self._models
+        )
+        shown = await self._history(context).history_to_input(page.data[::-1])
+        agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
+        run = Runner.run_streamed(agent, shown, context=agent_context, run_config=run_config)
+        try:
+            async for event in with_own_ids(
+                self._events(agent_context, run), mint=lambda item: self._mint(item, thread, context)
+            ):
+                yield event
+        finally:
             await _end(run)
+
+    def _history(self, context: RequestContext) -> HistoryConverter:
+        if (files := self._files) is None:
+            return HistoryConverter(max_tokens=self._history_tokens)
+
+        async def read(file_id: str, max_bytes: int) -> bytes:
+            return await files.read(file_id, context, max_bytes=max_bytes)
+
+        return HistoryConverter(read=read, max_tokens=self._history_tokens)
+
+    def _events(
+        self, agent_context: AgentContext[RequestContext], run: RunResultStreaming
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """The run's events; pictures it makes are kept as files of the thread, so that they are deleted with it."""
+        if (files := self._files) is None:
+            return stream_agent_response(agent_context, run, converter=ResponseStreamConverter())
+        thread, context = agent_context.thread, agent_context.request_context
+
+        async def adopt() -> str:
+            image_id = files.generate_attachment_id("image/png", context)
+            row = FileAttachment(id=image_id, name=f"{image_id}.png", mime_type="image/png", thread_id=thread.id)
+            await self._rows.save_attachment(row, context=context)
+            return image_id
+
+        images = KeptImages(files, context, adopt)
+        return images.renamed(stream_agent_response(agent_context, run, converter=images))
+
+    async def _entitle(
+        self, thread: ThreadMetadata, suggestion: titles.Suggestion, context: RequestContext
+    ) -> titles.Suggestion | None:
+        """Take the title, unless somebody renamed the thread meanwhile; the suggestion if it still is to come."""
+        title = await suggestion.taken()
+        if title is not None and (await self.store.load_thread(thread.id, context=context)).title == thread.title:
+            thread.title = title
+        return None if suggestion.ready else suggestion
+
+    async def _process_streaming_impl(
+        self, request: StreamingReq, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
+        """Upstream's; but a new thread whose first message could not be kept is taken back."""
+        made: str | None = None
+        try:
+            async for event in super()._process_streaming_impl(request, context):
+                match event:
+                    case ThreadCreatedEvent():
+                        made = event.thread.id
+                    case StreamOptionsEvent():
+                        made = None
+                    case _:
+                        pass
+                yield event
+        except Exception:
+            if made is not None:
+                await self.store.delete_thread(made, context=context)
+            raise
 
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext
@@ -105,8 +210,10 @@ class ChatServer(ChatKitServer[RequestContext]):
         log.info("feedback", extra={"kind": feedback, "items": len(item_ids)})
 
     async def transcribe(self, audio_input: AudioInput, context: RequestContext) -> TranscriptionResult:
-        """RequestError: dictation is not offered."""
-        raise RequestError("Dictation is not set up on this server.")
+        """What was said. RequestError: dictation is not offered; UnavailableError: the model cannot be reached."""
+        if self._transcribe is None:
+            raise RequestError("Dictation is not set up on this server.")
+        return TranscriptionResult(text=await self._transcribe(audio_input))
 
     async def action(
         self,
@@ -115,9 +222,15 @@ class ChatServer(ChatKitServer[RequestContext]):
         sender: WidgetItem | None,
         context: RequestContext,
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """CustomStreamError: no action is known."""
-        raise CustomStreamError(f"This button does nothing: nobody registered the action {action.type[:80]!r}.")
-        yield  # what makes this an async generator, as ChatKit asks
+        """What the function registered for it does. CustomStreamError: there is none, or its payload is not valid."""
+        try:
+            await self._dispatcher.ensure_initialized()
+            async for event in self._dispatcher.actions.stream(action, self._call(thread, action, sender, context)):
+                yield event
+        except RequestError as error:
+            raise CustomStreamError(str(error)) from error
+        except Exception as error:
+            raise stream_error(error) from error
 
     async def sync_action(
         self,
@@ -126,8 +239,33 @@ class ChatServer(ChatKitServer[RequestContext]):
         sender: WidgetItem | None,
         context: RequestContext,
     ) -> SyncCustomActionResponse:
-        """RequestError: no action is known."""
-        raise RequestError(f"Nobody registered the action {action.type[:80]!r}.")
+        """The same without a stream, kept before it is answered. RequestError, or ConflictError with the text of a
+        CustomStreamError that the function raised.
+        """
+        await self._dispatcher.ensure_initialized()
+        try:
+            item = await self._dispatcher.actions.once(action, self._call(thread, action, sender, context))
+        except BaseStreamError as error:
+            raise ConflictError(str(error)) from error
+        if item is not None:
+            keep = self.store.add_thread_item if sender is None else self.store.save_item
+            await keep(thread.id, item, context=context)
+        return SyncCustomActionResponse(updated_item=item)
+
+    def _call(
+        self, thread: ThreadMetadata, action: Action[str, Any], sender: WidgetItem | None, context: RequestContext
+    ) -> ActionCall:
+        answer = partial(self._answer_to, thread, context)
+        return ActionCall(action.type, thread, sender, context, self.store, answer)
+
+    async def _answer_to(
+        self, thread: ThreadMetadata, context: RequestContext, note: str
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        item_id = self.store.generate_item_id("message", thread, context)
+        item = HiddenContextItem(id=item_id, thread_id=thread.id, created_at=datetime.now(), content=note)
+        yield ThreadItemDoneEvent(item=item)
+        async for event in self.respond(thread, None, context):
+            yield event
 
     def _mint(self, item: ThreadItem, thread: ThreadMetadata, context: RequestContext) -> str:
         kind: StoreItemType = "tool_call" if isinstance(item, ClientToolCallItem) else "message"
@@ -139,19 +277,6 @@ class ChatServer(ChatKitServer[RequestContext]):
             return super()._serialize(obj)  # the event of which there are thousands has no time in it
         plain = obj.model_dump(by_alias=True, exclude_none=True, context={"exclude_metadata": True})
         return to_json(_in_utc(plain))
-
-
-def title_of(message: UserMessageItem) -> str | None:
-    """The first TITLE_CHARS characters of what the user wrote, on one line; None when it has no words."""
-    words: list[str] = []
-    for part in message.content:
-        match part:
-            case UserMessageTextContent():
-                words.append(part.text)
-            case UserMessageTagContent():
-                words.append(f"@{part.text}")
-    text = " ".join(" ".join(words).split())
-    return (text[:TITLE_CHARS].strip() + ("..." if len(text) > TITLE_CHARS else "")) or None
 
 
 async def _end(run: RunResultStreaming) -> None:

@@ -1,0 +1,128 @@
+"""Widget actions, by type, to functions of yours. Knows ChatKit's types; no server, no HTTP.
+
+    actions = Actions()
+
+    @actions.on("order.cancel")
+    async def cancel(order: Order, call: ActionCall) -> WidgetRoot:
+        return order_card(order.id, state="cancelled")
+
+The payload is validated against the type of the first parameter. What comes back is shown and kept: a widget takes the
+place of the one that was clicked, or becomes a new item; None changes nothing. A function that yields ChatKit's events
+instead does whatever it likes, and may let the agent answer: `async for event in call.answer("..."): yield event`.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar, get_type_hints
+
+from chatkit.actions import Action
+from chatkit.store import Store
+from chatkit.types import (
+    ThreadItemDoneEvent,
+    ThreadItemReplacedEvent,
+    ThreadMetadata,
+    ThreadStreamEvent,
+    WidgetItem,
+)
+from chatkit.widgets import WidgetRoot
+from pydantic import TypeAdapter, ValidationError
+
+from lambda_src.context import RequestContext
+from lambda_src.errors import RequestError
+
+TYPE_CHARS = 80  # of an unknown action's type, said back
+FAULTS_TOLD = 3  # of all that is wrong with a payload
+
+Answer = Callable[[str], AsyncIterator[ThreadStreamEvent]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCall:
+    """Where an action came from. `sender` is the clicked widget; None when the page itself sent the action.
+
+    `answer(note)` tells the agent `note` (the user does not see it) and gives the events of its answer.
+    """
+
+    type: str
+    thread: ThreadMetadata
+    sender: WidgetItem | None
+    context: RequestContext
+    store: Store[RequestContext]
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    function: Callable[..., Any]
+    payload: TypeAdapter[Any]
+    streams: bool
+
+
+class Actions:
+    """The actions of one assistant."""
+
+    def __init__(self) -> None:
+        self._registered: dict[str, _Registered] = {}
+
+    def on(self, action_type: str) -> Callable[[Function], Function]:
+        """Register an async function (payload, call) for one type of action.
+
+        TypeError: it is not such a function, or the type has one already.
+        """
+
+        def register(function: Function) -> Function:
+            streams = inspect.isasyncgenfunction(function)
+            parameters = list(inspect.signature(function).parameters)
+            if not (streams or inspect.iscoroutinefunction(function)) or len(parameters) != 2:
+                raise TypeError(f"The function for {action_type!r} must be async and take (payload, call).")
+            if action_type in self._registered:
+                raise TypeError(f"The action {action_type!r} has a function already.")
+            hints = get_type_hints(function)
+            if parameters[0] not in hints:
+                raise TypeError(f"The payload of {action_type!r} needs a type: a pydantic model, dict, str, None ...")
+            self._registered[action_type] = _Registered(function, TypeAdapter(hints[parameters[0]]), streams)
+            return function
+
+        return register
+
+    async def stream(self, action: Action[str, Any], call: ActionCall) -> AsyncIterator[ThreadStreamEvent]:
+        """The events of an action. RequestError: nobody registered it, or its payload is not valid."""
+        registered, payload = self._prepared(action)
+        if registered.streams:
+            async for event in registered.function(payload, call):
+                yield event
+            return
+        widget: WidgetRoot | None = await registered.function(payload, call)
+        if widget is not None:
+            item = shown(widget, call)
+            yield ThreadItemDoneEvent(item=item) if call.sender is None else ThreadItemReplacedEvent(item=item)
+
+    async def once(self, action: Action[str, Any], call: ActionCall) -> WidgetItem | None:
+        """The item that an action without a stream leaves, not kept yet. RequestError as for stream()."""
+        registered, payload = self._prepared(action)
+        if registered.streams:
+            raise RequestError(f"The action {action.type[:TYPE_CHARS]!r} streams: send it without `streaming: false`.")
+        widget: WidgetRoot | None = await registered.function(payload, call)
+        return None if widget is None else shown(widget, call)
+
+    def _prepared(self, action: Action[str, Any]) -> tuple[_Registered, object]:
+        registered = self._registered.get(action.type)
+        if registered is None:
+            raise RequestError(f"This button does nothing: nobody registered the action {action.type[:TYPE_CHARS]!r}.")
+        try:
+            return registered, registered.payload.validate_python(action.payload)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_input=False, include_context=False)[:FAULTS_TOLD]
+            told = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'payload'}: {fault['msg']}" for fault in faults)
+            raise RequestError(f"The payload of {action.type!r} is not valid. {told}.") from None
+
+
+def shown(widget: WidgetRoot, call: ActionCall) -> WidgetItem:
+    """`widget` as an item: in the place of the one that was clicked, or a new one."""
+    if call.sender is not None:
+        return call.sender.model_copy(update={"widget": widget})
+    item_id = call.store.generate_item_id("message", call.thread, call.context)
+    return WidgetItem(id=item_id, thread_id=call.thread.id, created_at=datetime.now(), widget=widget)

@@ -1,0 +1,40 @@
+"""The port that server, converter and checks use for files: ChatKit's AttachmentStore, completed. Knows no bucket."""
+
+from abc import abstractmethod
+
+from chatkit.store import AttachmentStore
+from chatkit.types import Attachment
+
+from lambda_src.context import RequestContext
+
+
+class FileMissingError(Exception):
+    """The file is not there: never uploaded, expired or deleted."""
+
+
+class Files(AttachmentStore[RequestContext]):
+    """Everything is in the user's own folder: what is someone else's is missing."""
+
+    @abstractmethod
+    async def verify(self, attachment: Attachment, context: RequestContext) -> None:
+        """Look at what was uploaded. ConflictError: nothing was. RequestError: it is not what it was said to be."""
+
+    @abstractmethod
+    async def bind(self, attachment: Attachment, context: RequestContext) -> None:
+        """Keep a verified upload for good. Twice is once; ConflictError when there is nothing to keep."""
+
+    @abstractmethod
+    async def read(self, attachment_id: str, context: RequestContext, *, max_bytes: int) -> bytes:
+        """The first `max_bytes` of a bound file or a generated image. FileMissingError when it is gone."""
+
+    @abstractmethod
+    def url_of(self, attachment: Attachment, context: RequestContext) -> str:
+        """A short-lived URL that shows the file."""
+
+    @abstractmethod
+    async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
+        """Keep a generated PNG; the next one under the same id takes its place."""
+
+    @abstractmethod
+    def image_url(self, image_id: str, context: RequestContext) -> str:
+        """A short-lived URL that shows a generated image."""

@@ -1,0 +1,87 @@
+"""Which files are taken: types, sizes, and the first bytes that prove a type. Pure; knows no bucket.
+
+A type that is not listed here is refused, so HTML and SVG (which a browser would run) have no way in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from lambda_src.errors import RequestError, TooLargeError
+
+HEAD_BYTES = 512  # of a file: more than any signature below needs, and enough to see that a text is one
+MAX_NAME_CHARS = 255  # what file systems take
+MAX_FILES = 10  # of one message: each costs two requests before the answer begins
+MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a third
+MAX_FILE_BYTES = 20_000_000  # OpenAI's own limit for a PDF is 32 MB in base64
+
+Kind = Literal["image", "pdf", "text"]
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "image/png": "image",
+    "image/jpeg": "image",
+    "image/gif": "image",
+    "image/webp": "image",
+    "application/pdf": "pdf",
+    "text/plain": "text",
+    "text/markdown": "text",
+    "text/csv": "text",
+    "application/json": "text",
+}
+_SIGNATURES: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+    "application/pdf": (b"%PDF-",),
+}
+_LONGEST_UTF8_CHAR = 4  # bytes: a head may end inside one
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """The largest file of each kind, in bytes."""
+
+    max_image_bytes: int = MAX_IMAGE_BYTES
+    max_file_bytes: int = MAX_FILE_BYTES
+
+    def of(self, kind: Kind) -> int:
+        """The limit for one kind."""
+        return self.max_image_bytes if kind == "image" else self.max_file_bytes
+
+
+def media_type_of(mime_type: str) -> str:
+    """`Image/PNG; q=1` is image/png."""
+    return mime_type.split(";", 1)[0].strip().lower()
+
+
+def admit(name: str, *, size: int, mime_type: str, limits: FileLimits) -> Kind:
+    """What kind of file this claims to be. RequestError or TooLargeError says why it is not taken."""
+    kind = KINDS.get(media_type_of(mime_type))
+    if kind is None:
+        raise RequestError(f"Files of this type are not taken here. Taken are {', '.join(KINDS)}.")
+    if not name.strip() or len(name) > MAX_NAME_CHARS or "\0" in name:
+        raise RequestError(f"A file needs a name of 1 to {MAX_NAME_CHARS} characters.")
+    if size < 1:
+        raise RequestError("This file is empty.")
+    if size > limits.of(kind):
+        raise TooLargeError(f"This file is larger than the {limits.of(kind):,} bytes that one may have.")
+    return kind
+
+
+def proves(media_type: str, head: bytes) -> bool:
+    """Whether a file that begins with `head` (HEAD_BYTES of it, or all) is of `media_type`."""
+    if media_type == "image/webp":
+        return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    if media_type in _SIGNATURES:
+        return head.startswith(_SIGNATURES[media_type])
+    return KINDS.get(media_type) == "text" and _is_text(head)
+
+
+def _is_text(head: bytes) -> bool:
+    if b"\0" in head:
+        return False
+    try:
+        head.decode()
+    except UnicodeDecodeError as fault:
+        return len(head) == HEAD_BYTES and fault.start > HEAD_BYTES - _LONGEST_UTF8_CHAR
+    return True

@@ -1,0 +1,185 @@
+"""ChatKit's AttachmentStore on S3, in two phases. Knows keys, bytes and presigned URLs; no row, no HTTP, no model.
+
+1. create: a presigned PUT into pending/. Length and type are signed, and `If-None-Match: *`, so it works once, and for
+   the file that was announced. A lifecycle rule empties pending/ after a day.
+2. A message names the attachment: its size and first bytes are looked at, then it is copied to kept/, where nobody but
+   this function can write.
+
+S3 can send no `X-Content-Type-Options`; it sends the type that the first bytes proved, and `attachment` as disposition.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from chatkit.types import (
+    Attachment,
+    AttachmentCreateParams,
+    AttachmentUploadDescriptor,
+    FileAttachment,
+    ImageAttachment,
+)
+from pydantic import AnyUrl
+
+from lambda_src.attachments import media
+from lambda_src.attachments.files import FileMissingError, Files
+from lambda_src.attachments.media import FileLimits
+from lambda_src.context import RequestContext
+from lambda_src.errors import ConflictError, RequestError
+from lambda_src.store import ids, keys
+from lambda_src.store.calls import Calls, MissingObjectError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+UPLOAD_URL_TTL_S = 900  # to send 20 MB over a phone; the role's own credentials outlast it
+VIEW_URL_TTL_S = 3600  # a page that stays open longer renews its pictures by loading the thread again
+GENERATED_TYPE = "image/png"
+
+
+class S3AttachmentStore(Files):
+    """Files in one bucket, each user's in a folder of their own. `client` must sign with SigV4: see composition.py."""
+
+    def __init__(
+        self, client: "S3Client", bucket: str, *, calls: Calls, limits: FileLimits, clock: Callable[[], int]
+    ) -> None:
+        """`clock` is in nanoseconds since 1970."""
+        self._client, self._bucket, self._calls = client, bucket, calls
+        self._limits, self._clock = limits, clock
+
+    def generate_attachment_id(self, mime_type: str, context: RequestContext) -> str:
+        """A new id of 128 bits: the name of the object cannot be guessed."""
+        return ids.new_id("attachment", now_ns=self._clock())
+
+    async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
+        """An attachment to upload to, within the limits. RequestError or TooLargeError says why it is not taken."""
+        kind = media.admit(input.name, size=input.size, mime_type=input.mime_type, limits=self._limits)
+        mime_type = media.media_type_of(input.mime_type)
+        attachment_id = self.generate_attachment_id(mime_type, context)
+        url = self._client.generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": _pending(attachment_id, context),
+                "ContentType": mime_type,
+                "ContentLength": input.size,
+                "IfNoneMatch": "*",
+            },
+            ExpiresIn=UPLOAD_URL_TTL_S,
+        )
+        described: dict[str, Any] = {
+            "id": attachment_id,
+            "name": input.name,
+            "mime_type": mime_type,
+            "metadata": {"size": input.size},
+            "upload_descriptor": AttachmentUploadDescriptor(
+                url=AnyUrl(url), method="PUT", headers={"content-type": mime_type, "if-none-match": "*"}
+            ),
+        }
+        if kind != "image":
+            return FileAttachment(**described)
+        shown = self._shown(_pending(attachment_id, context), mime_type, name=input.name)
+        return ImageAttachment(**described, preview_url=AnyUrl(shown))
+
+    async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
+        """Remove the file, bound or not; quiet when it is not there."""
+        await asyncio.gather(
+            *(
+                self._calls.run(self._client.delete_object, Bucket=self._bucket, Key=key)
+                for key in (_pending(attachment_id, context), _kept(attachment_id, context))
+            )
+        )
+
+    async def verify(self, attachment: Attachment, context: RequestContext) -> None:
+        """Look at what was uploaded. ConflictError: nothing was. RequestError: it is not what it was said to be."""
+        try:
+            found = await self._head(_pending(attachment.id, context))
+        except MissingObjectError:
+            raise ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.") from None
+        size, head = found
+        if size != (attachment.metadata or {}).get("size") or not media.proves(attachment.mime_type, head):
+            raise RequestError(f"The file {attachment.name!r} is not what it was said to be ({attachment.mime_type}).")
+
+    async def bind(self, attachment: Attachment, context: RequestContext) -> None:
+        """Keep a verified upload for good. Twice is once; ConflictError when there is nothing to keep."""
+        try:
+            await self._calls.run(
+                self._client.copy_object,
+                Bucket=self._bucket,
+                Key=_kept(attachment.id, context),
+                CopySource={"Bucket": self._bucket, "Key": _pending(attachment.id, context)},
+                MetadataDirective="REPLACE",
+                ContentType=attachment.mime_type,
+                ContentDisposition=_disposition(attachment.name),
+            )
+        except MissingObjectError:
+            try:
+                await self._head(_kept(attachment.id, context))
+            except MissingObjectError:
+                raise ConflictError(f"The file {attachment.name!r} is gone. Attach it again.") from None
+
+    async def read(self, attachment_id: str, context: RequestContext, *, max_bytes: int) -> bytes:
+        """The first `max_bytes` of a bound file. FileMissingError when it is gone."""
+        try:
+            return (await self._range(_kept(attachment_id, context), max_bytes))[1]
+        except MissingObjectError:
+            raise FileMissingError(attachment_id) from None
+
+    def url_of(self, attachment: Attachment, context: RequestContext) -> str:
+        """A short-lived URL that shows the file."""
+        key = (_pending if attachment.thread_id is None else _kept)(attachment.id, context)
+        return self._shown(key, attachment.mime_type, name=attachment.name)
+
+    async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
+        """Keep a generated PNG; the next one under the same id takes its place."""
+        await self._calls.run(
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=_kept(image_id, context),
+            Body=data,
+            ContentType=GENERATED_TYPE,
+        )
+
+    def image_url(self, image_id: str, context: RequestContext) -> str:
+        """A short-lived URL that shows a generated image."""
+        return self._shown(_kept(image_id, context), GENERATED_TYPE, name=f"{image_id}.png")
+
+    async def _head(self, key: str) -> tuple[int, bytes]:
+        """Size and first bytes, in one request; MissingObjectError."""
+        return await self._range(key, media.HEAD_BYTES)
+
+    async def _range(self, key: str, max_bytes: int) -> tuple[int, bytes]:
+        answer = await self._calls.run(self._read, Key=key, Range=f"bytes=0-{max_bytes - 1}")
+        return answer["size"], answer["data"]
+
+    def _read(self, *, Key: str, Range: str) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """On the executor's thread: the body blocks as the request does."""
+        answer = self._client.get_object(Bucket=self._bucket, Key=Key, Range=Range)
+        with answer["Body"] as body:
+            return {"size": int(answer["ContentRange"].rpartition("/")[2]), "data": body.read()}
+
+    def _shown(self, key: str, media_type: str, *, name: str) -> str:
+        return self._client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": key,
+                "ResponseContentType": media_type,
+                "ResponseContentDisposition": _disposition(name),
+            },
+            ExpiresIn=VIEW_URL_TTL_S,
+        )
+
+
+def _pending(attachment_id: str, context: RequestContext) -> str:
+    return keys.user_objects(keys.PENDING_PREFIX, context.user.id) + keys.object_segment(attachment_id)
+
+
+def _kept(attachment_id: str, context: RequestContext) -> str:
+    """Under the prefix that the store removes with the thread."""
+    return keys.attachment_objects(context.user.id, attachment_id) + "file"
+
+
+def _disposition(name: str) -> str:
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,0 +1,160 @@
+"""What is looked at before a request may write anything or end the turn that runs. Knows no HTTP.
+
+ChatKit checks some things only after it began to write and to answer, some as errors of its own, and some not at all;
+what can be checked first is checked here, so that a refused request stores nothing.
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from chatkit.store import Store
+from chatkit.types import (
+    ActiveStatus,
+    AttachmentsCreateReq,
+    AttachmentsDeleteReq,
+    ChatKitReq,
+    ClientToolCallItem,
+    ClosedStatus,
+    InferenceOptions,
+    InputTranscribeReq,
+    ItemsFeedbackReq,
+    LockedStatus,
+    StructuredInputItem,
+    ThreadCustomActionParams,
+    ThreadMetadata,
+    ThreadsAddClientToolOutputReq,
+    ThreadsAddStructuredInputReq,
+    ThreadsAddUserMessageReq,
+    ThreadsCreateReq,
+    ThreadsCustomActionReq,
+    ThreadsRetryAfterItemReq,
+    ThreadsSyncCustomActionReq,
+    ThreadsUpdateReq,
+    UserMessageInput,
+    UserMessageItem,
+    WidgetItem,
+)
+
+from lambda_src.attachments.files import Files
+from lambda_src.attachments.media import MAX_FILES
+from lambda_src.context import RequestContext
+from lambda_src.errors import ConflictError, RequestError
+
+MAX_TITLE_CHARS = 200  # four times what a list of threads shows
+MAX_FEEDBACK_ITEMS = 100  # a page of a thread; ChatKit's client sends the few of one answer
+AUDIO_SIGNATURES = {  # the media types ChatKit's client records, and where a file of each says what it is
+    "audio/webm": (0, b"\x1a\x45\xdf\xa3"),
+    "audio/ogg": (0, b"OggS"),
+    "audio/mp4": (4, b"ftyp"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """`check` raises what is wrong with a request. `models` may be asked for by name; `dictation`: is it offered."""
+
+    store: Store[RequestContext]
+    files: Files | None = None
+    models: Collection[str] = field(default=())
+    dictation: bool = False
+
+    async def check(self, request: ChatKitReq, context: RequestContext) -> None:
+        """NotFoundError: what it names is missing or someone else's. ConflictError: not in the thread's present state.
+
+        RequestError: it asks for what is not offered, or says what it is not.
+        """
+        match request:
+            case ThreadsCreateReq(params=params):
+                await self._message(params.input, None, context)
+            case ThreadsAddUserMessageReq(params=params):
+                await self._open_thread(params.thread_id, context)
+                await self._message(params.input, params.thread_id, context)
+            case ThreadsCustomActionReq(params=params) | ThreadsSyncCustomActionReq(params=params):
+                await self._action(params, context)
+            case ThreadsAddClientToolOutputReq(params=params):
+                await self._open_thread(params.thread_id, context)
+                newest = await self.store.load_thread_items(params.thread_id, None, 1, "desc", context)
+                if not any(isinstance(item, ClientToolCallItem) and item.status == "pending" for item in newest.data):
+                    raise ConflictError("This thread does not wait for a tool's output any more. Reload it.")
+            case ThreadsAddStructuredInputReq(params=params):
+                form = await self.store.load_item(params.thread_id, params.item_id, context=context)
+                await self._open_thread(params.thread_id, context)
+                if not isinstance(form, StructuredInputItem) or form.status != "pending":
+                    raise ConflictError("This form is not open any more. Reload the thread.")
+            case ThreadsRetryAfterItemReq(params=params):
+                message = await self.store.load_item(params.thread_id, params.item_id, context=context)
+                await self._open_thread(params.thread_id, context)
+                if not isinstance(message, UserMessageItem):
+                    raise ConflictError("Only a message of yours can be answered again.")
+            case AttachmentsCreateReq() | AttachmentsDeleteReq() if self.files is None:
+                raise RequestError("This server takes no files: attachments are not set up.")
+            case InputTranscribeReq(params=params):
+                self._audio(params.audio_base64, mime_type=params.mime_type)
+            case ThreadsUpdateReq(params=params):
+                if not params.title.strip() or len(params.title) > MAX_TITLE_CHARS:
+                    raise RequestError(f"A title has 1 to {MAX_TITLE_CHARS} characters.")
+            case ItemsFeedbackReq(params=params):
+                if len(params.item_ids) > MAX_FEEDBACK_ITEMS:
+                    raise RequestError(f"Feedback is taken on {MAX_FEEDBACK_ITEMS} items at a time.")
+            case _:
+                pass
+
+    async def _open_thread(self, thread_id: str, context: RequestContext) -> None:
+        refuse_unless_active(await self.store.load_thread(thread_id, context=context))
+
+    async def _message(self, input: UserMessageInput, thread_id: str | None, context: RequestContext) -> None:
+        self._options(input.inference_options)
+        if len(input.attachments) > MAX_FILES:
+            raise RequestError(f"A message takes {MAX_FILES} files at most.")
+        if len(set(input.attachments)) != len(input.attachments):
+            raise RequestError("A file is attached twice.")
+        await asyncio.gather(*(self._attachment(one, thread_id, context) for one in input.attachments))
+
+    async def _attachment(self, attachment_id: str, thread_id: str | None, context: RequestContext) -> None:
+        attachment = await self.store.load_attachment(attachment_id, context=context)
+        if attachment.thread_id is not None and attachment.thread_id != thread_id:
+            raise ConflictError(f"The file {attachment.name!r} belongs to another thread. Attach it anew.")
+        if attachment.thread_id is None and self.files is not None:
+            await self.files.verify(attachment, context)
+
+    def _options(self, options: InferenceOptions) -> None:
+        if options.model is not None and options.model not in self.models:
+            offered = ", ".join(self.models) or "none: there is nothing to choose"
+            raise RequestError(f"This model is not offered here. Offered are {offered}.")
+
+    async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
+        await self._open_thread(params.thread_id, context)
+        if params.item_id is not None:
+            sender = await self.store.load_item(params.thread_id, params.item_id, context=context)
+            if not isinstance(sender, WidgetItem):
+                raise RequestError("Only a widget can send an action.")
+
+    def _audio(self, audio_base64: str, *, mime_type: str) -> None:
+        if not self.dictation:
+            raise RequestError("Dictation is not set up on this server.")
+        offset, signature = AUDIO_SIGNATURES.get(mime_type.split(";", 1)[0].strip().lower(), (0, None))
+        if signature is None:
+            raise RequestError(f"Audio of this type is not taken. Taken are {', '.join(AUDIO_SIGNATURES)}.")
+        try:
+            data = base64.b64decode(audio_base64, validate=True)
+        except binascii.Error:
+            raise RequestError("The audio is not base64.") from None
+        if not data.startswith(signature, offset):
+            raise RequestError("This is not the audio it is said to be.")
+
+
+def refuse_unless_active(thread: ThreadMetadata) -> None:
+    """ConflictError with the reason when the thread is locked or closed."""
+    match thread.status:
+        case ActiveStatus():
+            return
+        case LockedStatus(reason=reason):
+            raise ConflictError(f"This conversation is locked. {reason or ''}".strip())
+        case ClosedStatus(reason=reason):
+            raise ConflictError(f"This conversation is closed. {reason or ''}".strip())
+        case _:
+            assert_never(thread.status)

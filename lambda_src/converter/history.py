@@ -1,0 +1,159 @@
+"""What the model is shown of a thread: the newest items that fit. Knows no store, no HTTP.
+
+One item that cannot be converted never ends a conversation: it becomes a sentence that says what it was. Items are
+dropped whole, oldest first, and a tool call is one item with its output, so the two are never parted.
+"""
+
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from agents import TResponseInputItem
+from chatkit.agents import ThreadItemConverter
+from chatkit.types import (
+    Attachment,
+    GeneratedImageItem,
+    HiddenContextItem,
+    ThreadItem,
+    UserMessageItem,
+    UserMessageTagContent,
+)
+from openai.types.responses import (
+    ResponseInputContentParam,
+    ResponseInputFileParam,
+    ResponseInputImageParam,
+    ResponseInputTextParam,
+)
+from openai.types.responses.response_input_item_param import Message
+
+from lambda_src.attachments.files import FileMissingError
+from lambda_src.attachments.media import KINDS, MAX_FILE_BYTES
+from lambda_src.errors import UnavailableError
+
+HISTORY_TOKENS = 60_000  # under half of the smallest window of today's models (128,000): the answer needs room too
+BYTES_PER_TOKEN = 4  # of UTF-8 JSON: right for English within a tenth, too careful for most other scripts
+IMAGE_TOKENS = 1_105  # OpenAI's own example of a large picture in high detail
+FILE_BYTES_PER_TOKEN = 33  # a page of a PDF has some 50 KB and costs some 1,500 tokens, text and picture
+TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
+FILES_SHOWN_BYTES = 30_000_000  # of all files of a turn: what fits beside everything else into 1 GB, in base64, twice
+
+Read = Callable[[str, int], Awaitable[bytes]]
+"""(attachment or image id, most bytes) to the bytes. FileMissingError, UnavailableError."""
+
+log = logging.getLogger(__name__)
+
+
+async def _no_files(_id: str, _max_bytes: int) -> bytes:
+    raise FileMissingError(_id)
+
+
+class HistoryConverter(ThreadItemConverter):
+    """Makes the input of one turn. Total: every item type, whatever its content, becomes input."""
+
+    def __init__(self, *, read: Read = _no_files, max_tokens: int = HISTORY_TOKENS) -> None:
+        self._read, self._max_tokens = read, max_tokens
+        self._bytes_left = FILES_SHOWN_BYTES
+
+    async def history_to_input(self, items: Sequence[ThreadItem]) -> list[TResponseInputItem]:
+        """The newest of `items` (in the order of the thread) that fit; always those from the last user message on."""
+        asked = max((n for n, item in enumerate(items) if isinstance(item, UserMessageItem)), default=len(items) - 1)
+        newest_first: list[list[TResponseInputItem]] = []
+        left = self._max_tokens
+        for number in range(len(items) - 1, -1, -1):
+            shown = await self._shown(items[number], is_last_message=number == asked)
+            left -= tokens_of(shown)
+            if left < 0 and number < asked:
+                break
+            newest_first.append(shown)
+        return [part for shown in reversed(newest_first) for part in shown]
+
+    async def _shown(self, item: ThreadItem, *, is_last_message: bool) -> list[TResponseInputItem]:
+        try:
+            return await self._thread_item_to_input_item(item, is_last_message=is_last_message)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            log.warning("item_not_shown", extra={"kind": item.type, "error_type": type(error).__qualname__})
+            return [_message(_said(f"[An item of type {item.type} stands here that cannot be shown.]"))]
+
+    async def attachment_to_message_content(self, attachment: Attachment) -> ResponseInputContentParam:
+        """The file itself, as the model takes it; a sentence where it is gone, or too much for one turn."""
+        kind = KINDS.get(attachment.mime_type)
+        max_bytes = TEXT_SHOWN_BYTES if kind == "text" else MAX_FILE_BYTES
+        size = min(max_bytes, (attachment.metadata or {}).get("size", 0))
+        named = f"the file {attachment.name!r} ({attachment.mime_type})"
+        if kind is None or size > self._bytes_left:
+            return _said(f"[The user attached {named}. It is not shown here.]")
+        try:
+            data = await self._read(attachment.id, max_bytes)
+        except (FileMissingError, UnavailableError):
+            return _said(f"[The user attached {named}. It cannot be read any more.]")
+        self._bytes_left -= len(data)
+        match kind:
+            case "image":
+                return _image(attachment.mime_type, data)
+            case "pdf":
+                url = _data_url(attachment.mime_type, data)
+                return ResponseInputFileParam(type="input_file", filename=attachment.name, file_data=url)
+            case "text":
+                cut = " Only its beginning is shown." if len(data) == TEXT_SHOWN_BYTES else ""
+                return _said(f"[The user attached {named}.{cut} It says:]\n{data.decode(errors='replace')}")
+
+    async def generated_image_to_input(self, item: GeneratedImageItem) -> TResponseInputItem | None:
+        """The picture itself: its URL is ours, and may be over by the time a model fetches it."""
+        if item.image is None:
+            return None
+        try:
+            data = await self._read(item.image.id, MAX_FILE_BYTES)
+        except (FileMissingError, UnavailableError):
+            return _message(_said("[You made a picture here that cannot be read any more.]"))
+        if len(data) > self._bytes_left:
+            return _message(_said("[You made a picture here.]"))
+        self._bytes_left -= len(data)
+        return _message(_said("You made this picture:"), _image("image/png", data))
+
+    async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputTextParam:
+        """What the mention @tag stands for, as the page sent it."""
+        return _said(f"@{tag.text} stands for: {json.dumps(tag.data, ensure_ascii=False, default=str)}")
+
+    async def hidden_context_to_input(
+        self, item: HiddenContextItem
+    ) -> TResponseInputItem | list[TResponseInputItem] | None:
+        """Hidden context of any shape; upstream's takes text only."""
+        if not isinstance(item.content, str):
+            content = json.dumps(item.content, ensure_ascii=False, default=str)
+            item = item.model_copy(update={"content": content})
+        return await super().hidden_context_to_input(item)
+
+
+def tokens_of(shown: Sequence[TResponseInputItem]) -> int:
+    """About how many tokens the model will count: by bytes, since no tokenizer is loaded (20 MB, and one vendor's)."""
+    return sum(_tokens(part) for part in shown)
+
+
+def _tokens(value: Any) -> int:  # noqa: ANN401 - any JSON-like value
+    match value:
+        case {"type": "input_image"}:
+            return IMAGE_TOKENS
+        case {"type": "input_file", "file_data": str(data)}:
+            return len(data) * 3 // 4 // FILE_BYTES_PER_TOKEN
+        case {"content": list(parts), **rest}:
+            return sum(map(_tokens, parts)) + _tokens(rest)
+        case _:
+            return len(json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace")) // BYTES_PER_TOKEN
+
+
+def _said(text: str) -> ResponseInputTextParam:
+    return ResponseInputTextParam(type="input_text", text=text)
+
+
+def _message(*content: ResponseInputTextParam | ResponseInputImageParam) -> Message:
+    return Message(type="message", role="user", content=list(content))
+
+
+def _image(media_type: str, data: bytes) -> ResponseInputImageParam:
+    return ResponseInputImageParam(type="input_image", detail="auto", image_url=_data_url(media_type, data))
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
