@@ -14,7 +14,8 @@ PY := .venv/bin/python
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check check-own-agent lint types contracts format template bundle deploy lock clean
+.PHONY: help setup dev test check check-own-agent lint types contracts format template bundle deploy lock clean \
+	test-dynamodb-local test-deletable bench-runtime bench-store chat
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -61,6 +62,21 @@ bundle: .venv/installed ## build what Lambda runs, in build/
 
 deploy: .venv/installed ## build the zip and deploy it to your AWS account
 	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
+
+test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
+	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py
+
+test-deletable: .venv/installed ## every suite but the runtime's own, on a stub in the place of lambda_src/runtime
+	@$(RUN) TEST_DELETABLE=all $(PY) -m pytest -q tests/dev/test_deletable.py
+
+bench-runtime: .venv/installed ## the runtime beside an adapter with a loopback hop, and beside the floor
+	@$(RUN) $(PY) -m tests.bench.bench_runtime
+
+bench-store: .venv/installed ## the stores beside the bare clients
+	@$(RUN) $(PY) -m tests.bench.bench_store
+
+chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
+	@$(RUN) $(PY) -m lambda_src.admin $(ARGS)
 
 lock: ## resolve the dependencies again
 	@"$$($(FIND_UV))" lock

@@ -58,7 +58,7 @@ class Settings:
 
     table: str | None = _setting(_text, "Name of the DynamoDB table; required for that store.", default=None)
     bucket: str | None = _setting(_text, "Name of the S3 bucket.", default=None)
-    store: StoreKind = _setting(
+    store: StoreKind = _setting(  # noqa: RUF009 - it makes a dataclass field
         _store, "dynamodb, postgres (outside Lambda), or memory (lost with the process).", default="dynamodb"
     )
     database_url: str | None = _setting(

@@ -1,19 +1,19 @@
 """`make dev`: the Lambda path on a laptop, from one command, until Ctrl-C. Joins emulator, local AWS and reload."""
 
+import argparse
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 from watchfiles import PythonFilter, awatch
 
 from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.dev.emulator.flags import add_flags, switches_from
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,17 +24,19 @@ TIMEOUT_S = 300.0  # as the shipped stack sets it
 console = Console(highlight=False, soft_wrap=True)
 
 
-def main(
-    port: Annotated[int, typer.Option(help="Where the page and the endpoint listen, on 127.0.0.1.")] = 8000,
-    data: Annotated[Path, typer.Option(help="Folder that keeps the local AWS's data between runs.")] = DATA,
-    processes: Annotated[int, typer.Option(help="Invocations at once; beyond them: 429, as on Lambda.")] = 4,
-) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Chat on your laptop through the path that Lambda runs. Ctrl-C ends every process and saves."""
+    parser = argparse.ArgumentParser(prog="make dev", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("--port", type=int, default=8000, help="where the page and the endpoint listen, on 127.0.0.1")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder that keeps the threads between runs")
+    add_flags(parser, timeout_s=TIMEOUT_S)
+    asked = parser.parse_args(arguments)
     try:
-        asyncio.run(serve(port=port, data=data, switches=Switches(processes=processes, timeout_s=TIMEOUT_S)))
+        asyncio.run(serve(port=asked.port, data=asked.data, switches=switches_from(asked)))
     except (OSError, RuntimeError) as problem:
         console.print(f"[red]make dev could not start:[/] {problem}")
-        sys.exit(1)
+        return 1
+    return 0
 
 
 async def serve(*, port: int, data: Path, switches: Switches) -> None:
@@ -106,4 +108,4 @@ async def reloading(emulator: Emulator) -> AsyncIterator[None]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    sys.exit(main())
