@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from botocore.config import Config
 from chatkit.types import (
     Attachment,
     AttachmentCreateParams,
@@ -28,7 +29,7 @@ from lambda_src.attachments.media import FileLimits
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.store import ids, keys
-from lambda_src.store.calls import Calls, MissingObjectError
+from lambda_src.store.calls import CLIENT_CONFIG, Calls, MissingObjectError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,10 +37,13 @@ if TYPE_CHECKING:
 UPLOAD_URL_TTL_S = 900  # to send 20 MB over a phone; the role's own credentials outlast it
 VIEW_URL_TTL_S = 3600  # a page that stays open longer renews its pictures by loading the thread again
 GENERATED_TYPE = "image/png"
+SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # boto3's default in us-east-1 signs neither length nor headers
+    Config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"})
+)
 
 
 class S3AttachmentStore(Files):
-    """Files in one bucket, each user's in a folder of their own. `client` must sign with SigV4: see composition.py."""
+    """Files in one bucket, each user's in a folder of their own. `client` must be made with SIGNING_CONFIG."""
 
     def __init__(
         self, client: "S3Client", bucket: str, *, calls: Calls, limits: FileLimits, clock: Callable[[], int]

@@ -1,0 +1,110 @@
+"""The whole app in this process with everything switched on: files on moto's S3, actions, titles. Knows no socket."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from agents import Agent, Model, RunConfig, Tool
+from fastapi import FastAPI
+
+from lambda_src.actions import Actions
+from lambda_src.app import create_app
+from lambda_src.attachments.media import FileLimits
+from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
+from lambda_src.context import RequestContext, User
+from lambda_src.demo_model import DemoModel
+from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.server import ChatServer
+from lambda_src.store.calls import Calls
+from lambda_src.store.memory import MemoryStore
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
+from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause
+from tests.store.tables import Aws, moto_aws
+
+ANN = RequestContext(user=User(id="ann"), request_id="r")
+LIMITS = FileLimits(max_image_bytes=1_000, max_file_bytes=2_000)
+PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 32
+
+
+@dataclass(slots=True)
+class House:
+    """A bucket and a store, and apps around them."""
+
+    aws: Aws
+    bucket: str
+    store: MemoryStore
+    files: S3AttachmentStore
+
+    def app(
+        self,
+        *,
+        model: Model | None = None,
+        tools: Sequence[Tool] = (),
+        actions: Actions | None = None,
+        run_config: RunConfig | None = None,
+        agent: Agent[Any] | None = None,
+        **more: Any,
+    ) -> FastAPI:
+        """The app with an agent of the test; `more` is ChatServer's."""
+        built = agent or Agent(name="Test", tools=list(tools))
+        config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
+        dispatcher = AgentDispatcher(
+            lambda: built, build_run_config=lambda: config, build_actions=lambda: actions or Actions()
+        )
+        server = ChatServer(
+            self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
+        )
+        turns = Turns(Surroundings(self.store.ledger, Keeper(self.store)))
+        return create_app(server, turns, authenticate=known_by_name, sweeps=self.store, max_body_bytes=MAX_BODY_BYTES)
+
+    def chat(self, **more: Any) -> Chat:
+        """Ann's client of such an app."""
+        return Chat(self.app(**more))
+
+    def upload(self, attachment_id: str, data: bytes, *, user: str = "ann") -> None:
+        """What the browser's PUT leaves."""
+        self.aws.s3.put_object(Bucket=self.bucket, Key=f"pending/{user}/{attachment_id}", Body=data)
+
+    async def kept(self) -> list[str]:
+        """All that ann has, as JSON lines."""
+        lines: list[str] = []
+        for thread in (await self.store.load_threads(limit=100, after=None, order="asc", context=ANN)).data:
+            lines.append(thread.model_dump_json())
+            page = await self.store.load_thread_items(thread.id, after=None, limit=100, order="asc", context=ANN)
+            lines += [item.model_dump_json() for item in page.data]
+        return lines
+
+
+@contextmanager
+def house_on_moto() -> Iterator[House]:
+    """A house with nothing in it."""
+    with moto_aws() as aws:
+        store, bucket = MemoryStore(), aws.bucket()
+        aws.s3 = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=SIGNING_CONFIG
+        )
+        files = S3AttachmentStore(aws.s3, bucket, calls=Calls(), limits=LIMITS, clock=lambda: 1_700_000_000 * 10**9)
+        yield House(aws, bucket, store, files)
+
+
+async def attached(chat: Chat, house: House, data: bytes = PNG, *, name: str = "a.png", kind: str = "image/png") -> str:
+    """The id of an uploaded attachment."""
+    created = await chat("attachments.create", name=name, size=len(data), mime_type=kind)
+    assert created.status == 200, created.json
+    attachment_id = str(created.json["id"])
+    house.upload(attachment_id, data, user=chat.user or "")
+    return attachment_id
+
+
+def thread_of(answer: Answer) -> str:
+    """The id of the thread that an answer began."""
+    return str(answer.of("thread.created")[0]["thread"]["id"])
+
+
+def items_of(answer: Answer) -> list[dict[str, Any]]:
+    """The items that an answer finished."""
+    return [event["item"] for event in answer.of("thread.item.done")]
