@@ -22,10 +22,18 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_src import intake
+from lambda_src import intake, limits
 from lambda_src.auth import Authenticate
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.errors import AuthError, ChatError, ConflictError, RequestError, TooLargeError, UnavailableError
+from lambda_src.errors import (
+    AuthError,
+    ChatError,
+    ConflictError,
+    QuotaError,
+    RequestError,
+    TooLargeError,
+    UnavailableError,
+)
 from lambda_src.events import sweep_after_delete
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
@@ -44,7 +52,13 @@ def create_app(
     server: ChatServer, turns: Turns, *, authenticate: Authenticate, sweeps: Sweeps, max_body_bytes: int
 ) -> FastAPI:
     """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, GET / and what the page needs."""
-    app = FastAPI(title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None)
+
+    async def within_limits(request: Request) -> None:
+        limits.check_head(request, max_body_bytes=max_body_bytes)
+
+    app = FastAPI(
+        title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(within_limits)]
+    )
     app.add_middleware(RequestLog)
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
@@ -57,7 +71,7 @@ def create_app(
         async for chunk in request.stream():
             body += chunk
             if len(body) > max_body_bytes:
-                raise TooLargeError(f"This request is larger than {max_body_bytes:,} bytes. Send less in one message.")
+                raise limits.body_too_large(max_body_bytes)
         return bytes(body)
 
     Context = Annotated[RequestContext, Depends(current_context)]  # noqa: N806 - a type
@@ -172,6 +186,9 @@ async def refuse(request: Request, error: Exception) -> Response:
             status, code, message = 413, "too_large", str(error)
         case ConflictError():
             status, code, message = 409, "conflict", str(error)
+        case QuotaError():
+            status, code, message = 429, "quota", str(error)
+            headers["retry-after"] = str(error.retry_after_s)
         case UnavailableError():
             status, code, message = 503, "unavailable", str(error)
             headers["retry-after"] = str(RETRY_AFTER_S)

@@ -6,6 +6,7 @@ ChatError
 ├── RequestError         the request cannot be understood; says what is wrong and where
 ├── TooLargeError        a body or an item is over a limit; says which limit and by how much
 ├── ConflictError        understood, but not possible in the thread's present state
+├── QuotaError           as much as this user, or the stage, may spend is spent; says when it may go on
 └── UnavailableError     a service we stand on did not answer in time; nothing was half-written
 
 A thing that is missing, or someone else's, is chatkit.store.NotFoundError: upstream's, so that the
@@ -39,6 +40,17 @@ class TooLargeError(ChatError):
 
 class ConflictError(ChatError):
     """The request is sound, but the thread's present state does not allow it."""
+
+
+class QuotaError(ChatError):
+    """A quota is spent; nothing was begun. The request may come again after `retry_after_s` seconds.
+
+    `limit` names the quota in logs and metrics.
+    """
+
+    def __init__(self, message: str, *, limit: str, retry_after_s: int) -> None:
+        self.limit, self.retry_after_s = limit, retry_after_s
+        super().__init__(message)
 
 
 class UnavailableError(ChatError):

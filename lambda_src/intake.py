@@ -13,6 +13,7 @@ from chatkit.types import (
 )
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from lambda_src import limits
 from lambda_src.errors import RequestError
 
 FAULTS_TOLD = 3  # of all that is wrong with a body: enough to mend it, short enough to show
@@ -36,6 +37,7 @@ _requests: TypeAdapter[Any] = TypeAdapter(ChatKitReq)
 
 def parse(body: bytes) -> ChatKitReq:
     """The request in `body`; RequestError says what is wrong with it and where."""
+    limits.check_json(body)
     try:
         request: ChatKitReq = _requests.validate_json(body)
     except ValidationError as error:
