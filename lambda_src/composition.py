@@ -2,19 +2,27 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
+from lambda_src import titles
 from lambda_src.app import create_app
 from lambda_src.auth import Authenticate, BearerToken, IssuerKeys
-from lambda_src.dispatcher import AgentDispatcher, BuildAgent, BuildRunConfig, shipped_agent
+from lambda_src.dispatcher import (
+    AgentDispatcher,
+    BuildActions,
+    BuildAgent,
+    BuildRunConfig,
+    shipped_actions,
+    shipped_agent,
+)
 from lambda_src.events import Events
 from lambda_src.observability import configure_logging
 from lambda_src.runtime.adapter import StreamingMangum
-from lambda_src.server import ChatServer
+from lambda_src.server import ChatServer, Transcribe
 from lambda_src.settings import Settings
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.keeping import Keeper
@@ -23,7 +31,10 @@ from lambda_src.turns.turns import Turns
 
 if TYPE_CHECKING:
     from agents import RunConfig
+    from botocore.config import Config
+    from openai import AsyncOpenAI
 
+    from lambda_src.attachments.files import Files
     from lambda_src.store.dynamodb import DynamoDBStore
     from lambda_src.store.memory import MemoryStore
     from lambda_src.store.postgres import PostgresStore
@@ -31,6 +42,7 @@ if TYPE_CHECKING:
     ChatStore = DynamoDBStore | MemoryStore | PostgresStore
 
 DAY_S = 24 * 3600
+FILE_THREADS = 8  # of one message's ten files, eight at a time; a turn without files starts none
 STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
 
 
@@ -42,16 +54,23 @@ def build_app(
     authenticate: Authenticate,
     build_run_config: BuildRunConfig,
     build_agent: BuildAgent = shipped_agent,
+    build_actions: BuildActions = shipped_actions,
+    transcribe: Transcribe | None = None,
 ) -> FastAPI:
     """The chat server as an ASGI app. What differs between Lambda, a laptop and a test is handed in."""
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
     configure_logging()
+    dispatcher = AgentDispatcher(build_agent, build_run_config=build_run_config, build_actions=build_actions)
     server = ChatServer(
         store,
-        AgentDispatcher(build_agent, build_run_config=build_run_config),
+        dispatcher,
         feedback=store,
         history_items=settings.history_items,
+        history_tokens=settings.history_tokens,
+        files=build_files(settings),
+        transcribe=transcribe,
+        suggest_title=titles.by_model(dispatcher),
     )
     turns = Turns(Surroundings(ledger, Keeper(store)))
     return create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=settings.max_body_bytes)
@@ -63,6 +82,8 @@ def build_handler(
     authenticate: Authenticate,
     build_run_config: BuildRunConfig,
     build_agent: BuildAgent = shipped_agent,
+    build_actions: BuildActions = shipped_actions,
+    transcribe: Transcribe | None = None,
 ) -> StreamingMangum:
     """The chat server as a Lambda handler."""
     store, ledger = build_store(settings)
@@ -73,6 +94,8 @@ def build_handler(
         authenticate=authenticate,
         build_run_config=build_run_config,
         build_agent=build_agent,
+        build_actions=build_actions,
+        transcribe=transcribe,
     )
     return StreamingMangum(app, lifespan="on", on_event=Events(store))
 
@@ -80,14 +103,26 @@ def build_handler(
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
     settings = Settings.from_env(env)
-    return build_handler(settings, authenticate=authenticator(settings), build_run_config=runner(settings))
+    return build_handler(
+        settings,
+        authenticate=authenticator(settings),
+        build_run_config=runner(settings),
+        transcribe=transcriber(settings),
+    )
 
 
 def asgi_app() -> FastAPI:
     """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`."""
     settings = Settings.from_env(os.environ)
     store, ledger = build_store(settings)
-    return build_app(settings, store, ledger, authenticate=authenticator(settings), build_run_config=runner(settings))
+    return build_app(
+        settings,
+        store,
+        ledger,
+        authenticate=authenticator(settings),
+        build_run_config=runner(settings),
+        transcribe=transcriber(settings),
+    )
 
 
 def authenticator(settings: Settings) -> Authenticate:
@@ -98,7 +133,43 @@ def authenticator(settings: Settings) -> Authenticate:
 
 def runner(settings: Settings) -> BuildRunConfig:
     """How the agent will be run, once it is needed."""
-    return lambda: run_config(model_key(settings.model_key_parameter))
+    return lambda: run_config(model_key(settings.model_key_parameter), settings)
+
+
+def transcriber(settings: Settings) -> Transcribe | None:
+    """Dictation, where there is a key for a model; None offers none."""
+    if settings.model_key_parameter is None:
+        return None
+    return dictation(lambda: model_key(settings.model_key_parameter) or "", settings)
+
+
+def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
+    """Dictation by whoever runs the models; `key` is asked for when somebody dictates."""
+    from lambda_src.dictation import Dictation  # noqa: PLC0415 - only what is chosen is loaded
+
+    def build_client() -> "AsyncOpenAI":
+        from lambda_src import models  # noqa: PLC0415 - off the cold path
+
+        return models.openai_client(key(), base_url=settings.model_base_url)
+
+    return Dictation(build_client)
+
+
+def build_files(settings: Settings) -> "Files | None":
+    """Where attachments are kept: the bucket; None, where there is none, refuses them."""
+    if settings.bucket is None:
+        return None
+    from lambda_src.attachments.media import FileLimits  # noqa: PLC0415 - only what is chosen is loaded
+    from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore  # noqa: PLC0415 - imports botocore
+    from lambda_src.store.calls import Calls  # noqa: PLC0415 - as above
+
+    return S3AttachmentStore(
+        aws_client("s3", config=SIGNING_CONFIG),
+        settings.bucket,
+        calls=Calls(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")),
+        limits=FileLimits(settings.max_image_bytes, settings.max_file_bytes),
+        clock=time.time_ns,
+    )
 
 
 def build_store(settings: Settings) -> tuple["ChatStore", TurnLedger]:
@@ -143,11 +214,13 @@ def build_table(settings: Settings) -> "DynamoDBStore":
     )
 
 
-def run_config(key: str | None) -> "RunConfig":
-    """How the agent is run: by OpenAI's models with `key`, by the demo model without one."""
+def run_config(key: str | None, settings: Settings) -> "RunConfig":
+    """How the agent is run: by OpenAI's models, or others that speak its API, with `key`; by the demo model without."""
     from lambda_src import models  # noqa: PLC0415 - off the cold path
 
-    return models.demo_run_config() if key is None else models.openai_run_config(key)
+    if key is None:
+        return models.demo_run_config()
+    return models.openai_run_config(key, base_url=settings.model_base_url, api=settings.model_api)
 
 
 def model_key(parameter: str | None) -> str | None:
@@ -159,10 +232,10 @@ def model_key(parameter: str | None) -> str | None:
     return key
 
 
-def aws_client(service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
-    """A boto3 client with a chat's patience."""
+def aws_client(service: str, *, config: "Config | None" = None) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+    """A boto3 client with a chat's patience, or as `config` says."""
     import boto3  # noqa: PLC0415 - 0.2 s that the memory store does not need
 
     from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - imports botocore
 
-    return boto3.client(service, config=CLIENT_CONFIG)  # type: ignore[call-overload] # the service is not known to mypy
+    return boto3.client(service, config=config or CLIENT_CONFIG)  # type: ignore[call-overload] # the service is not known to mypy

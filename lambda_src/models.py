@@ -6,15 +6,17 @@ import httpx2
 from agents import OpenAIProvider, RunConfig
 from openai import AsyncOpenAI
 
+from lambda_src.settings import ModelApi
+
 CONNECT_S = 5.0
 STALL_S = 30.0  # of silence between two bytes of an answer: a model that thinks longer still sends events
 RETRIES = 2  # only before the first byte: the client library never repeats an answer that has begun
 IDLE_S = 120.0  # how long a connection is kept for the next turn; a handshake costs 50 ms and more
 
 
-def openai_run_config(key: str, *, base_url: str | None = None, stall_s: float = STALL_S) -> RunConfig:
-    """Agents run by OpenAI's models, or by whoever speaks their Responses API at `base_url`. Nothing is traced."""
-    client = AsyncOpenAI(
+def openai_client(key: str, *, base_url: str | None = None, stall_s: float = STALL_S) -> AsyncOpenAI:
+    """The client library with our patience, for OpenAI or for whoever speaks its API at `base_url`."""
+    return AsyncOpenAI(
         api_key=key,
         base_url=base_url,
         max_retries=RETRIES,
@@ -25,7 +27,16 @@ def openai_run_config(key: str, *, base_url: str | None = None, stall_s: float =
             follow_redirects=True,
         ),
     )
-    return RunConfig(model_provider=OpenAIProvider(openai_client=client), tracing_disabled=True)
+
+
+def openai_run_config(
+    key: str, *, base_url: str | None = None, api: ModelApi = "responses", stall_s: float = STALL_S
+) -> RunConfig:
+    """Agents run by OpenAI's models, or by whoever speaks one of its two APIs at `base_url`. Nothing is traced."""
+    client = openai_client(key, base_url=base_url, stall_s=stall_s)
+    return RunConfig(
+        model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True
+    )
 
 
 def demo_run_config() -> RunConfig:

@@ -44,10 +44,10 @@ from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
 from lambda_src.converter import HistoryConverter, KeptImages, with_own_ids
-from lambda_src.converter.history import HISTORY_TOKENS
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.explain import stream_error
+from lambda_src.settings import HISTORY_TOKENS
 from lambda_src.store.ports import FeedbackStore
 
 if TYPE_CHECKING:

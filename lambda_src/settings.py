@@ -12,8 +12,12 @@ from lambda_src.errors import SettingsError
 PREFIX = "CHAT_"
 RUNTIME_PREFIX = "CHAT_RUNTIME_"  # the runtime's own switches, which it reads itself: runtime/environment.py
 MAX_BODY_BYTES = 1_000_000  # a message is text; files travel to S3, not through us (Lambda itself takes 6 MB)
+ModelApi = Literal["responses", "chat_completions"]
 StoreKind = Literal["dynamodb", "postgres", "memory"]
 HISTORY_ITEMS = 40  # newest items of a thread that the model is shown
+HISTORY_TOKENS = 60_000  # under half of the smallest window of today's models (128,000): the answer needs room too
+MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a third
+MAX_FILE_BYTES = 20_000_000  # OpenAI takes PDFs of 32 MB in base64
 
 
 def _text(value: str) -> str:
@@ -48,6 +52,14 @@ def _store(value: str) -> StoreKind:
             raise ValueError(f"must be dynamodb, postgres or memory, and is {value!r}")
 
 
+def _model_api(value: str) -> ModelApi:
+    match value:
+        case "responses" | "chat_completions":
+            return value
+        case _:
+            raise ValueError(f"must be responses or chat_completions, and is {value!r}")
+
+
 def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
     return field(default=default, metadata={"parse": parse, "doc": doc})
 
@@ -70,8 +82,20 @@ class Settings:
     model_key_parameter: str | None = _setting(
         _text, "SSM parameter (SecureString) with the model's key; without it the demo model answers.", default=None
     )
+    model_base_url: str | None = _setting(
+        _https_url, "Where an OpenAI-compatible API is, if not at OpenAI: docs/models.md.", default=None
+    )
+    model_api: ModelApi = _setting(  # noqa: RUF009 - it makes a dataclass field
+        _model_api, "responses or chat_completions: which of OpenAI's two APIs it speaks.", default="responses"
+    )
     max_body_bytes: int = _setting(_positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
     history_items: int = _setting(_positive, "Newest items of a thread that the model is shown.", default=HISTORY_ITEMS)
+
+    history_tokens: int = _setting(
+        _positive, "About how many tokens of a thread the model is shown, newest first.", default=HISTORY_TOKENS
+    )
+    max_image_bytes: int = _setting(_positive, "Largest image that may be attached.", default=MAX_IMAGE_BYTES)
+    max_file_bytes: int = _setting(_positive, "Largest file of other types.", default=MAX_FILE_BYTES)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:

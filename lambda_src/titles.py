@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from agents import Agent, Runner
+from agents import Agent, Model, Runner
 from chatkit.types import UserMessageItem, UserMessageTagContent, UserMessageTextContent
 
 from lambda_src.dispatcher import AgentDispatcher
@@ -47,6 +47,8 @@ def by_model(dispatcher: AgentDispatcher) -> Suggest:
     """A title by the same model that answers: None when it has none, for whatever reason."""
 
     async def suggest(words: str) -> str | None:
+        if isinstance(dispatcher.run_config.model, Model):
+            return None  # the demo model, which cannot think
         agent: Agent[Any] = Agent(name="Title", instructions=INSTRUCTIONS, model=dispatcher.agent.model)
         try:
             run = await Runner.run(agent, words[:SHOWN_CHARS], run_config=dispatcher.run_config, max_turns=1)

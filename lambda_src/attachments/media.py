@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from lambda_src.errors import RequestError, TooLargeError
+from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
 HEAD_BYTES = 512  # of a file: more than any signature below needs, and enough to see that a text is one
 MAX_NAME_CHARS = 255  # what file systems take
 MAX_FILES = 10  # of one message: each costs two requests before the answer begins
-MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a third
-MAX_FILE_BYTES = 20_000_000  # OpenAI's own limit for a PDF is 32 MB in base64
 
 Kind = Literal["image", "pdf", "text"]
 

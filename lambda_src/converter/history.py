@@ -29,10 +29,10 @@ from openai.types.responses import (
 from openai.types.responses.response_input_item_param import Message
 
 from lambda_src.attachments.files import FileMissingError
-from lambda_src.attachments.media import KINDS, MAX_FILE_BYTES
+from lambda_src.attachments.media import KINDS
 from lambda_src.errors import UnavailableError
+from lambda_src.settings import HISTORY_TOKENS, MAX_FILE_BYTES
 
-HISTORY_TOKENS = 60_000  # under half of the smallest window of today's models (128,000): the answer needs room too
 BYTES_PER_TOKEN = 4  # of UTF-8 JSON: right for English within a tenth, too careful for most other scripts
 IMAGE_TOKENS = 1_105  # OpenAI's own example of a large picture in high detail
 FILE_BYTES_PER_TOKEN = 33  # a page of a PDF has some 50 KB and costs some 1,500 tokens, text and picture

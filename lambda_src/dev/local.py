@@ -2,7 +2,7 @@
 
 import os
 
-from lambda_src.composition import build_handler, run_config
+from lambda_src.composition import build_handler, dictation, run_config
 from lambda_src.context import User
 from lambda_src.settings import Settings
 
@@ -14,8 +14,11 @@ async def local_user(authorization: str | None) -> User:
     return User(id="local")
 
 
+settings = Settings.from_env({**os.environ, **NO_ISSUER})
+key = os.environ.get("OPENAI_API_KEY", "")
 handler = build_handler(
-    Settings.from_env({**os.environ, **NO_ISSUER}),
+    settings,
     authenticate=local_user,
-    build_run_config=lambda: run_config(os.environ.get("OPENAI_API_KEY") or None),
+    build_run_config=lambda: run_config(key or None, settings),
+    transcribe=dictation(lambda: key, settings) if key else None,
 )

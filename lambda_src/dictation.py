@@ -1,0 +1,37 @@
+"""Speech to text, by an OpenAI-compatible API. Knows no thread and no HTTP; what was said is never logged."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import openai
+from chatkit.types import AudioInput
+from openai import AsyncOpenAI
+
+from lambda_src.errors import RequestError, UnavailableError
+
+MODEL = "gpt-4o-mini-transcribe"
+ENDINGS: Final = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "mp4"}  # the API goes by the file's name
+
+
+class Dictation:
+    """Made into text by `model`; the client is built when somebody first dictates."""
+
+    def __init__(self, build_client: Callable[[], AsyncOpenAI], *, model: str = MODEL) -> None:
+        self._build_client, self._model = build_client, model
+        self._client: AsyncOpenAI | None = None
+
+    async def __call__(self, audio: AudioInput) -> str:
+        """What was said. RequestError: the audio is none; UnavailableError: the API cannot be reached, or is busy."""
+        if self._client is None:
+            self._client = await asyncio.to_thread(self._build_client)
+        name = f"audio.{ENDINGS.get(audio.media_type, 'webm')}"
+        try:
+            heard = await self._client.audio.transcriptions.create(
+                model=self._model, file=(name, audio.data, audio.media_type)
+            )
+        except openai.BadRequestError as error:
+            raise RequestError("This recording could not be understood.") from error
+        except openai.OpenAIError as error:
+            raise UnavailableError("Dictation is not available at the moment. Try again.") from error
+        return heard.text
