@@ -5,6 +5,7 @@ many connections are open, so a test can see one being closed.
 """
 
 import asyncio
+import itertools
 import json
 import socket
 import struct
@@ -107,7 +108,7 @@ class ModelApi:
                         await writer.drain()
                         await asyncio.sleep(0)
             case "endless":
-                for number in range(10**9):
+                for number in itertools.count():
                     writer.write(events[min(number, 6)])
                     await writer.drain()
                     await asyncio.sleep(0.02)  # the pace of a model

@@ -6,12 +6,22 @@ from agents import Agent, RunConfig
 
 from lambda_src.composition import build_handler
 from lambda_src.demo_model import DemoModel
+from lambda_src.models import openai_run_config
 from lambda_src.settings import Settings
 from tests.chat import known_by_name
+
+
+def run_config() -> RunConfig:
+    """The demo model, or the real client against a fake of the model's API at MODEL_URL."""
+    url = os.environ.get("MODEL_URL")
+    return (
+        RunConfig(model=DemoModel(), tracing_disabled=True) if url is None else openai_run_config("key", base_url=url)
+    )
+
 
 handler = build_handler(
     Settings.from_env(os.environ),
     authenticate=known_by_name,
     build_agent=lambda: Agent(name="Test"),
-    build_run_config=lambda: RunConfig(model=DemoModel(), tracing_disabled=True),
+    build_run_config=run_config,
 )

@@ -148,7 +148,9 @@ class HttpSink:
         if self._connection.our_state in (h11.DONE, h11.CLOSED, h11.ERROR, h11.MUST_CLOSE):
             return
         data = self._connection.send(event)
-        with contextlib.suppress(OSError):  # the client left: the function is not told
+        if self._writer.is_closing():
+            return  # the client left: the function is not told
+        with contextlib.suppress(OSError):  # it leaves now
             if data:
                 self._writer.write(data)
             await self._writer.drain()
