@@ -38,11 +38,6 @@ AWAITED = (
         "quotas: the function counts neither messages nor tokens yet; set a limit at your model's vendor.",
     ),
     Awaited(
-        "CHAT_THREAD_RETENTION_DAYS",
-        lambda config: config.thread_retention_days is not None,
-        "thread_retention_days: the function lets no thread expire yet; leave it out, threads are kept.",
-    ),
-    Awaited(
         "CHAT_ORIGIN_SECRETS",
         lambda config: config.front_door == "cloudfront" and config.origin_access == "secret",
         "front_door cloudfront: the function does not check the secret header yet, so its own URL would stay open; "

@@ -30,7 +30,7 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_AUTH_AUDIENCE": places.audience,
         "CHAT_MODEL_KEY_PARAMETER": config.model_key_parameter,
         "CHAT_MODELS": ",".join(config.models) or None,
-        "CHAT_THREAD_RETENTION_DAYS": config.thread_retention_days,
+        "CHAT_RETENTION_DAYS": config.thread_retention_days,
         "CHAT_ORIGIN_SECRETS": ",".join(places.origin_secrets) or None,
         "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.origin_access == "iam" else None,
         # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.

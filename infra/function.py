@@ -108,6 +108,7 @@ class ChatFunction(Construct):
             environment=_environment(config, holdings),
             reserved_concurrent_executions=config.reserved_concurrency,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if config.snapstart else None,
+            current_version_options=lambda_.VersionOptions(removal_policy=_of_old_versions(config)),
             role=role,
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
@@ -121,6 +122,11 @@ class ChatFunction(Construct):
         # The front door stands on an alias: it outlives every version, and SnapStart and gradual shifts need one.
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
         _acknowledge(self.function, role, holdings.bucket)
+
+
+def _of_old_versions(config: StageConfig) -> RemovalPolicy:
+    """Kept, so that the alias can go back to one; but SnapStart charges for a snapshot of each that is there."""
+    return RemovalPolicy.DESTROY if config.snapstart else RemovalPolicy.RETAIN
 
 
 def _grants(holdings: Holdings) -> list[iam.PolicyStatement]:

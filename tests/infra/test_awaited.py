@@ -17,7 +17,6 @@ ASKS: list[Mapping[str, Any]] = [
     {"auth": {"guest": {}}},
     {"models": ["gpt-5"]},
     {"quotas": {"stage_tokens_per_day": 1_000_000}},
-    {"thread_retention_days": 90},
     {"front_door": "cloudfront"},
     {"front_door": "cloudfront", "origin_access": "iam"},
     {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},
@@ -38,7 +37,7 @@ def test_each_is_refused_when_it_is_asked_for_and_only_then(one: Awaited, knobs:
 
 def test_all_that_is_asked_for_is_said_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        refuse_awaited(_config({"models": ["gpt-5"], "thread_retention_days": 90}))
+        refuse_awaited(_config({"models": ["gpt-5"], "quotas": {}}))
     assert len(caught.value.faults) == 2
 
 

@@ -59,3 +59,8 @@ def test_in_a_network_the_function_may_make_its_interfaces_and_elsewhere_not(api
     network = {"SubnetIds": ["subnet-0a1b2c3d"], "SecurityGroupIds": ["sg-0a1b2c3d"]}
     api_of("apigw").has_resource_properties(FUNCTION, {"VpcConfig": network})
     assert "ec2:" not in str(api.to_json())
+
+
+def test_old_versions_stay_for_a_rollback_unless_each_would_be_charged(api: Template, api_of: StackOf) -> None:
+    api.all_resources("AWS::Lambda::Version", {"DeletionPolicy": "Retain"})
+    api_of("snapstart").all_resources("AWS::Lambda::Version", {"DeletionPolicy": "Delete"})

@@ -1,0 +1,90 @@
+"""`make destroy`: delete the API of a stage, with `--data` its data stack too, and say what stays and how to remove it.
+
+Outside stage dev the data outlives its stack, whatever is asked here: deleting threads is a decision of its own.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from botocore.exceptions import ClientError, WaiterError
+
+from infra.app import api_stack_name, data_stack_name, edge_stack_name, read_context
+from infra.config import EDGE_REGION, StageConfig
+from infra.config_parts import CognitoConfig
+from infra.errors import InfraError
+from infra.preflight import Account, sign_in
+
+
+def stacks_to_delete(config: StageConfig, *, data: bool) -> list[str]:
+    """In the order in which they may go: what uses comes before what is used."""
+    edge = [edge_stack_name(config.stage)] if config.needs_edge else []
+    return [api_stack_name(config.stage), *edge, *([data_stack_name(config.stage)] if data else [])]
+
+
+def what_stays(config: StageConfig, *, data: bool) -> list[str]:
+    """One line for each thing that is still there afterwards, with the command that removes it for good."""
+    name = data_stack_name(config.stage)
+    lines = []
+    if not data:
+        lines.append(f"stack {name} with every thread and file: python -m infra.destroy --stage {config.stage} --data")
+    if not config.disposable:
+        if data:
+            lines += [
+                "the table, which refuses to be deleted: aws dynamodb update-table --table-name TABLE "
+                "--no-deletion-protection-enabled, then aws dynamodb delete-table --table-name TABLE",
+                "the bucket: aws s3 rb s3://BUCKET --force",
+            ]
+            if isinstance(config.auth, CognitoConfig):
+                lines.append("the users: aws cognito-idp delete-user-pool --user-pool-id POOL, without its protection")
+            if config.kms == "cmk":
+                lines.append(
+                    "the key, $1 a month: aws kms schedule-key-deletion --key-id KEY; nothing is readable then"
+                )
+        lines.append("the log: aws logs delete-log-group --log-group-name LOGS; it forgets by itself, too")
+    if config.model_key_parameter is not None:
+        lines.append(f"the model's key: aws ssm delete-parameter --name {config.model_key_parameter}")
+    lines.append("CDK's own bucket and roles, which other apps may use: stack CDKToolkit")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Delete the stacks of the stage that is named. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.destroy", description="Take a stage down.")
+    parser.add_argument("--stage", required=True, help="a stage in cdk.json; never guessed")
+    parser.add_argument("--data", action="store_true", help="its data stack too; stage dev loses its threads")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    asked = parser.parse_args(arguments)
+    try:
+        config = StageConfig.from_context(read_context(Path("cdk.json")) | {"stage": asked.stage})
+        account = sign_in(config)
+        if not asked.yes and not _confirmed(config, account, data=asked.data):
+            print("nothing was deleted")
+            return 1
+        for name in stacks_to_delete(config, data=asked.data):
+            _delete(name, account, region=EDGE_REGION if name.endswith("-edge") else account.region)
+    except (InfraError, ClientError, WaiterError) as error:  # AWS says which stack, and why
+        print(error, file=sys.stderr)
+        return 1
+    print("What stays:")
+    for line in what_stays(config, data=asked.data):
+        print(f"  {line}")
+    return 0
+
+
+def _confirmed(config: StageConfig, account: Account, *, data: bool) -> bool:
+    print(f"stage {config.stage}, {account}: {', '.join(stacks_to_delete(config, data=data))} will be deleted.")
+    if data and config.disposable:
+        print("Its threads go with it. A bucket with files in it stays: aws s3 rm s3://BUCKET --recursive, first.")
+    return input("Type the name of the stage to go on: ").strip() == config.stage
+
+
+def _delete(name: str, account: Account, *, region: str) -> None:
+    cloudformation = account.clients("cloudformation", region)
+    print(f"deleting {name} ...", flush=True)
+    cloudformation.delete_stack(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

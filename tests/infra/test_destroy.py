@@ -1,0 +1,47 @@
+"""infra/destroy.py: what goes, in which order, and what stays with the command that removes it."""
+
+from typing import Any
+
+import pytest
+
+from infra.config import StageConfig
+from infra.destroy import main, stacks_to_delete, what_stays
+
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+
+
+def _config(stage: str, **knobs: Any) -> StageConfig:
+    return StageConfig.from_context({"stage": stage, "stages": {stage: {"auth": AUTH, **knobs}}})
+
+
+def test_the_api_goes_and_the_data_stays_unless_it_is_named() -> None:
+    assert stacks_to_delete(_config("staging"), data=False) == ["chatkit-staging-api"]
+    assert stacks_to_delete(_config("staging"), data=True) == ["chatkit-staging-api", "chatkit-staging-data"]
+
+
+def test_the_edge_goes_after_the_api_that_uses_it() -> None:
+    edged = _config("staging", front_door="cloudfront", waf=True, account="123456789012", region="eu-central-1")
+    assert stacks_to_delete(edged, data=False) == ["chatkit-staging-api", "chatkit-staging-edge"]
+
+
+def test_outside_dev_the_threads_survive_even_their_stack_and_it_says_how_to_remove_them() -> None:
+    lines = "\n".join(what_stays(_config("staging", kms="cmk", region="eu-central-1"), data=True))
+    for command in (
+        "aws dynamodb delete-table",
+        "aws s3 rb",
+        "aws kms schedule-key-deletion",
+        "aws logs delete-log-group",
+    ):
+        assert command in lines
+
+
+def test_of_stage_dev_nothing_stays_but_what_others_may_use() -> None:
+    assert what_stays(_config("dev"), data=True) == [
+        "CDK's own bucket and roles, which other apps may use: stack CDKToolkit"
+    ]
+
+
+def test_a_stage_is_never_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    assert "--stage" in capsys.readouterr().err

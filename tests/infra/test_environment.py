@@ -1,0 +1,45 @@
+"""infra/environment.py: a stage's choices as the variables that the function reads."""
+
+from typing import Any
+
+from infra.config import StageConfig
+from infra.environment import Places, variables
+
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+PLACES = Places(table="table", bucket="bucket", issuer="https://login.example.org/", audience="chat")
+LEAST = {
+    "AWS_LAMBDA_EXEC_WRAPPER": "/var/task/lambda_src/bootstrap",
+    "CHAT_TABLE": "table",
+    "CHAT_BUCKET": "bucket",
+    "CHAT_AUTH_ISSUER": "https://login.example.org/",
+    "CHAT_AUTH_AUDIENCE": "chat",
+}
+
+
+def _told(**knobs: Any) -> dict[str, str]:
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
+    return variables(config, PLACES)
+
+
+def test_what_a_stage_leaves_out_is_not_set() -> None:
+    assert _told() == LEAST
+
+
+def test_what_a_stage_names_is_told_as_text() -> None:
+    told = _told(thread_retention_days=365, models=["a", "b"], quotas={"messages_per_day": 50})
+    assert told == LEAST | {
+        "CHAT_RETENTION_DAYS": "365",
+        "CHAT_MODELS": "a,b",
+        "CHAT_MESSAGES_PER_DAY": "50",
+    }
+
+
+def test_cors_origins_are_told_only_where_nothing_in_front_answers_for_them() -> None:
+    origins = ["https://www.example.org"]
+    assert "CHAT_CORS_ORIGINS" not in _told(cors_origins=origins)
+    assert _told(cors_origins=origins, front_door="apigw")["CHAT_CORS_ORIGINS"] == origins[0]
+
+
+def test_where_cloudfront_signs_the_token_travels_in_a_header_of_its_own() -> None:
+    told = _told(front_door="cloudfront", origin_access="iam")
+    assert told["CHAT_TOKEN_HEADER"] == "x-chat-authorization"
