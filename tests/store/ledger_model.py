@@ -15,12 +15,14 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import message_of, thread_of
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from lambda_src.store.ports import GuardLost, JournalBatch, LeaseTaken, QuotaLimits, TurnLedger, TurnRow
 from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, until
 
 TTL_S = 20
 STEP_MS = (1, 999, 5_000, LEASE_MS, TTL_S * 1000, 60_000, 86_400_000)
 RUN_MS = 30_000
+SWEPT_MS = (LATE_WRITES_S - 10) * 1000  # less the difference of the clocks
 SKEW_NS = 7_000 * 1_000_000  # two machines: less than a lease, and now and then across a minute's end
 
 processes = st.integers(0, 1)
@@ -59,7 +61,7 @@ class ModelUser:
     """Everything of one user's."""
 
     threads: dict[str, ModelThread] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
+    gone: dict[str, int] = field(default_factory=dict)  # and when they were deleted
     claims: dict[str, ModelClaim] = field(default_factory=dict)
     spent: Counter[tuple[str, int]] = field(default_factory=Counter)
     runs: dict[str, int] = field(default_factory=dict)
@@ -115,8 +117,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(process=processes, user=users, thread=threads, turn=turns)
     def take(self, process: int, user: RequestContext, thread: str, turn: str) -> None:
+        deleted_ms = self.model[user.user.id].gone.get(thread)
+        if deleted_ms is not None and self.now_ms(process) >= deleted_ms + SWEPT_MS:
+            return  # how long a deleted thread is remembered is not promised: no turn lives so long
         taking = self.ledger(process).take_lease(thread, turn, lease_ms=LEASE_MS, context=user)
-        if thread in self.model[user.user.id].gone:
+        if deleted_ms is not None:
             try:
                 self.run(taking)
             except NotFoundError:
@@ -186,12 +191,12 @@ class LedgerMachine(RuleBasedStateMachine):
         owner = self.model[user.user.id]
         if thread in owner.gone:
             self.run(self.stores[process].save_thread(thread_of(thread), user))
-            owner.gone.discard(thread)
+            del owner.gone[thread]
         else:
             self.run(self.stores[process].save_thread(thread_of(thread), user))
             self.run(self.stores[process].delete_thread(thread, user))
             self.run(self.stores[process].sweep(stop=lambda: False))
-            owner.gone.add(thread)
+            owner.gone[thread] = self.now_ms(process)
         owner.threads[thread] = ModelThread(known=self.thread(user, thread).known)
 
     @rule(process=processes, user=users, thread=threads, turn=turns, number=numbers, data=st.binary(max_size=8))
