@@ -1,5 +1,6 @@
 """A wire-level fake of OpenAI's Responses API: real bytes on real sockets, so that the real client library runs.
 
+Only streamed answers are scripted and counted; what is asked for beside them (a title) is refused.
 The first path segment names what it does: `AsyncOpenAI(base_url=f"{api.url}/stall")`. It counts requests and knows how
 many connections are open, so a test can see one being closed.
 """
@@ -49,8 +50,10 @@ class ModelApi:
             length = next(
                 int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
             )
-            self.requests.append(json.loads(await reader.readexactly(length)))
-            behaviour = head.split(b" ")[1].split(b"/")[1].decode()
+            asked = json.loads(await reader.readexactly(length))
+            behaviour = head.split(b" ")[1].split(b"/")[1].decode() if asked.get("stream") else "no-title"
+            if asked.get("stream"):
+                self.requests.append(asked)
             gone = asyncio.create_task(reader.read())
             answering = asyncio.create_task(self._answer(behaviour, writer))
             await asyncio.wait({gone, answering}, return_when=asyncio.FIRST_COMPLETED)
@@ -121,6 +124,7 @@ STATUSES = {
     "busy": b"429 Too Many Requests\r\nretry-after-ms: 1",
     "broken": b"500 Internal Server Error\r\nretry-after-ms: 1",
     "no-key": b"401 Unauthorized",
+    "no-title": b"400 Bad Request",  # what is asked for beside the answer, not streamed
 }
 
 
