@@ -39,6 +39,7 @@ from infra.knobs import (
     origins,
     parameter,
     read,
+    settings,
     text,
     whole,
 )
@@ -50,6 +51,8 @@ MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
 TIMEOUT_S = (30, 900)  # shorter than 30 s cuts ordinary answers, and leaves no time to close one; above is the limit
 LOG_RETENTION_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365, 731)  # of those that CloudWatch takes, up to two years
 RETENTION_DAYS = (1, 3650)  # null keeps for ever; 0 would mean that nothing is ever kept
+# Settings that come from resources or have a knob of their own.
+SET_BY_THE_STACK = ("auth_audience", "auth_issuer", "bucket", "models", "retention_days", "store", "table")
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
 MAX_CONCURRENCY = 1000  # the quota of an account that never asked for more
 
@@ -93,6 +96,12 @@ class StageConfig:
     )
     quotas: QuotaConfig | None = knob(
         optional(object_of(QuotaConfig)), "What people may use.", takes="object or null", default=None
+    )
+    settings: tuple[tuple[str, str], ...] = knob(
+        settings,
+        "Settings of the function that have no knob here, without their CHAT_; never a secret.",
+        takes='object, such as `{"history_items": 20}`',
+        default=(),
     )
     memory_mb: int = knob(
         whole(*MEMORY_MB, "MB"), "The function's; CPU grows with it.", takes="512-10240", default=1024
@@ -258,8 +267,10 @@ class StageConfig:
         cdn = self.front_door == "cloudfront"
         managed = self.managed_instances is not None
         zoned = self.domain is not None and self.domain.hosted_zone is not None
+        taken = [name for name, _ in self.settings if name in SET_BY_THE_STACK or "key" in name.split("_")]
         proven = self.domain is not None and self.domain.certificate_arn is not None
         of_a_kind = {
+            f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
             "snapstart cannot be had on managed_instances: their environments stay warm.": self.snapstart and managed,
             f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed
             and self.memory_mb < MANAGED_MEMORY_MB,

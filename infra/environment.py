@@ -22,7 +22,8 @@ class Places:
 
 def variables(config: StageConfig, places: Places) -> dict[str, str]:
     """Everything that the function is told; what a stage leaves out is not set."""
-    told = {
+    told: dict[str, str | int | None] = {
+        **{f"CHAT_{name.upper()}": value for name, value in config.settings},
         "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
         "CHAT_TABLE": places.table,
         "CHAT_BUCKET": places.bucket,

@@ -5,6 +5,7 @@ no stage: which knobs there are stands in infra/config.py.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from infra.errors import ConfigError
 
 MAX_CORS_ORIGINS = 100  # a function URL's limit
+_SETTING = re.compile(r"[a-z][a-z0-9_]{0,60}", re.ASCII)
 _PARAMETER = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
 
 Parse = Callable[[object], object]
@@ -109,6 +111,21 @@ def object_of(cls: type) -> Parse:
         return cls(**read(cls, value))
 
     return parse
+
+
+def settings(value: object) -> tuple[tuple[str, str], ...]:
+    """Names of settings with what they are set to: a text, a number, or true or false."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f'must be an object such as {{"history_items": 20}}, and is {value!r}')
+    wrong = [f"{k}: {v!r}" for k, v in value.items() if not _SETTING.fullmatch(str(k)) or not _is_plain(v)]
+    if wrong:
+        raise ValueError(f"must hold lower-case names with a text or a number each, and holds {', '.join(wrong)}")
+    told = {str(k): json.dumps(v) if isinstance(v, bool) else str(v) for k, v in value.items()}
+    return tuple(sorted(told.items()))
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and bool(value.strip()) and value.isprintable())
 
 
 def issuer(value: object) -> str:

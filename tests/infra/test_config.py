@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.config import StageConfig
-from infra.config_parts import AuthConfig
+from infra.config_parts import AuthConfig, CognitoConfig, GuestConfig
 from infra.errors import ConfigError
+from infra.knobs import knobs_of
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 
@@ -18,7 +19,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
     max_leaves=8,
 )
-KNOBS = st.sampled_from(["auth", "cors_origins", "memory_mb", "timeout_s", "log_retention_days", "model_key_parameter"])
+KNOBS = st.sampled_from(list(knobs_of(StageConfig)))
+NETWORK = {"vpc_id": "vpc-0a1b2c3d", "subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
+ZONE = {"id": "Z0123456789ABC", "name": "example.org"}
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
 
 
 def _context(**knobs: object) -> dict[str, Any]:
@@ -143,10 +147,81 @@ def test_only_stage_dev_is_disposable() -> None:
     assert disposable == [True, False, False]
 
 
+CONTRADICTIONS: dict[str, dict[str, Any]] = {
+    "snapstart cannot be had": {"snapstart": True, "managed_instances": NETWORK, "memory_mb": 2048},
+    "memory_mb must be at least 2048": {"managed_instances": NETWORK},
+    "reserved_concurrency does not hold": {"managed_instances": NETWORK, "memory_mb": 2048, "reserved_concurrency": 5},
+    "vpc and managed_instances both": {
+        "managed_instances": NETWORK,
+        "memory_mb": 2048,
+        "vpc": NETWORK,
+        "front_door": "apigw",
+    },
+    "vpc needs front_door apigw": {"vpc": NETWORK},
+    "domain needs front_door cloudfront": {"domain": {"name": "chat.example.org", "certificate_arn": CERTIFICATE}},
+    "domain needs either": {"front_door": "cloudfront", "domain": {"name": "chat.example.org"}},
+    "waf needs front_door": {"waf": True, "account": "123456789012", "region": "eu-west-1"},
+    "origin_access needs": {"origin_access": "iam", "front_door": "apigw"},
+    "account and region must be named": {"front_door": "cloudfront", "waf": True},
+    "region must be named for kms": {"kms": "cmk"},
+    "monitoring none has no alarms": {"monitoring": "none", "alarm_email": "ops@example.org"},
+    "canary needs monitoring": {"monitoring": "none", "canary": True},
+    "monthly_budget_usd needs alarm_email": {"monthly_budget_usd": 10},
+    "settings may not hold table": {"settings": {"table": "mine"}},
+}
+
+
+@pytest.mark.parametrize("sentence", CONTRADICTIONS)
+def test_what_cannot_be_had_together_is_refused_by_the_knob_to_change(sentence: str) -> None:
+    assert _fault(**CONTRADICTIONS[sentence]).startswith(f"stages.dev.{sentence}")
+
+
+def test_prod_is_refused_without_a_models_key() -> None:
+    [fault] = _faults({"stage": "prod", "stages": {"prod": {"auth": AUTH}}})
+    assert fault.startswith("stages.prod.model_key_parameter is missing")
+
+
+@pytest.mark.parametrize("knob", ["thread_retention_days", "attachment_retention_days"])
+def test_a_retention_of_nothing_means_nothing(knob: str) -> None:
+    assert "must be a whole number of days from 1 to 3650, and is 0" in _fault(**{knob: 0})
+
+
+@pytest.mark.parametrize(
+    ("auth", "kind"),
+    [
+        ({"cognito": {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}}, CognitoConfig),
+        ({"guest": {"messages_per_day": 5}}, GuestConfig),
+    ],
+)
+def test_the_other_ways_to_sign_in_are_told_by_their_key(auth: object, kind: type) -> None:
+    config = StageConfig.from_context(_context() | {"stages": {"dev": {"auth": auth}}})
+    assert isinstance(config.auth, kind)
+
+
+def test_a_fault_deep_inside_is_named_by_its_whole_path() -> None:
+    [fault] = _faults(
+        _context(auth={"cognito": {"domain_prefix": "aws-chat", "callback_urls": ["https://a.example/"]}})
+    )
+    assert fault.startswith("stages.dev.auth.cognito.domain_prefix must look like")
+
+
+def test_a_zone_or_a_certificate_makes_a_domain() -> None:
+    for proof in ({"hosted_zone": ZONE}, {"certificate_arn": CERTIFICATE}):
+        domain = {"name": "chat.example.org", **proof}
+        knobs = {"front_door": "cloudfront", "domain": domain, "account": "123456789012", "region": "eu-west-1"}
+        assert StageConfig.from_context(_context(**knobs)).domain is not None
+
+
+@pytest.mark.parametrize("value", [[], "x", {"Key": "x"}, {"a": None}, {"a": ["x"]}, {"model_key": "sk-1"}])
+def test_settings_are_plain_and_never_a_secret(value: object) -> None:
+    assert "settings" in _fault(settings=value)
+
+
 @given(knob=KNOBS, value=JSON)
 def test_whatever_stands_in_a_knob_is_taken_or_refused_by_its_name(knob: str, value: object) -> None:
     faults = _faults_or_none(_context(**{knob: value}))
-    assert all(fault.startswith(f"stages.dev.{knob}") for fault in faults)
+    assert all(fault.startswith("stages.dev.") for fault in faults)
+    assert not faults or knob in " ".join(faults)
 
 
 @given(context=st.dictionaries(st.sampled_from(["stage", "stages", "dev", "auth"]) | st.text(max_size=8), JSON))

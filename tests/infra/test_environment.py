@@ -34,6 +34,11 @@ def test_what_a_stage_names_is_told_as_text() -> None:
     }
 
 
+def test_settings_without_a_knob_are_passed_on() -> None:
+    told = _told(settings={"history_items": 20, "model_api": "chat_completions"})
+    assert told == LEAST | {"CHAT_HISTORY_ITEMS": "20", "CHAT_MODEL_API": "chat_completions"}
+
+
 def test_cors_origins_are_told_only_where_nothing_in_front_answers_for_them() -> None:
     origins = ["https://www.example.org"]
     assert "CHAT_CORS_ORIGINS" not in _told(cors_origins=origins)

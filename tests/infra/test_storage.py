@@ -2,6 +2,8 @@
 
 from aws_cdk.assertions import Match, Matcher, Template
 
+from tests.infra.conftest import StackOf
+
 TABLE = "AWS::DynamoDB::GlobalTable"
 BUCKET = "AWS::S3::Bucket"
 
@@ -62,3 +64,37 @@ def test_uploads_that_no_message_holds_expire_after_a_day(data: Template) -> Non
 def test_the_data_stack_says_what_its_table_and_bucket_are_called(data: Template) -> None:
     data.has_output("Table", {"Value": {"Ref": Match.any_value()}})
     data.has_output("Bucket", {"Value": {"Ref": Match.any_value()}})
+
+
+# What a stage may choose
+
+
+def test_a_key_of_ones_own_turns_each_year_and_encrypts_table_and_bucket(data_of: StackOf, api_of: StackOf) -> None:
+    data = data_of("full")
+    data.has_resource("AWS::KMS::Key", {"DeletionPolicy": "Retain"})
+    data.has_resource_properties("AWS::KMS::Key", {"EnableKeyRotation": True})
+    [bucket] = data.find_resources(BUCKET).values()
+    [rule] = bucket["Properties"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert (rule["BucketKeyEnabled"], rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"]) == (True, "aws:kms")
+    replica = {"SSESpecification": {"KMSMasterKeyId": Match.any_value()}}
+    data.has_resource_properties(TABLE, {"Replicas": [Match.object_like(replica)]})
+    assert "kms:ViaService" in str(api_of("full").find_resources("AWS::IAM::Policy"))
+
+
+def test_files_go_and_old_versions_too_when_the_stage_says_so(data_of: StackOf) -> None:
+    rules = [
+        {"Prefix": "pending/", "ExpirationInDays": 1, "Status": "Enabled"},
+        {"Prefix": "kept/", "ExpirationInDays": 90, "Status": "Enabled"},
+        {"NoncurrentVersionExpiration": {"NoncurrentDays": 30}, "Status": "Enabled"},
+    ]
+    versioned = {"VersioningConfiguration": {"Status": "Enabled"}, "LifecycleConfiguration": {"Rules": rules}}
+    data_of("full").has_resource_properties(BUCKET, versioned)
+
+
+def test_only_the_stages_own_sites_may_upload(data: Template, dev_data: Template, data_of: StackOf) -> None:
+    rule = {"AllowedMethods": ["PUT"], "AllowedHeaders": ["content-type", "if-none-match"], "MaxAge": 3600}
+    here = rule | {"AllowedOrigins": ["https://www.example.org"]}
+    data.has_resource_properties(BUCKET, {"CorsConfiguration": {"CorsRules": [here]}})
+    named = rule | {"AllowedOrigins": ["https://chat.example.org"]}
+    data_of("cloudfront-named").has_resource_properties(BUCKET, {"CorsConfiguration": {"CorsRules": [named]}})
+    dev_data.has_resource_properties(BUCKET, {"CorsConfiguration": Match.absent()})
