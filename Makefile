@@ -15,7 +15,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev test check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-runtime bench-store chat
+	test-dynamodb-local test-deletable bench-runtime bench-store bench-turns test-machines chat
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -74,6 +74,13 @@ bench-runtime: .venv/installed ## the runtime beside an adapter with a loopback 
 
 bench-store: .venv/installed ## the stores beside the bare clients
 	@$(RUN) $(PY) -m tests.bench.bench_store
+
+bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, through real processes
+	@$(RUN) $(PY) -m tests.bench.bench_turns
+
+test-machines: .venv/installed ## the stores and turns beside their models, 500 machines each
+	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto tests/store/test_model.py tests/store/test_ledger_model.py \
+	  tests/store/test_ministack.py::test_the_model_agrees tests/store/test_postgres.py::test_the_model_agrees
 
 chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
 	@$(RUN) $(PY) -m lambda_src.admin $(ARGS)
