@@ -233,9 +233,17 @@ def model_key(parameter: str | None) -> str | None:
 
 
 def aws_client(service: str, *, config: "Config | None" = None) -> Any:  # noqa: ANN401 - boto3's clients have no common type
-    """A boto3 client with a chat's patience, or as `config` says."""
+    """A boto3 client with a chat's patience, or as `config` says; under SnapStart it outlives the restore.
+
+    Model clients need no hook: they are built on the first message, which is never part of a snapshot.
+    """
     import boto3  # noqa: PLC0415 - 0.2 s that the memory store does not need
 
     from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - imports botocore
 
-    return boto3.client(service, config=config or CLIENT_CONFIG)  # type: ignore[call-overload] # the service is not known to mypy
+    client = boto3.client(service, config=config or CLIENT_CONFIG)  # type: ignore[call-overload] # the service is not known to mypy
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        from snapshot_restore_py import register_after_restore  # noqa: PLC0415 - part of the managed runtime
+
+        register_after_restore(client.close)  # the snapshot's sockets are dead; the next call opens new ones
+    return client
