@@ -26,6 +26,7 @@ from chatkit.types import (
     ThreadItemUpdatedEvent,
     ThreadStreamEvent,
     ThreadUpdatedEvent,
+    WorkflowItem,
 )
 
 from lambda_src.attachments.files import Files
@@ -43,6 +44,7 @@ async def with_own_ids(
     LiteLLM that id is one constant, so the second answer would take the place of the first (chatkit-python issue 36).
     An id is minted when an item is first seen, and again when the model opens a second item under an id that is done.
     """
+    ended_workflows: set[str] = set()
     open_ids: dict[str, str] = {}
     all_ids: dict[str, list[str]] = {}
 
@@ -59,7 +61,11 @@ async def with_own_ids(
         match event:
             case ThreadItemAddedEvent():
                 yield event.model_copy(update={"item": own(event.item, done=False)})
+            case ThreadItemDoneEvent(item=WorkflowItem(id=workflow_id)) if workflow_id in ended_workflows:
+                pass  # upstream ends one again that a quick tool began and ended before its first event was read
             case ThreadItemDoneEvent():
+                if isinstance(event.item, WorkflowItem):
+                    ended_workflows.add(event.item.id)
                 yield event.model_copy(update={"item": own(event.item, done=True)})
             case ThreadItemUpdatedEvent():
                 yield event.model_copy(update={"item_id": open_ids.get(event.item_id, event.item_id)})

@@ -18,6 +18,7 @@ from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".local" / "data"  # git-ignored; kept between runs
+SHOWCASE = "CHATKIT_SHOWCASE"  # read by dev/local.py
 HANDLER = "lambda_src.dev.local.handler"
 TIMEOUT_S = 300.0  # as the shipped stack sets it
 
@@ -29,8 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make dev", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("--port", type=int, default=8000, help="where the page and the endpoint listen, on 127.0.0.1")
     parser.add_argument("--data", type=Path, default=DATA, help="folder that keeps the threads between runs")
+    parser.add_argument("--showcase", action="store_true", help="an agent that shows what ChatKit can: docs/chatkit.md")
     add_flags(parser, timeout_s=TIMEOUT_S)
     asked = parser.parse_args(arguments)
+    if asked.showcase:
+        os.environ[SHOWCASE] = "1"  # inherited by the function, as everything is
     try:
         asyncio.run(serve(port=asked.port, data=asked.data, switches=switches_from(asked)))
     except (OSError, RuntimeError) as problem:

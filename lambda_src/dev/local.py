@@ -1,11 +1,18 @@
 """The handler of `make dev`: the deployed one, but everybody is one local user. In no zip, so no stage can be open."""
 
 import os
+from typing import Any
 
+from agents import Agent
+
+from lambda_src.actions import Actions
 from lambda_src.composition import build_handler, dictation, run_config
 from lambda_src.context import User
+from lambda_src.dev import showcase
+from lambda_src.dispatcher import shipped_actions, shipped_agent
 from lambda_src.settings import Settings
 
+SHOWCASE = "CHATKIT_SHOWCASE"  # set by the flag
 NO_ISSUER = {"CHAT_AUTH_ISSUER": "https://nobody.invalid/", "CHAT_AUTH_AUDIENCE": "nobody"}  # required, never asked
 
 
@@ -14,11 +21,23 @@ async def local_user(authorization: str | None) -> User:
     return User(id="local")
 
 
+def local_agent() -> Agent[Any]:
+    """Yours; with `make dev FLAGS=--showcase` the one that shows what ChatKit can show."""
+    return showcase.build_agent() if SHOWCASE in os.environ else shipped_agent()
+
+
+def local_actions() -> Actions:
+    """What belongs to it."""
+    return showcase.actions if SHOWCASE in os.environ else shipped_actions()
+
+
 settings = Settings.from_env({**os.environ, **NO_ISSUER})
 key = os.environ.get("OPENAI_API_KEY", "")
 handler = build_handler(
     settings,
     authenticate=local_user,
+    build_agent=local_agent,
+    build_actions=local_actions,
     build_run_config=lambda: run_config(key or None, settings),
     transcribe=dictation(lambda: key, settings) if key else None,
 )

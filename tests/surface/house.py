@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import boto3
 from agents import Agent, Model, RunConfig, Tool
@@ -27,6 +27,7 @@ from tests.store.tables import Aws, moto_aws
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
 LIMITS = FileLimits(max_image_bytes=1_000, max_file_bytes=2_000)
+NO_AWS = cast(Aws, None)  # a house without files never asks for it
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 32
 
 
@@ -37,7 +38,7 @@ class House:
     aws: Aws
     bucket: str
     store: MemoryStore
-    files: S3AttachmentStore
+    files: S3AttachmentStore | None
 
     def app(
         self,
@@ -108,3 +109,8 @@ def thread_of(answer: Answer) -> str:
 def items_of(answer: Answer) -> list[dict[str, Any]]:
     """The items that an answer finished."""
     return [event["item"] for event in answer.of("thread.item.done")]
+
+
+def house_without_files() -> House:
+    """A house that has no bucket: no AWS is simulated, which takes a second."""
+    return House(NO_AWS, "", MemoryStore(), None)

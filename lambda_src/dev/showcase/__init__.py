@@ -1,0 +1,40 @@
+"""An agent that shows what ChatKit can show, each on a phrase (docs/chatkit.md): `make dev FLAGS=--showcase`.
+
+The demo model calls a tool whose name stands in the message, so no key is needed. In no zip.
+"""
+
+from typing import Any
+
+from agents import Agent, StopAtTools
+
+from lambda_src.dev.showcase.actions import actions
+from lambda_src.dev.showcase.asking import ask_me_something, end_the_turn, read_my_clipboard
+from lambda_src.dev.showcase.showing import (
+    change_my_page,
+    cite_your_sources,
+    lock_this_thread,
+    remember_something,
+    show_a_notice,
+    show_a_task,
+    show_progress,
+    work_through_steps,
+)
+from lambda_src.dev.showcase.widgets import show_me_a_widget, stream_a_widget
+
+__all__ = ["actions", "build_agent"]
+
+TOOLS = [
+    show_me_a_widget, stream_a_widget, ask_me_something, read_my_clipboard, end_the_turn, work_through_steps,
+    show_a_task, show_progress, change_my_page, show_a_notice, cite_your_sources, remember_something, lock_this_thread,
+]  # fmt: skip
+WAITING = [ask_me_something.name, read_my_clipboard.name, end_the_turn.name]  # the user, or their page, goes on
+
+
+def build_agent() -> Agent[Any]:
+    """The agent of the showcase."""
+    return Agent(
+        name="Showcase",
+        instructions="You show what ChatKit can do. Call the tool that the user names.",
+        tools=list(TOOLS),
+        tool_use_behavior=StopAtTools(stop_at_tool_names=WAITING),
+    )

@@ -1,0 +1,37 @@
+"""What the buttons of the showcase do."""
+
+from collections.abc import AsyncIterator
+
+from chatkit.types import ThreadStreamEvent
+from chatkit.widgets import WidgetRoot
+from pydantic import BaseModel, Field
+
+from lambda_src.actions import ActionCall, Actions
+from lambda_src.dev.showcase.widgets import order_card
+
+actions = Actions()
+
+
+class Order(BaseModel):
+    """What the buttons send."""
+
+    order_id: int = Field(ge=1, le=1_000_000)
+
+
+@actions.on("order.ship")
+async def ship(order: Order, call: ActionCall) -> WidgetRoot:
+    """The card is replaced by one that says so."""
+    return order_card(order.order_id, "shipped")
+
+
+@actions.on("order.cancel")
+async def cancel(order: Order, call: ActionCall) -> WidgetRoot:
+    """The same, without a stream."""
+    return order_card(order.order_id, "cancelled")
+
+
+@actions.on("order.explain")
+async def explain(_: None, call: ActionCall) -> AsyncIterator[ThreadStreamEvent]:
+    """The agent answers."""
+    async for event in call.answer("The user pressed Explain on an order. Say what an order is."):
+        yield event
