@@ -13,7 +13,7 @@ from lambda_src.store.ports import JournalBatch, TurnLedger
 from lambda_src.turns import fold
 
 BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst is written before its second is over
-TTL_S = 3600  # a turn lasts 15 minutes at most; an hour leaves time for whoever reloads the page
+TTL_S = 7 * 24 * 3600  # as long as the lease's row: who returns within a week finds what a crash left
 FOLLOW_EVERY_S = 0.5  # two reads each: a follower is at most this far behind the second that the journal is behind
 
 Sleep = Callable[[float], Awaitable[object]]

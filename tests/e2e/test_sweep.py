@@ -1,0 +1,63 @@
+"""A delete whose sweeping dies half way is finished by the hourly event. Through real processes."""
+
+import asyncio
+import json
+import os
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from chatkit.types import HiddenContextItem, ThreadMetadata
+
+from lambda_src.context import RequestContext, User
+from lambda_src.dev.emulator import Emulator
+from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.e2e.conftest import ROOT, SETTINGS
+
+ANN = RequestContext(user=User(id="ann"), request_id="r")
+ITEMS = 200  # more than one batch of deletes, so that a kill finds something left
+
+
+async def test_the_hourly_event_finishes_what_a_killed_delete_left(tmp_path: Path) -> None:
+    async with local_aws(tmp_path) as aws:
+        dynamodb = aws.client("dynamodb")
+        store = DynamoDBStore(dynamodb, TABLE)
+        await store.save_thread(ThreadMetadata(id="thr_1", created_at=datetime.now(UTC)), ANN)
+        for number in range(ITEMS):
+            item = HiddenContextItem(id=f"m{number}", thread_id="thr_1", created_at=datetime.now(UTC), content=number)
+            await store.add_thread_item("thr_1", item, ANN)
+
+        env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
+        async with Emulator("tests.e2e.served.handler", env=env, task_root=ROOT) as emulator:
+            await delete("thr_1", emulator)
+            for pid in emulator.pids:
+                os.kill(pid, signal.SIGKILL)
+            collected = await emulator.invoke({"chat": "sweep"})
+            swept = json.loads(b"".join(collected.chunks))
+            health = await emulator.invoke({"chat": "health"})
+            assert json.loads(b"".join(health.chunks))["status"] == "healthy"
+        assert set(swept) == {"swept", "orphans"}
+        assert not [row for row in await rows(dynamodb) if row["sk"]["S"].startswith("ITEM#")]
+
+
+async def delete(thread_id: str, emulator: Emulator) -> None:
+    """threads.delete, read to its last byte and no further."""
+    body = {"type": "threads.delete", "params": {"thread_id": thread_id}}
+    async with httpx2.AsyncClient(base_url=emulator.url, timeout=60, trust_env=False) as http:
+        answer = await http.post("/chatkit", json=body, headers={"authorization": "Bearer ann"})
+    assert answer.json() == {}
+
+
+async def rows(dynamodb: Any) -> list[dict[str, Any]]:
+    """Everything in the table."""
+    found: list[dict[str, Any]] = []
+    start: dict[str, Any] = {}
+    while True:
+        page = await asyncio.to_thread(dynamodb.scan, TableName=TABLE, **start)
+        found += page["Items"]
+        if "LastEvaluatedKey" not in page:
+            return found
+        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
