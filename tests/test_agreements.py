@@ -7,29 +7,36 @@ import ast
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from chatkit.types import AttachmentCreateParams
 
 from infra.awaited import AWAITED, Awaited
 from infra.config import TIMEOUT_S
+from lambda_src.attachments.media import FileLimits
+from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.events import Events
-from lambda_src.runtime.stop import DEADLINE_MARGIN_S
 from lambda_src.server import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
+from lambda_src.store.calls import Calls
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES
 from lambda_src.store.memory import MemoryStore
+from lambda_src.turns.running import CLOSING_TIME_MS
 from tests.infra.aws_calls import AwsCalls, Grant
 from tests.store.tables import moto_aws
 
 ROOT = Path(__file__).parents[1]
 TASK_ROOT = "/var/task"
 OPERATORS_ONLY = {"scan"}  # of the command line, with an operator's own rights: the function may not
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 TWO_DAYS_NS = 2 * 86_400 * 10**9
 
 Properties = dict[str, Any]
@@ -87,7 +94,7 @@ def test_what_the_stack_refuses_for_the_functions_sake_the_function_cannot_do(on
 
 
 def test_the_shortest_time_out_leaves_a_cut_turn_time_to_end_well() -> None:
-    assert TIMEOUT_S[0] > RUN_STOPS_WITHIN_S + DEADLINE_MARGIN_S
+    assert TIMEOUT_S[0] > RUN_STOPS_WITHIN_S + CLOSING_TIME_MS / 1000
 
 
 # The clock
@@ -147,7 +154,7 @@ def test_the_wrapper_exists_and_can_be_executed(variables: dict[str, Any]) -> No
 
 
 def test_a_turn_that_is_cut_has_time_to_end_well(function: Properties) -> None:
-    assert function["Timeout"] > RUN_STOPS_WITHIN_S + DEADLINE_MARGIN_S
+    assert function["Timeout"] > RUN_STOPS_WITHIN_S + CLOSING_TIME_MS / 1000
 
 
 def test_the_url_streams_as_the_runtime_answers() -> None:
@@ -185,6 +192,20 @@ async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
     await later.sweep_orphans(hour=None, stop=lambda: False)
 
 
+async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], object]) -> None:
+    """One short life of a file: asked for, uploaded by the browser, looked at, kept, read, removed."""
+    ada = context_of("ada")
+    asked = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
+    picture = await files.create_attachment(asked, ada)
+    upload(keys.user_objects(keys.PENDING_PREFIX, "ada") + keys.object_segment(picture.id))
+    await files.verify(picture, ada)
+    await files.bind(picture, ada)
+    await files.read(picture.id, ada, max_bytes=100)
+    await files.keep_image("img_1", PNG, ada)
+    files.image_url("img_1", ada)
+    await files.delete_attachment(picture.id, ada)
+
+
 @pytest.fixture
 async def calls() -> AwsCalls:
     """What that life asks of AWS."""
@@ -195,11 +216,17 @@ async def calls() -> AwsCalls:
         orphan = keys.offload_object("ada", "thr_0", "msg_0", "0")
         for key in (upload, orphan):
             aws.s3.put_object(Bucket=bucket, Key=key, Metadata={"pk": "USER%23ada", "sk": "THREAD%23thr_0"})
-        for client in (aws.dynamodb, aws.s3):
+        signing = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=SIGNING_CONFIG
+        )
+        for client in (aws.dynamodb, aws.s3, signing):
             calls.listen_to(client)
+        files = S3AttachmentStore(signing, bucket, calls=Calls(), limits=FileLimits(), clock=time.time_ns)
         store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
         later = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, clock=lambda: time.time_ns() + TWO_DAYS_NS)
         await _use_everything(store, later)
+        browser = boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+        await _attach_a_picture(files, lambda key: browser.put_object(Bucket=bucket, Key=key, Body=PNG))
     return calls
 
 
@@ -209,7 +236,8 @@ def _granted() -> set[Grant]:
     granted = set()
     for statement in policy["PolicyDocument"]["Statement"]:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        granted |= {(action, _resource(action, statement["Resource"])) for action in actions}
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        granted |= {(action, _resource(action, resource)) for action in actions for resource in resources}
     return {(action, resource) for action, resource in granted if action.startswith(("dynamodb:", "s3:"))}
 
 
@@ -221,15 +249,17 @@ def _resource(action: str, resource: Any) -> str:
     return "index" if ending == f"/index/{keys.ORDER_INDEX}" else ending.removeprefix("/")
 
 
-async def test_the_role_allows_exactly_what_the_store_asks_for(calls: AwsCalls) -> None:
+async def test_the_role_allows_exactly_what_the_stores_ask_for(calls: AwsCalls) -> None:
     assert _granted() == calls.needed
 
 
-async def test_no_operation_of_the_store_was_left_out_of_the_record(calls: AwsCalls) -> None:
+async def test_no_operation_of_the_stores_was_left_out_of_the_record(calls: AwsCalls) -> None:
     named: set[str] = set()
-    for source in (ROOT / "lambda_src" / "store").rglob("*.py"):
+    sources = [path for folder in ("store", "attachments") for path in (ROOT / "lambda_src" / folder).rglob("*.py")]
+    for source in sources:
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
             match node:
                 case ast.Attribute(value=ast.Attribute(attr="_client"), attr=operation):
                     named.add(operation.replace("_", ""))
+    named.discard("generatepresignedurl")  # not an operation: it signs one, which is recorded by its own name
     assert named - OPERATORS_ONLY == {operation.lower() for operation in calls.operations}
