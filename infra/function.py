@@ -17,7 +17,7 @@ from infra.config import StageConfig
 from infra.config_parts import NetworkConfig
 from infra.environment import Places, variables
 from infra.managed_instances import ManagedInstances
-from infra.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX
+from infra.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX, PENDING_PREFIX
 
 HANDLER = "lambda_src.handler.handler"
 ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
@@ -35,7 +35,9 @@ TABLE_ACTIONS = [
 INDEX_ACTIONS = ["dynamodb:Query"]
 OBJECT_ACTIONS = {
     OFFLOAD_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
-    KEPT_PREFIX: ["s3:DeleteObject"],  # a deleted thread takes its files along
+    # Uploads are signed here and sent by browsers: what a URL allows is what this role may do.
+    PENDING_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+    KEPT_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
 }
 KEY_ACTIONS = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
 NETWORK_ACTIONS = [  # what AWSLambdaVPCAccessExecutionRole allows beside logs: Lambda makes its interfaces with them

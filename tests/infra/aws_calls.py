@@ -50,6 +50,10 @@ def _in_the_bucket(operation: str, params: Mapping[str, Any]) -> set[Grant]:
             return {("s3:ListBucket", "bucket")}
         case "HeadObject":
             return {("s3:GetObject", _folder(params["Key"]))}
+        case "CopyObject":
+            source = params["CopySource"]
+            copied = source["Key"] if isinstance(source, Mapping) else str(source).split("/", 1)[1]
+            return {("s3:GetObject", _folder(copied)), ("s3:PutObject", _folder(params["Key"]))}
         case "DeleteObjects":
             return {("s3:DeleteObject", _folder(found["Key"])) for found in params["Delete"]["Objects"]}
         case _:

@@ -1,5 +1,6 @@
 """infra/function.py: what runs, and exactly what it may do."""
 
+import re
 from typing import Any
 
 import pytest
@@ -79,8 +80,9 @@ def test_no_grant_is_for_everything(statements: list[dict[str, Any]]) -> None:
 
 
 def test_only_objects_under_a_prefix_are_granted_by_a_pattern(statements: list[dict[str, Any]]) -> None:
-    patterns = [str(s["Resource"]).rsplit("'", 2)[1] for s in statements if "*" in str(s["Resource"])]
-    assert sorted(patterns) == ["/kept/*", "/offload/*"]
+    patterns = [pattern for s in statements for pattern in re.findall(r"'(/[^']*\*)'", str(s["Resource"]))]
+    assert sum(str(s["Resource"]).count("*") for s in statements) == len(patterns)
+    assert sorted(patterns) == ["/kept/*", "/offload/*", "/pending/*"]
 
 
 def test_the_models_key_is_the_one_parameter_that_can_be_read(statements: list[dict[str, Any]]) -> None:
