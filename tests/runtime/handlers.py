@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from snapshot_restore_py import (  # type: ignore[import-untyped]  # AWS ships no types with it
+from snapshot_restore_py import (
     register_after_restore,
     register_before_snapshot,
 )
