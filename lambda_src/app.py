@@ -4,14 +4,13 @@ Whatever is wrong with a request is said before the stream begins, as `{"error":
 `message`. The request's id travels in the header x-request-id only, so that foreign and unknown are the same bytes.
 """
 
-import logging
 import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from chatkit.server import NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
@@ -20,7 +19,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from lambda_src import intake, limits
 from lambda_src.auth import Authenticate
@@ -35,8 +34,10 @@ from lambda_src.errors import (
     UnavailableError,
 )
 from lambda_src.events import sweep_after_delete
+from lambda_src.request_log import RequestLog, TurnLog
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
+from lambda_src.turns.running import RunningTurn
 from lambda_src.turns.turns import Asked, Turns, TurnStream
 
 WEB = Path(__file__).parent / "web"
@@ -44,8 +45,6 @@ STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hol
 TURN_HEADER = "x-chat-turn"
 MISSING = "There is no such thread, item or attachment."  # the same for what is someone else's
 RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by itself, up to five times
-
-log = logging.getLogger(__name__)
 
 
 def create_app(
@@ -64,7 +63,9 @@ def create_app(
         app.add_exception_handler(error, refuse)
 
     async def current_context(request: Request) -> RequestContext:
-        return request_context(request, await authenticate(request.headers.get("authorization")))
+        user = await authenticate(request.headers.get("authorization"))
+        request.scope["chat.user"] = user.id
+        return request_context(request, user)
 
     async def limited_body(request: Request) -> bytes:
         body = bytearray()
@@ -87,7 +88,11 @@ def create_app(
             context = replace(context, turn=Turn(id=named or uuid.uuid4().hex))
             about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
             turn = await turns.open(about, check, partial(events_of, server, body, context), context=context)
-            return TurnResponse(turn, seen=intake.events_seen(request) if named else None)
+            return TurnResponse(
+                turn,
+                seen=intake.events_seen(request) if named else None,
+                told=TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user),
+            )
         await check()
         if (thread_id := intake.thread_shown(asked)) is not None:
             await turns.recover(thread_id, context)
@@ -104,7 +109,8 @@ def create_app(
 
     @app.get("/chatkit/turns/{turn_id}/events")
     async def resume(request: Request, turn_id: str, context: Context) -> Response:
-        return TurnResponse(await turns.resume(turn_id, context), seen=intake.events_seen(request))
+        told = TurnLog(request.scope, None, user=context.user)
+        return TurnResponse(await turns.resume(turn_id, context), seen=intake.events_seen(request), told=told)
 
     @app.get("/chatkit/threads/{thread_id}/turn")
     async def running(thread_id: str, context: Context) -> JSONResponse:
@@ -149,17 +155,18 @@ class TurnResponse(StreamingResponse):
     ChatKit's own, byte for byte.
     """
 
-    def __init__(self, turn: TurnStream, *, seen: int | None) -> None:
+    def __init__(self, turn: TurnStream, *, seen: int | None, told: TurnLog) -> None:
         headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
-        events = turn if seen is None else numbered(turn, seen)
+        events = told.watched(turn if seen is None else numbered(turn, seen))
         super().__init__(events, media_type="text/event-stream", headers=headers)
-        self._turn = turn
+        self._turn, self._told = turn, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
             await self._turn.stop()
+            self._told.tell()
 
 
 async def numbered(turn: TurnStream, seen: int) -> AsyncIterator[bytes]:
@@ -189,6 +196,7 @@ async def refuse(request: Request, error: Exception) -> Response:
         case QuotaError():
             status, code, message = 429, "quota", str(error)
             headers["retry-after"] = str(error.retry_after_s)
+            request.scope["chat.limit"] = error.limit
         case UnavailableError():
             status, code, message = 503, "unavailable", str(error)
             headers["retry-after"] = str(RETRY_AFTER_S)
@@ -201,37 +209,6 @@ async def refuse(request: Request, error: Exception) -> Response:
                 "internal",
                 "Something went wrong here. Try again; if it stays, tell us the request id.",
             )
+            headers["x-request-id"] = request.scope["chat.request_id"]  # this one is sent from outside RequestLog
+    request.scope["chat.code"] = code
     return JSONResponse({"error": code, "message": message}, status_code=status, headers=headers)
-
-
-class RequestLog:
-    """ASGI middleware: names each request (by Lambda's id, if there), tells the name, logs one line at the end."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        invocation = scope.get("aws.context")
-        request_id = invocation.aws_request_id if invocation is not None else str(uuid.uuid4())
-        scope["chat.request_id"] = request_id
-        told: dict[str, Any] = {"request_id": request_id, "operation": f"{scope['method']} {scope['path'][:80]}"}
-        began_s = time.perf_counter()
-
-        async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-                told["status"] = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_named)
-        except Exception as error:
-            told["error_type"] = type(error).__qualname__
-            raise
-        finally:
-            told["operation"] = scope.get("chat.operation", told["operation"])
-            told["duration_ms"] = round((time.perf_counter() - began_s) * 1000)
-            log.info("request", extra=told)

@@ -1,5 +1,6 @@
 """The composition root: settings and parts in, the handler that Lambda calls out. Nothing else joins parts together."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from lambda_src.dispatcher import (
     shipped_agent,
 )
 from lambda_src.events import Events
-from lambda_src.observability import configure_logging
+from lambda_src.observability import configure_logging, count_row, quiet_libraries
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.server import ChatServer, Transcribe
 from lambda_src.settings import Settings
@@ -102,6 +103,8 @@ def build_handler(
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
+    quiet_libraries(logging.getLogger())
+    configure_logging(service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
     settings = Settings.from_env(env)
     return build_handler(
         settings,
@@ -210,6 +213,7 @@ def build_table(settings: Settings) -> "DynamoDBStore":
         bucket=settings.bucket,
         s3=None if settings.bucket is None else aws_client("s3"),
         retention_s=settings.retention_days * DAY_S,
+        count=count_row,
         executor=ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store"),
     )
 

@@ -19,10 +19,18 @@ class Turn:
     """One user input and everything it sets off. `id` matches `[A-Za-z0-9_-]{16,64}`.
 
     `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
+    Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
     """
 
     id: str
     end_reason: EndReason | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+
+    def used(self, tokens_in: int, tokens_out: int) -> None:
+        """Add what one run of the agent used."""
+        self.tokens_in = (self.tokens_in or 0) + tokens_in
+        self.tokens_out = (self.tokens_out or 0) + tokens_out
 
 
 @dataclass(frozen=True, slots=True)

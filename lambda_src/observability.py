@@ -1,18 +1,71 @@
 """What is told of a request: an event name and fields, one JSON line. Never what people or models wrote.
 
-Fields are an allow-list: a field that is not named here does not leave, whoever logged it.
+Fields are an allow-list: a field that is not named here does not leave, whoever logged it. Metrics are made from the
+same lines (METRICS), in CloudWatch's embedded format, so whoever logs an event need know nothing of metrics. Lines of
+libraries lose their text: openai's, the agents SDK's and asyncio's quote users.
 """
 
+import json
 import logging
 import sys
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TextIO
 
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 FIELDS = frozenset(
     {"level", "location", "message", "timestamp", "exception_name"}  # powertools' own, less the texts of exceptions
-    | {"request_id", "operation", "status", "duration_ms", "error_type", "place", "kind", "items"}
+    | {"request_id", "user", "operation", "status", "code", "limit", "kind", "error_type", "place", "cold_start"}
+    | {"items", "bytes_in", "bytes_out", "tokens_in", "tokens_out"}
+    | {"duration_ms", "first_event_ms", "first_token_ms"}
 )
+NAMESPACE = "chatkit-lambda"
+OURS = "lambda_src"
+
+Unit = Literal["Count", "Milliseconds"]
+Fields = Mapping[str, Any]
+
+
+class Metric(NamedTuple):
+    """One number for CloudWatch; `kind` is its only dimension beside the service."""
+
+    name: str
+    value: float
+    unit: Unit = "Count"
+    kind: str | None = None
+
+
+def _of_request(fields: Fields) -> Iterator[Metric]:
+    if fields.get("status") == 401:
+        yield Metric("Unauthorized", 1)
+    if "limit" in fields:
+        yield Metric("QuotaRefusals", 1, kind=fields["limit"])
+    if fields.get("cold_start"):
+        yield Metric("ColdStarts", 1)
+    if fields.get("operation") == "attachments.create" and fields.get("status") == 200:
+        yield Metric("Attachments", 1)
+
+
+def _of_turn(fields: Fields) -> Iterator[Metric]:
+    yield Metric("Turns", 1)
+    for name, field in (("TimeToFirstEvent", "first_event_ms"), ("TimeToFirstToken", "first_token_ms")):
+        if field in fields:
+            yield Metric(name, fields[field], "Milliseconds")
+    for name, field in (("TokensIn", "tokens_in"), ("TokensOut", "tokens_out")):
+        if fields.get(field) is not None:
+            yield Metric(name, fields[field])
+    ended = {"stopped": "Stops", "deadline": "DeadlineCuts"}.get(fields.get("kind", ""))
+    if ended is not None:
+        yield Metric(ended, 1)
+
+
+METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
+    "request": _of_request,
+    "turn": _of_turn,
+    "run_failed": lambda fields: iter([Metric("ModelErrors", 1, kind=fields.get("error_type"))]),
+    "unreadable_row": lambda _: iter([Metric("PoisonRows", 1)]),
+    "clock_ahead": lambda _: iter([Metric("ClocksAhead", 1)]),
+}
 
 
 class FieldsFormatter(LambdaPowertoolsFormatter):
@@ -23,13 +76,75 @@ class FieldsFormatter(LambdaPowertoolsFormatter):
         return super().serialize({name: value for name, value in log.items() if name in FIELDS})
 
 
-def configure_logging(*, level: str = "INFO", stream: TextIO | None = None) -> None:
+class LibraryFormatter(logging.Formatter):
+    """Which library had something to say, how bad and where; not what, since that may quote a user or a secret."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON, without the record's text and without its exception's."""
+        told = {
+            "level": record.levelname,
+            "message": "library",
+            "kind": record.name,
+            "place": f"{record.pathname}:{record.lineno}",
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            told["error_type"] = record.exc_info[0].__qualname__
+        return json.dumps(told)
+
+
+class MetricsHandler(logging.Handler):
+    """Writes the metrics of each log line to `stream`, one line of embedded metrics for each set of dimensions."""
+
+    def __init__(self, stream: TextIO, *, service: str) -> None:
+        super().__init__()
+        self._stream, self._service = stream, service
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Metrics, if the line is an event that has some."""
+        made = METRICS.get(record.msg) if isinstance(record.msg, str) else None
+        if made is None:
+            return
+        by_kind: dict[str | None, list[Metric]] = {}
+        for metric in made(vars(record)):
+            by_kind.setdefault(metric.kind, []).append(metric)
+        for kind, metrics in by_kind.items():
+            self._stream.write(self._line(kind, metrics) + "\n")
+
+    def _line(self, kind: str | None, metrics: list[Metric]) -> str:
+        from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (  # noqa: PLC0415 - after the answer
+            AmazonCloudWatchEMFProvider,
+        )
+
+        emf = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=self._service)
+        if kind is not None:
+            emf.add_dimension("kind", kind)
+        for metric in metrics:
+            emf.add_metric(metric.name, metric.unit, metric.value)
+        return json.dumps(emf.serialize_metric_set())
+
+
+def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, service: str = "chat") -> None:
     """Our loggers to `stream` (stdout) as JSON; ChatKit's own off: it logs exceptions whole, and they quote users."""
-    ours = logging.getLogger("lambda_src")
+    ours = logging.getLogger(OURS)
     if not ours.handlers:
         handler = logging.StreamHandler(stream or sys.stdout)
         handler.setFormatter(FieldsFormatter(utc=True))
         ours.addHandler(handler)
+        ours.addHandler(MetricsHandler(stream or sys.stdout, service=service))
         ours.propagate = False
     ours.setLevel(level)
     logging.getLogger("chatkit").setLevel(logging.CRITICAL + 1)
+
+
+def quiet_libraries(root: logging.Logger, *, stream: TextIO | None = None) -> None:
+    """Let whatever handlers `root` has (one of ours, if none) tell of libraries without their words; warnings too."""
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler(stream or sys.stdout))
+    for handler in root.handlers:
+        handler.setFormatter(LibraryFormatter())
+    logging.captureWarnings(True)
+
+
+def count_row(what: Literal["unreadable_row", "clock_ahead"]) -> None:
+    """The store's Count: one log line, and so one metric."""
+    logging.getLogger(f"{OURS}.store").warning(what)

@@ -141,6 +141,8 @@ class ChatServer(ChatKitServer[RequestContext]):
                 yield event
         finally:
             await _end(run)
+            if context.turn is not None and (usage := run.context_wrapper.usage).requests:
+                context.turn.used(usage.input_tokens, usage.output_tokens)
 
     def _history(self, context: RequestContext) -> HistoryConverter:
         if (files := self._files) is None:

@@ -1,0 +1,106 @@
+"""One log line a request, one more a turn: who (hashed), what, how long, how much. Never a word of what was said.
+
+Knows ASGI and the scope's `chat.*` entries, which app.py fills in. Metrics are made of these lines (observability.py).
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lambda_src.context import Turn, User
+
+TOLD = ("operation", "user", "code", "limit")  # of what app.py notes in the scope, as `chat.<name>`
+TOKEN = b'"assistant_message.content_part.text_delta"'
+
+log = logging.getLogger(__name__)
+
+
+class RequestLog:
+    """ASGI middleware: names each request (by Lambda's id, if there), tells the name, logs one line at the end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._is_first = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        invocation = scope.get("aws.context")
+        request_id = invocation.aws_request_id if invocation is not None else str(uuid.uuid4())
+        began_s = time.perf_counter()
+        scope["chat.request_id"], scope["chat.began_s"] = request_id, began_s
+        told: dict[str, Any] = {"request_id": request_id, "cold_start": self._is_first, "bytes_in": 0, "bytes_out": 0}
+        self._is_first = False
+
+        async def counted() -> Message:
+            message = await receive()
+            told["bytes_in"] += len(message.get("body", b""))
+            return message
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                told["status"] = message["status"]
+            told["bytes_out"] += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, counted, send_named)
+        except Exception as error:
+            told |= {"status": told.get("status", 500), "error_type": type(error).__qualname__}
+            raise
+        finally:
+            told["operation"] = _route(scope)
+            told |= {name: scope[f"chat.{name}"] for name in TOLD if f"chat.{name}" in scope}
+            told["duration_ms"] = _ms(time.perf_counter() - began_s)
+            log.info("request", extra=told)
+
+
+class TurnLog:
+    """Passes a turn's events on and notes when the first came, and the first word; `tell` logs it, once, at the end.
+
+    `turn` is None for a stream that only follows a turn: another invocation runs it, and tells of it.
+    """
+
+    def __init__(
+        self, scope: Scope, turn: Turn | None, *, user: User, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._turn, self._now = turn, now
+        self._began_s: float = scope["chat.began_s"]
+        self._told: dict[str, Any] = {"request_id": scope["chat.request_id"], "user": user.id}
+        self._told["operation"] = scope.get("chat.operation", "resume")
+
+    async def watched(self, events: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        """The events as they are."""
+        async for event in events:
+            self._note("first_event_ms")
+            if "first_token_ms" not in self._told and TOKEN in event:
+                self._note("first_token_ms")
+            yield event
+
+    def tell(self) -> None:
+        """One line: how it went."""
+        self._told["duration_ms"] = _ms(self._now() - self._began_s)
+        if self._turn is None:
+            log.info("turn_followed", extra=self._told)
+            return
+        tokens = {"tokens_in": self._turn.tokens_in, "tokens_out": self._turn.tokens_out}
+        log.info("turn", extra=self._told | tokens | {"kind": self._turn.end_reason or "whole"})
+
+    def _note(self, name: str) -> None:
+        if name not in self._told:
+            self._told[name] = _ms(self._now() - self._began_s)
+
+
+def _route(scope: Scope) -> str:
+    """The route as it is declared: a path that somebody made up may hold anything."""
+    return f"{scope['method']} {getattr(scope.get('route'), 'path', 'of no route')}"
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
