@@ -6,7 +6,6 @@ what can be checked first is checked here, so that a refused request stores noth
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -141,7 +140,7 @@ class Checks:
             raise RequestError(f"Audio of this type is not taken. Taken are {', '.join(AUDIO_SIGNATURES)}.")
         try:
             data = base64.b64decode(audio_base64, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error, or letters that are not ASCII
             raise RequestError("The audio is not base64.") from None
         if not data.startswith(signature, offset):
             raise RequestError("This is not the audio it is said to be.")

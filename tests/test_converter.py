@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import count
+from typing import Any
 
 import pytest
 from chatkit.types import (
     AssistantMessageContent,
     AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
+    ClientToolCallItem,
     FileAttachment,
     HiddenContextItem,
     InferenceOptions,
@@ -25,6 +27,7 @@ from chatkit.types import (
 )
 
 from lambda_src.converter import HistoryConverter, with_own_ids
+from lambda_src.converter.history import tokens_of
 
 NOW = datetime(2026, 1, 1)
 BASE = {"id": "msg_1", "thread_id": "thr_1", "created_at": NOW}
@@ -130,3 +133,53 @@ async def test_items_of_our_own_and_other_events_pass_unchanged() -> None:
         ThreadItemRemovedEvent(item_id="msg_9"),
     ]
     assert await rewritten(*events) == events
+
+
+def call(number: int, output: object) -> ClientToolCallItem:
+    return ClientToolCallItem(
+        id=f"tc_{number}", thread_id="thr_1", created_at=NOW, status="completed", call_id=f"call_{number}",
+        name="look", arguments={"n": number}, output=output,
+    )  # fmt: skip
+
+
+async def test_the_newest_items_that_fit_are_kept_and_calls_stay_with_their_outputs() -> None:
+    items: list[ThreadItem] = [*(call(n, "x" * 4_000) for n in range(10)), user("and now?")]
+    shown = await HistoryConverter(max_tokens=5_000).history_to_input(items)
+    kinds = [part.get("type") for part in shown]
+    assert kinds == ["function_call", "function_call_output"] * 4 + ["message"]
+    assert [part.get("call_id") for part in shown[:-1:2]] == ["call_6", "call_7", "call_8", "call_9"]
+
+
+async def test_what_came_since_the_last_user_message_is_always_shown() -> None:
+    items: list[ThreadItem] = [user("old"), user("the question"), call(1, "x" * 40_000)]
+    shown = str(await HistoryConverter(max_tokens=100).history_to_input(items))
+    assert "the question" in shown
+    assert "call_1" in shown
+    assert "old" not in shown
+
+
+@pytest.mark.parametrize(("text", "about"), [("word " * 1_000, 1_250), ("ä" * 1_000, 500), ("", 0)])
+def test_tokens_are_counted_by_bytes(text: str, about: int) -> None:
+    counted = tokens_of([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}])
+    assert about <= counted <= about + 40
+
+
+def test_a_picture_counts_as_a_picture_not_as_its_base64() -> None:
+    image: Any = {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64," + "x" * 10**6}
+    assert tokens_of([{"type": "message", "role": "user", "content": [image]}]) < 2_000
+
+
+async def test_quoted_text_stays_with_the_last_user_message_when_a_tool_has_answered() -> None:
+    shown = str(await HistoryConverter().history_to_input([user("this?", quoted_text="the quote"), call(1, "done")]))
+    assert "the quote" in shown
+    earlier = str(await HistoryConverter().history_to_input([user("a", quoted_text="the quote"), user("b")]))
+    assert "the quote" not in earlier
+
+
+async def test_a_pending_call_is_not_shown() -> None:
+    pending = call(1, None).model_copy(update={"status": "pending"})
+    assert await HistoryConverter().history_to_input([pending]) == []
+
+
+async def test_an_empty_thread_is_an_empty_input() -> None:
+    assert await HistoryConverter().history_to_input([]) == []

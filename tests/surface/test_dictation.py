@@ -1,0 +1,99 @@
+"""Speech to text: what is taken, what is refused, what the API is asked."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from chatkit.types import AudioInput
+
+from lambda_src.dictation import Dictation
+from lambda_src.errors import RequestError, UnavailableError
+from lambda_src.models import openai_client
+from tests.surface.house import House, house_without_files
+
+WEBM = b"\x1a\x45\xdf\xa3 and sound"
+
+
+@pytest.fixture
+def house() -> House:
+    return house_without_files()
+
+
+def sent(data: bytes, mime_type: str = "audio/webm;codecs=opus") -> dict[str, Any]:
+    return {"audio_base64": base64.b64encode(data).decode(), "mime_type": mime_type}
+
+
+async def heard(audio: AudioInput) -> str:
+    return f"{len(audio.data)} bytes of {audio.media_type}"
+
+
+async def test_what_was_said_comes_back(house: House) -> None:
+    answer = await house.chat(transcribe=heard)("input.transcribe", **sent(WEBM))
+    assert answer.json == {"text": f"{len(WEBM)} bytes of audio/webm"}
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        sent(b"<html>"), sent(b""), sent(b"OggS", "audio/webm"), sent(WEBM, "video/mp4"), sent(WEBM, ""),
+        {**sent(WEBM), "audio_base64": "not base64!"}, {**sent(WEBM), "audio_base64": "\u00e9"},
+    ],
+    ids=["html", "empty", "another type", "video", "untyped", "no base64", "no ascii"],
+)  # fmt: skip
+async def test_audio_that_is_none_is_refused_in_words(house: House, params: dict[str, Any]) -> None:
+    answer = await house.chat(transcribe=heard)("input.transcribe", **params)
+    assert (answer.status, answer.json["error"]) == (422, "invalid_request")
+
+
+@asynccontextmanager
+async def speech_api(status: str, body: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A wire-level fake of the transcription API: its URL, and what it was sent."""
+    requests: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line)
+        requests.append(head + await reader.readexactly(length))
+        writer.write(
+            f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after-ms: 1\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+            + body
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
+
+
+AUDIO = AudioInput(data=WEBM, mime_type="audio/webm;codecs=opus")
+
+
+async def test_the_api_is_sent_the_audio_under_a_name_it_knows() -> None:
+    fake = speech_api("200 OK", b'{"text": "hello"}')
+    async with fake as (url, requests), openai_client("key", base_url=url) as client:
+        assert await Dictation(lambda: client)(AUDIO) == "hello"
+    assert b"POST /audio/transcriptions" in requests[0]
+    assert b'filename="audio.webm"' in requests[0]
+    assert WEBM in requests[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("400 Bad Request", RequestError),
+        ("401 Unauthorized", UnavailableError),
+        ("429 Too Many", UnavailableError),
+        ("500 No", UnavailableError),
+    ],
+)
+async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[Exception]) -> None:
+    fake = speech_api(status, b'{"error": {"message": "secret"}}')
+    async with fake as (url, _), openai_client("key", base_url=url) as client:
+        with pytest.raises(error) as raised:
+            await Dictation(lambda: client)(AUDIO)
+    assert "secret" not in str(raised.value)

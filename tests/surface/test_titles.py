@@ -1,0 +1,102 @@
+"""A title at once, a better one beside the answer, and never in its way."""
+
+import asyncio
+
+import pytest
+from agents import Agent, RunConfig
+from agents.testing import ScriptedModel, assistant_message
+
+from lambda_src import titles
+from lambda_src.dispatcher import AgentDispatcher
+from tests.chat import message
+from tests.surface.house import ANN, House, house_without_files, thread_of
+from tests.surface.test_choices import Named
+
+
+@pytest.fixture
+def house() -> House:
+    return house_without_files()
+
+
+async def test_a_title_comes_beside_the_answer_and_is_kept(house: House) -> None:
+    async def suggest(words: str) -> str:
+        return f"About {words}"
+
+    chat = house.chat(suggest_title=suggest)
+    answer = await chat("threads.create", input=message("socks"))
+    told = [event["thread"]["title"] for event in answer.of("thread.updated")]
+    assert told == ["socks", "About socks"]
+    assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "About socks"
+
+
+async def test_only_the_first_message_asks_for_a_title(house: House) -> None:
+    asked: list[str] = []
+
+    async def suggest(words: str) -> str:
+        asked.append(words)
+        return "Mine"
+
+    chat = house.chat(suggest_title=suggest)
+    thread_id = thread_of(await chat("threads.create", input=message("one")))
+    await chat("threads.add_user_message", thread_id=thread_id, input=message("two"))
+    assert asked == ["one"]
+
+
+async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+
+    async def suggest(_: str) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    monkeypatch.setattr(titles, "WAIT_S", 0.01)
+    answer = await house.chat(suggest_title=suggest)("threads.create", input=message("socks"))
+    assert [event["thread"]["title"] for event in answer.of("thread.updated")] == ["socks"]
+    assert ended.is_set()
+
+
+async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(house: House) -> None:
+    async def suggest(_: str) -> str:
+        title = None
+        while title != "socks":  # people rename what they see in the list
+            await asyncio.sleep(0)
+            [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+            title = thread.title
+        thread.title = "By hand"
+        await house.store.save_thread(thread, ANN)
+        return "By machine"
+
+    chat = house.chat(suggest_title=suggest)
+    thread_id = thread_of(await chat("threads.create", input=message("socks")))
+    assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "By hand"
+
+
+@pytest.mark.parametrize(("bad", "words"), [("", "1 to 200"), ("  ", "1 to 200"), ("x" * 201, "1 to 200")])
+async def test_a_name_that_is_none_is_refused(house: House, bad: str, words: str) -> None:
+    chat = house.chat()
+    thread_id = thread_of(await chat("threads.create", input=message("socks")))
+    answer = await chat("threads.update", thread_id=thread_id, title=bad)
+    assert (answer.status, words in answer.json["message"]) == (422, True)
+    assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "socks"
+
+
+async def suggested(model: ScriptedModel) -> str | None:
+    config = RunConfig(model_provider=Named(model), tracing_disabled=True)
+    dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
+    await dispatcher.ensure_initialized()
+    return await titles.by_model(dispatcher)("What about socks?")
+
+
+async def test_the_models_title_is_one_short_line() -> None:
+    assert await suggested(ScriptedModel([[assistant_message(' "Socks\nand more." ')]])) == "Socks and more"
+    assert len(await suggested(ScriptedModel([[assistant_message("x" * 500)]])) or "") == titles.MAX_CHARS
+
+
+async def test_a_model_that_fails_or_says_nothing_suggests_nothing() -> None:
+    assert await suggested(ScriptedModel([ZeroDivisionError("secret")])) is None
+    assert await suggested(ScriptedModel([[assistant_message(" . ")]])) is None
