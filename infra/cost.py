@@ -137,9 +137,14 @@ def _print_idle(lines: list[idle.Line]) -> None:
 def _print_bill(charges: list[Charge]) -> None:
     for charge in charges:
         print(
-            f"  ${charge.usd:10.2f}  {charge.what}: {charge.units:,.0f} x ${charge.price.usd:.8g} a {charge.price.unit}"
+            f"  ${charge.usd:10.2f}  {charge.what}: {charge.units:,.0f} x ${_plain(charge.price.usd)} a {charge.price.unit}"
         )
     print(f"  ${sum(charge.usd for charge in charges):10.2f}  a month, free tiers apart")
+
+
+def _plain(usd: float) -> str:
+    """Without an exponent, which nobody reads as money."""
+    return f"{usd:.10f}".rstrip("0").rstrip(".")
 
 
 if __name__ == "__main__":
