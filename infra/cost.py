@@ -136,9 +136,8 @@ def _print_idle(lines: list[idle.Line]) -> None:
 
 def _print_bill(charges: list[Charge]) -> None:
     for charge in charges:
-        print(
-            f"  ${charge.usd:10.2f}  {charge.what}: {charge.units:,.0f} x ${_plain(charge.price.usd)} a {charge.price.unit}"
-        )
+        each = f"{charge.units:,.0f} x ${_plain(charge.price.usd)} a {charge.price.unit}"
+        print(f"  ${charge.usd:10.2f}  {charge.what}: {each}")
     print(f"  ${sum(charge.usd for charge in charges):10.2f}  a month, free tiers apart")
 
 
