@@ -17,6 +17,7 @@ from chatkit.store import NotFoundError
 
 from lambda_src.context import EndReason, RequestContext, Turn
 from lambda_src.errors import ChatError, ConflictError
+from lambda_src.quotas import Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
 from lambda_src.turns import endings, fold, journal
 from lambda_src.turns.journal import Journal, NowMs, Sleep
@@ -41,6 +42,7 @@ class Surroundings:
     keeper: Keeper
     sleep: Sleep = asyncio.sleep
     clock: NowMs = journal.now_ms
+    quotas: Quotas | None = None  # None: nobody counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class Turns:
         A turn that the client named is attached to by its name until NAMED_KEY_S after its end. Without a name the same
         bytes of the same user attach while their turn runs, and new messages also SAME_BODY_S after: so "continue"
         twice, a second Regenerate or "hi" in two new chats each run. ConflictError: the name was used for another body.
-        What `check` and `begin` refuse is raised, and leaves no trace.
+        What `check`, the quotas and `begin` refuse is raised, and leaves no trace.
         """
         turn = context.turn
         assert turn is not None, "the app gives every streaming request a turn"
@@ -108,9 +108,14 @@ class Turns:
             raise claimed
         if claimed is not None:
             return await self._attach(claimed, context)
-        if isinstance(refused, BaseException):
+        try:
+            if isinstance(refused, BaseException):
+                raise refused
+            if self.around.quotas is not None:
+                await self.around.quotas.admit(context)
+        except BaseException:
             await self.around.ledger.release_request(key, turn.id, context=context)
-            raise refused
+            raise
         running = RunningTurn(turn, context, self.around, self._hooks(asked, key, turn.id, context))
         await running.open(begin, thread_id=asked.thread_id)
         return running
@@ -173,6 +178,13 @@ class Turns:
             await ledger.bind_request(turn_id, turn_id, thread_id=thread_id, ttl_s=GUARD_S, context=context)
 
         async def ended(thread_id: str | None) -> None:
+            try:
+                if self.around.quotas is not None:
+                    await self.around.quotas.settle(context, ran=thread_id is not None)
+            finally:
+                await retried(thread_id)
+
+        async def retried(thread_id: str | None) -> None:
             """The request may come again: for a while it is taken for a retry, if it ran and is of the kind retried."""
             if thread_id is not None and asked.named is not None:
                 await ledger.bind_request(key, turn_id, thread_id=thread_id, ttl_s=NAMED_KEY_S, context=context)

@@ -74,6 +74,11 @@ class DynamoDBStore(Store[RequestContext]):
         """Leases, journals, guards and quotas of the turns in this store's threads."""
         return self._ledger
 
+    @property
+    def table(self) -> Table:
+        """The table, for rows that are not the store's own: the front door's counters."""
+        return self._table
+
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
         return ids.new_id("thread", now_ns=self._clock())

@@ -1,0 +1,75 @@
+"""Numbers that many processes add to and none may push past a ceiling: tokens a day, guests a day; and one switch.
+
+Days are those of UTC. Knows no row (table_counters.py does), no turn and no model.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+DAY_S = 86_400
+SHARDS = 4  # a partition takes 1,000 writes a second
+SHARDED_FROM = (
+    1_000_000  # a ceiling so low that it is spent in some 500 turns sees no crowd: one row, exact to the last
+)
+
+
+class Counters(Protocol):
+    """`add` counts under a name for this day: a user's (`user_id`), or the stage's."""
+
+    async def add(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> bool:
+        """Add and say True, unless the sum would pass the ceiling."""
+        ...
+
+    async def correct(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> None:
+        """Add an amount, of either sign, whatever the ceiling (which must be the one it was first added under)."""
+        ...
+
+    async def switched_off(self) -> str | None:
+        """What an operator says to whoever wants to begin a turn; None while nobody said stop."""
+        ...
+
+
+def day_of(now_ns: int) -> int:
+    """The day's number since 1970."""
+    return now_ns // (DAY_S * 10**9)
+
+
+def seconds_left(now_ns: int) -> int:
+    """Whole seconds until the next day begins, at least one."""
+    return DAY_S - now_ns // 10**9 % DAY_S
+
+
+def shards(ceiling: int, *, start: str) -> list[tuple[int, int]]:
+    """(shard, its part of the ceiling), in the order to try them: it differs from turn to turn, the sum never."""
+    count = SHARDS if ceiling >= SHARDED_FROM else 1
+    first = hashlib.sha256(start.encode()).digest()[0] % count
+    parts = [(n, ceiling // count + (1 if n < ceiling % count else 0)) for n in range(count)]
+    return parts[first:] + parts[:first]
+
+
+class MemoryCounters:
+    """Counters of one process."""
+
+    def __init__(self, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self.sums: Counter[tuple[str, str | None, int]] = Counter()
+        self.off: str | None = None
+
+    async def add(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> bool:
+        """Counters."""
+        key = (name, user_id, day_of(self._clock()))
+        if self.sums[key] + amount > ceiling:
+            return False
+        self.sums[key] += amount
+        return True
+
+    async def correct(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> None:
+        """Counters."""
+        self.sums[name, user_id, day_of(self._clock())] += amount
+
+    async def switched_off(self) -> str | None:
+        """Counters."""
+        return self.off

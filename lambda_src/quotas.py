@@ -1,0 +1,144 @@
+"""Who may begin a turn now, and what it costs them: messages, turns at a time, tokens; and the operator's switch.
+
+Messages and running turns are the ledger's (one row a user), tokens are counters'. Order: switch, messages, the user's
+tokens, the stage's. Tokens are reserved before a turn and settled after it with what the model's vendor counted; what
+nobody counted (an answer that was cut) costs what was reserved. Knows no HTTP and no thread.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lambda_src.context import RequestContext
+from lambda_src.counters import Counters, seconds_left
+from lambda_src.errors import QuotaError
+from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
+
+RESERVED_TOKENS = 2_000  # a turn of middling length; a longer one is settled after it, so a day may end that much over
+GUESTS_SHARE = 0.25  # of the stage's tokens: however many guests there are, three quarters stay for those who sign in
+GUEST_PER_MINUTE, GUEST_RUNNING = 5, 1  # a person types no faster, and reads one answer at a time
+SWITCH_S = 5.0  # how old the switch's state may be: it is promised to work within ten seconds
+SWITCH_RETRY_S = 60  # when to ask again is the operator's secret
+PAUSED = "The assistant is paused by those who run it. Try again later."
+
+USER_TOKENS, STAGE_TOKENS, GUEST_TOKENS = "tokens", "tokens", "guest-tokens"  # in the user's partition; in STAGE#
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What people may spend; 0 is no limit. `running` turns at a time, the rest in a minute or a day of UTC."""
+
+    messages_per_minute: int = 0
+    messages_per_day: int = 0
+    running: int = 0
+    tokens_per_day: int = 0
+    stage_tokens_per_day: int = 0
+    guest_messages_per_day: int = 0
+
+    def of(self, context: RequestContext) -> QuotaLimits:
+        """What the ledger counts for this user."""
+        if context.user.is_guest:
+            return QuotaLimits(GUEST_PER_MINUTE, self.guest_messages_per_day, GUEST_RUNNING)
+        return QuotaLimits(self.messages_per_minute, self.messages_per_day, self.running)
+
+
+class Quotas:
+    """`admit` before a turn's lease, `settle` at its end. `clock` in nanoseconds since 1970, `now` in seconds."""
+
+    def __init__(
+        self,
+        ledger: TurnLedger,
+        counters: Counters,
+        allowance: Allowance,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger, self._counters, self._allowance = ledger, counters, allowance
+        self._clock, self._now = clock, now
+        self._switch: tuple[float, str | None] = (float("-inf"), None)
+
+    async def admit(self, context: RequestContext) -> None:
+        """Spend what one turn costs. QuotaError: nothing was spent, but for the message where tokens had run out."""
+        assert context.turn is not None, "only turns are counted"
+        if (said := await self._switched_off()) is not None:
+            raise QuotaError(said or PAUSED, limit="switch", retry_after_s=SWITCH_RETRY_S)
+        limits = self._allowance.of(context)
+        if any((limits.per_minute, limits.per_day, limits.running)):
+            refused = await self._ledger.spend_quota(context.turn.id, limits, context=context)
+            if refused is not None:
+                raise _of_ledger(refused)
+        spent: list[tuple[str, str | None]] = []
+        for name, user_id, ceiling in self._ceilings(context):
+            if not await self._counters.add(name, self._reserved(ceiling), ceiling=ceiling, user_id=user_id):
+                await self._give_back(spent, context)
+                await self._ledger.end_quota(context.turn.id, context=context)
+                raise self._of_tokens(user_id)
+            spent.append((name, user_id))
+
+    async def settle(self, context: RequestContext, *, ran: bool) -> None:
+        """The turn is over: free its place, and put what it used in the place of what was reserved."""
+        turn = context.turn
+        assert turn is not None, "only turns are counted"
+        await self._ledger.end_quota(turn.id, context=context)
+        used = (turn.tokens_in or 0) + (turn.tokens_out or 0)
+        for name, user_id, ceiling in self._ceilings(context):
+            reserved = self._reserved(ceiling)
+            if not ran:
+                cost = 0
+            elif turn.tokens_in is None or turn.end_reason is not None:
+                cost = max(used, reserved)
+            else:
+                cost = used
+            if cost != reserved:
+                await self._counters.correct(name, cost - reserved, ceiling=ceiling, user_id=user_id)
+
+    def _ceilings(self, context: RequestContext) -> list[tuple[str, str | None, int]]:
+        """(name, whose, ceiling) of every count of tokens that this user's turns run into."""
+        stage = self._allowance.stage_tokens_per_day
+        found: list[tuple[str, str | None, int]] = [
+            (USER_TOKENS, context.user.id, self._allowance.tokens_per_day),
+            (GUEST_TOKENS, None, int(stage * GUESTS_SHARE) if context.user.is_guest else 0),
+            (STAGE_TOKENS, None, stage),
+        ]
+        return [one for one in found if one[2] > 0]
+
+    @staticmethod
+    def _reserved(ceiling: int) -> int:
+        return min(RESERVED_TOKENS, ceiling)
+
+    async def _give_back(self, spent: list[tuple[str, str | None]], context: RequestContext) -> None:
+        for name, user_id, ceiling in self._ceilings(context):
+            if (name, user_id) in spent:
+                await self._counters.correct(name, -self._reserved(ceiling), ceiling=ceiling, user_id=user_id)
+
+    async def _switched_off(self) -> str | None:
+        seen_s, said = self._switch
+        if self._now() - seen_s >= SWITCH_S:
+            said = await self._counters.switched_off()
+            self._switch = (self._now(), said)
+        return said
+
+    def _of_tokens(self, user_id: str | None) -> QuotaError:
+        left_s = seconds_left(self._clock())
+        whose = "You have used up today's allowance" if user_id else "The assistant has used up today's allowance"
+        limit = "user_tokens" if user_id else "stage_tokens"
+        return QuotaError(f"{whose}. It comes back {_in(left_s)}, at midnight UTC.", limit=limit, retry_after_s=left_s)
+
+
+def _of_ledger(refused: QuotaRefused) -> QuotaError:
+    when = _in(refused.retry_after_s)
+    match refused.limit:
+        case "minute":
+            text = f"These were as many messages as a minute may have. Go on {when}."
+        case "day":
+            text = f"These were as many messages as a day may have. They come back {when}, at midnight UTC."
+        case "running":
+            text = "As many answers as may be are being written for you. Wait for one of them to end."
+    return QuotaError(text, limit=refused.limit, retry_after_s=refused.retry_after_s)
+
+
+def _in(seconds: int) -> str:
+    if seconds < 120:
+        return f"in {seconds} seconds" if seconds != 1 else "in a second"
+    return f"in {-(-seconds // 60)} minutes" if seconds < 7200 else f"in {-(-seconds // 3600)} hours"

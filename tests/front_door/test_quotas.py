@@ -1,0 +1,292 @@
+"""Quotas: who may begin a turn, in which order it is asked, and what is spent by whom, on both ledgers."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lambda_src.app import create_app
+from lambda_src.context import RequestContext, Turn, User
+from lambda_src.counters import SHARDED_FROM, SHARDS, Counters, MemoryCounters, shards
+from lambda_src.errors import QuotaError
+from lambda_src.quotas import GUEST_PER_MINUTE, GUESTS_SHARE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
+from lambda_src.store import quota
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.memory import MemoryStore
+from lambda_src.store.ports import TurnLedger
+from lambda_src.table_counters import SWITCH, TableCounters
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
+from tests.chat import MAX_BODY_BYTES, Chat, known_by_name, message, server_with
+from tests.store.local import Local
+
+
+def turn_of(name: str, number: int = 0, *, guest: bool = False) -> RequestContext:
+    """One turn that somebody wants to begin."""
+    return RequestContext(User(name, is_guest=guest), "r", turn=Turn(f"turn-{name}-{number:011d}"))
+
+
+@dataclass
+class Ground:
+    """Ledger and counters of one engine, on one clock."""
+
+    local: Local
+    ledger: TurnLedger
+    counters: Counters
+    now_s: float = 0.0
+
+    def quotas(self, **allowance: int) -> Quotas:
+        """Quotas as another process would have them."""
+        return Quotas(
+            self.ledger,
+            self.counters,
+            Allowance(**allowance),
+            clock=lambda: self.local.now,
+            now=lambda: self.now_s,
+        )
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def ground(request: pytest.FixtureRequest) -> Ground:
+    local = Local()
+
+    def clock() -> int:
+        return local.now
+
+    if request.param == "memory":
+        return Ground(local, MemoryStore(clock=clock).ledger, MemoryCounters(clock=clock))
+    store = local.store()
+    return Ground(local, store.ledger, TableCounters(store.table, clock=clock))
+
+
+async def admitted(quotas: Quotas, *contexts: RequestContext) -> int:
+    """How many of them may begin, asked all at once."""
+    results = await asyncio.gather(*(quotas.admit(context) for context in contexts), return_exceptions=True)
+    assert all(result is None or isinstance(result, QuotaError) for result in results), results
+    return results.count(None)
+
+
+@pytest.mark.parametrize("name", ["messages_per_minute", "messages_per_day", "running"])
+async def test_of_200_at_once_a_limit_of_50_admits_exactly_50(ground: Ground, name: str) -> None:
+    quotas = ground.quotas(**{name: 50})
+    assert await admitted(quotas, *(turn_of("ann", number) for number in range(200))) == 50
+    assert await admitted(quotas, turn_of("bob")) == 1
+
+
+async def test_tokens_of_a_user_and_of_the_stage_admit_exactly_what_fits(ground: Ground) -> None:
+    of_user = ground.quotas(tokens_per_day=50 * RESERVED_TOKENS)
+    assert await admitted(of_user, *(turn_of("ann", number) for number in range(200))) == 50
+    of_stage = ground.quotas(stage_tokens_per_day=50 * RESERVED_TOKENS)
+    assert await admitted(of_stage, *(turn_of(f"u{number}") for number in range(200))) == 50
+
+
+async def test_a_refusal_says_which_limit_and_when_to_come_again(ground: Ground) -> None:
+    quotas = ground.quotas(messages_per_minute=1)
+    await quotas.admit(turn_of("ann"))
+    with pytest.raises(QuotaError, match="minute") as caught:
+        await quotas.admit(turn_of("ann", 1))
+    assert caught.value.limit == "minute"
+    ground.local.later(caught.value.retry_after_s)
+    await quotas.admit(turn_of("ann", 2))
+
+
+async def test_tokens_come_back_at_midnight_utc(ground: Ground) -> None:
+    quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS)
+    await quotas.admit(turn_of("ann"))
+    with pytest.raises(QuotaError, match="midnight UTC") as caught:
+        await quotas.admit(turn_of("ann", 1))
+    ground.local.later(caught.value.retry_after_s)
+    await quotas.admit(turn_of("ann", 2))
+
+
+async def test_a_turn_is_settled_with_what_it_really_used(ground: Ground) -> None:
+    quotas = ground.quotas(tokens_per_day=2 * RESERVED_TOKENS)
+    small, large = turn_of("ann"), turn_of("ann", 1)
+    await quotas.admit(small)
+    assert small.turn is not None
+    small.turn.used(50, 50)
+    await quotas.settle(small, ran=True)
+    await quotas.admit(large)  # 100 + 2,000 of 4,000
+    assert large.turn is not None
+    large.turn.used(5_000, 0)
+    await quotas.settle(large, ran=True)
+    with pytest.raises(QuotaError, match="allowance"):
+        await quotas.admit(turn_of("ann", 2))
+
+
+@pytest.mark.parametrize(("used", "ran", "more"), [(None, True, 0), (100, True, 0), (None, False, 1)])
+async def test_what_nobody_counted_costs_what_was_reserved_and_what_never_ran_costs_nothing(
+    ground: Ground, used: int | None, ran: bool, more: int
+) -> None:
+    quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS)
+    cut = turn_of("ann")
+    await quotas.admit(cut)
+    assert cut.turn is not None
+    cut.turn.end_reason = "stopped"
+    if used is not None:
+        cut.turn.used(used, 0)
+    await quotas.settle(cut, ran=ran)
+    assert await admitted(quotas, turn_of("ann", 1)) == more
+
+
+async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None:
+    quotas = ground.quotas(running=1)
+    first, second = turn_of("ann"), turn_of("ann", 1)
+    await quotas.admit(first)
+    assert await admitted(quotas, second) == 0
+    await quotas.settle(first, ran=True)
+    assert await admitted(quotas, second) == 1
+
+
+async def test_what_the_stage_refuses_is_given_back_to_the_user(ground: Ground) -> None:
+    quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS, stage_tokens_per_day=RESERVED_TOKENS, running=1)
+    bob = turn_of("bob")
+    await quotas.admit(bob)
+    with pytest.raises(QuotaError, match="The assistant"):
+        await quotas.admit(turn_of("ann"))
+    await quotas.settle(bob, ran=False)
+    assert await admitted(quotas, turn_of("ann", 1)) == 1
+
+
+async def test_a_thousand_guests_cannot_spend_more_than_the_guests_share(ground: Ground) -> None:
+    stage = 40 * RESERVED_TOKENS
+    quotas = ground.quotas(stage_tokens_per_day=stage, guest_messages_per_day=20)
+    guests = [turn_of(f"g{number}", guest=True) for number in range(1000)]
+    assert await admitted(quotas, *guests) == 40 * GUESTS_SHARE
+    assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(100))) == 40 * (1 - GUESTS_SHARE)
+
+
+async def test_a_guest_has_limits_of_its_own(ground: Ground) -> None:
+    quotas = ground.quotas(messages_per_minute=100, guest_messages_per_day=7)
+    for number in range(7):
+        guest = turn_of("guest", number, guest=True)
+        if number == GUEST_PER_MINUTE:
+            assert await admitted(quotas, guest) == 0
+            ground.local.later(60)
+        await quotas.admit(guest)
+        assert await admitted(quotas, turn_of("guest", 90 + number, guest=True)) == 0  # one at a time
+        await quotas.settle(guest, ran=True)
+    with pytest.raises(QuotaError, match="day"):
+        await quotas.admit(turn_of("guest", 99, guest=True))
+
+
+@pytest.mark.parametrize("text", ["Back at nine.", ""])
+async def test_the_switch_stops_new_turns_within_seconds_and_lets_them_go_on(ground: Ground, text: str) -> None:
+    quotas = ground.quotas()
+    await quotas.admit(turn_of("ann"))
+    await _switch(ground, text)
+    ground.now_s += SWITCH_S
+    with pytest.raises(QuotaError, match=text or PAUSED):
+        await quotas.admit(turn_of("ann", 1))
+    await _switch(ground, None)
+    ground.now_s += SWITCH_S
+    await quotas.admit(turn_of("ann", 2))
+
+
+async def _switch(ground: Ground, text: str | None) -> None:
+    if isinstance(ground.counters, MemoryCounters):
+        ground.counters.off = text
+    elif text is None:
+        await ground.local.store().table.delete(SWITCH)
+    else:
+        await ground.local.store().table.put(
+            {"pk": rows.text(SWITCH[0]), "sk": rows.text(SWITCH[1]), "text": rows.text(text)}
+        )
+
+
+def test_shards_share_a_ceiling_without_a_rest() -> None:
+    for ceiling in (0, 1, 999_999, SHARDED_FROM, SHARDED_FROM + 3):
+        parts = shards(ceiling, start="x")
+        assert sum(part for _, part in parts) == ceiling
+        assert len(parts) == (SHARDS if ceiling >= SHARDED_FROM else 1)
+
+
+# Through the app
+
+
+class Recorder:
+    """A ledger that writes down what it is asked, in order."""
+
+    def __init__(self, ledger: TurnLedger) -> None:
+        self._ledger, self.calls = ledger, list[str]()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._ledger, name)
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            self.calls.append(name)
+            return method(*args, **kwargs)
+
+        return recorded
+
+
+@dataclass
+class Room:
+    """The app with quotas on a memory store."""
+
+    store: MemoryStore
+    recorder: Recorder
+    counters: MemoryCounters
+    chat: Chat
+
+
+def room(**allowance: int) -> Room:
+    """An app whose users may spend that much."""
+    store, counters = MemoryStore(), MemoryCounters()
+    recorder: Any = Recorder(store.ledger)
+    quotas = Quotas(recorder, counters, Allowance(**allowance))
+    turns = Turns(Surroundings(recorder, Keeper(store), quotas=quotas))
+    app = create_app(server_with(store), turns, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    return Room(store, recorder, counters, Chat(app))
+
+
+async def test_a_turns_calls_come_in_the_order_guard_quota_lease() -> None:
+    here = room(messages_per_day=5)
+    await here.chat("threads.create", input=message("hi"))
+    assert here.recorder.calls[:3] == ["claim_request", "spend_quota", "take_lease"]
+    assert "end_quota" in here.recorder.calls
+
+
+async def test_a_refused_message_is_a_429_before_the_stream_and_leaves_no_trace() -> None:
+    here = room(messages_per_day=1)
+    created = await here.chat("threads.create", input=message("hi"))
+    thread_id = created.of("thread.created")[0]["thread"]["id"]
+    here.recorder.calls.clear()
+    refused = await here.chat("threads.add_user_message", thread_id=thread_id, input=message("more"))
+    assert (refused.status, refused.json["error"]) == (429, "quota")
+    assert 0 < int(refused.headers["retry-after"]) <= quota.DAY_MS // 1000
+    assert here.recorder.calls == ["claim_request", "spend_quota", "release_request"]
+    items = await here.chat("items.list", thread_id=thread_id)
+    assert len(items.json["data"]) == 2
+
+
+async def test_a_hundred_duplicates_spend_one() -> None:
+    here = room(messages_per_day=2)
+    answers = await asyncio.gather(*(here.chat("threads.create", input=message("hi")) for _ in range(100)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.headers["x-chat-turn"] for answer in answers}) == 1
+    assert here.recorder.calls.count("spend_quota") == 1
+    assert (await here.chat("threads.create", input=message("another"))).status == 200
+
+
+async def test_a_request_that_is_refused_for_another_reason_spends_nothing() -> None:
+    here = room(messages_per_day=1)
+    assert (await here.chat("threads.add_user_message", thread_id="thr_no", input=message("hi"))).status == 404
+    assert "spend_quota" not in here.recorder.calls
+
+
+async def test_one_users_refusal_neither_stops_nor_charges_another() -> None:
+    here = room(messages_per_day=1)
+    assert (await here.chat("threads.create", input=message("hi"))).status == 200
+    assert (await here.chat("threads.create", input=message("ho"))).status == 429
+    assert (await here.chat.as_("bob")("threads.create", input=message("hi"))).status == 200
+
+
+async def test_lists_and_reads_are_never_counted() -> None:
+    here = room(messages_per_minute=1)
+    for _ in range(5):
+        assert (await here.chat("threads.list")).status == 200
+    assert here.recorder.calls == []
