@@ -93,6 +93,9 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
+        "AWS_ACCESS_KEY_ID": "local",  # its root key: presigned URLs are verified against it
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_SESSION_TOKEN": "",
     }
 
 

@@ -1,0 +1,36 @@
+"""One emulated chat for a module of tests, and its clients. Knows the wire; nothing of the server's insides."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from lambda_src.dev.emulator import Emulator
+from tests.chat import Answer, read_events
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One user at the emulated function URL: `await client("threads.list")`."""
+
+    emulator: Emulator
+    user: str = "ann"
+
+    def as_(self, user: str) -> "Client":
+        """Somebody else."""
+        return Client(self.emulator, user)
+
+    async def __call__(self, operation: str, /, **params: Any) -> Answer:
+        return await self.post(json.dumps({"type": operation, "params": params}).encode())
+
+    async def post(self, body: bytes) -> Answer:
+        """The raw request."""
+        headers = {"authorization": f"Bearer {self.user}", "content-type": "application/json"}
+        async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
+            answer = await http.post(f"{self.emulator.url}/chatkit", content=body, headers=headers)
+        streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
+        events = read_events(answer.content) if streamed else []
+        return Answer(answer.status_code, dict(answer.headers), answer.content, events)
