@@ -15,7 +15,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev test check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-runtime bench-store bench-turns test-machines chat
+	test-dynamodb-local test-deletable bench-runtime bench-store bench-turns test-machines chat deploy-local destroy cost
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -58,7 +58,7 @@ template: .venv/installed ## synthesize the stacks to cdk.out/ and refresh tests
 	@$(RUN) $(PY) -m infra.template $(if $(STAGE),--stage $(STAGE))
 
 bundle: .venv/installed ## build what Lambda runs, in build/
-	@$(RUN) $(PY) -m infra.bundling
+	@$(RUN) $(PY) -m infra.bundling $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
 deploy: .venv/installed ## build the zip and deploy it to your AWS account
 	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
@@ -84,6 +84,15 @@ test-machines: .venv/installed ## the stores and turns beside their models, 500 
 
 chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
 	@$(RUN) $(PY) -m lambda_src.admin $(ARGS)
+
+deploy-local: .venv/installed ## deploy the stage to a local AWS that goes on running (STOP=1 ends it)
+	@$(RUN) $(PY) -m infra.local $(if $(STAGE),--stage $(STAGE)) $(if $(STOP),--stop)
+
+destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays
+	@$(RUN) $(PY) -m infra.destroy --stage "$(STAGE)" $(if $(DATA),--data)
+
+cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 a month
+	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8),--idle)
 
 lock: ## resolve the dependencies again
 	@"$$($(FIND_UV))" lock
