@@ -14,7 +14,7 @@ PY := .venv/bin/python
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test check check-own-agent lint types contracts format template bundle deploy lock clean \
+.PHONY: help setup dev test test-agent check check-own-agent lint types contracts format template bundle deploy lock clean \
 	test-dynamodb-local test-deletable bench-runtime bench-store bench-turns test-machines chat deploy-local destroy cost
 
 help: ## this list
@@ -39,6 +39,9 @@ dev: .venv/installed ## chat on http://127.0.0.1:8000 through the Lambda path (P
 
 test: .venv/installed ## all tests, offline
 	@$(RUN) $(PY) -m pytest -n auto -q
+
+test-agent: .venv/installed ## the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
+	@$(RUN) $(PY) -m pytest -q tests/agent
 
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
 

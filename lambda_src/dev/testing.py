@@ -1,0 +1,196 @@
+"""Test your own agent: the real server, turns and store in this process, with a script in the place of the model.
+
+    from lambda_src.dev.testing import AgentChat, calls, chat, says
+
+    async def test_it_tells_the_time(chat: AgentChat) -> None:
+        reply = await chat.say("What time is it?", script=[calls("current_time"), says("Noon.")])
+        assert reply.tools == ["current_time"]
+        assert reply.text == "Noon."
+
+Import the fixture `chat` where it is used, or in a conftest.py. With REAL_MODEL=1 the model of OPENAI_API_KEY answers,
+and scripts are passed over. `reply.events` are ChatKit's, `reply.items` what the thread holds afterwards.
+"""
+
+import copy
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import httpx2
+import pytest
+from agents import Agent, FunctionTool, Model, ModelResponse, RunConfig
+from agents.items import TResponseOutputItem, TResponseStreamEvent
+from agents.testing import ScriptedModel, assistant_message, function_call
+from chatkit.types import ThreadItem
+
+from lambda_src import models
+from lambda_src.app import create_app
+from lambda_src.context import RequestContext, User
+from lambda_src.demo_model import DemoModel
+from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildAgent, shipped_actions, shipped_agent
+from lambda_src.errors import AuthError
+from lambda_src.server import ChatServer
+from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES
+from lambda_src.store.memory import MemoryStore
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
+
+Step = Sequence[TResponseOutputItem]
+_numbers = count(1)
+
+
+def says(text: str) -> Step:
+    """A step of the model: an answer."""
+    return [assistant_message(text, item_id=f"scripted-{next(_numbers)}")]
+
+
+def calls(tool: str, /, **arguments: Any) -> Step:  # noqa: ANN401 - a tool's own arguments
+    """A step of the model: a call of one tool."""
+    return [function_call(tool, json.dumps(arguments), call_id=f"call-{next(_numbers)}")]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of one message or click."""
+
+    thread_id: str
+    text: str
+    tools: list[str]
+    widgets: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    items: list[ThreadItem]
+
+    @property
+    def error(self) -> str | None:
+        """What the user was told went wrong."""
+        return next((event.get("message", event["code"]) for event in self.events if event["type"] == "error"), None)
+
+
+@dataclass(slots=True)
+class _Player(Model):
+    """The model of the moment."""
+
+    now: Model = field(default_factory=DemoModel)
+
+    async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:  # noqa: ANN401 - Model's own
+        return await self.now.get_response(*args, **kwargs)
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:  # noqa: ANN401 - as above
+        return self.now.stream_response(*args, **kwargs)
+
+
+class AgentChat:
+    """Your agent, its actions and a store of its own. A user's messages go to one thread until `new_thread()`."""
+
+    def __init__(
+        self,
+        build_agent: BuildAgent = shipped_agent,
+        *,
+        build_actions: BuildActions = shipped_actions,
+        real_model_key: str | None = None,
+    ) -> None:
+        self._player = _Player()
+        self._called: list[str] = []
+        self._threads: dict[str, str] = {}
+        self.store = MemoryStore()
+        scripted = RunConfig(model=self._player, tracing_disabled=True)
+        dispatcher = AgentDispatcher(
+            lambda: self._recorded(build_agent()),
+            build_run_config=lambda: models.openai_run_config(real_model_key) if real_model_key else scripted,
+            build_actions=build_actions,
+        )
+        server = ChatServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
+        self._app = create_app(
+            server,
+            Turns(Surroundings(self.store.ledger, Keeper(self.store))),
+            authenticate=_by_name,
+            sweeps=self.store,
+            max_body_bytes=MAX_BODY_BYTES,
+        )
+
+    async def say(self, text: str, *, user: str = "ann", script: Sequence[Step] | None = None) -> Reply:
+        """A message of `user`, answered by the steps of `script` (without one: by the demo model)."""
+        self._player.now = DemoModel(sleep=_at_once) if script is None else ScriptedModel([list(s) for s in script])
+        content = [{"type": "input_text", "text": text}]
+        params: dict[str, Any] = {"input": {"content": content, "attachments": [], "inference_options": {}}}
+        if user in self._threads:
+            params["thread_id"] = self._threads[user]
+        return await self._ask(
+            "threads.add_user_message" if user in self._threads else "threads.create", params, user=user
+        )
+
+    async def press(
+        self, action: str, payload: object = None, *, user: str = "ann", item_id: str | None = None
+    ) -> Reply:
+        """An action of a widget (`item_id`: the newest one, if not named) in the user's thread."""
+        items = await self._items(self._threads[user], user)
+        sender = item_id or next((item.id for item in reversed(items) if item.type == "widget"), None)
+        params = {"thread_id": self._threads[user], "action": {"type": action, "payload": payload}}
+        return await self._ask("threads.custom_action", params | ({"item_id": sender} if sender else {}), user=user)
+
+    def new_thread(self, *, user: str = "ann") -> None:
+        """The user's next message begins another thread."""
+        self._threads.pop(user, None)
+
+    async def _ask(self, operation: str, params: dict[str, Any], *, user: str) -> Reply:
+        self._called.clear()
+        transport = httpx2.ASGITransport(app=self._app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://agent.test", timeout=None) as client:
+            headers = {"authorization": f"Bearer {user}", "x-chat-turn": f"test-turn-{next(_numbers):012}"}
+            answer = await client.post("/chatkit", json={"type": operation, "params": params}, headers=headers)
+        if answer.status_code != 200:
+            raise AssertionError(f"{operation} was refused ({answer.status_code}): {answer.json()['message']}")
+        lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+        events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        created = next((event["thread"]["id"] for event in events if event["type"] == "thread.created"), None)
+        thread_id = self._threads[user] = created or self._threads[user]
+        done = [e["item"] for e in events if e["type"] in ("thread.item.done", "thread.item.replaced")]
+        texts = [part["text"] for item in done if item["type"] == "assistant_message" for part in item["content"]]
+        widgets = [item["widget"] for item in done if item["type"] == "widget"]
+        items = await self._items(thread_id, user)
+        return Reply(thread_id, "\n".join(texts), list(self._called), widgets, events, items)
+
+    async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
+        context = RequestContext(user=User(id=user), request_id="test")
+        return (await self.store.load_thread_items(thread_id, None, 100, "asc", context)).data
+
+    def _recorded(self, agent: Agent[Any]) -> Agent[Any]:
+        """The agent, noting each call of its function tools."""
+
+        def noting(tool: FunctionTool) -> FunctionTool:
+            noted, invoke = copy.copy(tool), tool.on_invoke_tool
+
+            async def invoked(context: Any, arguments: str) -> Any:  # noqa: ANN401 - the SDK's own types
+                self._called.append(tool.name)
+                return await invoke(context, arguments)
+
+            return replace(noted, on_invoke_tool=invoked)
+
+        return agent.clone(tools=[noting(t) if isinstance(t, FunctionTool) else t for t in agent.tools])
+
+
+async def _by_name(authorization: str | None) -> User:
+    """Authenticate: `Bearer ann` is ann."""
+    name = (authorization or "").removeprefix("Bearer ")
+    if not name:
+        raise AuthError("Sign in first.")
+    return User(id=name)
+
+
+async def _at_once(_: float) -> None:
+    """The demo model's pause, left out."""
+
+
+def real_key(environ: Callable[[str], str | None] = os.environ.get) -> str | None:
+    """The key of the model that answers, with REAL_MODEL=1; None: scripts do."""
+    return environ("OPENAI_API_KEY") if environ("REAL_MODEL") == "1" else None
+
+
+@pytest.fixture
+def chat() -> AgentChat:
+    """A chat with the agent of lambda_src/agent/."""
+    return AgentChat(real_model_key=real_key())
