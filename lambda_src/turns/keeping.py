@@ -5,6 +5,7 @@ Safe to do twice, from two processes: the ids come from the events and from the 
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -61,20 +62,30 @@ class Keeper:
                     done = call.model_copy(update={"status": "completed", "output": INTERRUPTED_OUTPUT})
                     await self._store.save_item(thread_id, done, context=context)
                 return []
-            for item in items:
-                await self._add(item, context)
+            ours = [await self._add(item, context) for item in items]
             if items or cut == "stopped":
                 await self._add(_note(thread_id, turn_id, cut), context)
         except NotFoundError:
             return []
         log.info("turn_cut", extra={"kind": cut, "items": len(items)})
-        return items
+        return items if all(ours) else await self.kept(items, context)
 
-    async def _add(self, item: ThreadItem, context: RequestContext) -> None:
+    async def kept(self, items: Iterable[AssistantMessageItem], context: RequestContext) -> list[AssistantMessageItem]:
+        """Those of the items that are stored, as they are: whoever kept them may have seen less of them, or more."""
+        stored: list[AssistantMessageItem] = []
+        for item in items:
+            with suppress(NotFoundError):
+                found = await self._store.load_item(item.thread_id, item.id, context)
+                if isinstance(found, AssistantMessageItem):
+                    stored.append(found)
+        return stored
+
+    async def _add(self, item: ThreadItem, context: RequestContext) -> bool:
         try:
             await self._store.add_thread_item(item.thread_id, item, context=context)
         except ConflictError:
-            return  # another process kept it first, or the turn ended by itself after all: theirs stays
+            return False  # another process kept it first, or the turn ended by itself after all: theirs stays
+        return True
 
     async def _pending_call(self, thread_id: str, context: RequestContext) -> ClientToolCallItem | None:
         newest = await self._store.load_thread_items(thread_id, None, 1, "desc", context)

@@ -133,6 +133,8 @@ class RunningTurn:
             timer.cancel()
         refused = error is not None and not self._is_open()
         try:
+            if not refused and await self._is_superseded(cut):
+                error, cut = None, "superseded"  # whatever it met is of no concern any more
             await self._close(None if refused else cut, error=error)
         except ChatError as fault:
             log.error("turn_close_failed", extra={"error_type": type(fault).__qualname__})
@@ -194,6 +196,12 @@ class RunningTurn:
         await self._keep(self._thread_id, "failed")
         return None
 
+    async def _is_superseded(self, cut: Cut | None) -> bool:
+        """Whether a turn that ends before its time has lost its lease unnoticed: it may write nothing more then."""
+        if cut is None or cut in ("stopped", "superseded") or self._thread_id is None:  # the lease itself has said so
+            return False
+        return await self._renew_lease(self._thread_id) == "superseded"
+
     async def _close(self, cut: Cut | None, *, error: Exception | None) -> None:
         """The last events, the last batch, the end of the lease: in one round trip, then the stream ends."""
         if self._thread_id is None:
@@ -211,7 +219,7 @@ class RunningTurn:
         """What was said so far, stored (by the superseder, if there is one) and ended in the stream."""
         events = self._journal.events
         if cut == "superseded":
-            items = fold.unfinished(events)
+            items = await self._around.keeper.kept(fold.unfinished(events), self._context)
         else:
             items = await self._around.keeper.keep(thread_id, self.turn_id, events, cut=cut, context=self._context)
         for item in items:

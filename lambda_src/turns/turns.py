@@ -71,7 +71,7 @@ class Attached:
             yield event
         if unfinished := fold.unfinished(events):  # its process died, or another turn took the thread
             await self._turns.recover(self._thread_id, self._context)
-            for item in unfinished:
+            for item in await around.keeper.kept(unfinished, self._context):
                 yield endings.done(item)
 
     async def stop(self) -> None:

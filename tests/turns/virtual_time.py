@@ -11,8 +11,9 @@ ROUNDS = 200  # of the event loop: enough for everything that does not wait for 
 class VirtualTime:
     """`sleep`, `now_ms` and `now_ns` are handed to what is tested; `advance` lets time pass, sleeper by sleeper."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rounds: int = ROUNDS) -> None:
         self.now_s: float = START_S
+        self._rounds = rounds
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
 
@@ -32,7 +33,7 @@ class VirtualTime:
 
     async def rest(self) -> None:
         """Let everything run that waits for no time."""
-        for _ in range(ROUNDS):
+        for _ in range(self._rounds):
             await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:

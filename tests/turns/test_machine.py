@@ -1,0 +1,311 @@
+"""Turns driven at random: two processes over one store, far enough from it that everything crosses everything.
+
+After every step and, once time has passed, at the end: what docs/turns.md promises. CHAT_STORE_MACHINES says how many
+machines a run drives; without it always the same ones.
+"""
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+from chatkit.store import NotFoundError
+from chatkit.types import AssistantMessageItem, ThreadItem, ThreadMetadata
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from lambda_src.store.memory import MemoryStore
+from lambda_src.store.ports import LeaseTaken
+from lambda_src.turns.running import LEASE_MS, RENEW_S
+from tests.store.model import MACHINES
+from tests.turns.machine import Ask, House, Watched
+from tests.turns.scene import Reader, as_user, sse
+from tests.turns.virtual_time import VirtualTime
+
+STEPS = 30
+ROUNDS = 40  # of the event loop: no chain of this store, which answers at once, is longer
+SLACK = 8  # crossings of the line beside a renewal: that of a renewal under way, its own, and the closing writes
+ANN = as_user("ann")
+LATENCIES_S = [0.0, 0.003, 0.04, 0.2]
+STEPS_S = [0.001, 0.01, 0.25, 0.7, 1.0, 1.3, 4.9, 11.0, 61.0]
+
+houses = st.integers(0, 1)
+picks = st.integers(0, 99)  # one of however many there are
+R = TypeVar("R")
+
+
+class TurnMachine(RuleBasedStateMachine):
+    """Ann and her two processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.time = VirtualTime(rounds=ROUNDS)
+        self.rows = MemoryStore(clock=self.time.now_ns)
+        self.asks: list[Ask] = []
+        self.others: list[asyncio.Task[Any]] = []
+        self.resumed: list[tuple[House, Reader]] = []
+        self.deleted: set[str] = set()
+        self.threads = 0
+
+    @initialize(one=st.sampled_from(LATENCIES_S), two=st.sampled_from(LATENCIES_S))
+    def begin(self, one: float, two: float) -> None:
+        self.houses = [self.house(one), self.house(two)]
+        self.new_thread()
+
+    def house(self, latency_s: float) -> House:
+        return House.built(self.rows, self.time, latency_s=latency_s, taken=self.taken)
+
+    def new_thread(self) -> None:
+        self.threads += 1
+        thread = ThreadMetadata(id=self.thread_id, created_at="2026-01-01T00:00:00Z")  # type: ignore[arg-type] # pydantic parses it
+        self.run(self.rows.save_thread(thread, ANN))
+
+    @property
+    def thread_id(self) -> str:
+        return f"thr_{self.threads}"
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        return self.loop.run_until_complete(work)
+
+    def start(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
+        """Begin something and let it run as far as it comes without time."""
+        task = self.loop.create_task(work)
+        self.run(self.time.rest())
+        return task
+
+    def taken(self, thread_id: str, turn_id: str, lease: LeaseTaken) -> None:
+        """A lease was taken: whoever had it is to end."""
+        for ask in self.asks:
+            if lease.previous is not None and ask.turn_id == lease.previous.turn_id and not lease.previous.ended:
+                self.lose(ask)
+
+    def lose(self, ask: Ask) -> None:
+        """From now on a turn can keep nothing itself."""
+        ask.due.append(self.time.now_s)
+        ask.lost_s = self.time.now_s if ask.lost_s is None else ask.lost_s
+
+    @property
+    def speaking(self) -> list[Ask]:
+        """The turns whose model runs in a process that lives."""
+        return [ask for ask in self.asks if ask.model.is_running and not ask.house.line.is_cut]
+
+    # What happens
+
+    @rule(
+        at=houses,
+        text=st.sampled_from(["hi", "continue"]),
+        named=st.booleans(),
+        deadline_s=st.sampled_from([None, None, 2, 9]),
+    )
+    def send(self, at: int, text: str, *, named: bool, deadline_s: int | None) -> None:
+        self.ask(at, text, f"turn-named-{len(self.asks):06}" if named else None, deadline_s)
+
+    @precondition(lambda self: any(ask.named for ask in self.asks))
+    @rule(at=houses, pick=picks)
+    def repeat_by_name(self, at: int, pick: int) -> None:
+        named = [ask for ask in self.asks if ask.named and ask.thread_id == self.thread_id]
+        if named:
+            self.ask(at, named[pick % len(named)].text, named[pick % len(named)].named, None)
+
+    def ask(self, at: int, text: str, named: str | None, deadline_s: int | None) -> None:
+        number, house = len(self.asks), self.houses[at]
+        model = Watched(f"msg_answer_{number}", self.time)
+        turn_id = named or f"turn-minted-{number:06}"
+        deadline_ms = None if deadline_s is None else self.time.now_ms() + deadline_s * 1000
+        asking = house.process.ask(
+            model, text, named=named, thread_id=self.thread_id, turn_id=turn_id, deadline_ms=deadline_ms
+        )
+        ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s, self.loop.create_task(asking))
+        self.asks.append(ask)
+        self.run(self.time.rest())
+
+    @precondition(lambda self: self.speaking)
+    @rule(pick=picks, words=st.integers(1, 5))
+    def speak(self, pick: int, words: int) -> None:
+        self.speaking[pick % len(self.speaking)].model.speak(words)
+        self.run(self.time.rest())
+
+    @precondition(lambda self: self.speaking)
+    @rule(pick=picks, how=st.sampled_from(["finish", "finish", "raise", "error"]))
+    def end_answer(self, pick: int, how: str) -> None:
+        model = self.speaking[pick % len(self.speaking)].model
+        if how == "raise":
+            model.fail(ZeroDivisionError("the model"))
+        elif how == "error":
+            model.event(sse("error", code="custom", message="The model broke off.", allow_retry=True))
+        model.finish()
+        self.run(self.time.rest())
+
+    @rule(seconds=st.sampled_from(STEPS_S))
+    def wait(self, seconds: float) -> None:
+        self.run(self.time.advance(seconds))
+
+    @precondition(lambda self: self.asks)
+    @rule(at=houses, pick=picks, by_turn=st.booleans())
+    def stop(self, at: int, pick: int, *, by_turn: bool) -> None:
+        ask = self.asks[pick % len(self.asks)]
+        names = (
+            {"turn_id": ask.turn_id, "thread_id": None} if by_turn else {"turn_id": None, "thread_id": ask.thread_id}
+        )
+        self.others.append(self.start(self.houses[at].process.turns.stop(ANN, **names)))
+
+    @rule(at=houses)
+    def crash(self, at: int) -> None:
+        dead = self.houses[at]
+        dead.line.is_cut = True
+        for ask in self.asks:
+            if ask.house is dead:
+                if ask.lost_s is None:
+                    ask.lost_s = self.time.now_s
+                if ask.reader is not None and ask.reader.task is not None:
+                    ask.reader.task.cancel()
+        self.houses[at] = self.house(dead.line.latency_s)
+        self.run(self.time.rest())
+
+    @rule(at=houses)
+    def read(self, at: int) -> None:
+        self.others.append(self.start(self.houses[at].process.turns.recover(self.thread_id, ANN)))
+
+    @precondition(lambda self: self.asks)
+    @rule(at=houses, pick=picks)
+    def resume(self, at: int, pick: int) -> None:
+        house = self.houses[at]
+
+        async def follow(turn_id: str) -> None:
+            try:
+                reader = Reader(await house.process.turns.resume(turn_id, ANN))
+            except NotFoundError:
+                return
+            self.resumed.append((house, reader))
+            reader.task = asyncio.current_task()
+            await reader.read()
+
+        self.others.append(self.start(follow(self.asks[pick % len(self.asks)].turn_id)))
+
+    @precondition(lambda self: any(ask.reader for ask in self.asks))
+    @rule(pick=picks)
+    def leave(self, pick: int) -> None:
+        open_asks = [ask for ask in self.asks if ask.reader and not ask.house.line.is_cut]
+        if open_asks and (reader := open_asks[pick % len(open_asks)].reader) is not None:
+            open_asks[pick % len(open_asks)].is_left = True
+            self.others.append(self.start(reader.stream.stop()))
+
+    @rule(at=houses, really=st.integers(0, 3))
+    def delete(self, at: int, really: int) -> None:
+        if really:
+            return  # one in four: a thread is to grow old as well
+        self.deleted.add(self.thread_id)
+        for ask in self.asks:
+            if ask.thread_id == self.thread_id:
+                self.lose(ask)
+        self.run(self.rows.delete_thread(self.thread_id, ANN))
+        self.new_thread()
+
+    # What holds
+
+    def items(self, thread_id: str) -> list[ThreadItem]:
+        return self.run(self.rows.load_thread_items(thread_id, None, 1000, "asc", ANN)).data
+
+    @invariant()
+    def every_acknowledged_message_is_there_once_and_in_order_and_nothing_is_doubled(self) -> None:
+        for number in range(1, self.threads + 1):
+            if (thread_id := f"thr_{number}") in self.deleted:
+                continue
+            ids = [item.id for item in self.items(thread_id)]
+            assert max(Counter(ids).values(), default=1) == 1, ids
+            acknowledged = [ask for ask in self.asks if ask.is_own and ask.thread_id == thread_id]
+            places = [ids.index(f"msg_user_{ask.turn_id}") for ask in acknowledged]
+            for earlier, place in zip(acknowledged, places, strict=True):
+                for later, other in zip(acknowledged, places, strict=True):
+                    answered = earlier.model.began_s is not None and earlier.model.began_s < later.asked_s
+                    assert not answered or place < other or earlier is later
+
+    @invariant()
+    def an_answer_is_what_the_model_said_and_what_was_shown_as_done_is_stored(self) -> None:
+        said = {ask.model.item_id: ask.model.text for ask in self.asks}
+        stored: dict[str, str] = {}
+        for number in range(1, self.threads + 1):
+            for item in self.items(f"thr_{number}") if f"thr_{number}" not in self.deleted else []:
+                if isinstance(item, AssistantMessageItem):
+                    stored[item.id] = "".join(part.text for part in item.content)
+                    assert said[item.id].startswith(stored[item.id])
+        for reader in self.readers():
+            for event in (json.loads(event[6:]) for event in reader.events if b"item.done" in event):
+                item = event["item"]
+                if item["type"] == "assistant_message" and item["thread_id"] not in self.deleted:
+                    assert stored[item["id"]] == "".join(part["text"] for part in item["content"])
+
+    def readers(self) -> list[Reader]:
+        return [ask.reader for ask in self.asks if ask.reader is not None] + [reader for _, reader in self.resumed]
+
+    @invariant()
+    def whoever_is_to_end_ends_within_a_renewal(self) -> None:
+        for ask in self.speaking:
+            for due_s in ask.due:
+                since_s = max(due_s, ask.model.began_s or 0)
+                assert self.time.now_s <= since_s + RENEW_S + SLACK * ask.house.line.latency_s + 0.01, ask.turn_id
+
+    def teardown(self) -> None:
+        try:
+            if self.threads:
+                self.at_the_end()
+        finally:
+            self.run(self.cancelled())
+            self.loop.close()
+
+    async def cancelled(self) -> None:
+        """A turn that is cancelled still closes, and waits for the store: so more than once."""
+        while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in rest:
+                task.cancel()
+            await self.time.rest()
+
+    def at_the_end(self) -> None:
+        self.wait(LEASE_MS / 1000 + 5)
+        for _ in range(2):
+            for ask in self.speaking:
+                ask.model.finish()
+            self.wait(LEASE_MS / 1000 + 5)
+        self.read(0)
+        self.wait(2)
+        for ask in self.asks:
+            if not ask.house.line.is_cut:
+                assert ask.task.done(), "every request is answered"
+                assert ask.reader is None or ask.reader.over or ask.is_left, "every stream ends"
+        assert all(reader.over for house, reader in self.resumed if not house.line.is_cut)
+        for task in self.others:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        self.nothing_is_lost_but_the_last_second()
+        self.ask(0, "a last word", None, None)
+        self.wait(0.2 + SLACK * 2 * self.houses[0].line.latency_s)
+        assert self.asks[-1].model.is_running, "the thread takes the next message at once"
+
+    def nothing_is_lost_but_the_last_second(self) -> None:
+        stored = {
+            item.id: "".join(part.text for part in item.content)
+            for item in self.items(self.thread_id)
+            if isinstance(item, AssistantMessageItem)
+        }
+        for ask in self.asks:
+            if ask.thread_id != self.thread_id:
+                continue
+            kept = len(stored.get(ask.model.item_id, ""))
+            bound_s = ask.lost_s if ask.lost_s is None else ask.lost_s - RENEW_S - SLACK * ask.house.line.latency_s
+            for said_s, word in ask.model.said:
+                kept -= len(word)
+                assert kept >= 0 or (bound_s is not None and said_s >= bound_s), f"{ask.turn_id} lost {word!r}"
+
+
+TestTurns = TurnMachine.TestCase
+TestTurns.settings = settings(
+    max_examples=MACHINES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    derandomize="CHAT_STORE_MACHINES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+)
