@@ -34,6 +34,7 @@ from lambda_src.errors import (
     UnavailableError,
 )
 from lambda_src.events import sweep_after_delete
+from lambda_src.guests import Guests
 from lambda_src.request_log import RequestLog, TurnLog
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
@@ -48,7 +49,13 @@ RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by i
 
 
 def create_app(
-    server: ChatServer, turns: Turns, *, authenticate: Authenticate, sweeps: Sweeps, max_body_bytes: int
+    server: ChatServer,
+    turns: Turns,
+    *,
+    authenticate: Authenticate,
+    sweeps: Sweeps,
+    max_body_bytes: int,
+    guests: Guests | None = None,
 ) -> FastAPI:
     """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, GET / and what the page needs."""
 
@@ -115,6 +122,14 @@ def create_app(
     @app.get("/chatkit/threads/{thread_id}/turn")
     async def running(thread_id: str, context: Context) -> JSONResponse:
         return JSONResponse({"turn_id": await turns.running_in(thread_id, context)})
+
+    if guests is not None:
+
+        @app.post("/auth/guest")
+        async def guest(request: Request) -> JSONResponse:
+            minted = await guests.welcome(request.client.host if request.client else "")
+            headers = {"cache-control": "no-store"}
+            return JSONResponse({"token": minted.token, "expires_at": minted.expires_at}, headers=headers)
 
     @app.get("/chat/health")
     async def health() -> JSONResponse:

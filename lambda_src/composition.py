@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from lambda_src import titles
+from lambda_src import doors, titles
 from lambda_src.app import create_app
-from lambda_src.auth import Authenticate, BearerToken, IssuerKeys
+from lambda_src.auth import Authenticate, GuestTokens
+from lambda_src.counters import Counters, MemoryCounters
 from lambda_src.dispatcher import (
     AgentDispatcher,
     BuildActions,
@@ -57,6 +58,7 @@ def build_app(
     build_agent: BuildAgent = shipped_agent,
     build_actions: BuildActions = shipped_actions,
     transcribe: Transcribe | None = None,
+    guest_tokens: GuestTokens | None = None,
 ) -> FastAPI:
     """The chat server as an ASGI app. What differs between Lambda, a laptop and a test is handed in."""
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
@@ -73,8 +75,16 @@ def build_app(
         transcribe=transcribe,
         suggest_title=titles.by_model(dispatcher),
     )
-    turns = Turns(Surroundings(ledger, Keeper(store)))
-    return create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=settings.max_body_bytes)
+    counters = build_counters(settings, store)
+    turns = Turns(Surroundings(ledger, Keeper(store), quotas=doors.quotas(settings, ledger, counters)))
+    return create_app(
+        server,
+        turns,
+        authenticate=authenticate,
+        sweeps=store,
+        max_body_bytes=settings.max_body_bytes,
+        guests=doors.guests(guest_tokens, counters),
+    )
 
 
 def build_handler(
@@ -85,6 +95,7 @@ def build_handler(
     build_agent: BuildAgent = shipped_agent,
     build_actions: BuildActions = shipped_actions,
     transcribe: Transcribe | None = None,
+    guest_tokens: GuestTokens | None = None,
 ) -> StreamingMangum:
     """The chat server as a Lambda handler."""
     store, ledger = build_store(settings)
@@ -97,6 +108,7 @@ def build_handler(
         build_agent=build_agent,
         build_actions=build_actions,
         transcribe=transcribe,
+        guest_tokens=guest_tokens,
     )
     return StreamingMangum(app, lifespan="on", on_event=Events(store))
 
@@ -106,11 +118,13 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     quiet_libraries(logging.getLogger())
     configure_logging(service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
     settings = Settings.from_env(env)
+    guest_tokens = doors.guest_tokens(settings, stored_secret)
     return build_handler(
         settings,
-        authenticate=authenticator(settings),
+        authenticate=doors.authenticator(settings, guest_tokens),
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
+        guest_tokens=guest_tokens,
     )
 
 
@@ -118,20 +132,16 @@ def asgi_app() -> FastAPI:
     """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`."""
     settings = Settings.from_env(os.environ)
     store, ledger = build_store(settings)
+    guest_tokens = doors.guest_tokens(settings, stored_secret)
     return build_app(
         settings,
         store,
         ledger,
-        authenticate=authenticator(settings),
+        authenticate=doors.authenticator(settings, guest_tokens),
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
+        guest_tokens=guest_tokens,
     )
-
-
-def authenticator(settings: Settings) -> Authenticate:
-    """Who may call, by the settings."""
-    keys = IssuerKeys(settings.auth_issuer)
-    return BearerToken(settings.auth_issuer, settings.auth_audience, keys=keys)
 
 
 def runner(settings: Settings) -> BuildRunConfig:
@@ -202,6 +212,17 @@ def build_store(settings: Settings) -> tuple["ChatStore", TurnLedger]:
             return PostgresStore(sessions, retention_s=retention_s), ledger
 
 
+def build_counters(settings: Settings, store: "ChatStore") -> Counters:
+    """What is counted across users and processes: on the table; beside other stores in this process alone."""
+    if settings.store != "dynamodb":
+        return MemoryCounters()
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+    from lambda_src.table_counters import TableCounters  # noqa: PLC0415 - as above
+
+    assert isinstance(store, DynamoDBStore)
+    return TableCounters(store.table)
+
+
 def build_table(settings: Settings) -> "DynamoDBStore":
     """The store on the DynamoDB table that CHAT_TABLE names."""
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
@@ -234,6 +255,12 @@ def model_key(parameter: str | None) -> str | None:
     answer = aws_client("ssm").get_parameter(Name=parameter, WithDecryption=True)
     key: str = answer["Parameter"]["Value"]
     return key
+
+
+def stored_secret(arn: str) -> str:
+    """A secret's text from Secrets Manager."""
+    text: str = aws_client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    return text
 
 
 def aws_client(service: str, *, config: "Config | None" = None) -> Any:  # noqa: ANN401 - boto3's clients have no common type

@@ -33,7 +33,7 @@ class Allowance:
     running: int = 0
     tokens_per_day: int = 0
     stage_tokens_per_day: int = 0
-    guest_messages_per_day: int = 0
+    guest_messages_per_day: int = 20
 
     def of(self, context: RequestContext) -> QuotaLimits:
         """What the ledger counts for this user."""
@@ -64,7 +64,7 @@ class Quotas:
         if (said := await self._switched_off()) is not None:
             raise QuotaError(said or PAUSED, limit="switch", retry_after_s=SWITCH_RETRY_S)
         limits = self._allowance.of(context)
-        if any((limits.per_minute, limits.per_day, limits.running)):
+        if _counts(limits):
             refused = await self._ledger.spend_quota(context.turn.id, limits, context=context)
             if refused is not None:
                 raise _of_ledger(refused)
@@ -72,7 +72,8 @@ class Quotas:
         for name, user_id, ceiling in self._ceilings(context):
             if not await self._counters.add(name, self._reserved(ceiling), ceiling=ceiling, user_id=user_id):
                 await self._give_back(spent, context)
-                await self._ledger.end_quota(context.turn.id, context=context)
+                if _counts(limits):
+                    await self._ledger.end_quota(context.turn.id, context=context)
                 raise self._of_tokens(user_id)
             spent.append((name, user_id))
 
@@ -80,7 +81,8 @@ class Quotas:
         """The turn is over: free its place, and put what it used in the place of what was reserved."""
         turn = context.turn
         assert turn is not None, "only turns are counted"
-        await self._ledger.end_quota(turn.id, context=context)
+        if _counts(self._allowance.of(context)):
+            await self._ledger.end_quota(turn.id, context=context)
         used = (turn.tokens_in or 0) + (turn.tokens_out or 0)
         for name, user_id, ceiling in self._ceilings(context):
             reserved = self._reserved(ceiling)
@@ -124,6 +126,11 @@ class Quotas:
         whose = "You have used up today's allowance" if user_id else "The assistant has used up today's allowance"
         limit = "user_tokens" if user_id else "stage_tokens"
         return QuotaError(f"{whose}. It comes back {_in(left_s)}, at midnight UTC.", limit=limit, retry_after_s=left_s)
+
+
+def _counts(limits: QuotaLimits) -> bool:
+    """Whether the ledger has anything to count."""
+    return any((limits.per_minute, limits.per_day, limits.running))
 
 
 def _of_ledger(refused: QuotaRefused) -> QuotaError:

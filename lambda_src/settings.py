@@ -3,6 +3,7 @@
 Every variable that the stack sets is a field here and the other way round: tests/test_agreements.py holds it.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self
@@ -32,9 +33,27 @@ def _https_url(value: str) -> str:
     return value
 
 
+def _public_keys(value: str) -> tuple[Mapping[str, Any], ...]:
+    try:
+        keys = json.loads(value)
+    except ValueError:
+        raise ValueError("must be JSON: a list of JWKs") from None
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
+        raise ValueError("must be a list of at least one JWK")
+    if any("d" in key or key.get("kty") == "oct" for key in keys):
+        raise ValueError("holds a private key: keep that one secret, and set its public half")
+    return tuple(keys)
+
+
 def _positive(value: str) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise ValueError(f"must be a whole number of at least 1, and is {value!r}")
+    return int(value)
+
+
+def _limit(value: str) -> int:
+    if not value.isdecimal():
+        raise ValueError(f"must be a whole number, 0 for no limit, and is {value!r}")
     return int(value)
 
 
@@ -77,8 +96,22 @@ class Settings:
         _text, "SQLAlchemy URL of the PostgreSQL database; required for that store.", default=None
     )
     retention_days: int = _setting(_days, "Days after which threads are forgotten; 0 keeps them.", default=0)
-    auth_issuer: str = _setting(_https_url, "Issuer of the bearer tokens, exactly as in their `iss`.")
-    auth_audience: str = _setting(_text, "The `aud` (Cognito: `client_id`) that a token must carry.")
+    auth_issuer: str | None = _setting(
+        _https_url, "Issuer of the bearer tokens, exactly as in their `iss`: docs/auth.md.", default=None
+    )
+    auth_audience: str | None = _setting(
+        _text, "The `aud` (Cognito: `client_id`) that a token must carry.", default=None
+    )
+    auth_public_keys: tuple[Mapping[str, Any], ...] | None = _setting(
+        _public_keys, "JSON list of public JWKs, if your own backend signs the tokens.", default=None
+    )
+    guest_secret: str | None = _setting(
+        _text, "ARN of the secret that signs guests' tokens; without it there are no guests.", default=None
+    )
+    messages_per_minute: int = _setting(_limit, "Messages of one user in a minute; 0 is no limit.", default=0)
+    messages_per_day: int = _setting(_limit, "Messages of one user in a day of UTC; 0 is no limit.", default=0)
+    running_turns: int = _setting(_limit, "Answers written for one user at a time; 0 is no limit.", default=0)
+    tokens_per_day: int = _setting(_limit, "Tokens of one user in a day of UTC; 0 is no limit.", default=0)
     model_key_parameter: str | None = _setting(
         _text, "SSM parameter (SecureString) with the model's key; without it the demo model answers.", default=None
     )
@@ -116,11 +149,24 @@ class Settings:
             for name in env
             if name.startswith(PREFIX) and not name.startswith(RUNTIME_PREFIX) and name not in names
         ]
-        if "store" in values or PREFIX + "STORE" not in env:  # else its own fault is told already
-            faults += cls._missing_for(values.get("store", "dynamodb"), env)
+        faults += cls._missing_for(values.get("store", "dynamodb"), env)
+        faults += cls._missing_to_sign_in(env)
         if faults:
             raise SettingsError(faults)
         return cls(**values)
+
+    @staticmethod
+    def _missing_to_sign_in(env: Mapping[str, str]) -> list[str]:
+        """Somebody must be able to: a stage that lets in nobody, or everybody, is a mistake."""
+        ways = [name for name in ("CHAT_AUTH_ISSUER", "CHAT_AUTH_PUBLIC_KEYS", "CHAT_GUEST_SECRET") if name in env]
+        faults = []
+        if not ways:
+            faults.append(
+                "CHAT_AUTH_ISSUER is missing: name it, CHAT_AUTH_PUBLIC_KEYS or CHAT_GUEST_SECRET; see docs/auth.md."
+            )
+        if "CHAT_AUTH_AUDIENCE" not in env and ways != ["CHAT_GUEST_SECRET"]:
+            faults.append("CHAT_AUTH_AUDIENCE is missing: the `aud` (Cognito: `client_id`) that a token must carry.")
+        return faults
 
     @staticmethod
     def _missing_for(store: StoreKind, env: Mapping[str, str]) -> list[str]:

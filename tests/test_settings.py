@@ -19,9 +19,9 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env({})
     assert [fault.split()[0] for fault in caught.value.faults] == [
+        "CHAT_TABLE",
         "CHAT_AUTH_ISSUER",
         "CHAT_AUTH_AUDIENCE",
-        "CHAT_TABLE",
     ]
     assert all(fault in str(caught.value) for fault in caught.value.faults)
 
@@ -41,6 +41,13 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_MAX_BODY_BYTES", "1e6"),
         ("CHAT_HISTORY_ITEMS", "²"),
         ("CHAT_HISTROY_ITEMS", "5"),
+        ("CHAT_MESSAGES_PER_DAY", "many"),
+        ("CHAT_AUTH_PUBLIC_KEYS", "{}"),
+        ("CHAT_AUTH_PUBLIC_KEYS", "[]"),
+        ("CHAT_AUTH_PUBLIC_KEYS", "[1]"),
+        ("CHAT_AUTH_PUBLIC_KEYS", "no JSON"),
+        ("CHAT_AUTH_PUBLIC_KEYS", '[{"kty": "OKP", "d": "AAAA"}]'),
+        ("CHAT_AUTH_PUBLIC_KEYS", '[{"kty": "oct", "k": "AAAA"}]'),
     ],
 )
 def test_a_malformed_or_unknown_setting_is_named(name: str, value: str) -> None:
@@ -50,3 +57,23 @@ def test_a_malformed_or_unknown_setting_is_named(name: str, value: str) -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(setting.metadata["doc"].endswith(".") for setting in fields(Settings))
+
+
+@pytest.mark.parametrize(
+    ("env", "missing"),
+    [
+        ({"CHAT_GUEST_SECRET": "arn"}, None),
+        ({"CHAT_AUTH_PUBLIC_KEYS": "[{}]", "CHAT_AUTH_AUDIENCE": "chat"}, None),
+        ({"CHAT_AUTH_PUBLIC_KEYS": "[{}]"}, "CHAT_AUTH_AUDIENCE"),
+        ({"CHAT_AUTH_ISSUER": "https://i.test/"}, "CHAT_AUTH_AUDIENCE"),
+        ({"CHAT_GUEST_SECRET": "arn", "CHAT_AUTH_ISSUER": "https://i.test/"}, "CHAT_AUTH_AUDIENCE"),
+        ({"CHAT_AUTH_AUDIENCE": "chat"}, "CHAT_AUTH_ISSUER"),
+    ],
+    ids=str,
+)
+def test_somebody_must_be_able_to_sign_in(env: dict[str, str], missing: str | None) -> None:
+    if missing is None:
+        Settings.from_env({"CHAT_TABLE": "t", **env})
+    else:
+        with pytest.raises(SettingsError, match=missing):
+            Settings.from_env({"CHAT_TABLE": "t", **env})

@@ -1,0 +1,54 @@
+"""Joins what the settings say of who may call and what they may spend. Builds no client: secrets' reader comes in."""
+
+from collections.abc import Callable
+
+from lambda_src.auth import Authenticate, BackendToken, BearerToken, FirstOf, GuestTokens, IssuerKeys
+from lambda_src.auth.tokens import usable
+from lambda_src.counters import Counters
+from lambda_src.errors import SettingsError
+from lambda_src.guests import Guests
+from lambda_src.quotas import Allowance, Quotas
+from lambda_src.secrets import Secret
+from lambda_src.settings import Settings
+from lambda_src.store.ports import TurnLedger
+
+ReadSecret = Callable[[str], str]
+
+
+def guest_tokens(settings: Settings, read_secret: ReadSecret) -> GuestTokens | None:
+    """Guests' tokens; None where the stage has no guests. The secret is read when the first of them comes."""
+    if (arn := settings.guest_secret) is None:
+        return None
+    return GuestTokens(Secret(lambda: read_secret(arn)))
+
+
+def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticate:
+    """Who may call. SettingsError when a public key is none that can be used; Settings refuses that nobody may."""
+    ways: list[Authenticate] = [] if guests is None else [guests]
+    audience = settings.auth_audience or ""
+    if settings.auth_public_keys is not None:
+        keys = usable(settings.auth_public_keys)
+        if len(keys) != len(settings.auth_public_keys):
+            raise SettingsError(
+                ["CHAT_AUTH_PUBLIC_KEYS must be public JWKs (EdDSA, ES256, RS256), each with its `kid`."]
+            )
+        ways.append(BackendToken(keys, audience))
+    if settings.auth_issuer is not None:
+        ways.append(BearerToken(settings.auth_issuer, audience, keys=IssuerKeys(settings.auth_issuer)))
+    return ways[0] if len(ways) == 1 else FirstOf(*ways)
+
+
+def quotas(settings: Settings, ledger: TurnLedger, counters: Counters) -> Quotas:
+    """What people may spend; without limits, the operator's switch alone."""
+    allowance = Allowance(
+        messages_per_minute=settings.messages_per_minute,
+        messages_per_day=settings.messages_per_day,
+        running=settings.running_turns,
+        tokens_per_day=settings.tokens_per_day,
+    )
+    return Quotas(ledger, counters, allowance)
+
+
+def guests(tokens: GuestTokens | None, counters: Counters) -> Guests | None:
+    """Who lets guests in; None where the stage has none."""
+    return None if tokens is None else Guests(tokens, counters)
