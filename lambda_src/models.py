@@ -1,16 +1,20 @@
 """Which model answers, and how patiently we wait for it. Knows no agent and no thread; loaded off the cold path."""
 
 import asyncio
+import re
+from urllib.parse import urlsplit
 
 import httpx2
 from agents import OpenAIProvider, RunConfig
 from openai import AsyncOpenAI
+from openai.providers import bedrock
 
 from lambda_src.settings import ModelApi
 
 CONNECT_S = 5.0
 STALL_S = 30.0  # of silence between two bytes of an answer: a model that thinks longer still sends events
 RETRIES = 2  # only before the first byte: the client library never repeats an answer that has begun
+BEDROCK = re.compile(r"bedrock-mantle\.([a-z0-9-]+)\.api\.aws")
 IDLE_S = 120.0  # how long a connection is kept for the next turn; a handshake costs 50 ms and more
 
 
@@ -37,6 +41,30 @@ def openai_run_config(
     return RunConfig(
         model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True
     )
+
+
+def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: float = STALL_S) -> RunConfig:
+    """Agents run by Amazon Bedrock with the process's own AWS credentials: on Lambda the function's role, no key.
+
+    The region stands in `base_url`: https://bedrock-mantle.eu-central-1.api.aws/openai/v1. Each request is signed.
+    """
+    host = urlsplit(base_url).hostname or ""
+    region = match[1] if (match := BEDROCK.fullmatch(host)) else None  # else AWS_REGION: a proxy, or a test
+    client = AsyncOpenAI(
+        provider=bedrock(region=region, base_url=base_url, api_key=None),
+        max_retries=RETRIES,
+        timeout=httpx2.Timeout(stall_s, connect=CONNECT_S),
+    )
+    return RunConfig(
+        model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True
+    )
+
+
+def chosen_run_config(key: str | None, *, base_url: str | None, api: ModelApi) -> RunConfig:
+    """By what is configured: a key, an address without one (Bedrock, by role), or nothing (the demo model)."""
+    if key is not None:
+        return openai_run_config(key, base_url=base_url, api=api)
+    return demo_run_config() if base_url is None else bedrock_run_config(base_url, api=api)
 
 
 def demo_run_config() -> RunConfig:

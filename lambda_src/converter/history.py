@@ -13,6 +13,7 @@ from typing import Any
 from agents import TResponseInputItem
 from chatkit.agents import ThreadItemConverter
 from chatkit.types import (
+    AssistantMessageItem,
     Attachment,
     GeneratedImageItem,
     HiddenContextItem,
@@ -21,6 +22,7 @@ from chatkit.types import (
     UserMessageTagContent,
 )
 from openai.types.responses import (
+    EasyInputMessageParam,
     ResponseInputContentParam,
     ResponseInputFileParam,
     ResponseInputImageParam,
@@ -98,6 +100,11 @@ class HistoryConverter(ThreadItemConverter):
             case "text":
                 cut = " Only its beginning is shown." if len(data) == TEXT_SHOWN_BYTES else ""
                 return _said(f"[The user attached {named}.{cut} It says:]\n{data.decode(errors='replace')}")
+
+    async def assistant_message_to_input(self, item: AssistantMessageItem) -> TResponseInputItem | None:
+        """Plain text. Upstream's parts are refused by the Chat Completions converter of the Agents SDK."""
+        text = "".join(part.text for part in item.content)
+        return EasyInputMessageParam(type="message", role="assistant", content=text)
 
     async def generated_image_to_input(self, item: GeneratedImageItem) -> TResponseInputItem | None:
         """The picture itself: its URL is ours, and may be over by the time a model fetches it."""
