@@ -243,9 +243,7 @@ def run_config(key: str | None, settings: Settings) -> "RunConfig":
     """How the agent is run: by OpenAI's models, or others that speak its API, with `key`; by the demo model without."""
     from lambda_src import models  # noqa: PLC0415 - off the cold path
 
-    if key is None:
-        return models.demo_run_config()
-    return models.openai_run_config(key, base_url=settings.model_base_url, api=settings.model_api)
+    return models.chosen_run_config(key, base_url=settings.model_base_url, api=settings.model_api)
 
 
 def model_key(parameter: str | None) -> str | None:
