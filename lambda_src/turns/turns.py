@@ -6,9 +6,9 @@ A turn is one user input and everything it sets off. docs/turns.md draws its sta
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from chatkit.store import NotFoundError
@@ -17,12 +17,14 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError, UnavailableError
 from lambda_src.store.ports import GuardLost, TurnRow
 from lambda_src.turns import endings, fold, journal
-from lambda_src.turns.running import LEASE_MS, Begin, Hooks, RunningTurn, Surroundings, recover
+from lambda_src.turns.running import Begin, Hooks, RunningTurn, Surroundings, recover
 
 GUARD_S = 16 * 60  # a key outlives the longest turn: 15 minutes is the most Lambda gives
 NAMED_KEY_S = 60  # how long after its end a turn that the client named is still attached to
 SAME_BODY_S = 5  # how long after its end a new message with the same bytes is taken for a retry
+UNBEGUN_S = 60  # how long a name is taken by a turn that died before it had its lease; from then on GUARD_S
 BIND_TRIES = 20  # half a second each: how long a duplicate waits for a new thread to get its name
+END_TRIES = 4  # half a second each: a turn that lost its lease has noticed and ended by then, or it is dead
 
 RETRIED = frozenset({"threads.create", "threads.add_user_message"})  # what a client's transport sends again by itself
 
@@ -99,15 +101,16 @@ class Turns:
         assert turn is not None, "the app gives every streaming request a turn"
         digest = hashlib.sha256(asked.body).digest()
         key = asked.named or f"body-{digest.hex()[:40]}"
-        claimed, refused = await asyncio.gather(
-            self.around.ledger.claim_request(key, turn.id, body_hash=digest, ttl_s=GUARD_S, context=context),
-            check(),
-            return_exceptions=True,
-        )
-        if isinstance(claimed, BaseException):
-            raise claimed
-        if claimed is not None:
-            return await self._attach(claimed, context)
+        ttl_s = GUARD_S if asked.named is None else UNBEGUN_S
+        claim = partial(self.around.ledger.claim_request, key, turn.id, body_hash=digest, ttl_s=ttl_s, context=context)
+        claimed, refused = await asyncio.gather(claim(), check(), return_exceptions=True)
+        while claimed is not None:
+            if isinstance(claimed, BaseException):
+                raise claimed
+            if (attached := await self._attach(key, claimed, context)) is not None:
+                return attached
+            await self.around.ledger.release_request(key, claimed.turn_id, context=context)
+            claimed = await claim()
         try:
             if isinstance(refused, BaseException):
                 raise refused
@@ -146,29 +149,42 @@ class Turns:
         row = await self.around.ledger.load_turn(thread_id, context=context)
         if row is None or row.ended or self._is_live(row):
             return
-        recovery = f"recovery-{uuid.uuid4().hex}"
-        try:
-            taken = await self.around.ledger.take_lease(thread_id, recovery, lease_ms=LEASE_MS, context=context)
-        except NotFoundError:
-            return  # deleted meanwhile
-        await recover(self.around, thread_id, taken.previous, context)
-        await self.around.ledger.end_lease(thread_id, recovery, context=context)
+        await recover(self.around, thread_id, row, context)  # without the lease: a reader must not end a newer turn
+        await self.around.ledger.end_lease(thread_id, row.turn_id, context=context)
 
     def _is_live(self, row: TurnRow) -> bool:
         return not row.ended and row.expires_ms > self.around.clock()
 
-    async def _attach(self, claimed: GuardLost, context: RequestContext) -> TurnStream:
+    async def _attach(self, key: str, claimed: GuardLost, context: RequestContext) -> TurnStream | None:
+        """The stream of the turn that has the key; None when it is over, or its process died: run anew.
+
+        A key is bound to its thread when its turn has ended (one that is a turn's name: when it began), so one that
+        stays unbound although its turn has no lease is a dead turn's.
+        """
         if not claimed.same_body:
             raise ConflictError("This turn id (x-chat-turn) was used for another request. Mint a new one.")
-        thread_id = claimed.thread_id
+        standing: GuardLost | None = claimed
+        thread_id: str | None = None
+        without_lease = 0
         for _ in range(BIND_TRIES):
-            if thread_id is None:
-                found = await self.around.ledger.load_request(claimed.turn_id, context=context)
-                thread_id = found.thread_id if found is not None else None
+            if standing is None or standing.turn_id != claimed.turn_id:
+                return None
+            if standing.thread_id is not None:
+                return Attached(claimed.turn_id, standing.thread_id, self, context)
+            if thread_id is None and key != claimed.turn_id:
+                bound = await self.around.ledger.load_request(claimed.turn_id, context=context)
+                thread_id = bound.thread_id if bound is not None else None
             if thread_id is not None:
-                return Attached(claimed.turn_id, thread_id, self, context)
+                if await self.running_in(thread_id, context) == claimed.turn_id:
+                    return Attached(claimed.turn_id, thread_id, self, context)
+                without_lease += 1
+                if without_lease > END_TRIES:
+                    return None
             await self.around.sleep(journal.FOLLOW_EVERY_S)
-        raise UnavailableError("The same request came in a moment ago and has not begun yet. Try again.")
+            standing = await self.around.ledger.load_request(key, context=context)
+        if key == claimed.turn_id:
+            raise UnavailableError("The same request came in a moment ago and has not begun yet. Try again.")
+        return None
 
     def _hooks(self, asked: Asked, key: str, turn_id: str, context: RequestContext) -> Hooks:
         ledger = self.around.ledger

@@ -111,6 +111,7 @@ class House:
 
     process: Process
     line: Line
+    died_s: float | None = None
 
     @classmethod
     def built(cls, rows: MemoryStore, time: VirtualTime, *, latency_s: float, taken: Taken) -> "House":
@@ -131,7 +132,8 @@ class Ask:
     house: House
     model: Watched
     asked_s: float
-    task: asyncio.Task[Reader]
+    task: asyncio.Task[Reader] = field(init=False)
+    opened_s: float | None = None  # when the answer was 200
     is_left: bool = False  # nobody reads any more
     lost_s: float | None = None  # when its process died or another turn took its lease
     due: list[float] = field(default_factory=list)  # when somebody asked it to end, or took its lease

@@ -116,12 +116,17 @@ class TurnMachine(RuleBasedStateMachine):
         model = Watched(f"msg_answer_{number}", self.time)
         turn_id = named or f"turn-minted-{number:06}"
         deadline_ms = None if deadline_s is None else self.time.now_ms() + deadline_s * 1000
-        asking = house.process.ask(
-            model, text, named=named, thread_id=self.thread_id, turn_id=turn_id, deadline_ms=deadline_ms
-        )
-        ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s, self.loop.create_task(asking))
+        ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s)
+
+        async def asking() -> Reader:
+            reader = await house.process.ask(
+                model, text, named=named, thread_id=ask.thread_id, turn_id=turn_id, deadline_ms=deadline_ms
+            )
+            ask.opened_s = self.time.now_s
+            return reader
+
         self.asks.append(ask)
-        self.run(self.time.rest())
+        ask.task = self.start(asking())
 
     @precondition(lambda self: self.speaking)
     @rule(pick=picks, words=st.integers(1, 5))
@@ -156,7 +161,7 @@ class TurnMachine(RuleBasedStateMachine):
     @rule(at=houses)
     def crash(self, at: int) -> None:
         dead = self.houses[at]
-        dead.line.is_cut = True
+        dead.line.is_cut, dead.died_s = True, self.time.now_s
         for ask in self.asks:
             if ask.house is dead:
                 if ask.lost_s is None:
@@ -221,8 +226,8 @@ class TurnMachine(RuleBasedStateMachine):
             places = [ids.index(f"msg_user_{ask.turn_id}") for ask in acknowledged]
             for earlier, place in zip(acknowledged, places, strict=True):
                 for later, other in zip(acknowledged, places, strict=True):
-                    answered = earlier.model.began_s is not None and earlier.model.began_s < later.asked_s
-                    assert not answered or place < other or earlier is later
+                    followed = earlier.opened_s is not None and earlier.opened_s < later.asked_s
+                    assert place < other or not followed
 
     @invariant()
     def an_answer_is_what_the_model_said_and_what_was_shown_as_done_is_stored(self) -> None:
@@ -241,6 +246,15 @@ class TurnMachine(RuleBasedStateMachine):
 
     def readers(self) -> list[Reader]:
         return [ask.reader for ask in self.asks if ask.reader is not None] + [reader for _, reader in self.resumed]
+
+    @invariant()
+    def nobody_is_attached_to_the_dead(self) -> None:
+        owners = {ask.turn_id: ask for ask in self.asks if ask.is_own}
+        for ask in self.asks:
+            if ask.reader is not None and not ask.is_own and not ask.named:
+                owner = owners.get(ask.reader.stream.turn_id)
+                died_s = owner.house.died_s if owner is not None else None
+                assert died_s is None or ask.asked_s <= died_s + LEASE_MS / 1000 + 0.01, ask.turn_id
 
     @invariant()
     def whoever_is_to_end_ends_within_a_renewal(self) -> None:
