@@ -98,6 +98,7 @@ def in_process_ms(requests: int) -> list[float]:
             return {"type": "http.request", "body": b"", "more_body": False}
 
         for _ in range(requests):
+            await asyncio.sleep(0.001)  # at the pace of `timed`: back to back, an app lives in the processor's cache
             began = time.perf_counter()
             await runtime_apps.app(dict(scope), nothing, nothing)  # type: ignore[arg-type]  # a send that drops it all
             times.append((time.perf_counter() - began) * 1000)
