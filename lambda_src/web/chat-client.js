@@ -4,7 +4,9 @@
  *   import { chatFetch } from "/chat-client.js";
  *   chatkit.setOptions({ api: { url: "/chatkit", domainKey: "...", fetch: chatFetch({ url: "/chatkit", getToken }) } });
  *
- * - Every request to `url` carries `Authorization: Bearer <await getToken()>`; others (an upload to S3) pass untouched.
+ * - Every request to `url` carries `Authorization: Bearer <token>`; others (an upload to S3) pass untouched. The token is
+ *   what getToken() gave; it is asked again a minute before the token ends, and once more after a 401, with
+ *   { renew: true }: then the request is repeated, once.
  * - Every streaming request carries `x-chat-turn`. When its stream broke off and the same body is sent again, as
  *   ChatKit's transport does by itself, it carries the same id: the server attaches it to the turn that runs.
  * - When the signal aborts before the stream has ended, and the page is visible, the user pressed Stop: the server is
@@ -16,10 +18,13 @@ const STREAMING = new Set([
   "threads.add_structured_input", "threads.retry_after_item", "threads.custom_action",
 ]);
 
+const RENEW_BEFORE_MS = 60_000; // the server forgives a minute, and a request may wait that long for its turn
+
 /**
  * @param {object} options
  * @param {string} options.url  where POST /chatkit is
- * @param {() => (string | null | Promise<string | null>)} [options.getToken]  the bearer token, if people sign in
+ * @param {(how: { renew: boolean }) => (string | null | Promise<string | null>)} [options.getToken]  the bearer token,
+ *   if people sign in; `renew`: the one it gave last is refused or about to end
  * @param {typeof globalThis.fetch} [options.fetch]  what sends; the browser's own by default
  * @param {{ visibilityState: string }} [options.document]  whether the page is visible; the browser's own by default
  * @returns {typeof globalThis.fetch}
@@ -30,22 +35,40 @@ export function chatFetch({ url, getToken = () => null, fetch = globalThis.fetch
   const endpoint = new URL(url, base).href;
   let broken = null; // { body, turn } of the last stream that neither ended nor was stopped
 
-  async function authorized(headers) {
-    const token = await getToken();
-    if (token) headers.set("authorization", `Bearer ${token}`);
-    return headers;
+  let token = null;
+  let asking = null; // the promise of the next token, shared by all who wait for it
+
+  function renewed() {
+    asking ??= Promise.resolve(getToken({ renew: token !== null })).then((next) => { token = next; })
+      .finally(() => { asking = null; });
+    return asking;
+  }
+
+  async function sendAuthorized(resource, init) {
+    if (endOf(token) - Date.now() < RENEW_BEFORE_MS) await renewed();
+    const used = token;
+    const attempt = () => {
+      const headers = new Headers(init.headers);
+      if (token) headers.set("authorization", `Bearer ${token}`);
+      return send(resource instanceof Request ? resource.clone() : resource, { ...init, headers });
+    };
+    const answer = await attempt();
+    if (answer.status !== 401 || used === null) return answer;
+    if (token === used) await renewed();
+    return token === used ? answer : attempt();
   }
 
   async function stop(turn) {
-    const headers = await authorized(new Headers({ "content-type": "application/json" }));
-    await send(`${endpoint}/stop`, { method: "POST", headers, body: JSON.stringify({ turn_id: turn }), keepalive: true });
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ turn_id: turn });
+    await sendAuthorized(`${endpoint}/stop`, { method: "POST", headers, body, keepalive: true });
   }
 
   return async function fetchChat(resource, init = {}) {
     const target = new URL(resource instanceof Request ? resource.url : resource, base).href;
     if (target !== endpoint && !target.startsWith(`${endpoint}/`)) return send(resource, init);
-    const headers = await authorized(new Headers(init.headers ?? (resource instanceof Request ? resource.headers : {})));
-    if (!STREAMING.has(typeOf(init.body))) return send(resource, { ...init, headers });
+    const headers = new Headers(init.headers ?? (resource instanceof Request ? resource.headers : {}));
+    if (!STREAMING.has(typeOf(init.body))) return sendAuthorized(resource, { ...init, headers });
 
     const body = init.body;
     const turn = broken?.body === body ? broken.turn : crypto.randomUUID();
@@ -62,12 +85,22 @@ export function chatFetch({ url, getToken = () => null, fetch = globalThis.fetch
       stop(turn).catch(() => {}); // the page is leaving, or offline: the deadline ends the turn
     }, { once: true });
 
-    const answer = await send(resource, { ...init, headers });
+    const answer = await sendAuthorized(resource, { ...init, headers });
     if (answer.status >= 400 && answer.status < 500) end(); // final: the same body again is a new turn
     if (!answer.ok || !answer.body) return answer;
     const watched = answer.body.pipeThrough(new TransformStream({ flush: end }));
     return new Response(watched, { status: answer.status, statusText: answer.statusText, headers: answer.headers });
   };
+}
+
+/** When a JWT ends, in epoch milliseconds; a token that does not say so is asked for anew each time. */
+function endOf(token) {
+  try {
+    const claims = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
+    return claims.exp * 1000 || 0;
+  } catch {
+    return 0;
+  }
 }
 
 function typeOf(body) {

