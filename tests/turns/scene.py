@@ -162,7 +162,7 @@ class Scene:
         time = VirtualTime()
         store = MemoryStore(clock=time.now_ns)
         scene = cls(time, Process(store, time), Process(MemoryStore(beside=store, clock=time.now_ns), time))
-        await store.save_thread(ThreadMetadata(id=THREAD, created_at="2026-01-01T00:00:00Z"), as_user("ann"))  # type: ignore[arg-type] # pydantic parses it
+        await store.save_thread(thread_at(THREAD), as_user("ann"))
         return scene
 
     async def items(self, thread_id: str = THREAD) -> list[ThreadItem]:
@@ -177,6 +177,11 @@ class Scene:
             content = getattr(item, "content", None)
             told.append("".join(part.text for part in content) if isinstance(content, list) else f"[{content}]")
         return told
+
+
+def thread_at(thread_id: str) -> ThreadMetadata:
+    """An empty thread."""
+    return ThreadMetadata(id=thread_id, created_at="2026-01-01T00:00:00Z")  # type: ignore[arg-type] # pydantic parses it
 
 
 def as_user(name: str) -> RequestContext:

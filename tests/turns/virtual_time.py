@@ -2,7 +2,11 @@
 
 import asyncio
 import heapq
+from collections.abc import Coroutine
 from itertools import count
+from typing import Any, TypeVar
+
+R = TypeVar("R")
 
 START_S = 1_800_000_000
 ROUNDS = 200  # of the event loop: enough for everything that does not wait for time to come to rest
@@ -30,6 +34,10 @@ class VirtualTime:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.now_s + max(0.0, seconds), next(self._order), future))
         await future
+
+    def begun(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
+        """`work` as a task, for a test that lets time pass meanwhile."""
+        return asyncio.get_running_loop().create_task(work)
 
     async def rest(self) -> None:
         """Let everything run that waits for no time."""
