@@ -7,7 +7,7 @@ dependency group `agent`: `uv add --group agent NAME`.
 from agents import Agent
 from chatkit.agents import AgentContext
 
-from lambda_src.agent.tools import current_time
+from lambda_src.agent.tools import current_time, my_user_id
 from lambda_src.context import RequestContext
 
 MODEL = "gpt-5-mini"
@@ -20,4 +20,4 @@ Say so when you do not know something.
 
 def build_agent() -> Agent[AgentContext[RequestContext]]:
     """Called once a process, on the first message."""
-    return Agent(name="Assistant", instructions=INSTRUCTIONS, model=MODEL, tools=[current_time])
+    return Agent(name="Assistant", instructions=INSTRUCTIONS, model=MODEL, tools=[current_time, my_user_id])

@@ -1,0 +1,24 @@
+"""The pages about ChatKit, held to the code."""
+
+import re
+from pathlib import Path
+
+from lambda_src.attachments import media
+from lambda_src.converter import history
+from lambda_src.dev.showcase import TOOLS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_names_every_phrase_of_the_showcase() -> None:
+    phrases = set(re.findall(r'^\| "([a-z ]+)" \|', (DOCS / "chatkit.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert phrases == {tool.name.replace("_", " ") for tool in TOOLS}
+
+
+def test_the_page_tells_the_limits_of_files_as_they_are() -> None:
+    page = (DOCS / "attachments.md").read_text(encoding="utf-8")
+    assert f"`CHAT_MAX_IMAGE_BYTES`, {media.MAX_IMAGE_BYTES // 10**6} MB" in page
+    assert f"`CHAT_MAX_FILE_BYTES`, {media.MAX_FILE_BYTES // 10**6} MB" in page
+    assert f"| files of one message | {media.MAX_FILES} |" in page
+    assert f"its first {history.TEXT_SHOWN_BYTES // 1000} KB" in page
+    assert f"{history.FILES_SHOWN_BYTES // 10**6} MB, the newest first" in page

@@ -1,0 +1,146 @@
+"""Models behind OpenAI's two APIs at any address: the real client library against fakes on the wire."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from agents import function_tool
+
+from lambda_src.composition import run_config
+from lambda_src.models import bedrock_run_config, chosen_run_config, openai_run_config
+from lambda_src.settings import Settings
+from tests.chat import message
+from tests.model_api import ANSWER, model_api
+from tests.surface.house import House, house_without_files, items_of, thread_of
+
+REQUIRED = {"CHAT_TABLE": "t", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "a"}
+
+
+@pytest.fixture
+def house() -> House:
+    return house_without_files()
+
+
+def chunk(delta: dict[str, Any], *, finish: str | None = None) -> bytes:
+    """One chunk of a streamed chat completion: every answer has the same id, as some servers do."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+def text(words: str) -> bytes:
+    """A whole answer."""
+    parts = [chunk({"role": "assistant", "content": word + " "}) for word in words.split()]
+    return b"".join([*parts, chunk({}, finish="stop"), b"data: [DONE]\n\n"])
+
+
+def tool_call(name: str) -> bytes:
+    """A call of a tool."""
+    function = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    done = chunk({}, finish="tool_calls")
+    return chunk({"role": "assistant", "tool_calls": [function]}) + done + b"data: [DONE]\n\n"
+
+
+@asynccontextmanager
+async def completions_api(*answers: bytes) -> AsyncIterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    """A wire-level fake of a Chat Completions server: its URL, and the head and body of each request."""
+    requests: list[tuple[str, dict[str, Any]]] = []  # the head whole, for those who look at its headers
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = next(int(line.split(":")[1]) for line in head.lower().split("\r\n") if "content-length" in line)
+        body = json.loads(await reader.readexactly(length))
+        requests.append((head, body))
+        answer = answers[len(requests) - 1]
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", requests
+
+
+async def test_chat_completions_answer_at_an_address_of_ones_own(house: House) -> None:
+    async with completions_api(text("one two three")) as (url, requests):
+        config = openai_run_config("key", base_url=url, api="chat_completions")
+        answer = await house.chat(run_config=config)("threads.create", input=message("hi"))
+    assert items_of(answer)[-1]["content"][0]["text"].split() == ["one", "two", "three"]
+    assert requests[0][0].startswith("POST /v1/chat/completions ")
+    assert requests[0][1]["messages"][-1]["content"] in ("hi", [{"type": "text", "text": "hi"}])
+
+
+async def test_answers_under_one_constant_id_are_kept_apart(house: House) -> None:
+    async with completions_api(text("one"), text("two")) as (url, requests):
+        config = openai_run_config("key", base_url=url, api="chat_completions")
+        chat = house.chat(run_config=config)
+        thread_id = thread_of(await chat("threads.create", input=message("first")))
+        await chat("threads.add_user_message", thread_id=thread_id, input=message("second"))
+    items = (await chat("items.list", thread_id=thread_id, order="asc")).json["data"]
+    said = [item["content"][0]["text"].strip() for item in items if item["type"] == "assistant_message"]
+    assert said == ["one", "two"]
+    assert len({item["id"] for item in items}) == 4
+    assert [entry["role"] for entry in requests[1][1]["messages"]] == ["user", "assistant", "user"]
+
+
+async def test_tools_work_over_chat_completions(house: House) -> None:
+    @function_tool
+    def roll_dice() -> str:
+        """A throw."""
+        return "four"
+
+    async with completions_api(tool_call("roll_dice"), text("You threw a four.")) as (url, requests):
+        config = openai_run_config("key", base_url=url, api="chat_completions")
+        answer = await house.chat(run_config=config, tools=[roll_dice])("threads.create", input=message("roll"))
+    assert "four" in items_of(answer)[-1]["content"][0]["text"]
+    assert requests[1][1]["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "four"}
+
+
+async def test_the_responses_api_at_an_address_of_ones_own(house: House) -> None:
+    async with model_api() as api:
+        config = openai_run_config("key", base_url=f"{api.url}/well")
+        answer = await house.chat(run_config=config)("threads.create", input=message("hi"))
+    assert items_of(answer)[-1]["content"][0]["text"] == ANSWER
+
+
+async def test_bedrock_is_asked_with_the_roles_own_signature_and_no_key(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = {"ACCESS_KEY_ID": "AKIDEXAMPLE", "SECRET_ACCESS_KEY": "s", "SESSION_TOKEN": "t", "REGION": "eu-central-1"}
+    for name, value in role.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    async with completions_api(text("one"), text("two")) as (url, requests):
+        chat = house.chat(run_config=bedrock_run_config(url, api="chat_completions"))
+        answer = await chat("threads.create", input=message("first"))
+        later = await chat("threads.add_user_message", thread_id=thread_of(answer), input=message("second"))
+    assert items_of(later)[-1]["content"][0]["text"].strip() == "two"
+    signed = next(line for line in requests[0][0].split("\r\n") if line.lower().startswith("authorization"))
+    assert "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/" in signed
+    assert "/eu-central-1/bedrock-mantle/aws4_request" in signed
+    assert "x-amz-security-token: t" in requests[0][0].lower()
+
+
+@pytest.mark.parametrize(
+    ("key", "base_url", "kind"),
+    [
+        (None, None, "DemoModel"),
+        ("key", None, "OpenAIResponsesModel"),
+        ("key", "https://models.test/v1", "OpenAIResponsesModel"),
+        (None, "https://bedrock-mantle.eu-central-1.api.aws/openai/v1", "OpenAIResponsesModel"),
+    ],
+)
+def test_the_model_goes_by_key_and_address(key: str | None, base_url: str | None, kind: str) -> None:
+    config = chosen_run_config(key, base_url=base_url, api="responses")
+    model = config.model if config.model is not None else config.model_provider.get_model("any")
+    assert type(model).__name__ == kind
+
+
+def test_address_and_api_are_settings() -> None:
+    env = {**REQUIRED, "CHAT_MODEL_BASE_URL": "https://models.test/v1", "CHAT_MODEL_API": "chat_completions"}
+    settings = Settings.from_env(env)
+    provider = run_config("key", settings).model_provider
+    assert (settings.model_base_url, settings.model_api) == ("https://models.test/v1", "chat_completions")
+    assert type(provider.get_model("any")).__name__ == "OpenAIChatCompletionsModel"
