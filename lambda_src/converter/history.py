@@ -35,7 +35,7 @@ from lambda_src.attachments.media import KINDS
 from lambda_src.errors import UnavailableError
 from lambda_src.settings import HISTORY_TOKENS, MAX_FILE_BYTES
 
-BYTES_PER_TOKEN = 4  # of UTF-8 JSON: right for English within a tenth, too careful for most other scripts
+BYTES_PER_TOKEN = 4  # of UTF-8 JSON: OpenAI's own rule of thumb for English, careful for other scripts
 IMAGE_TOKENS = 1_105  # OpenAI's own example of a large picture in high detail
 FILE_BYTES_PER_TOKEN = 33  # a page of a PDF has some 50 KB and costs some 1,500 tokens, text and picture
 TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
@@ -134,7 +134,7 @@ class HistoryConverter(ThreadItemConverter):
 
 
 def tokens_of(shown: Sequence[TResponseInputItem]) -> int:
-    """About how many tokens the model will count: by bytes, since no tokenizer is loaded (20 MB, and one vendor's)."""
+    """About how many tokens the model will count: by bytes, since no tokenizer is loaded: it would be one vendor's."""
     return sum(_tokens(part) for part in shown)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
+CONFTEST = "tests/agent/conftest.py"  # the page builds on it; the folder itself is the user's
+SHIPPED_CONFTEST = "from lambda_src.dev.testing import chat\n\n__all__ = ['chat']\n"
 MOST_LINES = 30  # of what a newcomer writes to have a tool and an action, blank lines and imports aside
 
 
@@ -19,9 +21,8 @@ def blocks() -> dict[str, str]:
 def test_what_the_tutorial_says_works(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "agent")
     shutil.copytree(ROOT / "lambda_src", tmp_path / "lambda_src", ignore=ignored)
-    shutil.copytree(ROOT / "tests" / "agent", tmp_path / "tests" / "agent")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for path, text in blocks().items():
+    for path, text in {CONFTEST: SHIPPED_CONFTEST, **blocks()}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
     done = subprocess.run(
