@@ -35,6 +35,7 @@ from lambda_src.errors import (
 )
 from lambda_src.events import sweep_after_delete
 from lambda_src.guests import Guests
+from lambda_src.page import page_headers
 from lambda_src.request_log import RequestLog, TurnLog
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
@@ -56,6 +57,7 @@ def create_app(
     sweeps: Sweeps,
     max_body_bytes: int,
     guests: Guests | None = None,
+    upload_origin: str | None = None,
 ) -> FastAPI:
     """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, GET / and what the page needs."""
 
@@ -137,7 +139,8 @@ def create_app(
 
     @app.get("/")
     async def page() -> HTMLResponse:
-        return HTMLResponse((WEB / "index.html").read_bytes(), headers={"cache-control": "no-cache"})
+        html = (WEB / "index.html").read_bytes()
+        return HTMLResponse(html, headers=page_headers(html, upload_origin=upload_origin))
 
     @app.get("/chat-client.js")
     async def chat_client() -> Response:

@@ -84,6 +84,7 @@ def build_app(
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,
         guests=doors.guests(guest_tokens, counters),
+        upload_origin=upload_origin(settings),
     )
 
 
@@ -166,6 +167,12 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
         return models.openai_client(key(), base_url=settings.model_base_url)
 
     return Dictation(build_client)
+
+
+def upload_origin(settings: Settings) -> str | None:
+    """Where browsers upload to, as presigned URLs name it; None without a bucket, or outside AWS."""
+    region = os.environ.get("AWS_REGION")
+    return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if settings.bucket and region else None
 
 
 def build_files(settings: Settings) -> "Files | None":

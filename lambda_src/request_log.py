@@ -12,7 +12,9 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_src.context import Turn, User
+from lambda_src.page import SECURITY_HEADERS
 
+ALWAYS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 TOLD = ("operation", "user", "code", "limit")  # of what app.py notes in the scope, as `chat.<name>`
 TOKEN = b'"assistant_message.content_part.text_delta"'
 
@@ -20,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """ASGI middleware: names each request (by Lambda's id, if there), tells the name, logs one line at the end."""
+    """ASGI middleware: names each request (by Lambda's id, if there) and tells the name; logs one line at the end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -44,7 +46,7 @@ class RequestLog:
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *ALWAYS]
                 told["status"] = message["status"]
             told["bytes_out"] += len(message.get("body", b""))
             await send(message)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from lambda_src.auth import BearerToken, IssuerKeys
+from lambda_src.page import SECURITY_HEADERS
 from lambda_src.store.memory import MemoryStore
 from tests.auth.attacks import ATTACKS, Attack
 from tests.chat import Answer, Chat, app_with, message, server_with
@@ -51,6 +52,7 @@ async def test_an_attack_is_a_401_and_always_the_same_one(
         "content-type": "application/json",
         "content-length": str(len(EXPECTED)),
         "www-authenticate": "Bearer",
+        **SECURITY_HEADERS,
     }
     assert kept(store) == []
 
