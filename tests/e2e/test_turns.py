@@ -5,23 +5,16 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
-from lambda_src.dev.emulator import Emulator, Switches
-from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
+from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.turns.keeping import STOPPED_NOTE, SUPERSEDED_NOTE
-from lambda_src.turns.running import RENEW_S
 from tests.chat import message
-from tests.e2e.conftest import ROOT, SETTINGS
+from tests.e2e.house import emulated, journaled, said, whole_events
 from tests.model_api import ModelApi, model_api
-
-DELTAS = 8  # read before something happens to the turn
 
 
 @pytest.fixture
@@ -34,77 +27,6 @@ async def aws(tmp_path: Path) -> AsyncIterator[LocalAws]:
 async def api() -> AsyncIterator[ModelApi]:
     async with model_api() as api:
         yield api
-
-
-@asynccontextmanager
-async def emulated(aws: LocalAws, model_url: str, **switches: Any) -> AsyncIterator["House"]:
-    """The function, answered by the model at `model_url`."""
-    env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET, "MODEL_URL": model_url}
-    async with (
-        Emulator("tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(**switches)) as emulator,
-        httpx2.AsyncClient(
-            base_url=emulator.url, headers={"authorization": "Bearer ann"}, timeout=60, trust_env=False
-        ) as http,
-    ):
-        yield House(emulator, http)
-
-
-@dataclass(slots=True)
-class House:
-    """The emulator and one user's client."""
-
-    emulator: Emulator
-    http: httpx2.AsyncClient
-
-    @asynccontextmanager
-    async def turn(self, text: str, **headers: str) -> AsyncIterator["Stream"]:
-        """A new thread's turn, read up to DELTAS words of its answer."""
-        body = {"type": "threads.create", "params": {"input": message(text)}}
-        async with self.http.stream("POST", "/chatkit", json=body, headers=headers) as answer:
-            assert answer.status_code == 200
-            stream = Stream(answer.headers["x-chat-turn"], answer.aiter_raw())
-            while stream.body.count(b"text_delta") < DELTAS:
-                stream.body += await anext(stream.chunks)
-            yield stream
-
-    async def ask(self, operation: str, **params: Any) -> httpx2.Response:
-        """Any request."""
-        return await self.http.post("/chatkit", json={"type": operation, "params": params})
-
-    async def items(self, thread_id: str) -> list[dict[str, Any]]:
-        """What the thread shows, oldest first."""
-        answer = await self.ask("items.list", thread_id=thread_id, order="asc", limit=100)
-        return list(answer.json()["data"])
-
-
-@dataclass(slots=True)
-class Stream:
-    """An answer under way."""
-
-    turn_id: str
-    chunks: AsyncIterator[bytes]
-    body: bytes = b""
-
-    @property
-    def thread_id(self) -> str:
-        """The thread that its first event names."""
-        return str(json.loads(self.body.split(b"\n", 1)[0][6:])["thread"]["id"])
-
-    async def rest(self) -> list[dict[str, Any]]:
-        """Every event, once the stream has ended."""
-        async for chunk in self.chunks:
-            self.body += chunk
-        return whole_events(self.body)
-
-
-def whole_events(body: bytes) -> list[dict[str, Any]]:
-    """The events whose bytes have all arrived; heartbeats and ids left out."""
-    return [json.loads(line[6:]) for line in body.split(b"\n")[:-1] if line.startswith(b"data: ")]
-
-
-def said(events: list[dict[str, Any]]) -> str:
-    """What the deltas add up to."""
-    return "".join(event["update"].get("delta", "") for event in events if event["type"] == "thread.item.updated")
 
 
 async def test_stop_from_another_process_closes_the_models_socket_and_keeps_what_was_said(
@@ -192,16 +114,3 @@ async def test_a_reload_in_mid_answer_finds_the_turn_and_resumes_behind_what_it_
         assert [json.loads(line[6:]) for line in seen] == (await stream.rest())[3:]
         unknown = await house.http.get("/chatkit/turns/turn-that-never-was/events")
         assert unknown.status_code == 404
-
-
-async def journaled(aws: LocalAws) -> None:
-    """Return when what has been read so far is journaled: two batches later than now."""
-    client = aws.client("dynamodb")
-
-    async def batches() -> int:
-        rows = await asyncio.to_thread(client.scan, TableName=TABLE)
-        return sum(row["sk"]["S"].startswith("EVENTS#") for row in rows["Items"])
-
-    wanted = await batches() + 2
-    while await batches() < wanted:  # noqa: ASYNC110 - another process writes them: there is no event to wait for
-        await asyncio.sleep(RENEW_S / 10)

@@ -1,0 +1,213 @@
+"""Stop, kill -9 and the cost of a turn's bookkeeping, through real processes and a model behind a real socket.
+
+    .venv/bin/python -m tests.bench.bench_turns [--quick]
+
+writes its section of docs/benchmarks.md. The function runs in the emulator on MiniStack, several processes of it; the
+model says a word every 20 ms and never ends by itself.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from agents.items import TResponseStreamEvent
+
+from lambda_src.app import events_of
+from lambda_src.context import RequestContext, Turn, User
+from lambda_src.demo_model import DemoModel, message_of
+from lambda_src.demo_model import events_of as model_events
+from lambda_src.dev.local_aws import local_aws
+from lambda_src.store.memory import MemoryStore
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Asked, Turns
+from tests.chat import message, server_with
+from tests.e2e.house import House, emulated, said, whole_events
+from tests.model_api import ModelApi, model_api
+
+REPORT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- bench-turns: begin -->", "<!-- bench-turns: end -->"
+SEED = 5  # where the kills fall; the same in every run
+KILL_WITHIN_S = 3.0  # of the first words: before, in and after several batches
+DELTAS = 2_000  # of the answer whose CPU is measured: some 16 KB
+Row = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """What a kill -9 cost: seconds and bytes of the answer that the client had seen, and user messages."""
+
+    lost_s: float
+    lost_bytes: int
+    lost_messages: int
+
+
+async def stopped(house: House, api: ModelApi) -> tuple[float, bool]:
+    """Seconds from POST /chatkit/stop to the model's socket closed, and whether all that was shown is kept."""
+    async with house.turn("go on for ever") as stream:
+        began_s = time.perf_counter()
+        rest = asyncio.create_task(stream.rest())
+        await house.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
+        await api.until_closed()
+        took_s = time.perf_counter() - began_s
+        shown = said(await rest)
+        kept = (await house.items(stream.thread_id))[-1]
+        return took_s, kept["type"] == "assistant_message" and kept["content"][0]["text"] == shown
+
+
+async def killed(house: House, after_s: float) -> Killed:
+    """A turn whose process is killed so long after its first words; then the user writes again."""
+    async with house.turn("first") as stream:
+        arrivals: list[tuple[float, int]] = []  # when how much of the answer had arrived
+
+        async def read() -> None:
+            async for chunk in stream.chunks:
+                stream.body += chunk
+                arrivals.append((time.perf_counter(), len(said(whole_events(stream.body)))))
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(after_s)
+        died_s = time.perf_counter()
+        for pid in house.emulator.pids:
+            os.kill(pid, signal.SIGKILL)
+        with suppress(httpx2.HTTPError):
+            await reading
+    body = {"type": "threads.add_user_message", "params": {"thread_id": stream.thread_id, "input": message("second")}}
+    async with house.http.stream("POST", "/chatkit", json=body) as answer:
+        await anext(answer.aiter_raw())
+        items = await house.items(stream.thread_id)
+    await house.http.post("/chatkit/stop", json={"thread_id": stream.thread_id})
+    users = [item["content"][0]["text"] for item in items if item["type"] == "user_message"]
+    kept = next((item["content"][0]["text"] for item in items if item["type"] == "assistant_message"), "")
+    shown = said(whole_events(stream.body))
+    lost_since_s = next((at_s for at_s, length in arrivals if length > len(kept)), died_s)
+    return Killed(
+        max(0.0, died_s - lost_since_s), max(0, len(shown) - len(kept)), len({"first", "second"} - set(users))
+    )
+
+
+class LongAnswer(DemoModel):
+    """Says DELTAS words at once."""
+
+    async def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[TResponseStreamEvent]:
+        """The whole answer, event by event."""
+        for number, event in enumerate(model_events(message_of("of words " * (DELTAS // 2)))):
+            event.sequence_number = number
+            yield event
+
+
+async def cpu_us_a_delta(*, in_turns: bool) -> float:
+    """Microseconds of this process's CPU for each delta of one answer, with or without what turns/ does around it."""
+    store = MemoryStore()
+    server = server_with(store, model=LongAnswer())
+    around = Surroundings(store.ledger, Keeper(store))
+    context = RequestContext(user=User("ann"), request_id="r", turn=Turn(id=f"turn-bench-{time.perf_counter_ns()}"))
+    body = b'{"type": "threads.create", "params": {"input": {"content": [{"type": "input_text", "text": "hi"}], '
+    body += b'"attachments": [], "inference_options": {}}}}'
+
+    async def check() -> None:
+        """Nothing to refuse."""
+
+    async def begin() -> Any:
+        return await events_of(server, body, context)
+
+    began_s = time.process_time()
+    deltas = 0
+    if in_turns:
+        asked = Asked("threads.create", thread_id=None, body=body, named=None)
+        events: Any = await Turns(around).open(asked, check, begin, context=context)
+    else:
+        events = await begin()
+    async for event in events:
+        deltas += b"text_delta" in event
+    if in_turns:
+        await events.stop()
+    return (time.process_time() - began_s) / deltas * 1e6
+
+
+async def cpu(rounds: int) -> tuple[float, float]:
+    """The medians with and without, measured in turn, so that a noisy neighbour hits both."""
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(rounds + 1):
+        for in_turns in (True, False):
+            us = await cpu_us_a_delta(in_turns=in_turns)
+            if number:  # the first one warms caches
+                taken[in_turns].append(us)
+    return statistics.median(taken[True]), statistics.median(taken[False])
+
+
+async def measured(*, stops: int, kills: int, rounds: int) -> list[Row]:
+    """Every row of the table."""
+    random_s = random.Random(SEED)
+    with_turns, without = await cpu(rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        async with local_aws(Path(folder)) as aws, model_api() as api:
+            async with emulated(aws, f"{api.url}/endless") as house:
+                ends = [await stopped(house, api) for _ in range(stops)]
+            async with emulated(aws, f"{api.url}/endless") as house:
+                crashes = [await killed(house, random_s.uniform(0, KILL_WITHIN_S)) for _ in range(kills)]
+    times_s = sorted(took_s for took_s, _ in ends)
+    kept = sum(whole for _, whole in ends)
+    lost_s = sorted(crash.lost_s for crash in crashes)
+    return [
+        ("Stop from another process to the model's socket closed, p50", f"{statistics.median(times_s):.2f} s", "-"),
+        ("... p95", f"{percentile(times_s, 95):.2f} s", "1.5 s"),
+        ("... partial answers kept whole", f"{kept} of {stops}", "all"),
+        (f"kill -9 at {kills} random points: user messages lost", str(sum(c.lost_messages for c in crashes)), "0"),
+        ("... of the answer lost, p50", f"{statistics.median(lost_s):.2f} s", "-"),
+        ("... at most", f"{lost_s[-1]:.2f} s, {max(crash.lost_bytes for crash in crashes)} bytes", "2 s or 2 KB"),
+        (
+            "CPU a delta: with lease, guard and journal to without",
+            f"{with_turns / without:.2f}x ({with_turns:.0f} / {without:.0f} us)",
+            "1.05x",
+        ),
+    ]
+
+
+def percentile(ordered: list[float], percent: int) -> float:
+    """The nearest rank."""
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+
+
+def report(rows: list[Row], command: str) -> str:
+    """The section of docs/benchmarks.md."""
+    machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
+    lines = [BEGIN, "## Turns", "", f"`{command}` on {machine}. One run, emulator and MiniStack on the same cores.", ""]
+    lines += ["| | measured | at most |", "|---|---|---|"]
+    lines += [f"| {what} | {figure} | {limit} |" for what, figure, limit in rows]
+    return "\n".join([*lines, END]) + "\n"
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, nothing written")
+    parser.add_argument("--stops", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=20, help="each costs cold starts; 100 on a quiet machine")
+    options = parser.parse_args()
+    share = 10 if options.quick else 1
+    rows = asyncio.run(measured(stops=options.stops // share, kills=options.kills // share, rounds=50 // share))
+    command = f".venv/bin/python -m tests.bench.bench_turns --stops {options.stops} --kills {options.kills}"
+    section = report(rows, command)
+    sys.stdout.write(section)
+    if not options.quick:
+        text = REPORT.read_text()
+        before, found, rest = text.partition(BEGIN)
+        REPORT.write_text(before.rstrip() + "\n\n" + section + (rest.partition(END)[2].lstrip("\n") if found else ""))
+
+
+if __name__ == "__main__":
+    main()
