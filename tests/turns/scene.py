@@ -38,7 +38,7 @@ class Model:
     """What a turn's run says, word by word, when the test says so. `cancelled` counts how often it was stopped."""
 
     def __init__(self, item_id: str = "msg_answer") -> None:
-        self.item_id = item_id
+        self.item_id, self.user_item_id = item_id, f"{item_id}_asked"
         self.cancelled = 0
         self.calls = 0
         self._script: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
@@ -66,10 +66,8 @@ class Model:
     ) -> AsyncIterator[bytes]:
         """What ChatKit's server would stream: the user's message, stored; the answer; its end, stored."""
         self.calls += 1
-        turn = context.turn
-        assert turn is not None
         user = UserMessageItem(
-            id=f"msg_user_{turn.id}", thread_id=thread_id, created_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type] # pydantic parses it
+            id=self.user_item_id, thread_id=thread_id, created_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type] # pydantic parses it
             content=[UserMessageTextContent(text=text)], inference_options=InferenceOptions(),
         )  # fmt: skip
         await store.add_thread_item(thread_id, user, context)
