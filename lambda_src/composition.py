@@ -24,6 +24,7 @@ from lambda_src.dispatcher import (
 from lambda_src.events import Events
 from lambda_src.observability import configure_logging, count_row, quiet_libraries
 from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.secrets import Secret
 from lambda_src.server import ChatServer, Transcribe
 from lambda_src.settings import Settings
 from lambda_src.store.ports import TurnLedger
@@ -147,7 +148,8 @@ def asgi_app() -> FastAPI:
 
 def runner(settings: Settings) -> BuildRunConfig:
     """How the agent will be run, once it is needed."""
-    return lambda: run_config(model_key(settings.model_key_parameter), settings)
+    parameter = settings.model_key_parameter
+    return lambda: run_config(model_key(parameter), settings, read_key=lambda: model_key(parameter) or "")
 
 
 def transcriber(settings: Settings) -> Transcribe | None:
@@ -246,11 +248,17 @@ def build_table(settings: Settings) -> "DynamoDBStore":
     )
 
 
-def run_config(key: str | None, settings: Settings) -> "RunConfig":
-    """How the agent is run: by OpenAI's models, or others that speak its API, with `key`; by the demo model without."""
+def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], str] | None = None) -> "RunConfig":
+    """How the agent is run: by OpenAI's models, or others that speak its API, with `key`; by the demo model without.
+
+    `read_key` is asked again when the key is refused: somebody may have changed it where it is kept.
+    """
     from lambda_src import models  # noqa: PLC0415 - off the cold path
 
-    return models.chosen_run_config(key, base_url=settings.model_base_url, api=settings.model_api)
+    renewal = None
+    if key is not None and read_key is not None:
+        renewal = models.RenewedKey(Secret(read_key, known=key))
+    return models.chosen_run_config(key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal)
 
 
 def model_key(parameter: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
 import httpx2
@@ -9,6 +10,7 @@ from agents import OpenAIProvider, RunConfig
 from openai import AsyncOpenAI
 from openai.providers import bedrock
 
+from lambda_src.secrets import Secret
 from lambda_src.settings import ModelApi
 
 CONNECT_S = 5.0
@@ -18,7 +20,25 @@ BEDROCK = re.compile(r"bedrock-mantle\.([a-z0-9-]+)\.api\.aws")
 IDLE_S = 120.0  # how long a connection is kept for the next turn; a handshake costs 50 ms and more
 
 
-def openai_client(key: str, *, base_url: str | None = None, stall_s: float = STALL_S) -> AsyncOpenAI:
+class RenewedKey(httpx2.Auth):
+    """A key that was refused is read again, once, and the request is sent again when it is another one by now."""
+
+    def __init__(self, key: Secret) -> None:
+        self._key = key
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """httpx's hook."""
+        key = await self._key.value()
+        request.headers["authorization"] = f"Bearer {key}"
+        answer = yield request
+        if answer.status_code == httpx2.codes.UNAUTHORIZED and (newer := await self._key.newer_than(key)) is not None:
+            request.headers["authorization"] = f"Bearer {newer}"
+            yield request
+
+
+def openai_client(
+    key: str, *, base_url: str | None = None, stall_s: float = STALL_S, renewal: RenewedKey | None = None
+) -> AsyncOpenAI:
     """The client library with our patience, for OpenAI or for whoever speaks its API at `base_url`."""
     return AsyncOpenAI(
         api_key=key,
@@ -29,15 +49,21 @@ def openai_client(key: str, *, base_url: str | None = None, stall_s: float = STA
             timeout=httpx2.Timeout(stall_s, connect=CONNECT_S),
             limits=httpx2.Limits(keepalive_expiry=IDLE_S),
             follow_redirects=True,
+            auth=renewal,
         ),
     )
 
 
 def openai_run_config(
-    key: str, *, base_url: str | None = None, api: ModelApi = "responses", stall_s: float = STALL_S
+    key: str,
+    *,
+    base_url: str | None = None,
+    api: ModelApi = "responses",
+    stall_s: float = STALL_S,
+    renewal: RenewedKey | None = None,
 ) -> RunConfig:
     """Agents run by OpenAI's models, or by whoever speaks one of its two APIs at `base_url`. Nothing is traced."""
-    client = openai_client(key, base_url=base_url, stall_s=stall_s)
+    client = openai_client(key, base_url=base_url, stall_s=stall_s, renewal=renewal)
     return RunConfig(
         model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True
     )
@@ -60,10 +86,12 @@ def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: f
     )
 
 
-def chosen_run_config(key: str | None, *, base_url: str | None, api: ModelApi) -> RunConfig:
+def chosen_run_config(
+    key: str | None, *, base_url: str | None, api: ModelApi, renewal: RenewedKey | None = None
+) -> RunConfig:
     """By what is configured: a key, an address without one (Bedrock, by role), or nothing (the demo model)."""
     if key is not None:
-        return openai_run_config(key, base_url=base_url, api=api)
+        return openai_run_config(key, base_url=base_url, api=api, renewal=renewal)
     return demo_run_config() if base_url is None else bedrock_run_config(base_url, api=api)
 
 

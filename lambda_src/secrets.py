@@ -10,10 +10,13 @@ REREAD_S = 30  # at most this often: whoever sends wrong tokens cannot make us a
 class Secret:
     """One secret. `read` fetches it (it may block and may raise); what it raises leaves `value` as it is."""
 
-    def __init__(self, read: Callable[[], str], *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, read: Callable[[], str], *, known: str | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`known` is what `read` gave a moment ago, if somebody asked already."""
         self._read, self._now = read, now
-        self._value: str | None = None
-        self._read_s = 0.0
+        self._value = known
+        self._read_s = now()
         self._reading = asyncio.Lock()
 
     def __repr__(self) -> str:
