@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,8 @@ from chatkit.types import (
     WidgetItem,
 )
 from pydantic import BaseModel
-from pydantic_core import to_json
 
-from lambda_src import choices, titles
+from lambda_src import choices, titles, wire
 from lambda_src.actions import ActionCall
 from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.checks import Checks
@@ -274,11 +273,10 @@ class ChatServer(ChatKitServer[RequestContext]):
         return self.store.generate_item_id(kind, thread, context)
 
     def _serialize(self, obj: BaseModel) -> bytes:
-        """Upstream's wire format, with an offset on every time: a naive one would be read in the browser's own zone."""
+        """Upstream's wire format, with an offset on every time."""
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
             return super()._serialize(obj)  # the event of which there are thousands has no time in it
-        plain = obj.model_dump(by_alias=True, exclude_none=True, context={"exclude_metadata": True})
-        return to_json(_in_utc(plain))
+        return wire.encoded(obj)
 
 
 async def _end(run: RunResultStreaming) -> None:
@@ -288,16 +286,3 @@ async def _end(run: RunResultStreaming) -> None:
     run.cancel()
     if run.run_loop_task is not None:
         await asyncio.wait({run.run_loop_task}, timeout=RUN_STOPS_WITHIN_S)
-
-
-def _in_utc(value: Any) -> Any:  # noqa: ANN401 - any JSON-like value
-    """`value` with every datetime in UTC; naive means UTC here, since the process runs in it."""
-    match value:
-        case datetime():
-            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        case dict():
-            return {key: _in_utc(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_in_utc(inner) for inner in value]
-        case _:
-            return value

@@ -6,10 +6,10 @@ from agents import RunConfig
 from chatkit.types import AudioInput
 
 from lambda_src.composition import build_handler
-from lambda_src.demo_model import DemoModel
 from lambda_src.dev import showcase
 from lambda_src.settings import Settings
-from tests.chat import known_by_name, no_pause
+from tests.chat import known_by_name
+from tests.surface.painter import DemoPainter
 
 
 async def heard(audio: AudioInput) -> str:
@@ -22,6 +22,6 @@ handler = build_handler(
     authenticate=known_by_name,
     build_agent=showcase.build_agent,
     build_actions=lambda: showcase.actions,
-    build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+    build_run_config=lambda: RunConfig(model=DemoPainter(), tracing_disabled=True),
     transcribe=heard,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from lambda_src.attachments import media
 from lambda_src.converter import history
 from lambda_src.dev.showcase import TOOLS
+from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -17,8 +18,8 @@ def test_the_page_names_every_phrase_of_the_showcase() -> None:
 
 def test_the_page_tells_the_limits_of_files_as_they_are() -> None:
     page = (DOCS / "attachments.md").read_text(encoding="utf-8")
-    assert f"`CHAT_MAX_IMAGE_BYTES`, {media.MAX_IMAGE_BYTES // 10**6} MB" in page
-    assert f"`CHAT_MAX_FILE_BYTES`, {media.MAX_FILE_BYTES // 10**6} MB" in page
+    assert f"`CHAT_MAX_IMAGE_BYTES`, {MAX_IMAGE_BYTES // 10**6} MB" in page
+    assert f"`CHAT_MAX_FILE_BYTES`, {MAX_FILE_BYTES // 10**6} MB" in page
     assert f"| files of one message | {media.MAX_FILES} |" in page
     assert f"its first {history.TEXT_SHOWN_BYTES // 1000} KB" in page
     assert f"{history.FILES_SHOWN_BYTES // 10**6} MB, the newest first" in page

@@ -1,49 +1,11 @@
 """Generated images: partial and final ones are files, shown by URLs that are renewed, and given back to the model."""
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
-from agents import Model, ModelResponse, Usage
-from agents.items import TResponseStreamEvent
-from openai.types import responses as r
-from openai.types.responses.response_output_item import ImageGenerationCall
-
-from lambda_src.demo_model import events_of, message_of
 from tests.chat import Chat, message
 from tests.surface.house import ANN, PNG, House, thread_of
-
-
-class Painter(Model):
-    """Paints one picture in two partial steps under a constant id; notes what it was shown."""
-
-    def __init__(self) -> None:
-        self.shown: list[Any] = []
-
-    async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
-        return ModelResponse(output=[], usage=Usage(), response_id=None)
-
-    async def stream_response(
-        self, system_instructions: str | None, input: Any, *_: Any, **__: Any
-    ) -> AsyncIterator[TResponseStreamEvent]:
-        self.shown.append(input)
-        said = events_of(message_of("painted"))
-        place: dict[str, Any] = {"output_index": 0, "sequence_number": 0}
-        call = ImageGenerationCall(id="ig_1", status="in_progress", type="image_generation_call", result=None)
-        yield said[0]
-        yield r.ResponseOutputItemAddedEvent(item=call, type="response.output_item.added", **place)
-        for number in range(2):
-            yield r.ResponseImageGenCallPartialImageEvent(
-                item_id="ig_1",
-                partial_image_b64=base64.b64encode(PNG + bytes([number])).decode(),
-                partial_image_index=number,
-                type="response.image_generation_call.partial_image",
-                **place,
-            )
-        final = call.model_copy(update={"status": "completed", "result": base64.b64encode(PNG).decode()})
-        yield r.ResponseOutputItemDoneEvent(item=final, type="response.output_item.done", **place)
-        for event in said[1:]:
-            yield event
+from tests.surface.painter import Painter
 
 
 async def painted(chat: Chat, text: str = "paint") -> tuple[str, list[dict[str, Any]]]:

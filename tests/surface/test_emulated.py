@@ -1,0 +1,78 @@
+"""What ChatKit can show, through the emulated Lambda, DynamoDB and S3: streamed, kept, shown again on reload."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.chat import message
+from tests.surface.emulated import Client
+from tests.surface.house import PNG, items_of, thread_of
+from tests.surface.test_showcase import EVENTS, KEPT
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def reloaded(ann: Client, thread_id: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = (await ann("threads.get_by_id", thread_id=thread_id)).json["items"]["data"]
+    return items
+
+
+@pytest.mark.parametrize(("phrase", "kinds"), KEPT, ids=[phrase for phrase, _ in KEPT])
+async def test_a_phrase_shows_it_and_a_reload_shows_what_is_kept(ann: Client, phrase: str, kinds: list[str]) -> None:
+    answer = await ann("threads.create", input=message(phrase))
+    assert answer.of("error") == []
+    items = await reloaded(ann, thread_of(answer))
+    assert [item["type"] for item in items] == ["user_message", *kinds]
+    # A widget comes back with the defaults of its parts spelled out: upstream parses it into other classes.
+    told = {item["id"]: item for item in items_of(answer) if item["type"] != "widget"}
+    assert all(told[item["id"]] == item for item in items if item["id"] in told), "what was streamed is what is kept"
+
+
+@pytest.mark.parametrize(("phrase", "kind", "fields"), EVENTS, ids=[kind for _, kind, _ in EVENTS])
+async def test_what_is_only_told_is_told(ann: Client, phrase: str, kind: str, fields: dict[str, Any]) -> None:
+    answer = await ann("threads.create", input=message(f"please {phrase}"))
+    assert fields.items() <= answer.of(kind)[0].items()
+
+
+async def test_a_client_tool_and_a_form_go_on_when_they_are_answered(ann: Client) -> None:
+    tool = thread_of(await ann("threads.create", input=message("please read my clipboard")))
+    answer = await ann("threads.add_client_tool_output", thread_id=tool, result={"text": "forty-two"})
+    assert "forty-two" in items_of(answer)[-1]["content"][0]["text"]
+    form = await ann("threads.create", input=message("please ask me something"))
+    sent = {"status": "answered", "answers": {"why": {"values": ["because"]}}}
+    ids = {"thread_id": thread_of(form), "item_id": items_of(form)[-1]["id"]}
+    assert items_of(await ann("threads.add_structured_input", **ids, input=sent))[-1]["type"] == "assistant_message"
+    assert (await reloaded(ann, ids["thread_id"]))[1]["status"] == "answered"
+    assert (await ann("threads.add_structured_input", **ids, input={**sent, "status": "skipped"})).status == 409
+
+
+async def test_a_clicked_widget_is_shown_as_it_became(ann: Client) -> None:
+    answer = await ann("threads.create", input=message("please show me a widget"))
+    thread_id = thread_of(answer)
+    widget = next(item for item in items_of(answer) if item["type"] == "widget")
+    for operation, kind, state in (
+        ("threads.custom_action", "order.ship", "shipped"),
+        ("threads.sync_custom_action", "order.cancel", "cancelled"),
+    ):
+        action = {"type": kind, "payload": {"order_id": 17}}
+        assert (await ann(operation, thread_id=thread_id, item_id=widget["id"], action=action)).status == 200
+        assert (await reloaded(ann, thread_id))[1]["widget"]["children"][1]["value"] == state
+
+
+async def test_tags_and_quotes_reach_the_model(ann: Client) -> None:
+    tag = {"type": "input_tag", "id": "1", "text": "Ann", "data": {"role": "boss"}}
+    content = [{"type": "input_text", "text": "who is "}, tag]
+    said = {**message(""), "content": content, "quoted_text": "a quote"}
+    answer = await ann("threads.create", input=said)
+    assert answer.of("error") == []
+    assert (await reloaded(ann, thread_of(answer)))[0]["quoted_text"] == "a quote"
+    assert answer.of("thread.updated")[0]["thread"]["title"] == "who is @Ann"
+
+
+async def test_a_picture_is_painted_kept_and_seen_by_a_fresh_url(ann: Client) -> None:
+    answer = await ann("threads.create", input=message("paint me something"))
+    [shown] = [item for item in await reloaded(ann, thread_of(answer)) if item["type"] == "generated_image"]
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
+        fetched = await http.get(shown["image"]["url"])
+    assert (fetched.content, fetched.headers["content-type"]) == (PNG, "image/png")
