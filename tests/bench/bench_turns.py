@@ -8,6 +8,7 @@ model says a word every 20 ms and never ends by itself.
 
 import argparse
 import asyncio
+import io
 import os
 import platform
 import random
@@ -16,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,7 +59,7 @@ class Killed:
 
 async def stopped(house: House, api: ModelApi) -> tuple[float, bool]:
     """Seconds from POST /chatkit/stop to the model's socket closed, and whether all that was shown is kept."""
-    async with house.turn("go on for ever") as stream:
+    async with house.turn(f"go on for ever, {uuid.uuid4().hex}") as stream:  # or it would be the last one's duplicate
         began_s = time.perf_counter()
         rest = asyncio.create_task(stream.rest())
         await house.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
@@ -70,7 +72,8 @@ async def stopped(house: House, api: ModelApi) -> tuple[float, bool]:
 
 async def killed(house: House, after_s: float) -> Killed:
     """A turn whose process is killed so long after its first words; then the user writes again."""
-    async with house.turn("first") as stream:
+    first, second = uuid.uuid4().hex, uuid.uuid4().hex  # or they would be the last ones' duplicates
+    async with house.turn(first) as stream:
         arrivals: list[tuple[float, int]] = []  # when how much of the answer had arrived
 
         async def read() -> None:
@@ -85,7 +88,7 @@ async def killed(house: House, after_s: float) -> Killed:
             os.kill(pid, signal.SIGKILL)
         with suppress(httpx2.HTTPError):
             await reading
-    body = {"type": "threads.add_user_message", "params": {"thread_id": stream.thread_id, "input": message("second")}}
+    body = {"type": "threads.add_user_message", "params": {"thread_id": stream.thread_id, "input": message(second)}}
     async with house.http.stream("POST", "/chatkit", json=body) as answer:
         await anext(answer.aiter_raw())
         items = await house.items(stream.thread_id)
@@ -94,9 +97,7 @@ async def killed(house: House, after_s: float) -> Killed:
     kept = next((item["content"][0]["text"] for item in items if item["type"] == "assistant_message"), "")
     shown = said(whole_events(stream.body))
     lost_since_s = next((at_s for at_s, length in arrivals if length > len(kept)), died_s)
-    return Killed(
-        max(0.0, died_s - lost_since_s), max(0, len(shown) - len(kept)), len({"first", "second"} - set(users))
-    )
+    return Killed(max(0.0, died_s - lost_since_s), max(0, len(shown) - len(kept)), len({first, second} - set(users)))
 
 
 class LongAnswer(DemoModel):
@@ -150,14 +151,15 @@ async def cpu(rounds: int) -> tuple[float, float]:
 
 
 async def measured(*, stops: int, kills: int, rounds: int) -> list[Row]:
-    """Every row of the table."""
+    """Every row of the table. What the function logs is thrown away."""
     random_s = random.Random(SEED)
     with_turns, without = await cpu(rounds)
     with tempfile.TemporaryDirectory() as folder:
         async with local_aws(Path(folder)) as aws, model_api() as api:
-            async with emulated(aws, f"{api.url}/endless") as house:
+            output = io.StringIO()
+            async with emulated(aws, f"{api.url}/endless", output=output) as house:
                 ends = [await stopped(house, api) for _ in range(stops)]
-            async with emulated(aws, f"{api.url}/endless") as house:
+            async with emulated(aws, f"{api.url}/endless", output=output) as house:
                 crashes = [await killed(house, random_s.uniform(0, KILL_WITHIN_S)) for _ in range(kills)]
     times_s = sorted(took_s for took_s, _ in ends)
     kept = sum(whole for _, whole in ends)

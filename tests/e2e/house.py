@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import httpx2
 
@@ -19,11 +19,15 @@ DELTAS = 8  # read before something happens to the turn
 
 
 @asynccontextmanager
-async def emulated(aws: LocalAws, model_url: str, **switches: Any) -> AsyncIterator["House"]:
-    """The function, answered by the model at `model_url`."""
+async def emulated(
+    aws: LocalAws, model_url: str, *, output: TextIO | None = None, **switches: Any
+) -> AsyncIterator["House"]:
+    """The function, answered by the model at `model_url`; its log goes to `output`, or ours."""
     env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET, "MODEL_URL": model_url}
     async with (
-        Emulator("tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(**switches)) as emulator,
+        Emulator(
+            "tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(**switches), output=output
+        ) as emulator,
         httpx2.AsyncClient(
             base_url=emulator.url, headers={"authorization": "Bearer ann"}, timeout=60, trust_env=False
         ) as http,

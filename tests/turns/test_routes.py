@@ -1,0 +1,93 @@
+"""What a turn's routes answer to headers and bodies that no client of ours sends."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from lambda_src.store.memory import MemoryStore
+from tests.chat import app_with, message, server_with
+
+TURN = "turn-named-by-the-client"
+EVENTS = f"/chatkit/turns/{TURN}/events"
+KB = 1024
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    """Ann's client, whose one named turn is over."""
+    app = app_with(server_with(MemoryStore()))
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    headers = {"authorization": "Bearer ann"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test", headers=headers) as http:
+        body = {"type": "threads.create", "params": {"input": message("hi")}}
+        answer = await http.post("/chatkit", json=body, headers={"x-chat-turn": TURN})
+        assert answer.status_code == 200
+        yield http
+
+
+async def ids_after(http: httpx2.AsyncClient, seen: str | None) -> list[int]:
+    """The ids of the events replayed to a client that says it has seen `seen`."""
+    answer = await http.get(EVENTS, headers={} if seen is None else {"last-event-id": seen.encode("latin-1")})
+    assert answer.status_code == 200
+    return [int(line[4:]) for line in answer.text.split("\n") if line.startswith("id: ")]
+
+
+@pytest.mark.parametrize("garbage", ["", "abc", "-1", "1e3", "0x10", "3;4", "9" * 10, "²", "3 4", "null"])
+async def test_an_event_id_that_is_none_of_ours_replays_from_the_first_event(
+    http: httpx2.AsyncClient, garbage: str
+) -> None:
+    ids = await ids_after(http, garbage)
+    assert ids == await ids_after(http, None)
+    assert ids == list(range(1, len(ids) + 1))
+
+
+async def test_an_event_id_of_ours_replays_what_follows(http: httpx2.AsyncClient) -> None:
+    assert await ids_after(http, "3") == (await ids_after(http, None))[3:]
+
+
+@pytest.mark.parametrize("beyond", ["1000", "999999999"])
+async def test_an_event_id_beyond_the_end_is_an_empty_stream_that_ends(http: httpx2.AsyncClient, beyond: str) -> None:
+    assert await ids_after(http, beyond) == []
+
+
+@pytest.mark.parametrize("header", ["last-event-id", "x-chat-turn", "x-anything"])
+async def test_a_header_of_ten_kilobytes_does_no_harm(http: httpx2.AsyncClient, header: str) -> None:
+    body = {"type": "threads.create", "params": {"input": message("again")}}
+    answer = await http.post("/chatkit", json=body, headers={header: "9" * 10 * KB})
+    assert answer.status_code == (422 if header == "x-chat-turn" else 200)
+
+
+STOPS = [
+    b"", b"{", b"[]", b"null", b'"turn"', b"{}", b'{"turn_id": null}', b'{"turn_id": 1}', b'{"turn_id": ["a"]}',
+    b'{"turn_id": "a", "thread_id": "b"}', b'{"turn_id": "a", "more": 1}', b"\xff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", STOPS)
+async def test_a_stop_that_names_nothing_or_too_much_is_refused_in_words(http: httpx2.AsyncClient, body: bytes) -> None:
+    answer = await http.post("/chatkit/stop", content=body)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("name", ["turn_id", "thread_id"])
+@pytest.mark.parametrize("value", ["", "no-such-turn-was-ever-here", "\u0000", "é" * 600, "../../etc/passwd", TURN])
+async def test_a_stop_for_what_is_over_unknown_or_impossible_is_quiet(
+    http: httpx2.AsyncClient, name: str, value: str
+) -> None:
+    answer = await http.post("/chatkit/stop", json={name: value})
+    assert (answer.status_code, answer.content) == (200, b'{"stopped":false}')
+
+
+async def test_a_foreign_turn_is_an_unknown_one_byte_for_byte(http: httpx2.AsyncClient) -> None:
+    bob = {"authorization": "Bearer bob"}
+    for path in (EVENTS, "/chatkit/turns/turn-that-never-was/events"):
+        answer = await http.get(path, headers=bob)
+        assert answer.status_code == 404
+        assert answer.json()["error"] == "not_found"
+    stops = [
+        await http.post("/chatkit/stop", json={"turn_id": turn_id}, headers=bob)
+        for turn_id in (TURN, "turn-that-never-was")
+    ]
+    assert len({stop.content for stop in stops}) == 1
