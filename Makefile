@@ -15,7 +15,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev test test-agent check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-runtime bench-store bench-turns test-machines chat deploy-local destroy cost
+	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -84,6 +84,15 @@ bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, throu
 test-machines: .venv/installed ## the stores and turns beside their models, 500 machines each
 	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto tests/store/test_model.py tests/store/test_ledger_model.py \
 	  tests/store/test_ministack.py::test_the_model_agrees tests/store/test_postgres.py::test_the_model_agrees
+
+bench-auth: .venv/installed ## what it costs to verify a token
+	@$(RUN) $(PY) -m tests.bench.bench_auth
+
+fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types (CI sends 300)
+	@$(RUN) CHAT_FUZZ=20000 $(PY) -m pytest -q tests/front_door/test_fuzz.py
+
+audit: .venv/installed ## a bill of materials of the zip, and whether any of it is known to be vulnerable (network)
+	@$(RUN) .ci/audit
 
 chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
 	@$(RUN) $(PY) -m lambda_src.admin $(ARGS)

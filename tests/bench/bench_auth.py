@@ -1,0 +1,62 @@
+"""What it costs to verify a token on a warm process: `make bench-auth`. CPU time, so that neighbours do not count."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from jwt.algorithms import OKPAlgorithm
+
+from lambda_src.auth import Authenticate, BackendToken, BearerToken, GuestTokens, IssuerKeys
+from lambda_src.auth.tokens import usable
+from lambda_src.secrets import Secret
+from tests.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer
+
+ROUNDS, WARM_UP = 2_000, 50
+TARGET_MS = 0.3
+
+
+async def median_ms(authenticate: Authenticate, token: Callable[[], str]) -> float:
+    """The median CPU milliseconds of one verification; each round has a token of its own."""
+    taken = []
+    for number in range(ROUNDS + WARM_UP):
+        header = f"Bearer {token()}"
+        began_ns = time.process_time_ns()
+        await authenticate(header)
+        if number >= WARM_UP:
+            taken.append((time.process_time_ns() - began_ns) / 1e6)
+    return statistics.median(taken)
+
+
+async def main() -> None:
+    """One line for each kind of token."""
+    issuer = Issuer()
+    oidc = BearerToken(ISSUER, AUDIENCE, keys=IssuerKeys(ISSUER, fetch=issuer.fetch))
+    key = ed25519.Ed25519PrivateKey.generate()
+    public = OKPAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "ed"}
+    backend = BackendToken(usable([public]), AUDIENCE)
+    guests = GuestTokens(Secret(lambda: "s" * 64))
+    guest = (await guests.mint()).token
+    rows: list[tuple[str, Authenticate, Callable[[], str]]] = [
+        ("issuer, ES256", oidc, issuer.token),
+        (
+            "issuer, RS256",
+            oidc,
+            lambda: jwt.encode(issuer.claims(), RSA_KEY, algorithm="RS256", headers={"kid": "rsa-1"}),
+        ),
+        (
+            "own backend, EdDSA",
+            backend,
+            lambda: jwt.encode(issuer.claims(exp=time.time() + 600), key, algorithm="EdDSA"),
+        ),
+        ("guest, HS256", guests, lambda: guest),
+    ]
+    for name, authenticate, token in rows:
+        took_ms = await median_ms(authenticate, token)
+        print(f"{name:20} {took_ms:.3f} ms CPU (target: under {TARGET_MS})")  # noqa: T201 - a command line
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
