@@ -18,10 +18,10 @@ READY = "Ctrl-C stops everything"
 
 
 @asynccontextmanager
-async def running(data: Path) -> AsyncIterator[tuple[str, list[str]]]:
+async def running(data: Path, *flags: str) -> AsyncIterator[tuple[str, list[str]]]:
     """`python -m lambda_src.dev` on a free port: its URL, and what it printed so far; ended by Ctrl-C."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), cwd=ROOT,
+        sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags, cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"},
         stdout=asyncio.subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
@@ -78,6 +78,17 @@ async def test_it_says_where_it_is_chats_and_keeps_the_threads_between_runs(tmp_
     async with running(tmp_path) as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
         assert [thread["title"] for thread in listed.json()["data"]] == ["remember me"]
+
+
+async def test_the_showcase_takes_files_and_shows_widgets(tmp_path: Path) -> None:
+    async with running(tmp_path, "--showcase") as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
+        created = (await http.post(f"{url}/chatkit", json={"type": "attachments.create", "params": file})).json()
+        upload = created["upload_descriptor"]
+        assert (await http.put(upload["url"], content=b"hello", headers=upload["headers"])).status_code == 200
+        said = message("show me a widget", attachments=[created["id"]])
+        answer = await http.post(f"{url}/chatkit", json={"type": "threads.create", "params": {"input": said}})
+        assert '"type":"widget"' in answer.text
 
 
 async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
