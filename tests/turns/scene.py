@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,10 @@ from chatkit.types import (
 )
 
 from lambda_src.context import RequestContext, Turn, User
+from lambda_src.errors import UnavailableError
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import Surroundings
+from lambda_src.turns.running import RunningTurn, Surroundings
 from lambda_src.turns.turns import Asked, Turns, TurnStream
 from tests.turns.virtual_time import VirtualTime
 
@@ -185,3 +186,23 @@ def thread_at(thread_id: str) -> ThreadMetadata:
 def as_user(name: str) -> RequestContext:
     """A request of somebody's that begins no turn."""
     return RequestContext(user=User(name), request_id="r")
+
+
+async def kill(reader: Reader) -> None:
+    """The process dies, as far as the others can see: nothing it does reaches the store any more."""
+    turn = reader.stream
+    assert isinstance(turn, RunningTurn)
+    for part in (turn._around, turn._journal):
+        for name in ("ledger", "keeper", "_ledger"):
+            if hasattr(part, name):
+                object.__setattr__(part, name, Unreachable())  # each Process has surroundings of its own
+
+
+class Unreachable:
+    """A store on the far side of a dead process."""
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        async def fail(*_: object, **__: object) -> None:
+            raise UnavailableError(f"{name}: this process is dead")
+
+        return fail

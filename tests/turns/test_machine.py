@@ -8,208 +8,22 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
-import hypothesis.strategies as st
-from chatkit.store import NotFoundError
 from chatkit.types import AssistantMessageItem, ThreadItem
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import invariant
 
-from lambda_src.store.memory import MemoryStore
-from lambda_src.store.ports import LeaseTaken
 from lambda_src.turns.running import LEASE_MS, RENEW_S
 from tests.store.model import MACHINES
-from tests.turns.machine import Ask, House, Watched
-from tests.turns.scene import Reader, as_user, sse, thread_at
-from tests.turns.virtual_time import VirtualTime
+from tests.turns.rules import ANN, TurnRules
+from tests.turns.scene import Reader
 
 STEPS = 30
-ROUNDS = 40  # of the event loop: no chain of this store, which answers at once, is longer
 SLACK = 8  # crossings of the line beside a renewal: that of a renewal under way, its own, and the closing writes
-ANN = as_user("ann")
-LATENCIES_S = [0.0, 0.003, 0.04, 0.2]
-STEPS_S = [0.001, 0.01, 0.25, 0.7, 1.0, 1.3, 4.9, 11.0, 61.0]
-
-houses = st.integers(0, 1)
-picks = st.integers(0, 99)  # one of however many there are
-R = TypeVar("R")
 
 
-class TurnMachine(RuleBasedStateMachine):
-    """Ann and her two processes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.time = VirtualTime(rounds=ROUNDS)
-        self.rows = MemoryStore(clock=self.time.now_ns)
-        self.asks: list[Ask] = []
-        self.others: list[asyncio.Task[Any]] = []
-        self.resumed: list[tuple[House, Reader]] = []
-        self.deleted: set[str] = set()
-        self.threads = 0
-
-    @initialize(one=st.sampled_from(LATENCIES_S), two=st.sampled_from(LATENCIES_S))
-    def begin(self, one: float, two: float) -> None:
-        self.houses = [self.house(one), self.house(two)]
-        self.new_thread()
-
-    def house(self, latency_s: float) -> House:
-        return House.built(self.rows, self.time, latency_s=latency_s, taken=self.taken)
-
-    def new_thread(self) -> None:
-        self.threads += 1
-        self.run(self.rows.save_thread(thread_at(self.thread_id), ANN))
-
-    @property
-    def thread_id(self) -> str:
-        return f"thr_{self.threads}"
-
-    def run(self, work: Coroutine[Any, Any, R]) -> R:
-        return self.loop.run_until_complete(work)
-
-    def start(self, work: Coroutine[Any, Any, R]) -> "asyncio.Task[R]":
-        """Begin something and let it run as far as it comes without time."""
-        task = self.loop.create_task(work)
-        self.run(self.time.rest())
-        return task
-
-    def taken(self, thread_id: str, turn_id: str, lease: LeaseTaken) -> None:
-        """A lease was taken: whoever had it is to end."""
-        for ask in self.asks:
-            if lease.previous is not None and ask.turn_id == lease.previous.turn_id and not lease.previous.ended:
-                self.lose(ask)
-
-    def lose(self, ask: Ask) -> None:
-        """From now on a turn can keep nothing itself."""
-        ask.due.append(self.time.now_s)
-        ask.lost_s = self.time.now_s if ask.lost_s is None else ask.lost_s
-
-    @property
-    def speaking(self) -> list[Ask]:
-        """The turns whose model runs in a process that lives."""
-        return [ask for ask in self.asks if ask.model.is_running and not ask.house.line.is_cut]
-
-    # What happens
-
-    @rule(
-        at=houses,
-        text=st.sampled_from(["hi", "continue"]),
-        named=st.booleans(),
-        deadline_s=st.sampled_from([None, None, 2, 9]),
-    )
-    def send(self, at: int, text: str, *, named: bool, deadline_s: int | None) -> None:
-        self.ask(at, text, f"turn-named-{len(self.asks):06}" if named else None, deadline_s)
-
-    @precondition(lambda self: any(ask.named for ask in self.asks))
-    @rule(at=houses, pick=picks)
-    def repeat_by_name(self, at: int, pick: int) -> None:
-        named = [ask for ask in self.asks if ask.named and ask.thread_id == self.thread_id]
-        if named:
-            self.ask(at, named[pick % len(named)].text, named[pick % len(named)].named, None)
-
-    def ask(self, at: int, text: str, named: str | None, deadline_s: int | None) -> None:
-        number, house = len(self.asks), self.houses[at]
-        model = Watched(f"msg_answer_{number}", self.time)
-        turn_id = named or f"turn-minted-{number:06}"
-        deadline_ms = None if deadline_s is None else self.time.now_ms() + deadline_s * 1000
-        ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s)
-
-        async def asking() -> Reader:
-            reader = await house.process.ask(
-                model, text, named=named, thread_id=ask.thread_id, turn_id=turn_id, deadline_ms=deadline_ms
-            )
-            ask.opened_s = self.time.now_s
-            return reader
-
-        self.asks.append(ask)
-        ask.task = self.start(asking())
-
-    @precondition(lambda self: self.speaking)
-    @rule(pick=picks, words=st.integers(1, 5))
-    def speak(self, pick: int, words: int) -> None:
-        self.speaking[pick % len(self.speaking)].model.speak(words)
-        self.run(self.time.rest())
-
-    @precondition(lambda self: self.speaking)
-    @rule(pick=picks, how=st.sampled_from(["finish", "finish", "raise", "error"]))
-    def end_answer(self, pick: int, how: str) -> None:
-        model = self.speaking[pick % len(self.speaking)].model
-        if how == "raise":
-            model.fail(ZeroDivisionError("the model"))
-        elif how == "error":
-            model.event(sse("error", code="custom", message="The model broke off.", allow_retry=True))
-        model.finish()
-        self.run(self.time.rest())
-
-    @rule(seconds=st.sampled_from(STEPS_S))
-    def wait(self, seconds: float) -> None:
-        self.run(self.time.advance(seconds))
-
-    @precondition(lambda self: self.asks)
-    @rule(at=houses, pick=picks, by_turn=st.booleans())
-    def stop(self, at: int, pick: int, *, by_turn: bool) -> None:
-        ask = self.asks[pick % len(self.asks)]
-        names = (
-            {"turn_id": ask.turn_id, "thread_id": None} if by_turn else {"turn_id": None, "thread_id": ask.thread_id}
-        )
-        self.others.append(self.start(self.houses[at].process.turns.stop(ANN, **names)))
-
-    @rule(at=houses)
-    def crash(self, at: int) -> None:
-        dead = self.houses[at]
-        dead.line.is_cut, dead.died_s = True, self.time.now_s
-        for ask in self.asks:
-            if ask.house is dead:
-                if ask.lost_s is None:
-                    ask.lost_s = self.time.now_s
-                if ask.reader is not None and ask.reader.task is not None:
-                    ask.reader.task.cancel()
-        self.houses[at] = self.house(dead.line.latency_s)
-        self.run(self.time.rest())
-
-    @rule(at=houses)
-    def read(self, at: int) -> None:
-        self.others.append(self.start(self.houses[at].process.turns.recover(self.thread_id, ANN)))
-
-    @precondition(lambda self: self.asks)
-    @rule(at=houses, pick=picks)
-    def resume(self, at: int, pick: int) -> None:
-        house = self.houses[at]
-
-        async def follow(turn_id: str) -> None:
-            try:
-                reader = Reader(await house.process.turns.resume(turn_id, ANN))
-            except NotFoundError:
-                return
-            self.resumed.append((house, reader))
-            reader.task = asyncio.current_task()
-            await reader.read()
-
-        self.others.append(self.start(follow(self.asks[pick % len(self.asks)].turn_id)))
-
-    @precondition(lambda self: any(ask.reader for ask in self.asks))
-    @rule(pick=picks)
-    def leave(self, pick: int) -> None:
-        open_asks = [ask for ask in self.asks if ask.reader and not ask.house.line.is_cut]
-        if open_asks and (reader := open_asks[pick % len(open_asks)].reader) is not None:
-            open_asks[pick % len(open_asks)].is_left = True
-            self.others.append(self.start(reader.stream.stop()))
-
-    @rule(at=houses, really=st.integers(0, 3))
-    def delete(self, at: int, really: int) -> None:
-        if really:
-            return  # one in four: a thread is to grow old as well
-        self.deleted.add(self.thread_id)
-        for ask in self.asks:
-            if ask.thread_id == self.thread_id:
-                self.lose(ask)
-        self.run(self.rows.delete_thread(self.thread_id, ANN))
-        self.new_thread()
-
-    # What holds
+class TurnMachine(TurnRules):
+    """What holds."""
 
     def items(self, thread_id: str) -> list[ThreadItem]:
         return self.run(self.rows.load_thread_items(thread_id, None, 1000, "asc", ANN)).data

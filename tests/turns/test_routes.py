@@ -28,7 +28,7 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
 
 async def ids_after(http: httpx2.AsyncClient, seen: str | None) -> list[int]:
     """The ids of the events replayed to a client that says it has seen `seen`."""
-    answer = await http.get(EVENTS, headers={} if seen is None else {"last-event-id": seen.encode("latin-1")})
+    answer = await http.get(EVENTS, headers={} if seen is None else {b"last-event-id": seen.encode("latin-1")})
     assert answer.status_code == 200
     return [int(line[4:]) for line in answer.text.split("\n") if line.startswith("id: ")]
 

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 
 import pytest
 from chatkit.store import NotFoundError
 
-from lambda_src.errors import ConflictError, UnavailableError
-from lambda_src.turns.keeping import CUT_NOTE, STOPPED_NOTE, SUPERSEDED_NOTE
-from lambda_src.turns.running import CLOSING_TIME_MS, LEASE_MS, RENEW_S, RunningTurn
+from lambda_src.errors import ConflictError
+from lambda_src.turns.keeping import CUT_NOTE, STOPPED_NOTE
+from lambda_src.turns.running import CLOSING_TIME_MS, RENEW_S
 from lambda_src.turns.turns import NAMED_KEY_S, SAME_BODY_S
 from tests.turns.scene import THREAD, Model, Reader, Scene, as_user, sse
 
@@ -105,61 +104,6 @@ async def test_before_the_deadline_the_answer_is_kept_and_a_notice_says_how_to_g
     assert (await scene.texts())[3] == "continue"
 
 
-async def test_a_newer_message_from_another_process_supersedes_and_keeps_what_the_older_turn_had_said(
-    scene: Scene,
-) -> None:
-    old, new = Model("msg_old"), Model("msg_new")
-    older = await scene.one.ask(old, "first")
-    await said(scene, old, "I was ", "saying")
-    await scene.time.advance(RENEW_S)
-    newer = await scene.two.ask(new, "second")
-    await said(scene, new, "Yes.")
-    await scene.time.advance(RENEW_S)
-    assert older.over
-    assert old.cancelled == 1
-    assert not newer.over
-    new.finish()
-    await scene.time.advance(0)
-    assert await scene.texts() == ["first", "I was saying", f"[{SUPERSEDED_NOTE}]", "second", "Yes."]
-
-
-async def test_a_turn_that_finishes_after_it_was_superseded_doubles_nothing(scene: Scene) -> None:
-    old, new = Model("msg_old"), Model("msg_new")
-    older = await scene.one.ask(old, "first")
-    await said(scene, old, "Almost")
-    await scene.time.advance(RENEW_S)
-    await scene.two.ask(new, "second")
-    old.say(" done.")
-    old.finish()
-    await scene.time.advance(RENEW_S)
-    assert older.over
-    assert await scene.texts() == ["first", "Almost", f"[{SUPERSEDED_NOTE}]", "second"]
-
-
-async def test_after_a_crash_the_next_reader_finds_what_was_journaled_once(scene: Scene) -> None:
-    model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "Before ", "the crash")
-    await scene.time.advance(RENEW_S)
-    await kill(reader)
-    await scene.two.turns.recover(THREAD, ANN)
-    assert await scene.texts() == ["hi"], "while the lease runs the turn may be alive"
-    await scene.time.advance(LEASE_MS / 1000)
-    for _ in range(3):
-        await scene.two.turns.recover(THREAD, ANN)
-    assert await scene.texts() == ["hi", "Before the crash", f"[{CUT_NOTE}]"]
-
-
-async def test_after_a_crash_the_thread_takes_the_next_message_at_once(scene: Scene) -> None:
-    model, again = Model("msg_old"), Model("msg_new")
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "Before the crash")
-    await scene.time.advance(RENEW_S)
-    await kill(reader)
-    await scene.two.ask(again, "still there?")
-    assert await scene.texts() == ["hi", "Before the crash", f"[{SUPERSEDED_NOTE}]", "still there?"]
-
-
 async def test_a_hundred_duplicates_run_one_turn_and_see_the_same_bytes(scene: Scene) -> None:
     model = Model()
     asking = [asyncio.create_task(scene.one.ask(model, "hi", turn_id=f"turn-{number:016}")) for number in range(50)] + [
@@ -245,20 +189,6 @@ async def test_a_turn_that_is_unknown_or_foreign_cannot_be_resumed(scene: Scene)
     assert await scene.two.turns.running_in(THREAD, BOB) is None
 
 
-async def test_whoever_follows_a_turn_that_dies_sees_what_was_kept(scene: Scene) -> None:
-    model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "half an ans")
-    await scene.time.advance(RENEW_S)
-    resumed = Reader(await scene.two.turns.resume(reader.stream.turn_id, ANN))
-    resumed.task = asyncio.create_task(resumed.read())
-    await kill(reader)
-    await scene.time.advance(LEASE_MS / 1000 + 1)
-    assert resumed.over
-    assert resumed.kinds[-1] == "thread.item.done"
-    assert (await scene.texts())[:2] == ["hi", "half an ans"]
-
-
 async def test_a_refused_request_neither_ends_the_turn_that_runs_nor_leaves_a_guard(scene: Scene) -> None:
     model = Model()
     reader = await scene.one.ask(model, "hi")
@@ -311,23 +241,3 @@ async def test_nobody_reading_any_more_ends_the_turn_and_keeps_the_answer(scene:
     await reader.stream.stop()
     assert model.cancelled == 1
     assert await scene.texts() == ["hi", "to be kept", f"[{CUT_NOTE}]"]
-
-
-async def kill(reader: Reader) -> None:
-    """The process dies, as far as the others can see: nothing it does reaches the store any more."""
-    turn = reader.stream
-    assert isinstance(turn, RunningTurn)
-    for part in (turn._around, turn._journal):
-        for name in ("ledger", "keeper", "_ledger"):
-            if hasattr(part, name):
-                object.__setattr__(part, name, Unreachable())  # each Process has surroundings of its own
-
-
-class Unreachable:
-    """A store on the far side of a dead process."""
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
-        async def fail(*_: object, **__: object) -> None:
-            raise UnavailableError(f"{name}: this process is dead")
-
-        return fail

@@ -1,0 +1,154 @@
+"""Turns that another one took the thread from, or whose process died: what they had said, and who goes on."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lambda_src.store.ports import TurnRow
+from lambda_src.turns.journal import FOLLOW_EVERY_S
+from lambda_src.turns.keeping import CUT_NOTE, SUPERSEDED_NOTE
+from lambda_src.turns.running import LEASE_MS, RENEW_S
+from lambda_src.turns.turns import BIND_TRIES
+from tests.turns.scene import THREAD, Model, Reader, Scene, as_user, kill
+
+ANN, BOB = as_user("ann"), as_user("bob")
+NAMED = "turn-named-by-the-client"
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    return await Scene.set()
+
+
+async def said(scene: Scene, model: Model, *words: str) -> None:
+    model.say(*words)
+    await scene.time.rest()
+
+
+async def test_a_newer_message_from_another_process_supersedes_and_keeps_what_the_older_turn_had_said(
+    scene: Scene,
+) -> None:
+    old, new = Model("msg_old"), Model("msg_new")
+    older = await scene.one.ask(old, "first")
+    await said(scene, old, "I was ", "saying")
+    await scene.time.advance(RENEW_S)
+    newer = await scene.two.ask(new, "second")
+    await said(scene, new, "Yes.")
+    await scene.time.advance(RENEW_S)
+    assert older.over
+    assert old.cancelled == 1
+    assert not newer.over
+    new.finish()
+    await scene.time.advance(0)
+    assert await scene.texts() == ["first", "I was saying", f"[{SUPERSEDED_NOTE}]", "second", "Yes."]
+
+
+async def test_a_turn_that_finishes_after_it_was_superseded_doubles_nothing(scene: Scene) -> None:
+    old, new = Model("msg_old"), Model("msg_new")
+    older = await scene.one.ask(old, "first")
+    await said(scene, old, "Almost")
+    await scene.time.advance(RENEW_S)
+    await scene.two.ask(new, "second")
+    old.say(" done.")
+    old.finish()
+    await scene.time.advance(RENEW_S)
+    assert older.over
+    assert await scene.texts() == ["first", "Almost", f"[{SUPERSEDED_NOTE}]", "second"]
+
+
+async def test_after_a_crash_the_next_reader_finds_what_was_journaled_once(scene: Scene) -> None:
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    await said(scene, model, "Before ", "the crash")
+    await scene.time.advance(RENEW_S)
+    await kill(reader)
+    await scene.two.turns.recover(THREAD, ANN)
+    assert await scene.texts() == ["hi"], "while the lease runs the turn may be alive"
+    await scene.time.advance(LEASE_MS / 1000)
+    for _ in range(3):
+        await scene.two.turns.recover(THREAD, ANN)
+    assert await scene.texts() == ["hi", "Before the crash", f"[{CUT_NOTE}]"]
+
+
+async def test_after_a_crash_the_thread_takes_the_next_message_at_once(scene: Scene) -> None:
+    model, again = Model("msg_old"), Model("msg_new")
+    reader = await scene.one.ask(model, "hi")
+    await said(scene, model, "Before the crash")
+    await scene.time.advance(RENEW_S)
+    await kill(reader)
+    await scene.two.ask(again, "still there?")
+    assert await scene.texts() == ["hi", "Before the crash", f"[{SUPERSEDED_NOTE}]", "still there?"]
+
+
+async def test_whoever_follows_a_turn_that_dies_sees_what_was_kept(scene: Scene) -> None:
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    await said(scene, model, "half an ans")
+    await scene.time.advance(RENEW_S)
+    resumed = Reader(await scene.two.turns.resume(reader.stream.turn_id, ANN))
+    resumed.task = asyncio.create_task(resumed.read())
+    await kill(reader)
+    await scene.time.advance(LEASE_MS / 1000 + 1)
+    assert resumed.over
+    assert resumed.kinds[-1] == "thread.item.done"
+    assert (await scene.texts())[:2] == ["hi", "half an ans"]
+
+
+async def test_the_same_words_run_anew_once_the_turn_that_they_began_is_dead(scene: Scene) -> None:
+    model, again = Model("msg_old"), Model("msg_new")
+    reader = await scene.one.ask(model, "continue", turn_id="turn-that-will-die")
+    await said(scene, model, "Before")
+    await scene.time.advance(RENEW_S)
+    await kill(reader)
+    await scene.time.advance(LEASE_MS / 1000)
+    asking = asyncio.create_task(scene.two.ask(again, "continue", turn_id="turn-that-runs-anew"))
+    await scene.time.advance(BIND_TRIES * FOLLOW_EVERY_S)
+    assert (await asking).stream.turn_id == "turn-that-runs-anew"
+    assert await scene.texts() == ["continue", "Before", f"[{CUT_NOTE}]", "continue"]
+
+
+async def test_a_superseded_turn_ends_with_what_is_stored_of_it_and_without_an_error(scene: Scene) -> None:
+    old = Model("msg_old")
+    older = await scene.one.ask(old, "first")
+    await said(scene, old, "Journaled,")
+    await scene.time.advance(RENEW_S)
+    await said(scene, old, " not yet journaled")
+    await scene.two.ask(Model("msg_new"), "second")
+    old.fail(ZeroDivisionError("of no concern any more"))
+    await scene.time.advance(RENEW_S)
+    assert older.over
+    assert older.error is None
+    assert json.loads(older.events[-1][6:])["item"]["content"][0]["text"] == "Journaled,"
+
+
+async def test_a_reader_who_recovers_a_dead_turn_does_not_end_the_one_that_began_meanwhile(scene: Scene) -> None:
+    old, new = Model("msg_old"), Model("msg_new")
+    reader = await scene.one.ask(old, "first")
+    await kill(reader)
+    await scene.time.advance(LEASE_MS / 1000)
+    dead = await scene.two.store.ledger.load_turn(THREAD, context=ANN)
+    newer = await scene.two.ask(new, "second")
+
+    async def late(*_: object, **__: object) -> TurnRow | None:
+        return dead
+
+    ledger: Any = Replaced(scene.two.store.ledger, load_turn=late)
+    scene.two.turns.around = replace(scene.two.turns.around, ledger=ledger)
+    await scene.two.turns.recover(THREAD, ANN)
+    await scene.time.advance(RENEW_S)
+    assert not newer.over
+    assert new.cancelled == 0
+
+
+class Replaced:
+    """A ledger, some of whose methods are a test's own."""
+
+    def __init__(self, ledger: Any, **methods: Any) -> None:
+        self._ledger = ledger
+        vars(self).update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
