@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from agents import Agent, Model, Runner
@@ -43,13 +43,14 @@ def title_of(message: UserMessageItem) -> str | None:
     return (text[:FALLBACK_CHARS].strip() + ("..." if len(text) > FALLBACK_CHARS else "")) or None
 
 
-def by_model(dispatcher: AgentDispatcher) -> Suggest:
-    """A title by the same model that answers: None when it has none, for whatever reason."""
+def by_model(dispatcher: AgentDispatcher, *, models: Sequence[str] = ()) -> Suggest:
+    """A title by the first of `models`, else by the agent's own: None when it has none, for whatever reason."""
 
     async def suggest(words: str) -> str | None:
         if isinstance(dispatcher.run_config.model, Model):
             return None  # the demo model, which cannot think
-        agent: Agent[Any] = Agent(name="Title", instructions=INSTRUCTIONS, model=dispatcher.agent.model)
+        model = next(iter(models), dispatcher.agent.model)
+        agent: Agent[Any] = Agent(name="Title", instructions=INSTRUCTIONS, model=model)
         try:
             run = await Runner.run(agent, words[:SHOWN_CHARS], run_config=dispatcher.run_config, max_turns=1)
         except Exception as error:  # noqa: BLE001 - a title is never worth an error: the fallback stays

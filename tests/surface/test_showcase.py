@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from chatkit.types import ClosedStatus
 
 from lambda_src.dev.showcase import TOOLS, actions, build_agent
 from tests.chat import Chat, message
-from tests.surface.house import House, house_without_files, items_of, thread_of
+from tests.surface.house import ANN, House, house_without_files, items_of, thread_of
 
 
 @pytest.fixture
@@ -148,3 +149,16 @@ async def test_a_locked_thread_takes_nothing_and_says_why(
     assert (answer.status, "locked on request" in answer.json["message"]) == (409, True)
     assert await house.kept() == before
     assert (await chat("threads.update", thread_id=thread_id, title="Still mine")).status == 200
+
+
+@pytest.mark.parametrize("reason", ["Solved.", None])
+async def test_a_closed_thread_takes_nothing_with_or_without_a_reason(
+    chat: Chat, house: House, reason: str | None
+) -> None:
+    thread_id, _ = await said(chat, "hello")
+    thread = await house.store.load_thread(thread_id, ANN)
+    thread.status = ClosedStatus(reason=reason)
+    await house.store.save_thread(thread, ANN)
+    answer = await chat("threads.add_user_message", thread_id=thread_id, input=message("more"))
+    assert (answer.status, answer.json["message"]) == (409, f"This conversation is closed. {reason or ''}".strip())
+    assert (await chat("threads.get_by_id", thread_id=thread_id)).json["status"]["type"] == "closed"

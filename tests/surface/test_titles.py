@@ -85,11 +85,11 @@ async def test_a_name_that_is_none_is_refused(house: House, bad: str, words: str
     assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "socks"
 
 
-async def suggested(model: ScriptedModel) -> str | None:
-    config = RunConfig(model_provider=Named(model), tracing_disabled=True)
+async def suggested(model: ScriptedModel, provider: Named | None = None, models: tuple[str, ...] = ()) -> str | None:
+    config = RunConfig(model_provider=provider or Named(model), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
-    return await titles.by_model(dispatcher)("What about socks?")
+    return await titles.by_model(dispatcher, models=models)("What about socks?")
 
 
 async def test_the_models_title_is_one_short_line() -> None:
@@ -100,3 +100,17 @@ async def test_the_models_title_is_one_short_line() -> None:
 async def test_a_model_that_fails_or_says_nothing_suggests_nothing() -> None:
     assert await suggested(ScriptedModel([ZeroDivisionError("secret")])) is None
     assert await suggested(ScriptedModel([[assistant_message(" . ")]])) is None
+
+
+async def test_the_title_is_by_the_default_of_the_offered_models() -> None:
+    model = ScriptedModel([[assistant_message("Socks")]])
+    provider = Named(model)
+    assert await suggested(model, provider, ("small", "large")) == "Socks"
+    assert provider.asked == ["small"]
+
+
+async def test_the_demo_model_is_not_asked_for_a_title() -> None:
+    config = RunConfig(model=ScriptedModel([]), tracing_disabled=True)
+    dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
+    await dispatcher.ensure_initialized()
+    assert await titles.by_model(dispatcher)("What about socks?") is None
