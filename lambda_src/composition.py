@@ -258,7 +258,8 @@ def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], st
     renewal = None
     if key is not None and read_key is not None:
         renewal = models.RenewedKey(Secret(read_key, known=key))
-    return models.chosen_run_config(key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal)
+    chosen = models.chosen_run_config(key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal)
+    return models.capped(chosen, settings.max_output_tokens)
 
 
 def model_key(parameter: str | None) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
 import httpx2
-from agents import OpenAIProvider, RunConfig
+from agents import ModelSettings, OpenAIProvider, RunConfig
 from openai import AsyncOpenAI
 from openai.providers import bedrock
 
@@ -93,6 +93,13 @@ def chosen_run_config(
     if key is not None:
         return openai_run_config(key, base_url=base_url, api=api, renewal=renewal)
     return demo_run_config() if base_url is None else bedrock_run_config(base_url, api=api)
+
+
+def capped(config: RunConfig, max_output_tokens: int) -> RunConfig:
+    """The same, with answers of so many tokens at most, whatever agent/ says; 0 leaves it to agent/."""
+    if max_output_tokens:
+        config.model_settings = ModelSettings(max_tokens=max_output_tokens)
+    return config
 
 
 def demo_run_config() -> RunConfig:

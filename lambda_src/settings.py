@@ -112,6 +112,7 @@ class Settings:
     messages_per_day: int = _setting(_limit, "Messages of one user in a day of UTC; 0 is no limit.", default=0)
     running_turns: int = _setting(_limit, "Answers written for one user at a time; 0 is no limit.", default=0)
     tokens_per_day: int = _setting(_limit, "Tokens of one user in a day of UTC; 0 is no limit.", default=0)
+    max_output_tokens: int = _setting(_limit, "Tokens of one answer of the model; 0 is no limit.", default=0)
     model_key_parameter: str | None = _setting(
         _text, "SSM parameter (SecureString) with the model's key; without it the demo model answers.", default=None
     )

@@ -6,11 +6,13 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
+from agents import ModelSettings
 from jwt.algorithms import OKPAlgorithm
 
 from lambda_src import doors
 from lambda_src.app import create_app
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
+from lambda_src.composition import run_config
 from lambda_src.counters import MemoryCounters
 from lambda_src.errors import QuotaError, SettingsError
 from lambda_src.guests import PER_ADDRESS, PER_STAGE, Guests
@@ -75,6 +77,13 @@ def test_a_stage_without_guests_has_none() -> None:
     stage = settings(AUTH_ISSUER="https://i.test/")
     assert doors.guest_tokens(stage, no_secret) is None
     assert doors.guests(None, MemoryCounters()) is None
+
+
+def test_an_answers_length_is_a_setting_that_agents_cannot_raise() -> None:
+    config = run_config(None, settings(AUTH_ISSUER="https://i.test/", MAX_OUTPUT_TOKENS="500"))
+    assert config.model_settings is not None
+    assert ModelSettings(max_tokens=10_000).resolve(config.model_settings).max_tokens == 500
+    assert run_config(None, settings(AUTH_ISSUER="https://i.test/")).model_settings is None
 
 
 # Guests, through the app
