@@ -86,11 +86,12 @@ class TurnRules(RuleBasedStateMachine):
 
     @rule(
         at=houses,
-        text=st.sampled_from(["hi", "continue"]),
+        text=st.sampled_from(["hi", "continue", None, None]),
         named=st.booleans(),
-        deadline_s=st.sampled_from([None, None, 2, 9]),
+        deadline_s=st.sampled_from([None, None, None, 2, 9]),
     )
-    def send(self, at: int, text: str, *, named: bool, deadline_s: int | None) -> None:
+    def send(self, at: int, text: str | None, *, named: bool, deadline_s: int | None) -> None:
+        text = text or f"words of their own {len(self.asks)}"
         self.ask(at, text, f"turn-named-{len(self.asks):06}" if named else None, deadline_s)
 
     @precondition(lambda self: any(ask.named for ask in self.asks))

@@ -130,7 +130,7 @@ class TurnMachine(TurnRules):
 
 TestTurns = TurnMachine.TestCase
 TestTurns.settings = settings(
-    max_examples=MACHINES,
+    max_examples=3 * MACHINES,  # one costs a tenth of a second
     stateful_step_count=STEPS,
     deadline=None,
     derandomize="CHAT_STORE_MACHINES" not in os.environ,
