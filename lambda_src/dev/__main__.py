@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def serve(*, port: int, data: Path, switches: Switches) -> None:
-    """Start everything, say where it is, reload on save; return when SIGINT or SIGTERM comes."""
+    """Start everything, say where it is, reload on save; return when a signal says so."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: the terminal was closed
         loop.add_signal_handler(number, stop.set)
     console.print("Starting the local AWS ...")
     async with (

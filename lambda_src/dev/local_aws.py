@@ -4,6 +4,7 @@ Its data is written to `folder` when it is stopped (that is how MiniStack persis
 """
 
 import asyncio
+import fcntl
 import os
 import socket
 import sys
@@ -62,6 +63,7 @@ async def local_aws(folder: Path) -> AsyncIterator[LocalAws]:
     port = _free_port()
     log = folder / "ministack.log"
     with await asyncio.to_thread(_open_log, log) as output:
+        _lock(output, folder)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ministack", env=_environment(folder, port), stdout=output, stderr=output,
             start_new_session=True,  # Ctrl-C is ours: it must outlive it long enough to save
@@ -126,9 +128,20 @@ def _create(aws: LocalAws) -> None:
         raise RuntimeError(f"The local AWS does not answer: {error}") from error
 
 
+def _lock(log: BinaryIO, folder: Path) -> None:
+    """One local AWS a folder: two would overwrite each other's state. MiniStack inherits the lock, an orphan too."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RuntimeError(
+            f"Another make dev uses {folder}, or left its MiniStack behind. Stop it (pkill -f ministack), or use "
+            'another folder: make dev FLAGS="--data DIR".'
+        ) from None
+
+
 def _open_log(log: Path) -> BinaryIO:
     log.parent.mkdir(parents=True, exist_ok=True)
-    return log.open("wb")
+    return log.open("ab")  # not "wb": the lock comes first
 
 
 def _free_port() -> int:

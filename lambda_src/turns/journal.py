@@ -31,7 +31,8 @@ class Journal:
     def __init__(self, ledger: TurnLedger, turn_id: str, context: RequestContext) -> None:
         self._ledger, self._turn_id, self._context = ledger, turn_id, context
         self.events: list[bytes] = []
-        self._written = 0  # of self.events
+        self._taken = 0  # of self.events, into what follows
+        self._pending = b""  # bytes on their way into the next batches
         self._waiting_bytes = 0
         self._number = 0
         self._writing = asyncio.Lock()
@@ -43,16 +44,19 @@ class Journal:
         return self._waiting_bytes >= BATCH_BYTES
 
     async def flush(self, thread_id: str) -> None:
-        """Write what waits as one batch, if anything does. What could not be written waits for the next flush."""
+        """Write what waits, in batches of BATCH_BYTES at most. What could not be written waits for the next flush.
+
+        A batch may end within an event: readers put them together again.
+        """
         async with self._writing:
-            until = len(self.events)
-            if until == self._written:
-                return
-            batch = JournalBatch(self._number, b"".join(self.events[self._written : until]))
-            await self._ledger.append_journal(thread_id, self._turn_id, batch, ttl_s=TTL_S, context=self._context)
-            self._number += 1
-            self._written = until
-            self._waiting_bytes = sum(map(len, self.events[until:]))
+            self._pending += b"".join(self.events[self._taken :])
+            self._taken = len(self.events)
+            while self._pending:
+                batch = JournalBatch(self._number, self._pending[:BATCH_BYTES])
+                await self._ledger.append_journal(thread_id, self._turn_id, batch, ttl_s=TTL_S, context=self._context)
+                self._number += 1
+                self._pending = self._pending[BATCH_BYTES:]
+            self._waiting_bytes = sum(map(len, self.events[self._taken :]))
 
 
 async def read(ledger: TurnLedger, thread_id: str, turn_id: str, context: RequestContext) -> list[bytes]:
@@ -71,12 +75,14 @@ async def follow(
     clock: NowMs = now_ms,
 ) -> AsyncIterator[bytes]:
     """The turn's events from the first one, then as they are journaled, until it ends, is superseded or has died."""
-    number = 0
+    number, rest = 0, b""
     while True:
         row = await ledger.load_turn(thread_id, context=context)  # before the journal: a batch after the end is none
         async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
             number = batch.number + 1
-            for event in fold.split(batch.data):
+            events = fold.split(rest + batch.data)
+            rest = (rest + batch.data)[sum(map(len, events)) :]
+            for event in events:
                 yield event
         if row is None or row.turn_id != turn_id or row.ended or row.expires_ms <= clock():
             return

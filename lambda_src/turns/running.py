@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from chatkit.store import NotFoundError
 
 from lambda_src.context import EndReason, RequestContext, Turn
-from lambda_src.errors import ChatError, ConflictError
+from lambda_src.errors import ChatError, ConflictError, UnavailableError
 from lambda_src.quotas import Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
 from lambda_src.turns import endings, fold, journal
@@ -56,6 +56,7 @@ class Hooks:
 @dataclass(frozen=True, slots=True)
 class _Ended:
     error: Exception | None = None
+    cut: Cut | None = None
 
 
 class RunningTurn:
@@ -70,6 +71,8 @@ class RunningTurn:
         self._thread_id: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._timers: list[asyncio.Task[None]] = []
+        self._early: asyncio.Task[None] | None = None
+        self._recovered = False
         self._closing = False
 
     async def open(self, begin: Begin, *, thread_id: str | None) -> None:
@@ -84,7 +87,7 @@ class RunningTurn:
             while True:
                 item = await self._queue.get()
                 if isinstance(item, _Ended):
-                    raise _refusal(item.error)
+                    raise _refusal(item)
                 self._held.append(item)
                 if json.loads(item.removeprefix(b"data: "))["type"] in OPENERS:
                     return
@@ -131,19 +134,18 @@ class RunningTurn:
         self._closing = True
         for timer in self._timers:
             timer.cancel()
-        refused = error is not None and not self._is_open()
         try:
-            if not refused and await self._is_superseded(cut):
+            if self._is_open() and await self._is_superseded(cut):
                 error, cut = None, "superseded"  # whatever it met is of no concern any more
-            await self._close(None if refused else cut, error=error)
-        except ChatError as fault:
-            log.error("turn_close_failed", extra={"error_type": type(fault).__qualname__})
+            await self._close(cut if self._is_open() else None, error=error)
+        except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
+            _log_fault("turn_close_failed", fault)
         finally:
-            self._queue.put_nowait(_Ended(error))
+            self._queue.put_nowait(_Ended(error, cut))
         try:
             await self._hooks.ended(self._thread_id if self._is_open() else None)
-        except ChatError as fault:
-            log.error("turn_close_failed", extra={"error_type": type(fault).__qualname__})
+        except Exception as fault:  # noqa: BLE001 - a fence: nobody awaits this task
+            _log_fault("turn_close_failed", fault)
 
     async def _pull(self, events: AsyncIterable[bytes]) -> Cut | None:
         async for event in events:
@@ -159,23 +161,26 @@ class RunningTurn:
         around, context = self._around, self._context
         taken = await around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
         self._thread_id = thread_id
-        await asyncio.gather(self._hooks.leased(thread_id), recover(around, thread_id, taken.previous, context))
+        await recover(around, thread_id, taken.previous, context)
+        self._recovered = True
+        await self._hooks.leased(thread_id)
         self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept
 
     async def _renew(self, thread_id: str) -> None:
         """Every RENEW_S, text or not: journal what waits, prolong the lease; that failing is the signal to end."""
         while True:
             await self._around.sleep(RENEW_S)
-            try:
-                _, held = await asyncio.gather(self._journal.flush(thread_id), self._renew_lease(thread_id))
-            except ChatError as fault:  # the answer matters more than its bookkeeping: the next second tries again
-                log.warning("turn_renewal_failed", extra={"error_type": type(fault).__qualname__})
-                continue
+            flushed, held = await asyncio.gather(
+                self._journal.flush(thread_id), self._renew_lease(thread_id), return_exceptions=True
+            )
+            for fault in (flushed, held):  # the answer matters more than its bookkeeping: the next second tries again
+                if isinstance(fault, Exception):
+                    _log_fault("turn_renewal_failed", fault)
             match held:
-                case "held":
-                    pass
                 case "stopped" | "superseded":
                     self.end(held)
+                case _:
+                    pass
 
     async def _renew_lease(self, thread_id: str) -> str:
         return await self._around.ledger.renew_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context)
@@ -203,17 +208,21 @@ class RunningTurn:
         return await self._renew_lease(self._thread_id) == "superseded"
 
     async def _close(self, cut: Cut | None, *, error: Exception | None) -> None:
-        """The last events, the last batch, the end of the lease: in one round trip, then the stream ends."""
-        if self._thread_id is None:
+        """The last events, the last batch, then the end of the lease: a follower reads none after it.
+
+        A turn that died before it had kept what its predecessor said leaves the lease unended: whoever comes next
+        finds both.
+        """
+        if self._thread_id is None or not self._recovered:
             return
         if cut is not None:
             await self._keep(self._thread_id, cut)
             for event in endings.last_words(cut, failed=error is not None):
                 self._emit(event)
-        await asyncio.gather(
-            self._journal.flush(self._thread_id),
-            self._around.ledger.end_lease(self._thread_id, self.turn_id, context=self._context),
-        )
+        try:
+            await self._journal.flush(self._thread_id)
+        finally:
+            await self._around.ledger.end_lease(self._thread_id, self.turn_id, context=self._context)
 
     async def _keep(self, thread_id: str, cut: Cut) -> None:
         """What was said so far, stored (by the superseder, if there is one) and ended in the stream."""
@@ -227,8 +236,8 @@ class RunningTurn:
 
     def _emit(self, event: bytes) -> None:
         self._queue.put_nowait(event)
-        if self._journal.add(event) and self._thread_id is not None:
-            self._start(self._flush_early(self._thread_id))
+        if self._journal.add(event) and self._thread_id is not None and (self._early is None or self._early.done()):
+            self._early = asyncio.create_task(self._flush_early(self._thread_id))
 
     async def _flush_early(self, thread_id: str) -> None:
         with suppress(ChatError):  # what could not be written waits for the next second
@@ -253,9 +262,19 @@ async def recover(around: Surroundings, thread_id: str, row: TurnRow | None, con
     await around.keeper.keep(thread_id, row.turn_id, events, cut=cut, context=context)
 
 
-def _refusal(error: Exception | None) -> Exception:
-    if error is None:
-        return NotFoundError("nothing to answer")
-    if isinstance(error, ValueError):
-        return ConflictError("That is not possible in the thread's present state: it has moved on. Reload the thread.")
-    return error
+def _refusal(ended: _Ended) -> Exception:
+    match ended.error, ended.cut:
+        case ValueError(), _:
+            return ConflictError("That is not possible in the thread's present state: it has moved on. Reload it.")
+        case Exception() as error, _:
+            return error
+        case _, "stopped" | "superseded":
+            return ConflictError("This was stopped, or another message took its place, before an answer began.")
+        case _, None:
+            return NotFoundError("nothing to answer")
+        case _:
+            return UnavailableError("There was no time left for an answer. Try again.")
+
+
+def _log_fault(event: str, fault: Exception) -> None:
+    log.warning(event, extra={"error_type": type(fault).__qualname__})

@@ -20,6 +20,8 @@ const STREAMING = new Set([
 
 const RENEW_BEFORE_MS = 60_000; // the server forgives a minute, and a request may wait that long for its turn
 
+const RETRY_MS = 60_000; // the same words later than that are meant anew
+
 /**
  * @param {object} options
  * @param {string} options.url  where POST /chatkit is
@@ -33,7 +35,7 @@ export function chatFetch({ url, getToken = () => null, fetch = globalThis.fetch
   const send = (...what) => fetch(...what);
   const base = globalThis.location?.href;
   const endpoint = new URL(url, base).href;
-  let broken = null; // { body, turn } of the last stream that neither ended nor was stopped
+  let broken = null; // { body, turn, at } of the last stream that neither ended nor was stopped
 
   let token = null;
   let asking = null; // the promise of the next token, shared by all who wait for it
@@ -71,8 +73,9 @@ export function chatFetch({ url, getToken = () => null, fetch = globalThis.fetch
     if (!STREAMING.has(typeOf(init.body))) return sendAuthorized(resource, { ...init, headers });
 
     const body = init.body;
-    const turn = broken?.body === body ? broken.turn : crypto.randomUUID();
-    broken = { body, turn };
+    const again = broken?.body === body && Date.now() - broken.at < RETRY_MS;
+    const turn = again ? broken.turn : crypto.randomUUID();
+    broken = { body, turn, at: Date.now() };
     headers.set("x-chat-turn", turn);
     let over = false;
     const end = () => {
