@@ -82,7 +82,7 @@ bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, throu
 	@$(RUN) $(PY) -m tests.bench.bench_turns
 
 test-machines: .venv/installed ## the stores and turns beside their models, 500 machines each
-	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto tests/store/test_model.py tests/store/test_ledger_model.py \
+	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto tests/store/test_model.py tests/store/test_ledger_model.py tests/turns/test_machine.py \
 	  tests/store/test_ministack.py::test_the_model_agrees tests/store/test_postgres.py::test_the_model_agrees
 
 bench-auth: .venv/installed ## what it costs to verify a token
