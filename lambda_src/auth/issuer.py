@@ -20,7 +20,7 @@ KEYS_FRESH_S = 600  # how long fetched keys serve without asking again
 KEYS_STALE_S = 24 * 3600  # how long they serve while the issuer is down
 REFETCH_S = 60  # an unknown key id asks the issuer again, at most this often: no one can make us hammer it
 RETRY_S = 1  # while we have no keys at all nobody gets in, so ask more often
-FETCH_TIMEOUT_S = 2.0  # without a byte, and after which no further byte is waited for: twice that for one document at most
+FETCH_TIMEOUT_S = 2.0  # of silence, and until the last read may begin: a document takes twice that at most
 FETCH_MAX_BYTES = 1_000_000
 READ_BYTES = 65_536
 
