@@ -52,13 +52,13 @@ class Keeper:
         """Store what was said and a hidden note behind it; what was stored, or [] when there was nothing to keep.
 
         Behind a pending client tool call nothing is added, since its output must find it newest. The call is completed
-        with an "interrupted" output, so that it blocks nobody; not by a superseder, which may bring that very output.
+        with an "interrupted" output, so that it blocks nobody; not by a superseder or after a crash, when it may still come.
         A thread deleted meanwhile keeps nothing, quietly.
         """
         items = fold.unfinished(events)
         try:
             if (call := await self._pending_call(thread_id, context)) is not None:
-                if cut != "superseded":
+                if cut not in ("superseded", "crashed"):  # its turn may have ended well: the output is still to come
                     done = call.model_copy(update={"status": "completed", "output": INTERRUPTED_OUTPUT})
                     await self._store.save_item(thread_id, done, context=context)
                 return []
