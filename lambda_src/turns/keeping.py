@@ -52,7 +52,7 @@ class Keeper:
         """Store what was said and a hidden note behind it; what was stored, or [] when there was nothing to keep.
 
         Behind a pending client tool call nothing is added, since its output must find it newest. The call is completed
-        with an "interrupted" output, so that it blocks nobody; not by a superseder or after a crash, when it may still come.
+        with an "interrupted" output, so that it blocks nobody; not by a superseder or after a crash: it may still come.
         A thread deleted meanwhile keeps nothing, quietly.
         """
         items = fold.unfinished(events)
