@@ -84,8 +84,8 @@ class Invocation:
     @classmethod
     def from_answer(cls, headers: Mapping[str, str], body: bytes) -> Self:
         """The invocation in an answer of `next` (header names in lower case). ProtocolError without an id."""
-        values = {name: headers.get(header.lower()) or None for name, header in _INVOCATION_HEADERS.items()}
-        deadline = headers.get(DEADLINE.lower(), "")
+        values = {name: headers.get(header) or None for name, header in _READ_HEADERS.items()}
+        deadline = headers.get(_READ_DEADLINE, "")
         if values["request_id"] is None:
             raise ProtocolError(f"next came without {REQUEST_ID}")
         deadline_ms = int(deadline) if deadline.isdecimal() else NO_DEADLINE_MS
@@ -107,6 +107,8 @@ _INVOCATION_HEADERS = {
     "invocation_id": INVOCATION_ID,
     "content_type": "Content-Type",
 }
+_READ_HEADERS = {name: header.lower() for name, header in _INVOCATION_HEADERS.items()}
+_READ_DEADLINE = DEADLINE.lower()
 
 
 @dataclass(frozen=True, slots=True)

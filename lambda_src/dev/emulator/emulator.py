@@ -84,9 +84,12 @@ class Emulator:
         """Let the next invocation meet fresh code: idle processes end at once, busy ones after their invocation."""
         await asyncio.gather(*(sandbox.retire() for sandbox in self._sandboxes))
 
-    async def invoke(self, event: object) -> Collected:
-        """Invoke with any JSON value, as the Invoke API does; what came back. Waits where the URL would say 429."""
-        collected = Collected()
+    async def invoke(self, event: object, collected: Collected | None = None) -> Collected:
+        """Invoke with any JSON value, as the Invoke API does; what came back. Waits where the URL would say 429.
+
+        `collected` may be one that also does something of its own with what arrives.
+        """
+        collected = collected or Collected()
         while not await self._run(json.dumps(event).encode(), str(uuid.uuid4()), collected):
             async with self._freed:
                 await self._freed.wait()

@@ -1,0 +1,106 @@
+"""A runtime that is not ours, for the tests of the Runtime API: it sends whatever a test says. Imported by them."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+
+from lambda_src.dev.emulator.delivery import Collected, Delivery
+from lambda_src.dev.emulator.runtime_api import RuntimeApi
+from lambda_src.dev.emulator.states import ClassicStates, States
+from lambda_src.dev.emulator.switches import Switches
+from lambda_src.runtime.http1 import End, Head, Parser
+from lambda_src.runtime.protocol import ErrorReport, Invocation, Prelude
+
+NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: x\r\n\r\n"
+STREAMING = (
+    b"POST /2018-06-01/runtime/invocation/%b/response HTTP/1.1\r\nhost: x\r\n"
+    b"lambda-runtime-function-response-mode: %b\r\n"
+    b"content-type: application/vnd.awslambda.http-integration-response\r\ntransfer-encoding: chunked\r\n%b\r\n"
+)
+PRELUDE = Prelude(200, {}, []).encode()
+
+
+class Foreign:
+    """A runtime that sends what a test says, and reads one answer at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._parser = Parser(requests=False)
+        self._parts: list[Head | bytes | End] = []
+
+    async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send `data`; status, headers and body of the answer."""
+        self.writer.write(data)
+        head: Head | None = None
+        body = b""
+        while True:
+            while not self._parts:
+                arrived = await self.reader.read(65536)
+                assert arrived, "closed without an answer"
+                self._parts += self._parser.feed(arrived)
+            match self._parts.pop(0):
+                case Head() as found:
+                    head = found
+                case End():
+                    assert head is not None
+                    return int(head.start[1]), head.headers, body
+                case data:
+                    body += data
+
+    async def error_of(self, data: bytes) -> tuple[int, str]:
+        status, _, body = await self.ask(data)
+        return status, json.loads(body)["errorType"]
+
+
+async def until(seen: Callable[[], object]) -> None:
+    """Let the server work until it has seen what was sent."""
+    while not seen():  # noqa: ASYNC110 - nothing here could set an event
+        await asyncio.sleep(0)
+
+
+class Served:
+    """A RuntimeApi with one invocation before it."""
+
+    def __init__(self, states: States) -> None:
+        self.released: list[str | None] = []
+        self.faults: list[ErrorReport] = []
+        self.api = RuntimeApi(
+            states, on_next=self.released.append, on_taken=lambda _: None, on_fault=self.faults.append
+        )
+        self.address = ""
+
+    def deliver(self, request_id: str, event: bytes = b"{}") -> tuple[Delivery, Collected]:
+        collected = Collected()
+        delivery = Delivery(Invocation(request_id=request_id, deadline_ms=1, event=event), collected, Switches())
+        self.api.deliver(delivery)
+        return delivery, collected
+
+    async def connect(self) -> Foreign:
+        host, _, port = self.address.rpartition(":")
+        return Foreign(*await asyncio.open_connection(host, int(port)))
+
+
+@contextlib.asynccontextmanager
+async def served(states: States | None = None) -> AsyncIterator[tuple[Served, Foreign]]:
+    one = Served(states or ClassicStates())
+    one.address = await one.api.start()
+    runtime = await one.connect()
+    try:
+        yield one, runtime
+    finally:
+        runtime.writer.close()
+        await one.api.stop()
+
+
+def answer(request_id: str = "r-1", *, mode: bytes = b"streaming", trailer: bytes = b"", body: bytes = b"hi") -> bytes:
+    declared = (
+        b"trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n" if trailer else b""
+    )
+    data = PRELUDE + body
+    return STREAMING % (request_id.encode(), mode, declared) + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(data), data, trailer)
+
+
+def whole(path: str, body: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
