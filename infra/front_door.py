@@ -20,7 +20,7 @@ from infra.rest_api import StreamingRestApi
 PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
 
 REQUEST_HEADERS = ["authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id"]
-RESPONSE_HEADERS = ["x-chat-turn", "x-request-id"]
+RESPONSE_HEADERS = ["x-chat-turn", "x-request-id", "retry-after"]
 
 
 class FrontDoor(Construct):

@@ -6,7 +6,7 @@ Whatever is wrong with a request is said before the stream begins, as `{"error":
 
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Annotated
 from chatkit.server import NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
 from chatkit.types import ThreadsDeleteReq, is_streaming_req
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response, params
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_src import intake, limits
 from lambda_src.auth import Authenticate
@@ -34,6 +34,7 @@ from lambda_src.errors import (
     UnavailableError,
 )
 from lambda_src.events import sweep_after_delete
+from lambda_src.front import Before
 from lambda_src.guests import Guests
 from lambda_src.page import page_headers
 from lambda_src.request_log import RequestLog, TurnLog
@@ -58,21 +59,23 @@ def create_app(
     max_body_bytes: int,
     guests: Guests | None = None,
     upload_origin: str | None = None,
+    token_header: str = "authorization",  # noqa: S107 - a name
+    in_front: Sequence[Before] = (),
 ) -> FastAPI:
-    """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, GET / and what the page needs."""
+    """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, GET / and what the page needs.
+
+    `in_front` asks before any route does, the outermost first; the bearer token is in `token_header`.
+    """
 
     async def within_limits(request: Request) -> None:
         limits.check_head(request, max_body_bytes=max_body_bytes)
 
-    app = FastAPI(
-        title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(within_limits)]
-    )
-    app.add_middleware(RequestLog)
+    app = ChatApp(in_front, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
     async def current_context(request: Request) -> RequestContext:
-        user = await authenticate(request.headers.get("authorization"))
+        user = await authenticate(request.headers.get(token_header))
         request.scope["chat.user"] = user.id
         return request_context(request, user)
 
@@ -148,6 +151,23 @@ def create_app(
         return Response(script, media_type="text/javascript", headers={"cache-control": "no-cache"})
 
     return app
+
+
+class ChatApp(FastAPI):
+    """FastAPI with its middleware outside of Starlette's own, so that a 500 leaves like any other answer."""
+
+    def __init__(self, in_front: Sequence[Before], *, dependencies: Sequence[params.Depends]) -> None:
+        super().__init__(
+            title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None, dependencies=dependencies
+        )
+        self._in_front = in_front
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette's hook: its stack, what stands in front of it, and the log of it all."""
+        app = super().build_middleware_stack()
+        for before in reversed(self._in_front):
+            app = before(app)
+        return RequestLog(app)
 
 
 async def events_of(server: ChatServer, body: bytes, context: RequestContext) -> AsyncIterable[bytes]:
@@ -227,6 +247,5 @@ async def refuse(request: Request, error: Exception) -> Response:
                 "internal",
                 "Something went wrong here. Try again; if it stays, tell us the request id.",
             )
-            headers["x-request-id"] = request.scope["chat.request_id"]  # this one is sent from outside RequestLog
     request.scope["chat.code"] = code
     return JSONResponse({"error": code, "message": message}, status_code=status, headers=headers)

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from lambda_src.dispatcher import (
     shipped_actions,
     shipped_agent,
 )
+from lambda_src.errors import UnavailableError
 from lambda_src.events import Events
+from lambda_src.front import Before
 from lambda_src.observability import configure_logging, count_row, quiet_libraries
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.secrets import Secret
@@ -60,6 +62,7 @@ def build_app(
     build_actions: BuildActions = shipped_actions,
     transcribe: Transcribe | None = None,
     guest_tokens: GuestTokens | None = None,
+    in_front: Sequence[Before] = (),
 ) -> FastAPI:
     """The chat server as an ASGI app. What differs between Lambda, a laptop and a test is handed in."""
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
@@ -86,6 +89,8 @@ def build_app(
         max_body_bytes=settings.max_body_bytes,
         guests=doors.guests(guest_tokens, counters),
         upload_origin=upload_origin(settings),
+        token_header=settings.token_header,
+        in_front=in_front,
     )
 
 
@@ -98,6 +103,7 @@ def build_handler(
     build_actions: BuildActions = shipped_actions,
     transcribe: Transcribe | None = None,
     guest_tokens: GuestTokens | None = None,
+    in_front: Sequence[Before] = (),
 ) -> StreamingMangum:
     """The chat server as a Lambda handler."""
     store, ledger = build_store(settings)
@@ -111,6 +117,7 @@ def build_handler(
         build_actions=build_actions,
         transcribe=transcribe,
         guest_tokens=guest_tokens,
+        in_front=in_front,
     )
     return StreamingMangum(app, lifespan="on", on_event=Events(store))
 
@@ -127,6 +134,7 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
+        in_front=doors.in_front(settings, stored_secret),
     )
 
 
@@ -143,6 +151,7 @@ def asgi_app() -> FastAPI:
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
+        in_front=doors.in_front(settings, stored_secret),
     )
 
 
@@ -272,8 +281,13 @@ def model_key(parameter: str | None) -> str | None:
 
 
 def stored_secret(arn: str) -> str:
-    """A secret's text from Secrets Manager."""
-    text: str = aws_client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    """A secret's text from Secrets Manager. UnavailableError: it cannot be read at the moment, or at all."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
+
+    try:
+        text: str = aws_client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+    except (BotoCoreError, ClientError) as error:
+        raise UnavailableError("A secret of this server cannot be read at the moment. Try again shortly.") from error
     return text
 
 

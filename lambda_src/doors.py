@@ -1,7 +1,9 @@
 """Joins what the settings say of who may call and what they may spend. Builds no client: secrets' reader comes in."""
 
 from collections.abc import Callable
+from functools import partial
 
+from lambda_src import front
 from lambda_src.auth import Authenticate, BackendToken, BearerToken, FirstOf, GuestTokens, IssuerKeys
 from lambda_src.auth.tokens import usable
 from lambda_src.counters import Counters
@@ -38,6 +40,16 @@ def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticat
     return ways[0] if len(ways) == 1 else FirstOf(*ways)
 
 
+def in_front(settings: Settings, read_secret: ReadSecret) -> list[front.Before]:
+    """What asks before any route does, the outermost first. Secrets are read when the first request comes."""
+    found: list[front.Before] = []
+    if settings.origin_secrets is not None:
+        found.append(front.closed_but_for(*(Secret(partial(read_secret, arn)) for arn in settings.origin_secrets)))
+    if settings.cors_origins is not None:
+        found.append(front.open_to(settings.cors_origins, token_header=settings.token_header))
+    return found
+
+
 def quotas(settings: Settings, ledger: TurnLedger, counters: Counters) -> Quotas:
     """What people may spend; without limits, the operator's switch alone."""
     allowance = Allowance(
@@ -45,6 +57,9 @@ def quotas(settings: Settings, ledger: TurnLedger, counters: Counters) -> Quotas
         messages_per_day=settings.messages_per_day,
         running=settings.running_turns,
         tokens_per_day=settings.tokens_per_day,
+        stage_tokens_per_day=settings.stage_tokens_per_day,
+        guest_messages_per_day=settings.guest_messages_per_day,
+        guest_tokens_percent=settings.guest_tokens_percent,
     )
     return Quotas(ledger, counters, allowance)
 

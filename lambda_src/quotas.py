@@ -15,7 +15,6 @@ from lambda_src.errors import QuotaError
 from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
 
 RESERVED_TOKENS = 2_000  # a turn of middling length; a longer one is settled after it, so a day may end that much over
-GUESTS_SHARE = 0.25  # of the stage's tokens: however many guests there are, three quarters stay for those who sign in
 GUEST_PER_MINUTE, GUEST_RUNNING = 5, 1  # a person types no faster, and reads one answer at a time
 SWITCH_S = 5.0  # how old the switch's state may be: it is promised to work within ten seconds
 SWITCH_RETRY_S = 60  # when to ask again is the operator's secret
@@ -34,6 +33,13 @@ class Allowance:
     tokens_per_day: int = 0
     stage_tokens_per_day: int = 0
     guest_messages_per_day: int = 20
+    guest_tokens_percent: int = 25  # of the stage's: however many guests come, the rest stays for those who sign in
+
+    @property
+    def of_guests(self) -> int:
+        """Tokens of all guests together; 0 is no limit."""
+        stage = self.stage_tokens_per_day
+        return max(1, stage * self.guest_tokens_percent // 100) if stage else 0
 
     def of(self, context: RequestContext) -> QuotaLimits:
         """What the ledger counts for this user."""
@@ -100,7 +106,7 @@ class Quotas:
         stage = self._allowance.stage_tokens_per_day
         found: list[tuple[str, str | None, int]] = [
             (USER_TOKENS, context.user.id, self._allowance.tokens_per_day),
-            (GUEST_TOKENS, None, int(stage * GUESTS_SHARE) if context.user.is_guest else 0),
+            (GUEST_TOKENS, None, self._allowance.of_guests if context.user.is_guest else 0),
             (STAGE_TOKENS, None, stage),
         ]
         return [one for one in found if one[2] > 0]

@@ -4,6 +4,7 @@ Every variable that the stack sets is a field here and the other way round: test
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self
@@ -43,6 +44,39 @@ def _public_keys(value: str) -> tuple[Mapping[str, Any], ...]:
     if any("d" in key or key.get("kty") == "oct" for key in keys):
         raise ValueError("holds a private key: keep that one secret, and set its public half")
     return tuple(keys)
+
+
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", value, re.ASCII):
+        raise ValueError(f"must be a header's name in lower case, and is {value!r}")
+    return value
+
+
+def _names(value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names):
+        raise ValueError("must be a list, separated by commas, without gaps")
+    return names
+
+
+_ORIGIN = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9]\d{0,4})?", re.ASCII)
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = _names(value)
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(
+                "must list exact origins such as https://www.example.com "
+                f"(https, or http on localhost; no path, no *, not null), and holds {origin!r}"
+            )
+    return origins
+
+
+def _percent(value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= 100:
+        raise ValueError(f"must be a whole number from 1 to 100, and is {value!r}")
+    return int(value)
 
 
 def _positive(value: str) -> int:
@@ -108,10 +142,22 @@ class Settings:
     guest_secret: str | None = _setting(
         _text, "ARN of the secret that signs guests' tokens; without it there are no guests.", default=None
     )
+    token_header: str = _setting(
+        _header_name, "Header with the bearer token, where Authorization is a proxy's own.", default="authorization"
+    )
+    origin_secrets: tuple[str, ...] | None = _setting(
+        _names, "ARNs of what CloudFront proves itself with; without it every address is open.", default=None
+    )
+    cors_origins: tuple[str, ...] | None = _setting(
+        _origins, "Other sites whose pages may call, where no function URL answers CORS.", default=None
+    )
     messages_per_minute: int = _setting(_limit, "Messages of one user in a minute; 0 is no limit.", default=0)
     messages_per_day: int = _setting(_limit, "Messages of one user in a day of UTC; 0 is no limit.", default=0)
     running_turns: int = _setting(_limit, "Answers written for one user at a time; 0 is no limit.", default=0)
     tokens_per_day: int = _setting(_limit, "Tokens of one user in a day of UTC; 0 is no limit.", default=0)
+    stage_tokens_per_day: int = _setting(_limit, "Tokens of all users in a day of UTC; 0 is no limit.", default=0)
+    guest_messages_per_day: int = _setting(_limit, "Messages of one guest in a day of UTC; 0 is no limit.", default=20)
+    guest_tokens_percent: int = _setting(_percent, "What guests may take of all users' tokens.", default=25)
     max_output_tokens: int = _setting(_limit, "Tokens of one answer of the model; 0 is no limit.", default=0)
     model_key_parameter: str | None = _setting(
         _text, "SSM parameter (SecureString) with the model's key; without it the demo model answers.", default=None

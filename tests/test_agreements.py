@@ -15,8 +15,10 @@ import boto3
 import pytest
 from chatkit.types import AttachmentCreateParams
 
+from infra import front_door, origin_secrets
 from infra.awaited import AWAITED, Awaited
 from infra.config import TIMEOUT_S
+from lambda_src import front
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
@@ -95,6 +97,15 @@ def test_what_the_stack_refuses_for_the_functions_sake_the_function_cannot_do(on
 
 def test_the_shortest_time_out_leaves_a_cut_turn_time_to_end_well() -> None:
     assert TIMEOUT_S[0] > RUN_STOPS_WITHIN_S + CLOSING_TIME_MS / 1000
+
+
+def test_pages_of_other_sites_may_send_and_read_the_same_whoever_answers_cors() -> None:
+    assert tuple(front_door.REQUEST_HEADERS) == front.REQUEST_HEADERS
+    assert tuple(front_door.RESPONSE_HEADERS) == front.RESPONSE_HEADERS
+
+
+def test_the_function_looks_for_the_proof_where_cloudfront_puts_it() -> None:
+    assert origin_secrets.HEADER == front.ORIGIN_HEADER
 
 
 # The clock

@@ -42,6 +42,21 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_HISTORY_ITEMS", "²"),
         ("CHAT_HISTROY_ITEMS", "5"),
         ("CHAT_MESSAGES_PER_DAY", "many"),
+        ("CHAT_STAGE_TOKENS_PER_DAY", "-1"),
+        ("CHAT_GUEST_MESSAGES_PER_DAY", "few"),
+        ("CHAT_GUEST_TOKENS_PERCENT", "0"),
+        ("CHAT_GUEST_TOKENS_PERCENT", "101"),
+        ("CHAT_TOKEN_HEADER", "X-Token"),
+        ("CHAT_TOKEN_HEADER", "x token"),
+        ("CHAT_ORIGIN_SECRETS", "arn:1,,arn:2"),
+        ("CHAT_CORS_ORIGINS", "*"),
+        ("CHAT_CORS_ORIGINS", "null"),
+        ("CHAT_CORS_ORIGINS", "https://a.test,null"),
+        ("CHAT_CORS_ORIGINS", "https://*.a.test"),
+        ("CHAT_CORS_ORIGINS", "https://a.test/"),
+        ("CHAT_CORS_ORIGINS", "http://a.test"),
+        ("CHAT_CORS_ORIGINS", "http://localhost.a.test"),
+        ("CHAT_CORS_ORIGINS", "https://A.test"),
         ("CHAT_AUTH_PUBLIC_KEYS", "{}"),
         ("CHAT_AUTH_PUBLIC_KEYS", "[]"),
         ("CHAT_AUTH_PUBLIC_KEYS", "[1]"),
@@ -53,6 +68,13 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
 def test_a_malformed_or_unknown_setting_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         Settings.from_env({**ENV, name: value})
+
+
+def test_lists_are_separated_by_commas() -> None:
+    origins = "https://a.test, http://localhost:5173"
+    settings = Settings.from_env({**ENV, "CHAT_CORS_ORIGINS": origins, "CHAT_ORIGIN_SECRETS": "arn:2,arn:1"})
+    assert settings.cors_origins == ("https://a.test", "http://localhost:5173")
+    assert settings.origin_secrets == ("arn:2", "arn:1")
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -11,7 +11,7 @@ from lambda_src.app import create_app
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.counters import SHARDED_FROM, SHARDS, Counters, MemoryCounters, shards
 from lambda_src.errors import QuotaError
-from lambda_src.quotas import GUEST_PER_MINUTE, GUESTS_SHARE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
+from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
 from lambda_src.store import quota
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.memory import MemoryStore
@@ -153,10 +153,10 @@ async def test_what_the_stage_refuses_is_given_back_to_the_user(ground: Ground) 
 
 async def test_a_thousand_guests_cannot_spend_more_than_the_guests_share(ground: Ground) -> None:
     stage = 40 * RESERVED_TOKENS
-    quotas = ground.quotas(stage_tokens_per_day=stage, guest_messages_per_day=20)
+    quotas = ground.quotas(stage_tokens_per_day=stage, guest_messages_per_day=20, guest_tokens_percent=30)
     guests = [turn_of(f"g{number}", guest=True) for number in range(1000)]
-    assert await admitted(quotas, *guests) == 40 * GUESTS_SHARE
-    assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(100))) == 40 * (1 - GUESTS_SHARE)
+    assert await admitted(quotas, *guests) == 12
+    assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(100))) == 28
 
 
 async def test_a_guest_has_limits_of_its_own(ground: Ground) -> None:

@@ -28,7 +28,7 @@ def test_cors_allows_the_origins_of_the_config_and_no_cookies(api: Template) -> 
         "AllowHeaders": [
             *("authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id"),
         ],
-        "ExposeHeaders": ["x-chat-turn", "x-request-id"],
+        "ExposeHeaders": ["x-chat-turn", "x-request-id", "retry-after"],
         "MaxAge": 3600,
     }
     api.has_resource_properties(URL, {"Cors": cors})

@@ -1,0 +1,100 @@
+"""What stands before every route: the proof that CloudFront sent a request, and CORS where no function URL answers it.
+
+Knows headers and addresses; no route, no token and no user.
+"""
+
+import hmac
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lambda_src.errors import UnavailableError
+from lambda_src.secrets import Secret
+
+Before = Callable[[ASGIApp], ASGIApp]  # an ASGI middleware: an app in, one that asks first out
+
+ORIGIN_HEADER = "x-origin-secret"  # infra/origin_secrets.py sends it; tests/test_agreements.py holds the two together
+CLOSED = "This address is not for callers: use the chat's own."
+
+# What a page of another site may send and read: infra/front_door.py says the same to the function URL.
+REQUEST_HEADERS = ("authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id")
+RESPONSE_HEADERS = ("x-chat-turn", "x-request-id", "retry-after")
+PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
+
+
+def closed_but_for(*secrets: Secret) -> Before:
+    """Answers 403 to whoever does not send one of `secrets`: the newest first, then the one before it.
+
+    Behind CloudFront the address that called is CloudFront's: the viewer's takes its place, once the proof holds.
+    """
+    return partial(FromCloudFront, secrets=secrets)
+
+
+def open_to(origins: Sequence[str], *, token_header: str) -> Before:
+    """CORS for pages of these origins, to the letter. No credentials: the token travels in a header."""
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415 - a function URL does it without us
+
+    return partial(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=(*REQUEST_HEADERS, token_header),
+        expose_headers=RESPONSE_HEADERS,
+        max_age=PREFLIGHT_S,
+    )
+
+
+class FromCloudFront:
+    """ASGI middleware: see closed_but_for."""
+
+    def __init__(self, app: ASGIApp, *, secrets: Sequence[Secret]) -> None:
+        self._app, self._secrets = app, secrets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            try:
+                proven = await self._proves(headers.get(ORIGIN_HEADER, ""))
+            except UnavailableError as error:
+                await _refused(503, "unavailable", str(error))(scope, receive, send)
+                return
+            if not proven:
+                await _refused(403, "forbidden", CLOSED)(scope, receive, send)
+                return
+            edge, port = scope.get("client") or ("", 0)
+            scope["client"] = (viewer_of(headers.get("x-forwarded-for", ""), edge), port)
+        await self._app(scope, receive, send)
+
+    async def _proves(self, sent: str) -> bool:
+        """Whether it is one of the secrets; those that may have changed where they are kept are read again, rarely."""
+        if not sent:
+            return False
+        known = []
+        for secret in self._secrets:
+            known.append(await secret.value())
+            if _same(known[-1], sent):
+                return True
+        newer = [await secret.newer_than(value) for secret, value in zip(self._secrets, known, strict=True)]
+        return any(value is not None and _same(value, sent) for value in newer)
+
+
+def viewer_of(forwarded: str, edge: str) -> str:
+    """Who asked CloudFront: the last address in X-Forwarded-For that is not CloudFront's own; `edge` without one.
+
+    What stands further left was sent by the viewer, who may write there what they like.
+    """
+    addresses = [address.strip() for address in forwarded.split(",") if address.strip()]
+    if addresses and addresses[-1] == edge:
+        addresses.pop()
+    return addresses[-1] if addresses else edge
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _refused(status: int, code: str, text: str) -> ASGIApp:
+    return JSONResponse({"error": code, "message": text}, status_code=status)
