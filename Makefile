@@ -14,7 +14,7 @@ PY := .venv/bin/python
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-agent check check-own-agent lint types contracts format template bundle deploy lock clean \
+.PHONY: help setup dev test test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
 	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost
 
 help: ## this list
@@ -42,6 +42,9 @@ test: .venv/installed ## all tests, offline
 
 test-agent: .venv/installed ## the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
 	@$(RUN) $(PY) -m pytest -q tests/agent
+
+eval: .venv/installed ## how well your agent does on tests/agent/cases.jsonl (FLAGS="--real --at-least 90%"; CASES=other.jsonl)
+	@$(RUN) $(PY) -m lambda_src.dev.evals $(CASES) $(FLAGS)
 
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
 

@@ -14,10 +14,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from openai.types import responses as r
+from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
 from lambda_src.demo_model import events_of, message_of
 
 ANSWER = "one two three four five six seven eight nine ten"
+USAGE = r.ResponseUsage(
+    input_tokens=11,
+    input_tokens_details=InputTokensDetails(cached_tokens=0, cache_write_tokens=0),
+    output_tokens=2,
+    output_tokens_details=OutputTokensDetails(reasoning_tokens=0),
+    total_tokens=13,
+)
 
 
 class ModelApi:
@@ -83,6 +91,11 @@ class ModelApi:
         match behaviour:
             case "well":
                 writer.write(b"".join(events))
+            case "counted":
+                done = numbered(ANSWER)[-1]
+                assert isinstance(done, r.ResponseCompletedEvent)
+                done.response.usage = USAGE
+                writer.write(b"".join(events[:-1]) + f"data: {done.model_dump_json()}\n\n".encode())
             case "stall":
                 writer.write(b"".join(events[:half]))
                 await writer.drain()

@@ -9,11 +9,10 @@ from lambda_src.actions import Actions
 from lambda_src.composition import build_handler, dictation, run_config
 from lambda_src.context import User
 from lambda_src.dev import showcase
+from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.dispatcher import shipped_actions, shipped_agent
-from lambda_src.settings import Settings
 
 SHOWCASE = "CHATKIT_SHOWCASE"  # set by the flag
-NO_ISSUER = {"CHAT_AUTH_ISSUER": "https://nobody.invalid/", "CHAT_AUTH_AUDIENCE": "nobody"}  # required, never asked
 
 
 async def local_user(authorization: str | None) -> User:
@@ -31,13 +30,13 @@ def local_actions() -> Actions:
     return showcase.actions if SHOWCASE in os.environ else shipped_actions()
 
 
-settings = Settings.from_env({**os.environ, **NO_ISSUER})
-key = os.environ.get("OPENAI_API_KEY", "")
+settings = local_settings(os.environ)
+key = local_key(settings, os.environ)
 handler = build_handler(
     settings,
     authenticate=local_user,
     build_agent=local_agent,
     build_actions=local_actions,
-    build_run_config=lambda: run_config(key or None, settings),
-    transcribe=dictation(lambda: key, settings) if key else None,
+    build_run_config=lambda: run_config(key, settings),
+    transcribe=dictation(lambda: key or "", settings) if key else None,
 )

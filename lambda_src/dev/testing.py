@@ -7,31 +7,32 @@
         assert reply.tools == ["current_time"]
         assert reply.text == "Noon."
 
-Import the fixture `chat` where it is used, or in a conftest.py. With REAL_MODEL=1 the model of OPENAI_API_KEY answers,
-and scripts are passed over. `reply.events` are ChatKit's, `reply.items` what the thread holds afterwards.
+Import the fixture `chat` where it is used, or in a conftest.py. With REAL_MODEL=1 the real model answers (that of
+OPENAI_API_KEY, or of CHAT_MODEL_BASE_URL), and scripts are passed over. More: docs/testing.md.
 """
 
 import copy
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
 import httpx2
 import pytest
-from agents import Agent, FunctionTool, Model, ModelResponse, RunConfig
+from agents import Agent, FunctionTool, Handoff, Model, ModelResponse, RunConfig, handoff
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from agents.testing import ScriptedModel, assistant_message, function_call
-from chatkit.types import ThreadItem
+from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMessageItem
 
-from lambda_src import models
 from lambda_src.app import create_app
-from lambda_src.context import RequestContext, User
+from lambda_src.context import RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel
+from lambda_src.dev.local_settings import local_run_config, local_settings
 from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildAgent, shipped_actions, shipped_agent
-from lambda_src.errors import AuthError
+from lambda_src.errors import AuthError, SettingsError
 from lambda_src.server import ChatServer
 from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES
 from lambda_src.store.memory import MemoryStore
@@ -55,7 +56,12 @@ def calls(tool: str, /, **arguments: Any) -> Step:  # noqa: ANN401 - a tool's ow
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of one message or click."""
+    """What came of one message or click.
+
+    `tools`: the function tools that ran, in order, those of agents that took over too. `events` are ChatKit's, `items`
+    what the thread holds afterwards. `tokens_in` and `tokens_out` are what the model counted: None from a script.
+    `cause` is the exception behind `error`, if your agent or its model raised one.
+    """
 
     thread_id: str
     text: str
@@ -63,6 +69,9 @@ class Reply:
     widgets: list[dict[str, Any]]
     events: list[dict[str, Any]]
     items: list[ThreadItem]
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cause: BaseException | None = None
 
     @property
     def error(self) -> str | None:
@@ -83,38 +92,64 @@ class _Player(Model):
         return self.now.stream_response(*args, **kwargs)
 
 
+class RefusedError(AssertionError):
+    """A request was answered by an error instead of a stream: a locked thread, an action without a thread."""
+
+
+class _WatchedServer(ChatServer):
+    """The server, keeping what a reply tells beside its events."""
+
+    turn: Turn | None = None
+    cause: BaseException | None = None
+
+    async def respond(
+        self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        self.turn = context.turn
+        try:
+            async with aclosing(super().respond(thread, input_user_message, context)) as events:  # type: ignore[type-var] # a generator, though typed as an iterator
+                async for event in events:
+                    yield event
+        except Exception as error:
+            self.cause = error.__cause__ or error
+            raise
+
+
 class AgentChat:
-    """Your agent, its actions and a store of its own. A user's messages go to one thread until `new_thread()`."""
+    """Your agent, its actions and a store of its own. A user's messages go to one thread until `new_thread()`.
+
+    What building the agent raises is raised here. `real_model` says how agents are run when no script is to answer.
+    """
 
     def __init__(
         self,
         build_agent: BuildAgent = shipped_agent,
         *,
         build_actions: BuildActions = shipped_actions,
-        real_model_key: str | None = None,
+        real_model: RunConfig | None = None,
     ) -> None:
         self._player = _Player()
         self._called: list[str] = []
         self._threads: dict[str, str] = {}
         self.store = MemoryStore()
-        scripted = RunConfig(model=self._player, tracing_disabled=True)
-        dispatcher = AgentDispatcher(
-            lambda: self._recorded(build_agent()),
-            build_run_config=lambda: models.openai_run_config(real_model_key) if real_model_key else scripted,
-            build_actions=build_actions,
-        )
-        server = ChatServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
+        run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
+        agent, actions = self._recorded(build_agent()), build_actions()
+        dispatcher = AgentDispatcher(lambda: agent, build_run_config=lambda: run_config, build_actions=lambda: actions)
+        self._server = _WatchedServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
         self._app = create_app(
-            server,
+            self._server,
             Turns(Surroundings(self.store.ledger, Keeper(self.store))),
             authenticate=_by_name,
             sweeps=self.store,
             max_body_bytes=MAX_BODY_BYTES,
         )
 
-    async def say(self, text: str, *, user: str = "ann", script: Sequence[Step] | None = None) -> Reply:
-        """A message of `user`, answered by the steps of `script` (without one: by the demo model)."""
-        self._player.now = DemoModel(sleep=_at_once) if script is None else ScriptedModel([list(s) for s in script])
+    async def say(self, text: str, *, user: str = "ann", script: Sequence[Step] | Model | None = None) -> Reply:
+        """A message of `user`, answered by the steps of `script` (without one: by the demo model).
+
+        RefusedError when it is not answered at all.
+        """
+        self._player.now = _model_of(script)
         content = [{"type": "input_text", "text": text}]
         params: dict[str, Any] = {"input": {"content": content, "attachments": [], "inference_options": {}}}
         if user in self._threads:
@@ -127,6 +162,8 @@ class AgentChat:
         self, action: str, payload: object = None, *, user: str = "ann", item_id: str | None = None
     ) -> Reply:
         """An action of a widget (`item_id`: the newest one, if not named) in the user's thread."""
+        if user not in self._threads:
+            raise RefusedError(f"{user} has no thread yet: say something first.")
         items = await self._items(self._threads[user], user)
         sender = item_id or next((item.id for item in reversed(items) if item.type == "widget"), None)
         params = {"thread_id": self._threads[user], "action": {"type": action, "payload": payload}}
@@ -138,12 +175,13 @@ class AgentChat:
 
     async def _ask(self, operation: str, params: dict[str, Any], *, user: str) -> Reply:
         self._called.clear()
+        self._server.turn = self._server.cause = None
         transport = httpx2.ASGITransport(app=self._app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://agent.test", timeout=None) as client:
             headers = {"authorization": f"Bearer {user}", "x-chat-turn": f"test-turn-{next(_numbers):012}"}
             answer = await client.post("/chatkit", json={"type": operation, "params": params}, headers=headers)
         if answer.status_code != 200:
-            raise AssertionError(f"{operation} was refused ({answer.status_code}): {answer.json()['message']}")
+            raise RefusedError(f"{operation} was refused ({answer.status_code}): {answer.json()['message']}")
         lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
         events: list[dict[str, Any]] = [json.loads(line) for line in lines]
         created = next((event["thread"]["id"] for event in events if event["type"] == "thread.created"), None)
@@ -152,25 +190,55 @@ class AgentChat:
         texts = [part["text"] for item in done if item["type"] == "assistant_message" for part in item["content"]]
         widgets = [item["widget"] for item in done if item["type"] == "widget"]
         items = await self._items(thread_id, user)
-        return Reply(thread_id, "\n".join(texts), list(self._called), widgets, events, items)
+        turn = self._server.turn
+        return Reply(
+            thread_id,
+            "\n".join(texts),
+            list(self._called),
+            widgets,
+            events,
+            items,
+            tokens_in=turn and turn.tokens_in,
+            tokens_out=turn and turn.tokens_out,
+            cause=self._server.cause,
+        )
 
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
         context = RequestContext(user=User(id=user), request_id="test")
         return (await self.store.load_thread_items(thread_id, None, 100, "asc", context)).data
 
     def _recorded(self, agent: Agent[Any]) -> Agent[Any]:
-        """The agent, noting each call of its function tools."""
+        """The agent, noting each call of its function tools, and of those of the agents that it hands over to."""
+        tools = [self._noting(tool) if isinstance(tool, FunctionTool) else tool for tool in agent.tools]
+        handoffs = [self._handing(h if isinstance(h, Handoff) else handoff(h)) for h in agent.handoffs]
+        return agent.clone(tools=tools, handoffs=handoffs)
 
-        def noting(tool: FunctionTool) -> FunctionTool:
-            noted, invoke = copy.copy(tool), tool.on_invoke_tool
+    def _noting(self, tool: FunctionTool) -> FunctionTool:
+        noted, invoke = copy.copy(tool), tool.on_invoke_tool
 
-            async def invoked(context: Any, arguments: str) -> Any:  # noqa: ANN401 - the SDK's own types
-                self._called.append(tool.name)
-                return await invoke(context, arguments)
+        async def invoked(context: Any, arguments: str) -> Any:  # noqa: ANN401 - the SDK's own types
+            self._called.append(tool.name)
+            return await invoke(context, arguments)
 
-            return replace(noted, on_invoke_tool=invoked)
+        return replace(noted, on_invoke_tool=invoked)
 
-        return agent.clone(tools=[noting(t) if isinstance(t, FunctionTool) else t for t in agent.tools])
+    def _handing(self, over: Handoff[Any, Any]) -> Handoff[Any, Any]:
+        invoke = over.on_invoke_handoff
+
+        async def invoked(context: Any, arguments: str) -> Agent[Any]:  # noqa: ANN401 - the SDK's own types
+            return self._recorded(await invoke(context, arguments))  # when it happens: agents may hand over in circles
+
+        return replace(over, on_invoke_handoff=invoked)
+
+
+def _model_of(script: Sequence[Step] | Model | None) -> Model:
+    match script:
+        case None:
+            return DemoModel(sleep=_at_once)
+        case Model():
+            return script
+        case _:
+            return ScriptedModel([list(step) for step in script])
 
 
 async def _by_name(authorization: str | None) -> User:
@@ -185,12 +253,21 @@ async def _at_once(_: float) -> None:
     """The demo model's pause, left out."""
 
 
-def real_key(environ: Callable[[str], str | None] = os.environ.get) -> str | None:
-    """The key of the model that answers, with REAL_MODEL=1; None: scripts do."""
-    return environ("OPENAI_API_KEY") if environ("REAL_MODEL") == "1" else None
+def real_model(environ: Mapping[str, str] = os.environ) -> RunConfig | None:
+    """How agents are run with REAL_MODEL=1: as `make dev` runs them. None: scripts answer.
+
+    SettingsError when it is asked for and there is none.
+    """
+    if environ.get("REAL_MODEL") != "1":
+        return None
+    settings = local_settings({**environ, "CHAT_STORE": "memory"})
+    config = local_run_config(settings, environ)
+    if config is None:
+        raise SettingsError(["A real model needs OPENAI_API_KEY, or CHAT_MODEL_BASE_URL of one on this machine."])
+    return config
 
 
 @pytest.fixture
 def chat() -> AgentChat:
     """A chat with the agent of lambda_src/agent/."""
-    return AgentChat(real_model_key=real_key())
+    return AgentChat(real_model=real_model())

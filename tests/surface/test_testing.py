@@ -6,7 +6,9 @@ import pytest
 from agents import Agent, function_tool
 
 from lambda_src.dev import showcase
-from lambda_src.dev.testing import AgentChat, calls, real_key, says
+from lambda_src.dev.testing import AgentChat, RefusedError, calls, real_model, says
+from lambda_src.errors import SettingsError
+from tests.model_api import ANSWER, model_api
 
 
 @function_tool
@@ -53,14 +55,56 @@ async def test_a_script_that_ends_too_early_is_an_error_of_the_reply() -> None:
 async def test_a_refused_request_says_why() -> None:
     chat = AgentChat(showcase.build_agent)
     await chat.say("lock this thread")
-    with pytest.raises(AssertionError, match="locked on request"):
+    with pytest.raises(RefusedError, match="locked on request"):
         await chat.say("more")
 
 
-@pytest.mark.parametrize(
-    ("environ", "key"),
-    [({}, None), ({"OPENAI_API_KEY": "k"}, None), ({"OPENAI_API_KEY": "k", "REAL_MODEL": "1"}, "k")],
-    ids=["nothing", "a key alone", "both"],
-)
-def test_a_real_model_answers_only_when_it_is_asked_for(environ: dict[str, str], key: str | None) -> None:
-    assert real_key(environ.get) == key
+async def test_tools_of_an_agent_that_took_over_are_told_too() -> None:
+    clerk = Agent[Any](name="Clerk", tools=[refund])
+    front = Agent[Any](name="Front", handoffs=[clerk])
+    clerk.handoffs = [front]
+    script = [calls("transfer_to_clerk"), calls("refund", order=17), says("Done.")]
+    reply = await AgentChat(lambda: front).say("refund order 17", script=script)
+    assert (reply.text, reply.tools) == ("Done.", ["refund"])
+
+
+async def test_what_the_agent_raised_is_told_beside_what_the_user_was_told() -> None:
+    def instructions(context: object, agent: object) -> str:
+        raise LookupError("no prompt")
+
+    chat = AgentChat(lambda: Agent(name="Shop", instructions=instructions))
+    reply = await chat.say("hello", script=[says("never")])
+    assert reply.error is not None
+    assert isinstance(reply.cause, LookupError)
+
+
+async def test_a_real_model_on_this_machine_needs_no_key_and_its_tokens_are_told() -> None:
+    async with model_api() as api:
+        environ = {"REAL_MODEL": "1", "CHAT_MODEL_BASE_URL": f"{api.url}/counted"}
+        chat = AgentChat(shop, real_model=real_model(environ))
+        reply = await chat.say("count", script=[says("a script, which is passed over")])
+    assert (reply.text, reply.tokens_in, reply.tokens_out) == (ANSWER, 11, 2)
+
+
+def test_an_agent_that_cannot_be_built_says_so_at_once() -> None:
+    def broken() -> Agent[Any]:
+        raise LookupError("no prompt")
+
+    with pytest.raises(LookupError):
+        AgentChat(broken)
+
+
+async def test_a_click_before_any_message_is_refused_with_a_sentence() -> None:
+    with pytest.raises(RefusedError, match="say something first"):
+        await AgentChat(shop).press("order.ship")
+
+
+@pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": "k"}, {"REAL_MODEL": "0", "OPENAI_API_KEY": "k"}])
+def test_a_real_model_answers_only_when_it_is_asked_for(environ: dict[str, str]) -> None:
+    assert real_model(environ) is None
+    assert real_model({**environ, "OPENAI_API_KEY": "k", "REAL_MODEL": "1"}) is not None
+
+
+def test_a_real_model_that_is_not_there_is_no_script_in_disguise() -> None:
+    with pytest.raises(SettingsError, match="OPENAI_API_KEY"):
+        real_model({"REAL_MODEL": "1"})

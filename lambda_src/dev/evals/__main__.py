@@ -1,0 +1,92 @@
+"""`make eval`: runs a file of cases and prints pass rate, tokens and p50.
+
+Ends with 0: enough passed; 1: too few did; 2: it could not begin (a bad line, no such file, no model).
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agents import RunConfig
+from rich.console import Console
+
+from lambda_src.dev.broken import told
+from lambda_src.dev.evals.cases import read_cases
+from lambda_src.dev.evals.running import Outcome, run_all, summary
+from lambda_src.dev.testing import AgentChat, real_model, says
+from lambda_src.errors import ChatError, SettingsError
+
+CASES = Path("tests/agent/cases.jsonl")
+
+
+def shipped_chat(model: RunConfig | None) -> AgentChat:
+    """A chat with the agent of lambda_src/agent/."""
+    return AgentChat(real_model=model)
+
+
+def main(
+    arguments: Sequence[str] | None = None, *, new_chat: Callable[[RunConfig | None], AgentChat] = shipped_chat
+) -> int:
+    """Run a file of cases on your agent. docs/testing.md says what a case can expect."""
+    parser = argparse.ArgumentParser(prog="make eval", description=main.__doc__, allow_abbrev=False)
+    parser.add_argument("cases", type=Path, nargs="?", default=CASES, help=f"JSON lines; {CASES} if not named")
+    parser.add_argument("--real", action="store_true", help="the real model answers, not the scripts of the cases")
+    parser.add_argument("--at-least", type=_share, default=1.0, metavar="SHARE", help="end with 0 from this share on")
+    parser.add_argument("--at-once", type=_count, default=4, metavar="N", help="so many cases at a time")
+    asked = parser.parse_args(arguments)
+    out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        with asked.cases.open(encoding="utf-8") as lines:
+            cases = read_cases(lines, file=str(asked.cases))
+        model = real_model({**os.environ, "REAL_MODEL": "1"}) if asked.real else None
+        asyncio.run(
+            new_chat(None).say("warm up", script=[says("ready")])
+        )  # what is loaded late is not the agent's time
+    except (OSError, UnicodeDecodeError) as fault:
+        err.print(f"{asked.cases} cannot be read: {fault}.", style="red", markup=False)
+        return 2
+    except ChatError as fault:
+        err.print(
+            "\n".join(fault.faults) if isinstance(fault, SettingsError) else str(fault), style="red", markup=False
+        )
+        return 2
+    except Exception as fault:  # noqa: BLE001 - the fence: the agent is the user's code
+        err.print(f"Your agent cannot be built. {told(fault)}", style="red", markup=False)
+        return 2
+
+    def tell(outcome: Outcome) -> None:
+        mark = "[red]FAIL[/]" if outcome.faults else "[green]ok[/]  "
+        out.print(mark, end=" ")
+        out.print(outcome.case.name, markup=False)
+        for fault in outcome.faults:
+            out.print(f"       {fault}", markup=False)
+
+    outcomes = asyncio.run(
+        run_all(cases, lambda: new_chat(model), at_once=asked.at_once, tell=tell, now=time.perf_counter)
+    )
+    out.print(f"\n{summary(outcomes)}", markup=False)
+    passed = sum(not outcome.faults for outcome in outcomes)
+    return 0 if passed >= asked.at_least * len(outcomes) else 1
+
+
+def _share(text: str) -> float:
+    share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, or a percentage, and is {text!r}")
+    return share
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, and is {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    logging.disable()  # what went wrong stands in the lines of the case
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Runs cases and counts: what passed, what it cost, how long it took. Knows neither the file nor the terminal."""
+
+import asyncio
+import re
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from agents import Model
+from agents.testing import ScriptedModel
+
+from lambda_src.dev.evals.cases import Calls, Case, Says, listed
+from lambda_src.dev.testing import AgentChat, RefusedError, Reply, calls, says
+
+SHOWN_CHARS = 200  # of an answer that is not what was expected
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a case. `faults` is empty when it passed; `seconds` has one time for each answer."""
+
+    case: Case
+    faults: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+async def run_all(
+    cases: Iterable[Case],
+    new_chat: Callable[[], AgentChat],
+    *,
+    at_once: int,
+    tell: Callable[[Outcome], None],
+    now: Callable[[], float],
+) -> list[Outcome]:
+    """Each case in a chat of its own, `at_once` at a time; `tell` is called as each is done. Returns in their order."""
+    turnstile = asyncio.Semaphore(at_once)
+
+    async def one(case: Case) -> Outcome:
+        async with turnstile:
+            outcome = await run(case, new_chat(), now=now)
+            tell(outcome)
+            return outcome
+
+    return list(await asyncio.gather(*(one(case) for case in cases)))
+
+
+async def run(case: Case, chat: AgentChat, *, now: Callable[[], float]) -> Outcome:
+    """Say what the case says, and look at the last reply."""
+    outcome = Outcome(case)
+    script = _script_of(case)
+    for text in case.said:
+        began_s = now()
+        try:
+            reply = await chat.say(text, user=case.user, script=script)
+        except RefusedError as refused:
+            outcome.faults = [] if case.error and _has(str(refused), case.error) else [str(refused)]
+            return outcome
+        outcome.seconds.append(now() - began_s)
+        outcome.tokens_in += reply.tokens_in or 0
+        outcome.tokens_out += reply.tokens_out or 0
+        if reply.error is not None:
+            break  # nothing that follows means what it was meant to
+    outcome.faults = faults_of(case, reply)
+    return outcome
+
+
+def faults_of(case: Case, reply: Reply) -> list[str]:
+    """What is not as the case expects it, one sentence each."""
+    if case.error is not None:
+        told = reply.error or ""
+        return [] if _has(told, case.error) else [f"expected an error with “{case.error}”, got {told or 'none'!r}"]
+    if reply.error is not None:
+        cause = f" ({type(reply.cause).__name__}: {reply.cause})" if reply.cause else ""
+        return [f"the answer was an error: {reply.error}{cause}"]
+    shown = reply.text if len(reply.text) <= SHOWN_CHARS else reply.text[:SHOWN_CHARS] + "..."
+    faults = [f"“{part}” is not in: {shown}" for part in listed(case.contains) if not _has(reply.text, part)]
+    faults += [f"“{part}” is in: {shown}" for part in listed(case.lacks) if _has(reply.text, part)]
+    if case.matches is not None and not re.search(case.matches, reply.text, re.IGNORECASE):
+        faults.append(f"/{case.matches}/ does not match: {shown}")
+    ran = ", ".join(reply.tools) or "none"
+    faults += [f"tool {name} did not run; these did: {ran}" for name in case.tools or [] if name not in reply.tools]
+    faults += [f"tool {name} ran" for name in case.not_tools or [] if name in reply.tools]
+    if case.widgets is not None and len(reply.widgets) != case.widgets:
+        faults.append(f"expected {case.widgets} widgets, got {len(reply.widgets)}")
+    return faults
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """Pass rate, tokens, p50: one line."""
+    passed = sum(not outcome.faults for outcome in outcomes)
+    seconds = [second for outcome in outcomes for second in outcome.seconds]
+    tokens_in, tokens_out = (sum(getattr(o, name) for o in outcomes) for name in ("tokens_in", "tokens_out"))
+    p50 = f"p50 {statistics.median(seconds):.2f} s an answer" if seconds else "no answer"
+    rate = f"{passed} of {len(outcomes)} passed ({passed / len(outcomes):.0%})"
+    tokens = (
+        f"{tokens_in:,} tokens in, {tokens_out:,} out" if tokens_in or tokens_out else "no tokens: scripts answered"
+    )
+    return f"{rate}, {tokens}, {p50}"
+
+
+def _script_of(case: Case) -> Model | None:
+    """One model for the whole case: its steps go on from message to message."""
+    if case.script is None:
+        return None
+    steps = []
+    for step in case.script:
+        match step:
+            case Says(says=text):
+                steps.append(list(says(text)))
+            case Calls(calls=tool, arguments=arguments):
+                steps.append(list(calls(tool, **arguments)))
+    return ScriptedModel(steps)
+
+
+def _has(text: str, part: str) -> bool:
+    return part.casefold() in text.casefold()

@@ -1,0 +1,181 @@
+"""`make eval`: what a case may say, what is counted, how it ends."""
+
+import itertools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agents import Agent, RunConfig, function_tool
+
+from lambda_src.dev.evals.__main__ import main
+from lambda_src.dev.evals.cases import Case, CasesError, read_cases
+from lambda_src.dev.evals.running import Outcome, run, summary
+from lambda_src.dev.testing import AgentChat, real_model
+from tests.model_api import ANSWER, model_api
+
+
+@function_tool
+def refund(order: int) -> str:
+    """Refund an order."""
+    return f"order {order} refunded"
+
+
+def shop_chat(model: RunConfig | None = None) -> AgentChat:
+    return AgentChat(lambda: Agent[Any](name="Shop", tools=[refund]), real_model=model)
+
+
+REFUND = [{"calls": "refund", "arguments": {"order": 17}}, {"says": "Order 17 is refunded."}]
+
+
+async def faults(**case: Any) -> list[str]:
+    """What is wrong with the answer to a case that asks for a refund."""
+    asked = Case.model_validate({"say": "refund 17", "script": REFUND, **case})
+    return (await run(asked, shop_chat(), now=itertools.count().__next__)).faults
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"contains": "ORDER 17"},
+        {"contains": ["order", "refunded"], "lacks": "sorry"},
+        {"matches": r"order \d+ is"},
+        {"tools": ["refund"], "not_tools": ["delete"]},
+        {"widgets": 0},
+    ],
+)
+async def test_what_is_as_expected_passes(expected: dict[str, Any]) -> None:
+    assert await faults(**expected) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "told"),
+    [
+        ({"contains": ["order", "sorry"]}, "“sorry” is not in: Order 17 is refunded."),
+        ({"lacks": "refunded"}, "“refunded” is in"),
+        ({"matches": "^no"}, "/^no/ does not match"),
+        ({"tools": ["delete"]}, "tool delete did not run; these did: refund"),
+        ({"not_tools": ["refund"]}, "tool refund ran"),
+        ({"widgets": 1}, "expected 1 widgets, got 0"),
+        ({"error": "locked"}, "expected an error with “locked”, got 'none'"),
+        ({"contains": "order", "script": REFUND[:1]}, "the answer was an error"),
+    ],
+)
+async def test_what_is_not_fails_with_a_sentence(expected: dict[str, Any], told: str) -> None:
+    (fault,) = await faults(**expected)
+    assert told in fault
+
+
+async def test_the_last_of_several_messages_is_looked_at_and_each_answer_is_timed() -> None:
+    case = Case.model_validate({"say": ["one", "two"], "contains": "2", "script": [{"says": "1"}, {"says": "2"}]})
+    outcome = await run(case, shop_chat(), now=itertools.count().__next__)
+    assert (outcome.faults, outcome.seconds) == ([], [1, 1])
+
+
+async def test_tokens_of_a_real_model_are_added_up() -> None:
+    async with model_api() as api:
+        model = real_model({"REAL_MODEL": "1", "CHAT_MODEL_BASE_URL": f"{api.url}/counted"})
+        case = Case.model_validate({"say": ["one", "two"], "contains": ANSWER, "script": REFUND})
+        outcome = await run(case, shop_chat(model), now=itertools.count().__next__)
+    assert (outcome.faults, outcome.tokens_in, outcome.tokens_out) == ([], 22, 4)
+
+
+def test_the_summary_has_pass_rate_tokens_and_p50() -> None:
+    case = Case(say="x", contains="y")
+    outcomes = [Outcome(case, [], [1.0, 9.0], 1000, 20), Outcome(case, ["no"], [2.0], 500, 1)]
+    assert summary(outcomes) == "1 of 2 passed (50%), 1,500 tokens in, 21 out, p50 2.00 s an answer"
+
+
+BAD = [
+    ("{", "not JSON"),
+    ("[]", "should be an object"),
+    ("{}", "`say`: field required"),
+    ('{"say": ""}', "`say`"),
+    ('{"say": [], "contains": "a"}', "`say`"),
+    ('{"say": "a"}', "expects nothing"),
+    ('{"say": "a", "contians": "b"}', "`contians` is no field of a case; known are say, name"),
+    ('{"say": "a", "matches": "("}', "is no regular expression"),
+    ('{"say": "a", "widgets": -1}', "`widgets`"),
+    ('{"say": "a", "contains": "b", "script": [{"say": "b"}]}', "`script` is a list of"),
+    ('{"say": "a", "contains": "b", "user": ""}', "`user`"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), BAD, ids=[line for line, _ in BAD])
+def test_a_bad_line_is_named_with_what_is_wrong(line: str, told: str) -> None:
+    with pytest.raises(CasesError) as error:
+        read_cases(["# a comment", "", line], file="cases.jsonl")
+    assert str(error.value).startswith("cases.jsonl:3: ")
+    assert told in str(error.value)
+
+
+def test_every_bad_line_is_named_at_once() -> None:
+    with pytest.raises(CasesError) as error:
+        read_cases([line for line, _ in BAD], file="f")
+    assert [line.split(":")[1] for line in str(error.value).splitlines()] == [str(n + 1) for n in range(len(BAD))]
+
+
+def cases_file(folder: Path, *cases: dict[str, Any]) -> str:
+    file = folder / "cases.jsonl"
+    file.write_text("".join(json.dumps(case) + "\n" for case in cases))
+    return str(file)
+
+
+@pytest.mark.parametrize(("at_least", "code"), [("1", 1), ("0.5", 0), ("50%", 0), ("51%", 1)])
+def test_the_exit_code_goes_by_the_share_that_passed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], at_least: str, code: int
+) -> None:
+    good = {"name": "good", "say": "refund 17", "script": REFUND, "tools": ["refund"]}
+    file = cases_file(tmp_path, good, good | {"name": "bad", "contains": "[sorry]"})
+    assert main([file, "--at-least", at_least], new_chat=shop_chat) == code
+    printed = capsys.readouterr().out
+    assert "FAIL bad" in printed
+    assert "“[sorry]” is not in" in printed
+    assert "1 of 2 passed (50%)" in printed
+
+
+def test_what_keeps_it_from_beginning_is_one_sentence_and_a_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("CHAT_MODEL_BASE_URL", raising=False)
+    good = cases_file(tmp_path, {"say": "a", "contains": "b"})
+
+    def broken(_: RunConfig | None) -> AgentChat:
+        raise LookupError("no prompt")
+
+    for arguments, told, new_chat in (
+        ([str(tmp_path / "none.jsonl")], "cannot be read", shop_chat),
+        ([good, "--real"], "OPENAI_API_KEY", shop_chat),
+        ([good], "LookupError: no prompt", broken),
+    ):
+        assert main(arguments, new_chat=new_chat) == 2
+        err = capsys.readouterr().err
+        assert told in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("flag", ["--at-least=2", "--at-least=many", "--at-once=0"])
+def test_a_flag_that_cannot_be_is_a_usage_error(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([cases_file(tmp_path, {"say": "a", "contains": "b"}), flag], new_chat=shop_chat)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+
+
+def test_the_page_lists_every_field_of_a_case() -> None:
+    assert re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE) == list(Case.model_fields)
+
+
+def test_the_cases_of_the_page_are_cases() -> None:
+    (block,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    assert len(read_cases(block.splitlines(), file="testing.md")) > 1
+
+
+async def test_the_page_shows_a_test_that_passes() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(compile(block, "testing.md", "exec"), scope)
+    await scope["test_a_refund_is_made"](shop_chat())
