@@ -11,16 +11,17 @@ FIND_PYTHON = for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*
 # uv, from PATH or brought into .local: by a venv, or by pip alone where Debian ships Python without ensurepip.
 FIND_UV = if [ -x .local/uv/bin/uv ]; then echo "$(CURDIR)/.local/uv/bin/uv"; else command -v uv; fi
 PY := .venv/bin/python
+PAGE := lambda_src/web/index.html
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
+.PHONY: help setup page dev test test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
 	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
 
-setup: .venv/installed ## find Python, bring uv, install what uv.lock says
+setup: .venv/installed $(PAGE) ## find Python, bring uv, install what uv.lock says, build the page
 
 .venv/installed: pyproject.toml uv.lock
 	@python=$$($(FIND_PYTHON)); \
@@ -34,10 +35,16 @@ setup: .venv/installed ## find Python, bring uv, install what uv.lock says
 	 echo "Installing what uv.lock says for $$("$$python" --version) ..."; \
 	 "$$($(FIND_UV))" sync --quiet --frozen --python "$$python" && touch .venv/installed
 
-dev: .venv/installed ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)
+page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first time npm brings its libraries)
+	@$(RUN) $(PY) -m infra.page
+
+$(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/*)
+	@echo "Building the page ..."; $(RUN) $(PY) -m infra.page
+
+dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)
 	@$(RUN) $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
 
-test: .venv/installed ## all tests, offline
+test: .venv/installed $(PAGE) ## all tests, offline
 	@$(RUN) $(PY) -m pytest -n auto -q
 
 test-agent: .venv/installed ## the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
@@ -63,10 +70,10 @@ format: .venv/installed ## let ruff put the code in order
 template: .venv/installed ## synthesize the stacks to cdk.out/ and refresh tests/template.json
 	@$(RUN) $(PY) -m infra.template $(if $(STAGE),--stage $(STAGE))
 
-bundle: .venv/installed ## build what Lambda runs, in build/
+bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
 	@$(RUN) $(PY) -m infra.bundling $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
-deploy: .venv/installed ## build the zip and deploy it to your AWS account
+deploy: .venv/installed $(PAGE) ## build the zip and deploy it to your AWS account
 	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
@@ -100,7 +107,7 @@ audit: .venv/installed ## a bill of materials of the zip, and whether any of it 
 chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
 	@$(RUN) $(PY) -m lambda_src.admin $(ARGS)
 
-deploy-local: .venv/installed ## deploy the stage to a local AWS that goes on running (STOP=1 ends it)
+deploy-local: .venv/installed $(PAGE) ## deploy the stage to a local AWS that goes on running (STOP=1 ends it)
 	@$(RUN) $(PY) -m infra.local $(if $(STAGE),--stage $(STAGE)) $(if $(STOP),--stop)
 
 destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays
@@ -113,4 +120,4 @@ lock: ## resolve the dependencies again
 	@"$$($(FIND_UV))" lock
 
 clean: ## remove what can be made again (your local data in .local/ stays)
-	@rm -rf .venv build cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv build lambda_src/web web/node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -28,6 +28,7 @@ from infra.wheels import LAMBDA, Target
 CODE = "lambda_src"
 NEVER_SHIPPED = ("dev", "admin")  # dev/ holds the local user, who needs no token; admin/ is a command line
 EXECUTABLE = "bootstrap"
+PAGE = "web/index.html"
 ENTRY_POINTS = (EXECUTABLE, "handler.py")
 RECIPE = tuple(
     Path(str(module.__file__)) for module in (sys.modules[__name__], archive, records, wheels)
@@ -112,6 +113,8 @@ def code_files(package: Path) -> list[Path]:
     for name in ENTRY_POINTS:
         if not (package / name).is_file():
             raise BundleError(f"{_shown(package / name)} is missing: Lambda starts there.")
+    if not (package / PAGE).is_file():
+        raise BundleError(f"{_shown(package / PAGE)} is missing: `make page` builds it.")
     if b"\r" in (package / EXECUTABLE).read_bytes():
         raise BundleError(
             f"{_shown(package / EXECUTABLE)} has Windows line ends, which no shell takes: save it with LF."

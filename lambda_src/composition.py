@@ -25,6 +25,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.events import Events
 from lambda_src.front import Before
 from lambda_src.observability import configure_logging, count_row, quiet_libraries
+from lambda_src.page import Page, page_of
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.secrets import Secret
 from lambda_src.server import ChatServer, Transcribe
@@ -63,6 +64,7 @@ def build_app(
     transcribe: Transcribe | None = None,
     guest_tokens: GuestTokens | None = None,
     in_front: Sequence[Before] = (),
+    page: Page | None = None,
 ) -> FastAPI:
     """The chat server as an ASGI app. What differs between Lambda, a laptop and a test is handed in."""
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
@@ -88,7 +90,7 @@ def build_app(
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,
         guests=doors.guests(guest_tokens, counters),
-        upload_origin=upload_origin(settings),
+        page=page or page_of(settings, upload_origin=upload_origin(settings), dictation=transcribe is not None),
         token_header=settings.token_header,
         in_front=in_front,
     )
@@ -104,6 +106,7 @@ def build_handler(
     transcribe: Transcribe | None = None,
     guest_tokens: GuestTokens | None = None,
     in_front: Sequence[Before] = (),
+    page: Page | None = None,
 ) -> StreamingMangum:
     """The chat server as a Lambda handler."""
     store, ledger = build_store(settings)
@@ -118,6 +121,7 @@ def build_handler(
         transcribe=transcribe,
         guest_tokens=guest_tokens,
         in_front=in_front,
+        page=page,
     )
     return StreamingMangum(app, lifespan="on", on_event=Events(store))
 
@@ -182,6 +186,8 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
 
 def upload_origin(settings: Settings) -> str | None:
     """Where browsers upload to, as presigned URLs name it; None without a bucket, or outside AWS."""
+    if settings.bucket and (local := os.environ.get("AWS_ENDPOINT_URL")):
+        return local
     region = os.environ.get("AWS_REGION")
     return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if settings.bucket and region else None
 

@@ -139,6 +139,16 @@ class Settings:
     auth_public_keys: tuple[Mapping[str, Any], ...] | None = _setting(
         _public_keys, "JSON list of public JWKs, if your own backend signs the tokens.", default=None
     )
+    auth_client_id: str | None = _setting(
+        _text, "Public client (PKCE, no secret) by which our page lets people sign in at the issuer.", default=None
+    )
+    auth_scope: str = _setting(_text, "What the page asks the issuer for.", default="openid")
+    auth_sign_in_url: str | None = _setting(
+        _https_url, "Where the issuer gives tokens, if on another host than its own name (Cognito).", default=None
+    )
+    domain_key: str | None = _setting(
+        _text, "OpenAI's key for the page's domain; without it our own client serves: docs/frontend.md.", default=None
+    )
     guest_secret: str | None = _setting(
         _text, "ARN of the secret that signs guests' tokens; without it there are no guests.", default=None
     )

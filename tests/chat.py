@@ -16,6 +16,7 @@ from lambda_src.context import User
 from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import AuthError
+from lambda_src.page import Page
 from lambda_src.server import ChatServer
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
@@ -53,13 +54,17 @@ def server_with(
 
 
 def app_with(
-    server: ChatServer, *, around: Surroundings | None = None, authenticate: Authenticate = known_by_name
+    server: ChatServer,
+    *,
+    around: Surroundings | None = None,
+    authenticate: Authenticate = known_by_name,
+    page: Page | None = None,
 ) -> FastAPI:
     """The app around it; `around` brings a clock of the test's own."""
     store = server.store
     assert isinstance(store, MemoryStore)
     turns = Turns(around or Surroundings(store.ledger, Keeper(store)))
-    return create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    return create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=MAX_BODY_BYTES, page=page)
 
 
 def message(text: str, **extra: Any) -> dict[str, Any]:
@@ -106,9 +111,10 @@ class Chat:
     async def __call__(self, operation: str, /, **params: Any) -> Answer:
         return await self.post(json.dumps({"type": operation, "params": params}).encode())
 
-    async def post(self, body: bytes, path: str = "/chatkit", method: str = "POST") -> Answer:
-        """The raw request."""
-        headers = {} if self.user is None else {"authorization": f"Bearer {self.user}"}
+    async def post(self, body: bytes, path: str = "/chatkit", method: str = "POST", **headers: str) -> Answer:
+        """The raw request; a header's dashes are underscores."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        headers |= {} if self.user is None else {"authorization": f"Bearer {self.user}"}
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as client:
             answer = await client.request(method, path, content=body, headers=headers)

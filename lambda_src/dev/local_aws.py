@@ -23,6 +23,12 @@ TABLE = "chat"
 BUCKET = "chat-files"
 REGION = "us-east-1"
 SERVICES = "dynamodb,s3,ssm,secretsmanager,sts"
+PAGES: dict[str, Any] = {  # on a laptop any page may upload: presigned URLs are all that is let in
+    "AllowedOrigins": ["*"],
+    "AllowedMethods": ["PUT", "GET", "HEAD"],
+    "AllowedHeaders": ["*"],
+    "ExposeHeaders": ["etag"],
+}
 START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
 ASK_EVERY_S = 0.1
 STOP_TIMEOUT_S = 20.0  # it writes its state when it is told to stop
@@ -126,6 +132,7 @@ def _create(aws: LocalAws) -> None:
             raise
     except BotoCoreError as error:
         raise RuntimeError(f"The local AWS does not answer: {error}") from error
+    s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [PAGES]})
 
 
 def _lock(log: BinaryIO, folder: Path) -> None:

@@ -2,24 +2,55 @@
 
 import base64
 import hashlib
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lambda_src.page import CHATKIT, SECURITY_HEADERS, page_headers
+from lambda_src.page import CHATKIT, SECURITY_HEADERS, Page, page_of
+from lambda_src.settings import Settings
 from lambda_src.store.memory import MemoryStore
-from tests.chat import Chat, app_with, message, server_with
+from tests.chat import Answer, Chat, app_with, message, server_with
+
+STYLE = "body{margin:0}"
+HTML = f"""<!doctype html><style>{STYLE}</style>
+<script type="application/json" id="page-config">{{}}</script>
+<script type="module" src="static/main-AB12.js"></script>"""
+BUCKET = "https://bucket.s3.eu-central-1.amazonaws.com"
+SIGNED_IN = {"CHAT_AUTH_ISSUER": "https://issuer.test/pool", "CHAT_AUTH_AUDIENCE": "chat", "CHAT_STORE": "memory"}
 
 
 @pytest.fixture
-def chat() -> Chat:
-    return Chat(app_with(server_with(MemoryStore())))
+def folder(tmp_path: Path) -> Path:
+    """A built page."""
+    files = {"index.html": HTML, "chat-client.js": "//", "static/main-AB12.js": "1", "secret.py": "no"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
 
 
-def policy_of(headers: dict[str, str]) -> dict[str, list[str]]:
+def chat_with(page: Page | None) -> Chat:
+    return Chat(app_with(server_with(MemoryStore()), page=page))
+
+
+@pytest.fixture
+def chat(folder: Path) -> Chat:
+    return chat_with(Page(told={"domain_key": "</script><script>alert(1)"}, folder=folder, origins=(BUCKET,)))
+
+
+def policy_of(page: Answer) -> dict[str, list[str]]:
     """Directive -> sources."""
-    parts = [part.split() for part in headers["content-security-policy"].split(";")]
+    parts = [part.split() for part in page.headers["content-security-policy"].split(";")]
     return {name: sources for name, *sources in parts}
+
+
+def told(env: dict[str, str]) -> dict[str, Any]:
+    """What the page of a stage with these settings is told."""
+    page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=None, dictation=False)
+    return dict(page.told)
 
 
 async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
@@ -29,32 +60,78 @@ async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
         await chat("threads.get_by_id", thread_id="no"),
         await chat.as_(None)("threads.list"),
         await chat.post(b"", "/", "GET"),
-        await chat.post(b"", "/chat-client.js", "GET"),
+        await chat.post(b"", "/static/main-AB12.js", "GET"),
         await chat.post(b"", "/nothing", "GET"),
     ]
     for answer in answers:
         assert SECURITY_HEADERS.items() <= answer.headers.items()
 
 
-async def test_the_page_may_run_what_is_in_it_and_chatkit_and_nothing_else(chat: Chat) -> None:
-    page = await chat.post(b"", "/", "GET")
-    policy = policy_of(page.headers)
-    scripts = re.findall(rb'<script type="module">(.*?)</script>', page.body, re.DOTALL)
-    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts]
-    assert policy["script-src"] == ["'self'", CHATKIT, *hashes]
+async def test_only_scripts_of_ours_and_of_chatkit_run_and_only_the_pages_own_style_holds(chat: Chat) -> None:
+    policy = policy_of(await chat.post(b"", "/", "GET"))
+    assert policy["script-src"] == ["'self'", CHATKIT]
+    assert policy["style-src"] == [
+        "'self'",
+        f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'",
+    ]
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
     assert not any("unsafe" in source or source == "*" for sources in policy.values() for source in sources)
 
 
-async def test_nothing_in_the_page_needs_what_the_policy_forbids(chat: Chat) -> None:
+async def test_what_the_page_is_told_ends_no_element(chat: Chat) -> None:
     page = (await chat.post(b"", "/", "GET")).body.decode()
-    assert not re.findall(r"<[^>]+\s(?:style|on[a-z]+)=", page), "attributes have no hash"
-    hosts = set(re.findall(r"https://[a-z0-9.-]+", page))
-    assert hosts <= {CHATKIT}
+    config = re.search(r'id="page-config">(.*?)</script>', page)
+    assert config is not None
+    assert json.loads(config[1]) == {"domain_key": "</script><script>alert(1)"}
 
 
-def test_uploads_go_to_the_bucket_and_to_no_other() -> None:
-    bucket = "https://bucket.s3.eu-central-1.amazonaws.com"
-    policy = policy_of(page_headers(b"", upload_origin=bucket))
-    assert policy["connect-src"] == ["'self'", CHATKIT, bucket]
-    assert bucket in policy["img-src"]
+async def test_names_with_a_hash_are_kept_for_ever_and_all_others_asked_for_anew(chat: Chat) -> None:
+    kept = {
+        path: (await chat.post(b"", path, "GET")).headers["cache-control"]
+        for path in ("/", "/static/main-AB12.js", "/chat-client.js")
+    }
+    assert kept.pop("/static/main-AB12.js") == "public, max-age=31536000, immutable"
+    assert set(kept.values()) == {"no-cache"}
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main-AB12.js", "/chat-client.js"])
+async def test_who_has_it_already_is_answered_in_full_and_uncompressed(chat: Chat, path: str) -> None:
+    first = await chat.post(b"", path, "GET")
+    has = {"if_none_match": "*", "if_modified_since": "Fri, 01 Jan 2100 00:00:00 GMT", "accept_encoding": "gzip, br"}
+    again = await chat.post(b"", path, "GET", **has)
+    assert (again.status, again.body) == (200, first.body)
+    assert not {"content-encoding", "etag", "last-modified"} & again.headers.keys()
+
+
+@pytest.mark.parametrize("path", ["/secret.py", "/static/secret.py", "/static/%2e%2e%2fsecret.py", "/static/"])
+async def test_nothing_but_what_was_built_is_served(chat: Chat, path: str) -> None:
+    assert (await chat.post(b"", path, "GET")).status == 404
+
+
+async def test_a_page_that_was_never_built_says_how_to(tmp_path: Path) -> None:
+    answer = await chat_with(Page(told={}, folder=tmp_path / "none")).post(b"", "/", "GET")
+    assert answer.status == 404
+    assert "make page" in answer.json["message"]
+
+
+async def test_uploads_go_to_the_bucket_and_to_no_other(chat: Chat) -> None:
+    assert policy_of(await chat.post(b"", "/", "GET"))["connect-src"] == ["'self'", CHATKIT, BUCKET]
+
+
+def test_the_page_is_told_how_people_sign_in() -> None:
+    guests = {"CHAT_GUEST_SECRET": "arn"}
+    assert told({})["auth"] == {"kind": "backend"}
+    assert told(guests)["auth"] == {"kind": "guest"}
+    issuer = told(guests | {"CHAT_AUTH_CLIENT_ID": "page"})["auth"]
+    assert (issuer["kind"], issuer["guests"], issuer["client_id"]) == ("issuer", True, "page")
+
+
+def test_the_page_may_ask_its_issuer_and_the_host_that_gives_tokens() -> None:
+    env = {"CHAT_AUTH_CLIENT_ID": "page", "CHAT_AUTH_SIGN_IN_URL": "https://people.test/oauth2"}
+    page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=BUCKET, dictation=False)
+    assert page.origins == (BUCKET, "https://issuer.test", "https://people.test")
+
+
+def test_nothing_secret_is_told() -> None:
+    env = {"CHAT_GUEST_SECRET": "arn:secret", "CHAT_MODEL_KEY_PARAMETER": "/key", "CHAT_BUCKET": "bucket"}
+    assert not any(value in json.dumps(told(env)) for value in env.values())

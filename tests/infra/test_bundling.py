@@ -140,12 +140,18 @@ def test_a_change_to_our_code_is_shipped_without_installing_the_wheels_again(
 ) -> None:
     build()
     uv_log.unlink()
-    (project / "lambda_src" / "web" / "index.html").unlink()
+    (project / "lambda_src" / "store" / "dev" / "kept.py").unlink()
     (project / "lambda_src" / "fresh.py").write_text("", encoding="utf-8")
     names = _names(build())
     assert "lambda_src/fresh.py" in names
-    assert "lambda_src/web/index.html" not in names
+    assert "lambda_src/store/dev/kept.py" not in names
     assert not uv_log.exists()
+
+
+def test_a_zip_without_the_page_is_refused(build: Build, project: Path) -> None:
+    (project / "lambda_src" / "web" / "index.html").unlink()
+    with pytest.raises(BundleError, match="make page"):
+        build()
 
 
 def test_a_change_of_the_lock_installs_the_wheels_again(build: Build, project: Path, uv_log: Path) -> None:

@@ -1,7 +1,7 @@
 // The helper a page uses: when it tells the server to stop, and when it must not. Run by tests/web/test_chat_client.py.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chatFetch } from "../../lambda_src/web/chat-client.js";
+import { chatFetch } from "../../web/src/chat-client.js";
 
 const URL_ = "https://chat.test/chatkit";
 const MESSAGE = JSON.stringify({ type: "threads.create", params: {} });

@@ -1,44 +1,9 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Chat</title>
-<link rel="icon" href="data:,">
-<style>
-  :root { color-scheme: light dark; --line: color-mix(in srgb, CanvasText 15%, Canvas); --soft: color-mix(in srgb, CanvasText 7%, Canvas); }
-  * { box-sizing: border-box; }
-  body { margin: 0; height: 100dvh; display: grid; grid-template-columns: 15rem 1fr; font: 16px/1.5 system-ui, sans-serif; }
-  nav { border-right: 1px solid var(--line); padding: 1rem; overflow-y: auto; }
-  nav button { display: block; width: 100%; text-align: left; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-  nav [aria-current] { background: var(--soft); }
-  main { display: grid; grid-template-rows: 1fr auto; min-height: 0; }
-  #items { overflow-y: auto; padding: 1.5rem; }
-  #items > * { max-width: 44rem; margin: 0 auto 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-  .user { background: var(--soft); border-radius: 1rem; padding: .6rem 1rem; }
-  .problem { color: #b3261e; } @media (prefers-color-scheme: dark) { .problem { color: #f2b8b5; } }
-  form { display: flex; gap: .5rem; padding: 1rem 1.5rem 1.5rem; max-width: 47rem; width: 100%; margin: 0 auto; }
-  textarea { flex: 1; resize: none; font: inherit; padding: .6rem .8rem; border: 1px solid var(--line); border-radius: .8rem; background: Canvas; color: CanvasText; }
-  button { font: inherit; padding: .5rem .8rem; border: 0; border-radius: .8rem; background: none; color: inherit; cursor: pointer; }
-  button:hover { background: var(--soft); }
-  form button { background: CanvasText; color: Canvas; } form button:hover { background: CanvasText; } button:disabled { opacity: .4; cursor: default; }
-  @media (max-width: 40rem) { body { grid-template-columns: 1fr; grid-template-rows: auto 1fr; } nav { border: 0; border-bottom: 1px solid var(--line); max-height: 8rem; } }
-</style>
-</head>
-<body>
-<nav aria-label="Threads"><button id="new">+ New chat</button><div id="threads"></div></nav>
-<main>
-  <div id="items" role="log" aria-live="polite" aria-label="Conversation"></div>
-  <form id="form">
-    <textarea id="text" rows="2" placeholder="Write a message" aria-label="Message" autofocus></textarea>
-    <button id="send">Send</button>
-  </form>
-</main>
-<script type="module">
+// Our own client: chats without the network, without any other's script.
 import { chatFetch } from "./chat-client.js";
 
+export function startOwn({ session }) {
 const endpoint = new URL("chatkit", location.href).href;
-const send = chatFetch({ url: endpoint, getToken: () => sessionStorage.getItem("token") }); // until this page signs in itself
+const send = chatFetch({ url: endpoint, getToken: session.getToken });
 const at = (id) => document.getElementById(id);
 const items = at("items"), text = at("text"), button = at("send");
 let threadId = null;
@@ -160,6 +125,4 @@ text.onkeydown = (key) => {
 };
 at("new").onclick = () => { threadId = null; items.replaceChildren(); listThreads(); text.focus(); };
 listThreads();
-</script>
-</body>
-</html>
+}

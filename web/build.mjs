@@ -1,0 +1,37 @@
+// Builds the page: src/ and the libraries in node_modules/ become ../lambda_src/web/, which the function serves.
+//
+//   index.html          with its style inside; names its script by hash
+//   static/NAME-HASH.js the script, and what it loads later; the hash is of the content, so they may be kept for ever
+//   chat-client.js, .d.ts  the helper for other front ends, as it stands in src/: its name must not change
+//
+// Run by `make page`. A folder given as argument takes the place of ../lambda_src/web/.
+import { build } from "esbuild";
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+const here = import.meta.dirname;
+const target = path.resolve(process.argv[2] ?? path.join(here, "../lambda_src/web"));
+const fresh = `${target}.fresh`; // complete before it takes the old one's place: a server may be reading that
+const common = { bundle: true, minify: true, legalComments: "none", target: "es2022", logLevel: "warning" };
+
+await rm(fresh, { recursive: true, force: true });
+await mkdir(fresh, { recursive: true });
+
+const scripts = await build({
+  ...common, entryPoints: [path.join(here, "src/main.js")], outdir: path.join(fresh, "static"),
+  format: "esm", splitting: true, metafile: true, absWorkingDir: here,
+  entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]",
+});
+const style = await build({ ...common, entryPoints: [path.join(here, "src/page.css")], write: false });
+
+const entry = Object.entries(scripts.metafile.outputs).find(([, output]) => output.entryPoint)[0];
+const html = await readFile(path.join(here, "src/index.html"), "utf8");
+const built = html
+  .replace("<!-- style -->", () => `<style>${style.outputFiles[0].text.trim()}</style>`)
+  .replace("src/main.js", `static/${path.basename(entry)}`);
+await writeFile(path.join(fresh, "index.html"), built);
+for (const name of ["chat-client.js", "chat-client.d.ts"])
+  await copyFile(path.join(here, "src", name), path.join(fresh, name)).catch((error) => { if (error.code !== "ENOENT") throw error; });
+
+await rm(target, { recursive: true, force: true });
+await rename(fresh, target);
