@@ -15,7 +15,6 @@ from aws_cdk import aws_lambda as lambda_
 
 from infra import bundling
 from infra.api_stack import ApiStack
-from infra.awaited import refuse_awaited
 from infra.cloudfront import Edge
 from infra.config import EDGE_REGION, StageConfig
 from infra.data_stack import DataStack
@@ -86,7 +85,6 @@ def main(environ: Mapping[str, str]) -> int:
         run_by_cdk = "CDK_OUTDIR" in environ
         app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
         config = StageConfig.from_context(app.node.get_all_context({}))
-        refuse_awaited(config)
         zip_file = bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
         add_stage(app, config=config, code=zip_file)
     except InfraError as error:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import MISSING
 from typing import Any
 
-from infra.awaited import AWAITED
 from infra.config import StageConfig
 from infra.config_parts import (
     AuthConfig,
@@ -53,19 +52,12 @@ users and logs. Stage `prod` is refused without a model's key.
 ## A stage
 """
 
-NOT_YET = """
-## What the function cannot do yet
-
-The knobs are there and the stack is ready, but synth refuses them until the function can keep the promise:
-"""
-
 
 def page() -> str:
     """The whole page."""
     sections = [HEAD, *_table(StageConfig)]
     for name, part in PARTS.items():
         sections += [f"\n### `{name}`\n", f"{(part.__doc__ or '').strip()}\n", *_table(part)]
-    sections += [NOT_YET, *(f"- {one.sentence}" for one in AWAITED)]
     return "\n".join(sections) + "\n"
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from infra import bundling, toolchain
 from infra.app import api_stack_name, read_context
-from infra.awaited import refuse_awaited
 from infra.config import StageConfig
 from infra.errors import InfraError, PreflightError
 from infra.preflight import Account, account_faults, placeholder_faults, sign_in
@@ -60,7 +59,6 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     stage = parser.parse_args(arguments).stage
     try:
         config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
-        refuse_awaited(config)
         preflight(config)
         bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture])
         command = deploy_command(config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")))

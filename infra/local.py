@@ -16,7 +16,6 @@ from typing import Any
 
 from infra import bundling, ministack, template, toolchain
 from infra.app import api_stack_name, data_stack_name, read_context
-from infra.awaited import refuse_awaited
 from infra.config import StageConfig
 from infra.errors import InfraError, ToolError
 from infra.ministack import ACCOUNT, REGION, LocalCloud
@@ -90,7 +89,6 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     try:
         context = read_context(Path("cdk.json")) | ({"stage": asked.stage} if asked.stage else {})
         config = StageConfig.from_context(context)
-        refuse_awaited(config)
         here = for_this_machine(context)
         target = LAMBDA[StageConfig.from_context(here).architecture]
         code = bundling.build(Path.cwd(), environ=environ, target=target).zip

@@ -23,7 +23,6 @@ from aws_cdk import App
 
 from infra import bundling, configuration_page
 from infra.app import add_stage, read_context
-from infra.awaited import refuse_awaited
 from infra.config import StageConfig
 from infra.errors import BundleError, InfraError, ToolError
 from infra.wheels import LAMBDA
@@ -128,7 +127,6 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         refresh_committed()
         context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
         config = StageConfig.from_context(context)
-        refuse_awaited(config)
         shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
         code = _code(environ, architecture=config.architecture)
         names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))

@@ -1,49 +1,39 @@
-"""The HTTP face: routes, errors to responses. Knows neither the agent nor how an answer leaves Lambda.
+"""The HTTP face: routes joined, errors to responses. Knows neither the agent nor how an answer leaves Lambda.
 
 Whatever is wrong with a request is said before the stream begins, as `{"error": code, "message": text}`: ChatKit shows
 `message`. The request's id travels in the header x-request-id only, so that foreign and unknown are the same bytes.
 """
 
-import time
-import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Annotated
+from collections.abc import Sequence
 
-from chatkit.server import NonStreamingResult, StreamingResult
 from chatkit.store import NotFoundError
-from chatkit.types import ThreadsDeleteReq, is_streaming_req
 from fastapi import Depends, FastAPI, Request, Response, params
-from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.background import BackgroundTask
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from lambda_src import intake, limits
+from lambda_src import limits
 from lambda_src.auth import Authenticate
-from lambda_src.context import RequestContext, Turn, User
+from lambda_src.desks import Desk, Desks
 from lambda_src.errors import (
     AuthError,
     ChatError,
     ConflictError,
+    NoAssistantError,
     QuotaError,
     RequestError,
     TooLargeError,
     UnavailableError,
 )
-from lambda_src.events import sweep_after_delete
 from lambda_src.front import Before
 from lambda_src.guests import Guests
 from lambda_src.page import Page, Served
-from lambda_src.request_log import RequestLog, TurnLog
+from lambda_src.request_log import RequestLog
+from lambda_src.routes import chat_router
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
-from lambda_src.turns.running import RunningTurn
-from lambda_src.turns.turns import Asked, Turns, TurnStream
+from lambda_src.turns.turns import Turns
 
-STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
-TURN_HEADER = "x-chat-turn"
 MISSING = "There is no such thread, item or attachment."  # the same for what is someone else's
 RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by itself, up to five times
 
@@ -55,14 +45,16 @@ def create_app(
     authenticate: Authenticate,
     sweeps: Sweeps,
     max_body_bytes: int,
+    named: Desks | None = None,
     guests: Guests | None = None,
     page: Page | None = None,
     token_header: str = "authorization",  # noqa: S107 - a name
     in_front: Sequence[Before] = (),
 ) -> FastAPI:
-    """The ASGI app: POST /chatkit and what belongs to a turn, GET /chat/health, and `page`, where there is one.
+    """The ASGI app: POST /chatkit and what belongs to it (routes.py), GET /chat/health, and `page`, where there is one.
 
-    `in_front` asks before any route does, the outermost first; the bearer token is in `token_header`.
+    `server` and `turns` are the nameless assistant's; `named` are the others, if there are any. `in_front` asks before
+    any route does, the outermost first; the bearer token is in `token_header`.
     """
 
     async def within_limits(request: Request) -> None:
@@ -72,59 +64,16 @@ def create_app(
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
-    async def current_context(request: Request) -> RequestContext:
-        user = await authenticate(request.headers.get(token_header))
-        request.scope["chat.user"] = user.id
-        return request_context(request, user)
-
-    async def limited_body(request: Request) -> bytes:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_body_bytes:
-                raise limits.body_too_large(max_body_bytes)
-        return bytes(body)
-
-    Context = Annotated[RequestContext, Depends(current_context)]  # noqa: N806 - a type
-    Body = Annotated[bytes, Depends(limited_body)]  # noqa: N806 - a type
-
-    @app.post("/chatkit")
-    async def chatkit(request: Request, context: Context, body: Body) -> Response:
-        asked = intake.parse(body)
-        request.scope["chat.operation"] = asked.type
-        check = partial(server.check, asked, context)
-        if is_streaming_req(asked):
-            named = intake.turn_id_of(request.headers.get(TURN_HEADER))
-            context = replace(context, turn=Turn(id=named or uuid.uuid4().hex))
-            about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
-            turn = await turns.open(about, check, partial(events_of, server, body, context), context=context)
-            return TurnResponse(
-                turn,
-                seen=intake.events_seen(request) if named else None,
-                told=TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user),
-            )
-        await check()
-        if (thread_id := intake.thread_shown(asked)) is not None:
-            await turns.recover(thread_id, context)
-        result = await server.process(body, context)
-        assert isinstance(result, NonStreamingResult)
-        after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
-        return Response(result.json, media_type="application/json", background=after)
-
-    @app.post("/chatkit/stop")
-    async def stop(context: Context, body: Body) -> JSONResponse:
-        asked = intake.parse_stop(body)
-        stopped = await turns.stop(context, turn_id=asked.turn_id, thread_id=asked.thread_id)
-        return JSONResponse({"stopped": stopped})
-
-    @app.get("/chatkit/turns/{turn_id}/events")
-    async def resume(request: Request, turn_id: str, context: Context) -> Response:
-        told = TurnLog(request.scope, None, user=context.user)
-        return TurnResponse(await turns.resume(turn_id, context), seen=intake.events_seen(request), told=told)
-
-    @app.get("/chatkit/threads/{thread_id}/turn")
-    async def running(thread_id: str, context: Context) -> JSONResponse:
-        return JSONResponse({"turn_id": await turns.running_in(thread_id, context)})
+    chat = chat_router(
+        Desk(server, turns),
+        named,
+        authenticate=authenticate,
+        token_header=token_header,
+        sweeps=sweeps,
+        max_body_bytes=max_body_bytes,
+    )
+    app.include_router(chat, prefix="/chatkit")
+    app.include_router(chat, prefix="/chatkit/{assistant}")
 
     if guests is not None:
 
@@ -187,52 +136,6 @@ class ChatApp(FastAPI):
         return RequestLog(app)
 
 
-async def events_of(server: ChatServer, body: bytes, context: RequestContext) -> AsyncIterable[bytes]:
-    """ChatKit's events for a streaming request, encoded."""
-    result = await server.process(body, context)
-    assert isinstance(result, StreamingResult)
-    return result
-
-
-def request_context(request: Request, user: User) -> RequestContext:
-    """Who asks and until when; the deadline is Lambda's, where we run on it (the scope carries its context)."""
-    invocation = request.scope.get("aws.context")
-    deadline_ms = None
-    if invocation is not None:
-        deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
-    return RequestContext(user=user, request_id=request.scope["chat.request_id"], deadline_ms=deadline_ms)
-
-
-class TurnResponse(StreamingResponse):
-    """A turn's events as text/event-stream, its id in x-chat-turn. However the reading ends, no turn is left behind.
-
-    With `seen`, events carry ids that count from 1, and the first `seen` of them are left out; without, the stream is
-    ChatKit's own, byte for byte.
-    """
-
-    def __init__(self, turn: TurnStream, *, seen: int | None, told: TurnLog) -> None:
-        headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
-        events = told.watched(turn if seen is None else numbered(turn, seen))
-        super().__init__(events, media_type="text/event-stream", headers=headers)
-        self._turn, self._told = turn, told
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self._turn.stop()
-            self._told.tell()
-
-
-async def numbered(turn: TurnStream, seen: int) -> AsyncIterator[bytes]:
-    """The turn's events after the first `seen`, each with its number as SSE id (the data line comes first)."""
-    number = 0
-    async for event in turn:
-        number += 1
-        if number > seen:
-            yield event[:-1] + b"id: %d\n\n" % number
-
-
 async def refuse(request: Request, error: Exception) -> Response:
     """The one boundary where an error becomes a response. Details of what is not ours stay inside."""
     headers: dict[str, str] = {}
@@ -246,6 +149,8 @@ async def refuse(request: Request, error: Exception) -> Response:
             status, code, message = 422, "invalid_request", str(error)
         case TooLargeError():
             status, code, message = 413, "too_large", str(error)
+        case NoAssistantError():
+            status, code, message = 404, "not_found", str(error)
         case ConflictError():
             status, code, message = 409, "conflict", str(error)
         case QuotaError():

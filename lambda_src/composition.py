@@ -11,16 +11,11 @@ from fastapi import FastAPI
 
 from lambda_src import doors, titles
 from lambda_src.app import create_app
+from lambda_src.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.counters import Counters, MemoryCounters
-from lambda_src.dispatcher import (
-    AgentDispatcher,
-    BuildActions,
-    BuildAgent,
-    BuildRunConfig,
-    shipped_actions,
-    shipped_agent,
-)
+from lambda_src.desks import Desk, Desks
+from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig
 from lambda_src.errors import UnavailableError
 from lambda_src.events import Events
 from lambda_src.front import Before
@@ -61,6 +56,7 @@ def build_app(
     build_run_config: BuildRunConfig,
     build_agent: BuildAgent = shipped_agent,
     build_actions: BuildActions = shipped_actions,
+    load_assistants: LoadAssistants = shipped,
     transcribe: Transcribe | None = None,
     guest_tokens: GuestTokens | None = None,
     in_front: Sequence[Before] = (),
@@ -70,25 +66,35 @@ def build_app(
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
     configure_logging()
-    dispatcher = AgentDispatcher(build_agent, build_run_config=build_run_config, build_actions=build_actions)
-    server = ChatServer(
-        store,
-        dispatcher,
-        feedback=store,
-        history_items=settings.history_items,
-        history_tokens=settings.history_tokens,
-        files=build_files(settings),
-        transcribe=transcribe,
-        suggest_title=titles.by_model(dispatcher),
-    )
-    counters = build_counters(settings, store)
-    turns = Turns(Surroundings(ledger, Keeper(store), quotas=doors.quotas(settings, ledger, counters)))
+    files, counters = build_files(settings), build_counters(settings, store)
+
+    def open_desk(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> Desk:
+        dispatcher = AgentDispatcher(build_agent, build_run_config=build_run_config, build_actions=build_actions)
+        server = ChatServer(
+            store,
+            dispatcher,
+            feedback=store,
+            history_items=settings.history_items,
+            history_tokens=settings.history_tokens,
+            files=files,
+            models=settings.models,
+            transcribe=transcribe,
+            suggest_title=titles.by_model(dispatcher, models=settings.models),
+        )
+        quotas = doors.quotas(settings, ledger, counters)
+        return Desk(server, Turns(Surroundings(ledger, Keeper(store), quotas=quotas)))
+
+    def open_named(assistant: Assistant) -> Desk:
+        return open_desk(assistant.settings(settings), assistant.build_agent, lambda: assistant.actions)
+
+    nameless = open_desk(settings, build_agent, build_actions)
     return create_app(
-        server,
-        turns,
+        nameless.server,
+        nameless.turns,
         authenticate=authenticate,
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,
+        named=Desks(load_assistants, open_named),
         guests=doors.guests(guest_tokens, counters),
         page=page or page_of(settings, upload_origin=upload_origin(settings), dictation=transcribe is not None),
         token_header=settings.token_header,
@@ -103,6 +109,7 @@ def build_handler(
     build_run_config: BuildRunConfig,
     build_agent: BuildAgent = shipped_agent,
     build_actions: BuildActions = shipped_actions,
+    load_assistants: LoadAssistants = shipped,
     transcribe: Transcribe | None = None,
     guest_tokens: GuestTokens | None = None,
     in_front: Sequence[Before] = (),
@@ -118,6 +125,7 @@ def build_handler(
         build_run_config=build_run_config,
         build_agent=build_agent,
         build_actions=build_actions,
+        load_assistants=load_assistants,
         transcribe=transcribe,
         guest_tokens=guest_tokens,
         in_front=in_front,

@@ -1,6 +1,6 @@
 """Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 EndReason = Literal["stopped", "deadline", "superseded", "shutdown"]
@@ -8,10 +8,20 @@ EndReason = Literal["stopped", "deadline", "superseded", "shutdown"]
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One person or guest. `id` is opaque (a hash of issuer and subject), never an e-mail address."""
+    """One person or guest, at one assistant. `id` is opaque (a hash of issuer and subject), never an e-mail address."""
 
     id: str
     is_guest: bool = False  # nobody has signed in: smaller quotas
+    assistant: str = ""  # the one they talk to; "" is the only one, or the one without a name
+
+    @property
+    def person(self) -> str:
+        """The same for one person at every assistant."""
+        return self.id.removesuffix(f".{self.assistant}") if self.assistant else self.id
+
+    def at(self, assistant: str) -> "User":
+        """The person as a user of one assistant: an id of its own, so that what is kept there is seen there only."""
+        return replace(self, id=f"{self.id}.{assistant}", assistant=assistant) if assistant else self
 
 
 @dataclass(slots=True)

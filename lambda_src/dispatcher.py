@@ -1,30 +1,17 @@
 """Builds the user's agent on first use, off the cold path. Knows neither threads nor HTTP."""
 
 import asyncio
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.actions import Actions
+from lambda_src.assistants import BuildAgent
 
 if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
     from agents import Agent, RunConfig
 
-BuildAgent = Callable[[], "Agent[Any]"]
 BuildRunConfig = Callable[[], "RunConfig"]
 BuildActions = Callable[[], Actions]
-
-
-def shipped_agent() -> "Agent[Any]":
-    """The agent of the folder agent/, which is the user's: loaded off the cold path, typed or not."""
-    agent: Agent[Any] = importlib.import_module(f"{__package__}.agent").build_agent()
-    return agent
-
-
-def shipped_actions() -> Actions:
-    """`actions` of the folder agent/, if it has any: what the buttons of its widgets do."""
-    actions: Actions = vars(importlib.import_module(f"{__package__}.agent")).get("actions") or Actions()
-    return actions
 
 
 class AgentDispatcher:

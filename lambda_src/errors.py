@@ -6,6 +6,7 @@ ChatError
 ├── RequestError         the request cannot be understood; says what is wrong and where
 ├── TooLargeError        a body or an item is over a limit; says which limit and by how much
 ├── ConflictError        understood, but not possible in the thread's present state
+├── NoAssistantError     nobody here has the name that was asked for
 ├── QuotaError           as much as this user, or the stage, may spend is spent; says when it may go on
 └── UnavailableError     a service we stand on did not answer in time; nothing was half-written
 
@@ -40,6 +41,10 @@ class TooLargeError(ChatError):
 
 class ConflictError(ChatError):
     """The request is sound, but the thread's present state does not allow it."""
+
+
+class NoAssistantError(ChatError):
+    """There is no assistant of this name."""
 
 
 class QuotaError(ChatError):

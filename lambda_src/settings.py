@@ -178,6 +178,9 @@ class Settings:
     model_api: ModelApi = _setting(  # noqa: RUF009 - it makes a dataclass field
         _model_api, "responses or chat_completions: which of OpenAI's two APIs it speaks.", default="responses"
     )
+    models: tuple[str, ...] = _setting(
+        _names, "Models that may be asked for, the default first; none leaves it to agent/.", default=()
+    )
     max_body_bytes: int = _setting(_positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
     history_items: int = _setting(_positive, "Newest items of a thread that the model is shown.", default=HISTORY_ITEMS)
 

@@ -16,7 +16,6 @@ import pytest
 from chatkit.types import AttachmentCreateParams
 
 from infra import front_door, origin_secrets
-from infra.awaited import AWAITED, Awaited
 from infra.config import TIMEOUT_S
 from lambda_src import front
 from lambda_src.attachments.media import FileLimits
@@ -87,12 +86,6 @@ def test_the_settings_can_be_read_from_what_is_set(variables: dict[str, Any]) ->
 def test_the_names_that_cloudformation_fills_in_are_those_of_table_and_bucket(variables: dict[str, Any]) -> None:
     filled_in = {name for name, value in variables.items() if not isinstance(value, str)}
     assert filled_in == {"CHAT_TABLE", "CHAT_BUCKET"}
-
-
-@pytest.mark.parametrize("one", AWAITED, ids=lambda one: one.variable)
-def test_what_the_stack_refuses_for_the_functions_sake_the_function_cannot_do(one: Awaited) -> None:
-    settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
-    assert one.variable not in settings, "the function reads it now: take the entry out of infra/awaited.py"
 
 
 def test_the_shortest_time_out_leaves_a_cut_turn_time_to_end_well() -> None:

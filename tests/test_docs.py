@@ -17,7 +17,11 @@ def settings_table() -> str:
     rows = []
     for setting in fields(Settings):
         default = (
-            "required" if setting.default is MISSING else "" if setting.default is None else f"`{setting.default}`"
+            "required"
+            if setting.default is MISSING
+            else ""
+            if setting.default in (None, ())
+            else f"`{setting.default}`"
         )
         rows.append(f"| `{PREFIX}{setting.name.upper()}` | {default} | {setting.metadata['doc']} |")
     return "\n".join(rows)

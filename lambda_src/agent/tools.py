@@ -17,4 +17,4 @@ def current_time() -> str:
 @function_tool
 def my_user_id(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
     """The id under which this chat knows the user: what your own services are asked with, on their behalf."""
-    return chat.context.request_context.user.id
+    return chat.context.request_context.user.person

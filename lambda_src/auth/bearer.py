@@ -25,9 +25,9 @@ def bearer(authorization: str | None) -> str:
     return token
 
 
-def user_of(issuer: str, subject: str, *, scope: str = "") -> User:
-    """One opaque id a person: the same for one issuer, subject and assistant, telling nothing of them."""
-    proof = json.dumps([scope, issuer, subject]).encode()
+def user_of(issuer: str, subject: str) -> User:
+    """One opaque id a person: the same for one issuer and subject, telling nothing of them. It has no dot."""
+    proof = json.dumps([issuer, subject]).encode()
     return User(id=hashlib.sha256(proof).hexdigest()[:40])
 
 

@@ -28,10 +28,11 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMessageItem
 
 from lambda_src.app import create_app
+from lambda_src.assistants import BuildAgent, shipped_actions, shipped_agent
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel
 from lambda_src.dev.local_settings import local_run_config, local_settings
-from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildAgent, shipped_actions, shipped_agent
+from lambda_src.dispatcher import AgentDispatcher, BuildActions
 from lambda_src.errors import AuthError, SettingsError
 from lambda_src.server import ChatServer
 from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES

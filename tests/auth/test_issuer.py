@@ -49,7 +49,7 @@ async def test_a_cognito_access_token_says_client_id_instead_of_aud(issuer: Issu
 
 
 def test_a_user_is_one_issuers_subject_and_tells_nothing() -> None:
-    people = {user_of(i, s, scope=c).id for i in ("a", "b") for s in ("a", "b", "a|b") for c in ("", "a")}
+    people = {user_of(i, s).at(c).id for i in ("a", "b") for s in ("a", "b", "a|b") for c in ("", "a")}
     assert len(people) == 12
     assert user_of("i", "ann@example.com").id.isalnum()
 

@@ -27,11 +27,11 @@ from typing import Any
 import httpx2
 from agents.items import TResponseStreamEvent
 
-from lambda_src.app import events_of
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel, message_of
 from lambda_src.demo_model import events_of as model_events
 from lambda_src.dev.local_aws import local_aws
+from lambda_src.routes import events_of
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings

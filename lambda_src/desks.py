@@ -1,0 +1,44 @@
+"""Where each assistant is served: its server and its turns, made when somebody first asks for it by name."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lambda_src.assistants import Assistant, Assistants, LoadAssistants
+from lambda_src.errors import NoAssistantError
+from lambda_src.server import ChatServer
+from lambda_src.turns.turns import Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One assistant at work."""
+
+    server: ChatServer
+    turns: Turns
+
+
+class Desks:
+    """Desks of the assistants with a name: `load` knows them, `open_desk` makes a desk for one of them."""
+
+    def __init__(self, load: LoadAssistants, open_desk: Callable[[Assistant], Desk]) -> None:
+        self._load, self._open = load, open_desk
+        self._assistants: Assistants | None = None
+        self._desks: dict[str, Desk] = {}
+        self._loading = asyncio.Lock()
+
+    async def at(self, name: str) -> Desk:
+        """The desk of one assistant, made once a process; NoAssistantError."""
+        async with self._loading:
+            if self._assistants is None:
+                self._assistants = await asyncio.to_thread(self._load)  # the folder agent/, and agents with it
+            if name not in self._assistants:
+                raise no_assistant()
+            if name not in self._desks:
+                self._desks[name] = self._open(self._assistants[name])
+        return self._desks[name]
+
+
+def no_assistant() -> NoAssistantError:
+    """What is said for a name that nobody has."""
+    return NoAssistantError("There is no assistant of this name here.")

@@ -1,0 +1,156 @@
+"""The routes of ChatKit, under /chatkit for the assistant without a name and under /chatkit/{name} for each other.
+
+Knows HTTP, the turns and the server; not who may call (auth) nor what an error becomes (app.py).
+"""
+
+import time
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import replace
+from functools import partial
+from typing import Annotated
+
+from chatkit.server import NonStreamingResult, StreamingResult
+from chatkit.types import ThreadsDeleteReq, is_streaming_req
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
+
+from lambda_src import intake, limits
+from lambda_src.auth import Authenticate
+from lambda_src.context import RequestContext, Turn, User
+from lambda_src.desks import Desk, Desks, no_assistant
+from lambda_src.events import sweep_after_delete
+from lambda_src.request_log import TurnLog
+from lambda_src.server import ChatServer
+from lambda_src.store.ports import Sweeps
+from lambda_src.turns.running import RunningTurn
+from lambda_src.turns.turns import Asked, TurnStream
+
+STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
+TURN_HEADER = "x-chat-turn"
+
+
+def chat_router(
+    nameless: Desk,
+    named: Desks | None,
+    *,
+    authenticate: Authenticate,
+    token_header: str,
+    sweeps: Sweeps,
+    max_body_bytes: int,
+) -> APIRouter:
+    """The routes; the name of the assistant, where there is one, is the path's parameter `assistant`."""
+    router = APIRouter()
+
+    async def current_context(request: Request) -> RequestContext:
+        user = await authenticate(request.headers.get(token_header))
+        user = user.at(request.path_params.get("assistant", ""))
+        request.scope["chat.user"] = user.id
+        return request_context(request, user)
+
+    async def current_desk(context: Annotated[RequestContext, Depends(current_context)]) -> Desk:
+        if not context.user.assistant:
+            return nameless
+        if named is None:
+            raise no_assistant()
+        return await named.at(context.user.assistant)
+
+    async def limited_body(request: Request) -> bytes:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_body_bytes:
+                raise limits.body_too_large(max_body_bytes)
+        return bytes(body)
+
+    Context = Annotated[RequestContext, Depends(current_context)]  # noqa: N806 - a type
+    AtDesk = Annotated[Desk, Depends(current_desk)]  # noqa: N806 - a type
+    Body = Annotated[bytes, Depends(limited_body)]  # noqa: N806 - a type
+
+    @router.post("")
+    async def chatkit(request: Request, context: Context, desk: AtDesk, body: Body) -> Response:
+        asked = intake.parse(body)
+        request.scope["chat.operation"] = asked.type
+        check = partial(desk.server.check, asked, context)
+        if is_streaming_req(asked):
+            named = intake.turn_id_of(request.headers.get(TURN_HEADER))
+            context = replace(context, turn=Turn(id=named or uuid.uuid4().hex))
+            about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
+            turn = await desk.turns.open(about, check, partial(events_of, desk.server, body, context), context=context)
+            return TurnResponse(
+                turn,
+                seen=intake.events_seen(request) if named else None,
+                told=TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user),
+            )
+        await check()
+        if (thread_id := intake.thread_shown(asked)) is not None:
+            await desk.turns.recover(thread_id, context)
+        result = await desk.server.process(body, context)
+        assert isinstance(result, NonStreamingResult)
+        after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
+        return Response(result.json, media_type="application/json", background=after)
+
+    @router.post("/stop")
+    async def stop(context: Context, desk: AtDesk, body: Body) -> JSONResponse:
+        asked = intake.parse_stop(body)
+        stopped = await desk.turns.stop(context, turn_id=asked.turn_id, thread_id=asked.thread_id)
+        return JSONResponse({"stopped": stopped})
+
+    @router.get("/turns/{turn_id}/events")
+    async def resume(request: Request, turn_id: str, context: Context, desk: AtDesk) -> Response:
+        told = TurnLog(request.scope, None, user=context.user)
+        return TurnResponse(await desk.turns.resume(turn_id, context), seen=intake.events_seen(request), told=told)
+
+    @router.get("/threads/{thread_id}/turn")
+    async def running(thread_id: str, context: Context, desk: AtDesk) -> JSONResponse:
+        return JSONResponse({"turn_id": await desk.turns.running_in(thread_id, context)})
+
+    return router
+
+
+async def events_of(server: ChatServer, body: bytes, context: RequestContext) -> AsyncIterable[bytes]:
+    """ChatKit's events for a streaming request, encoded."""
+    result = await server.process(body, context)
+    assert isinstance(result, StreamingResult)
+    return result
+
+
+def request_context(request: Request, user: User) -> RequestContext:
+    """Who asks and until when; the deadline is Lambda's, where we run on it (the scope carries its context)."""
+    invocation = request.scope.get("aws.context")
+    deadline_ms = None
+    if invocation is not None:
+        deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
+    return RequestContext(user=user, request_id=request.scope["chat.request_id"], deadline_ms=deadline_ms)
+
+
+class TurnResponse(StreamingResponse):
+    """A turn's events as text/event-stream, its id in x-chat-turn. However the reading ends, no turn is left behind.
+
+    With `seen`, events carry ids that count from 1, and the first `seen` of them are left out; without, the stream is
+    ChatKit's own, byte for byte.
+    """
+
+    def __init__(self, turn: TurnStream, *, seen: int | None, told: TurnLog) -> None:
+        headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
+        events = told.watched(turn if seen is None else numbered(turn, seen))
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._turn, self._told = turn, told
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._turn.stop()
+            self._told.tell()
+
+
+async def numbered(turn: TurnStream, seen: int) -> AsyncIterator[bytes]:
+    """The turn's events after the first `seen`, each with its number as SSE id (the data line comes first)."""
+    number = 0
+    async for event in turn:
+        number += 1
+        if number > seen:
+            yield event[:-1] + b"id: %d\n\n" % number
