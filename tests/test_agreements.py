@@ -15,8 +15,8 @@ import boto3
 import pytest
 from chatkit.types import AttachmentCreateParams
 
-from infra import front_door, origin_secrets
-from infra.config import TIMEOUT_S
+from infra import environment, front_door, origin_secrets
+from infra.config import TIMEOUT_S, StageConfig
 from lambda_src import front
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
@@ -86,6 +86,24 @@ def test_the_settings_can_be_read_from_what_is_set(variables: dict[str, Any]) ->
 def test_the_names_that_cloudformation_fills_in_are_those_of_table_and_bucket(variables: dict[str, Any]) -> None:
     filled_in = {name for name, value in variables.items() if not isinstance(value, str)}
     assert filled_in == {"CHAT_TABLE", "CHAT_BUCKET"}
+
+
+EVERY_KNOB: list[dict[str, Any]] = [
+    {"models": ["a"], "quotas": {"stage_tokens_per_day": 1}, "thread_retention_days": 1, "model_key_parameter": "/key"},
+    {"auth": {"guest": {"messages_per_day": 1}}},
+    {"front_door": "cloudfront"},
+    {"front_door": "cloudfront", "origin_access": "iam"},
+    {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},
+]
+
+
+@pytest.mark.parametrize("knobs", EVERY_KNOB, ids=str)
+def test_whatever_a_stage_chooses_is_a_setting(knobs: dict[str, Any]) -> None:
+    auth = {"issuer": "https://login.example.org/", "audience": "chat"}
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, **knobs}}})
+    told = environment.variables(config, environment.Places(table="t", bucket="b", origin_secrets=("arn:1",)))
+    settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
+    assert told.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
 
 
 def test_the_shortest_time_out_leaves_a_cut_turn_time_to_end_well() -> None:
