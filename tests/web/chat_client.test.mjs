@@ -19,7 +19,7 @@ function scene({ token = "t1", status = 200 } = {}) {
       streams.push(controller);
       init.signal?.addEventListener("abort", () => { try { controller.error(init.signal.reason); } catch { /* closed */ } });
     } });
-    return new Response(body, { status });
+    return new Response(body, { status, headers: { "content-type": "text/event-stream; charset=utf-8" } });
   };
   return { seen, streams, document, chat: chatFetch({ url: URL_, getToken: async () => token, fetch, document }) };
 }
