@@ -7,20 +7,28 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from watchfiles import PythonFilter, awatch
 
-from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.dev.emulator.flags import add_flags, switches_from
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
+from lambda_src.front import REQUEST_HEADERS, RESPONSE_HEADERS
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".local" / "data"  # git-ignored; kept between runs
 SHOWCASE = "CHATKIT_SHOWCASE"  # read by dev/local.py
 HANDLER = "lambda_src.dev.local.handler"
 TIMEOUT_S = 300.0  # as the shipped stack sets it
+LAPTOP = Cors(  # a front end of one's own, on whatever port; the headers as a deployed stage takes them
+    allow_origins=("http://localhost:*", "http://127.0.0.1:*", "https://localhost:*"),
+    allow_methods=("GET", "POST"),
+    allow_headers=REQUEST_HEADERS,
+    expose_headers=RESPONSE_HEADERS,
+)
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -36,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.showcase:
         os.environ[SHOWCASE] = "1"  # inherited by the function, as everything is
     try:
-        asyncio.run(serve(port=asked.port, data=asked.data, switches=switches_from(asked)))
+        switches = switches_from(asked)
+        asyncio.run(serve(port=asked.port, data=asked.data, switches=replace(switches, cors=switches.cors or LAPTOP)))
     except (OSError, RuntimeError) as problem:
         console.print(f"[red]make dev could not start:[/] {problem}")
         return 1

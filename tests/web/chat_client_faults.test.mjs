@@ -1,5 +1,6 @@
 // What goes wrong around the helper: Stop that comes too early, uploads and turns that break off, S3, wrong clocks.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { beforeEach, test } from "node:test";
 import { ChatError, chatClient } from "../../web/src/chat-client.js";
 
@@ -18,7 +19,7 @@ beforeEach((t) => {
 const passing = async (ms) => { await settle(); timers.tick(ms); await settle(); };
 
 /** A client of a server that answers with what `route(path, init, n)` says; `seen` is what it was sent. */
-function client(route, { getToken, document = visible(), XMLHttpRequest } = {}) {
+function client(route, { document = visible(), ...options } = {}) {
   const seen = [];
   const fetch = async (url, init = {}) => {
     init.signal?.throwIfAborted();
@@ -26,7 +27,7 @@ function client(route, { getToken, document = visible(), XMLHttpRequest } = {}) 
     seen.push({ path, url: String(url), headers: new Headers(init.headers), body: init.body, keepalive: init.keepalive });
     return route(path, init, seen.filter((request) => request.path === path).length);
   };
-  return { seen, chat: chatClient({ url: URL_, getToken, fetch, document, XMLHttpRequest }) };
+  return { seen, chat: chatClient({ url: URL_, fetch, document, ...options }) };
 }
 const to = (seen, path) => seen.filter((request) => request.path === path);
 
@@ -122,6 +123,15 @@ test("a token that does not say when it ends is asked for each time, and not ren
   const { chat } = client(() => Response.json({}), { getToken: ({ renew }) => { asked.push(renew); return "opaque"; } });
   for (let n = 0; n < 3; n++) await chat.call("threads.list");
   assert.deepEqual(asked, [false, false, false]);
+});
+
+test("where CloudFront signs, the token travels in a header of its own, and the body with its hash", async () => {
+  const { chat, seen } = client(() => Response.json({}), { getToken: () => "secret", tokenHeader: "x-chat-authorization" });
+  await chat.call("threads.list");
+  const headers = Object.fromEntries(seen[0].headers);
+  assert.equal(headers.authorization, undefined);
+  assert.equal(headers["x-chat-authorization"], "Bearer secret");
+  assert.equal(headers["x-amz-content-sha256"], createHash("sha256").update(seen[0].body).digest("hex"));
 });
 
 test("a token that cannot be renewed leaves the server's 401, with its sentence", async () => {

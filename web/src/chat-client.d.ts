@@ -9,6 +9,11 @@ export interface ChatClientOptions {
    * Make a new client when another person signs in.
    */
   getToken?: (how: { renew: boolean }) => string | null | Promise<string | null>;
+  /**
+   * The header that carries it, where CloudFront signs requests and Authorization is its own (`origin_access` iam):
+   * "x-chat-authorization". The body's SHA-256 is then sent, too.
+   */
+  tokenHeader?: string;
   /** What sends; the browser's own by default. */
   fetch?: typeof globalThis.fetch;
   /** Whether the page is visible; the browser's own by default. */

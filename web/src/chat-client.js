@@ -41,13 +41,14 @@ export const chatFetch = (options) => chatClient(options).fetch;
 export function chatClient({
   url,
   getToken = () => null,
+  tokenHeader = "authorization",
   fetch = globalThis.fetch,
   document = globalThis.document,
   XMLHttpRequest = globalThis.XMLHttpRequest,
 }) {
   const base = globalThis.location?.href;
   const endpoint = new URL(url, base).href;
-  const send = senderOf(getToken, fetch);
+  const send = senderOf(getToken, tokenHeader, fetch);
   const { stop, watch } = stopsOf(endpoint, send, document);
   const broken = new Map(); // body -> { turn, at } of the streams that broke off and may be asked for again
 
@@ -144,12 +145,13 @@ export function chatClient({
 }
 
 /** fetch with the token; repeated once when it is refused and there is another. */
-function senderOf(getToken, fetch) {
+function senderOf(getToken, tokenHeader, fetch) {
   const tokens = tokensOf(getToken);
   return async function send(target, init) {
-    const attempt = (token) => {
+    const attempt = async (token) => {
       const headers = new Headers(init.headers);
-      if (token) headers.set("authorization", `Bearer ${token}`);
+      if (token) headers.set(tokenHeader, `Bearer ${token}`);
+      if (tokenHeader !== "authorization" && init.body) headers.set("x-amz-content-sha256", await hashOf(init.body));
       return fetch.call(globalThis, target, { ...init, headers });
     };
     const used = await tokens.current();
@@ -337,10 +339,15 @@ function typeOf(body) {
   }
 }
 
-function newId() { // crypto.randomUUID is missing where a page has no TLS, as on a phone beside the laptop
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+async function hashOf(text) {
+  return hexOf(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
 }
 
+function newId() { // crypto.randomUUID is missing where a page has no TLS, as on a phone beside the laptop
+  return hexOf(crypto.getRandomValues(new Uint8Array(16)));
+}
+
+const hexOf = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const pause = (ms) => (ms ? new Promise((go) => { setTimeout(go, ms); }) : undefined);
 const isStream = (answer) => answer.ok && (answer.headers.get("content-type") ?? "").startsWith("text/event-stream");
 const isFinal = (error) => error instanceof ChatError && error.status < 500;

@@ -1,6 +1,7 @@
 """The CORS setting of a function URL: answers to OPTIONS, and headers on everything else. Pure.
 
 https://docs.aws.amazon.com/lambda/latest/api/API_Cors.html. With a setting the URL replaces what the function says.
+One thing AWS has not: an origin may end in `:*`, any port, for the pages that people develop on a laptop.
 """
 
 from lambda_src.dev.emulator.events import Request
@@ -33,7 +34,7 @@ def with_cors(cors: Cors | None, request: Request, prelude: Prelude) -> Prelude:
 def headers_for(cors: Cors, request: Request) -> dict[str, str]:
     """For an allowed origin; nothing for another, and nothing for a request without one."""
     origin = request.header("origin")
-    if origin is None or not ("*" in cors.allow_origins or origin in cors.allow_origins):
+    if origin is None or not any(_covers(allowed, origin) for allowed in cors.allow_origins):
         return {}
     headers = {"access-control-allow-origin": origin, "vary": "Origin"}
     if cors.expose_headers:
@@ -41,3 +42,10 @@ def headers_for(cors: Cors, request: Request) -> dict[str, str]:
     if cors.allow_credentials:
         headers["access-control-allow-credentials"] = "true"
     return headers
+
+
+def _covers(allowed: str, origin: str) -> bool:
+    if not allowed.endswith(":*"):
+        return allowed in ("*", origin)
+    host, _, port = origin.rpartition(":")
+    return (host == allowed[:-2] and port.isdecimal()) or origin == allowed[:-2]

@@ -13,7 +13,7 @@ from lambda_src.runtime.protocol import BURST_BYTES, RATE_BYTES_PER_S
 class Cors:
     """The CORS setting of a function URL; with one, the URL answers OPTIONS itself."""
 
-    allow_origins: tuple[str, ...]
+    allow_origins: tuple[str, ...]  # exact, or "*"; "http://localhost:*" is any port there, which AWS has not
     allow_methods: tuple[str, ...] = ("*",)
     allow_headers: tuple[str, ...] = ()
     expose_headers: tuple[str, ...] = ()

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from lambda_src.dev.__main__ import LAPTOP
 from lambda_src.dev.emulator import Cors, Emulator, Switches
+from lambda_src.dev.emulator.cors import headers_for
+from lambda_src.dev.emulator.events import Request
 from lambda_src.runtime.protocol import EVENT_MAX_BYTES
 from tests.dev.emulator.client import get, open_stream, request
 
@@ -88,6 +91,11 @@ async def test_the_function_is_not_told_when_its_client_leaves() -> None:
     assert output.getvalue() == ""
 
 
+def asked_from(origin: str) -> Request:
+    """A request of a page of that origin."""
+    return Request(method="POST", target="/chatkit", headers=(("origin", origin),), body=b"{}")
+
+
 async def test_the_urls_setting_answers_a_preflight() -> None:
     asks = [("Origin", "https://chat.example"), ("Access-Control-Request-Method", "POST")]
     async with Emulator(HANDLER, switches=Switches(cors=CORS), output=io.StringIO()) as emulator:
@@ -98,6 +106,19 @@ async def test_the_urls_setting_answers_a_preflight() -> None:
         "content-type",
         "60",
     )
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "http://localhost", "http://127.0.0.1:3000"])
+def test_make_dev_takes_pages_of_any_local_port(origin: str) -> None:
+    assert headers_for(LAPTOP, asked_from(origin))["access-control-allow-origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost.evil.example", "http://localhost:80.evil.example", "http://evil.example:80",
+               "http://localhost:", "null", "http://LOCALHOST:80"],
+)  # fmt: skip
+def test_make_dev_takes_no_page_from_elsewhere(origin: str) -> None:
+    assert headers_for(LAPTOP, asked_from(origin)) == {}
 
 
 @pytest.mark.parametrize(
