@@ -7,7 +7,6 @@ from constructs import Construct
 
 from infra.cloudfront import Edge
 from infra.config import StageConfig
-from infra.config_parts import AuthConfig
 from infra.data_stack import DataStack
 from infra.front_door import FrontDoor
 from infra.function import ChatFunction, Holdings
@@ -57,10 +56,8 @@ class ApiStack(Stack):
 
 
 def _holdings(config: StageConfig, data: DataStack, secrets: OriginSecrets | None) -> Holdings:
-    issuer = audience = None
-    if isinstance(config.auth, AuthConfig):
-        issuer, audience = config.auth.issuer, config.auth.audience
-    elif data.sign_in is not None:
+    issuer, audience = config.auth.issuer, config.auth.audience
+    if data.sign_in is not None:
         issuer, audience = data.sign_in.issuer, data.sign_in.client_id
     return Holdings(
         table=data.table,

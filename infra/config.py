@@ -14,10 +14,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from infra.config_parts import (
-    Auth,
+    SET_BY_THE_STACK,
     AuthConfig,
     DomainConfig,
     ManagedInstancesConfig,
@@ -44,15 +43,11 @@ from infra.knobs import (
     whole,
 )
 
-PLACEHOLDER_HOST = "issuer.example.com"  # of the issuer in cdk.json as shipped: synthesizes, and is never deployed
-
 MEMORY_MB = (512, 10_240)  # the agents stack alone takes some 170 MB; above is Lambda's limit
 MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
 TIMEOUT_S = (30, 900)  # shorter than 30 s cuts ordinary answers, and leaves no time to close one; above is the limit
 LOG_RETENTION_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365, 731)  # of those that CloudWatch takes, up to two years
 RETENTION_DAYS = (1, 3650)  # null keeps for ever; 0 would mean that nothing is ever kept
-# Settings that come from resources or have a knob of their own.
-SET_BY_THE_STACK = ("auth_audience", "auth_issuer", "bucket", "models", "retention_days", "store", "table")
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
 MAX_CONCURRENCY = 1000  # the quota of an account that never asked for more
 
@@ -62,10 +57,10 @@ class StageConfig:
     """What one stage chooses. Without `auth` there is no stage: whoever found the URL could spend the model's key."""
 
     stage: str
-    auth: Auth = knob(
+    auth: AuthConfig = knob(
         auth,
-        'whose tokens are taken, {"issuer": "https://...", "audience": "..."}.',
-        takes='`{"issuer", "audience"}`, `{"cognito": {...}}` or `{"guest": {...}}`',
+        'who may call, {"issuer": "https://...", "audience": "..."} or {"guest": {}}.',
+        takes="object",
     )
     account: str | None = knob(
         optional(matching(r"\d{12}", example='"123456789012"')),
@@ -84,7 +79,7 @@ class StageConfig:
     )
     model_key_parameter: str | None = knob(
         optional(parameter),
-        "SSM parameter (SecureString) with the model's key; without it the demo model answers.",
+        "SSM parameter (SecureString) with the model's key; null is `/chatkit/<stage>/model-key`.",
         takes="name or null",
         default=None,
     )
@@ -217,9 +212,19 @@ class StageConfig:
     )
 
     @property
-    def auth_is_placeholder(self) -> bool:
-        """True for the issuer that cdk.json is shipped with, which signs nobody's tokens."""
-        return isinstance(self.auth, AuthConfig) and urlsplit(self.auth.issuer).hostname == PLACEHOLDER_HOST
+    def model_key_name(self) -> str:
+        """The SSM parameter with the model's key, whether or not it is there yet."""
+        return self.model_key_parameter or f"/chatkit/{self.stage}/model-key"
+
+    @property
+    def guest_secret_name(self) -> str | None:
+        """The SSM parameter that signs guests' tokens (infra/guest_secret.py makes it); None without guests."""
+        return f"/chatkit/{self.stage}/guest-secret" if self.auth.guest is not None else None
+
+    @property
+    def demo_model(self) -> bool:
+        """Whether the demo model answers while there is no key. In stage prod it does not: people would believe it."""
+        return self.stage != "prod"
 
     @property
     def disposable(self) -> bool:
@@ -294,7 +299,5 @@ class StageConfig:
             and self.monitoring == "none",
             "monthly_budget_usd needs alarm_email: somebody must hear of it.": self.monthly_budget_usd is not None
             and self.alarm_email is None,
-            "model_key_parameter is missing: in stage prod the demo model does not answer.": self.stage == "prod"
-            and self.model_key_parameter is None,
         }
         return [sentence for sentence, true in of_a_kind.items() if true]

@@ -5,24 +5,17 @@ Knows no stage and no AWS; how a value is read stands in infra/knobs.py, what a 
 
 # ruff: noqa: RUF009 - knob() is dataclasses.field(), which ruff does not see through
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from infra.errors import ConfigError
-from infra.knobs import flag, issuer, knob, list_of, matching, object_of, optional, text, whole
+from infra.knobs import flag, issuer, knob, knobs_of, list_of, matching, object_of, optional, public_key, text, whole
 
 TOKENS = (1, 10**9)
 
 _SUBNET = matching(r"subnet-[0-9a-f]{8,17}", example="subnet-0a1b2c3d")
 _GROUP = matching(r"sg-[0-9a-f]{8,17}", example="sg-0a1b2c3d")
 _HOST = matching(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", example="chat.example.com")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthConfig:
-    """Whose bearer tokens are taken: those of an OpenID issuer that is there already."""
-
-    issuer: str = knob(issuer, "Issuer of the bearer tokens, exactly as in their `iss`.", takes="https URL")
-    audience: str = knob(text, "The `aud` (Cognito: `client_id`) that a token must carry.", takes="text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,31 +48,72 @@ class GuestConfig:
     messages_per_day: int = knob(
         whole(1, 10_000, "messages"), "What one guest may send in a day.", takes="1-10000", default=20
     )
+    tokens_percent: int = knob(
+        whole(1, 100, "percent"),
+        "What guests may take of `quotas.stage_tokens_per_day`; 100 where nobody else may call.",
+        takes="1-100",
+        default=25,
+    )
 
 
-Auth = AuthConfig | CognitoConfig | GuestConfig
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig:
+    """Who may call: users of an issuer, of a backend of yours, of a pool of our own, guests; several if you like.
+
+    Without any there is no stage: whoever found the URL could spend the model's key.
+    """
+
+    issuer: str | None = knob(
+        optional(issuer),
+        "OpenID issuer of the bearer tokens, exactly as in their `iss`.",
+        takes="https URL or null",
+        default=None,
+    )
+    audience: str | None = knob(
+        optional(text),
+        "The `aud` (Cognito: `client_id`) that a token must carry.",
+        takes="text; with issuer or public_keys",
+        default=None,
+    )
+    public_keys: tuple[str, ...] = knob(
+        list_of(public_key, at_most=10),
+        "Public JWKs of the backend of yours that signs tokens: `chat keys new` prints one.",
+        takes="list of JWKs",
+        default=(),
+    )
+    cognito: CognitoConfig | None = knob(
+        optional(object_of(CognitoConfig)), "A user pool of our own.", takes="object or null", default=None
+    )
+    guest: GuestConfig | None = knob(
+        optional(object_of(GuestConfig)), "People who need not sign in.", takes="object or null", default=None
+    )
 
 
-def auth(value: object) -> Auth:
-    """One of the three ways, told apart by the key that stands in the object."""
-    match value:
-        case {"cognito": pool, **others} if not others:
-            return _inner("cognito", CognitoConfig, pool)
-        case {"guest": guests, **others} if not others:
-            return _inner("guest", GuestConfig, guests)
-        case _:
-            tokens: AuthConfig = object_of(AuthConfig)(value)  # type: ignore[assignment] # parsers return object
-            return tokens
-
-
-def _inner(name: str, cls: type[CognitoConfig] | type[GuestConfig], value: object) -> Auth:
+def auth(value: object) -> AuthConfig:
+    """The ways that a stage chose; ConfigError also for ways that are missing, or exclude each other."""
+    faults = (
+        _of_ways({name for name, given in value.items() if given or given == {}}) if isinstance(value, Mapping) else []
+    )
     try:
-        parsed: Auth = object_of(cls)(value)  # type: ignore[assignment] # parsers return object
+        parsed: AuthConfig = object_of(AuthConfig)(value)  # type: ignore[assignment] # parsers return object
     except ConfigError as error:
-        raise ConfigError([f"{name}.{fault}" for fault in error.faults]) from None
-    except ValueError as fault:
-        raise ConfigError([f"{name} {fault}."]) from None
+        raise ConfigError([*error.faults, *faults]) from None
+    if faults:
+        raise ConfigError(faults)
     return parsed
+
+
+def _of_ways(given: Set[object]) -> list[str]:
+    signed = bool(given & {"issuer", "public_keys"})
+    faults = {
+        "issuer, public_keys, cognito or guest must say who may call.": not given
+        & {"issuer", "public_keys", "cognito", "guest"},
+        "audience is missing: the `aud` (Cognito: `client_id`) that a token must carry.": signed
+        and "audience" not in given,
+        "audience means nothing without issuer or public_keys.": not signed and "audience" in given,
+        "cognito is an issuer of its own: take it, or issuer and public_keys.": signed and "cognito" in given,
+    }
+    return [sentence for sentence, true in faults.items() if true]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +126,9 @@ class QuotaConfig:
     messages_per_day: int | None = knob(
         optional(whole(1, 100_000, "messages")), "Of one user.", takes="1-100000 or null", default=None
     )
+    running_turns: int | None = knob(
+        optional(whole(1, 100, "turns")), "Answers written for one user at a time.", takes="1-100 or null", default=None
+    )
     tokens_per_day: int | None = knob(optional(whole(*TOKENS, "tokens")), "Of one user.", takes="number", default=None)
     stage_tokens_per_day: int | None = knob(
         optional(whole(*TOKENS, "tokens")),
@@ -102,6 +139,23 @@ class QuotaConfig:
     max_output_tokens: int | None = knob(
         optional(whole(16, 1_000_000, "tokens")), "Of one answer.", takes="16-1000000 or null", default=None
     )
+
+
+# Settings that come from resources or have a knob of their own.
+SET_BY_THE_STACK = frozenset(
+    {"auth_audience", "auth_issuer", "auth_public_keys", "bucket", "cors_origins", "demo_model", "guest_secret"}
+    | {
+        "guest_messages_per_day",
+        "guest_tokens_percent",
+        "model_key_parameter",
+        "models",
+        "origin_secrets",
+        "retention_days",
+        "store",
+        "table",
+    }
+    | {"token_header", *knobs_of(QuotaConfig)}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from infra.config_parts import (
 from infra.knobs import knobs_of
 
 PARTS: dict[str, type] = {
-    "auth: {...}": AuthConfig,
-    'auth: {"cognito": {...}}': CognitoConfig,
-    'auth: {"guest": {...}}': GuestConfig,
+    "auth": AuthConfig,
+    "auth.cognito": CognitoConfig,
+    "auth.guest": GuestConfig,
     "quotas": QuotaConfig,
     "domain": DomainConfig,
     "domain.hosted_zone": HostedZoneConfig,
@@ -47,7 +47,7 @@ before anything is built.
 ```
 
 Only stage `dev` is disposable: destroying its stacks deletes what they hold. Every other stage keeps its table, bucket,
-users and logs. Stage `prod` is refused without a model's key.
+users and logs. In stage `prod` the demo model does not answer: without a model's key turns are refused.
 
 ## A stage
 """

@@ -5,7 +5,6 @@ from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
 from infra.config import StageConfig
-from infra.config_parts import CognitoConfig
 from infra.sign_in import SignIn
 from infra.storage import Storage
 
@@ -22,8 +21,8 @@ class DataStack(Stack):
         self.bucket = storage.bucket
         self.key = storage.key
         self.sign_in = (
-            SignIn(self, "SignIn", config=config.auth, disposable=config.disposable)
-            if isinstance(config.auth, CognitoConfig)
+            SignIn(self, "SignIn", config=config.auth.cognito, disposable=config.disposable)
+            if config.auth.cognito is not None
             else None
         )
         CfnOutput(self, "Table", value=self.table.table_name, description="Threads, items and turns")

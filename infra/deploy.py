@@ -12,11 +12,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra import bundling, toolchain
+from infra import bundling, guest_secret, toolchain
 from infra.app import api_stack_name, read_context
 from infra.config import StageConfig
 from infra.errors import InfraError, PreflightError
-from infra.preflight import Account, account_faults, placeholder_faults, sign_in
+from infra.preflight import Account, account_faults, has_model_key, set_secret, sign_in
 from infra.wheels import LAMBDA
 
 OUTPUTS = Path("cdk.out/outputs.json")
@@ -25,13 +25,9 @@ INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 def preflight(config: StageConfig) -> Account:
     """The account that this deployment goes to; PreflightError with every reason why it would fail or should not be."""
-    faults = placeholder_faults(config)
-    try:
-        account = sign_in(config)
-    except PreflightError as error:
-        raise PreflightError([*error.faults, *faults]) from None
+    account = sign_in(config)
     print(f"stage {config.stage}: {account}", flush=True)
-    if faults := [*faults, *account_faults(config, account)]:
+    if faults := account_faults(config, account):
         raise PreflightError(faults)
     return account
 
@@ -59,8 +55,10 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     stage = parser.parse_args(arguments).stage
     try:
         config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
-        preflight(config)
+        account = preflight(config)
         bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture])
+        if guest_secret.ensure(config, account):
+            print(f"{config.guest_secret_name}: made, signs guests' tokens")
         command = deploy_command(config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")))
     except InfraError as error:
         print(error, file=sys.stderr)
@@ -75,7 +73,10 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     if done.returncode != 0:
         print("Not deployed. If it says so above, prepare this account and region once: .venv/bin/cdk bootstrap")
     elif url := endpoint(OUTPUTS, stage=config.stage):
-        print(f"stage {config.stage} answers at {url}\nnext: curl {url}chat/health")
+        print(f"stage {config.stage} answers at {url}")
+        if not has_model_key(config, account):
+            answers = "the demo model answers" if config.demo_model else "turns are refused"
+            print(f"without a model's key {answers}; next: {set_secret('model-key', config)}")
     return done.returncode
 
 

@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError, WaiterError
 
 from infra.app import api_stack_name, data_stack_name, edge_stack_name, read_context
 from infra.config import EDGE_REGION, StageConfig
-from infra.config_parts import CognitoConfig
 from infra.errors import InfraError
 from infra.preflight import Account, sign_in
 
@@ -35,15 +34,17 @@ def what_stays(config: StageConfig, *, data: bool) -> list[str]:
                 "--no-deletion-protection-enabled, then aws dynamodb delete-table --table-name TABLE",
                 "the bucket: aws s3 rb s3://BUCKET --force",
             ]
-            if isinstance(config.auth, CognitoConfig):
+            if config.auth.cognito is not None:
                 lines.append("the users: aws cognito-idp delete-user-pool --user-pool-id POOL, without its protection")
             if config.kms == "cmk":
                 lines.append(
                     "the key, $1 a month: aws kms schedule-key-deletion --key-id KEY; nothing is readable then"
                 )
         lines.append("the log: aws logs delete-log-group --log-group-name LOGS; it forgets by itself, too")
-    if config.model_key_parameter is not None:
-        lines.append(f"the model's key: aws ssm delete-parameter --name {config.model_key_parameter}")
+    secrets = {"the model's key": config.model_key_name, "the guests' secret": config.guest_secret_name}
+    for what, kept in secrets.items():
+        if kept is not None:
+            lines.append(f"{what}, if it was set: aws ssm delete-parameter --name {kept}")
     lines.append("CDK's own bucket and roles, which other apps may use: stack CDKToolkit")
     return lines
 

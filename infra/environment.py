@@ -3,7 +3,6 @@
 from dataclasses import asdict, dataclass
 
 from infra.config import StageConfig
-from infra.config_parts import GuestConfig
 
 WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
 TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name: where CloudFront signs, Authorization is its own
@@ -29,7 +28,12 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_BUCKET": places.bucket,
         "CHAT_AUTH_ISSUER": places.issuer,
         "CHAT_AUTH_AUDIENCE": places.audience,
-        "CHAT_MODEL_KEY_PARAMETER": config.model_key_parameter,
+        "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
+        "CHAT_GUEST_SECRET": config.guest_secret_name,
+        "CHAT_GUEST_MESSAGES_PER_DAY": config.auth.guest.messages_per_day if config.auth.guest else None,
+        "CHAT_GUEST_TOKENS_PERCENT": config.auth.guest.tokens_percent if config.auth.guest else None,
+        "CHAT_MODEL_KEY_PARAMETER": config.model_key_name,
+        "CHAT_DEMO_MODEL": None if config.demo_model else "false",
         "CHAT_MODELS": ",".join(config.models) or None,
         "CHAT_RETENTION_DAYS": config.thread_retention_days,
         "CHAT_ORIGIN_SECRETS": ",".join(places.origin_secrets) or None,
@@ -37,8 +41,6 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
         "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
     }
-    if isinstance(config.auth, GuestConfig):
-        told["CHAT_GUEST_MESSAGES_PER_DAY"] = config.auth.messages_per_day
     if config.quotas is not None:
         told |= {f"CHAT_{name.upper()}": value for name, value in asdict(config.quotas).items()}
     return {name: str(value) for name, value in told.items() if value is not None}

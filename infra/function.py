@@ -149,12 +149,10 @@ def _grants(holdings: Holdings) -> list[iam.PolicyStatement]:
 def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> list[iam.PolicyStatement]:
     """What a stage's choices add: the model's key, a key of its own, secrets, a network."""
     allow = iam.PolicyStatement
-    grants = []
-    if config.model_key_parameter is not None:
-        name = config.model_key_parameter.removeprefix("/")
-        arn = stack.format_arn(service="ssm", resource="parameter", resource_name=name)
-        # AWS's own key for SecureStrings needs no grant beside it.
-        grants.append(allow(actions=["ssm:GetParameter"], resources=[arn]))
+    # AWS's own key for SecureStrings needs no grant beside it.
+    names = [name.removeprefix("/") for name in (config.model_key_name, config.guest_secret_name) if name]
+    arns = [stack.format_arn(service="ssm", resource="parameter", resource_name=name) for name in names]
+    grants = [allow(actions=["ssm:GetParameter"], resources=arns)]
     if holdings.key is not None:
         by_storage = [f"{service}.{stack.region}.amazonaws.com" for service in ("dynamodb", "s3")]
         through = {"StringEquals": {"kms:ViaService": by_storage}}

@@ -136,6 +136,15 @@ def issuer(value: object) -> str:
     return url
 
 
+def public_key(value: object) -> str:
+    """A public JWK with its id, as one line of JSON; a private one is refused without being quoted."""
+    if not isinstance(value, Mapping) or not all(isinstance(value.get(name), str) for name in ("kty", "kid")):
+        raise ValueError("must list JWKs, each an object with kty and kid")
+    if "d" in value or value["kty"] == "oct":
+        raise ValueError("holds a private key: keep that one secret, and name its public half")
+    return json.dumps(value, separators=(",", ":"))
+
+
 def _has_host(url: str) -> bool:
     try:
         return bool(urlsplit(url).hostname)

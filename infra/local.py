@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra import bundling, ministack, template, toolchain
+from infra import bundling, guest_secret, ministack, template, toolchain
 from infra.app import api_stack_name, data_stack_name, read_context
 from infra.config import StageConfig
 from infra.errors import InfraError, ToolError
 from infra.ministack import ACCOUNT, REGION, LocalCloud
+from infra.preflight import Account
 from infra.wheels import LAMBDA
 
 FOLDER = Path(".local/stack")
@@ -29,6 +30,7 @@ class LocalDeployment:
     """The CDK CLI against one local AWS. Everything it writes is in `folder`."""
 
     def __init__(self, cloud: LocalCloud, *, folder: Path, environ: Mapping[str, str]) -> None:
+        self._cloud = cloud
         self._folder = folder.absolute()
         self._environ = toolchain.with_node(cloud.environ(environ)) | {
             "CDK_DISABLE_CLI_TELEMETRY": "1",
@@ -41,9 +43,10 @@ class LocalDeployment:
         self._cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
 
     def deploy(self, context: Mapping[str, Any], *, code: Path) -> dict[str, dict[str, str]]:
-        """Deploy all stacks of the stage that `context` means; returns their outputs, by stack."""
+        """All stacks of the stage that `context` means, and its guests' secret; returns the outputs, by stack."""
         outputs = self._folder / "outputs.json"
         app = self._synthesize(context, code=code)
+        guest_secret.ensure(StageConfig.from_context(context), Account(ACCOUNT, REGION, clients=self._cloud.client))
         self._cdk("deploy", "--all", "--app", str(app), "--require-approval", "never", "--outputs-file", str(outputs))
         deployed: dict[str, dict[str, str]] = json.loads(outputs.read_text(encoding="utf-8"))
         return deployed

@@ -15,6 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from infra.errors import ToolError
 
@@ -48,6 +51,16 @@ class LocalCloud:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def client(self, service: str, region: str = REGION) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+        """A boto3 client of a service of this cloud, whatever credentials the machine has."""
+        return boto3.client(  # type: ignore[call-overload] # the service is not known to mypy
+            service,
+            endpoint_url=self.url,
+            region_name=region,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 - of nothing
+        )
 
     def local_url(self, function_url: str) -> str:
         """Where a function URL of this cloud answers on this machine; a browser can open it."""

@@ -9,7 +9,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.app import stack_names
-from infra.config import EDGE_REGION, PLACEHOLDER_HOST, StageConfig
+from infra.config import EDGE_REGION, StageConfig
 from infra.errors import PreflightError
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
@@ -64,16 +64,6 @@ def sign_in(config: StageConfig) -> Account:
     return Account(account, region, clients=clients)
 
 
-def placeholder_faults(config: StageConfig) -> list[str]:
-    """What cdk.json still says as shipped, and nobody could sign in with."""
-    if not config.auth_is_placeholder:
-        return []
-    return [
-        f"{PLACEHOLDER_HOST} is a placeholder: in cdk.json, set context.stages.{config.stage}.auth.issuer to the "
-        "issuer of your users' tokens, and auth.audience to what they carry as `aud`."
-    ]
-
-
 def account_faults(config: StageConfig, account: Account) -> list[str]:
     """Every reason in AWS why this deployment would fail; what we may not ask is no reason."""
     if config.account is not None and config.account != account.account:
@@ -84,7 +74,7 @@ def account_faults(config: StageConfig, account: Account) -> list[str]:
         _bootstrap,
         _stacks,
         _concurrency,
-        _model_key,
+        _secrets,
         _managed_instances,
     ]
     faults: list[str] = []
@@ -150,17 +140,38 @@ def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
         )
 
 
-def _model_key(config: StageConfig, account: Account) -> Iterator[str]:
-    """That the parameter is there, and encrypted; never what is in it."""
-    if (name := config.model_key_parameter) is None:
-        return
-    put = f"`aws ssm put-parameter --name {name} --type SecureString --value file:///dev/stdin`, paste, Ctrl-D"
-    wanted = [{"Key": "Name", "Option": "Equals", "Values": [name]}]
+def _secrets(config: StageConfig, account: Account) -> Iterator[str]:
+    """That what is there is encrypted, and that a key which cdk.json names is there; never what is in it."""
+    types = _types(config, account)
+    for what, name in (("model-key", config.model_key_name), ("guest-secret", config.guest_secret_name)):
+        command = set_secret(what, config)
+        if name is not None and types.get(name, "SecureString") != "SecureString":
+            yield f"{name} is a {types[name]}, readable in every listing: delete it, then `{command}`."
+        elif (
+            name is not None and name == config.model_key_parameter and name not in types
+        ):  # the name of ours may wait for its key
+            yield f"model_key_parameter {name} does not exist: `{command}`."
+
+
+def set_secret(what: str, config: StageConfig) -> str:
+    """The command that sets a secret of the stage."""
+    return f'make chat ARGS="secret set {what} --stage {config.stage}"'
+
+
+def has_model_key(config: StageConfig, account: Account) -> bool:
+    """Whether a model's key is there. Where we may not ask, somebody careful has set one."""
+    try:
+        return config.model_key_name in _types(config, account)
+    except (BotoCoreError, ClientError):
+        return True
+
+
+def _types(config: StageConfig, account: Account) -> dict[str, str]:
+    """Of the stage's secrets that are there, which type each parameter has."""
+    names = [name for name in (config.model_key_name, config.guest_secret_name) if name is not None]
+    wanted = [{"Key": "Name", "Option": "Equals", "Values": names}]
     found = account.clients("ssm", account.region).describe_parameters(ParameterFilters=wanted)["Parameters"]
-    if not found:
-        yield f"model_key_parameter {name} does not exist: {put}."
-    elif found[0]["Type"] != "SecureString":
-        yield f"model_key_parameter {name} is a {found[0]['Type']}, readable in every listing: delete it, then {put}."
+    return {parameter["Name"]: parameter["Type"] for parameter in found}
 
 
 def _managed_instances(config: StageConfig, account: Account) -> Iterator[str]:

@@ -15,8 +15,8 @@ from lambda_src.assistants import Assistant, BuildAgent, LoadAssistants, shipped
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.counters import Counters, MemoryCounters
 from lambda_src.desks import Desk, Desks
-from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig
-from lambda_src.errors import UnavailableError
+from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
+from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.events import Events
 from lambda_src.front import Before
 from lambda_src.observability import configure_logging, count_row, quiet_libraries
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 DAY_S = 24 * 3600
 FILE_THREADS = 8  # of one message's ten files, eight at a time; a turn without files starts none
+KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one
 STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
 
 
@@ -170,7 +171,15 @@ def asgi_app() -> FastAPI:
 def runner(settings: Settings) -> BuildRunConfig:
     """How the agent will be run, once it is needed."""
     parameter = settings.model_key_parameter
-    return lambda: run_config(model_key(parameter), settings, read_key=lambda: model_key(parameter) or "")
+
+    def build() -> "RunConfig | Provisional":
+        key = model_key(parameter)
+        if key is None and settings.model_base_url is None and not settings.demo_model:
+            raise UnavailableError("No model's key is set yet, so nobody can answer. Whoever runs this must set one.")
+        built = run_config(key, settings, read_key=lambda: model_key(parameter) or "")
+        return built if key is not None or parameter is None else Provisional(built, KEYLESS_S)
+
+    return build
 
 
 def transcriber(settings: Settings) -> Transcribe | None:
@@ -187,7 +196,9 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
     def build_client() -> "AsyncOpenAI":
         from lambda_src import models  # noqa: PLC0415 - off the cold path
 
-        return models.openai_client(key(), base_url=settings.model_base_url)
+        if not (known := key()):
+            raise RequestError("Dictation is not set up on this server.")
+        return models.openai_client(known, base_url=settings.model_base_url)
 
     return Dictation(build_client)
 
@@ -286,20 +297,30 @@ def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], st
 
 
 def model_key(parameter: str | None) -> str | None:
-    """The model's key from SSM (a SecureString), or None when no parameter is named."""
+    """The model's key from SSM (a SecureString); None when no parameter is named, or none is there yet."""
     if parameter is None:
         return None
-    answer = aws_client("ssm").get_parameter(Name=parameter, WithDecryption=True)
-    key: str = answer["Parameter"]["Value"]
+    client = aws_client("ssm")
+    try:
+        key: str = client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
+    except client.exceptions.ParameterNotFound:
+        return None
     return key
 
 
-def stored_secret(arn: str) -> str:
-    """A secret's text from Secrets Manager. UnavailableError: it cannot be read at the moment, or at all."""
+def stored_secret(name: str) -> str:
+    """A secret's text: an SSM parameter's, where `name` is a path, else from Secrets Manager.
+
+    UnavailableError: it cannot be read at the moment, or at all.
+    """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
 
+    text: str
     try:
-        text: str = aws_client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+        if name.startswith("/"):
+            text = aws_client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        else:
+            text = aws_client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
     except (BotoCoreError, ClientError) as error:
         raise UnavailableError("A secret of this server cannot be read at the moment. Try again shortly.") from error
     return text

@@ -1,7 +1,9 @@
 """Builds the user's agent on first use, off the cold path. Knows neither threads nor HTTP."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.actions import Actions
@@ -10,7 +12,16 @@ from lambda_src.assistants import BuildAgent
 if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
     from agents import Agent, RunConfig
 
-BuildRunConfig = Callable[[], "RunConfig"]
+
+@dataclass(frozen=True, slots=True)
+class Provisional:
+    """How to run the agent for now: whoever builds it is asked again after `good_for_s` seconds."""
+
+    run_config: "RunConfig"
+    good_for_s: float
+
+
+BuildRunConfig = Callable[[], "RunConfig | Provisional"]
 BuildActions = Callable[[], Actions]
 
 
@@ -18,20 +29,39 @@ class AgentDispatcher:
     """Holds one agent, its actions and how it is run (which model, which key), once somebody asked for them."""
 
     def __init__(
-        self, build_agent: BuildAgent, *, build_run_config: BuildRunConfig, build_actions: BuildActions = Actions
+        self,
+        build_agent: BuildAgent,
+        *,
+        build_run_config: BuildRunConfig,
+        build_actions: BuildActions = Actions,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._build_agent, self._build_run_config, self._build_actions = build_agent, build_run_config, build_actions
+        self._now = now
         self._built: tuple[Agent[Any], RunConfig, Actions] | None = None
+        self._good_until_s = float("inf")
         self._building = asyncio.Lock()
 
     async def ensure_initialized(self) -> None:
         """Build what is not built yet, once for all who wait. What a builder raises is raised, and it is tried anew."""
-        if self._built is None:
-            async with self._building:
-                if self._built is None:
-                    self._built = await asyncio.to_thread(
-                        lambda: (self._build_agent(), self._build_run_config(), self._build_actions())
-                    )
+        if self._is_good():
+            return
+        async with self._building:
+            if not self._is_good():
+                self._built = await asyncio.to_thread(self._build)
+
+    def _is_good(self) -> bool:
+        return self._built is not None and self._now() < self._good_until_s
+
+    def _build(self) -> "tuple[Agent[Any], RunConfig, Actions]":
+        """What was built stays, but for a run config that was good for a while only."""
+        agent, _, actions = self._built or (self._build_agent(), None, self._build_actions())
+        match self._build_run_config():
+            case Provisional(run_config, good_for_s):
+                self._good_until_s = self._now() + good_for_s
+            case run_config:
+                self._good_until_s = float("inf")
+        return agent, run_config, actions
 
     @property
     def agent(self) -> "Agent[Any]":

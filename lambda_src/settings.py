@@ -85,6 +85,12 @@ def _positive(value: str) -> int:
     return int(value)
 
 
+def _flag(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError(f"must be true or false, and is {value!r}")
+    return value == "true"
+
+
 def _limit(value: str) -> int:
     if not value.isdecimal():
         raise ValueError(f"must be a whole number, 0 for no limit, and is {value!r}")
@@ -150,7 +156,9 @@ class Settings:
         _text, "OpenAI's key for the page's domain; without it our own client serves: docs/frontend.md.", default=None
     )
     guest_secret: str | None = _setting(
-        _text, "ARN of the secret that signs guests' tokens; without it there are no guests.", default=None
+        _text,
+        "SSM parameter, or ARN of a secret, that signs guests' tokens; without it there are no guests.",
+        default=None,
     )
     token_header: str = _setting(
         _header_name, "Header with the bearer token, where Authorization is a proxy's own.", default="authorization"
@@ -170,7 +178,10 @@ class Settings:
     guest_tokens_percent: int = _setting(_percent, "What guests may take of all users' tokens.", default=25)
     max_output_tokens: int = _setting(_limit, "Tokens of one answer of the model; 0 is no limit.", default=0)
     model_key_parameter: str | None = _setting(
-        _text, "SSM parameter (SecureString) with the model's key; without it the demo model answers.", default=None
+        _text, "SSM parameter (SecureString) with the model's key; it may be set later.", default=None
+    )
+    demo_model: bool = _setting(
+        _flag, "true or false: while there is no key, the demo model answers, or turns are refused.", default=True
     )
     model_base_url: str | None = _setting(
         _https_url, "Where an OpenAI-compatible API is, if not at OpenAI: docs/models.md.", default=None

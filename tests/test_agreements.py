@@ -17,6 +17,7 @@ from chatkit.types import AttachmentCreateParams
 
 from infra import environment, front_door, origin_secrets
 from infra.config import TIMEOUT_S, StageConfig
+from lambda_src.admin.stage import read_stage
 from lambda_src import front
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
@@ -104,6 +105,18 @@ def test_whatever_a_stage_chooses_is_a_setting(knobs: dict[str, Any]) -> None:
     told = environment.variables(config, environment.Places(table="t", bucket="b", origin_secrets=("arn:1",)))
     settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
     assert told.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
+
+
+@pytest.mark.parametrize("entry", [{"guest": {}}, {"issuer": "https://login.example.org/", "audience": "chat"}])
+@pytest.mark.parametrize("knobs", [{}, {"model_key_parameter": "/mine/key"}])
+def test_the_command_line_writes_secrets_where_the_function_reads_them(
+    entry: dict[str, Any], knobs: dict[str, Any], tmp_path: Path
+) -> None:
+    context = {"stage": "dev", "stages": {"dev": {"auth": entry, **knobs}}}
+    cdk_json = tmp_path / "cdk.json"
+    cdk_json.write_text(json.dumps({"context": context}), encoding="utf-8")
+    written, read = read_stage(cdk_json, None), StageConfig.from_context(context)
+    assert (written.model_key, written.guest_secret) == (read.model_key_name, read.guest_secret_name)
 
 
 def test_the_shortest_time_out_leaves_a_cut_turn_time_to_end_well() -> None:

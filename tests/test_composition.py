@@ -1,18 +1,28 @@
-"""The composition root: which parts are joined, and that a client outlives a SnapStart restore."""
+"""The composition root: which parts are joined, what it makes of a key, and that a client outlives a restore."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 import snapshot_restore_py
+from agents import RunConfig
 from chatkit.store import NotFoundError
+from chatkit.types import AudioInput
+from moto import mock_aws
 
 from lambda_src import composition
 from lambda_src.context import RequestContext, User
+from lambda_src.demo_model import DemoModel
 from lambda_src.dev.local_aws import TABLE, local_aws
+from lambda_src.dispatcher import Provisional
+from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.settings import Settings
 from lambda_src.store.memory import MemoryStore
 from tests.test_settings import ENV
 
+PARAMETER = "/chatkit/dev/model-key"
 ANN = RequestContext(user=User(id="ann"), request_id="r")
 
 
@@ -50,3 +60,55 @@ def test_turns_beside_postgresql_are_of_one_process_without_a_table() -> None:
     )
     assert not isinstance(store, MemoryStore)
     assert type(ledger).__name__ == "MemoryLedger"
+
+
+# Keys and secrets
+
+
+@pytest.fixture
+def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An SSM without parameters, also for the clients that the composition root makes."""
+    for name, value in {
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield boto3.client("ssm")
+
+
+def _run_config(**env: str) -> RunConfig | Provisional:
+    return composition.runner(Settings.from_env({**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, **env}))()
+
+
+def test_until_there_is_a_key_the_demo_model_answers_and_the_key_is_looked_for_again(ssm: Any) -> None:
+    first = _run_config()
+    assert isinstance(first, Provisional)
+    assert isinstance(first.run_config.model, DemoModel)
+    ssm.put_parameter(Name=PARAMETER, Type="SecureString", Value="sk-test")
+    second = _run_config()
+    assert isinstance(second, RunConfig)
+    assert not isinstance(second.model, DemoModel)
+
+
+def test_where_the_demo_model_may_not_answer_nobody_does_until_there_is_a_key(ssm: Any) -> None:
+    with pytest.raises(UnavailableError, match="No model's key is set yet"):
+        _run_config(CHAT_DEMO_MODEL="false")
+    ssm.put_parameter(Name=PARAMETER, Type="SecureString", Value="sk-test")
+    assert isinstance(_run_config(CHAT_DEMO_MODEL="false"), RunConfig)
+
+
+async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
+    transcribe = composition.transcriber(Settings.from_env({**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER}))
+    assert transcribe is not None
+    with pytest.raises(RequestError, match="Dictation is not set up"):
+        await transcribe(AudioInput(data=b"", mime_type="audio/webm"))
+
+
+def test_a_secret_is_found_by_its_path_or_its_arn(ssm: Any) -> None:
+    ssm.put_parameter(Name="/chatkit/dev/guest-secret", Type="SecureString", Value="of-ssm")
+    arn = boto3.client("secretsmanager").create_secret(Name="guests", SecretString="of-secrets-manager")["ARN"]
+    assert composition.stored_secret("/chatkit/dev/guest-secret") == "of-ssm"
+    assert composition.stored_secret(arn) == "of-secrets-manager"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from agents import Agent, RunConfig
 
-from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.dispatcher import AgentDispatcher, Provisional
 
 
 async def test_nothing_is_built_before_it_is_needed_and_then_once_for_all() -> None:
@@ -43,3 +43,21 @@ async def test_a_failed_building_is_tried_anew() -> None:
         await dispatcher.ensure_initialized()
     await dispatcher.ensure_initialized()
     assert dispatcher.agent.name == "Test"
+
+
+async def test_what_is_good_for_a_while_is_asked_for_again_then_and_the_agent_stays() -> None:
+    now_s, final = [0.0], RunConfig()
+    answers: list[RunConfig | Provisional] = [Provisional(RunConfig(), 30), final]
+    dispatcher = AgentDispatcher(
+        lambda: Agent(name="Test"), build_run_config=lambda: answers.pop(0), now=lambda: now_s[0]
+    )
+    await dispatcher.ensure_initialized()
+    agent, first = dispatcher.agent, dispatcher.run_config
+    now_s[0] = 29.9
+    await dispatcher.ensure_initialized()
+    assert dispatcher.run_config is first
+    now_s[0] = 30.0
+    await dispatcher.ensure_initialized()
+    assert (dispatcher.run_config, dispatcher.agent) == (final, agent)
+    now_s[0] = 1e9
+    await dispatcher.ensure_initialized()  # would fail: there is no third answer

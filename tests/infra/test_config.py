@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.config import StageConfig
-from infra.config_parts import AuthConfig, CognitoConfig, GuestConfig
+from infra.config_parts import AuthConfig
 from infra.errors import ConfigError
 from infra.knobs import knobs_of
 
@@ -133,14 +133,6 @@ def test_the_models_key_is_named_in_full_and_never_given(value: object) -> None:
     assert "model_key_parameter must be the full name" in _fault(model_key_parameter=value)
 
 
-@pytest.mark.parametrize(
-    "issuer", ["https://issuer.example.com/", "https://issuer.example.com", "https://ISSUER.example.com/x"]
-)
-def test_the_issuer_as_shipped_is_known_for_a_placeholder(issuer: str) -> None:
-    config = StageConfig.from_context(_context(auth={"issuer": issuer, "audience": "chat"}))
-    assert config.auth_is_placeholder
-
-
 def test_only_stage_dev_is_disposable() -> None:
     stages = {name: {"auth": AUTH} for name in ("dev", "dev2", "staging")}
     disposable = [StageConfig.from_context({"stage": s, "stages": stages}).disposable for s in stages]
@@ -176,9 +168,17 @@ def test_what_cannot_be_had_together_is_refused_by_the_knob_to_change(sentence: 
     assert _fault(**CONTRADICTIONS[sentence]).startswith(f"stages.dev.{sentence}")
 
 
-def test_prod_is_refused_without_a_models_key() -> None:
-    [fault] = _faults({"stage": "prod", "stages": {"prod": {"auth": AUTH}}})
-    assert fault.startswith("stages.prod.model_key_parameter is missing")
+def test_a_stage_has_a_place_for_its_secrets_without_being_asked() -> None:
+    config = StageConfig.from_context(_context())
+    assert (config.model_key_name, config.guest_secret_name) == ("/chatkit/dev/model-key", None)
+    config = StageConfig.from_context(_context(model_key_parameter="/mine", auth={"guest": {}}))
+    assert (config.model_key_name, config.guest_secret_name) == ("/mine", "/chatkit/dev/guest-secret")
+
+
+def test_the_demo_model_answers_in_every_stage_but_prod() -> None:
+    stages = {name: {"auth": AUTH} for name in ("dev", "staging", "prod")}
+    answers = [StageConfig.from_context({"stage": s, "stages": stages}).demo_model for s in stages]
+    assert answers == [True, True, False]
 
 
 @pytest.mark.parametrize("knob", ["thread_retention_days", "attachment_retention_days"])
@@ -186,16 +186,42 @@ def test_a_retention_of_nothing_means_nothing(knob: str) -> None:
     assert "must be a whole number of days from 1 to 3650, and is 0" in _fault(**{knob: 0})
 
 
+JWK = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "k"}
+POOL = {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}
+
+
 @pytest.mark.parametrize(
-    ("auth", "kind"),
+    "auth",
     [
-        ({"cognito": {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}}, CognitoConfig),
-        ({"guest": {"messages_per_day": 5}}, GuestConfig),
+        {"cognito": POOL},
+        {"guest": {}},
+        {"guest": {"messages_per_day": 5}, "cognito": POOL},
+        {"public_keys": [JWK], "audience": "chat"},
+        {**AUTH, "public_keys": [JWK], "guest": {}},
     ],
 )
-def test_the_other_ways_to_sign_in_are_told_by_their_key(auth: object, kind: type) -> None:
-    config = StageConfig.from_context(_context() | {"stages": {"dev": {"auth": auth}}})
-    assert isinstance(config.auth, kind)
+def test_people_may_be_let_in_in_several_ways(auth: dict[str, Any]) -> None:
+    config = StageConfig.from_context(_context(auth=auth))
+    assert (config.auth.cognito is not None, config.auth.guest is not None) == ("cognito" in auth, "guest" in auth)
+
+
+@pytest.mark.parametrize(
+    ("auth", "sentence"),
+    [
+        ({"audience": "chat"}, "issuer, public_keys, cognito or guest must say who may call."),
+        ({"public_keys": [JWK]}, "audience is missing"),
+        ({"guest": {}, "audience": "chat"}, "audience means nothing"),
+        ({**AUTH, "cognito": POOL}, "cognito is an issuer of its own"),
+        ({"public_keys": [{**JWK, "d": "hunter2"}], "audience": "chat"}, "public_keys holds a private key"),
+        ({"public_keys": [{"kty": "oct", "kid": "k"}], "audience": "chat"}, "public_keys holds a private key"),
+        ({"public_keys": ["pem"], "audience": "chat"}, "public_keys must list JWKs"),
+        ({"guest": 5}, "guest must be an object"),
+    ],
+)
+def test_ways_that_let_in_nobody_or_everybody_are_refused(auth: dict[str, Any], sentence: str) -> None:
+    faults = _faults(_context(auth=auth))
+    assert any(fault.startswith(f"stages.dev.auth.{sentence}") for fault in faults)
+    assert "hunter2" not in " ".join(faults), "a private key is not quoted"
 
 
 def test_a_fault_deep_inside_is_named_by_its_whole_path() -> None:

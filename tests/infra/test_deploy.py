@@ -39,15 +39,6 @@ def test_no_credentials_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_placeholder_is_said_together_with_the_missing_credentials(tmp_path: Path) -> None:
-    auth = {"issuer": "https://issuer.example.com/", "audience": "chat"}
-    context = {"stage": "dev", "stages": {"dev": {"auth": auth}}}
-    (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
-    lines = _deploy(tmp_path, _nowhere(tmp_path)).stderr.splitlines()
-    assert lines[0].startswith("make deploy needs an AWS account")
-    assert "in cdk.json, set context.stages.dev.auth.issuer" in lines[1]
-
-
 def test_a_person_is_asked_before_permissions_widen_and_a_pipeline_is_not() -> None:
     attended = deploy.deploy_command("prod", cdk=["cdk"], unattended=False)
     assert "--require-approval" not in attended

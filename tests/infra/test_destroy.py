@@ -37,7 +37,8 @@ def test_outside_dev_the_threads_survive_even_their_stack_and_it_says_how_to_rem
 
 def test_of_stage_dev_nothing_stays_but_what_others_may_use() -> None:
     assert what_stays(_config("dev"), data=True) == [
-        "CDK's own bucket and roles, which other apps may use: stack CDKToolkit"
+        "the model's key, if it was set: aws ssm delete-parameter --name /chatkit/dev/model-key",
+        "CDK's own bucket and roles, which other apps may use: stack CDKToolkit",
     ]
 
 

@@ -1,9 +1,12 @@
 """infra/environment.py: a stage's choices as the variables that the function reads."""
 
+import json
 from typing import Any
 
 from infra.config import StageConfig
+from infra.config_parts import SET_BY_THE_STACK, QuotaConfig
 from infra.environment import Places, variables
+from infra.knobs import knobs_of
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 PLACES = Places(table="table", bucket="bucket", issuer="https://login.example.org/", audience="chat")
@@ -13,7 +16,9 @@ LEAST = {
     "CHAT_BUCKET": "bucket",
     "CHAT_AUTH_ISSUER": "https://login.example.org/",
     "CHAT_AUTH_AUDIENCE": "chat",
+    "CHAT_MODEL_KEY_PARAMETER": "/chatkit/dev/model-key",
 }
+JWK = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "k"}
 
 
 def _told(**knobs: Any) -> dict[str, str]:
@@ -48,3 +53,30 @@ def test_cors_origins_are_told_only_where_nothing_in_front_answers_for_them() ->
 def test_where_cloudfront_signs_the_token_travels_in_a_header_of_its_own() -> None:
     told = _told(front_door="cloudfront", origin_access="iam")
     assert told["CHAT_TOKEN_HEADER"] == "x-chat-authorization"
+
+
+def test_guests_and_a_backend_of_ones_own_are_told_beside_the_issuer() -> None:
+    told = _told(auth={**AUTH, "public_keys": [JWK], "guest": {"messages_per_day": 5}})
+    assert json.loads(told["CHAT_AUTH_PUBLIC_KEYS"]) == [JWK]
+    assert told["CHAT_GUEST_SECRET"] == "/chatkit/dev/guest-secret"
+    assert told["CHAT_GUEST_MESSAGES_PER_DAY"] == "5"
+
+
+def test_in_prod_the_demo_model_is_told_not_to_answer() -> None:
+    config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": AUTH}}})
+    assert variables(config, PLACES)["CHAT_DEMO_MODEL"] == "false"
+    assert "CHAT_DEMO_MODEL" not in _told()
+
+
+def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
+    everything = _told(
+        auth={**AUTH, "public_keys": [JWK], "guest": {}},
+        models=["a"],
+        thread_retention_days=1,
+        quotas=dict.fromkeys(knobs_of(QuotaConfig), 20),
+        front_door="apigw",
+        cors_origins=["https://www.example.org"],
+    )
+    ours = {name.removeprefix("CHAT_").lower() for name in everything if name.startswith("CHAT_")}
+    others = {"demo_model", "origin_secrets", "token_header", "store"}  # in other stages; by leaving it alone
+    assert ours | others == SET_BY_THE_STACK

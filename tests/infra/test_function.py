@@ -8,6 +8,7 @@ from aws_cdk.assertions import Match, Template
 
 from infra.config import LOG_RETENTION_DAYS
 from infra.function import RETENTION
+from tests.infra.conftest import StackOf
 
 FUNCTION = "AWS::Lambda::Function"
 
@@ -91,7 +92,18 @@ def test_the_models_key_is_the_one_parameter_that_can_be_read(statements: list[d
     assert str(reading["Resource"]).endswith("':parameter/chatkit/reference/model-key']]}")
 
 
-def test_without_a_key_no_parameter_can_be_read(dev_api: Template) -> None:
-    assert "ssm:" not in str(dev_api.to_json()["Resources"])
-    variables = {"CHAT_MODEL_KEY_PARAMETER": Match.absent()}
-    dev_api.has_resource_properties(FUNCTION, {"Environment": {"Variables": Match.object_like(variables)}})
+def test_no_parameter_can_be_read_but_those_of_the_stage(api_of: StackOf, dev_api: Template) -> None:
+    assert _parameters(dev_api) == [["parameter/chatkit/dev/model-key"]]
+    assert _parameters(api_of("guests")) == [
+        ["parameter/chatkit/guests/guest-secret", "parameter/chatkit/guests/model-key"]
+    ]
+
+
+def _parameters(stack: Template) -> list[list[str]]:
+    """Of each statement about SSM, the ends of the names that it allows to be read."""
+    [policy] = stack.find_resources("AWS::IAM::Policy").values()
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    allowed = [one["Resource"] for one in statements if one["Action"] == "ssm:GetParameter"]
+    assert len(allowed) == sum("ssm:" in str(one) for one in statements), "ssm:GetParameter, and nothing else"
+    lists = [found if isinstance(found, list) else [found] for found in allowed]
+    return [[str(arn["Fn::Join"][1][-1]).removeprefix(":") for arn in arns] for arns in lists]

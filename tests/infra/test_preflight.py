@@ -53,6 +53,11 @@ class Stubs:
             stack = {"StackName": "any", "CreationTime": "2026-01-01", "StackStatus": status, "Tags": tags}
             stubber.add_response("describe_stacks", {"Stacks": [stack]})
 
+    def secrets(self, **types: str) -> None:
+        """What is there, by the end of its name: `model_key="String"`."""
+        found = [{"Name": f"/chatkit/dev/{name.replace('_', '-')}", "Type": kind} for name, kind in types.items()]
+        self.of("ssm").add_response("describe_parameters", {"Parameters": found})
+
     def all_asked(self) -> None:
         for stubber in self._stubbers.values():
             stubber.assert_no_pending_responses()
@@ -83,6 +88,7 @@ def test_a_prepared_account_without_our_stacks_may_be_deployed_to(stubs: Stubs, 
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
+    stubs.secrets()
     assert faults() == []
 
 
@@ -90,6 +96,7 @@ def test_stacks_of_ours_are_updated(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack("UPDATE_COMPLETE")
     stubs.stack("CREATE_COMPLETE")
+    stubs.secrets()
     assert faults() == []
 
 
@@ -99,20 +106,21 @@ def test_everything_that_is_wrong_is_said_at_once(stubs: Stubs, faults: Faults) 
     stubs.stack("CREATE_COMPLETE", tags=[])
     few = {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
     stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": few})
-    stubs.of("ssm").add_response("describe_parameters", {"Parameters": []})
+    stubs.secrets()
     said = faults(reserved_concurrency=5, model_key_parameter="/chatkit/dev/model-key")
     assert [line.split(" ")[0] for line in said] == [REGION, DATA, API, "reserved_concurrency", "model_key_parameter"]
     assert f"`.venv/bin/cdk bootstrap aws://{ACCOUNT}/{REGION}`" in said[0]
     assert f"`aws cloudformation delete-stack --stack-name {DATA} --region {REGION}`" in said[1]
     assert "give the stage in cdk.json another name" in said[2]
     assert "is more than the 0 that the account can set aside" in said[3]
-    assert "`aws ssm put-parameter --name /chatkit/dev/model-key --type SecureString" in said[4]
+    assert '`make chat ARGS="secret set model-key --stage dev"`' in said[4]
 
 
 def test_an_old_bootstrap_is_to_be_renewed(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped("5")
     stubs.stack()
     stubs.stack()
+    stubs.secrets()
     assert faults()[0].startswith(f"{REGION} was prepared by an older CDK (version 5)")
 
 
@@ -122,6 +130,7 @@ def test_the_edge_must_be_prepared_too(stubs: Stubs, faults: Faults) -> None:
     stubs.stack()
     stubs.stack(region="us-east-1")
     stubs.stack()
+    stubs.secrets()
     [fault] = faults(**EDGED)
     assert f"`.venv/bin/cdk bootstrap aws://{ACCOUNT}/us-east-1`" in fault
 
@@ -130,6 +139,7 @@ def test_a_deployment_that_runs_is_waited_for(stubs: Stubs, faults: Faults) -> N
     stubs.bootstrapped()
     stubs.stack("UPDATE_IN_PROGRESS")
     stubs.stack("UPDATE_COMPLETE")
+    stubs.secrets()
     assert "another deployment runs: `aws cloudformation wait stack-update-complete" in faults()[0]
 
 
@@ -137,15 +147,19 @@ def test_a_key_that_anyone_could_read_is_refused(stubs: Stubs, faults: Faults) -
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
-    plain = {"Parameters": [{"Name": "/chatkit/dev/model-key", "Type": "String"}]}
-    stubs.of("ssm").add_response("describe_parameters", plain)
-    assert "is a String, readable in every listing" in faults(model_key_parameter="/chatkit/dev/model-key")[0]
+    stubs.secrets(model_key="String", guest_secret="StringList")
+    said = faults(auth={"guest": {}})
+    assert [line.partition(":")[0] for line in said] == [
+        "/chatkit/dev/model-key is a String, readable in every listing",
+        "/chatkit/dev/guest-secret is a StringList, readable in every listing",
+    ]
 
 
 def test_what_an_account_has_enough_of_is_no_fault(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
+    stubs.secrets()
     many = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
     stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": many})
     assert faults(reserved_concurrency=900) == []
@@ -155,6 +169,7 @@ def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Fault
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
+    stubs.secrets()
     stubs.of("lambda").add_client_error("list_capacity_providers", "UnknownOperationException")
     [fault] = faults(memory_mb=2048, managed_instances=NETWORK)
     assert fault.startswith(f"managed_instances are not to be had in {REGION}")
@@ -168,6 +183,7 @@ def test_credentials_of_another_account_are_refused_before_anything_is_asked(fau
 def test_what_we_may_not_ask_is_no_fault(stubs: Stubs, faults: Faults) -> None:
     stubs.of("ssm").add_client_error("get_parameter", "AccessDeniedException")
     stubs.of("cloudformation").add_client_error("describe_stacks", "AccessDenied")
+    stubs.of("ssm").add_client_error("describe_parameters", "AccessDeniedException")
     assert faults() == []
 
 
@@ -175,6 +191,7 @@ def test_what_aws_answers_otherwise_is_said(stubs: Stubs, faults: Faults) -> Non
     stubs.of("ssm").add_client_error("get_parameter", "InternalServerError")
     stubs.stack()
     stubs.stack()
+    stubs.secrets()
     assert faults()[0].startswith("AWS cannot be asked about bootstrap: ")
 
 

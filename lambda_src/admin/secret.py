@@ -1,0 +1,172 @@
+"""`chat secret`: puts a stage's secrets where the function reads them, SSM SecureStrings. What is typed is never shown.
+
+A model's key is tried first, with one call that costs nothing; one that is refused is not written.
+"""
+
+import secrets
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, assert_never
+
+import typer
+from rich.console import Console
+
+from lambda_src.admin.stage import Stage, read_stage
+from lambda_src.errors import ChatError, RequestError, SettingsError, UnavailableError
+
+app = typer.Typer(name="secret", help="A stage's secrets.", no_args_is_help=True)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+MAX_CHARS = 4096  # of a standard parameter, which costs nothing
+MIN_GUEST_CHARS = 32  # of what signs guests' tokens: lambda_src/auth/guests.py
+NEW_BYTES = 48  # of one that we make
+CHECK_S = 10.0  # for the one call that tries a key
+OPENAI = "https://api.openai.com/v1"
+
+
+class Name(StrEnum):
+    """The secrets that a stage has."""
+
+    model_key = "model-key"
+    guest_secret = "guest-secret"  # noqa: S105 - its name
+
+
+StageName = Annotated[str | None, typer.Option("--stage", help="A stage of cdk.json; default: the one that it means.")]
+CdkJson = Annotated[Path, typer.Option("--cdk-json", help="Where the stages are.")]
+CDK_JSON = Path("cdk.json")
+
+
+@app.callback()
+def secret() -> None:
+    """A stage's secrets: SSM parameters of type SecureString."""
+
+
+@app.command(name="set")
+def set_(
+    context: typer.Context,
+    name: Annotated[Name, typer.Argument(help="Which.")],
+    stage: StageName = None,
+    cdk_json: CdkJson = CDK_JSON,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Write the model's key without trying it.")] = False,
+) -> None:
+    """Ask for the secret (or read it from a pipe), try a model's key, and write it over what is there."""
+    try:
+        found = read_stage(cdk_json, stage)
+        parameter = parameter_of(name, found)
+        value = checked_shape(name, asked(f"{name.value} of stage {found.name}"))
+        if name is Name.model_key and not unchecked:
+            err.print(tried(value, found.model_base_url or OPENAI), markup=False)
+        version = write(parameter, value, found, context.obj.endpoint_url)
+    except ChatError as fault:
+        err.print(str(fault), style="red", markup=False)
+        raise typer.Exit(1) from None
+    err.print(f"{parameter} is set, version {version}. {WHEN[name]}", markup=False)
+
+
+@app.command()
+def rotate(
+    context: typer.Context,
+    name: Annotated[Name, typer.Argument(help="Which; a model's key is made by its vendor.")],
+    stage: StageName = None,
+    cdk_json: CdkJson = CDK_JSON,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Make a new one, which nobody sees, and write it over what is there."""
+    try:
+        if name is Name.model_key:
+            raise RequestError("A model's key is made by its vendor: make one there, then `chat secret set model-key`.")
+        found = read_stage(cdk_json, stage)
+        parameter = parameter_of(name, found)
+        if not yes:
+            typer.confirm(f"End the session of every guest of stage {found.name}?", abort=True, err=True)
+        version = write(parameter, secrets.token_urlsafe(NEW_BYTES), found, context.obj.endpoint_url)
+    except ChatError as fault:
+        err.print(str(fault), style="red", markup=False)
+        raise typer.Exit(1) from None
+    err.print(f"{parameter} is changed, version {version}. {WHEN[name]}", markup=False)
+
+
+WHEN = {
+    Name.model_key: "A function without one looks every 30 s; one that had another goes on until that is refused.",
+    Name.guest_secret: "Tokens signed with the one before are refused within half a minute.",
+}
+
+
+def parameter_of(name: Name, stage: Stage) -> str:
+    """The parameter that holds this secret of `stage`. SettingsError: the stage has no use for it."""
+    match name:
+        case Name.model_key:
+            return stage.model_key
+        case Name.guest_secret:
+            if stage.guest_secret is None:
+                raise SettingsError([f"Stage {stage.name} lets in no guests: its auth in cdk.json has no `guest`."])
+            return stage.guest_secret
+        case _:
+            assert_never(name)
+
+
+def asked(prompt: str) -> str:
+    """What is typed, without showing it; or, where nobody sits at the terminal, the first line of standard input."""
+    if sys.stdin.isatty():
+        typed: str = typer.prompt(prompt, hide_input=True, err=True, default="", show_default=False)
+        return typed.strip()
+    return sys.stdin.readline().strip()
+
+
+def checked_shape(name: Name, value: str) -> str:
+    """`value`, if it can be one. RequestError says why not, without quoting it."""
+    if not value:
+        raise RequestError("Nothing was typed: nothing is written.")
+    if any(not "!" <= character <= "~" for character in value):
+        raise RequestError("It holds a space or a letter that no key has: nothing is written. Was more than it pasted?")
+    if len(value) > MAX_CHARS:
+        raise RequestError(f"It has {len(value)} characters, and a parameter takes {MAX_CHARS}: nothing is written.")
+    if name is Name.guest_secret and len(value) < MIN_GUEST_CHARS:
+        raise RequestError(f"It has {len(value)} characters, and {MIN_GUEST_CHARS} are the least: nothing is written.")
+    return value
+
+
+def tried(key: str, base_url: str) -> str:
+    """A sentence on whether the API at `base_url` takes `key`, by listing its models. RequestError: it does not."""
+    import openai  # noqa: PLC0415 - a second that no other command needs
+
+    try:
+        with openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=CHECK_S) as client:
+            client.models.list()
+    except openai.AuthenticationError:
+        raise RequestError(
+            f"{base_url} refuses this key: nothing is written. Is it of another vendor, or was it withdrawn? "
+            "--unchecked writes it all the same."
+        ) from None
+    except openai.APIStatusError as error:
+        return f"{base_url} answered {error.status_code} when asked for its models: the key is not proven."
+    except openai.APIConnectionError:
+        return f"{base_url} cannot be reached from here: the key is not proven."
+    return f"{base_url} takes the key."
+
+
+def write(parameter: str, value: str, stage: Stage, endpoint_url: str | None) -> int:
+    """Write it over what is there, encrypted; returns its version.
+
+    SettingsError: these credentials are of another account than the stage. UnavailableError: why AWS would not.
+    """
+    import boto3  # noqa: PLC0415 - as above
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+
+    try:
+        session = boto3.Session(region_name=stage.region)
+        if stage.account is not None:
+            account = session.client("sts", endpoint_url=endpoint_url).get_caller_identity()["Account"]
+            if account != stage.account:
+                raise SettingsError(
+                    [f"these credentials are for account {account}, stage {stage.name} is of {stage.account}."]
+                )
+        ssm: Any = session.client("ssm", endpoint_url=endpoint_url)
+        version: int = ssm.put_parameter(Name=parameter, Value=value, Type="SecureString", Overwrite=True)["Version"]
+    except ClientError as error:  # its whole text could quote what was sent
+        code = error.response.get("Error", {}).get("Code", "an error")
+        raise UnavailableError(f"{parameter} is not written, AWS answered {code}.") from None
+    except BotoCoreError as error:
+        raise UnavailableError(f"{parameter} is not written: {str(error).rstrip('.')}.") from None
+    return version

@@ -1,0 +1,47 @@
+"""What cdk.json says of a stage, as far as the command line needs it. Knows no CDK: infra/config.py judges the rest.
+
+tests/test_agreements.py holds the names below to those that the stack uses.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lambda_src.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A stage: where it is (None: as your AWS profile says), and what its secrets are called."""
+
+    name: str
+    account: str | None
+    region: str | None
+    model_key: str
+    guest_secret: str | None
+    model_base_url: str | None
+
+
+def read_stage(cdk_json: Path, name: str | None) -> Stage:
+    """The stage called `name`, or the one that the file means; SettingsError says that it is not there."""
+    try:
+        context = json.loads(cdk_json.read_text(encoding="utf-8"))["context"]
+        stages = context["stages"]
+        wanted = name or context["stage"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise SettingsError([f"{cdk_json} cannot be read, or names no stages: {fault!r}."]) from None
+    if not isinstance(stages, Mapping) or not isinstance(stages.get(wanted), Mapping):
+        known = ", ".join(stages) if isinstance(stages, Mapping) else "none"
+        raise SettingsError([f"{cdk_json} has no stage {wanted!r}; known are {known}."])
+    entry: Mapping[str, Any] = stages[wanted]
+    guests = "guest" in entry.get("auth", {})
+    return Stage(
+        name=wanted,
+        account=entry.get("account"),
+        region=entry.get("region"),
+        model_key=entry.get("model_key_parameter") or f"/chatkit/{wanted}/model-key",
+        guest_secret=f"/chatkit/{wanted}/guest-secret" if guests else None,
+        model_base_url=entry.get("settings", {}).get("model_base_url"),
+    )

@@ -1,0 +1,188 @@
+"""`chat secret`: asked for without echo, tried, written encrypted, and shown nowhere. AWS is moto's, or a socket."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from typer.testing import CliRunner, Result
+
+from lambda_src.admin.cli import app
+from tests.admin.secret_apis import models_api, ssm_api
+
+ROOT = Path(__file__).parents[2]
+KEY = "sk-proj-4f2a9c0e7b1d5836"
+MODEL_KEY, GUEST_SECRET = "/chatkit/dev/model-key", "/chatkit/dev/guest-secret"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
+Chat = Callable[..., Result]
+
+
+@pytest.fixture
+def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        yield boto3.client("ssm")
+
+
+@pytest.fixture
+def stages() -> dict[str, Any]:
+    """The stages of the cdk.json that `chat` reads."""
+    return {"dev": {"auth": {"guest": {}}}}
+
+
+@pytest.fixture
+def chat(ssm: Any, stages: dict[str, Any], tmp_path: Path) -> Chat:
+    """Run `chat secret ...` as one who pipes `typed` into it."""
+
+    def run(*arguments: str, typed: str = "") -> Result:
+        cdk_json = tmp_path / "cdk.json"
+        cdk_json.write_text(json.dumps({"context": {"stage": "dev", "stages": stages}}))
+        return CliRunner().invoke(app, ["secret", *arguments, "--cdk-json", str(cdk_json)], input=typed)
+
+    return run
+
+
+def kept(ssm: Any, name: str) -> tuple[str, str]:
+    """Type and value of a parameter."""
+    parameter = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]
+    return parameter["Type"], parameter["Value"]
+
+
+def test_a_key_that_its_vendor_takes_is_written_encrypted_and_never_shown(
+    chat: Chat, ssm: Any, stages: dict[str, Any]
+) -> None:
+    with models_api(good=KEY) as url:
+        stages["dev"]["settings"] = {"model_base_url": url}
+        result = chat("set", "model-key", typed=KEY + "\n")
+    assert (result.exit_code, kept(ssm, MODEL_KEY)) == (0, ("SecureString", KEY))
+    assert f"{url} takes the key." in result.stderr
+    assert f"{MODEL_KEY} is set, version 1." in result.stderr
+    assert KEY not in result.output
+
+
+def test_a_key_that_its_vendor_refuses_is_not_written(chat: Chat, ssm: Any, stages: dict[str, Any]) -> None:
+    with models_api(good="another") as url:
+        stages["dev"]["settings"] = {"model_base_url": url}
+        result = chat("set", "model-key", typed=KEY)
+        assert (result.exit_code, ssm.describe_parameters()["Parameters"]) == (1, [])
+        assert f"{url} refuses this key: nothing is written." in result.stderr
+        assert KEY not in result.output
+        assert chat("set", "model-key", "--unchecked", typed=KEY).exit_code == 0
+    assert kept(ssm, MODEL_KEY)[1] == KEY
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_vendor_who_lists_no_models_proves_nothing(chat: Chat, ssm: Any, stages: dict[str, Any], status: int) -> None:
+    with models_api(good=KEY, status=status) as url:
+        stages["dev"]["settings"] = {"model_base_url": url}
+        result = chat("set", "model-key", typed=KEY)
+    assert (result.exit_code, kept(ssm, MODEL_KEY)[1]) == (0, KEY)
+    assert f"answered {status} when asked for its models: the key is not proven." in result.stderr
+
+
+def test_a_vendor_who_cannot_be_reached_proves_nothing(chat: Chat, ssm: Any, stages: dict[str, Any]) -> None:
+    stages["dev"]["settings"] = {"model_base_url": "http://127.0.0.1:1/v1"}
+    result = chat("set", "model-key", typed=KEY)
+    assert (result.exit_code, kept(ssm, MODEL_KEY)[1]) == (0, KEY)
+    assert "cannot be reached from here: the key is not proven." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "sentence"),
+    [
+        ("model-key", "", "Nothing was typed"),
+        ("model-key", "sk-one sk-two", "a space or a letter that no key has"),
+        ("model-key", "sk-ключ", "a space or a letter that no key has"),
+        ("model-key", "k" * 4097, "It has 4097 characters"),
+        ("guest-secret", "short-hunter2", "32 are the least"),
+    ],
+)
+def test_what_can_be_no_secret_is_refused_unquoted(chat: Chat, ssm: Any, name: str, typed: str, sentence: str) -> None:
+    result = chat("set", name, typed=typed)
+    assert (result.exit_code, ssm.describe_parameters()["Parameters"]) == (1, [])
+    assert sentence in result.stderr
+    assert not typed or typed not in result.output
+
+
+def test_the_stage_says_where_its_key_is(chat: Chat, stages: dict[str, Any]) -> None:
+    stages["prod"] = {"model_key_parameter": "/mine/key", "region": "eu-central-1"}
+    assert chat("set", "model-key", "--stage", "prod", "--unchecked", typed=KEY).exit_code == 0
+    assert kept(boto3.client("ssm", region_name="eu-central-1"), "/mine/key")[1] == KEY
+
+
+def test_a_secret_does_not_go_to_another_account(chat: Chat, ssm: Any, stages: dict[str, Any]) -> None:
+    stages["dev"]["account"] = "999999999999"
+    result = chat("set", "model-key", "--unchecked", typed=KEY)
+    assert (result.exit_code, ssm.describe_parameters()["Parameters"]) == (1, [])
+    assert "these credentials are for account 123456789012, stage dev is of 999999999999" in result.stderr
+
+
+def test_a_stage_that_is_not_there_is_named_with_those_that_are(chat: Chat) -> None:
+    result = chat("set", "model-key", "--stage", "prdo", typed=KEY)
+    assert result.exit_code == 1
+    assert "has no stage 'prdo'; known are dev." in result.stderr
+
+
+def test_a_stage_without_guests_has_no_secret_of_theirs(chat: Chat, stages: dict[str, Any]) -> None:
+    stages["dev"]["auth"] = {"issuer": "https://login.example.org/", "audience": "chat"}
+    result = chat("rotate", "guest-secret", "--yes")
+    assert result.exit_code == 1
+    assert "Stage dev lets in no guests" in result.stderr
+
+
+def test_a_rotated_guests_secret_is_a_new_one_that_nobody_sees(chat: Chat, ssm: Any) -> None:
+    ssm.put_parameter(Name=GUEST_SECRET, Type="SecureString", Value="the one before")
+    assert chat("rotate", "guest-secret", typed="n\n").exit_code == 1
+    assert kept(ssm, GUEST_SECRET)[1] == "the one before"
+    result = chat("rotate", "guest-secret", typed="y\n")
+    kind, value = kept(ssm, GUEST_SECRET)
+    assert (result.exit_code, kind, len(value)) == (0, "SecureString", 64)
+    assert value not in result.output
+    assert f"{GUEST_SECRET} is changed, version 2." in result.stderr
+
+
+def test_a_models_key_is_not_ours_to_make(chat: Chat) -> None:
+    assert "made by its vendor" in chat("rotate", "model-key").stderr
+
+
+def test_a_region_that_nobody_named_is_said(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    result = chat("set", "model-key", "--unchecked", typed=KEY)
+    assert result.exit_code == 1
+    assert "is not written: You must specify a region." in result.stderr
+
+
+def test_at_a_terminal_nothing_of_it_appears(tmp_path: Path) -> None:
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "dev", "stages": {"dev": {"auth": {}}}}}))
+    written: list[dict[str, Any]] = []
+    with ssm_api(written) as url:
+        words = ["--endpoint-url", url, "secret", "set", "model-key", "--unchecked"]
+        environ = {**os.environ, **CREDENTIALS, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "lambda_src.admin", *words],
+            cwd=tmp_path, env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        ) as process:  # fmt: skip
+            os.close(theirs)
+            shown = _read_until(ours, "model-key of stage dev: ")
+            os.write(ours, KEY.encode() + b"\n")
+            shown += _read_until(ours, "version 1.")
+        os.close(ours)
+    assert process.returncode == 0
+    assert [(one["Name"], one["Value"], one["Type"]) for one in written] == [(MODEL_KEY, KEY, "SecureString")]
+    assert KEY not in shown
+
+
+def _read_until(terminal: int, words: str) -> str:
+    shown = ""
+    while words not in shown:
+        shown += os.read(terminal, 1000).decode()
+    return shown

@@ -1,0 +1,75 @@
+"""infra/guest_secret.py: a stage with guests has a secret, made once, encrypted, and seen by nobody. AWS is moto's."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from infra import guest_secret
+from infra.config import StageConfig
+from infra.errors import PreflightError
+from infra.preflight import Account, has_model_key
+
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+NAME = "/chatkit/dev/guest-secret"
+MIN_SECRET_CHARS = 32  # what the function asks for: lambda_src/auth/guests.py
+
+
+def _stage(auth: dict[str, Any]) -> StageConfig:
+    return StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth}}})
+
+
+@pytest.fixture
+def ssm() -> Iterator[Any]:
+    with mock_aws():
+        yield boto3.client("ssm", region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
+
+
+@pytest.fixture
+def account(ssm: Any) -> Account:
+    return Account("123456789012", "us-east-1", clients=lambda service, region: ssm)
+
+
+def test_it_is_made_once_and_encrypted(ssm: Any, account: Account) -> None:
+    assert guest_secret.ensure(_stage({"guest": {}}), account)
+    first = ssm.get_parameter(Name=NAME, WithDecryption=True)["Parameter"]
+    assert (first["Type"], len(first["Value"]) >= MIN_SECRET_CHARS) == ("SecureString", True)
+    assert not guest_secret.ensure(_stage({"guest": {}}), account)
+    assert ssm.get_parameter(Name=NAME, WithDecryption=True)["Parameter"]["Value"] == first["Value"]
+
+
+def test_two_stages_have_two(ssm: Any, account: Account) -> None:
+    guest_secret.ensure(_stage({"guest": {}}), account)
+    other = StageConfig.from_context({"stage": "demo", "stages": {"demo": {"auth": {"guest": {}}}}})
+    guest_secret.ensure(other, account)
+    names = [NAME, "/chatkit/demo/guest-secret"]
+    found = ssm.get_parameters(Names=names, WithDecryption=True)["Parameters"]
+    assert len({parameter["Value"] for parameter in found}) == 2
+
+
+def test_a_stage_without_guests_has_none(ssm: Any, account: Account) -> None:
+    assert not guest_secret.ensure(_stage(AUTH), account)
+    assert ssm.describe_parameters()["Parameters"] == []
+
+
+def test_it_carries_the_tags_of_its_stage(ssm: Any, account: Account) -> None:
+    guest_secret.ensure(_stage({"guest": {}}), account)
+    tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=NAME)["TagList"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {"project": "chatkit-lambda", "stage": "dev"}
+
+
+def test_where_it_may_not_be_made_nothing_is_deployed() -> None:
+    client = boto3.client("ssm", region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
+    with Stubber(client) as stubber:
+        stubber.add_client_error("put_parameter", "AccessDeniedException")
+        with pytest.raises(PreflightError, match=f"the guests' secret {NAME} cannot be made: "):
+            guest_secret.ensure(_stage({"guest": {}}), Account("1", "us-east-1", clients=lambda *_: client))
+
+
+def test_whether_there_is_a_models_key_is_known_after_a_deployment(ssm: Any, account: Account) -> None:
+    assert not has_model_key(_stage(AUTH), account)
+    ssm.put_parameter(Name="/chatkit/dev/model-key", Type="SecureString", Value="sk-test")
+    assert has_model_key(_stage(AUTH), account)
