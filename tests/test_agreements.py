@@ -17,8 +17,8 @@ from chatkit.types import AttachmentCreateParams
 
 from infra import environment, front_door, origin_secrets
 from infra.config import TIMEOUT_S, StageConfig
-from lambda_src.admin.stage import read_stage
 from lambda_src import front
+from lambda_src.admin.stage import read_stage
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
