@@ -1,6 +1,5 @@
 """ChatKit's hooks: what happens between a user's message and the answer. Knows no HTTP, no DynamoDB."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -8,19 +7,15 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agents import Runner, RunResultStreaming
 from chatkit.actions import Action
-from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
 from chatkit.errors import BaseStreamError, CustomStreamError
 from chatkit.server import ChatKitServer
-from chatkit.store import Store, StoreItemType
+from chatkit.store import Store
 from chatkit.types import (
     AssistantMessageContentPartTextDelta,
     AudioInput,
     ChatKitReq,
-    ClientToolCallItem,
     FeedbackKind,
-    FileAttachment,
     HiddenContextItem,
     StreamingReq,
     StreamOptionsEvent,
@@ -37,22 +32,20 @@ from chatkit.types import (
 )
 from pydantic import BaseModel
 
-from lambda_src import choices, titles, wire
+from lambda_src import titles, wire
 from lambda_src.actions import ActionCall
 from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
-from lambda_src.converter import HistoryConverter, KeptImages, with_own_ids
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.explain import stream_error
+from lambda_src.runs import Runs
 from lambda_src.settings import HISTORY_TOKENS
 from lambda_src.store.ports import FeedbackStore
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
-
-RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +73,17 @@ class ChatServer(ChatKitServer[RequestContext]):
         suggest_title: titles.Suggest | None = None,
     ) -> None:
         super().__init__(store if files is None else LinkedStore(store, files), files)
-        self._rows = store  # without URLs
-        self._files = files
         self._dispatcher = dispatcher
         self._feedback = feedback
-        self._history_items, self._history_tokens = history_items, history_tokens
-        self._models = models
+        self._runs = Runs(
+            dispatcher,
+            self.store,
+            store,
+            files,
+            history_items=history_items,
+            history_tokens=history_tokens,
+            models=models,
+        )
         self._transcribe = transcribe
         self._suggest_title = suggest_title
         self._checks = Checks(self.store, files, models, dictation=transcribe is not None)
@@ -109,7 +107,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 thread.title = titles.title_of(input_user_message)
                 if self._suggest_title is not None and thread.title:
                     suggestion = titles.Suggestion(self._suggest_title, titles.words_of(input_user_message))
-            async with aclosing(self._answer(thread, context)) as events:
+            async with aclosing(self._runs.events(thread, context)) as events:
                 async for event in events:
                     yield event
                     if suggestion is not None and suggestion.ready:
@@ -121,53 +119,6 @@ class ChatServer(ChatKitServer[RequestContext]):
         finally:
             if suggestion is not None:
                 await suggestion.cancel()
-
-    async def _answer(self, thread: ThreadMetadata, context: RequestContext) -> AsyncGenerator[ThreadStreamEvent]:
-        """One run of the agent over the newest items of the thread, and its end, whatever that is."""
-        page = await self.store.load_thread_items(
-            thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
-        )
-        agent, run_config = choices.applied(
-            choices.options_of(page.data), self._dispatcher.agent, self._dispatcher.run_config, models=self._models
-        )
-        shown = await self._history(context).history_to_input(page.data[::-1])
-        agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
-        run = Runner.run_streamed(agent, shown, context=agent_context, run_config=run_config)
-        try:
-            async for event in with_own_ids(
-                self._events(agent_context, run), mint=lambda item: self._mint(item, thread, context)
-            ):
-                yield event
-        finally:
-            await _end(run)
-            if context.turn is not None and (usage := run.context_wrapper.usage).requests:
-                context.turn.used(usage.input_tokens, usage.output_tokens)
-
-    def _history(self, context: RequestContext) -> HistoryConverter:
-        if (files := self._files) is None:
-            return HistoryConverter(max_tokens=self._history_tokens)
-
-        async def read(file_id: str, max_bytes: int) -> bytes:
-            return await files.read(file_id, context, max_bytes=max_bytes)
-
-        return HistoryConverter(read=read, max_tokens=self._history_tokens)
-
-    def _events(
-        self, agent_context: AgentContext[RequestContext], run: RunResultStreaming
-    ) -> AsyncIterator[ThreadStreamEvent]:
-        """The run's events; pictures it makes are kept as files of the thread, so that they are deleted with it."""
-        if (files := self._files) is None:
-            return stream_agent_response(agent_context, run, converter=ResponseStreamConverter())
-        thread, context = agent_context.thread, agent_context.request_context
-
-        async def adopt() -> str:
-            image_id = files.generate_attachment_id("image/png", context)
-            row = FileAttachment(id=image_id, name=f"{image_id}.png", mime_type="image/png", thread_id=thread.id)
-            await self._rows.save_attachment(row, context=context)
-            return image_id
-
-        images = KeptImages(files, context, adopt)
-        return images.renamed(stream_agent_response(agent_context, run, converter=images))
 
     async def _entitle(
         self, thread: ThreadMetadata, suggestion: titles.Suggestion, context: RequestContext
@@ -268,21 +219,8 @@ class ChatServer(ChatKitServer[RequestContext]):
         async for event in self.respond(thread, None, context):
             yield event
 
-    def _mint(self, item: ThreadItem, thread: ThreadMetadata, context: RequestContext) -> str:
-        kind: StoreItemType = "tool_call" if isinstance(item, ClientToolCallItem) else "message"
-        return self.store.generate_item_id(kind, thread, context)
-
     def _serialize(self, obj: BaseModel) -> bytes:
         """Upstream's wire format, with an offset on every time."""
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
             return super()._serialize(obj)  # the event of which there are thousands has no time in it
         return wire.encoded(obj)
-
-
-async def _end(run: RunResultStreaming) -> None:
-    """Leave no run behind: stop it if it still goes on, and give it a bounded time to close its connections."""
-    if run.is_complete and (run.run_loop_task is None or run.run_loop_task.done()):
-        return
-    run.cancel()
-    if run.run_loop_task is not None:
-        await asyncio.wait({run.run_loop_task}, timeout=RUN_STOPS_WITHIN_S)

@@ -24,7 +24,7 @@ from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.events import Events
-from lambda_src.server import RUN_STOPS_WITHIN_S
+from lambda_src.runs import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
 from lambda_src.store.calls import Calls

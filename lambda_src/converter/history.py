@@ -30,6 +30,7 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_input_item_param import Message
 
+from lambda_src import approvals
 from lambda_src.attachments.files import FileMissingError
 from lambda_src.attachments.media import KINDS
 from lambda_src.errors import UnavailableError
@@ -72,6 +73,8 @@ class HistoryConverter(ThreadItemConverter):
         return [part for shown in reversed(newest_first) for part in shown]
 
     async def _shown(self, item: ThreadItem, *, is_last_message: bool) -> list[TResponseInputItem]:
+        if approvals.is_ours(item):
+            return []
         try:
             return await self._thread_item_to_input_item(item, is_last_message=is_last_message)
         except (TypeError, ValueError, NotImplementedError) as error:

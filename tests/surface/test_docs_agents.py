@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from agents.testing import ScriptedModel, assistant_message, function_call
+
 from lambda_src.assistants import checked
+from tests.chat import message
+from tests.surface.house import house_without_files, items_of, thread_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
@@ -16,6 +20,18 @@ def block(name: str) -> dict[str, Any]:
     defined: dict[str, Any] = {}
     exec(compile(text, f"agents.md: {name}", "exec"), defined)
     return defined
+
+
+async def test_the_tool_of_the_page_asks_first() -> None:
+    script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
+    chat = house_without_files().chat(model=ScriptedModel(script), agent=block("approvals")["build_agent"]())
+    answer = await chat("threads.create", input=message("refund order 17"))
+    form = items_of(answer)[-1]
+    assert form["inputs"][0]["question"] in PAGE.read_text(encoding="utf-8")
+    said = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
+    ids = {"thread_id": thread_of(answer), "item_id": form["id"]}
+    after = await chat("threads.add_structured_input", **ids, input=said)
+    assert items_of(after)[-1]["content"][0]["text"] == "Done."
 
 
 def test_the_assistants_of_the_page_are_some() -> None:

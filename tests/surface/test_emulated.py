@@ -47,6 +47,23 @@ async def test_a_client_tool_and_a_form_go_on_when_they_are_answered(ann: Client
     assert (await ann("threads.add_structured_input", **ids, input={**sent, "status": "skipped"})).status == 409
 
 
+@pytest.mark.parametrize(("word", "told"), [("Approve", "order 17 of ann is refunded"), ("Deny", "did not allow")])
+async def test_a_tool_waits_for_a_yes_and_runs_once_or_not_at_all(ann: Client, word: str, told: str) -> None:
+    answer = await ann("threads.create", input=message(f"please give a refund ({word})"))
+    ids = {"thread_id": thread_of(answer), "item_id": items_of(answer)[-1]["id"]}
+    assert (await reloaded(ann, ids["thread_id"]))[-1]["status"] == "pending"
+    sent = {"status": "answered", "answers": {"0": {"values": [word]}}}
+    assert (await ann.as_("bob")("threads.add_structured_input", **ids, input=sent)).status == 404
+    decided = await ann("threads.add_structured_input", **ids, input=sent)
+    assert told in items_of(decided)[-1]["content"][0]["text"]
+    items = await reloaded(ann, ids["thread_id"])
+    assert [item["type"] for item in items] == ["user_message", "structured_input", "assistant_message"]
+    assert items[1]["inputs"][0]["answer"]["values"] == [word]
+    sent["answers"] = {"0": {"values": ["Approve again"]}}
+    assert (await ann("threads.add_structured_input", **ids, input=sent)).status == 409
+    assert await reloaded(ann, ids["thread_id"]) == items
+
+
 async def test_a_clicked_widget_is_shown_as_it_became(ann: Client) -> None:
     answer = await ann("threads.create", input=message("please show me a widget"))
     thread_id = thread_of(answer)

@@ -38,6 +38,7 @@ KEPT = [
     ("stream a widget", ["widget", "assistant_message"]),
     ("ask me something", ["structured_input"]),
     ("read my clipboard", ["client_tool_call"]),
+    ("give a refund", ["structured_input"]),
     ("end the turn", ["end_of_turn"]),
     ("work through steps", ["workflow", "assistant_message"]),
     ("show a task", ["task", "assistant_message"]),

@@ -8,7 +8,7 @@ from typing import Any
 from agents import Agent, StopAtTools
 
 from lambda_src.dev.showcase.actions import actions
-from lambda_src.dev.showcase.asking import ask_me_something, end_the_turn, read_my_clipboard
+from lambda_src.dev.showcase.asking import ask_me_something, end_the_turn, give_a_refund, read_my_clipboard
 from lambda_src.dev.showcase.showing import (
     change_my_page,
     cite_your_sources,
@@ -24,7 +24,8 @@ from lambda_src.dev.showcase.widgets import show_me_a_widget, stream_a_widget
 __all__ = ["actions", "build_agent"]
 
 TOOLS = [
-    show_me_a_widget, stream_a_widget, ask_me_something, read_my_clipboard, end_the_turn, work_through_steps,
+    show_me_a_widget, stream_a_widget, ask_me_something, read_my_clipboard, give_a_refund, end_the_turn,
+    work_through_steps,
     show_a_task, show_progress, change_my_page, show_a_notice, cite_your_sources, remember_something, lock_this_thread,
 ]  # fmt: skip
 WAITING = [ask_me_something.name, read_my_clipboard.name, end_the_turn.name]  # the user, or their page, goes on

@@ -1,4 +1,4 @@
-"""Where the user, or the page, has the next word: a form, a client tool, the end of a turn."""
+"""Where the user, or the page, has the next word: a form, a client tool, an approval, the end of a turn."""
 
 from agents import function_tool
 from chatkit.agents import ClientToolCall
@@ -32,6 +32,12 @@ async def read_my_clipboard(chat: Chat) -> str:
     """Ask the page for what is in the clipboard (its `onClientTool` answers)."""
     chat.context.client_tool_call = ClientToolCall(name="read_clipboard", arguments={"format": "text"})
     return "asked"
+
+
+@function_tool(needs_approval=True)
+async def give_a_refund(chat: Chat) -> str:
+    """Give the price of order 17 back, once the user allows it."""
+    return f"order 17 of {chat.context.request_context.user.person} is refunded"
 
 
 @function_tool

@@ -1,0 +1,138 @@
+"""One run of the agent over a thread: what it is shown, what comes of it, how it ends. Knows no HTTP and no row."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agents import Runner, RunResultStreaming, RunState, TResponseInputItem
+from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
+from chatkit.errors import CustomStreamError
+from chatkit.store import NotFoundError, Store, StoreItemType
+from chatkit.types import (
+    ClientToolCallItem,
+    FileAttachment,
+    ThreadItem,
+    ThreadItemDoneEvent,
+    ThreadItemReplacedEvent,
+    ThreadMetadata,
+    ThreadStreamEvent,
+)
+
+from lambda_src import approvals, choices
+from lambda_src.context import RequestContext
+from lambda_src.converter import HistoryConverter, KeptImages, with_own_ids
+from lambda_src.dispatcher import AgentDispatcher
+
+if TYPE_CHECKING:
+    from lambda_src.attachments.files import Files
+
+RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
+
+
+class Runs:
+    """Runs of one assistant. `store` gives live URLs, `rows` is the same without; `files` where there are any."""
+
+    def __init__(
+        self,
+        dispatcher: AgentDispatcher,
+        store: Store[RequestContext],
+        rows: Store[RequestContext],
+        files: "Files | None",
+        *,
+        history_items: int,
+        history_tokens: int,
+        models: Sequence[str],
+    ) -> None:
+        self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
+        self._history_items, self._history_tokens, self._models = history_items, history_tokens, models
+
+    async def events(self, thread: ThreadMetadata, context: RequestContext) -> AsyncGenerator[ThreadStreamEvent]:
+        """One run over the newest items of the thread; or of one that waited for an approval, the rest of it."""
+        page = await self._store.load_thread_items(
+            thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
+        )
+        newest_first = page.data
+        for closed in approvals.lapsed(newest_first):
+            newest_first = [closed if item.id == closed.id else item for item in newest_first]
+            yield ThreadItemReplacedEvent(item=closed)
+        agent, run_config = choices.applied(
+            choices.options_of(newest_first), self._dispatcher.agent, self._dispatcher.run_config, models=self._models
+        )
+        agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
+        held = await approvals.taken(newest_first, self._store, context)
+        until = newest_first[0].id if newest_first else ""
+        if held is None:
+            shown: list[TResponseInputItem] | RunState[Any, Any] = await self._shown(newest_first, context)
+            run = Runner.run_streamed(agent, shown, context=agent_context, run_config=run_config)
+        else:
+            until = held.until
+            shown = await held.resumed(agent, await self._shown_until(until, thread, context), agent_context)
+            run = Runner.run_streamed(agent, shown, run_config=run_config)
+        try:
+            async for event in with_own_ids(
+                self._events_of(agent_context, run), mint=lambda item: self._mint(item, thread, context)
+            ):
+                yield event
+            if run.interruptions:
+                item_id = self._store.generate_item_id("message", thread, context)
+                for item in approvals.asked(run, until=until, item_id=item_id, thread=thread):
+                    yield ThreadItemDoneEvent(item=item)
+        finally:
+            await _end(run)
+            if context.turn is not None and (usage := run.context_wrapper.usage).requests:
+                context.turn.used(usage.input_tokens, usage.output_tokens)
+
+    async def _shown_until(
+        self, item_id: str, thread: ThreadMetadata, context: RequestContext
+    ) -> list[TResponseInputItem]:
+        """What a run was shown when `item_id` was the newest item. CustomStreamError: it is not there any more."""
+        try:
+            newest = await self._store.load_item(thread.id, item_id, context=context)
+            before = await self._store.load_thread_items(
+                thread.id, item_id, max(1, self._history_items - 1), "desc", context
+            )
+        except NotFoundError as error:
+            raise CustomStreamError(approvals.OVER) from error
+        return await self._shown([newest, *before.data], context)
+
+    async def _shown(self, newest_first: Sequence[ThreadItem], context: RequestContext) -> list[TResponseInputItem]:
+        return await self._history(context).history_to_input(newest_first[::-1])
+
+    def _history(self, context: RequestContext) -> HistoryConverter:
+        if (files := self._files) is None:
+            return HistoryConverter(max_tokens=self._history_tokens)
+
+        async def read(file_id: str, max_bytes: int) -> bytes:
+            return await files.read(file_id, context, max_bytes=max_bytes)
+
+        return HistoryConverter(read=read, max_tokens=self._history_tokens)
+
+    def _events_of(
+        self, agent_context: AgentContext[RequestContext], run: RunResultStreaming
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """The run's events; pictures it makes are kept as files of the thread, so that they are deleted with it."""
+        if (files := self._files) is None:
+            return stream_agent_response(agent_context, run, converter=ResponseStreamConverter())
+        thread, context = agent_context.thread, agent_context.request_context
+
+        async def adopt() -> str:
+            image_id = files.generate_attachment_id("image/png", context)
+            row = FileAttachment(id=image_id, name=f"{image_id}.png", mime_type="image/png", thread_id=thread.id)
+            await self._rows.save_attachment(row, context=context)
+            return image_id
+
+        images = KeptImages(files, context, adopt)
+        return images.renamed(stream_agent_response(agent_context, run, converter=images))
+
+    def _mint(self, item: ThreadItem, thread: ThreadMetadata, context: RequestContext) -> str:
+        kind: StoreItemType = "tool_call" if isinstance(item, ClientToolCallItem) else "message"
+        return self._store.generate_item_id(kind, thread, context)
+
+
+async def _end(run: RunResultStreaming) -> None:
+    """Leave no run behind: stop it if it still goes on, and give it a bounded time to close its connections."""
+    if run.is_complete and (run.run_loop_task is None or run.run_loop_task.done()):
+        return
+    run.cancel()
+    if run.run_loop_task is not None:
+        await asyncio.wait({run.run_loop_task}, timeout=RUN_STOPS_WITHIN_S)
