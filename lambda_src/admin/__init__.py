@@ -1,1 +1,1 @@
-"""The command line `chat`: migrate, export, erase, import, sweep, doctor. The function never loads it."""
+"""The command line `chat`: migrate, export, erase, import, sweep, doctor, talk, keys. The function never loads it."""

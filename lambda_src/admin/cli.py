@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lambda_src.admin import files, hosted, keys, secret, uploads
+from lambda_src.admin import files, hosted, keys, secret, talk, uploads
 from lambda_src.admin.stores import Place, as_user, database, opened, s3_client
 from lambda_src.errors import ChatError
 from lambda_src.store.ports import Erased
@@ -23,6 +23,7 @@ from lambda_src.store.ports import Erased
 app = typer.Typer(name="chat", help="Looks after the threads that the chat keeps.", no_args_is_help=True)
 app.add_typer(keys.app)
 app.add_typer(secret.app)
+app.command(name="talk")(talk.command)
 err = Console(stderr=True)
 
 

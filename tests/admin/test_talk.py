@@ -1,0 +1,252 @@
+"""`chat talk` on the whole app in this process: commands, widgets, errors, guests, a connection that breaks."""
+
+import asyncio
+import io
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from rich.console import Console
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp
+from typer.testing import CliRunner
+
+from lambda_src.admin.cli import app as command_line
+from lambda_src.admin.endpoint import Endpoint, EndpointError, base_of
+from lambda_src.admin.screen import Screen
+from lambda_src.admin.talk import HELP, Talk
+from lambda_src.app import create_app
+from lambda_src.auth import GuestTokens
+from lambda_src.counters import MemoryCounters
+from lambda_src.dev import showcase
+from lambda_src.guests import Guests
+from lambda_src.secrets import Secret
+from lambda_src.store.memory import MemoryStore
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
+from tests.chat import MAX_BODY_BYTES, app_with, no_pause, server_with
+from tests.surface.house import house_without_files
+
+
+@dataclass(slots=True)
+class Terminal:
+    """A session whose terminal is a text."""
+
+    talk: Talk
+    screen: Screen
+    printed: io.StringIO
+
+    async def __call__(self, line: str) -> str:
+        """What a line of the user's prints."""
+        self.printed.seek(0)
+        self.printed.truncate()
+        await self.talk.take(line)
+        return self.printed.getvalue()
+
+
+def terminal(app: ASGIApp, *, token: str | None = "ann", wrap: Callable[..., Any] = lambda inner: inner) -> Terminal:
+    """A session with `app`; `wrap` may stand in the way of its answers."""
+    http = httpx2.AsyncClient(transport=wrap(httpx2.ASGITransport(app=app)), base_url="http://chat.test")
+    printed = io.StringIO()
+    screen = Screen(Console(file=printed, highlight=False, width=100))
+    return Terminal(Talk(Endpoint(http, token=token, sleep=no_pause), screen), screen, printed)
+
+
+@pytest.fixture
+def ann() -> Terminal:
+    """Ann's session with the showcase's agent."""
+    return terminal(house_without_files().app(agent=showcase.build_agent(), actions=showcase.actions))
+
+
+async def test_an_answer_is_written_and_the_thread_goes_on(ann: Terminal) -> None:
+    assert "You said: “hello”" in await ann("hello")
+    thread_id = ann.screen.thread_id
+    assert "I was shown 3 messages" in await ann("more")
+    assert ann.screen.thread_id == thread_id
+
+
+async def test_threads_are_listed_opened_and_begun(ann: Terminal) -> None:
+    assert await ann("/threads") == "No threads yet.\n"
+    await ann("first")
+    assert await ann("/new") == ""
+    await ann("second")
+    listed = (await ann("/threads")).splitlines()
+    assert [line.split()[-1] for line in listed] == ["second", "first"]
+    assert listed[0].startswith("*")
+    opened = await ann("/open 2")
+    assert "> first" in opened
+    assert "You said: “first”" in opened
+    assert "I was shown 3 messages" in await ann("first again")
+
+
+async def test_a_widget_is_shown_and_its_buttons_work(ann: Terminal) -> None:
+    assert "| [1 Ship]\n| [2 Cancel]\n| [3 Explain]\n" in await ann("show me a widget")
+    assert "| shipped" in await ann("/press 1")
+    assert "There is no button 1 here." in await ann("/press 1")
+
+
+async def test_a_button_that_does_not_stream_works_too(ann: Terminal) -> None:
+    await ann("show me a widget")
+    assert "| cancelled" in await ann("/press 2")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "told"),
+    [
+        ("show a notice", "Notice: This is **not** kept."),
+        ("work through steps", "Two steps\n  ✓ Look: into the drawer"),
+        ("show progress", "Looking ...\nStill looking ..."),
+        ("cite your sources", "1. On socks (https://example.com/socks)"),
+        ("ask me something", "? Which colour? (red / green)"),
+        ("read my clipboard", "asks the page for read_clipboard"),
+        ("change my page", "(A page would be told: set_theme)"),
+        ("show a task", "- Counted: all the socks"),
+    ],
+)
+async def test_all_that_chatkit_shows_has_a_text(ann: Terminal, phrase: str, told: str) -> None:
+    assert told in await ann(phrase)
+
+
+async def test_a_slash_begins_a_command_and_two_a_message(ann: Terminal) -> None:
+    assert "/nonsense is no command" in await ann("/nonsense")
+    assert "/open is no command, or wants to know which one" in await ann("/open")
+    assert "You said: “/etc”" in await ann("//etc")
+    assert "/threads" in await ann("/help")
+    assert await ann("   ") == ""
+
+
+async def test_what_the_server_refuses_is_one_line_and_the_session_goes_on(ann: Terminal) -> None:
+    await ann("lock this thread")
+    for line, told in (("more", "409: This conversation is locked."), ("/open thr_nobody", "404: There is no such")):
+        with pytest.raises(EndpointError, match=told):
+            await ann(line)
+    await ann("/new")
+    assert "You said" in await ann("hello")
+
+
+@pytest.mark.parametrize(("lines", "failed"), [(["more"], True), (["more", "/new", "hello"], False)])
+def test_a_session_tells_faults_goes_on_and_ends_by_its_last_line(
+    ann: Terminal, lines: list[str], failed: bool
+) -> None:
+    with asyncio.Runner() as runner:
+        typed = iter(["lock this thread", *lines, None])
+        assert ann.talk.converse(runner.run, lambda: next(typed)) is failed
+    assert ann.printed.getvalue().count("409: This conversation is locked.") == 1
+
+
+async def test_a_model_that_fails_is_one_red_line() -> None:
+    here = terminal(house_without_files().app(agent=showcase.build_agent(), run_config=None, model=object()))  # type: ignore[arg-type] # no model at all
+    assert (await here("hello")).count("\n") == 1
+    assert here.screen.failed
+
+
+def guests_app() -> ASGIApp:
+    """An app that lets in guests, and nobody else."""
+    store = MemoryStore()
+    tokens = GuestTokens(Secret(lambda: "s" * 32))
+    return create_app(
+        server_with(store),
+        Turns(Surroundings(store.ledger, Keeper(store))),
+        authenticate=tokens,
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
+        guests=Guests(tokens, MemoryCounters()),
+    )
+
+
+async def test_without_a_token_we_are_a_guest_where_guests_are_let_in() -> None:
+    here = terminal(guests_app(), token=None)
+    await here.talk.begin()
+    assert "You said" in await here("hello")
+
+
+async def test_without_a_token_and_without_guests_the_line_says_what_to_give() -> None:
+    here = terminal(app_with(server_with(MemoryStore())), token=None)
+    with pytest.raises(EndpointError, match=r"give one, as --token or in CHATKIT_TOKEN"):
+        await here.talk.begin()
+
+
+async def test_a_token_that_is_refused_makes_nobody_a_guest() -> None:
+    here = terminal(guests_app(), token="stale")
+    with pytest.raises(EndpointError, match="The token is not accepted"):
+        await here.talk.begin()
+
+
+class Breaking(httpx2.AsyncBaseTransport):
+    """Breaks each streamed answer after `events` of its events, `times` times."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, *, events: int, times: int) -> None:
+        self.inner, self.events, self.times = inner, events, times
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = await self.inner.handle_async_request(request)
+        if not answer.headers["content-type"].startswith("text/event-stream") or not self.times:
+            return answer
+        self.times -= 1
+        blocks = (await answer.aread()).split(b"\n\n")[: self.events]
+
+        class Broken(httpx2.AsyncByteStream):
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                for block in blocks:
+                    yield block + b"\n\n"
+                raise httpx2.ReadError("the cable was pulled")
+
+        return httpx2.Response(answer.status_code, headers=answer.headers, stream=Broken())
+
+
+async def test_an_answer_goes_on_where_its_connection_broke() -> None:
+    app = app_with(server_with(MemoryStore()))
+    whole = await terminal(app)("hello")
+    torn = terminal(app, wrap=lambda inner: Breaking(inner, events=8, times=3))
+    assert await torn("hello") == whole
+
+
+async def test_a_connection_that_breaks_for_good_is_one_sentence() -> None:
+    broken = terminal(app_with(server_with(MemoryStore())), wrap=lambda inner: Breaking(inner, events=0, times=99))
+    with pytest.raises(EndpointError, match=r"The connection to http://chat.test broke: the cable was pulled"):
+        await broken("hello")
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(200, "no answer of a chat"), (404, "no answer of a chat"), (502, "cannot answer at the moment")],
+)
+async def test_what_is_no_chat_is_said_so(status: int, told: str) -> None:
+    here = terminal(HTMLResponse("<h1>hello</h1>", status))
+    with pytest.raises(EndpointError, match=f"{status}: .*{told}"):
+        await here.talk.begin()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://127.0.0.1:8000/", "http://127.0.0.1:8000/chatkit/"])
+def test_the_address_may_be_the_page_or_the_endpoint(url: str) -> None:
+    assert base_of(url) == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "", "ftp://x", "http://", "http://[::1", "http://h:x"])
+def test_an_address_that_is_none_is_one_line(url: str) -> None:
+    result = CliRunner().invoke(command_line, ["talk", "--url", url])
+    assert (result.exit_code, "is no address" in result.output) == (1, True)
+
+
+def test_a_server_that_is_not_there_is_one_line() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, not listening: refused
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        result = CliRunner().invoke(command_line, ["talk", "--url", url])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Nobody answers at {url}")
+    assert result.output.count("\n") == 1
+
+
+def test_the_page_lists_every_command() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "talk.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `(/[a-zN ]+)` \|", page, re.MULTILINE)
+    assert set(documented) - {"/help"} == {
+        line.split("  ")[0] for line in HELP.splitlines() if line.startswith("/")
+    } - {"//..."}
