@@ -14,17 +14,19 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
 from infra.config import StageConfig
+from infra.observed import Observed
 
 PERIOD = Duration.minutes(5)
 SILENCE = Duration.minutes(15)
-NAMESPACE = "ChatKit"
+NAMESPACE = "ChatKit"  # of what is read from the log here; the function's own is in infra/observed.py
 NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
 NEAR_MEMORY = 0.9
 NEAR_CONCURRENCY = 0.8
 UNRESERVED = 10  # executions at a time that a new account has
 LOG_BYTES_AN_HOUR = 100_000_000  # $0.05 an hour; a turn writes some 2 KB
 BILLED_MS_AN_HOUR = 10 * 3_600_000  # ten streams at once for an hour, $0.48 at 1 GB
-SLOW_START_MS = 5_000  # over twice what a cold start takes
+SLOW_FIRST_TOKEN_MS = 10_000  # people leave; a model that thinks takes some 5 s
+MODEL_ERRORS = 5  # in 5 minutes: a vendor's outage, a key that was withdrawn
 REFUSALS = 500  # in 5 minutes: somebody is guessing tokens, or a page is broken
 
 
@@ -94,6 +96,7 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
     alias, config = watched.alias, watched.config
     concurrency = config.reserved_concurrency or UNRESERVED
     line = _line_metric(watched)
+    observed = Observed(alias.lambda_)
     return [
         Alarm(
             name="concurrency",
@@ -109,10 +112,23 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
             threshold=NEAR_MEMORY * config.memory_mb,
         ),
         Alarm(
-            name="slow-starts",
-            does="Cold starts are slow: has the zip lost its bytecode, or did the agent's imports grow?",
-            metric=line("InitMs", "$.record.metrics.initDurationMs", "Maximum"),
-            threshold=SLOW_START_MS,
+            name="first-token",
+            does="People wait long for the first word: is the model slow, or did cold starts become so?",
+            metric=observed.metric("TimeToFirstToken", statistic="p95", period=PERIOD),
+            threshold=SLOW_FIRST_TOKEN_MS,
+            times=3,
+        ),
+        Alarm(
+            name="model-errors",
+            does="The model fails: see the vendor's status page, its limits, and whether the key still holds.",
+            metric=_filtered(watched, "ModelErrors", logs.FilterPattern.string_value("$.message", "=", "run_failed")),
+            threshold=MODEL_ERRORS,
+        ),
+        Alarm(
+            name="unreadable-rows",
+            does="A row cannot be read, people see a placeholder: `chat doctor` names it.",
+            metric=observed.metric("PoisonRows", statistic="Sum", period=PERIOD),
+            threshold=1,
         ),
         Alarm(
             name="spend",
@@ -139,21 +155,9 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
             threshold=REFUSALS,
         ),
         Alarm(
-            name="table-errors",
-            does="DynamoDB itself fails: see AWS's health page; nothing acknowledged is lost.",
-            metric=_table(watched.table, "SystemErrors"),
-            threshold=3,
-        ),
-        Alarm(
             name="sweep",
             does="The hourly sweep could not be started: deleted threads' rows stay; replay a sweep.",
             metric=_rule(watched.sweep, "FailedInvocations", period=Duration.hours(1)),
-            threshold=1,
-        ),
-        Alarm(
-            name="async-dropped",
-            does="Lambda dropped an event, a sweep or a health check: look for throttles.",
-            metric=alias.metric("AsyncEventsDropped", period=Duration.hours(1), statistic="Sum"),
             threshold=1,
         ),
         Alarm(
@@ -168,21 +172,35 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
 
 def _line_metric(watched: Watched) -> Callable[..., cloudwatch.Metric]:
     """Metrics read from Lambda's own report lines, which are JSON; they cost nothing while nobody talks."""
+    reports = logs.FilterPattern.string_value("$.type", "=", "platform.report")
 
     def metric(name: str, field: str, statistic: str, *, period: Duration = PERIOD) -> cloudwatch.Metric:
-        unique = f"{name}-{watched.config.stage}"
-        logs.MetricFilter(
-            watched.log_group,
-            name,
-            log_group=watched.log_group,
-            filter_pattern=logs.FilterPattern.string_value("$.type", "=", "platform.report"),
-            metric_namespace=NAMESPACE,
-            metric_name=unique,
-            metric_value=field,
-        )
-        return cloudwatch.Metric(namespace=NAMESPACE, metric_name=unique, statistic=statistic, period=period)
+        return _filtered(watched, name, reports, value=field, statistic=statistic, period=period)
 
     return metric
+
+
+def _filtered(
+    watched: Watched,
+    name: str,
+    pattern: logs.IFilterPattern,
+    *,
+    value: str = "1",
+    statistic: str = "Sum",
+    period: Duration = PERIOD,
+) -> cloudwatch.Metric:
+    """A metric of the log's lines that fit `pattern`."""
+    unique = f"{name}-{watched.config.stage}"
+    logs.MetricFilter(
+        watched.log_group,
+        name,
+        log_group=watched.log_group,
+        filter_pattern=pattern,
+        metric_namespace=NAMESPACE,
+        metric_name=unique,
+        metric_value=value,
+    )
+    return cloudwatch.Metric(namespace=NAMESPACE, metric_name=unique, statistic=statistic, period=period)
 
 
 def _table(table: dynamodb.ITableV2, name: str) -> cloudwatch.IMetric:

@@ -56,15 +56,15 @@ class ApiStack(Stack):
 
 
 def _holdings(config: StageConfig, data: DataStack, secrets: OriginSecrets | None) -> Holdings:
-    issuer, audience = config.auth.issuer, config.auth.audience
-    if data.sign_in is not None:
-        issuer, audience = data.sign_in.issuer, data.sign_in.client_id
+    auth, pool = config.auth, data.sign_in
     return Holdings(
         table=data.table,
         bucket=data.bucket,
         key=data.key,
-        issuer=issuer,
-        audience=audience,
+        issuer=pool.issuer if pool else auth.issuer,
+        audience=pool.client_id if pool else auth.audience,
+        client_id=pool.client_id if pool else auth.client_id,
+        sign_in_url=pool.url if pool else None,
         secrets=secrets.accepted if secrets else (),
     )
 

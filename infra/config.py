@@ -272,7 +272,7 @@ class StageConfig:
         cdn = self.front_door == "cloudfront"
         managed = self.managed_instances is not None
         zoned = self.domain is not None and self.domain.hosted_zone is not None
-        taken = [name for name, _ in self.settings if name in SET_BY_THE_STACK or "key" in name.split("_")]
+        taken = [name for name, _ in self.settings if name in SET_BY_THE_STACK]
         proven = self.domain is not None and self.domain.certificate_arn is not None
         of_a_kind = {
             f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),

@@ -81,6 +81,12 @@ class AuthConfig:
         takes="list of JWKs",
         default=(),
     )
+    client_id: str | None = knob(
+        optional(text),
+        "Public client (PKCE, no secret) by which our page lets people sign in at the issuer.",
+        takes="text or null; with issuer",
+        default=None,
+    )
     cognito: CognitoConfig | None = knob(
         optional(object_of(CognitoConfig)), "A user pool of our own.", takes="object or null", default=None
     )
@@ -111,6 +117,8 @@ def _of_ways(given: Set[object]) -> list[str]:
         "audience is missing: the `aud` (Cognito: `client_id`) that a token must carry.": signed
         and "audience" not in given,
         "audience means nothing without issuer or public_keys.": not signed and "audience" in given,
+        "client_id means nothing without issuer; cognito brings its own.": "client_id" in given
+        and "issuer" not in given,
         "cognito is an issuer of its own: take it, or issuer and public_keys.": signed and "cognito" in given,
     }
     return [sentence for sentence, true in faults.items() if true]
@@ -143,7 +151,17 @@ class QuotaConfig:
 
 # Settings that come from resources or have a knob of their own.
 SET_BY_THE_STACK = frozenset(
-    {"auth_audience", "auth_issuer", "auth_public_keys", "bucket", "cors_origins", "demo_model", "guest_secret"}
+    {
+        "auth_audience",
+        "auth_client_id",
+        "auth_issuer",
+        "auth_sign_in_url",
+        "auth_public_keys",
+        "bucket",
+        "cors_origins",
+        "demo_model",
+        "guest_secret",
+    }
     | {
         "guest_messages_per_day",
         "guest_tokens_percent",

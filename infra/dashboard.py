@@ -1,4 +1,4 @@
-"""One page of graphs: traffic, how long turns take, what fails, what an hour costs. From what AWS and our log say.
+"""One page of graphs: turns, how long they take, tokens, what fails, what an hour costs. From AWS and our log.
 
 Queries over the log are run when somebody looks, so the page costs nothing for being there.
 """
@@ -8,6 +8,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from infra.alarms import PERIOD, Watched
+from infra.observed import Observed
 
 USD_PER_GB_H = 0.048  # arm64, us-east-1; infra/prices.py has the page and the date
 
@@ -28,9 +29,43 @@ def dashboard(scope: Construct, watched: Watched) -> str:
         "Dashboard",
         dashboard_name=f"chatkit-{watched.config.stage}",
         default_interval=Duration.days(1),
-        widgets=[_of_traffic(watched), _of_failures(watched), _of_the_log(watched)],
+        widgets=[
+            _of_turns(watched),
+            _of_traffic(watched),
+            _of_failures(watched),
+            _of_refusals(watched),
+            _of_the_log(watched),
+        ],
     )
     return made.dashboard_name
+
+
+def _of_turns(watched: Watched) -> list[cloudwatch.IWidget]:
+    observed = Observed(watched.alias.lambda_)
+
+    def sums(*names: str) -> list[cloudwatch.IMetric]:
+        return [observed.metric(name, statistic="Sum", period=PERIOD) for name in names]
+
+    first = [observed.metric("TimeToFirstToken", statistic=s, period=PERIOD) for s in ("p50", "p95", "p99")]
+    first.append(observed.metric("TimeToFirstEvent", statistic="p95", period=PERIOD))
+    return [
+        _graph("Turns, and those that were stopped or cut", *sums("Turns", "Stops", "DeadlineCuts")),
+        _graph("Until the first word, and the first event", *first),
+        _graph("Tokens", *sums("TokensIn", "TokensOut")),
+    ]
+
+
+def _of_refusals(watched: Watched) -> list[cloudwatch.IWidget]:
+    observed = Observed(watched.alias.lambda_)
+    seldom = ("PoisonRows", "ClocksAhead", "Unauthorized")
+    return [
+        _graph("The model's errors", observed.by_kind("ModelErrors", period=PERIOD)),
+        _graph("Quotas that refused", observed.by_kind("QuotaRefusals", period=PERIOD)),
+        _graph(
+            "No token, rows unread, clocks ahead",
+            *(observed.metric(name, statistic="Sum", period=PERIOD) for name in seldom),
+        ),
+    ]
 
 
 def _of_traffic(watched: Watched) -> list[cloudwatch.IWidget]:
@@ -40,7 +75,11 @@ def _of_traffic(watched: Watched) -> list[cloudwatch.IWidget]:
         _graph(
             "How long they take", *(alias.metric_duration(period=PERIOD, statistic=s) for s in ("p50", "p95", "p99"))
         ),
-        _graph("At a time", alias.metric("ConcurrentExecutions", period=PERIOD, statistic="Maximum")),
+        _graph(
+            "At a time, and cold starts",
+            alias.metric("ConcurrentExecutions", period=PERIOD, statistic="Maximum"),
+            Observed(alias.lambda_).metric("ColdStarts", statistic="Sum", period=PERIOD),
+        ),
     ]
 
 

@@ -16,6 +16,8 @@ class Places:
     bucket: str
     issuer: str | None = None
     audience: str | None = None
+    client_id: str | None = None
+    sign_in_url: str | None = None
     origin_secrets: tuple[str, ...] = ()  # ARNs, the newest first
 
 
@@ -28,6 +30,8 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_BUCKET": places.bucket,
         "CHAT_AUTH_ISSUER": places.issuer,
         "CHAT_AUTH_AUDIENCE": places.audience,
+        "CHAT_AUTH_CLIENT_ID": places.client_id,
+        "CHAT_AUTH_SIGN_IN_URL": places.sign_in_url,
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
         "CHAT_GUEST_MESSAGES_PER_DAY": config.auth.guest.messages_per_day if config.auth.guest else None,

@@ -72,6 +72,8 @@ class Holdings:
     key: kms.IKey | None = None
     issuer: str | None = None
     audience: str | None = None
+    client_id: str | None = None
+    sign_in_url: str | None = None
     secrets: tuple[secretsmanager.ISecret, ...] = ()
 
 
@@ -171,6 +173,8 @@ def _environment(config: StageConfig, holdings: Holdings) -> dict[str, str]:
         bucket=holdings.bucket.bucket_name,
         issuer=holdings.issuer,
         audience=holdings.audience,
+        client_id=holdings.client_id,
+        sign_in_url=holdings.sign_in_url,
         origin_secrets=tuple(secret.secret_arn for secret in holdings.secrets),
     )
     return variables(config, places)

@@ -120,6 +120,8 @@ def settings(value: object) -> tuple[tuple[str, str], ...]:
     wrong = [f"{k}: {v!r}" for k, v in value.items() if not _SETTING.fullmatch(str(k)) or not _is_plain(v)]
     if wrong:
         raise ValueError(f"must hold lower-case names with a text or a number each, and holds {', '.join(wrong)}")
+    if secret := [k for k in value if k != "domain_key" and {"key", "secret", "password"} & set(str(k).split("_"))]:
+        raise ValueError(f"may not hold {', '.join(secret)}: a secret is no setting")  # a domain's key is public
     told = {str(k): json.dumps(v) if isinstance(v, bool) else str(v) for k, v in value.items()}
     return tuple(sorted(told.items()))
 

@@ -15,7 +15,10 @@ SESSION_DAYS = 30  # how long until people sign in again
 
 
 class SignIn(Construct):
-    """A pool, one public client (PKCE, no secret) and the hosted page. `issuer`, `client_id` are what tokens carry."""
+    """A pool, one public client (PKCE, no secret) and the hosted page. `issuer`, `client_id` are what tokens carry.
+
+    `url` is where the page sends people, and where it gets their tokens.
+    """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: CognitoConfig, disposable: bool) -> None:
         super().__init__(scope, construct_id)
@@ -59,6 +62,7 @@ class SignIn(Construct):
         )
         self.client_id = client.user_pool_client_id
         self.issuer = f"https://cognito-idp.{Stack.of(self).region}.{Stack.of(self).url_suffix}/{pool.user_pool_id}"
+        self.url = domain.base_url()
         self.page = domain.sign_in_url(client, redirect_uri=config.callback_urls[0])
         Validations.of(pool).acknowledge(
             Acknowledgment(

@@ -5,9 +5,12 @@ The one side is read from the committed template, which tests/infra/test_templat
 
 import ast
 import json
+import logging
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,9 @@ import boto3
 import pytest
 from chatkit.types import AttachmentCreateParams
 
-from infra import environment, front_door, origin_secrets
+from infra import environment, front_door, observed, origin_secrets
 from infra.config import TIMEOUT_S, StageConfig
-from lambda_src import front
+from lambda_src import front, observability
 from lambda_src.admin.stage import read_stage
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
@@ -194,6 +197,57 @@ def test_a_turn_that_is_cut_has_time_to_end_well(function: Properties) -> None:
 
 def test_the_url_streams_as_the_runtime_answers() -> None:
     assert [url["InvokeMode"] for url in _of_type("AWS::Lambda::Url")] == ["RESPONSE_STREAM"]
+
+
+# What it tells of itself
+
+
+def _metrics(value: Any) -> Iterator[tuple[str, frozenset[str]]]:
+    """(name, dimensions) of each metric of the function's own in a template: of alarms, of graphs, of searches."""
+    match value:
+        case {"Namespace": observed.NAMESPACE, "MetricName": str(name), "Dimensions": dimensions}:
+            yield name, frozenset(one["Name"] for one in dimensions)
+        case dict():
+            for inner in value.values():
+                yield from _metrics(inner)
+        case list():
+            for inner in value:
+                yield from _metrics(inner)
+        case str():
+            graphed = rf'"{observed.NAMESPACE}","(\w+)"((?:,"\w+","?[^"\]]*"?)*)'
+            for name, dimensions in re.findall(graphed, value):
+                yield name, frozenset(re.findall(r',"(\w+)",', dimensions))
+            for dimensions, name in re.findall(rf'{{{observed.NAMESPACE},([\w,]+)}} MetricName=\\+"(\w+)\\+"', value):
+                yield name, frozenset(dimensions.split(","))
+
+
+def _emitted() -> set[tuple[str, frozenset[str]]]:
+    """(name, dimensions) of each metric that some log line becomes."""
+    fields: list[dict[str, Any]] = [
+        {"status": 401, "limit": "day", "cold_start": True},
+        {"operation": "attachments.create", "status": 200, "kind": "stopped", "error_type": "E"},
+        {"first_event_ms": 1, "first_token_ms": 2, "tokens_in": 3, "tokens_out": 4, "kind": "deadline"},
+    ]
+    told = StringIO()
+    handler = observability.MetricsHandler(told, service="chat")
+    for event in observability.METRICS:
+        for one in fields:
+            handler.emit(logging.makeLogRecord({"msg": event, **one}))
+    return {
+        (metric["Name"], frozenset(dimensions))
+        for line in told.getvalue().splitlines()
+        for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
+        for dimensions in directive["Dimensions"]
+        for metric in directive["Metrics"]
+        if directive["Namespace"] == observed.NAMESPACE
+    }
+
+
+def test_alarms_and_graphs_show_metrics_that_the_function_emits_and_all_of_them() -> None:
+    template = json.loads((ROOT / "tests/infra/snapshots/full.json").read_text(encoding="utf-8"))
+    shown = {*_metrics(template)}
+    assert shown <= _emitted()
+    assert {name for name, _ in _emitted()} - {name for name, _ in shown} == {"Attachments"}
 
 
 # What the function may do

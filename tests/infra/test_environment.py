@@ -78,5 +78,12 @@ def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
         cors_origins=["https://www.example.org"],
     )
     ours = {name.removeprefix("CHAT_").lower() for name in everything if name.startswith("CHAT_")}
-    others = {"demo_model", "origin_secrets", "token_header", "store"}  # in other stages; by leaving it alone
+    others = {
+        "auth_client_id",
+        "auth_sign_in_url",
+        "demo_model",
+        "origin_secrets",
+        "token_header",
+        "store",
+    }  # in other stages; by leaving it alone
     assert ours | others == SET_BY_THE_STACK

@@ -72,7 +72,11 @@ def test_a_budget_warns_before_the_month_is_over(api_of: StackOf, api: Template)
     api.resource_count_is("AWS::Budgets::Budget", 0)
 
 
-def test_metrics_of_the_log_are_read_from_lambdas_own_report_lines(api_of: StackOf) -> None:
-    api_of("full").all_resources_properties(
-        "AWS::Logs::MetricFilter", {"FilterPattern": '{ $.type = "platform.report" }'}
-    )
+def test_metrics_of_the_log_are_read_from_lambdas_own_reports_and_from_failed_runs(api_of: StackOf) -> None:
+    filters = [one["Properties"] for one in api_of("full").find_resources("AWS::Logs::MetricFilter").values()]
+    patterns = {one["MetricTransformations"][0]["MetricName"]: one["FilterPattern"] for one in filters}
+    assert patterns == {
+        "MemoryUsedMb-full": '{ $.type = "platform.report" }',
+        "BilledMs-full": '{ $.type = "platform.report" }',
+        "ModelErrors-full": '{ $.message = "run_failed" }',
+    }
