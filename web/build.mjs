@@ -2,7 +2,8 @@
 //
 //   index.html          with its style inside; names its script by hash
 //   static/NAME-HASH.js the script, and what it loads later; the hash is of the content, so they may be kept for ever
-//   chat-client.js, .d.ts  the helper for other front ends, as it stands in src/: its name must not change
+//   chat-client.js, .d.ts  the helper for other front ends, as it stands in src/: its name must not change; copied into
+//                       the examples, too, which stand alone
 //
 // Run by `make page`. A folder given as argument takes the place of ../lambda_src/web/.
 import { build } from "esbuild";
@@ -30,8 +31,9 @@ const built = html
   .replace("<!-- style -->", () => `<style>${style.outputFiles[0].text.trim()}</style>`)
   .replace("src/main.js", `static/${path.basename(entry)}`);
 await writeFile(path.join(fresh, "index.html"), built);
+const copies = [fresh, path.join(here, "../examples/react-vite/src"), path.join(here, "../examples/next/app")];
 for (const name of ["chat-client.js", "chat-client.d.ts"])
-  await copyFile(path.join(here, "src", name), path.join(fresh, name)).catch((error) => { if (error.code !== "ENOENT") throw error; });
+  for (const folder of copies) await copyFile(path.join(here, "src", name), path.join(folder, name));
 
 await rm(target, { recursive: true, force: true });
 await rename(fresh, target);

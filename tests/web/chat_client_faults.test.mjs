@@ -98,6 +98,10 @@ test("a Request is read as its parts are", async () => {
   assert.match(seen[0].headers.get("x-chat-turn"), /^[0-9a-f]{32}$/);
 });
 
+test("where a server renders the page, a relative URL is no fault", () => {
+  assert.equal(new URL(chatClient({ url: "/chatkit" }).url).pathname, "/chatkit");
+});
+
 // Tokens
 
 const jwt = (seconds, name = "t") =>
@@ -287,6 +291,17 @@ test("aborting a followed turn stops it; leaving it, or hiding the page, does no
     await settle();
     assert.equal(to(seen, "/chatkit/stop").length, how === "abort" ? 1 : 0, how);
   }
+});
+
+test("the turn of a thread is followed to its end, once", async () => {
+  const { chat, seen } = client((path) => path.endsWith("/turn") ? Response.json({ turn_id: "turn-1" }) : stream([event(1), event(2)]));
+  assert.deepEqual([await chat.follow("thr_1"), await chat.follow("thr_1")], [true, false]);
+  assert.deepEqual(seen.map(({ path }) => path.split("/").pop()), ["turn", "events", "turn"]);
+});
+
+test("a thread in which nothing runs is not followed", async () => {
+  const { chat } = client(() => Response.json({ turn_id: null }));
+  assert.equal(await chat.follow("thr_1"), false);
 });
 
 test("a thread is asked for the turn that runs in it", async () => {

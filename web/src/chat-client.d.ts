@@ -66,6 +66,11 @@ export interface ChatClient {
    * while the page is visible, the turn is stopped.
    */
   resume(turnId: string, options?: { after?: number; signal?: AbortSignal }): AsyncGenerator<ChatEvent, void, void>;
+  /**
+   * Wait for the end of the turn that runs in a thread: true when there was one, then ask ChatKit to `fetchUpdates()`.
+   * Each turn is followed once. For ChatKit's `thread.load.end`, so that an answer survives a reload of the page.
+   */
+  follow(threadId: string): Promise<boolean>;
 }
 
 export function chatClient(options: ChatClientOptions): ChatClient;

@@ -13,6 +13,8 @@
  *   told. Never after a normal end (the signal aborts then, too), never because a tab was hidden.
  */
 
+/** @import { ChatClient } from "./chat-client.d.ts" */
+
 const STREAMING = new Set([
   "threads.create", "threads.add_user_message", "threads.add_client_tool_output",
   "threads.add_structured_input", "threads.retry_after_item", "threads.custom_action",
@@ -38,6 +40,7 @@ export class ChatError extends Error {
 /** Only the fetch, for who needs nothing else. */
 export const chatFetch = (options) => chatClient(options).fetch;
 
+/** @type {typeof import("./chat-client.d.ts").chatClient} */
 export function chatClient({
   url,
   getToken = () => null,
@@ -46,11 +49,12 @@ export function chatClient({
   document = globalThis.document,
   XMLHttpRequest = globalThis.XMLHttpRequest,
 }) {
-  const base = globalThis.location?.href;
+  const base = globalThis.location?.href ?? "http://no-page.invalid"; // while a server renders the page
   const endpoint = new URL(url, base).href;
   const send = senderOf(getToken, tokenHeader, fetch);
   const { stop, watch } = stopsOf(endpoint, send, document);
   const broken = new Map(); // body -> { turn, at } of the streams that broke off and may be asked for again
+  const followed = new Set(); // turns, so that the load that follows a turn's end does not follow it again
 
   async function open(target, init) {
     init.signal?.throwIfAborted();
@@ -79,6 +83,7 @@ export function chatClient({
     }
   }
 
+  /** @type {ChatClient["fetch"]} */
   async function chatFetch(resource, init = {}) {
     const target = new URL(resource instanceof Request ? resource.url : resource, base).href;
     if (target !== endpoint && !target.startsWith(`${endpoint}/`)) return uploaded(await fetch.call(globalThis, resource, init), init);
@@ -89,20 +94,22 @@ export function chatClient({
     return STREAMING.has(typeOf(init.body)) ? open(target, init) : send(target, init);
   }
 
+  /** @type {ChatClient["call"]} */
   async function call(type, params = {}, { signal } = {}) {
     const headers = { "content-type": "application/json" };
     return resultOf(await chatFetch(endpoint, { method: "POST", headers, body: JSON.stringify({ type, params }), signal }));
   }
 
+  /** @type {ChatClient["upload"]} */
   async function upload(file, { onProgress, signal } = {}) {
     const mime_type = TEXT_TYPES[file.name.split(".").pop().toLowerCase()] ?? file.type;
-    const { upload_descriptor: to, ...attachment } = await call(
-      "attachments.create", { name: file.name, size: file.size, mime_type }, { signal });
+    /** @type {any} */
+    const announced = await call("attachments.create", { name: file.name, size: file.size, mime_type }, { signal });
+    const { upload_descriptor: to, ...attachment } = announced;
     try {
-      for (let tries = triesOf(signal), sent = false; !sent;) {
-        await tries.next();
-        sent = await put(file, to, { onProgress, signal, XMLHttpRequest }).then(() => true, tries.failed);
-      }
+      const tries = triesOf(signal);
+      const sent = () => put(file, to, { onProgress, signal, XMLHttpRequest }).then(() => true, tries.failed);
+      do await tries.next(); while (!await sent());
     } catch (error) {
       call("attachments.delete", { attachment_id: attachment.id }).catch(() => {}); // else it goes by itself, in a day
       throw error;
@@ -110,10 +117,12 @@ export function chatClient({
     return attachment;
   }
 
+  /** @type {ChatClient["running"]} */
   async function running(threadId, { signal } = {}) {
     return (await resultOf(await send(`${endpoint}/threads/${encodeURIComponent(threadId)}/turn`, { signal }))).turn_id;
   }
 
+  /** @type {ChatClient["resume"]} */
   async function* resume(turnId, { after = 0, signal } = {}) {
     signal?.throwIfAborted();
     const stream = watch(turnId, { signal, met: () => true, onBreak: () => {} });
@@ -141,7 +150,16 @@ export function chatClient({
     }
   }
 
-  return { url: endpoint, fetch: chatFetch, call, stop, upload, running, resume };
+  /** @type {ChatClient["follow"]} */
+  async function follow(threadId) {
+    const turn = await running(threadId);
+    if (turn === null || followed.has(turn)) return false;
+    followed.add(turn);
+    for await (const _ of resume(turn)); // ChatKit cannot join a stream: it loads the thread when this is over
+    return true;
+  }
+
+  return { url: endpoint, fetch: chatFetch, call, stop, upload, running, resume, follow };
 }
 
 /** fetch with the token; repeated once when it is refused and there is another. */
@@ -166,6 +184,7 @@ function senderOf(getToken, tokenHeader, fetch) {
 
 /** How turns are stopped, and who notices that a person wants it. */
 function stopsOf(endpoint, send, document) {
+  /** @type {ChatClient["stop"]} */
   async function stop(turnId) {
     const body = JSON.stringify({ turn_id: turnId });
     const headers = { "content-type": "application/json" };
@@ -319,7 +338,7 @@ function triesOf(signal) {
 }
 
 /** ChatKit's own upload: that an earlier try landed is no failure. */
-function uploaded(answer, { method, headers }) {
+function uploaded(answer, { method, headers } = /** @type {RequestInit} */ ({})) {
   const once = method === "PUT" && new Headers(headers).get("if-none-match") === "*";
   return once && answer.status === LANDED ? new Response(null, { status: 200 }) : answer;
 }

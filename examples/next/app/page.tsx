@@ -1,0 +1,5 @@
+import { Loader } from "./loader";
+
+export default function Page() {
+  return <Loader />;
+}
