@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from lambda_src import limits
+from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
 from lambda_src.desks import Desk, Desks
 from lambda_src.errors import (
@@ -50,7 +51,8 @@ def create_app(
     page: Page | None = None,
     token_header: str = "authorization",  # noqa: S107 - a name
     in_front: Sequence[Before] = (),
-) -> FastAPI:
+    adoption: Adoption | None = None,
+) -> "ChatApp":
     """The ASGI app: POST /chatkit and what belongs to it (routes.py), GET /chat/health, and `page`, where there is one.
 
     `server` and `turns` are the nameless assistant's; `named` are the others, if there are any. `in_front` asks before
@@ -60,7 +62,7 @@ def create_app(
     async def within_limits(request: Request) -> None:
         limits.check_head(request, max_body_bytes=max_body_bytes)
 
-    app = ChatApp(in_front, dependencies=[Depends(within_limits)])
+    app = ChatApp(in_front, adoption, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
@@ -71,6 +73,8 @@ def create_app(
         token_header=token_header,
         sweeps=sweeps,
         max_body_bytes=max_body_bytes,
+        guests=guests,
+        adoption=adoption,
     )
     app.include_router(chat, prefix="/chatkit")
     app.include_router(chat, prefix="/chatkit/{assistant}")
@@ -120,13 +124,18 @@ def serve(app: FastAPI, page: Page) -> None:
 
 
 class ChatApp(FastAPI):
-    """FastAPI with its middleware outside of Starlette's own, so that a 500 leaves like any other answer."""
+    """FastAPI with its middleware outside of Starlette's own, so that a 500 leaves like any other answer.
 
-    def __init__(self, in_front: Sequence[Before], *, dependencies: Sequence[params.Depends]) -> None:
+    `adoption` is what the hourly event goes on with, where there are guests.
+    """
+
+    def __init__(
+        self, in_front: Sequence[Before], adoption: Adoption | None, *, dependencies: Sequence[params.Depends]
+    ) -> None:
         super().__init__(
             title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None, dependencies=dependencies
         )
-        self._in_front = in_front
+        self._in_front, self.adoption = in_front, adoption
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette's hook: its stack, what stands in front of it, and the log of it all."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread li
 
 BuildAgent = Callable[[], "Agent[Any]"]
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it stands in URLs and in keys
-TAKEN = ("stop", "threads", "turns", "upload")  # routes of the nameless one
+TAKEN = ("adopt", "stop", "threads", "turns", "upload")  # routes of the nameless one
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
-
 from lambda_src import doors, titles
-from lambda_src.app import create_app
+from lambda_src.adoption import Adoption
+from lambda_src.app import ChatApp, create_app
 from lambda_src.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.counters import Counters, MemoryCounters
@@ -62,7 +61,7 @@ def build_app(
     guest_tokens: GuestTokens | None = None,
     in_front: Sequence[Before] = (),
     page: Page | None = None,
-) -> FastAPI:
+) -> ChatApp:
     """The chat server as an ASGI app. What differs between Lambda, a laptop and a test is handed in."""
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
@@ -100,6 +99,7 @@ def build_app(
         page=page or page_of(settings, upload_origin=upload_origin(settings), dictation=transcribe is not None),
         token_header=settings.token_header,
         in_front=in_front,
+        adoption=None if guest_tokens is None else Adoption(store, nameless.turns, files=files),
     )
 
 
@@ -132,7 +132,7 @@ def build_handler(
         in_front=in_front,
         page=page,
     )
-    return StreamingMangum(app, lifespan="on", on_event=Events(store))
+    return StreamingMangum(app, lifespan="on", on_event=Events(store, app.adoption))
 
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
@@ -151,7 +151,7 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     )
 
 
-def asgi_app() -> FastAPI:
+def asgi_app() -> ChatApp:
     """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`."""
     settings = Settings.from_env(os.environ)
     store, ledger = build_store(settings)

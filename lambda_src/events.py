@@ -23,11 +23,19 @@ class Invocation(Protocol):
         ...
 
 
+class Adoptions(Protocol):
+    """What is needed of adoption.py, where there are guests."""
+
+    async def finish(self, *, stop: Callable[[], bool]) -> int:
+        """Go on with what was begun; how many threads changed hands."""
+        ...
+
+
 class Events:
     """`on_event` of the handler: what each event of ours does, as a value that JSON can hold."""
 
-    def __init__(self, sweeps: Sweeps) -> None:
-        self._sweeps = sweeps
+    def __init__(self, sweeps: Sweeps, adoptions: Adoptions | None = None) -> None:
+        self._sweeps, self._adoptions = sweeps, adoptions
 
     async def __call__(self, event: dict[str, Any], context: Invocation) -> object:
         """RequestError for an event that is not ours, naming those that are."""
@@ -40,9 +48,10 @@ class Events:
                 raise RequestError('This event is neither HTTP, nor {"chat": "sweep"}, nor {"chat": "health"}.')
 
     async def _sweep(self, stop: Callable[[], bool]) -> object:
+        adopted = 0 if self._adoptions is None else await self._adoptions.finish(stop=stop)
         erased = await self._sweeps.sweep(stop=stop)
         orphans = await self._sweeps.sweep_orphans(hour=datetime.now(UTC).hour, stop=stop)
-        return {"swept": erased.items + erased.threads + erased.attachments, "orphans": orphans}
+        return {"swept": erased.items + erased.threads + erased.attachments, "orphans": orphans, "adopted": adopted}
 
 
 async def sweep_after_delete(sweeps: Sweeps, *, now: Callable[[], float] = time.monotonic) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from lambda_src.auth import GuestTokens
 from lambda_src.auth.guests import Minted
+from lambda_src.context import User
 from lambda_src.counters import Counters, seconds_left
-from lambda_src.errors import QuotaError
+from lambda_src.errors import AuthError, QuotaError, RequestError
 
 PER_ADDRESS = 50  # a day: an office or a school behind one address, and no more than a nuisance in one hand
 PER_STAGE = 20_000  # a day: rows of guests cost next to nothing, their tokens have a ceiling of their own (quotas.py)
@@ -30,3 +31,10 @@ class Guests:
                 left_s = seconds_left(self._clock())
                 raise QuotaError("No more guests today. Sign in instead.", limit="guests", retry_after_s=left_s)
         return await self._tokens.mint()
+
+    async def who(self, token: str) -> User:
+        """The guest whose token this is. RequestError: it is nobody's, or it has ended."""
+        try:
+            return await self._tokens(f"Bearer {token}")
+        except AuthError:
+            raise RequestError("guest_token is no guest's token, or it has ended.") from None

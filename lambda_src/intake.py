@@ -96,6 +96,21 @@ class Stop(BaseModel):
     thread_id: str | None = None
 
 
+class Adopt(BaseModel):
+    """The body of POST /chatkit/adopt: what POST /auth/guest answered once."""
+
+    model_config = ConfigDict(extra="forbid")
+    guest_token: str
+
+
+def parse_adopt(body: bytes) -> Adopt:
+    """Whose threads are to be taken over. RequestError."""
+    try:
+        return Adopt.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+
+
 def parse_stop(body: bytes) -> Stop:
     """What is to be stopped. RequestError unless exactly one of the two is named."""
     try:

@@ -18,10 +18,12 @@ from starlette.background import BackgroundTask
 from starlette.types import Receive, Scope, Send
 
 from lambda_src import intake, limits
+from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.desks import Desk, Desks, no_assistant
 from lambda_src.events import sweep_after_delete
+from lambda_src.guests import Guests
 from lambda_src.request_log import TurnLog
 from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
@@ -40,6 +42,8 @@ def chat_router(
     token_header: str,
     sweeps: Sweeps,
     max_body_bytes: int,
+    guests: Guests | None = None,
+    adoption: Adoption | None = None,
 ) -> APIRouter:
     """The routes; the name of the assistant, where there is one, is the path's parameter `assistant`."""
     router = APIRouter()
@@ -106,6 +110,13 @@ def chat_router(
     @router.get("/threads/{thread_id}/turn")
     async def running(thread_id: str, context: Context, desk: AtDesk) -> JSONResponse:
         return JSONResponse({"turn_id": await desk.turns.running_in(thread_id, context)})
+
+    if guests is not None and adoption is not None:
+
+        @router.post("/adopt")
+        async def adopt(context: Context, desk: AtDesk, body: Body) -> JSONResponse:
+            adopted = await adoption.adopt(await guests.who(intake.parse_adopt(body).guest_token), context)
+            return JSONResponse({"threads": adopted.threads, "left": adopted.left})
 
     return router
 

@@ -24,6 +24,7 @@ from lambda_src import front, observability
 from lambda_src.admin.stage import read_stage
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
+from lambda_src.context import User
 from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.events import Events
@@ -143,7 +144,7 @@ async def test_the_event_of_each_hour_is_one_that_the_function_knows() -> None:
     [target] = rule["Targets"]
     assert (rule["ScheduleExpression"], json.loads(target["Input"])) == ("rate(1 hour)", {"chat": "sweep"})
     swept = await Events(MemoryStore())(json.loads(target["Input"]), Hours())
-    assert swept == {"swept": 0, "orphans": 0}
+    assert swept == {"swept": 0, "orphans": 0, "adopted": 0}
 
 
 class Hours:
@@ -255,7 +256,7 @@ def test_alarms_and_graphs_show_metrics_that_the_function_emits_and_all_of_them(
 
 async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
     """One short life with all that the function does to its store; export, import and erase are the admin's."""
-    ada = context_of("ada")
+    ada, bob = context_of("ada"), context_of("bob")
     large = message_of("msg_2", incompressible(2 * INLINE_MAX_BYTES))
     thread = thread_of()
     await store.save_thread(thread, ada)
@@ -277,8 +278,18 @@ async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
     await store.delete_attachment("atc_1", ada)
     await store.add_thread_item("thr_1", large, ada)
     await store.delete_thread("thr_1", ada)
+    await store.save_thread(thread_of("thr_2"), ada)
+    await store.add_thread_item("thr_2", large, ada)
+    await store.claim_guest("ada", bob)
+    await store.hand_over("thr_2", "ada", bob, copy_file=nothing_to_copy)
+    assert [claim.guest_id async for claim in store.claimed_guests()] == ["ada"]
+    await store.end_claim("ada", bob)
     await later.sweep(stop=lambda: False)
     await later.sweep_orphans(hour=None, stop=lambda: False)
+
+
+async def nothing_to_copy(_: str) -> None:
+    """Files are the AttachmentStore's."""
 
 
 async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], object]) -> None:
@@ -292,6 +303,7 @@ async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], ob
     await files.read(picture.id, ada, max_bytes=100)
     await files.keep_image("img_1", PNG, ada)
     files.image_url("img_1", ada)
+    await files.copy_to(User("bob"), picture.id, ada)
     await files.delete_attachment(picture.id, ada)
 
 

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from chatkit.store import AttachmentStore
 from chatkit.types import Attachment
 
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, User
 
 
 class FileMissingError(Exception):
@@ -38,3 +38,7 @@ class Files(AttachmentStore[RequestContext]):
     @abstractmethod
     def image_url(self, image_id: str, context: RequestContext) -> str:
         """A short-lived URL that shows a generated image."""
+
+    @abstractmethod
+    async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
+        """Keep a copy of a bound file in another user's folder. Twice is once; quiet when the file is gone."""

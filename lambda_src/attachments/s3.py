@@ -10,6 +10,8 @@ S3 can send no `X-Content-Type-Options`; it sends the type that the first bytes 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -26,7 +28,7 @@ from pydantic import AnyUrl
 from lambda_src.attachments import media
 from lambda_src.attachments.files import FileMissingError, Files
 from lambda_src.attachments.media import FileLimits
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.store import ids, keys
 from lambda_src.store.calls import CLIENT_CONFIG, Calls, MissingObjectError
@@ -148,6 +150,16 @@ class S3AttachmentStore(Files):
     def image_url(self, image_id: str, context: RequestContext) -> str:
         """A short-lived URL that shows a generated image."""
         return self._shown(_kept(image_id, context), GENERATED_TYPE, name=f"{image_id}.png")
+
+    async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
+        """Keep a copy of a bound file in another user's folder. Twice is once; quiet when the file is gone."""
+        with suppress(MissingObjectError):
+            await self._calls.run(
+                self._client.copy_object,
+                Bucket=self._bucket,
+                Key=_kept(attachment_id, replace(context, user=user)),
+                CopySource={"Bucket": self._bucket, "Key": _kept(attachment_id, context)},
+            )
 
     async def _head(self, key: str) -> tuple[int, bytes]:
         """Size and first bytes, in one request; MissingObjectError."""

@@ -17,6 +17,7 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.store import bounds, codec, ids, keys
 from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.memory_handover import MemoryHandover
 from lambda_src.store.memory_ledger import MemoryLedger
 from lambda_src.store.memory_rows import ItemRow, ThreadRow, UserRows, window
 from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
@@ -26,8 +27,8 @@ _NS = 1_000_000_000
 T = TypeVar("T")
 
 
-class MemoryStore(Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData and Sweeps in dictionaries.
+class MemoryStore(MemoryHandover, Store[RequestContext]):
+    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData, Sweeps and Handover in dictionaries.
 
     `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever. `beside` is a store whose rows are shared,
     as two processes share a table.
@@ -41,7 +42,7 @@ class MemoryStore(Store[RequestContext]):
         retention_s: int = 0,
         count: Count = count_nothing,
     ) -> None:
-        self._users: dict[str, UserRows] = {} if beside is None else beside._users
+        super().__init__({} if beside is None else beside._users)
         self._clock = clock
         self._retention_s = retention_s
         self._count = count

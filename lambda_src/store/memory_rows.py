@@ -63,6 +63,26 @@ class UserRows:
     feedback: dict[tuple[str, str], FeedbackKind] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     ledger: LedgerRows = field(default_factory=LedgerRows)
+    claimed_by: str | None = None  # who took this guest's threads over
+    is_being_claimed: bool = False  # and whether some are still to come
+
+    def hand_over(self, thread_id: str, to: "UserRows") -> None:
+        """The thread and all that is in it are `to`'s from now on."""
+        thread = self.threads.pop(thread_id)
+        self.gone[thread_id] = thread.order
+        to.threads[thread_id] = thread
+        to.items[thread_id] = self.items.pop(thread_id, {})
+        for attachment_id in self.bound_to(thread_id):
+            to.attachments[attachment_id] = self.attachments.pop(attachment_id)
+        for key in [key for key in self.feedback if key[0] == thread_id]:
+            to.feedback[key] = self.feedback.pop(key)
+        if (turn := self.ledger.turns.get(thread_id)) is not None:
+            to.ledger.turns[thread_id] = turn  # it is over, and knows the newest item's place
+        self.ledger.forget_thread(thread_id)
+
+    def bound_to(self, thread_id: str) -> list[str]:
+        """The attachments of a thread."""
+        return [name for name, (_, bound_to) in self.attachments.items() if bound_to == thread_id]
 
     def export(self) -> Iterator[Record]:
         """Threads by time, each followed by its items by arrival and its feedback; attachments last."""

@@ -125,7 +125,7 @@ def _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage: Deploye
 def _the_event_of_each_hour_is_taken_by_the_alias(stage: Deployed) -> None:
     function = stage.physical_ids()["ChatFunctionD42E891B"]
     answer = stage.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b'{"chat": "sweep"}')
-    assert json.loads(answer["Payload"].read()) == {"swept": 0, "orphans": 0}
+    assert json.loads(answer["Payload"].read()) == {"swept": 0, "orphans": 0, "adopted": 0}
 
 
 def _an_update_moves_the_alias_and_replaces_nothing_and_can_be_rolled_back(stage: Deployed) -> None:

@@ -10,6 +10,7 @@ from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from tests.store.dying import KilledError, dying_after
 from tests.store.local import Local, populate
 
 ADA = context_of("ada")
@@ -63,32 +64,7 @@ async def test_a_sweep_that_dies_at_any_request_is_finished_by_the_next() -> Non
 
 async def _dies_after(local: Local, requests: int) -> bool:
     """Whether a sweep of two passes died after so many requests to table and bucket."""
-
-    class KilledError(Exception):
-        """The process is gone."""
-
-    left = requests
-    engine, objects = local.engine, local.objects
-
-    class Dying:
-        """A client whose process is killed before its next request."""
-
-        def __init__(self, inner: Any) -> None:
-            self._inner = inner
-
-        def __getattr__(self, name: str) -> Any:
-            method = getattr(self._inner, name)
-
-            def call(**params: Any) -> Any:
-                nonlocal left
-                if left == 0:
-                    raise KilledError
-                left -= 1
-                return method(**params)
-
-            return call if callable(method) else method
-
-    dying = Local(engine=Dying(engine), objects=Dying(objects), now=local.now)  # type: ignore[arg-type]  # stands in
+    dying = dying_after(local, requests)
     try:
         await finish(dying, dying.store())
     except KilledError:

@@ -26,6 +26,7 @@ from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.sweep import Sweeper
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads
+from lambda_src.store.handover import Claim, CopyFile
 from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.s3 import PayloadBucket
 
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
+    from lambda_src.store.dynamodb.handover import HandedOver
+
 
 class DynamoDBStore(Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData and Sweeps on one table.
+    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData, Sweeps and Handover on one table.
 
     `client` and `s3` are low-level boto3 clients made with calls.CLIENT_CONFIG; without `bucket` and `s3`, what does
     not fit into a row is a TooLargeError. `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever.
@@ -56,6 +59,7 @@ class DynamoDBStore(Store[RequestContext]):
     ) -> None:
         calls = Calls(executor)
         objects = PayloadBucket(s3, bucket, calls=calls) if bucket is not None and s3 is not None else None
+        self._objects = objects
         self._payloads = payloads = Payloads(objects)
         self._clock = clock
         self._table = Table(client, table_name, calls=calls)
@@ -220,6 +224,31 @@ class DynamoDBStore(Store[RequestContext]):
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: payload objects that no row names."""
         return await self._sweeper.orphans(hour=hour, stop=stop)
+
+    @within_budget
+    async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
+        """handover.Handover."""
+        bounds.writable(context.user.id, guest_id)
+        await self._handed_over().claim(guest_id, context.user.id)
+
+    @within_budget
+    async def end_claim(self, guest_id: str, context: RequestContext) -> None:
+        """handover.Handover."""
+        await self._handed_over().end_claim(guest_id)
+
+    def claimed_guests(self) -> AsyncIterator[Claim]:
+        """handover.Handover."""
+        return self._handed_over().claims()
+
+    async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
+        """handover.Handover. No time budget: a long thread takes as long as it takes."""
+        bounds.writable(context.user.id, guest_id, thread_id)
+        return await self._handed_over().hand_over(thread_id, guest_id, context.user.id, copy_file=copy_file)
+
+    def _handed_over(self) -> "HandedOver":
+        from lambda_src.store.dynamodb.handover import HandedOver  # noqa: PLC0415 - once in the life of a guest
+
+        return HandedOver(self._table, self._objects, self._threads, self._sweeper, clock=self._clock)
 
     def inspect(self) -> AsyncIterator[Finding | None]:
         """ports.Inspects."""

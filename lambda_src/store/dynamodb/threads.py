@@ -1,6 +1,6 @@
 """A user's threads: one row each, a field of the thread an attribute of its own. Knows no item's content."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,8 +95,11 @@ class Threads:
         has_more = len(found) > limit
         return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
-    async def bury(self, user_id: str, thread_id: str) -> bool:
-        """Delete a thread for its user in one write, and note it for the sweep; False when there was none."""
+    async def bury(self, user_id: str, thread_id: str, *, also: Iterable[Row] = ()) -> bool:
+        """Delete a thread for its user in one write, and note it for the sweep; False when there was none.
+
+        `also` are rows that are written in the same transaction.
+        """
         key = _key(user_id, thread_id)
         items = keys.thread_partition(user_id, thread_id)
         now = rows.number(self._now_s())
@@ -120,6 +123,7 @@ class Threads:
                     tombstone | {keys.SORT_KEY: rows.text(keys.GONE), keys.ORDER_KEY: rows.text(keys.FIRST_ORDER)},
                     tombstone | {keys.SORT_KEY: rows.text(keys.TURN), keys.ORDER_KEY: rows.text(keys.LAST_ORDER)},
                     pending,
+                    *also,
                 ],
             )
         except ConditionFailedError:

@@ -4,6 +4,7 @@ None of these rows has an `order`, so none is in the index; each has a TTL, whic
 by times in milliseconds that every read looks at.
 """
 
+from lambda_src.store import keys
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Row
 from lambda_src.store.ports import GuardLost, TurnRow
@@ -80,6 +81,20 @@ def spending_of(row: Row, *, minute: str, day: str) -> Spending:
     """What a quota row says was spent in these windows."""
     runs = {name.removeprefix(RUN): int(held["N"]) for name, held in row.items() if name.startswith(RUN)}
     return Spending(_number(row, minute), _number(row, day), runs)
+
+
+def over(partition: str, *, last_order: int, ttl_s: int) -> Row:
+    """The lease of a turn that is over: what a thread that changed hands begins with."""
+    return {
+        keys.PARTITION_KEY: rows.text(partition),
+        keys.SORT_KEY: rows.text(keys.TURN),
+        keys.TTL_ATTRIBUTE: rows.number(ttl_s),
+        TURN_ID: rows.text("handed-over-to-this-user"),
+        EXPIRES_MS: rows.number(0),
+        STOP: {"BOOL": False},
+        ENDED: {"BOOL": True},
+        LAST_ORDER: rows.number(last_order),
+    }
 
 
 def ttl(expires_ms: int) -> dict[str, str]:

@@ -67,3 +67,11 @@ feedback = Table(
     _id("item_id", key=True),
     Column("kind", Text, nullable=False),
 )
+
+claims = Table(
+    "chat_claims",
+    metadata,
+    _id("guest_id", key=True),
+    _id("user_id"),  # who took the guest's threads over
+    Column("is_open", Boolean, nullable=False),  # some are still to come
+)

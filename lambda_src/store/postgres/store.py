@@ -18,6 +18,7 @@ from lambda_src.store import bounds, codec, ids
 from lambda_src.store.budget import within_budget
 from lambda_src.store.ports import Count, Erased, Finding, Record, count_nothing
 from lambda_src.store.postgres import statements as sql
+from lambda_src.store.postgres.handover import PostgresHandover
 from lambda_src.store.postgres.payloads import PayloadRows, payload_values
 from lambda_src.store.postgres.schema import attachments, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
@@ -28,8 +29,8 @@ from lambda_src.store.snapshots import Snapshots
 _NS = 1_000_000_000
 
 
-class PostgresStore(Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData and Sweeps on PostgreSQL.
+class PostgresStore(PostgresHandover, Store[RequestContext]):
+    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData, Sweeps and Handover on PostgreSQL.
 
     `sessions` is an async_sessionmaker on an asyncpg engine whose database `chat migrate` has prepared.
     `clock` is in nanoseconds since 1970; `retention_s` = 0 keeps for ever.
@@ -43,7 +44,7 @@ class PostgresStore(Store[RequestContext]):
         retention_s: int = 0,
         count: Count = count_nothing,
     ) -> None:
-        self._sessions = sessions
+        super().__init__(sessions)
         self._clock = clock
         self._retention_s = retention_s
         self._rows = PayloadRows(count)

@@ -1,0 +1,67 @@
+"""Threads that change hands on PostgreSQL: one transaction gives every row of a thread its new owner. Knows no HTTP.
+
+Turns are kept elsewhere (ports.TurnLedger): that none runs in the thread is the caller's to look at.
+"""
+
+from collections.abc import AsyncIterator
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from lambda_src.context import RequestContext
+from lambda_src.errors import ConflictError
+from lambda_src.store import bounds
+from lambda_src.store.budget import within_budget
+from lambda_src.store.handover import Claim, CopyFile
+from lambda_src.store.postgres import statements as sql
+from lambda_src.store.postgres.schema import attachments, claims, feedback, items, threads
+from lambda_src.store.postgres.sessions import Sessions, transaction
+
+
+class PostgresHandover:
+    """handover.Handover."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @within_budget
+    async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
+        """handover.Handover."""
+        bounds.writable(context.user.id, guest_id)
+        new = insert(claims).values(guest_id=guest_id, user_id=context.user.id, is_open=True)
+        mine = new.on_conflict_do_update(
+            index_elements=["guest_id"], set_={"is_open": True}, where=claims.c.user_id == context.user.id
+        )
+        async with transaction(self._sessions) as session:
+            if (await session.execute(mine.returning(claims.c.guest_id))).first() is None:
+                raise ConflictError("This guest's threads were taken over by somebody else.")
+
+    @within_budget
+    async def end_claim(self, guest_id: str, context: RequestContext) -> None:
+        """handover.Handover."""
+        async with transaction(self._sessions) as session:
+            await session.execute(update(claims).where(claims.c.guest_id == guest_id).values(is_open=False))
+
+    async def claimed_guests(self) -> AsyncIterator[Claim]:
+        """handover.Handover."""
+        async with transaction(self._sessions) as session:
+            found = (await session.execute(select(claims).where(claims.c.is_open))).mappings().all()
+        for row in found:
+            yield Claim(row["guest_id"], row["user_id"])
+
+    async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
+        """handover.Handover. No time budget: files take as long as they take."""
+        bounds.writable(context.user.id, guest_id, thread_id)
+        bound = select(attachments.c.id).where(sql.of_user(attachments, guest_id, thread_id=thread_id))
+        async with transaction(self._sessions) as session:
+            attachment_ids = (await session.execute(bound)).scalars().all()
+        for attachment_id in attachment_ids:
+            await copy_file(attachment_id)
+        async with transaction(self._sessions) as session:
+            living = sql.of_user(threads, guest_id, id=thread_id), threads.c.deleted_s.is_(None)
+            moved = update(threads).where(*living).values(user_id=context.user.id).returning(threads.c.id)
+            if (await session.execute(moved)).first() is not None:
+                for table in (items, attachments, feedback):
+                    of_thread = sql.of_user(table, guest_id, thread_id=thread_id)
+                    await session.execute(update(table).where(of_thread).values(user_id=context.user.id))
+        return True

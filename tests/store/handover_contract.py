@@ -1,0 +1,189 @@
+"""What every store must do when a guest's threads become a user's. Knows no engine; `store` is a fixture."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from chatkit.store import NotFoundError
+
+from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_ids, thread_of
+from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.errors import ConflictError
+from lambda_src.store.handover import Claim
+
+GUEST, ANN, BOB = context_of("guest"), context_of("ann"), context_of("bob")
+AnyStore = Any
+
+
+class Files:
+    """Notes whose bytes were copied."""
+
+    def __init__(self) -> None:
+        self.copied: list[str] = []
+
+    async def __call__(self, attachment_id: str) -> None:
+        self.copied.append(attachment_id)
+
+
+async def move_in(store: AnyStore, *, large: bool = False) -> None:
+    """Two threads of the guest's, with all that can be in one, and a file that belongs to none."""
+    for name in ("thr_1", "thr_2"):
+        await store.save_thread(thread_of(name, title=f"the guest's {name}"), GUEST)
+        await store.add_thread_item(name, message_of("msg_1", "hello", thread_id=name), GUEST)
+        await store.add_thread_item(name, message_of("msg_gone", thread_id=name), GUEST)
+        text = incompressible(200_000) if large else "more"
+        await store.add_thread_item(name, message_of("msg_2", text, thread_id=name), GUEST)
+        await store.delete_thread_item(name, "msg_gone", GUEST)
+        await store.save_attachment(file_of(f"atc_{name}", thread_id=name), GUEST)
+        await store.add_feedback(name, ["msg_1"], "negative", GUEST)
+    await store.save_attachment(file_of("atc_free"), GUEST)
+
+
+async def records_of(store: AnyStore, who: Any) -> list[Any]:
+    """All that somebody has."""
+    return [dict(record) async for record in store.export_user(who)]
+
+
+async def hand_over_all(store: AnyStore) -> Files:
+    """As adoption.py does it."""
+    files = Files()
+    await store.claim_guest("guest", ANN)
+    for thread_id in await thread_ids(store, GUEST):
+        assert await store.hand_over(thread_id, "guest", ANN, copy_file=files)
+    await store.end_claim("guest", ANN)
+    return files
+
+
+async def claims(store: AnyStore) -> list[Claim]:
+    """What is still to be done."""
+    return [claim async for claim in store.claimed_guests()]
+
+
+class HandoverContract:
+    """claim_guest, hand_over, end_claim, claimed_guests."""
+
+    @pytest.mark.parametrize("large", [False, True])
+    async def test_what_the_guest_had_is_the_users_as_it_was(self, store: AnyStore, large: bool) -> None:
+        await move_in(store, large=large)
+        before = await records_of(store, GUEST)
+        files = await hand_over_all(store)
+        after = await records_of(store, ANN)
+        assert after == [record for record in before if record["id"] != "atc_free"]
+        assert files.copied == ["atc_thr_1", "atc_thr_2"]
+        assert await item_ids(store, "thr_1", ANN) == ["msg_1", "msg_2"]
+
+    async def test_for_the_guest_it_is_gone(self, store: AnyStore) -> None:
+        await move_in(store)
+        await hand_over_all(store)
+        assert await thread_ids(store, GUEST) == []
+        assert await item_ids(store, "thr_1", GUEST) == []
+        for load in (store.load_thread("thr_1", GUEST), store.load_item("thr_1", "msg_1", GUEST)):
+            with pytest.raises(NotFoundError):
+                await load
+        with pytest.raises(NotFoundError):
+            await store.load_attachment("atc_thr_1", GUEST)
+
+    async def test_the_user_goes_on_in_the_thread(self, store: AnyStore) -> None:
+        await move_in(store)
+        await hand_over_all(store)
+        await item_ids(store, "thr_1", ANN)
+        await store.add_thread_item("thr_1", message_of("msg_3"), ANN)
+        assert await item_ids(store, "thr_1", ANN) == ["msg_1", "msg_2", "msg_3"]
+        thread = await store.load_thread("thr_1", ANN)
+        thread.title = "mine"
+        await store.save_thread(thread, ANN)
+        assert (await store.load_thread("thr_1", ANN)).title == "mine"
+
+    async def test_what_the_user_had_stays(self, store: AnyStore) -> None:
+        await store.save_thread(thread_of("thr_ann"), ANN)
+        await store.add_thread_item("thr_ann", message_of(thread_id="thr_ann"), ANN)
+        before = await records_of(store, ANN)
+        await move_in(store)
+        await hand_over_all(store)
+        after = await records_of(store, ANN)
+        assert all(record in after for record in before)
+
+    async def test_a_guest_is_claimed_once(self, store: AnyStore) -> None:
+        await store.claim_guest("guest", ANN)
+        with pytest.raises(ConflictError):
+            await store.claim_guest("guest", BOB)
+        await store.claim_guest("guest", ANN)
+        await store.end_claim("guest", ANN)
+        with pytest.raises(ConflictError):
+            await store.claim_guest("guest", BOB)
+
+    async def test_of_many_who_claim_at_once_one_has_it(self, store: AnyStore) -> None:
+        users = [context_of(f"user_{number}") for number in range(10)]
+        results = await asyncio.gather(*(store.claim_guest("guest", who) for who in users), return_exceptions=True)
+        assert [type(result) for result in results if result is not None] == [ConflictError] * 9
+        [claim] = await claims(store)
+        assert results[int(claim.user_id.removeprefix("user_"))] is None
+
+    async def test_a_claim_is_open_until_it_is_ended(self, store: AnyStore) -> None:
+        assert await claims(store) == []
+        await store.claim_guest("guest", ANN)
+        assert await claims(store) == [Claim("guest", "ann")]
+        await store.end_claim("guest", ANN)
+        assert await claims(store) == []
+
+    async def test_again_changes_nothing(self, store: AnyStore) -> None:
+        await move_in(store)
+        await hand_over_all(store)
+        await store.delete_thread_item("thr_1", "msg_1", ANN)
+        before = await records_of(store, ANN)
+        assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+        assert await store.hand_over("thr_never", "guest", ANN, copy_file=Files())
+        assert await records_of(store, ANN) == before
+
+    async def test_two_at_once_move_everything_once(self, store: AnyStore) -> None:
+        await move_in(store)
+        before = [record for record in await records_of(store, GUEST) if record["id"] != "atc_free"]
+        both = (store.hand_over(name, "guest", ANN, copy_file=Files()) for name in ("thr_1", "thr_2") for _ in range(3))
+        assert all(await asyncio.gather(*both))
+        assert await records_of(store, ANN) == before
+
+    async def test_a_thread_that_the_guest_deleted_is_nobodys(self, store: AnyStore) -> None:
+        await move_in(store)
+        await store.delete_thread("thr_1", GUEST)
+        assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+        assert await thread_ids(store, ANN) == []
+
+    async def test_ids_that_cannot_be_kept_are_refused(self, store: AnyStore) -> None:
+        for name in ("", "x" * 600, "a\0"):
+            with pytest.raises(ValueError, match=r"."):
+                await store.claim_guest(name, ANN)
+            with pytest.raises(ValueError, match=r"."):
+                await store.hand_over(name, "guest", ANN, copy_file=Files())
+
+
+class TurnsAndHandoverContract:
+    """Threads in which a turn runs, for stores that keep the turns too. `store` has a ledger."""
+
+    async def test_a_thread_in_which_a_turn_runs_waits_for_its_end(self, store: AnyStore) -> None:
+        await move_in(store)
+        await store.ledger.take_lease("thr_1", "turn_1", lease_ms=60_000, context=GUEST)
+        before = await records_of(store, GUEST)
+        assert not await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+        assert await records_of(store, GUEST) == before
+        assert await store.ledger.renew_lease("thr_1", "turn_1", lease_ms=60_000, context=GUEST) == "held"
+        await store.ledger.end_lease("thr_1", "turn_1", context=GUEST)
+        assert await store.hand_over("thr_1", "guest", ANN, copy_file=Files())
+
+    async def test_no_turn_begins_in_a_thread_that_is_gone(self, store: AnyStore) -> None:
+        await move_in(store)
+        await hand_over_all(store)
+        with pytest.raises(NotFoundError):
+            await store.ledger.take_lease("thr_1", "turn_1", lease_ms=60_000, context=GUEST)
+        await store.ledger.take_lease("thr_1", "turn_1", lease_ms=60_000, context=ANN)
+
+    async def test_the_users_next_turn_begins_behind_the_newest_item(self, store: AnyStore) -> None:
+        await move_in(store)
+        await store.ledger.take_lease("thr_1", "turn_1", lease_ms=60_000, context=GUEST)
+        await store.ledger.end_lease("thr_1", "turn_1", context=GUEST)
+        before = await store.ledger.load_turn("thr_1", context=GUEST)
+        assert before is not None
+        await hand_over_all(store)
+        taken = await store.ledger.take_lease("thr_1", "turn_2", lease_ms=60_000, context=ANN)
+        assert taken.previous is not None
+        assert taken.previous.ended
+        assert taken.previous.last_order >= before.last_order > 0
