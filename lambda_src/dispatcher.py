@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lambda_src import tool_servers
 from lambda_src.actions import Actions
 from lambda_src.assistants import BuildAgent
 
@@ -67,6 +69,19 @@ class AgentDispatcher:
     def agent(self) -> "Agent[Any]":
         """The agent. RuntimeError before ensure_initialized()."""
         return self._ready()[0]
+
+    @asynccontextmanager
+    async def at_work(self) -> "AsyncIterator[Agent[Any]]":
+        """The agent for one turn; one that has MCP servers is a new one, with its servers connected.
+
+        RuntimeError before ensure_initialized(); CustomStreamError: a server cannot be reached.
+        """
+        agent = self.agent
+        if servers := tool_servers.servers_of(agent):
+            agent = await asyncio.to_thread(self._build_agent)
+            servers = tool_servers.servers_of(agent)
+        async with tool_servers.connected(servers):
+            yield agent
 
     @property
     def run_config(self) -> "RunConfig":

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from agents import Runner, RunResultStreaming, RunState, TResponseInputItem
+from agents import Agent, Runner, RunResultStreaming, RunState, TResponseInputItem
 from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
 from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError, Store, StoreItemType
@@ -55,8 +56,18 @@ class Runs:
         for closed in approvals.lapsed(newest_first):
             newest_first = [closed if item.id == closed.id else item for item in newest_first]
             yield ThreadItemReplacedEvent(item=closed)
+        async with (
+            self._dispatcher.at_work() as agent,
+            aclosing(self._run(agent, newest_first, thread, context)) as events,
+        ):
+            async for event in events:
+                yield event
+
+    async def _run(
+        self, agent: Agent[Any], newest_first: Sequence[ThreadItem], thread: ThreadMetadata, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent]:
         agent, run_config = choices.applied(
-            choices.options_of(newest_first), self._dispatcher.agent, self._dispatcher.run_config, models=self._models
+            choices.options_of(newest_first), agent, self._dispatcher.run_config, models=self._models
         )
         agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
         held = await approvals.taken(newest_first, self._store, context)

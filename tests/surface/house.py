@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from lambda_src.actions import Actions
 from lambda_src.app import create_app
+from lambda_src.assistants import BuildAgent
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.context import RequestContext, User
@@ -48,13 +49,14 @@ class House:
         actions: Actions | None = None,
         run_config: RunConfig | None = None,
         agent: Agent[Any] | None = None,
+        build_agent: BuildAgent | None = None,
         **more: Any,
     ) -> FastAPI:
         """The app with an agent of the test; `more` is ChatServer's."""
         built = agent or Agent(name="Test", tools=list(tools))
         config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
         dispatcher = AgentDispatcher(
-            lambda: built, build_run_config=lambda: config, build_actions=lambda: actions or Actions()
+            build_agent or (lambda: built), build_run_config=lambda: config, build_actions=lambda: actions or Actions()
         )
         server = ChatServer(
             self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}

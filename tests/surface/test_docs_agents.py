@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.testing import ScriptedModel, assistant_message, function_call
 
+from lambda_src import tool_servers
 from lambda_src.assistants import checked
 from tests.chat import message
 from tests.surface.house import house_without_files, items_of, thread_of
@@ -37,3 +38,9 @@ async def test_the_tool_of_the_page_asks_first() -> None:
 def test_the_assistants_of_the_page_are_some() -> None:
     agents = checked(block("assistants")["AGENTS"])
     assert [agents[name].build_agent().name for name in agents] == ["Support", "Sales"]
+
+
+def test_the_server_of_the_page_is_one_that_is_connected() -> None:
+    servers = tool_servers.servers_of(block("mcp")["build_agent"]())
+    assert [server.name for server in servers] == ["streamable_http: https://mcp.example.com/mcp"]
+    assert f"within {tool_servers.CONNECT_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
