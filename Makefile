@@ -16,7 +16,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev test test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost
+	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost logs
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -112,6 +112,9 @@ deploy-local: .venv/installed $(PAGE) ## deploy the stage to a local AWS that go
 
 destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays
 	@$(RUN) $(PY) -m infra.destroy --stage "$(STAGE)" $(if $(DATA),--data)
+
+logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
+	@$(RUN) $(PY) -m infra.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
 
 cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 a month
 	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8),--idle)

@@ -1,0 +1,156 @@
+"""infra/logs.py: one request's lines, in their order, for a person to read. AWS is stubbed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from infra import logs
+from infra.preflight import Account
+
+REQUEST = "01234567-89ab-cdef-0123-456789abcdef"
+GROUP = "chatkit-dev-api-ChatLogs"
+NOW_S = 1_800_000_000.0
+DAY_MS = 86_400_000
+PATTERN = f'{{ ($.request_id = "{REQUEST}") || ($.record.requestId = "{REQUEST}") || ($.requestId = "{REQUEST}") }}'
+TURN = {"level": "INFO", "message": "turn", "timestamp": "2027-01-15T08:00:01Z", "request_id": REQUEST, "tokens_in": 7}
+REPORT = {
+    "time": "2027-01-15T08:00:02Z",
+    "type": "platform.report",
+    "record": {"requestId": REQUEST, "metrics": {"durationMs": 812.3, "maxMemoryUsedMB": 190}, "status": "success"},
+}
+Run = Callable[..., int]
+
+
+class Aws:
+    """CloudFormation and CloudWatch Logs; what is not expected fails."""
+
+    def __init__(self) -> None:
+        credentials = {"aws_access_key_id": "id", "aws_secret_access_key": "secret"}
+        self.stubbers = {
+            name: Stubber(boto3.client(name, region_name="eu-central-1", **credentials))  # type: ignore[call-overload]
+            for name in ("cloudformation", "logs")
+        }
+        for stubber in self.stubbers.values():
+            stubber.activate()
+
+    def deployed(self) -> None:
+        resource = {
+            "LogicalResourceId": "ChatLogs",
+            "PhysicalResourceId": GROUP,
+            "ResourceType": "AWS::Logs::LogGroup",
+            "Timestamp": "2026-01-01",
+            "ResourceStatus": "CREATE_COMPLETE",
+        }
+        answer = {"StackResources": [resource]}
+        self.stubbers["cloudformation"].add_response(
+            "describe_stack_resources", answer, {"StackName": "chatkit-dev-api"}
+        )
+
+    def page(self, *told: tuple[int, str], since_ms: int = DAY_MS, token: str | None = None, more: str = "") -> None:
+        asked: dict[str, Any] = {
+            "logGroupName": GROUP,
+            "filterPattern": PATTERN,
+            "startTime": int(NOW_S * 1000) - since_ms,
+            "endTime": int(NOW_S * 1000),
+        }
+        answer: dict[str, Any] = {"events": [{"timestamp": at, "message": line} for at, line in told]}
+        if token:
+            asked["nextToken"] = token
+        if more:
+            answer["nextToken"] = more
+        self.stubbers["logs"].add_response("filter_log_events", answer, asked)
+
+
+@pytest.fixture
+def aws() -> Aws:
+    return Aws()
+
+
+@pytest.fixture
+def run(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`make logs` for a stage dev; afterwards nothing that was expected of AWS may be left unasked."""
+    context = {"stage": "dev", "stages": {"dev": {"auth": {"guest": {}}}}}
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    account = Account("1", "eu-central-1", clients=lambda service, region: aws.stubbers[service].client)
+
+    def command(*arguments: str, request: str = REQUEST) -> int:
+        words = ["--request", request, *arguments]
+        code = logs.main(words, account_of=lambda config: account, clock=lambda: NOW_S)
+        for stubber in aws.stubbers.values():
+            stubber.assert_no_pending_responses()
+        return code
+
+    return command
+
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_lines_of_all_pages_come_in_their_order(aws: Aws, run: Run, capsys: Captured) -> None:
+    aws.deployed()
+    aws.page((2, json.dumps(REPORT)), more="next")
+    aws.page((1, json.dumps(TURN) + "\n"), token="next")
+    assert run() == 0
+    turn, report = capsys.readouterr().out.splitlines()
+    assert turn == f"2027-01-15T08:00:01Z  INFO  turn  request_id={REQUEST}  tokens_in=7"
+    assert report == (
+        f"2027-01-15T08:00:02Z  platform.report  requestId={REQUEST}  durationMs=812.3  maxMemoryUsedMB=190  "
+        "status=success"
+    )
+
+
+def test_raw_lines_are_as_they_were_written(aws: Aws, run: Run, capsys: Captured) -> None:
+    aws.deployed()
+    aws.page((1, json.dumps(TURN)), (2, "no JSON"))
+    assert run("--raw") == 0
+    assert capsys.readouterr().out.splitlines() == [json.dumps(TURN), "no JSON"]
+
+
+@pytest.mark.parametrize(("since", "ms"), [("30m", 1_800_000), ("6h", 21_600_000), ("7d", 7 * DAY_MS)])
+def test_the_time_that_is_searched_can_be_said(aws: Aws, run: Run, since: str, ms: int) -> None:
+    aws.deployed()
+    aws.page((1, json.dumps(TURN)), since_ms=ms)
+    assert run("--since", since) == 0
+
+
+def test_no_line_is_said_with_what_may_be_the_reason(aws: Aws, run: Run, capsys: Captured) -> None:
+    aws.deployed()
+    aws.page()
+    assert run() == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{GROUP} has no line of {REQUEST} since 2027-01-14 08:00 UTC. ")
+    assert "the stage keeps 30 days" in said
+
+
+@pytest.mark.parametrize("since", ["", "0d", "1y", "1.5h", "99999m", "1 h"])
+def test_a_time_that_is_none_is_refused_before_anything_is_asked(run: Run, capsys: Captured, since: str) -> None:
+    assert run("--since", since) == 1
+    assert capsys.readouterr().err == f"SINCE={since} is no time: 30m, 6h and 7d are.\n"
+
+
+@pytest.mark.parametrize("request_id", ["", "x", REQUEST.upper(), f'{REQUEST}" || $.user = "ada'])
+def test_what_is_no_request_id_never_becomes_part_of_a_query(run: Run, capsys: Captured, request_id: str) -> None:
+    assert run(request=request_id) == 1
+    assert "is no request id: an answer has it in its header x-request-id." in capsys.readouterr().err
+
+
+def test_a_stage_that_is_not_deployed_is_named(aws: Aws, run: Run, capsys: Captured) -> None:
+    aws.stubbers["cloudformation"].add_client_error("describe_stack_resources", "ValidationError")
+    assert run() == 1
+    assert (
+        capsys.readouterr().err
+        == "chatkit-dev-api is not there, in account 1, region eu-central-1: make deploy STAGE=dev.\n"
+    )
+
+
+def test_what_aws_refuses_is_said(aws: Aws, run: Run, capsys: Captured) -> None:
+    aws.deployed()
+    aws.stubbers["logs"].add_client_error("filter_log_events", "AccessDeniedException", "not authorized")
+    assert run() == 1
+    assert "AccessDeniedException" in capsys.readouterr().err
