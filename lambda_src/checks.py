@@ -126,6 +126,8 @@ class Checks:
             raise RequestError(f"This model is not offered here. Offered are {offered}.")
 
     async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
+        if not isinstance(params.action.type, str):  # upstream's default for it is a type variable
+            raise RequestError("params.action.type is missing: which action?")
         await self._open_thread(params.thread_id, context)
         if params.item_id is not None:
             sender = await self.store.load_item(params.thread_id, params.item_id, context=context)
