@@ -100,7 +100,7 @@ class TurnLog:
 
 
 def _route(scope: Scope) -> str:
-    """The route as it is declared: a path that somebody made up may hold anything."""
+    """The route as its router declares it: a path that somebody made up may hold anything."""
     return f"{scope['method']} {getattr(scope.get('route'), 'path', 'of no route')}"
 
 

@@ -48,12 +48,16 @@ class StreamingMangum(Mangum):
         scope = {**request.scope, "asgi": {"version": "3.0", "spec_version": "2.4"}, "state": self.state.copy()}
         task = asyncio.ensure_future(self.app(scope, receive, messages.put))
         task.add_done_callback(lambda _: messages.put_nowait(None))
+        missing = b"\n"  # a function URL wants one byte at least
         while (message := await messages.get()) is not None:
             if message["type"] == "http.response.start":
                 yield Prelude.from_asgi(message["status"], message["headers"]).encode()
-            else:
-                yield message.get("body") or (b"" if message.get("more_body") else b"\n")
+            elif body := message.get("body"):
+                yield body
+                missing = b""
         task.result()
+        if missing:
+            yield missing
 
 
 def main() -> None:

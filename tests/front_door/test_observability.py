@@ -125,7 +125,7 @@ async def test_a_made_up_path_is_not_logged(output: Output) -> None:
     await chat_with().post(b"", "/chatkit/threads/my-secret/turn", "GET")
     assert [line["operation"] for line in output.of("request")] == [
         "GET of no route",
-        "GET /chatkit/threads/{thread_id}/turn",
+        "GET /threads/{thread_id}/turn",
     ]
 
 
