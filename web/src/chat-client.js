@@ -27,13 +27,25 @@ const LANDED = 412; // S3's answer to If-None-Match: * when an earlier try arriv
 // By its name: browsers call a .md nothing, and a .csv on Windows a spreadsheet.
 const TEXT_TYPES = { csv: "text/csv", json: "application/json", md: "text/markdown", txt: "text/plain" };
 
-/** What the server refused: `message` is its sentence, to be shown; `code` its error's name, `status` HTTP's. */
+/**
+ * What the server refused: `message` is its sentence, to be shown; `code` its error's name, `status` HTTP's. After
+ * `retryAfterS` seconds the same may be asked again, where that is known (else 0).
+ */
 export class ChatError extends Error {
-  constructor(message, { status, code }) {
+  constructor(message, { status, code, retryAfterS = 0 }) {
     super(message);
     this.name = "ChatError";
     this.status = status;
     this.code = code;
+    this.retryAfterS = retryAfterS;
+  }
+
+  /** The error that an answer is, whose body is not read yet. */
+  static async of(answer) {
+    const { message, error } = (await answer.json().catch(() => null)) ?? {};
+    const retryAfterS = Number(answer.headers.get("retry-after")) || 0;
+    const text = message ?? `The server answered ${answer.status} and no sentence.`;
+    return new ChatError(text, { status: answer.status, code: error ?? "http_error", retryAfterS });
   }
 }
 
@@ -344,10 +356,9 @@ function uploaded(answer, { method, headers } = /** @type {RequestInit} */ ({}))
 }
 
 async function resultOf(answer) {
-  const result = await answer.json().catch(() => null);
-  if (answer.ok && result !== null) return result;
-  const message = result?.message ?? `The server answered ${answer.status} and no sentence.`;
-  throw new ChatError(message, { status: answer.status, code: result?.error ?? "http_error" });
+  const result = answer.ok ? await answer.clone().json().catch(() => null) : null;
+  if (result === null) throw await ChatError.of(answer);
+  return result;
 }
 
 function typeOf(body) {

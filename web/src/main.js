@@ -1,13 +1,10 @@
-// Which client runs in this page: OpenAI's ChatKit where a domainKey is set and its script loads, else our own.
-import { createSession } from "./session.js";
+// Which client runs in this page: OpenAI's ChatKit where a domain key is set and its script loads, else our own.
+import "./own.js";
+import { Session } from "./session.js";
+import "./theme.js";
 
-/** What the server tells the page: see lambda_src/page.py, PageConfig. */
+/** What the server tells the page: page_of() in lambda_src/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
-const session = createSession(config.auth);
+const session = new Session(config.auth);
 
-async function start() {
-  const { startOwn } = await import("./own.js");
-  await startOwn({ config, session });
-}
-
-await start();
+document.querySelector("chat-app").start({ config, session });

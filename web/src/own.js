@@ -1,128 +1,246 @@
-// Our own client: chats without the network, without any other's script.
-import { chatFetch } from "./chat-client.js";
+// Our own client: chats without any other's script. Joins the list of threads, the conversation and the composer.
+import { createApi } from "./api.js";
+import "./composer.js";
+import { Conversation } from "./conversation.js";
+import { h, icon, iconButton } from "./dom.js";
+import { wordsOf } from "./fold.js";
+import { markdown } from "./tasks.js";
+import "./messages.js";
+import { followEnd } from "./scroll.js";
+import { setTheme, theme } from "./theme.js";
+import "./threads.js";
 
-export function startOwn({ session }) {
-const endpoint = new URL("chatkit", location.href).href;
-const send = chatFetch({ url: endpoint, getToken: session.getToken });
-const at = (id) => document.getElementById(id);
-const items = at("items"), text = at("text"), button = at("send");
-let threadId = null;
+const wide = matchMedia("(min-width: 48rem)");
 
-let running = null; // the AbortController of the turn that streams
+/** <chat-app>: the page, from start() on. The open thread stands in the address, as #thread=ID. */
+class ChatApp extends HTMLElement {
+  #open = new Map(); // thread id -> Conversation that runs, so that leaving it does not end it
 
-async function post(type, params, signal) {
-  const headers = { "content-type": "application/json" };
-  const answer = await send(endpoint, { method: "POST", headers, body: JSON.stringify({ type, params }), signal });
-  if (answer.ok) return answer;
-  const problem = await answer.json().catch(() => ({}));
-  throw new Error(problem.message ?? `The server answered ${answer.status}.`);
-}
-
-async function* events(answer) {
-  let rest = "";
-  for await (const chunk of answer.body.pipeThrough(new TextDecoderStream())) {
-    const blocks = (rest + chunk).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks)
-      for (const line of block.split("\n")) if (line.startsWith("data: ")) yield JSON.parse(line.slice(6));
-  }
-}
-
-function show(kind, content, id) {
-  const box = document.createElement("div");
-  box.className = kind;
-  box.textContent = content;
-  if (id) box.dataset.id = id;
-  items.append(box);
-  box.scrollIntoView({ block: "end" });
-  return box;
-}
-
-const wordsOf = (item) => (item.content ?? []).map((part) => part.text ?? "").join("");
-const boxOf = (id) => items.querySelector(`[data-id="${CSS.escape(id)}"]`);
-
-function take(event) {
-  switch (event.type) {
-    case "thread.created": threadId = event.thread.id; break;
-    case "thread.updated": listThreads(); break;
-    case "thread.item.added":
-      if (event.item.type === "assistant_message") show("assistant", wordsOf(event.item), event.item.id);
-      break;
-    case "thread.item.updated":
-      if (event.update.type === "assistant_message.content_part.text_delta") {
-        const box = boxOf(event.item_id);
-        box.append(event.update.delta);
-        box.scrollIntoView({ block: "end" });
-      }
-      break;
-    case "thread.item.done":
-      if (event.item.type === "assistant_message")
-        (boxOf(event.item.id) ?? show("assistant", "", event.item.id)).textContent = wordsOf(event.item);
-      break;
-    case "error": case "notice": show("problem", event.message ?? "Something went wrong. Try again."); break;
-  }
-}
-
-async function say(words) {
-  show("user", words);
-  running = new AbortController();
-  button.textContent = "Stop";
-  const input = { content: [{ type: "input_text", text: words }], attachments: [], inference_options: {} };
-  try {
-    const answer = threadId
-      ? await post("threads.add_user_message", { thread_id: threadId, input }, running.signal)
-      : await post("threads.create", { input }, running.signal);
-    for await (const event of events(answer)) take(event);
-  } catch (error) {
-    if (!running.signal.aborted) show("problem", error.message);
-  }
-  running = null;
-  button.textContent = "Send";
-  text.focus();
-  listThreads();
-}
-
-async function listThreads() {
-  try {
-    const page = await (await post("threads.list", { limit: 50 })).json();
-    at("threads").replaceChildren(...page.data.map((thread) => {
-      const button = document.createElement("button");
-      button.textContent = thread.title ?? "New chat";
-      if (thread.id === threadId) button.setAttribute("aria-current", "true");
-      button.onclick = () => open(thread.id);
-      return button;
-    }));
-  } catch (error) {
-    at("threads").replaceChildren(Object.assign(document.createElement("p"), { className: "problem", textContent: error.message }));
-  }
-}
-
-async function open(id) {
-  threadId = id;
-  items.replaceChildren();
-  try {
-    const page = await (await post("items.list", { thread_id: id, limit: 100, order: "desc" })).json();
-    for (const item of page.data.reverse()) {
-      if (item.type === "user_message") show("user", wordsOf(item), item.id);
-      if (item.type === "assistant_message") show("assistant", wordsOf(item), item.id);
+  async start({ config, session }) {
+    this.config = config;
+    this.session = session;
+    this.#build();
+    session.addEventListener("change", () => this.#showAccount());
+    await session.finish().catch((error) => this.#notice({ level: "danger", message: error.message }));
+    this.#connect();
+    addEventListener("hashchange", () => this.#show(idInAddress()));
+    await Promise.all([this.threads.refresh(), this.#show(idInAddress())]);
+    if (session.isHosted && !(await session.getToken())) {
+      this.#notice({ level: "warning", message: "Open this chat from the site that it belongs to: it signs you in." });
     }
-  } catch (error) {
-    show("problem", error.message);
   }
-  listThreads();
+
+  #build() {
+    this.threads = h("chat-threads");
+    this.messages = h("chat-messages");
+    this.composer = h("chat-composer");
+    this.notices = h("div.notices");
+    this.heading = h("h1");
+    this.announcer = h("div.unseen", { role: "status", "aria-live": "polite" });
+    this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => { this.end.toEnd(); this.composer.focus(); } }, icon("down"), "Latest");
+    this.empty = h("div.empty", { hidden: true }, h("h2", {}, "What can I help with?"));
+    this.view = h("div.view", { tabindex: "0", role: "region", "aria-label": "Conversation" }, h("div.column", {}, this.empty, this.messages, this.notices));
+    this.account = h("div.account");
+    this.menu = iconButton("menu", "Chats", () => this.#toggleMenu(), { "aria-expanded": "false", "aria-controls": "threads" });
+    this.side = h("nav.side", { id: "threads", "aria-label": "Chats" }, this.threads, h("div.side-foot", {}, this.account, this.#themeButton()));
+    this.replaceChildren(
+      h("a.skip", { href: "#message", onclick: (event) => { event.preventDefault(); this.composer.focus(); } }, "Skip to the message box"),
+      this.side, h("div.shade", { onclick: () => this.#toggleMenu(false) }),
+      h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", "New chat", () => this.#go(null))),
+        this.view, h("div.below", {}, this.jump, this.composer)),
+      this.announcer);
+    this.end = followEnd(this.view, this.view.firstElementChild, (left) => { this.jump.hidden = !left; });
+    this.threads.addEventListener("open", ({ detail }) => this.#go(detail.thread?.id ?? null));
+    this.threads.addEventListener("gone", ({ detail }) => this.#gone(detail.id));
+    this.threads.addEventListener("renamed", ({ detail }) => { if (this.now.id === detail.thread.id) { this.now.thread = detail.thread; this.#state(); } });
+    this.composer.addEventListener("say", ({ detail }) => this.#say(detail));
+    this.composer.addEventListener("stop", () => { this.now.stop(); this.announcer.textContent = "Stopped."; });
+    this.messages.addEventListener("refused", ({ detail }) => this.#notice({ level: "danger", message: detail.error.message }));
+    this.addEventListener("keydown", (event) => { if (event.key === "Escape") this.#toggleMenu(false); });
+    this.#showAccount();
+  }
+
+  /** Another person is another client: nothing of the one before stays. */
+  #connect() {
+    this.api = createApi({ url: "chatkit", session: this.session, tokenHeader: this.config.token_header });
+    this.threads.api = this.api;
+    this.composer.use(this.api, this.config.features);
+    this.#open.clear();
+  }
+
+  #themeButton() {
+    const draw = () => {
+      button.replaceChildren(icon(theme() === "dark" ? "sun" : "moon"));
+      button.setAttribute("aria-label", (button.title = theme() === "dark" ? "Light colours" : "Dark colours"));
+    };
+    const button = iconButton("moon", "Dark colours", () => { setTheme(theme() === "dark" ? "light" : "dark"); draw(); });
+    this.drawTheme = draw;
+    draw();
+    return button;
+  }
+
+  #showAccount() {
+    const { session } = this;
+    const out = () => { session.signOut(); this.#connect(); this.threads.refresh(); this.#go(null); };
+    this.account.replaceChildren(session.canSignOut ? h("button.plain", { type: "button", onclick: out }, icon("person"), "Sign out")
+      : session.canSignIn ? h("button.plain", { type: "button", onclick: () => this.#signIn() }, icon("person"), "Sign in") : "");
+  }
+
+  async #signIn() {
+    if (this.session.canSignIn) {
+      await this.session.signIn().catch((error) => this.#notice({ level: "danger", message: error.message }));
+      return;
+    }
+    this.session.expire(); // a guest gets another token with the next request
+    this.#connect();
+    await Promise.all([this.threads.refresh(), this.#show(null)]);
+  }
+
+  #toggleMenu(open = this.dataset.menu !== "open") {
+    if ((this.dataset.menu === "open") === open) return;
+    this.dataset.menu = open ? "open" : "closed";
+    this.menu.setAttribute("aria-expanded", String(open));
+    if (open) this.side.querySelector("button").focus();
+    else this.menu.focus();
+  }
+
+  #go(id) {
+    this.#toggleMenu(false);
+    if (id === idInAddress() && id === this.now?.id) return this.composer.focus();
+    const address = id === null ? location.pathname + location.search : `#thread=${id}`;
+    history.pushState(null, "", address);
+    this.#show(id);
+  }
+
+  /** Put a thread on the screen (null: a new one). A turn that runs in the one before goes on by itself. */
+  async #show(id) {
+    const now = (id && this.#open.get(id)) ?? new Conversation(this.api, id && (this.threads.find(id) ?? { id }));
+    const known = this.#open.get(id) === now;
+    this.now = now;
+    this.notices.replaceChildren();
+    this.#unlisten?.abort();
+    this.#unlisten = new AbortController();
+    const { signal } = this.#unlisten;
+    now.addEventListener("state", () => this.#state(), { signal });
+    now.addEventListener("notice", ({ detail }) => this.#notice(detail), { signal });
+    now.addEventListener("effect", ({ detail }) => this.#effect(detail), { signal });
+    if (!known) now.addEventListener("saved", () => this.#saved(now));
+    this.messages.conversation = now;
+    this.threads.current = id;
+    this.#state();
+    this.end.toEnd();
+    if (wide.matches) this.composer.focus();
+    if (!id || known) return;
+    this.view.setAttribute("aria-busy", "true");
+    try {
+      const [thread] = await Promise.all([this.threads.find(id) ?? this.api.call("threads.get_by_id", { thread_id: id }), now.load()]);
+      now.thread ??= thread;
+      now.thread = { ...thread, items: undefined };
+    } catch (error) {
+      if (this.now === now) now.fail(error, () => this.#show(id));
+    }
+    if (this.now !== now) return;
+    this.view.removeAttribute("aria-busy");
+    this.#state();
+    this.end.toEnd();
+  }
+  #unlisten = null;
+
+  #say({ text, attachments }) {
+    const { now } = this;
+    this.notices.replaceChildren();
+    this.end.toEnd();
+    now.send(text, attachments);
+    this.end.toEnd();
+  }
+
+  /** The server made or renamed a thread, or a turn in it ended. */
+  #saved(conversation) {
+    const { thread, running } = conversation;
+    if (!thread) return;
+    if (running) this.#open.set(thread.id, conversation);
+    else this.#open.delete(thread.id);
+    this.threads.keep(thread);
+    if (conversation !== this.now) return;
+    if (idInAddress() !== thread.id) history.replaceState(null, "", `#thread=${thread.id}`);
+    this.threads.current = thread.id;
+  }
+
+  #gone(id) {
+    this.#open.delete(id);
+    if (this.now.id === id) this.#go(null);
+  }
+
+  #state() {
+    const { now } = this;
+    const { type = "active", reason } = now.thread?.status ?? {};
+    this.heading.textContent = now.thread?.title || "New chat";
+    document.title = now.thread?.title ? `${now.thread.title} · Chat` : "Chat";
+    this.composer.running = Boolean(now.running);
+    this.composer.closed = type === "active" ? null : reason || "This chat is closed.";
+    this.empty.hidden = Boolean(now.id || now.items.size);
+    this.#announce(now);
+    this.#problem(now);
+  }
+
+  /** Screen readers hear an answer once, when it is whole. */
+  #announce(now) {
+    if (Boolean(now.running) === this.wasRunning) return;
+    this.wasRunning = Boolean(now.running);
+    const last = [...now.items.values()].at(-1);
+    if (now.running) this.announcer.textContent = "The assistant is answering.";
+    else if (last?.type === "assistant_message") this.announcer.textContent = `The assistant said: ${wordsOf(last)}`;
+  }
+
+  #problem({ problem }) {
+    if (problem === this.shownProblem) return;
+    this.shownProblem = problem;
+    this.notices.querySelector(".problem")?.remove();
+    if (!problem) return;
+    const { error, again } = problem;
+    if (error.status === 401) {
+      const label = this.session.canSignIn ? "Sign in again" : this.session.isHosted ? null : "Go on as a new guest";
+      return this.#notice({ level: "danger", message: label ? "You are no longer signed in." : error.message, problem: true, action: label && { label, run: () => this.#signIn() } });
+    }
+    const action = again && { label: "Try again", run: again, after: error.retryAfterS ?? 0 };
+    this.#notice({ level: "danger", message: error.message, problem: true, action });
+  }
+
+  /** Tell the user something beside the answer; `action` is what they can do about it, from `after` seconds on. */
+  #notice({ level, title, message, action, problem }) {
+    const box = h(`div.notice.${level}`, { role: level === "danger" ? "alert" : "status" }, icon(level === "info" ? "info" : "warning"),
+      h("div", {}, title && h("strong", {}, title), markdown(message)));
+    if (problem) box.classList.add("problem");
+    if (action) {
+      const button = h("button.plain", { type: "button", onclick: () => { box.remove(); action.run(); } }, action.label);
+      if (action.after) countdown(button, action.label, action.after);
+      box.append(button);
+    }
+    if (!problem || !action) box.append(iconButton("close", "Dismiss", () => box.remove()));
+    this.notices.append(box);
+  }
+
+  #effect({ name, data }) {
+    if (name === "set_theme") {
+      setTheme(data.theme);
+      this.drawTheme();
+    }
+    this.dispatchEvent(new CustomEvent("chat-effect", { bubbles: true, detail: { name, data } })); // for whoever extends this page
+  }
 }
 
-at("form").onsubmit = (submit) => {
-  submit.preventDefault();
-  if (running) return running.abort();
-  const words = text.value.trim();
-  if (!words) return;
-  text.value = "";
-  say(words);
-};
-text.onkeydown = (key) => {
-  if (key.key === "Enter" && !key.shiftKey && !key.isComposing) { key.preventDefault(); if (!running) at("form").requestSubmit(); }
-};
-at("new").onclick = () => { threadId = null; items.replaceChildren(); listThreads(); text.focus(); };
-listThreads();
+/** The button waits as long as the server asked us to. */
+function countdown(button, label, seconds) {
+  const ends = Date.now() + seconds * 1000;
+  const tick = () => {
+    const left = Math.ceil((ends - Date.now()) / 1000);
+    button.disabled = left > 0;
+    button.textContent = left > 0 ? `${label} in ${left < 120 ? `${left} s` : `${Math.ceil(left / 60)} min`}` : label;
+    if (left > 0 && (button.isConnected || left >= seconds)) setTimeout(tick, 500);
+  };
+  tick();
 }
+
+const idInAddress = () => new URLSearchParams(location.hash.slice(1)).get("thread");
+
+customElements.define("chat-app", ChatApp);

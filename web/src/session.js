@@ -1,26 +1,121 @@
 // Who is signed in: nobody needs to be, a guest, a person of an OpenID issuer, or whoever the site around us says.
-// The token lives in this tab (sessionStorage) and nowhere else.
+// Tokens live in this tab (sessionStorage) and nowhere else; what renews them lives in memory only.
 
-const KEY = "chat.token";
+const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
+const FLOW = "chat.sign-in"; // what we must remember while people are at the issuer
 
 /**
- * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: PageConfig of lambda_src/page.py
- * @returns {{ getToken: (how: { renew: boolean }) => Promise<string | null> }}  getToken: for chatFetch
+ * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/page.py
+ * An EventTarget that sends "change". getToken is for chatFetch; signIn leaves the page, if it must.
  */
-export function createSession(auth) {
-  async function guest() {
-    const answer = await fetch("auth/guest", { method: "POST" });
-    const body = await answer.json();
-    if (!answer.ok) throw new Error(body.message ?? "No guests are let in now.");
-    sessionStorage.setItem(KEY, body.token);
-    return body.token;
+export class Session extends EventTarget {
+  #auth;
+  #refresh = null; // the issuer's refresh token
+
+  constructor(auth) {
+    super();
+    this.#auth = auth;
+    this.getToken = this.getToken.bind(this);
   }
 
-  return {
-    async getToken({ renew }) {
-      const kept = sessionStorage.getItem(KEY);
-      if (kept && !renew) return kept;
-      return auth.kind === "guest" ? guest() : kept;
-    },
-  };
+  get canSignIn() { return this.#auth.kind === "issuer"; }
+  get canSignOut() { return this.canSignIn && this.#kept("issuer") !== null; }
+  get needsSignIn() { return this.canSignIn && !this.#auth.guests && !this.canSignOut; }
+  get isHosted() { return this.#auth.kind === "backend"; }
+
+  async getToken({ renew = false } = {}) {
+    const { kind, guests } = this.#auth;
+    if (kind === "issuer" && this.canSignOut) return renew ? this.#renewed() : this.#kept("issuer");
+    if (kind === "guest" || guests) return (!renew && this.#kept("guest")) || this.#guest();
+    return this.#kept("backend");
+  }
+
+  /** After a 401 that a new token did not heal: forget the old one, so that the next request begins anew. */
+  expire() {
+    this.#forget();
+  }
+
+  signOut() {
+    this.#forget();
+    this.#refresh = null;
+  }
+
+  /** Go to the issuer (RFC 7636, S256); people come back to this page, which calls finish(). */
+  async signIn() {
+    const [verifier, state] = [random(), random()];
+    const { authorization_endpoint: endpoint } = await this.#discovered();
+    const { client_id, audience, scope } = this.#auth;
+    sessionStorage.setItem(FLOW, JSON.stringify({ verifier, state, hash: location.hash }));
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
+    const asked = new URLSearchParams({
+      response_type: "code", client_id, redirect_uri: here(), scope, state,
+      code_challenge: base64url(new Uint8Array(digest)), code_challenge_method: "S256",
+      ...(audience && audience !== client_id ? { audience } : {}), // Auth0 names the API so
+    });
+    location.assign(`${endpoint}?${asked}`);
+  }
+
+  /** When people come back from the issuer: code to token. Throws a sentence for the user. */
+  async finish() {
+    const back = new URLSearchParams(location.search);
+    if (!this.canSignIn || !(back.has("code") || back.has("error"))) return;
+    const flow = JSON.parse(sessionStorage.getItem(FLOW) ?? "{}");
+    sessionStorage.removeItem(FLOW);
+    history.replaceState(null, "", here() + (flow.hash ?? ""));
+    if (back.has("error")) throw new Error(back.get("error_description") ?? "The sign-in was not finished. Try again.");
+    if (!flow.state || flow.state !== back.get("state")) throw new Error("This sign-in was begun elsewhere. Try again.");
+    const code = { grant_type: "authorization_code", code: back.get("code"), redirect_uri: here(), code_verifier: flow.verifier };
+    if (!(await this.#exchange(code))) throw new Error("The sign-in was refused. Try again.");
+  }
+
+  async #renewed() {
+    const renewed = this.#refresh && (await this.#exchange({ grant_type: "refresh_token", refresh_token: this.#refresh }));
+    if (!renewed) this.#refresh = null;
+    return this.#kept("issuer"); // the old one, where there is no new one: the request is refused then
+  }
+
+  async #exchange(asked) {
+    const { token_endpoint: endpoint } = await this.#discovered();
+    const body = new URLSearchParams({ ...asked, client_id: this.#auth.client_id });
+    const answer = await fetch(endpoint, { method: "POST", body }).catch(() => null);
+    if (!answer?.ok) return false;
+    const told = await answer.json();
+    this.#refresh = told.refresh_token ?? this.#refresh;
+    this.#keep("issuer", told.access_token);
+    return true;
+  }
+
+  async #discovered() {
+    const answer = await fetch(`${this.#auth.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`).catch(() => null);
+    if (!answer?.ok) throw new Error("The sign-in page cannot be reached. Try again in a moment.");
+    return answer.json();
+  }
+
+  async #guest() {
+    const answer = await fetch("auth/guest", { method: "POST" });
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(told.message ?? "No guests are let in now. Try again later.");
+    this.#keep("guest", told.token);
+    return told.token;
+  }
+
+  #kept(kind) {
+    return sessionStorage.getItem(`${TOKEN}.kind`) === kind || kind === "backend" ? sessionStorage.getItem(TOKEN) : null;
+  }
+
+  #keep(kind, token) {
+    sessionStorage.setItem(TOKEN, token);
+    sessionStorage.setItem(`${TOKEN}.kind`, kind);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #forget() {
+    sessionStorage.removeItem(TOKEN);
+    sessionStorage.removeItem(`${TOKEN}.kind`);
+    this.dispatchEvent(new Event("change"));
+  }
 }
+
+const here = () => location.origin + location.pathname;
+const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
+const base64url = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

@@ -85,5 +85,9 @@ export class ChatError extends Error {
   readonly status: number;
   /** The server's name for it: not_found, unauthorized, invalid_request, too_large, conflict, quota, unavailable ... */
   readonly code: string;
-  constructor(message: string, of: { status: number; code: string });
+  /** After how many seconds the same may be asked again (a quota, a server that is overloaded); 0 where that is unknown. */
+  readonly retryAfterS: number;
+  constructor(message: string, of: { status: number; code: string; retryAfterS?: number });
+  /** The error that an answer is, whose body is not read yet. */
+  static of(answer: Response): Promise<ChatError>;
 }

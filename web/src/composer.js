@@ -1,0 +1,110 @@
+// Where people write. Knows what a message is; not where it goes.
+import { h, iconButton, icon } from "./dom.js";
+import "./uploads.js";
+
+const DRAFT = "chat.draft"; // what was written survives a reload and a sign-in
+
+/** <chat-composer>: sends "say" with { text, attachments }, and "stop". */
+export class ChatComposer extends HTMLElement {
+  #running = false;
+  #closed = null;
+
+  connectedCallback() {
+    this.uploads = h("chat-uploads", { hidden: true });
+    this.text = h("textarea", {
+      id: "message", rows: 1, placeholder: "Write a message", "aria-label": "Message", "aria-describedby": "composer-hint",
+      enterkeyhint: "send", autocomplete: "off",
+      oninput: () => this.#written(), onkeydown: (event) => this.#key(event),
+      onpaste: (event) => this.#dropped(event, event.clipboardData),
+    });
+    this.files = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-hidden": "true", onchange: () => {
+      this.uploads.add(this.files.files);
+      this.files.value = "";
+      this.text.focus();
+    } });
+    this.attach = iconButton("attach", "Attach files", () => this.files.click(), { hidden: true });
+    this.button = h("button.send", { type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
+    this.hint = h("p.hint", { id: "composer-hint" }, "Enter sends, Shift + Enter starts a new line.");
+    const form = h("form", { onsubmit: (event) => { event.preventDefault(); this.#act(); } },
+      this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.button));
+    this.replaceChildren(form, this.hint);
+    this.uploads.addEventListener("change", () => this.#update());
+    this.addEventListener("dragover", (event) => { event.preventDefault(); this.classList.add("over"); });
+    this.addEventListener("dragleave", () => this.classList.remove("over"));
+    this.addEventListener("drop", (event) => { this.classList.remove("over"); this.#dropped(event, event.dataTransfer); });
+    this.text.value = sessionStorage.getItem(DRAFT) ?? "";
+    this.#written();
+  }
+
+  use(api, features) {
+    this.uploads.use(api, features);
+    this.takesFiles = features.attachments;
+    this.attach.hidden = !features.attachments;
+    this.files.accept = this.uploads.accept;
+  }
+
+  focus() { this.text.focus({ preventScroll: true }); }
+
+  /** Put words back that could not be sent. */
+  restore(text) {
+    if (!this.text.value) this.text.value = text;
+    this.#written();
+  }
+
+  set running(value) {
+    this.#running = value;
+    this.#update();
+  }
+
+  /** Why nothing can be written here, or null. */
+  set closed(reason) {
+    this.#closed = reason;
+    this.text.disabled = this.attach.disabled = reason !== null;
+    this.hint.textContent = reason ?? "Enter sends, Shift + Enter starts a new line.";
+    this.#update();
+  }
+
+  #act() {
+    if (this.#running) return this.dispatchEvent(new Event("stop"));
+    if (!this.#sendable) return;
+    const detail = { text: this.text.value.trim(), attachments: this.uploads.take() };
+    this.text.value = "";
+    this.#written();
+    this.dispatchEvent(new CustomEvent("say", { detail }));
+  }
+
+  get #sendable() {
+    return this.#closed === null && !this.uploads.busy && !this.uploads.failed && (this.text.value.trim() || !this.uploads.empty);
+  }
+
+  #key(event) {
+    if (event.key === "Escape" && this.#running) this.dispatchEvent(new Event("stop"));
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    if (!this.#running) this.#act();
+  }
+
+  #dropped(event, data) {
+    if (!this.takesFiles || !data.files.length) return;
+    event.preventDefault();
+    this.uploads.add(data.files);
+  }
+
+  #written() {
+    sessionStorage.setItem(DRAFT, this.text.value);
+    this.text.style.height = "auto"; // shrinks, too; the style sheet sets the most
+    this.text.style.height = `${this.text.scrollHeight}px`;
+    this.#update();
+  }
+
+  #update() {
+    const label = this.#running ? "Stop" : "Send";
+    if (this.button.title !== label) {
+      this.button.replaceChildren(icon(label.toLowerCase()));
+      this.button.setAttribute("aria-label", (this.button.title = label));
+    }
+    this.button.setAttribute("aria-disabled", String(!this.#running && !this.#sendable)); // it keeps the focus, unlike a disabled one
+  }
+}
+
+customElements.define("chat-composer", ChatComposer);

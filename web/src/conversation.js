@@ -1,0 +1,210 @@
+// One thread and the turn that runs in it, whether or not it is on the screen. Knows the server's requests, no element.
+import { fold } from "./fold.js";
+
+const PAGE = 50; // items that are read at once
+
+/**
+ * Events it sends (as CustomEvent): "items" with { ids } of what changed, or { all: true }; "state" when what else it
+ * holds did; "notice" and "effect" with ChatKit's own; "saved" when the list of threads may have changed.
+ */
+export class Conversation extends EventTarget {
+  items = new Map();
+  thread = null; // ChatKit's metadata, once the server has made it
+  running = null; // { stop } of the turn that is read now
+  progress = null; // what the assistant says it does
+  problem = null; // { error, again } of the last turn: `again` does the same once more
+  before = null; // the cursor of what was said earlier, if there is more
+
+  #api;
+  #pending = 0;
+
+  constructor(api, thread = null) {
+    super();
+    this.#api = api;
+    this.thread = thread;
+  }
+
+  get id() { return this.thread?.id ?? null; }
+
+  /** What is stored, and the turn that runs meanwhile; rejects with a Refusal. */
+  async load() {
+    const [page, turnId] = await Promise.all([this.#page(null), this.#api.running(this.id)]);
+    for (const item of page) this.items.set(item.id, item);
+    this.#tell("items", { all: true });
+    if (turnId) {
+      this.#run((options) => this.#api.follow(turnId, options), {});
+    }
+  }
+
+  async loadEarlier() {
+    const now = [...this.items];
+    const page = await this.#page(this.before);
+    this.items = new Map([...page.map((item) => [item.id, item]), ...now]);
+    this.#tell("items", { all: true });
+  }
+
+  async #page(after) {
+    const page = await this.#api.call("items.list", { thread_id: this.id, limit: PAGE, order: "desc", after });
+    this.before = page.has_more ? page.after : null;
+    return page.data.reverse();
+  }
+
+  /** Say something. `attachments` are ChatKit's, uploaded already. */
+  send(text, attachments = []) {
+    const item = {
+      id: `pending-${++this.#pending}`, type: "user_message", attachments, created_at: new Date().toISOString(),
+      content: [{ type: "input_text", text }], inference_options: {},
+    };
+    const input = { content: item.content, attachments: attachments.map((one) => one.id), inference_options: {} };
+    const attempt = () => {
+      this.items.set(item.id, item);
+      this.#tell("items", { ids: [item.id] });
+      const [type, params] = this.id
+        ? ["threads.add_user_message", { thread_id: this.id, input }] : ["threads.create", { input }];
+      return this.#stream(type, params, { again: attempt, pending: item.id });
+    };
+    return attempt();
+  }
+
+  /** Answer once more what the user said in `item`: what came after it is gone. */
+  retry(item) {
+    let after = false;
+    for (const id of [...this.items.keys()]) {
+      if (after) this.items.delete(id);
+      after ||= id === item.id;
+    }
+    this.#tell("items", { all: true });
+    return this.#stream("threads.retry_after_item", { thread_id: this.id, item_id: item.id });
+  }
+
+  /** The last thing that the user said, before `item` if one is given. */
+  askedBefore(item = null) {
+    const items = [...this.items.values()];
+    const end = item ? items.indexOf(item) : items.length;
+    return items.slice(0, end).findLast((one) => one.type === "user_message") ?? null;
+  }
+
+  answerTool(result) {
+    return this.#stream("threads.add_client_tool_output", { thread_id: this.id, result });
+  }
+
+  answerForm(item, input) {
+    return this.#stream("threads.add_structured_input", { thread_id: this.id, item_id: item.id, input });
+  }
+
+  async act(action, item) {
+    const params = { thread_id: this.id, item_id: item.id, action: { type: action.type, payload: action.payload } };
+    if (action.streaming !== false) return this.#stream("threads.custom_action", params);
+    try {
+      const { updated_item: updated } = await this.#api.call("threads.sync_custom_action", params);
+      if (updated) this.#fold({ type: "thread.item.replaced", item: updated });
+    } catch (error) {
+      this.fail(error, () => this.act(action, item));
+    }
+  }
+
+  rate(item, kind) {
+    return this.#api.call("items.feedback", { thread_id: this.id, item_ids: [item.id], kind });
+  }
+
+  stop() { this.running?.stop(); }
+
+  #stream(type, params, { again, pending = null } = {}) {
+    return this.#run((options) => this.#api.stream(type, params, options), {
+      again: again ?? (() => this.#stream(type, params)), pending,
+    });
+  }
+
+  /** Read one turn to its end. A second one at the same time is the server's to supersede: we read only the newest. */
+  async #run(read, { again = null, pending = null }) {
+    const abort = new AbortController();
+    const running = { stop: () => abort.abort() }; // chat-client.js tells the server
+    this.running = running;
+    this.problem = this.progress = null;
+    this.#tell("state");
+    const onEvent = (event) => {
+      if (pending && event.type === "thread.item.done" && event.item.type === "user_message") {
+        this.#confirm(pending, event.item);
+        pending = null;
+      } else this.#take(event);
+    };
+    const onBroken = () => {
+      this.progress = { text: "Connecting again ..." };
+      this.#tell("state");
+    };
+    try {
+      await read({ signal: abort.signal, onEvent, onBroken });
+    } catch (error) {
+      const refused = error.status >= 400 && error.status < 500; // nothing was begun
+      const repeat = pending ? () => { this.items.delete(pending); return again(); } : refused ? again : () => this.reload();
+      if (!abort.signal.aborted) this.fail(error, repeat);
+    }
+    if (this.running !== running) return;
+    this.running = this.progress = null;
+    this.#tell("state");
+    this.#tell("saved");
+  }
+
+  /** After a turn that broke: what is stored is the truth; only a message without an answer is answered once more. */
+  async reload() {
+    this.problem = null;
+    try {
+      this.items.clear();
+      await this.load();
+      const last = [...this.items.values()].at(-1);
+      if (!this.running && last?.type === "user_message") await this.retry(last);
+    } catch (error) {
+      this.fail(error, () => this.reload());
+    }
+    this.#tell("state");
+  }
+
+  #take(event) {
+    switch (event.type) {
+      case "thread.created": case "thread.updated": {
+        const { items, ...thread } = event.thread;
+        this.thread = thread;
+        this.#tell("state");
+        this.#tell("saved");
+        break;
+      }
+      case "progress_update":
+        this.progress = event;
+        this.#tell("state");
+        break;
+      case "error": {
+        const asked = this.askedBefore();
+        const error = new Error(event.message ?? "Something went wrong. Try again.");
+        this.fail(error, event.allow_retry && asked ? () => this.retry(this.askedBefore()) : null);
+        break;
+      }
+      case "notice": this.#tell("notice", event); break;
+      case "client_effect": this.#tell("effect", event); break;
+      default: this.#fold(event);
+    }
+  }
+
+  #fold(event) {
+    const id = fold(this.items, event);
+    if (id === null) return;
+    if (this.progress && event.type === "thread.item.added") {
+      this.progress = null;
+      this.#tell("state");
+    }
+    this.#tell("items", { ids: [id] });
+  }
+
+  /** The server has stored the message that we showed before it did: it takes that one's place. */
+  #confirm(pending, item) {
+    this.items = new Map([...this.items].map(([id, one]) => (id === pending ? [item.id, item] : [id, one])));
+    this.#tell("items", { ids: [item.id], renamed: [pending, item.id] });
+  }
+
+  /** Say what went wrong; `again` does it once more. */
+  fail(error, again) {
+    this.problem = { error, again };
+    this.#tell("state");
+  }
+
+  #tell(type, detail = {}) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+}

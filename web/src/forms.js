@@ -1,0 +1,68 @@
+// Where the assistant waits for the user: questions with answers, and tools that run in this page.
+import { h } from "./dom.js";
+
+/** A structured input. `send` gets ChatKit's submission. */
+export function structuredInput(item, { send, was }) {
+  if (item.status !== "pending") return answered(item);
+  if (was) return was; // half filled in
+  const form = h("form.questions", {
+    "aria-label": "Questions of the assistant",
+    onsubmit: (event) => {
+      event.preventDefault();
+      const answers = Object.fromEntries(item.inputs.map((input) => [input.id, answerTo(input, form)]));
+      send({ status: "answered", answers });
+      close();
+    },
+  }, item.inputs.map((input) => (input.type === "freeform" ? freeform(input, item) : choice(input, item))),
+  h("div.bar", {}, h("button.plain", { type: "button", onclick: () => { send({ status: "skipped", answers: {} }); close(); } }, "Skip"),
+    h("button.primary", { type: "submit" }, "Answer")));
+  const close = () => { for (const control of form.elements) control.disabled = true; };
+  return form;
+}
+
+function choice(input, item) {
+  const name = `${item.id}-${input.id}`;
+  const type = input.multiple ? "checkbox" : "radio";
+  const own = h("input.own", { type: "text", "aria-label": `Another answer to: ${input.question}`, placeholder: "Something else", name: `${name}-own` });
+  return h("fieldset", {}, h("legend", {}, input.question),
+    input.options.map(({ value }) => h("label.option", {}, h("input", { type, name, value }), h("span", {}, value))), own);
+}
+
+const freeform = (input, item) => h("label.question", {}, h("span.legend", {}, input.question),
+  input.description ? h("span.detail", {}, input.description) : null,
+  h("textarea", { rows: 2, name: `${item.id}-${input.id}` }));
+
+function answerTo(input, form) {
+  const controls = [...form.elements].filter((one) => one.name?.endsWith(`-${input.id}`) || one.name?.endsWith(`-${input.id}-own`));
+  const values = controls.filter((one) => (["radio", "checkbox"].includes(one.type) ? one.checked : one.value.trim())).map((one) => one.value.trim());
+  return { values, skipped: values.length === 0 };
+}
+
+const answered = (item) => h("dl.answers", {}, item.inputs.map((input) => h("div", {}, h("dt", {}, input.question),
+  h("dd", {}, input.answer?.values.length ? input.answer.values.join(", ") : "Skipped"))));
+
+/** What the assistant may ask this page for. Each gives a result, or throws a sentence. */
+export const TOOLS = {
+  read_clipboard: {
+    asks: "The assistant would like to read your clipboard.",
+    run: async () => ({ text: await navigator.clipboard.readText() }),
+  },
+};
+
+/** A client tool call. Nothing leaves the page before the user says so. */
+export function toolCall(item, { send, was }) {
+  if (item.status !== "pending") return null;
+  if (was) return was;
+  const tool = Object.hasOwn(TOOLS, item.name) ? TOOLS[item.name] : null;
+  const finish = (result) => {
+    for (const button of row.querySelectorAll("button")) button.disabled = true;
+    send(result);
+  };
+  const allow = () => tool.run(item.arguments).then(finish, () => finish({ error: "The browser did not allow it." }));
+  const refuse = () => finish({ error: tool ? "The user refused." : "This page has no such tool." });
+  const row = h("div.ask", { role: "group", "aria-label": "A request of the assistant" },
+    h("p", {}, tool?.asks ?? `The assistant asks this page for “${item.name}”, which it cannot do.`),
+    h("div.bar", {}, h("button.plain", { type: "button", onclick: refuse }, tool ? "Refuse" : "Go on without"),
+      tool && h("button.primary", { type: "button", onclick: allow }, "Allow")));
+  return row;
+}

@@ -1,0 +1,160 @@
+// A conversation on the screen: one element per item, drawn anew only when its item changed, at most once a frame.
+import { h, iconButton } from "./dom.js";
+import { wordsOf } from "./fold.js";
+import { structuredInput, toolCall } from "./forms.js";
+import { copied } from "./markdown.js";
+import { sources, spinner, task, workflow } from "./tasks.js";
+import { widget } from "./widgets.js";
+
+/** <chat-messages>: shows a Conversation (its `conversation`). Sends "drawn". */
+export class ChatMessages extends HTMLElement {
+  #rows = new Map(); // item id -> row
+  #changed = new Set();
+  #frame = 0;
+  #unlisten = new AbortController();
+  #kinds = new Map(); // item id -> feedback given
+
+  connectedCallback() {
+    this.earlier = h("button.link.earlier", { type: "button", hidden: true, onclick: () => this.#loadEarlier() }, "Show earlier messages");
+    this.list = h("div.items");
+    this.foot = h("div.foot");
+    this.replaceChildren(this.earlier, this.list, this.foot);
+  }
+
+  set conversation(conversation) {
+    this.#unlisten.abort();
+    this.#unlisten = new AbortController();
+    const { signal } = this.#unlisten;
+    this.#now = conversation;
+    this.#rows.clear();
+    this.list.replaceChildren();
+    conversation.addEventListener("items", ({ detail }) => this.#mark(detail), { signal });
+    conversation.addEventListener("state", () => this.#schedule(), { signal });
+    this.#changed = new Set(conversation.items.keys());
+    this.#draw();
+  }
+  #now = null;
+
+  #mark({ ids, all, renamed }) {
+    if (renamed) this.#rename(...renamed);
+    for (const id of all ? this.#now.items.keys() : ids) this.#changed.add(id);
+    this.#schedule();
+  }
+
+  #rename(pending, id) { // the same words: the row stays where it is, and as it is
+    const row = this.#rows.get(pending);
+    this.#rows.delete(pending);
+    if (row) this.#rows.set(id, row);
+  }
+
+  #schedule() { this.#frame ||= requestAnimationFrame(() => this.#draw()); }
+
+  /** Draw what changed, now. */
+  #draw() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const { items, running, progress } = this.#now;
+    for (const [id, row] of this.#rows) if (!items.has(id)) { row.remove(); this.#rows.delete(id); }
+    let place = this.list.firstChild;
+    const last = [...items.keys()].at(-1);
+    for (const [id, item] of items) {
+      let row = this.#rows.get(id);
+      if (!row) this.#rows.set(id, (row = h(`article.row.${item.type}`)));
+      if (row !== place) this.list.insertBefore(row, place);
+      else place = place.nextSibling;
+      const live = Boolean(running) && id === last;
+      if (!this.#changed.has(id) && row.live === live) continue;
+      row.live = live;
+      this.#show(row, item, live);
+    }
+    this.#changed.clear();
+    this.earlier.hidden = !this.#now.before;
+    const said = progress?.text ?? (running && items.get(last)?.type === "user_message" ? "Thinking ..." : null);
+    const shown = this.foot.querySelector(".progress span:last-child");
+    if (said && shown) shown.textContent = said;
+    else this.foot.replaceChildren(said ? h("div.progress", { role: "status" }, spinner(), h("span", {}, said)) : "");
+    this.dispatchEvent(new Event("drawn"));
+  }
+
+  #show(row, item, live) {
+    const now = this.#now;
+    const was = row.firstElementChild;
+    switch (item.type) {
+      case "user_message": return userMessage(row, item);
+      case "assistant_message": return this.#assistantMessage(row, item, live);
+      case "widget": return row.replaceChildren(widget(item, { act: (action) => now.act(action, item) }));
+      case "workflow": return row.replaceChildren(workflow(item, { live, was }));
+      case "task": return row.replaceChildren(task(item));
+      case "generated_image": return row.replaceChildren(picture(item));
+      case "structured_input":
+        return row.replaceChildren(structuredInput(item, { was: was?.matches("form") ? was : null, send: (input) => now.answerForm(item, input) }));
+      case "client_tool_call":
+        return row.replaceChildren(toolCall(item, { was, send: (result) => now.answerTool(result) }) ?? "");
+      default: // hidden context and the end of a turn are nothing to look at
+        row.hidden = true;
+    }
+  }
+
+  #assistantMessage(row, item, live) {
+    if (!row.firstChild) row.append(h("h2.unseen", {}, "Assistant"), h("div.parts"), h("div.actions"));
+    const [, parts, actions] = row.children;
+    item.content.forEach((part, index) => {
+      const element = parts.children[index] ?? parts.appendChild(h("div", {}, h("chat-markdown"), h("div.cited")));
+      element.firstChild.show(part.text, !live);
+      const cited = part.annotations.filter(Boolean);
+      if (cited.length !== element.lastChild.childElementCount) element.lastChild.replaceChildren(cited.length ? sources(cited.map((one) => one.source)) : "");
+    });
+    if (live) return actions.replaceChildren(); // its place is kept: nothing jumps when the buttons come
+    if (!actions.firstChild) actions.append(...this.#actions(item));
+  }
+
+  #actions(item) {
+    const copy = iconButton("copy", "Copy the answer", () => copied(copy, wordsOf(this.#now.items.get(item.id))));
+    const [good, bad] = [["thumb-up", "Good answer", "positive"], ["thumb-down", "Bad answer", "negative"]].map(([sign, label, kind]) =>
+      iconButton(sign, label, (event) => this.#feedback(item, kind, event.currentTarget), { "aria-pressed": String(this.#kinds.get(item.id) === kind) }));
+    const again = iconButton("reload", "Answer again", () => {
+      const asked = this.#now.askedBefore(this.#now.items.get(item.id));
+      if (asked) this.#now.retry(asked);
+    });
+    return [copy, good, bad, again];
+  }
+
+  async #feedback(item, kind, button) {
+    const pressed = (value) => {
+      for (const one of button.parentElement.querySelectorAll("[aria-pressed]")) one.setAttribute("aria-pressed", String(value && one === button));
+    };
+    pressed(true);
+    this.#kinds.set(item.id, kind);
+    await this.#now.rate(item, kind).catch((error) => {
+      pressed(false);
+      this.#kinds.delete(item.id);
+      this.dispatchEvent(new CustomEvent("refused", { detail: { error } }));
+    });
+  }
+
+  async #loadEarlier() {
+    const view = this.parentElement;
+    const rest = view.scrollHeight - view.scrollTop;
+    await this.#now.loadEarlier().catch((error) => this.dispatchEvent(new CustomEvent("refused", { detail: { error } })));
+    this.#draw();
+    view.scrollTop = view.scrollHeight - rest; // what was read stays where it was
+  }
+}
+
+function userMessage(row, item) {
+  row.replaceChildren(h("h2.unseen", {}, "You"),
+    item.attachments?.length ? h("div.files", {}, item.attachments.map(attachment)) : "",
+    wordsOf(item) ? h("div.bubble", {}, wordsOf(item)) : "");
+}
+
+function attachment(one) {
+  if (one.type !== "image" || !one.preview_url) return h("span.chip", {}, one.name);
+  return h("a", { href: one.preview_url, target: "_blank", rel: "noopener noreferrer" }, h("img", { src: one.preview_url, alt: one.name }));
+}
+
+function picture(item) {
+  if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, "Making a picture ..."));
+  return h("div.picture", {}, h("img", { src: item.image.url, alt: "Picture made by the assistant" }));
+}
+
+customElements.define("chat-messages", ChatMessages);

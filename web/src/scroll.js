@@ -1,0 +1,27 @@
+// A list that grows at its end: it follows, until its reader goes up, and again when they come back.
+
+const NEAR_PX = 48; // counts as the end
+
+/** Keep `view` at the end of what is in `content`. @returns {{ toEnd(): void, onLeave: (left: boolean) => void }} */
+export function followEnd(view, content, onLeave) {
+  let following = true;
+  let top = 0;
+  const follow = (value) => {
+    if (value !== following) onLeave(!value);
+    following = value;
+  };
+  view.addEventListener("scroll", () => {
+    const rest = view.scrollHeight - view.clientHeight - view.scrollTop;
+    if (rest < NEAR_PX) follow(true);
+    else if (view.scrollTop < top - 1) follow(false); // only a reader goes up: what grows does not
+    top = view.scrollTop;
+  }, { passive: true });
+  const toEnd = () => {
+    view.scrollTop = view.scrollHeight;
+    top = view.scrollTop;
+  };
+  const grown = new ResizeObserver(() => { if (following) toEnd(); });
+  grown.observe(content);
+  grown.observe(view);
+  return { toEnd() { follow(true); toEnd(); } };
+}

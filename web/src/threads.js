@@ -1,0 +1,145 @@
+// The list of threads: open, filter, rename, delete. Knows the server's requests for that, and no message.
+import { h, icon, iconButton } from "./dom.js";
+
+const PAGE = 50;
+
+/** <chat-threads>: sends "open" with { thread } (null: a new one) and "gone" with { id }. */
+export class ChatThreads extends HTMLElement {
+  #threads = [];
+  #after = null;
+  #current = null;
+  #asked = 0;
+
+  connectedCallback() {
+    this.filter = h("input", {
+      type: "search", placeholder: "Filter by title", "aria-label": "Filter chats by title", oninput: () => this.#draw(),
+    });
+    this.list = h("ul");
+    this.more = h("button.link", { type: "button", hidden: true, onclick: () => this.#load(this.#after) }, "Show more");
+    this.status = h("p.status", { role: "status" });
+    this.replaceChildren(
+      h("button.new", { type: "button", onclick: () => this.#open(null) }, icon("plus"), h("span", {}, "New chat")),
+      h("label.filter", {}, icon("search"), this.filter), this.status, this.list, this.more);
+  }
+
+  set api(api) {
+    this.#api = api;
+    this.#threads = [];
+    this.#draw();
+  }
+  #api;
+
+  /** The id of the open thread, or null. */
+  set current(id) {
+    this.#current = id;
+    for (const row of this.list.children) row.querySelector("button.title")?.toggleAttribute("aria-current", row.dataset.id === id);
+  }
+
+  find(id) { return this.#threads.find((thread) => thread.id === id) ?? null; }
+
+  /** A thread that is new, or has another title. */
+  keep(thread) {
+    const known = this.#threads.findIndex((one) => one.id === thread.id);
+    if (known >= 0) this.#threads[known] = thread;
+    else this.#threads.unshift(thread);
+    this.#draw();
+  }
+
+  refresh() { return this.#load(null); }
+
+  async #load(after) {
+    const asked = ++this.#asked; // only the newest answer counts
+    if (!this.#threads.length) this.status.textContent = "Loading ...";
+    try {
+      const page = await this.#api.call("threads.list", { limit: PAGE, order: "desc", after });
+      if (asked !== this.#asked) return;
+      this.#threads = after ? [...this.#threads, ...page.data] : page.data;
+      this.#after = page.has_more ? page.after : null;
+      this.#draw();
+    } catch (error) {
+      if (asked !== this.#asked) return;
+      const again = h("button.link", { type: "button", onclick: () => this.#load(after) }, "Try again");
+      this.status.replaceChildren(`${error.message} `, again);
+    }
+  }
+
+  #draw() {
+    if (this.list.querySelector("form")) return; // somebody is writing a title
+    const wanted = this.filter.value.trim().toLowerCase();
+    const shown = this.#threads.filter((thread) => titleOf(thread).toLowerCase().includes(wanted));
+    this.list.replaceChildren(...shown.map((thread) => this.#row(thread)));
+    this.more.hidden = this.#after === null;
+    this.status.textContent = shown.length ? "" : wanted ? "No title has these words." : "Your chats will be here.";
+  }
+
+  #row(thread) {
+    const title = titleOf(thread);
+    const open = h("button.title", { type: "button", title, onclick: () => this.#open(thread) }, title);
+    open.toggleAttribute("aria-current", thread.id === this.#current);
+    const row = h("li", {}, open, h("span.actions", {},
+      iconButton("pencil", `Rename ${title}`, () => this.#rename(row, thread)),
+      iconButton("trash", `Delete ${title}`, () => this.#delete(row, thread))));
+    row.dataset.id = thread.id;
+    return row;
+  }
+
+  #open(thread) { this.dispatchEvent(new CustomEvent("open", { detail: { thread } })); }
+
+  #rename(row, thread) {
+    const input = h("input", { value: titleOf(thread), "aria-label": "Title", maxlength: 200 });
+    const close = () => {
+      form.remove(); // first, for #draw waits for it
+      this.#draw();
+      this.list.querySelector(`[data-id="${CSS.escape(thread.id)}"] .title`)?.focus();
+    };
+    const form = h("form", {
+      onsubmit: async (event) => {
+        event.preventDefault();
+        const title = input.value.trim();
+        if (!title || title === titleOf(thread)) return close();
+        try {
+          Object.assign(thread, await this.#api.call("threads.update", { thread_id: thread.id, title }), { items: undefined });
+          close();
+          this.dispatchEvent(new CustomEvent("renamed", { detail: { thread } }));
+        } catch (error) {
+          this.status.textContent = error.message;
+        }
+      },
+      onkeydown: (event) => { if (event.key === "Escape") close(); },
+    }, input, iconButton("check", "Save the title", () => {}, { type: "submit" }), iconButton("close", "Keep the old title", close));
+    row.replaceChildren(form);
+    input.select();
+  }
+
+  async #delete(row, thread) {
+    const next = row.nextElementSibling ?? row.previousElementSibling;
+    const id = next?.dataset.id;
+    if (!(await confirmed(`Delete “${titleOf(thread)}”?`, "Its messages and files are deleted too. This cannot be undone.", "Delete"))) return;
+    try {
+      await this.#api.call("threads.delete", { thread_id: thread.id });
+      this.#threads = this.#threads.filter((one) => one.id !== thread.id);
+      this.#draw();
+      (id ? this.list.querySelector(`[data-id="${CSS.escape(id)}"] .title`) : this.querySelector(".new"))?.focus();
+      this.dispatchEvent(new CustomEvent("gone", { detail: { id: thread.id } }));
+    } catch (error) {
+      this.status.textContent = error.message;
+    }
+  }
+}
+
+const titleOf = (thread) => thread.title || "New chat";
+
+/** Ask before what cannot be undone; false on Escape, too. */
+function confirmed(question, consequence, label) {
+  return new Promise((resolve) => {
+    const dialog = h("dialog", { "aria-labelledby": "question", "aria-describedby": "consequence", onclose: () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    } }, h("form", { method: "dialog" }, h("h2", { id: "question" }, question), h("p", { id: "consequence" }, consequence),
+      h("div.bar", {}, h("button.plain", { value: "no" }, "Cancel"), h("button.danger", { value: "yes" }, label))));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+customElements.define("chat-threads", ChatThreads);

@@ -1,0 +1,105 @@
+// Files on their way to the bucket: asked for, sent by a presigned PUT, shown meanwhile. ChatKit's two phases.
+import { h, icon, iconButton } from "./dom.js";
+
+const MOST_FILES = 10; // of one message, as the server takes them
+const TAKEN = "image/png,image/jpeg,image/gif,image/webp,application/pdf,.txt,.md,.csv,.json";
+
+/** <chat-uploads>: the files of the message that is being written. Sends "change". */
+export class ChatUploads extends HTMLElement {
+  #uploads = new Set();
+
+  connectedCallback() {
+    this.setAttribute("role", "list");
+    this.setAttribute("aria-label", "Attached files");
+  }
+
+  /** Where requests go, and what is taken: `features` of the page's configuration. */
+  use(api, features) {
+    this.api = api;
+    this.features = features;
+  }
+
+  get accept() { return TAKEN; }
+  get busy() { return [...this.#uploads].some((upload) => upload.state === "sending"); }
+  get failed() { return [...this.#uploads].some((upload) => upload.state === "failed"); }
+  get empty() { return this.#uploads.size === 0; }
+
+  add(files) {
+    for (const file of files) {
+      const upload = { file, state: "sending", preview: file.type.startsWith("image/") ? URL.createObjectURL(file) : null };
+      this.#uploads.add(upload);
+      upload.row = this.#drawn(upload);
+      this.append(upload.row);
+      if (this.#uploads.size > MOST_FILES) this.#fail(upload, `At most ${MOST_FILES} files go with one message.`, false);
+      else this.#send(upload);
+    }
+    this.#changed();
+  }
+
+  /** The uploaded attachments, which leave this list; pictures keep the preview that is on the screen. */
+  take() {
+    const sent = [...this.#uploads].filter((upload) => upload.state === "done");
+    this.#uploads.clear();
+    this.replaceChildren();
+    this.#changed();
+    return sent.map(({ attachment, preview }) => ({ ...attachment, preview_url: preview ?? attachment.preview_url }));
+  }
+
+  async #send(upload) {
+    const { file, row } = upload;
+    upload.state = "sending";
+    row.classList.remove("failed");
+    try {
+      const most = file.type.startsWith("image/") ? this.features.max_image_bytes : this.features.max_file_bytes;
+      if (file.size > most) return this.#fail(upload, `Larger than ${Math.floor(most / 1e6)} MB.`, false);
+      upload.removed = new AbortController();
+      const onProgress = (share) => { row.querySelector("progress").value = share; };
+      upload.attachment = await this.api.upload(file, { signal: upload.removed.signal, onProgress });
+      upload.state = "done";
+      row.querySelector(".detail").replaceChildren(sizeOf(file));
+    } catch (error) {
+      const again = error.status !== 422 && error.status !== 413; // those are about the file itself
+      if (this.#uploads.has(upload)) this.#fail(upload, error.message, again);
+    }
+    this.#changed();
+  }
+
+  #fail(upload, message, again) {
+    upload.state = "failed";
+    upload.row.classList.add("failed");
+    const retry = h("button.link", { type: "button", onclick: () => {
+      upload.row.querySelector(".detail").replaceChildren(progressOf(upload.file));
+      this.#send(upload);
+      this.#changed();
+    } }, "Try again");
+    upload.row.querySelector(".detail").replaceChildren(message, " ", again ? retry : "");
+    this.#changed();
+  }
+
+  #remove(upload) {
+    this.#uploads.delete(upload);
+    upload.row.remove();
+    upload.removed?.abort();
+    if (upload.preview) URL.revokeObjectURL(upload.preview);
+    if (upload.attachment) this.api.call("attachments.delete", { attachment_id: upload.attachment.id }).catch(() => {}); // it expires by itself
+    this.#changed();
+  }
+
+  #drawn(upload) {
+    const { file, preview } = upload;
+    const remove = iconButton("close", `Remove ${file.name}`, () => this.#remove(upload));
+    const sign = preview ? h("img", { src: preview, alt: "" }) : h("span.sign", {}, icon("document"));
+    return h("div.upload", { role: "listitem" }, sign,
+      h("div.about", {}, h("div.name", {}, file.name), h("div.detail", { role: "status" }, progressOf(file))), remove);
+  }
+
+  #changed() {
+    this.hidden = this.empty;
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+const progressOf = (file) => h("progress", { max: 1, value: 0, "aria-label": `Uploading ${file.name}` });
+const sizeOf = ({ size }) => (size < 1e6 ? `${Math.ceil(size / 1e3)} KB` : `${(size / 1e6).toFixed(1)} MB`);
+
+customElements.define("chat-uploads", ChatUploads);

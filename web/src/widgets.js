@@ -1,0 +1,169 @@
+// ChatKit's widgets: a tree of components as JSON, drawn with our own style. What we do not know shows its children.
+import { h, icon } from "./dom.js";
+import { markdown } from "./tasks.js";
+
+const UNIT_PX = 4; // of ChatKit's spacing
+const RADII = { none: "0", "2xs": "2px", xs: "4px", sm: "6px", md: "8px", lg: "10px", xl: "12px", "2xl": "16px", "3xl": "20px", "4xl": "24px", full: "9999px", "100%": "100%" };
+const FLEX = { start: "flex-start", end: "flex-end", between: "space-between", around: "space-around", evenly: "space-evenly" };
+const WEIGHTS = { normal: 400, medium: 500, semibold: 600, bold: 700 };
+const COLORS = new Set(["prose", "primary", "emphasis", "secondary", "tertiary", "success", "warning", "danger"]);
+
+/** The elements of a widget item. `act(action)` does what a button asks; it resolves when that is over. */
+export function widget(item, { act }) {
+  const root = h("div.widget");
+  const perform = async (action, fields = {}) => {
+    if (!action) return;
+    const plain = action.payload !== null && typeof action.payload === "object" && !Array.isArray(action.payload);
+    const payload = Object.keys(fields).length && (plain || action.payload == null) ? { ...action.payload, ...fields } : action.payload;
+    if (action.handler === "client") {
+      return root.dispatchEvent(new CustomEvent("chat-action", { bubbles: true, detail: { ...action, payload } }));
+    }
+    root.setAttribute("aria-busy", "true");
+    for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = true;
+    await act({ ...action, payload });
+    root.removeAttribute("aria-busy");
+    for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = false;
+  };
+  root.append(draw(item.widget, perform));
+  return root;
+}
+
+function draw(one, perform) {
+  const children = [one.children ?? []].flat();
+  const element = (KINDS[one.type] ?? KINDS.Box)(one, perform, () => children.map((child) => draw(child, perform)));
+  layout(element, one);
+  return element;
+}
+
+const KINDS = {
+  Card(one, perform, children) {
+    const foot = ["cancel", "confirm"].map((role) => one[role] && h(role === "confirm" ? "button.primary" : "button.plain", {
+      type: role === "confirm" && one.asForm ? "submit" : "button",
+      onclick: role === "confirm" && one.asForm ? null : () => perform(one[role].action),
+    }, one[role].label)).filter(Boolean);
+    const body = [one.status && h("div.status", {}, one.status.icon && icon(one.status.icon), one.status.text),
+      h("div.col", {}, children()), foot.length ? h("div.bar", {}, foot) : null];
+    if (!one.asForm) return h("div.card", {}, body);
+    return formOf("form.card", one.confirm?.action, perform, body);
+  },
+  ListView: (one, perform, children) => {
+    const most = typeof one.limit === "number" ? one.limit : Infinity;
+    const rows = children();
+    for (const row of rows.slice(most)) row.hidden = true;
+    const more = h("button.link", { type: "button", onclick: () => { for (const row of rows) row.hidden = false; more.remove(); } }, "Show more");
+    return h("div.card.list", {}, one.status && h("div.status", {}, one.status.text), rows, rows.length > most ? more : null);
+  },
+  ListViewItem: (one, perform, children) => (one.onClickAction
+    ? h("button.row.item", { type: "button", onclick: () => perform(one.onClickAction) }, children()) : h("div.row.item", {}, children())),
+  Basic: (one, perform, children) => h("div.col", {}, children()),
+  Box: (one, perform, children) => h(one.direction === "row" ? "div.row" : "div.col", {}, children()),
+  Row: (one, perform, children) => h("div.row", {}, children()),
+  Col: (one, perform, children) => h("div.col", {}, children()),
+  Transition: (one, perform, children) => h("div.col", {}, children()),
+  Form: (one, perform, children) => formOf(one.direction === "row" ? "form.row" : "form.col", one.onSubmitAction, perform, children()),
+  Text: (one) => (one.editable
+    ? h("input.field", { name: one.editable.name, value: one.value, required: one.editable.required, placeholder: one.editable.placeholder, "aria-label": one.editable.name })
+    : worded(h("p.text", { "data-size": one.size }, one.value), one)),
+  Title: (one) => worded(h("h3.title", { "data-size": one.size }, one.value), one),
+  Caption: (one) => worded(h("p.caption", { "data-size": one.size }, one.value), one),
+  Markdown: (one) => markdown(one.value, !one.streaming),
+  Badge: (one) => h("span.badge", { "data-color": one.color }, one.label),
+  Divider: () => h("hr"),
+  Spacer: () => h("span.space"),
+  Icon: (one) => h("span.sign", {}, icon(one.name)),
+  Image: (one) => h("img", { src: /^(https?:|data:image\/(png|jpe?g|gif|webp);)/i.test(one.src) ? one.src : "", alt: one.alt ?? "", loading: "lazy" }),
+  Button: (one, perform) => h(one.style === "secondary" || one.variant === "outline" || one.variant === "ghost" ? "button.plain" : "button.primary", {
+    type: one.submit ? "submit" : "button", disabled: one.disabled, "data-color": one.color, "aria-label": one.label ? null : one.iconStart,
+    onclick: one.submit ? null : () => perform(one.onClickAction),
+  }, one.iconStart && icon(one.iconStart), one.label, one.iconEnd && icon(one.iconEnd)),
+  Input: (one) => h("input.field", {
+    name: one.name, type: one.inputType ?? "text", value: one.defaultValue ?? "", required: one.required, pattern: one.pattern,
+    placeholder: one.placeholder, disabled: one.disabled, id: fieldId(one.name), "aria-label": one.placeholder ?? one.name,
+  }),
+  Textarea: (one) => h("textarea.field", {
+    name: one.name, value: one.defaultValue ?? "", required: one.required, placeholder: one.placeholder, rows: one.rows ?? 3,
+    disabled: one.disabled, id: fieldId(one.name), "aria-label": one.placeholder ?? one.name,
+  }),
+  Label: (one) => h("label.caption", { for: fieldId(one.fieldName) }, one.value),
+  Select: (one, perform) => h("select.field", {
+    name: one.name, disabled: one.disabled, id: fieldId(one.name), "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
+  }, one.placeholder || one.clearable ? h("option", { value: "" }, one.placeholder ?? "") : null,
+  one.options.map((option) => h("option", { value: option.value, disabled: option.disabled, selected: option.value === one.defaultValue }, option.label))),
+  DatePicker: (one, perform) => h("input.field", {
+    type: "date", name: one.name, value: day(one.defaultValue) ?? "", min: day(one.min), max: day(one.max), disabled: one.disabled,
+    id: fieldId(one.name), "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
+  }),
+  Checkbox: (one, perform) => h("label.option", {}, h("input", {
+    type: "checkbox", name: one.name, checked: Boolean(one.defaultChecked), disabled: one.disabled, required: one.required,
+    "aria-label": one.label ? null : one.name, onchange: changed(one, perform, (input) => input.checked),
+  }), one.label && h("span", {}, one.label)),
+  RadioGroup: (one, perform) => h(one.direction === "row" ? "div.row" : "div.col", { role: "radiogroup", "aria-label": one.ariaLabel ?? one.name },
+    (one.options ?? []).map((option) => h("label.option", {}, h("input", {
+      type: "radio", name: one.name, value: option.value, checked: option.value === one.defaultValue, required: one.required,
+      disabled: one.disabled || option.disabled, onchange: changed(one, perform),
+    }), h("span", {}, option.label)))),
+  Chart(one) { // its figures, as a table: what a chart shows is in them
+    const x = one.xAxis?.dataKey ?? one.xAxis;
+    const keys = [x, ...one.series.map((series) => series.dataKey)];
+    const names = [x, ...one.series.map((series) => series.label ?? series.dataKey)];
+    return h("div.table", { tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {}, h("thead", {}, h("tr", {}, names.map((name) => h("th", {}, name)))),
+      h("tbody", {}, one.data.map((row) => h("tr", {}, keys.map((key) => h("td", {}, String(row[key] ?? ""))))))));
+  },
+};
+
+const fieldId = (name) => `field-${name}`;
+const day = (moment) => (moment ? String(moment).slice(0, 10) : null);
+
+function changed(one, perform, valueOf = (input) => input.value) {
+  return one.onChangeAction ? (event) => perform(one.onChangeAction, { [one.name]: valueOf(event.target) }) : null;
+}
+
+function formOf(name, action, perform, children) {
+  return h(name, { onsubmit: (event) => {
+    event.preventDefault();
+    const fields = {};
+    for (const control of event.target.elements) {
+      if (!control.name || (control.type === "radio" && !control.checked)) continue;
+      fields[control.name] = control.type === "checkbox" ? control.checked : control.value;
+    }
+    perform(action, fields);
+  } }, children);
+}
+
+function worded(element, one) {
+  const { style } = element;
+  if (COLORS.has(one.color)) element.dataset.color = one.color;
+  if (one.weight) style.fontWeight = WEIGHTS[one.weight];
+  if (one.textAlign) style.textAlign = one.textAlign;
+  if (one.italic) style.fontStyle = "italic";
+  if (one.lineThrough) style.textDecoration = "line-through";
+  if (one.minLines) style.minHeight = `${one.minLines}lh`;
+  if (one.truncate) element.classList.add("truncate");
+  else if (one.maxLines) Object.assign(style, { display: "-webkit-box", webkitBoxOrient: "vertical", webkitLineClamp: one.maxLines, overflow: "hidden" });
+  return element;
+}
+
+function layout({ style }, one) {
+  const set = (name, value) => { if (value != null) style[name] = value; };
+  set("gap", spacing(one.gap));
+  if (one.type !== "Icon") for (const name of ["width", "height", "minWidth", "minHeight", "maxWidth", "maxHeight"]) set(name, px(one[name]));
+  if (["Box", "Row", "Col", "Form", "ListViewItem"].includes(one.type)) {
+    set("alignItems", FLEX[one.align] ?? one.align);
+    set("justifyContent", FLEX[one.justify] ?? one.justify);
+    set("flexWrap", one.wrap);
+  }
+  set("flex", one.flex);
+  set("aspectRatio", one.aspectRatio);
+  set("borderRadius", RADII[one.radius]);
+  set("objectFit", one.fit);
+  for (const side of ["padding", "margin"]) {
+    const value = one[side];
+    if (value && typeof value === "object") {
+      for (const [at, names] of Object.entries({ x: ["Left", "Right"], y: ["Top", "Bottom"], top: ["Top"], right: ["Right"], bottom: ["Bottom"], left: ["Left"] }))
+        for (const name of names) set(side + name, spacing(value[at]));
+    } else set(side, spacing(value));
+  }
+}
+
+const px = (value) => (typeof value === "number" ? `${value}px` : value);
+const spacing = (value) => (typeof value === "number" ? `${value * UNIT_PX}px` : value);
