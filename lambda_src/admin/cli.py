@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lambda_src.admin import files, hosted, keys, secret, talk, uploads
+from lambda_src.admin import files, hosted, keys, reach, secret, talk, uploads
+from lambda_src.admin.endpoint import AUTHORIZATION, connected
 from lambda_src.admin.stores import Place, as_user, database, opened, s3_client
 from lambda_src.errors import ChatError
 from lambda_src.store.ports import Erased
@@ -170,8 +171,24 @@ def sweep(context: typer.Context) -> None:
 
 
 @app.command()
-def doctor(context: typer.Context) -> None:
-    """Look at every row and list what is wrong. Changes nothing; ends with 1 when it found something."""
+def doctor(
+    context: typer.Context,
+    origin: Annotated[
+        str | None, typer.Option(help="Look at the door instead: can a page of this origin use the chat?")
+    ] = None,
+    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="With --origin: where the chat is.")] = talk.LOCAL,
+    token: Annotated[str | None, typer.Option(envvar="CHATKIT_TOKEN", help="With --origin: a bearer token.")] = None,
+    token_header: Annotated[str, typer.Option(help="With --origin: the header for it.")] = AUTHORIZATION,
+) -> None:
+    """Look at every row and list what is wrong; changes nothing. With --origin: at CORS, token and streaming.
+
+    Ends with 1 when it found something. With --origin one message is sent, and its thread deleted.
+    """
+
+    async def look() -> int:
+        page = reach.origin_of(origin or "")
+        async with connected(url, token=token, token_header=token_header) as endpoint:
+            return sum([_told(row) async for row in reach.rows(endpoint, page)])
 
     async def run() -> int:
         faults = rows = 0
@@ -186,8 +203,14 @@ def doctor(context: typer.Context) -> None:
         err.print(f"{rows} rows looked at, {faults} with something wrong.")
         return faults
 
-    if _run(run()):
+    if _run(run() if origin is None else look()):
         raise typer.Exit(1)
+
+
+def _told(row: reach.Row) -> bool:
+    """Say it; whether it is wrong."""
+    typer.echo(str(row))
+    return row.state == "wrong"
 
 
 async def _import(where: Place, found: Iterator[Any], users: dict[str, str], *, dry_run: bool) -> tuple[int, int]:

@@ -1,8 +1,10 @@
 """A running chat as one of its users meets it, over HTTP: for `chat talk` and `chat doctor`. Knows no terminal."""
 
 import asyncio
+import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +13,8 @@ import httpx2
 
 from lambda_src.errors import ChatError
 
+AUTHORIZATION = "authorization"
+ASSISTANT = re.compile(r"/chatkit(/[a-z][a-z0-9-]*)?/*$")
 CONNECT_S = 10.0
 SILENCE_S = 90.0  # a heartbeat comes every 15 s: after this nobody is there any more
 RESUMES = 3  # broken connections in a row, without an event between them
@@ -28,8 +32,11 @@ class EndpointError(ChatError):
         super().__init__(message)
 
 
-def base_of(url: str) -> str:
-    """The endpoint's address without `/chatkit` and slashes. EndpointError when it is no http(s) URL."""
+def place_of(url: str) -> tuple[str, str]:
+    """Where the chat is, without a slash at its end, and the path of the assistant: `/chatkit`, or `/chatkit/sales`.
+
+    `url` is the page's or the assistant's. EndpointError when it is no http(s) URL.
+    """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -37,23 +44,34 @@ def base_of(url: str) -> str:
         usable = False
     if not usable:
         raise EndpointError(f"{url!r} is no address: it must begin with https:// (or http:// on this machine).")
-    return url.rstrip("/").removesuffix("/chatkit").rstrip("/")
+    named = ASSISTANT.search(url)
+    return (url[: named.start()], named[0].rstrip("/")) if named else (url.rstrip("/"), "/chatkit")
 
 
 @asynccontextmanager
-async def connected(url: str, *, token: str | None) -> AsyncIterator["Endpoint"]:
+async def connected(url: str, *, token: str | None, token_header: str = AUTHORIZATION) -> AsyncIterator["Endpoint"]:
     """An Endpoint with a connection of its own."""
+    base, path = place_of(url)
     timeout = httpx2.Timeout(SILENCE_S, connect=CONNECT_S)
-    async with httpx2.AsyncClient(base_url=base_of(url), timeout=timeout) as http:
-        yield Endpoint(http, token=token, sleep=asyncio.sleep)
+    async with httpx2.AsyncClient(base_url=base, timeout=timeout) as http:
+        yield Endpoint(http, token=token, token_header=token_header, path=path, sleep=asyncio.sleep)
 
 
 class Endpoint:
     """One user. `token` may be set later, by `sign_in`."""
 
-    def __init__(self, http: httpx2.AsyncClient, *, token: str | None, sleep: Sleep) -> None:
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        *,
+        token: str | None,
+        token_header: str = AUTHORIZATION,
+        path: str = "/chatkit",
+        sleep: Sleep,
+    ) -> None:
         self.token = token
-        self._http, self._sleep = http, sleep
+        self.path = path
+        self._http, self._token_header, self._sleep = http, token_header, sleep
 
     @property
     def url(self) -> str:
@@ -83,22 +101,43 @@ class Endpoint:
 
     async def ask(self, operation: str, **params: Any) -> Any:  # noqa: ANN401 - JSON, both ways
         """A request that is answered at once. EndpointError."""
-        return self._json(await self._send("POST", "/chatkit", {"type": operation, "params": params}))
+        return self._json(await self._send("POST", self.path, {"type": operation, "params": params}))
+
+    async def raw(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
+        """Any answer, as it is. EndpointError when there is none."""
+        return await self._sent(self._http.build_request(method, path, json=body, headers=headers))
+
+    async def chunks(self, operation: str, params: dict[str, Any]) -> AsyncGenerator[bytes]:
+        """A turn's bytes, in the pieces in which they arrive. EndpointError."""
+        request = self._http.build_request("POST", self.path, json={"type": operation, "params": params})
+        answer = await self._sent(request, stream=True)
+        try:
+            if answer.status_code != httpx2.codes.OK:
+                await answer.aread()
+                self._json(answer)
+            async for chunk in answer.aiter_raw():
+                yield chunk
+        except httpx2.TransportError as fault:
+            raise EndpointError(f"The connection to {self.url} broke: {_why(fault)}.") from fault
+        finally:
+            await answer.aclose()
 
     async def stop(self, turn_id: str) -> bool:
         """Ask a turn to stop; False when there is none."""
-        answer = await self._send("POST", "/chatkit/stop", {"turn_id": turn_id})
+        answer = await self._send("POST", f"{self.path}/stop", {"turn_id": turn_id})
         return bool(self._json(answer)["stopped"])
 
     async def turn_in(self, thread_id: str) -> str | None:
         """The turn that runs in a thread."""
-        answer = self._json(await self._send("GET", f"/chatkit/threads/{thread_id}/turn"))
+        answer = self._json(await self._send("GET", f"{self.path}/threads/{thread_id}/turn"))
         return None if answer["turn_id"] is None else str(answer["turn_id"])
 
     async def stream(self, operation: str, params: dict[str, Any], *, turn_id: str) -> Events:
         """A turn's events. A connection that breaks is taken up again where it broke. EndpointError."""
         body = {"type": operation, "params": params}
-        request = self._http.build_request("POST", "/chatkit", json=body, headers={"x-chat-turn": turn_id})
+        request = self._http.build_request("POST", self.path, json=body, headers={"x-chat-turn": turn_id})
         async for event in self._events(request, turn_id):
             yield event
 
@@ -132,7 +171,9 @@ class Endpoint:
                 return
 
     def _resuming(self, turn_id: str, *, seen: int) -> httpx2.Request:
-        return self._http.build_request("GET", f"/chatkit/turns/{turn_id}/events", headers={"last-event-id": str(seen)})
+        return self._http.build_request(
+            "GET", f"{self.path}/turns/{turn_id}/events", headers={"last-event-id": str(seen)}
+        )
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx2.Response:
         return await self._sent(self._http.build_request(method, path, json=body))
@@ -140,7 +181,9 @@ class Endpoint:
     async def _sent(self, request: httpx2.Request, *, stream: bool = False) -> httpx2.Response:
         """EndpointError when nobody is there; a TransportError later than that is the caller's."""
         if self.token is not None:
-            request.headers["authorization"] = f"Bearer {self.token}"
+            request.headers[self._token_header] = f"Bearer {self.token}"
+        if self._token_header != AUTHORIZATION:  # CloudFront signs the request, and wants to know what is in it
+            request.headers["x-amz-content-sha256"] = hashlib.sha256(request.content).hexdigest()
         try:
             return await self._http.send(request, stream=stream)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as fault:

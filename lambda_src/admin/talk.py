@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from lambda_src.admin import shown
-from lambda_src.admin.endpoint import Endpoint, EndpointError, Events, connected
+from lambda_src.admin.endpoint import AUTHORIZATION, Endpoint, EndpointError, Events, connected
 from lambda_src.admin.screen import Screen
 
 LOCAL = "http://127.0.0.1:8000"  # where `make dev` is
@@ -36,13 +36,16 @@ def command(
     token: Annotated[
         str | None, typer.Option(envvar="CHATKIT_TOKEN", help="Your bearer token; without one you are a guest.")
     ] = None,
+    token_header: Annotated[
+        str, typer.Option(help="The header for it, where CHAT_TOKEN_HEADER names another.")
+    ] = AUTHORIZATION,
 ) -> None:
     """Talk to a chat in the terminal: one of `make dev`, or a deployed one. Reads lines from a pipe, too."""
     screen = Screen(Console(highlight=False))
     with asyncio.Runner() as runner:
         session = contextlib.AsyncExitStack()
         try:
-            endpoint = runner.run(session.enter_async_context(connected(url, token=token)))
+            endpoint = runner.run(session.enter_async_context(connected(url, token=token, token_header=token_header)))
             talk = Talk(endpoint, screen)
             failed = talk.converse(runner.run, _lines(screen.console)) and not sys.stdin.isatty()
         except EndpointError as fault:

@@ -1,6 +1,7 @@
 """`chat talk` on the whole app in this process: commands, widgets, errors, guests, a connection that breaks."""
 
 import asyncio
+import hashlib
 import io
 import re
 import socket
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 from lambda_src.admin.cli import app as command_line
-from lambda_src.admin.endpoint import Endpoint, EndpointError, base_of
+from lambda_src.admin.endpoint import Endpoint, EndpointError, place_of
 from lambda_src.admin.screen import Screen
 from lambda_src.admin.talk import HELP, Talk
 from lambda_src.app import create_app
@@ -223,9 +224,31 @@ async def test_what_is_no_chat_is_said_so(status: int, told: str) -> None:
         await here.talk.begin()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://127.0.0.1:8000/", "http://127.0.0.1:8000/chatkit/"])
-def test_the_address_may_be_the_page_or_the_endpoint(url: str) -> None:
-    assert base_of(url) == "http://127.0.0.1:8000"
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://127.0.0.1:8000", "/chatkit"),
+        ("http://127.0.0.1:8000/", "/chatkit"),
+        ("http://127.0.0.1:8000/chatkit/", "/chatkit"),
+        ("http://127.0.0.1:8000/chatkit/sales", "/chatkit/sales"),
+    ],
+)
+def test_the_address_may_be_the_pages_or_an_assistants(url: str, path: str) -> None:
+    assert place_of(url) == ("http://127.0.0.1:8000", path)
+
+
+async def test_where_cloudfront_signs_the_token_has_a_header_of_its_own_and_the_body_a_hash() -> None:
+    seen: list[httpx2.Headers] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.headers)
+        return httpx2.Response(200, json={"stopped": True})
+
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer), base_url="http://chat.test") as http:
+        await Endpoint(http, token="t", token_header="x-chat-token", sleep=no_pause).stop("turn")
+    assert seen[0]["x-chat-token"] == "Bearer t"
+    assert seen[0]["x-amz-content-sha256"] == hashlib.sha256(b'{"turn_id":"turn"}').hexdigest()
+    assert "authorization" not in seen[0]
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "", "ftp://x", "http://", "http://[::1", "http://h:x"])
