@@ -60,7 +60,7 @@ def create_app(
     """
 
     async def within_limits(request: Request) -> None:
-        limits.check_head(request, max_body_bytes=max_body_bytes)
+        limits.check_head(request)
 
     app = ChatApp(in_front, adoption, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):

@@ -4,7 +4,7 @@ What a field may hold stands in checks.py; how many bytes a body has is a settin
 rule here: a store finds nothing under one that cannot be kept (store/bounds.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from math import isinf
 from typing import Any, Protocol
 
@@ -32,22 +32,36 @@ class Received(Protocol):
         ...
 
 
-def check_head(request: Received, *, max_body_bytes: int) -> None:
-    """TooLargeError or RequestError for what can be refused before the body is read."""
+class Streamed(Received, Protocol):
+    """The same with its body."""
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """The body, in pieces."""
+        ...
+
+
+def check_head(request: Received) -> None:
+    """TooLargeError or RequestError for a head that no request of ours has."""
     if sum(len(name) + len(value) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
         raise TooLargeError(f"The headers of this request are larger than {MAX_HEADER_BYTES:,} bytes.")
     if len(str(request.url)) > MAX_URL_CHARS:
         raise TooLargeError(f"The URL of this request is longer than {MAX_URL_CHARS:,} characters.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError("Send the body as it is: compressed ones are not taken.")  # 1 MB can unpack to 1 GB
+
+
+async def limited(request: Streamed, *, max_bytes: int) -> AsyncGenerator[bytes]:
+    """The body as it comes. TooLargeError: before any of it is read, where its length says so, else once it is over."""
+    too_large = TooLargeError(f"This request is larger than {max_bytes:,} bytes. Send less in one message.")
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and int(length) > max_body_bytes:
-        raise body_too_large(max_body_bytes)
-
-
-def body_too_large(max_body_bytes: int) -> TooLargeError:
-    """What is said to a body over the limit."""
-    return TooLargeError(f"This request is larger than {max_body_bytes:,} bytes. Send less in one message.")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise too_large
+    read = 0
+    async for chunk in request.stream():
+        read += len(chunk)
+        if read > max_bytes:
+            raise too_large
+        yield chunk
 
 
 def check_json(body: bytes) -> None:

@@ -11,13 +11,13 @@ from functools import partial
 from typing import Annotated
 
 from chatkit.server import NonStreamingResult, StreamingResult
-from chatkit.types import ThreadsDeleteReq, is_streaming_req
+from chatkit.types import AttachmentsCreateReq, ThreadsDeleteReq, is_streaming_req
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.types import Receive, Scope, Send
 
-from lambda_src import intake, limits
+from lambda_src import intake, limits, uploads
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
 from lambda_src.context import RequestContext, Turn, User
@@ -62,12 +62,7 @@ def chat_router(
         return await named.at(context.user.assistant)
 
     async def limited_body(request: Request) -> bytes:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_body_bytes:
-                raise limits.body_too_large(max_body_bytes)
-        return bytes(body)
+        return b"".join([chunk async for chunk in limits.limited(request, max_bytes=max_body_bytes)])
 
     Context = Annotated[RequestContext, Depends(current_context)]  # noqa: N806 - a type
     AtDesk = Annotated[Desk, Depends(current_desk)]  # noqa: N806 - a type
@@ -110,6 +105,13 @@ def chat_router(
     @router.get("/threads/{thread_id}/turn")
     async def running(thread_id: str, context: Context, desk: AtDesk) -> JSONResponse:
         return JSONResponse({"turn_id": await desk.turns.running_in(thread_id, context)})
+
+    @router.post("/upload")
+    async def upload(request: Request, context: Context, desk: AtDesk) -> Response:
+        request.scope["chat.operation"] = "attachments.upload"
+        async with uploads.received(request) as file:
+            await desk.server.check(AttachmentsCreateReq(params=file.announced), context)
+            return Response(await desk.server.upload(file, context), media_type="application/json")
 
     if guests is not None and adoption is not None:
 

@@ -43,6 +43,7 @@ from lambda_src.explain import stream_error
 from lambda_src.runs import Runs
 from lambda_src.settings import HISTORY_TOKENS
 from lambda_src.store.ports import FeedbackStore
+from lambda_src.uploads import Upload
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -74,6 +75,7 @@ class ChatServer(ChatKitServer[RequestContext]):
     ) -> None:
         super().__init__(store if files is None else LinkedStore(store, files), files)
         self._dispatcher = dispatcher
+        self._files = files
         self._feedback = feedback
         self._runs = Runs(
             dispatcher,
@@ -91,6 +93,13 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
         """Raise what is wrong with a request before anything is written: see checks.py."""
         await self._checks.check(request, context)
+
+    async def upload(self, file: Upload, context: RequestContext) -> bytes:
+        """ChatKit's direct upload: the attachment as JSON, kept. RequestError or TooLargeError: it is not taken."""
+        assert self._files is not None, "check() refuses files where there is no place for them"
+        attachment = await self._files.upload(file.announced, file.data, context)
+        await self.store.save_attachment(attachment, context=context)
+        return self._serialize(attachment)
 
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext

@@ -1,9 +1,10 @@
 """The port that server, converter and checks use for files: ChatKit's AttachmentStore, completed. Knows no bucket."""
 
 from abc import abstractmethod
+from typing import BinaryIO
 
 from chatkit.store import AttachmentStore
-from chatkit.types import Attachment
+from chatkit.types import Attachment, AttachmentCreateParams
 
 from lambda_src.context import RequestContext, User
 
@@ -14,6 +15,10 @@ class FileMissingError(Exception):
 
 class Files(AttachmentStore[RequestContext]):
     """Everything is in the user's own folder: what is someone else's is missing."""
+
+    @abstractmethod
+    async def upload(self, announced: AttachmentCreateParams, data: BinaryIO, context: RequestContext) -> Attachment:
+        """An attachment with its bytes, as if the browser had sent them. RequestError or TooLargeError: not taken."""
 
     @abstractmethod
     async def verify(self, attachment: Attachment, context: RequestContext) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 from botocore.config import Config
@@ -60,33 +60,48 @@ class S3AttachmentStore(Files):
 
     async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
         """An attachment to upload to, within the limits. RequestError or TooLargeError says why it is not taken."""
-        kind = media.admit(input.name, size=input.size, mime_type=input.mime_type, limits=self._limits)
-        mime_type = media.media_type_of(input.mime_type)
-        attachment_id = self.generate_attachment_id(mime_type, context)
+        attachment = self._announced(input, context)
         url = self._client.generate_presigned_url(
             "put_object",
             Params={
                 "Bucket": self._bucket,
-                "Key": _pending(attachment_id, context),
-                "ContentType": mime_type,
+                "Key": _pending(attachment.id, context),
+                "ContentType": attachment.mime_type,
                 "ContentLength": input.size,
                 "IfNoneMatch": "*",
             },
             ExpiresIn=UPLOAD_URL_TTL_S,
         )
-        described: dict[str, Any] = {
-            "id": attachment_id,
-            "name": input.name,
-            "mime_type": mime_type,
-            "metadata": {"size": input.size},
-            "upload_descriptor": AttachmentUploadDescriptor(
-                url=AnyUrl(url), method="PUT", headers={"content-type": mime_type, "if-none-match": "*"}
-            ),
-        }
+        headers = {"content-type": attachment.mime_type, "if-none-match": "*"}
+        descriptor = AttachmentUploadDescriptor(url=AnyUrl(url), method="PUT", headers=headers)
+        return attachment.model_copy(update={"upload_descriptor": descriptor})
+
+    async def upload(self, announced: AttachmentCreateParams, data: BinaryIO, context: RequestContext) -> Attachment:
+        """Into pending/, like a browser's upload; but what is not what it was said to be is refused at once."""
+        attachment = self._announced(announced, context)
+        head = data.read(media.HEAD_BYTES)
+        data.seek(0)
+        if not media.proves(attachment.mime_type, head):
+            raise _not_as_said(attachment)
+        await self._calls.run(
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=_pending(attachment.id, context),
+            Body=data,
+            ContentLength=announced.size,
+            ContentType=attachment.mime_type,
+        )
+        return attachment
+
+    def _announced(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
+        kind = media.admit(input.name, size=input.size, mime_type=input.mime_type, limits=self._limits)
+        mime_type = media.media_type_of(input.mime_type)
+        attachment_id = self.generate_attachment_id(mime_type, context)
+        size = {"size": input.size}
         if kind != "image":
-            return FileAttachment(**described)
-        shown = self._shown(_pending(attachment_id, context), mime_type, name=input.name)
-        return ImageAttachment(**described, preview_url=AnyUrl(shown))
+            return FileAttachment(id=attachment_id, name=input.name, mime_type=mime_type, metadata=size)
+        shown = AnyUrl(self._shown(_pending(attachment_id, context), mime_type, name=input.name))
+        return ImageAttachment(id=attachment_id, name=input.name, mime_type=mime_type, metadata=size, preview_url=shown)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
         """Remove the file, bound or not; quiet when it is not there."""
@@ -105,7 +120,7 @@ class S3AttachmentStore(Files):
             raise ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.") from None
         size, head = found
         if size != (attachment.metadata or {}).get("size") or not media.proves(attachment.mime_type, head):
-            raise RequestError(f"The file {attachment.name!r} is not what it was said to be ({attachment.mime_type}).")
+            raise _not_as_said(attachment)
 
     async def bind(self, attachment: Attachment, context: RequestContext) -> None:
         """Keep a verified upload for good. Twice is once; ConflictError when there is nothing to keep."""
@@ -186,6 +201,10 @@ class S3AttachmentStore(Files):
             },
             ExpiresIn=VIEW_URL_TTL_S,
         )
+
+
+def _not_as_said(attachment: Attachment) -> RequestError:
+    return RequestError(f"The file {attachment.name!r} is not what it was said to be ({attachment.mime_type}).")
 
 
 def _pending(attachment_id: str, context: RequestContext) -> str:

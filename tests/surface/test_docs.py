@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from lambda_src import uploads
 from lambda_src.attachments import media
 from lambda_src.converter import history
 from lambda_src.dev.showcase import TOOLS
@@ -21,5 +22,6 @@ def test_the_page_tells_the_limits_of_files_as_they_are() -> None:
     assert f"`CHAT_MAX_IMAGE_BYTES`, {MAX_IMAGE_BYTES // 10**6} MB" in page
     assert f"`CHAT_MAX_FILE_BYTES`, {MAX_FILE_BYTES // 10**6} MB" in page
     assert f"| files of one message | {media.MAX_FILES} |" in page
+    assert f"a form may\nhave {uploads.MAX_BYTES / 10**6:.1f} MB" in page
     assert f"its first {history.TEXT_SHOWN_BYTES // 1000} KB" in page
     assert f"{history.FILES_SHOWN_BYTES // 10**6} MB, the newest first" in page
