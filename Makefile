@@ -16,7 +16,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev test test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost logs
+	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost logs verify
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -115,6 +115,10 @@ destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too
 
 logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
 	@$(RUN) $(PY) -m infra.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
+
+verify: .venv/installed ## what a deployment does, seen from outside: URL= (ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
+	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
+	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)")
 
 cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 a month
 	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8),--idle)

@@ -1,0 +1,97 @@
+"""`make verify URL=...`: look at a deployment from outside, write down what was seen. Exit code 1 when a row failed."""
+
+import argparse
+import asyncio
+import os
+import sys
+import tomllib
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+from rich.console import Console
+
+from lambda_src.dev.verify import answers, result, streams, unknowns
+from lambda_src.dev.verify.deployment import ASK_S, PROMPT, CannotSignInError, Deployment, told_by
+from lambda_src.dev.verify.row import Outcome, Row, judged, not_seen
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / "docs" / "verified"
+
+console = Console(highlight=False)
+
+
+LOOKS = {look.__name__.replace("_", "-"): look for look in (*answers.ROWS, *streams.ROWS)}
+
+
+async def verify(deployment: Deployment, names: Collection[str]) -> AsyncIterator[Row]:
+    """The rows of these names, as they are found. One that cannot be looked at says why, and the others go on."""
+    found: list[Row] = []
+    for name in names:
+        look = LOOKS[name]
+        try:
+            told = await look(deployment)
+            rows = told if isinstance(told, list) else [told]
+        except CannotSignInError as fault:
+            rows = [not_seen(name, str(fault))]
+        except (httpx2.HTTPError, ValueError, LookupError, TimeoutError) as fault:  # what an answer can do to us
+            rows = [judged(name, False, f"{type(fault).__name__}: {fault}")]
+        for row in rows:
+            found.append(row)
+            yield row
+    for row in unknowns.rows(found):
+        yield row
+
+
+async def run(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Verify, show, write. Returns the exit code."""
+    url = asked.url if asked.url.endswith("/") else f"{asked.url}/"
+    async with httpx2.AsyncClient(base_url=url, trust_env=True, follow_redirects=False) as http:
+        try:
+            page = await http.get("", timeout=ASK_S)
+            told = told_by(page.text)
+        except (httpx2.HTTPError, ValueError) as fault:
+            console.print(f"[red]{url} cannot be verified:[/] {type(fault).__name__}: {fault}")
+            return 1
+        deployment = Deployment(
+            url, http, told, prompt=asked.prompt, origin=asked.origin, deadline_s=asked.timeout,
+            token=environ.get("CHAT_TOKEN"),
+        )  # fmt: skip
+        with console.status("looking ..."):
+            rows = [row async for row in verify(deployment, asked.only or LOOKS)]
+    result.show(rows, console)
+    document = result.document(url, rows, when=datetime.now(UTC), release=release())
+    if asked.out is not None:
+        path = result.write(asked.out, document)
+        console.print(f"\nwritten to {path}, without addresses and accounts")
+    failed = [row.name for row in rows if row.outcome is Outcome.FAILED]
+    console.print(f"[red]failed: {', '.join(failed)}[/]" if failed else "nothing failed")
+    return 1 if failed else 0
+
+
+def release() -> str:
+    """The release that verifies, as pyproject.toml says."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Verify the deployment at a URL."""
+    parser = argparse.ArgumentParser(prog="make verify", description="What a deployment does, seen from outside.")
+    parser.add_argument("url", help="https://... as `make deploy` printed it, or http://127.0.0.1:8000")
+    parser.add_argument("--prompt", default=PROMPT, help="what to ask for: an answer of some seconds")
+    parser.add_argument("--origin", help="a site that may call, as in cors_origins")
+    parser.add_argument("--timeout", type=float, help="the stage's timeout_s, if the prompt's answer takes longer")
+    parser.add_argument("--only", choices=LOOKS, action="append", help="this row and no other; again for one more")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the result (docs/verified)")
+    asked = parser.parse_args(arguments)
+    if urlsplit(asked.url).scheme not in ("http", "https") or not urlsplit(asked.url).hostname:
+        console.print(f"[red]URL={asked.url} is none:[/] https://..., as `make deploy` printed it.")
+        return 1
+    return asyncio.run(run(asked, environ))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""Rows about single answers: is it there, whom does it let in, what stands between it and us. Knows no stream."""
+
+import asyncio
+import statistics
+
+import httpx2
+
+from lambda_src.dev.verify.deployment import ASK_S, Deployment
+from lambda_src.dev.verify.row import Row, judged, seen
+
+STRANGER = "https://stranger.invalid"  # no site's origin
+AT_ONCE = 5  # requests at a time: a new account has ten executions
+OVER_OURS, OVER_LAMBDAS = 1_100_000, 6_400_000  # bytes: more than the app takes, more than Lambda does
+
+
+async def health(deployment: Deployment) -> Row:
+    """It answers at all."""
+    answer = await deployment.http.get("chat/health", timeout=ASK_S)
+    good = answer.status_code == httpx2.codes.OK and answer.json().get("status") == "healthy"
+    return judged("health", good, f"GET /chat/health answers {answer.status_code}", http=answer.http_version)
+
+
+async def page(deployment: Deployment) -> Row:
+    """Its page comes with a policy that no script gets around."""
+    answer = await deployment.http.get("", timeout=ASK_S)
+    policy = answer.headers.get("content-security-policy", "")
+    good = answer.status_code == httpx2.codes.OK and "default-src 'none'" in policy
+    kind = deployment.told["auth"]["kind"]
+    return judged(
+        "page", good, f"GET / answers {answer.status_code}; people sign in: {kind}", bytes=len(answer.content)
+    )
+
+
+async def no_token(deployment: Deployment) -> Row:
+    """Nobody gets in without a token."""
+    answer = await deployment.http.post("chatkit", json={"type": "threads.list", "params": {}}, timeout=ASK_S)
+    if deployment.is_open:
+        return seen("no token", f"answered {answer.status_code}: this one is open to whoever reaches it, a laptop's")
+    return judged("no token", answer.status_code == httpx2.codes.UNAUTHORIZED, f"answered {answer.status_code}")
+
+
+async def cors(deployment: Deployment) -> Row:
+    """A stranger's page may not call; the one that was named may, and reads the headers it needs."""
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type"}
+    wrong: list[str] = []
+    for origin, may in ((STRANGER, False), (deployment.origin, True)):
+        if origin is None:
+            continue
+        preflight = await deployment.http.options("chatkit", headers={"origin": origin, **asked}, timeout=ASK_S)
+        answer = await deployment.http.get("chat/health", headers={"origin": origin}, timeout=ASK_S)
+        for what, response in (("preflight", preflight), ("answer", answer)):
+            allowed = response.headers.get_list("access-control-allow-origin")
+            if allowed != ([origin] if may else []):
+                wrong.append(f"the {what} to {origin} allows {allowed or 'nobody'}")
+        exposed = answer.headers.get("access-control-expose-headers", "").lower()
+        if may and not all(name in exposed for name in ("x-chat-turn", "x-request-id", "retry-after")):
+            wrong.append(f"it exposes {exposed or 'no header'}")
+    tried = "a stranger is refused" + ("" if deployment.origin is None else f", {deployment.origin} may call")
+    return judged("CORS", not wrong, "; ".join(wrong) or tried)
+
+
+async def empty_body(deployment: Deployment) -> Row:
+    """What has no body is answered all the same: function URLs are reported to hang on it."""
+    asked = {
+        "HEAD /": deployment.http.head("", timeout=ASK_S),
+        "POST /chatkit without a body": deployment.http.post("chatkit", content=b"", timeout=ASK_S),
+        "OPTIONS /chat/health": deployment.http.options("chat/health", timeout=ASK_S),
+    }
+    told, hung = [], False
+    for what, request in asked.items():
+        try:
+            told.append(f"{what}: {(await request).status_code}")
+        except httpx2.TimeoutException:
+            hung = True
+            told.append(f"{what}: hangs")
+    return judged("empty body", not hung, "; ".join(told))
+
+
+async def large_body(deployment: Deployment) -> Row:
+    """A body over a limit is refused in words by us, and by Lambda where we never see it."""
+    person = await deployment.person()
+    statuses = []
+    for size in (OVER_OURS, OVER_LAMBDAS):
+        answer = await deployment.http.post("chatkit", content=b" " * size, headers=person.headers, timeout=ASK_S)
+        statuses.append(answer.status_code)
+    told = f"{OVER_OURS} bytes: {statuses[0]}; {OVER_LAMBDAS} bytes: {statuses[1]}"
+    return judged("large body", statuses == [413, 413], told)
+
+
+async def length(deployment: Deployment) -> Row:
+    """Whether the front renames content-length."""
+    answer = await deployment.http.get("chat/health", timeout=ASK_S)
+    names = [name for name in ("content-length", "x-amzn-remapped-content-length") if name in answer.headers]
+    return seen("content-length", f"an answer carries {' and '.join(names) or 'neither it nor a remapped one'}")
+
+
+async def cold_starts(deployment: Deployment) -> Row:
+    """What an answer takes when several come at once, against one at a time; more environments than were warm start."""
+
+    async def timed() -> float:
+        began_s = deployment.now()
+        answer = await deployment.http.get("chat/health", timeout=ASK_S)
+        answer.raise_for_status()
+        return (deployment.now() - began_s) * 1000
+
+    alone = [await timed() for _ in range(AT_ONCE)]
+    together = await asyncio.gather(*(timed() for _ in range(AT_ONCE)))
+    p50, slowest = round(statistics.median(alone)), round(max(together))
+    told = f"one at a time {p50} ms in the middle; the slowest of {AT_ONCE} at once {slowest} ms"
+    return seen("cold starts", told, warm_p50_ms=p50, slowest_at_once_ms=slowest)
+
+
+ROWS = (health, page, no_token, cors, empty_body, large_body, length, cold_starts)

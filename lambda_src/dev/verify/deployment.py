@@ -1,0 +1,197 @@
+"""A deployment as one client meets it. Signs in as its page would, asks, and reads streams with the time of each event.
+
+Each `person()` is somebody else where the deployment has guests: a guest may have one answer at a time.
+"""
+
+import asyncio
+import json as codec
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+ASK_S = 30.0  # for an answer that does not stream, cold start included
+SILENCE_S = 40.0  # between two chunks of a stream: more than two heartbeats
+PROMPT = "Count from one to two hundred in words, all on one line, and say nothing else."
+_CONFIG = re.compile(r'<script type="application/json" id="page-config">(.*?)</script>', re.DOTALL)
+
+
+class CannotSignInError(Exception):
+    """The deployment wants a token that nobody gave; the text says how to give one."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """A turn's answer as it comes: events, and when each was whole (seconds since the request was sent)."""
+
+    turn_id: str
+    request_id: str
+    headers: Mapping[str, str]
+    events: list[dict[str, Any]] = field(default_factory=list)
+    came_s: list[float] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    reads: int = 0  # how many times bytes came
+
+    @property
+    def thread_id(self) -> str:
+        """The thread that its first event names."""
+        return str(self.events[0]["thread"]["id"])
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of its events."""
+        return [event["type"] for event in self.events]
+
+    @property
+    def deltas(self) -> list[tuple[float, str]]:
+        """When each piece of the answer came, and what it was."""
+        return [
+            (came, event["update"]["delta"])
+            for came, event in zip(self.came_s, self.events, strict=True)
+            if event.get("update", {}).get("type") == "assistant_message.content_part.text_delta"
+        ]
+
+    @property
+    def text(self) -> str:
+        """What the pieces make."""
+        return "".join(piece for _, piece in self.deltas)
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody who may call."""
+
+    http: httpx2.AsyncClient
+    headers: dict[str, str]
+    now: Callable[[], float]
+
+    async def ask(self, operation: str, **params: Any) -> httpx2.Response:  # noqa: ANN401 - ChatKit's own
+        """POST /chatkit with something that does not stream."""
+        return await self.http.post(
+            "chatkit", json={"type": operation, "params": params}, headers=self.headers, timeout=ASK_S
+        )
+
+    async def items(self, thread_id: str) -> list[dict[str, Any]]:
+        """What the thread shows, oldest first."""
+        answer = await self.ask("items.list", thread_id=thread_id, order="asc", limit=100)
+        return list(answer.json()["data"])
+
+    async def stop(self, turn_id: str) -> httpx2.Response:
+        """POST /chatkit/stop."""
+        return await self.http.post("chatkit/stop", json={"turn_id": turn_id}, headers=self.headers, timeout=ASK_S)
+
+    @asynccontextmanager
+    async def turn(self, text: str, *, named: str | None = None) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
+        """A new thread's turn under way, and an iterator that ends with it: each step is one more event in `Stream`."""
+        named = named or uuid.uuid4().hex
+        content = [{"type": "input_text", "text": text}]
+        body = {
+            "type": "threads.create",
+            "params": {"input": {"content": content, "attachments": [], "inference_options": {}}},
+        }
+        async with self._streamed("POST", "chatkit", named, json=body) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def resumed(self, turn_id: str, *, after: int) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
+        """The rest of a turn, after the event of that id."""
+        path, last = f"chatkit/turns/{turn_id}/events", {"last-event-id": str(after)}
+        async with self._streamed("GET", path, turn_id, more=last) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _streamed(
+        self, method: str, path: str, named: str, *, more: Mapping[str, str] | None = None, json: object = None
+    ) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
+        headers = {**self.headers, "x-chat-turn": named, **(more or {})}
+        began_s = self.now()
+        patience = httpx2.Timeout(SILENCE_S)
+        async with self.http.stream(method, path, headers=headers, timeout=patience, json=json) as answer:
+            if answer.status_code != httpx2.codes.OK:
+                await answer.aread()
+                raise ValueError(f"the turn was answered {answer.status_code}: {answer.text[:200]}")
+            stream = Stream(named, answer.headers.get("x-request-id", ""), answer.headers)
+            yield stream, self._events(answer, stream, began_s)
+
+    async def _events(self, answer: httpx2.Response, stream: Stream, began_s: float) -> AsyncIterator[None]:
+        waiting = b""
+        async for chunk in answer.aiter_raw():
+            stream.reads += 1
+            came_s = self.now() - began_s
+            *whole, waiting = (waiting + chunk).split(b"\n\n")
+            for block in whole:
+                for line in block.split(b"\n"):
+                    if line.startswith(b"data: "):
+                        stream.events.append(codec.loads(line[6:]))
+                        stream.came_s.append(came_s)
+                    elif line.startswith(b"id: "):
+                        stream.ids.append(int(line[4:]))
+                yield
+
+
+async def whole(told: tuple[Stream, AsyncIterator[None]]) -> Stream:
+    """The stream, once it has ended."""
+    stream, events = told
+    async for _ in events:
+        pass
+    return stream
+
+
+async def begun(told: tuple[Stream, AsyncIterator[None]], *, pieces: int) -> Stream:
+    """The stream, once so many pieces of the answer are there; ValueError when it ended before."""
+    stream, events = told
+    async for _ in events:
+        if len(stream.deltas) >= pieces:
+            return stream
+    raise ValueError(f"the answer ended after {len(stream.deltas)} pieces: ask for a longer one with PROMPT=")
+
+
+@dataclass(slots=True)
+class Deployment:
+    """What is at a URL. `told` is what its page is told: how people sign in, in which header the token travels."""
+
+    url: str
+    http: httpx2.AsyncClient
+    told: Mapping[str, Any]
+    prompt: str = PROMPT
+    origin: str | None = None  # a site that may call, if any
+    deadline_s: float | None = None  # the function's time-out, if a turn may run into it
+    token: str | None = None
+    now: Callable[[], float] = time.perf_counter
+    wait: Callable[[float], Any] = asyncio.sleep
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody need sign in: a laptop."""
+        return bool(self.told["auth"]["kind"] == "open")
+
+    @property
+    def has_guests(self) -> bool:
+        """Whether people may come without signing in."""
+        auth = self.told["auth"]
+        return auth["kind"] == "guest" or bool(auth.get("guests"))
+
+    async def person(self) -> Person:
+        """Somebody who may call: with the token that was given, a new guest, or anybody. CannotSignInError."""
+        if self.token is None and not self.is_open and not self.has_guests:
+            raise CannotSignInError("a token is needed: put one into CHAT_TOKEN")
+        token = self.token
+        if token is None and self.has_guests:
+            answer = await self.http.post("auth/guest", timeout=ASK_S)
+            answer.raise_for_status()
+            token = answer.json()["token"]
+        header = str(self.told.get("token_header", "authorization"))
+        return Person(self.http, {} if token is None else {header: f"Bearer {token}"}, self.now)
+
+
+def told_by(page: str) -> Mapping[str, Any]:
+    """What the page's scripts are told. ValueError where it is no page of ours."""
+    if (found := _CONFIG.search(page)) is None:
+        raise ValueError("the page there is none of ours: it holds no page-config")
+    told: Mapping[str, Any] = codec.loads(found[1])
+    return told

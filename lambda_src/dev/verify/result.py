@@ -1,0 +1,72 @@
+"""The rows as a file that may be shown to anybody, and as a table. Knows no HTTP.
+
+Neither addresses nor accounts leave: of a host the kind and the region are told, and whatever looks like an account's
+number, an address of AWS's or a token is replaced in every sentence.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+from lambda_src.dev.verify.row import Outcome, Row
+
+COLOURS = {Outcome.OK: "green", Outcome.FAILED: "red", Outcome.SEEN: "cyan", Outcome.NOT_SEEN: "dim"}
+EMULATOR = "emulator"
+_KINDS = (
+    (re.compile(r"[a-z0-9]+\.lambda-url\.([a-z0-9-]+)\.on\.aws"), "function url"),
+    (re.compile(r"[a-z0-9]+\.execute-api\.([a-z0-9-]+)\.amazonaws\.com"), "api gateway"),
+    (re.compile(r"[a-z0-9]+\.cloudfront\.(net)"), "cloudfront"),
+    (re.compile(r"127\.0\.0\.1|localhost|\[::1]"), EMULATOR),
+)
+_PRIVATE = re.compile(
+    r"\b\d{12}\b|\b[a-z0-9-]+\.(?:lambda-url\.[a-z0-9-]+\.on\.aws|execute-api\.[a-z0-9-]+\.amazonaws\.com|cloudfront\.net)"
+    r"|arn:aws[^\s\"]*|eyJ[\w-]+\.[\w-]+\.[\w-]+"
+)
+
+
+def kind_of(url: str) -> tuple[str, str | None]:
+    """What a URL leads to, and the region where it says so; anything unknown is a name of the owner's."""
+    host = urlsplit(url).netloc.rpartition("@")[2].partition(":")[0] or ""
+    for pattern, kind in _KINDS:
+        if match := pattern.fullmatch(host):
+            region = match[1] if match.groups() and match[1] != "net" else None
+            return kind, region
+    return "domain", None
+
+
+def scrubbed(text: str) -> str:
+    """`text` without what would tell whose deployment it was."""
+    return _PRIVATE.sub("(withheld)", text)
+
+
+def document(url: str, rows: Iterable[Row], *, when: datetime, release: str) -> dict[str, object]:
+    """The result as JSON holds it."""
+    kind, region = kind_of(url)
+    host = urlsplit(url).hostname or ""
+    told = [asdict(row) | {"what": scrubbed(row.what).replace(host, "(withheld)" if host else "")} for row in rows]
+    return {"kind": kind, "region": region, "when": when.strftime("%Y-%m-%d"), "release": release, "rows": told}
+
+
+def write(folder: Path, result: dict[str, object]) -> Path:
+    """Put it into `folder`, under its date and kind; a second one of a day takes the first one's place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{result['when']}-{str(result['kind']).replace(' ', '-')}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def show(rows: Iterable[Row], console: Console) -> None:
+    """The rows as a table."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "row", "what"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(f"[{COLOURS[row.outcome]}]{row.outcome}[/]", row.name, row.what)
+    console.print(table)

@@ -1,0 +1,199 @@
+"""`make verify` on deployments that are not well, and what it writes down. Streams are looked at in tests/e2e."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from lambda_src.dev.emulator.switches import Switches
+from lambda_src.dev.verify import answers, result, unknowns
+from lambda_src.dev.verify.__main__ import LOOKS, main, verify
+from lambda_src.dev.verify.deployment import CannotSignInError, Deployment, told_by
+from lambda_src.dev.verify.row import Outcome, Row, judged, seen
+
+ROOT = Path(__file__).parents[2]
+OPEN: dict[str, Any] = {"auth": {"kind": "open"}}
+GUESTS: dict[str, Any] = {"auth": {"kind": "guest"}}
+BACKEND: dict[str, Any] = {"auth": {"kind": "backend"}}
+DOUBTFUL = ("hang_on_empty_body", "echo_invocation_id")  # first and last of the emulator's reports and unknowns
+
+
+def deployment(answer: Any, told: dict[str, Any] = OPEN, **more: Any) -> Deployment:
+    """A deployment that answers every request as `answer` says."""
+    transport = httpx2.MockTransport(answer)
+    return Deployment(
+        "http://chat.test/", httpx2.AsyncClient(transport=transport, base_url="http://chat.test/"), told, **more
+    )
+
+
+def always(status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
+    """One answer to everything."""
+    return lambda request: httpx2.Response(status, headers=headers, json={"status": "healthy"})
+
+
+async def test_one_that_lets_in_whoever_comes_fails() -> None:
+    row = await answers.no_token(deployment(always(200), BACKEND))
+    assert (row.outcome, row.what) == (Outcome.FAILED, "answered 200")
+
+
+async def test_one_that_lets_every_site_call_fails() -> None:
+    row = await answers.cors(deployment(always(headers={"access-control-allow-origin": "*"})))
+    assert row.outcome is Outcome.FAILED
+    assert "the preflight to https://stranger.invalid allows ['*']" in row.what
+
+
+async def test_two_answers_about_cors_are_none() -> None:
+    def twice(request: httpx2.Request) -> httpx2.Response:
+        origin = request.headers["origin"]
+        allowed = [("access-control-allow-origin", origin)] * 2 if origin == "https://ours.test" else []
+        return httpx2.Response(200, headers=allowed)
+
+    row = await answers.cors(deployment(twice, origin="https://ours.test"))
+    assert row.outcome is Outcome.FAILED
+    assert "the preflight to https://ours.test allows" in row.what
+    assert "exposes no header" in row.what
+
+
+async def test_one_that_hangs_without_a_body_fails() -> None:
+    def hangs(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "HEAD":
+            raise httpx2.ReadTimeout("", request=request)
+        return httpx2.Response(405)
+
+    row = await answers.empty_body(deployment(hangs))
+    assert (row.outcome, "HEAD /: hangs" in row.what) == (Outcome.FAILED, True)
+
+
+async def test_one_whose_page_lets_any_script_run_fails() -> None:
+    assert (await answers.page(deployment(always()))).outcome is Outcome.FAILED
+
+
+async def test_each_person_is_a_new_guest_where_there_are_guests() -> None:
+    numbers = iter("12")
+
+    def mint(request: httpx2.Request) -> httpx2.Response:
+        assert request.url.path == "/auth/guest"
+        return httpx2.Response(200, json={"token": f"guest-{next(numbers)}", "expires_at": 0})
+
+    house = deployment(mint, {**GUESTS, "token_header": "x-chat-authorization"})
+    headers = [(await house.person()).headers for _ in range(2)]
+    assert headers == [{"x-chat-authorization": "Bearer guest-1"}, {"x-chat-authorization": "Bearer guest-2"}]
+
+
+async def test_where_nobody_gave_a_token_rows_that_need_one_say_so_and_the_others_go_on() -> None:
+    rows = [row async for row in verify(deployment(always(413), BACKEND), LOOKS)]
+    told = {row.name: row for row in rows}
+    assert told["large-body"].outcome is told["stop"].outcome is Outcome.NOT_SEEN
+    assert told["stop"].what == "a token is needed: put one into CHAT_TOKEN"
+    assert told["health"].outcome is Outcome.FAILED
+    with pytest.raises(CannotSignInError):
+        await deployment(always(), BACKEND).person()
+
+
+async def test_one_that_is_gone_fails_row_by_row() -> None:
+    def gone(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused", request=request)
+
+    rows = [row async for row in verify(deployment(gone), ["health", "deltas"])]
+    assert [row.what for row in rows if row.outcome is Outcome.FAILED] == ["ConnectError: refused"] * 2
+
+
+async def test_an_answer_that_is_no_stream_of_ours_fails() -> None:
+    rows = [row async for row in verify(deployment(lambda _: httpx2.Response(429, text="enough")), ["deltas"])]
+    assert rows[0].what == "ValueError: the turn was answered 429: enough"
+
+
+def test_what_is_no_page_of_ours_is_said() -> None:
+    with pytest.raises(ValueError, match="holds no page-config"):
+        told_by("<html></html>")
+    assert told_by('<script type="application/json" id="page-config">{"auth":{}}</script>') == {"auth": {}}
+
+
+@pytest.mark.parametrize("url", ["", "chat.example.org", "ftp://chat.example.org", "https://"])
+def test_what_is_no_url_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([url], {}) == 1
+    assert "as `make deploy` printed it" in capsys.readouterr().out
+
+
+def test_nobody_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:1"], {}) == 1
+    assert "cannot be verified: ConnectError" in capsys.readouterr().out
+
+
+# Unknowns
+
+
+def test_every_behaviour_that_the_emulator_doubts_has_its_row() -> None:
+    names = [field.name for field in fields(Switches)]
+    first, last = (names.index(name) for name in DOUBTFUL)
+    assert set(names[first : last + 1]) == unknowns.SEEN_BY.keys() | unknowns.UNSEEN.keys()
+
+
+def test_an_unknown_whose_row_failed_stays_unknown() -> None:
+    rows = {row.name: row for row in unknowns.rows([seen("small chunks", "held back")])}
+    assert rows["unknown: hold_small_chunks"].outcome is Outcome.SEEN
+    assert rows["unknown: freeze"].outcome is Outcome.NOT_SEEN
+
+
+# What is written down
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://abc123.lambda-url.eu-central-1.on.aws/", ("function url", "eu-central-1")),
+        ("https://abc123.execute-api.us-east-1.amazonaws.com/live/", ("api gateway", "us-east-1")),
+        ("https://d111.cloudfront.net/", ("cloudfront", None)),
+        ("http://127.0.0.1:8000", ("emulator", None)),
+        ("https://chat.example.org/", ("domain", None)),
+        ("https://127.0.0.1.example.org/", ("domain", None)),
+    ],
+)
+def test_of_an_address_the_kind_and_the_region_are_told(url: str, kind: tuple[str, str | None]) -> None:
+    assert result.kind_of(url) == kind
+
+
+def test_neither_accounts_nor_addresses_nor_tokens_are_written(tmp_path: Path) -> None:
+    private = [
+        "123456789012",
+        "arn:aws:lambda:eu-central-1:123456789012:function:chat",
+        "abc123.lambda-url.eu-central-1.on.aws",
+        "d111abc.cloudfront.net",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+        "chat.example.org",
+    ]
+    rows = [judged("health", False, f"ConnectError: {text} is gone") for text in private]
+    told = result.document("https://chat.example.org/", rows, when=datetime(2026, 11, 22, tzinfo=UTC), release="1")
+    path = result.write(tmp_path, told)
+    assert path.name == "2026-11-22-domain.json"
+    assert [text for text in private if text in path.read_text()] == []
+    assert json.loads(path.read_text())["rows"][0]["figures"] == {}
+
+
+RECORDED = sorted((ROOT / "docs" / "verified").glob("*.json"))
+ON_AWS = [path for path in RECORDED if json.loads(path.read_text())["kind"] != result.EMULATOR]
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+def test_what_is_recorded_is_whole_and_nobodys(path: Path) -> None:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    rows = [Row(**{**row, "outcome": Outcome(row["outcome"])}) for row in told["rows"]]
+    assert {row.name for row in rows} >= {"health", "deltas", "Stop", "duplicate", "resume", "CORS", "cold starts"}
+    assert result.scrubbed(path.read_text(encoding="utf-8")) == path.read_text(encoding="utf-8")
+
+
+def test_the_readme_says_whether_a_result_on_aws_is_recorded() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert ("No result on real AWS is recorded yet" in readme) == (ON_AWS == [])
+    assert all(path.name in readme for path in ON_AWS)
+
+
+@pytest.mark.skipif(bool(ON_AWS), reason="a result on AWS is recorded: the word may be used")
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_until_then_no_sentence_says_that_it_is_ready_for_it(page: str) -> None:
+    assert "production" not in (ROOT / page).read_text(encoding="utf-8").lower()
