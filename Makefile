@@ -16,7 +16,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev test test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns test-machines chat deploy-local destroy cost logs verify
+	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -100,6 +100,9 @@ bench-auth: .venv/installed ## what it costs to verify a token
 
 fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types (CI sends 300)
 	@$(RUN) CHAT_FUZZ=20000 $(PY) -m pytest -q tests/front_door/test_fuzz.py
+
+imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold function imports, and when
+	@$(RUN) CHAT_WRITE_IMPORTS=1 $(PY) -m pytest -q tests/e2e/test_imports.py
 
 audit: .venv/installed ## a bill of materials of the zip, and whether any of it is known to be vulnerable (network)
 	@$(RUN) .ci/audit

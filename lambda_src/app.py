@@ -4,7 +4,8 @@ Whatever is wrong with a request is said before the stream begins, as `{"error":
 `message`. The request's id travels in the header x-request-id only, so that foreign and unknown are the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from chatkit.store import NotFoundError
 from fastapi import Depends, FastAPI, Request, Response, params
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp
 from lambda_src import limits
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
-from lambda_src.desks import Desk, Desks
+from lambda_src.desks import Chat, Desk, Desks
 from lambda_src.errors import (
     AuthError,
     ChatError,
@@ -31,16 +32,17 @@ from lambda_src.guests import Guests
 from lambda_src.page import Page, Served
 from lambda_src.request_log import RequestLog
 from lambda_src.routes import chat_router
-from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
 from lambda_src.turns.turns import Turns
+
+Prewarm = Callable[[], Awaitable[None]]
 
 MISSING = "There is no such thread, item or attachment."  # the same for what is someone else's
 RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by itself, up to five times
 
 
 def create_app(
-    server: ChatServer,
+    server: Chat,
     turns: Turns,
     *,
     authenticate: Authenticate,
@@ -52,17 +54,18 @@ def create_app(
     token_header: str = "authorization",  # noqa: S107 - a name
     in_front: Sequence[Before] = (),
     adoption: Adoption | None = None,
+    prewarm: Prewarm | None = None,
 ) -> "ChatApp":
     """The ASGI app: POST /chatkit and what belongs to it (routes.py), GET /chat/health, and `page`, where there is one.
 
     `server` and `turns` are the nameless assistant's; `named` are the others, if there are any. `in_front` asks before
-    any route does, the outermost first; the bearer token is in `token_header`.
+    any route does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request.
     """
 
     async def within_limits(request: Request) -> None:
         limits.check_head(request)
 
-    app = ChatApp(in_front, adoption, dependencies=[Depends(within_limits)])
+    app = ChatApp(in_front, adoption, prewarm, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
@@ -130,10 +133,26 @@ class ChatApp(FastAPI):
     """
 
     def __init__(
-        self, in_front: Sequence[Before], adoption: Adoption | None, *, dependencies: Sequence[params.Depends]
+        self,
+        in_front: Sequence[Before],
+        adoption: Adoption | None,
+        prewarm: Prewarm | None,
+        *,
+        dependencies: Sequence[params.Depends],
     ) -> None:
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            if prewarm is not None:
+                await prewarm()
+            yield
+
         super().__init__(
-            title="chatkit-lambda", docs_url=None, redoc_url=None, openapi_url=None, dependencies=dependencies
+            title="chatkit-lambda",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            dependencies=dependencies,
+            lifespan=lifespan,
         )
         self._in_front, self.adoption = in_front, adoption
 

@@ -5,24 +5,29 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lambda_src import doors, titles
+from lambda_src import deferred, doors, levers
 from lambda_src.adoption import Adoption
-from lambda_src.app import ChatApp, create_app
+from lambda_src.answers import Answers
+from lambda_src.app import ChatApp, Prewarm, create_app
 from lambda_src.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
+from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.auth import Authenticate, GuestTokens
+from lambda_src.aws import Clients
+from lambda_src.checks import Checks
 from lambda_src.counters import Counters, MemoryCounters
-from lambda_src.desks import Desk, Desks
+from lambda_src.desks import Chat, Desk, Desks
+from lambda_src.dictation import Dictation, Transcribe
 from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.events import Events
 from lambda_src.front import Before
+from lambda_src.late_server import LateServer
 from lambda_src.observability import configure_logging, count_row, quiet_libraries
 from lambda_src.page import Page, page_of
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.secrets import Secret
-from lambda_src.server import ChatServer, Transcribe
 from lambda_src.settings import Settings
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.keeping import Keeper
@@ -31,18 +36,22 @@ from lambda_src.turns.turns import Turns
 
 if TYPE_CHECKING:
     from agents import RunConfig
-    from botocore.config import Config
     from openai import AsyncOpenAI
 
     from lambda_src.attachments.files import Files
+    from lambda_src.server import ChatServer
     from lambda_src.store.dynamodb import DynamoDBStore
     from lambda_src.store.memory import MemoryStore
     from lambda_src.store.postgres import PostgresStore
 
     ChatStore = DynamoDBStore | MemoryStore | PostgresStore
 
+if levers.taken("mcp"):
+    deferred.defer("mcp")  # before anything imports the Agents SDK
+
 DAY_S = 24 * 3600
 FILE_THREADS = 8  # of one message's ten files, eight at a time; a turn without files starts none
+AWS = Clients()
 KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one
 STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
 
@@ -70,17 +79,26 @@ def build_app(
 
     def open_desk(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> Desk:
         dispatcher = AgentDispatcher(build_agent, build_run_config=build_run_config, build_actions=build_actions)
-        server = ChatServer(
-            store,
-            dispatcher,
-            feedback=store,
-            history_items=settings.history_items,
-            history_tokens=settings.history_tokens,
-            files=files,
-            models=settings.models,
-            transcribe=transcribe,
-            suggest_title=titles.by_model(dispatcher, models=settings.models),
-        )
+
+        def load_server() -> "ChatServer":
+            from lambda_src import models, server, titles  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
+
+            models.trace_nothing()
+            return server.ChatServer(
+                store,
+                dispatcher,
+                feedback=store,
+                history_items=settings.history_items,
+                history_tokens=settings.history_tokens,
+                files=files,
+                models=settings.models,
+                transcribe=transcribe,
+                suggest_title=titles.by_model(dispatcher, models=settings.models),
+            )
+
+        linked = store if files is None else LinkedStore(store, files)
+        checks = Checks(linked, files, settings.models, dictation=transcribe is not None)
+        server = LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
         quotas = doors.quotas(settings, ledger, counters)
         return Desk(server, Turns(Surroundings(ledger, Keeper(store), quotas=quotas)))
 
@@ -100,6 +118,7 @@ def build_app(
         token_header=settings.token_header,
         in_front=in_front,
         adoption=None if guest_tokens is None else Adoption(store, nameless.turns, files=files),
+        prewarm=prewarming(nameless.server) if settings.prewarm else None,
     )
 
 
@@ -140,14 +159,14 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     quiet_libraries(logging.getLogger())
     configure_logging(service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
     settings = Settings.from_env(env)
-    guest_tokens = doors.guest_tokens(settings, stored_secret)
+    guest_tokens = doors.guest_tokens(settings, AWS.stored_secret)
     return build_handler(
         settings,
         authenticate=doors.authenticator(settings, guest_tokens),
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
-        in_front=doors.in_front(settings, stored_secret),
+        in_front=doors.in_front(settings, AWS.stored_secret),
     )
 
 
@@ -155,7 +174,7 @@ def asgi_app() -> ChatApp:
     """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`."""
     settings = Settings.from_env(os.environ)
     store, ledger = build_store(settings)
-    guest_tokens = doors.guest_tokens(settings, stored_secret)
+    guest_tokens = doors.guest_tokens(settings, AWS.stored_secret)
     return build_app(
         settings,
         store,
@@ -164,7 +183,7 @@ def asgi_app() -> ChatApp:
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
-        in_front=doors.in_front(settings, stored_secret),
+        in_front=doors.in_front(settings, AWS.stored_secret),
     )
 
 
@@ -173,10 +192,10 @@ def runner(settings: Settings) -> BuildRunConfig:
     parameter = settings.model_key_parameter
 
     def build() -> "RunConfig | Provisional":
-        key = model_key(parameter)
+        key = AWS.model_key(parameter)
         if key is None and settings.model_base_url is None and not settings.demo_model:
             raise UnavailableError("No model's key is set yet, so nobody can answer. Whoever runs this must set one.")
-        built = run_config(key, settings, read_key=lambda: model_key(parameter) or "")
+        built = run_config(key, settings, read_key=lambda: AWS.model_key(parameter) or "")
         return built if key is not None or parameter is None else Provisional(built, KEYLESS_S)
 
     return build
@@ -186,12 +205,11 @@ def transcriber(settings: Settings) -> Transcribe | None:
     """Dictation, where there is a key for a model; None offers none."""
     if settings.model_key_parameter is None:
         return None
-    return dictation(lambda: model_key(settings.model_key_parameter) or "", settings)
+    return dictation(lambda: AWS.model_key(settings.model_key_parameter) or "", settings)
 
 
 def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
     """Dictation by whoever runs the models; `key` is asked for when somebody dictates."""
-    from lambda_src.dictation import Dictation  # noqa: PLC0415 - only what is chosen is loaded
 
     def build_client() -> "AsyncOpenAI":
         from lambda_src import models  # noqa: PLC0415 - off the cold path
@@ -201,6 +219,18 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
         return models.openai_client(known, base_url=settings.model_base_url)
 
     return Dictation(build_client)
+
+
+def prewarming(server: Chat) -> Prewarm:
+    """What the first message needs, done before the first request is taken: see prewarm.py."""
+
+    async def prewarmed() -> None:
+        from lambda_src.prewarm import prewarm  # noqa: PLC0415 - it imports the Agents SDK, and may be switched off
+
+        assert isinstance(server, LateServer)
+        await prewarm(server)
+
+    return prewarmed
 
 
 def upload_origin(settings: Settings) -> str | None:
@@ -220,7 +250,7 @@ def build_files(settings: Settings) -> "Files | None":
     from lambda_src.store.calls import Calls  # noqa: PLC0415 - as above
 
     return S3AttachmentStore(
-        aws_client("s3", config=SIGNING_CONFIG),
+        AWS.late_client("s3", SIGNING_CONFIG),
         settings.bucket,
         calls=Calls(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")),
         limits=FileLimits(settings.max_image_bytes, settings.max_file_bytes),
@@ -272,10 +302,10 @@ def build_table(settings: Settings) -> "DynamoDBStore":
 
     assert settings.table is not None, "Settings refuses this store without a table"
     return DynamoDBStore(
-        aws_client("dynamodb"),
+        AWS.client("dynamodb"),
         settings.table,
         bucket=settings.bucket,
-        s3=None if settings.bucket is None else aws_client("s3"),
+        s3=None if settings.bucket is None else AWS.late_client("s3"),
         retention_s=settings.retention_days * DAY_S,
         count=count_row,
         executor=ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store"),
@@ -294,50 +324,3 @@ def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], st
         renewal = models.RenewedKey(Secret(read_key, known=key))
     chosen = models.chosen_run_config(key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal)
     return models.capped(chosen, settings.max_output_tokens)
-
-
-def model_key(parameter: str | None) -> str | None:
-    """The model's key from SSM (a SecureString); None when no parameter is named, or none is there yet."""
-    if parameter is None:
-        return None
-    client = aws_client("ssm")
-    try:
-        key: str = client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
-    except client.exceptions.ParameterNotFound:
-        return None
-    return key
-
-
-def stored_secret(name: str) -> str:
-    """A secret's text: an SSM parameter's, where `name` is a path, else from Secrets Manager.
-
-    UnavailableError: it cannot be read at the moment, or at all.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
-
-    text: str
-    try:
-        if name.startswith("/"):
-            text = aws_client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-        else:
-            text = aws_client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
-    except (BotoCoreError, ClientError) as error:
-        raise UnavailableError("A secret of this server cannot be read at the moment. Try again shortly.") from error
-    return text
-
-
-def aws_client(service: str, *, config: "Config | None" = None) -> Any:  # noqa: ANN401 - boto3's clients have no common type
-    """A boto3 client with a chat's patience, or as `config` says; under SnapStart it outlives the restore.
-
-    Model clients need no hook: they are built on the first message, which is never part of a snapshot.
-    """
-    import boto3  # noqa: PLC0415 - 0.2 s that the memory store does not need
-
-    from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - imports botocore
-
-    client = boto3.client(service, config=config or CLIENT_CONFIG)  # type: ignore[call-overload] # the service is not known to mypy
-    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
-        from snapshot_restore_py import register_after_restore  # noqa: PLC0415 - part of the managed runtime
-
-        register_after_restore(client.close)  # the snapshot's sockets are dead; the next call opens new ones
-    return client

@@ -64,7 +64,7 @@ def output_for(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> 
     for tool in tools:
         named = tool.name.replace("_", " ") in asked.lower().replace("_", " ")
         if named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):
-            return _call(tool.name)
+            return tool_call_of(tool.name)
     return message_of(_answer(asked, len([item for item in items if item.get("role")]), tools))
 
 
@@ -95,7 +95,8 @@ def message_of(text: str) -> r.ResponseOutputMessage:
     )
 
 
-def _call(name: str) -> r.ResponseFunctionToolCall:
+def tool_call_of(name: str) -> r.ResponseFunctionToolCall:
+    """A model's wish to call a tool that takes nothing."""
     call_id = f"call_{uuid.uuid4().hex}"
     return r.ResponseFunctionToolCall(
         id=f"fc_{uuid.uuid4().hex}",

@@ -1,20 +1,44 @@
 """Where each assistant is served: its server and its turns, made when somebody first asks for it by name."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
 
 from lambda_src.assistants import Assistant, Assistants, LoadAssistants
+from lambda_src.context import RequestContext
 from lambda_src.errors import NoAssistantError
-from lambda_src.server import ChatServer
 from lambda_src.turns.turns import Turns
+from lambda_src.uploads import Upload
+
+
+class Chat(Protocol):
+    """What answers ChatKit's requests: the server, or what loads it late."""
+
+    async def check(self, request: ChatKitReq, context: RequestContext) -> None:
+        """Raise what is wrong with a request before anything is written."""
+        ...
+
+    async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
+        """The JSON answer."""
+        ...
+
+    async def upload(self, file: Upload, context: RequestContext) -> bytes:
+        """A file that came straight to us, kept: its attachment as JSON."""
+        ...
+
+    async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
+        """The events, encoded for a text/event-stream."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
     """One assistant at work."""
 
-    server: ChatServer
+    server: Chat
     turns: Turns
 
 

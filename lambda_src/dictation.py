@@ -1,28 +1,33 @@
 """Speech to text, by an OpenAI-compatible API. Knows no thread and no HTTP; what was said is never logged."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
 
-import openai
 from chatkit.types import AudioInput
-from openai import AsyncOpenAI
 
 from lambda_src.errors import RequestError, UnavailableError
 
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
 MODEL = "gpt-4o-mini-transcribe"
 ENDINGS: Final = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "mp4"}  # the API goes by the file's name
+
+Transcribe = Callable[[AudioInput], Awaitable[str]]
 
 
 class Dictation:
     """Made into text by `model`; the client is built when somebody first dictates."""
 
-    def __init__(self, build_client: Callable[[], AsyncOpenAI], *, model: str = MODEL) -> None:
+    def __init__(self, build_client: "Callable[[], AsyncOpenAI]", *, model: str = MODEL) -> None:
         self._build_client, self._model = build_client, model
         self._client: AsyncOpenAI | None = None
 
     async def __call__(self, audio: AudioInput) -> str:
         """What was said. RequestError: the audio is none; UnavailableError: the API cannot be reached, or is busy."""
+        import openai  # noqa: PLC0415 - half a second that nobody pays for who does not dictate
+
         if self._client is None:
             self._client = await asyncio.to_thread(self._build_client)
         name = f"audio.{ENDINGS.get(audio.media_type, 'webm')}"

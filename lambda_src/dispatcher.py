@@ -40,6 +40,7 @@ class AgentDispatcher:
     ) -> None:
         self._build_agent, self._build_run_config, self._build_actions = build_agent, build_run_config, build_actions
         self._now = now
+        self._prepared: tuple[Agent[Any], Actions] | None = None
         self._built: tuple[Agent[Any], RunConfig, Actions] | None = None
         self._good_until_s = float("inf")
         self._building = asyncio.Lock()
@@ -52,18 +53,28 @@ class AgentDispatcher:
             if not self._is_good():
                 self._built = await asyncio.to_thread(self._build)
 
+    async def prepare(self) -> None:
+        """Build agent and actions, not how they are run: that may ask for a key, which no snapshot should hold."""
+        async with self._building:
+            await asyncio.to_thread(self._prepare)
+
     def _is_good(self) -> bool:
         return self._built is not None and self._now() < self._good_until_s
 
     def _build(self) -> "tuple[Agent[Any], RunConfig, Actions]":
         """What was built stays, but for a run config that was good for a while only."""
-        agent, _, actions = self._built or (self._build_agent(), None, self._build_actions())
+        agent, actions = self._prepare()
         match self._build_run_config():
             case Provisional(run_config, good_for_s):
                 self._good_until_s = self._now() + good_for_s
             case run_config:
                 self._good_until_s = float("inf")
         return agent, run_config, actions
+
+    def _prepare(self) -> "tuple[Agent[Any], Actions]":
+        if self._prepared is None:
+            self._prepared = (self._build_agent(), self._build_actions())
+        return self._prepared
 
     @property
     def agent(self) -> "Agent[Any]":

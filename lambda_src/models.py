@@ -5,11 +5,14 @@ import re
 from collections.abc import AsyncGenerator
 from urllib.parse import urlsplit
 
+import agents
 import httpx2
 from agents import ModelSettings, OpenAIProvider, RunConfig
+from agents.tracing.provider import DefaultTraceProvider
 from openai import AsyncOpenAI
 from openai.providers import bedrock
 
+from lambda_src.model_client import Client
 from lambda_src.secrets import Secret
 from lambda_src.settings import ModelApi
 
@@ -17,7 +20,16 @@ CONNECT_S = 5.0
 STALL_S = 30.0  # of silence between two bytes of an answer: a model that thinks longer still sends events
 RETRIES = 2  # only before the first byte: the client library never repeats an answer that has begun
 BEDROCK = re.compile(r"bedrock-mantle\.([a-z0-9-]+)\.api\.aws")
+TRUSTED = httpx2.create_ssl_context()  # one for all clients: to read the authorities takes 25 ms each time
 IDLE_S = 120.0  # how long a connection is kept for the next turn; a handshake costs 50 ms and more
+
+
+def trace_nothing() -> None:
+    """Let the Agents SDK have no exporter: it would build a client for a trace that nobody asked for.
+
+    An agent that wants traces adds its own processor, in agent/; this comes before it.
+    """
+    agents.set_trace_provider(DefaultTraceProvider())
 
 
 class RenewedKey(httpx2.Auth):
@@ -37,20 +49,36 @@ class RenewedKey(httpx2.Auth):
 
 
 def openai_client(
-    key: str, *, base_url: str | None = None, stall_s: float = STALL_S, renewal: RenewedKey | None = None
+    key: str,
+    *,
+    base_url: str | None = None,
+    stall_s: float = STALL_S,
+    renewal: RenewedKey | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncOpenAI:
-    """The client library with our patience, for OpenAI or for whoever speaks its API at `base_url`."""
-    return AsyncOpenAI(
+    """The client library with our patience, for OpenAI or for whoever speaks its API at `base_url`.
+
+    `transport` sends the requests instead of a socket.
+    """
+    return Client(
         api_key=key,
         base_url=base_url,
         max_retries=RETRIES,
         timeout=httpx2.Timeout(stall_s, connect=CONNECT_S),
-        http_client=httpx2.AsyncClient(
-            timeout=httpx2.Timeout(stall_s, connect=CONNECT_S),
-            limits=httpx2.Limits(keepalive_expiry=IDLE_S),
-            follow_redirects=True,
-            auth=renewal,
-        ),
+        http_client=_http(stall_s, auth=renewal, transport=transport),
+    )
+
+
+def _http(
+    stall_s: float, *, auth: httpx2.Auth | None = None, transport: httpx2.AsyncBaseTransport | None = None
+) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        verify=TRUSTED,
+        timeout=httpx2.Timeout(stall_s, connect=CONNECT_S),
+        limits=httpx2.Limits(keepalive_expiry=IDLE_S),
+        follow_redirects=True,
+        auth=auth,
+        transport=transport,
     )
 
 
@@ -61,9 +89,10 @@ def openai_run_config(
     api: ModelApi = "responses",
     stall_s: float = STALL_S,
     renewal: RenewedKey | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> RunConfig:
     """Agents run by OpenAI's models, or by whoever speaks one of its two APIs at `base_url`. Nothing is traced."""
-    client = openai_client(key, base_url=base_url, stall_s=stall_s, renewal=renewal)
+    client = openai_client(key, base_url=base_url, stall_s=stall_s, renewal=renewal, transport=transport)
     return RunConfig(
         model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True
     )
@@ -76,10 +105,11 @@ def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: f
     """
     host = urlsplit(base_url).hostname or ""
     region = match[1] if (match := BEDROCK.fullmatch(host)) else None  # else AWS_REGION: a proxy, or a test
-    client = AsyncOpenAI(
+    client = Client(
         provider=bedrock(region=region, base_url=base_url, api_key=None),
         max_retries=RETRIES,
         timeout=httpx2.Timeout(stall_s, connect=CONNECT_S),
+        http_client=_http(stall_s),
     )
     return RunConfig(
         model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True

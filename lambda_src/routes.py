@@ -5,12 +5,11 @@ Knows HTTP, the turns and the server; not who may call (auth) nor what an error 
 
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
-from chatkit.server import NonStreamingResult, StreamingResult
 from chatkit.types import AttachmentsCreateReq, ThreadsDeleteReq, is_streaming_req
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -25,7 +24,6 @@ from lambda_src.desks import Desk, Desks, no_assistant
 from lambda_src.events import sweep_after_delete
 from lambda_src.guests import Guests
 from lambda_src.request_log import TurnLog
-from lambda_src.server import ChatServer
 from lambda_src.store.ports import Sweeps
 from lambda_src.turns.running import RunningTurn
 from lambda_src.turns.turns import Asked, TurnStream
@@ -77,7 +75,7 @@ def chat_router(
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))
             context = replace(context, turn=Turn(id=named or uuid.uuid4().hex))
             about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
-            turn = await desk.turns.open(about, check, partial(events_of, desk.server, body, context), context=context)
+            turn = await desk.turns.open(about, check, partial(desk.server.events, asked, context), context=context)
             return TurnResponse(
                 turn,
                 seen=intake.events_seen(request) if named else None,
@@ -86,10 +84,9 @@ def chat_router(
         await check()
         if (thread_id := intake.thread_shown(asked)) is not None:
             await desk.turns.recover(thread_id, context)
-        result = await desk.server.process(body, context)
-        assert isinstance(result, NonStreamingResult)
+        answer = await desk.server.answer(asked, context)
         after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
-        return Response(result.json, media_type="application/json", background=after)
+        return Response(answer, media_type="application/json", background=after)
 
     @router.post("/stop")
     async def stop(context: Context, desk: AtDesk, body: Body) -> JSONResponse:
@@ -121,13 +118,6 @@ def chat_router(
             return JSONResponse({"threads": adopted.threads, "left": adopted.left})
 
     return router
-
-
-async def events_of(server: ChatServer, body: bytes, context: RequestContext) -> AsyncIterable[bytes]:
-    """ChatKit's events for a streaming request, encoded."""
-    result = await server.process(body, context)
-    assert isinstance(result, StreamingResult)
-    return result
 
 
 def request_context(request: Request, user: User) -> RequestContext:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agents import Agent, Runner, RunResultStreaming, RunState, TResponseInputItem
@@ -69,6 +70,7 @@ class Runs:
         agent, run_config = choices.applied(
             choices.options_of(newest_first), agent, self._dispatcher.run_config, models=self._models
         )
+        run_config = replace(run_config, group_id=thread.id)  # of which the SDK makes OpenAI's prompt_cache_key
         agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
         held = await approvals.taken(newest_first, self._store, context)
         until = newest_first[0].id if newest_first else ""

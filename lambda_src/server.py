@@ -1,7 +1,7 @@
 """ChatKit's hooks: what happens between a user's message and the answer. Knows no HTTP, no DynamoDB."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from functools import partial
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatkit.actions import Action
 from chatkit.errors import BaseStreamError, CustomStreamError
-from chatkit.server import ChatKitServer
+from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
 from chatkit.store import Store
 from chatkit.types import (
     AssistantMessageContentPartTextDelta,
@@ -17,6 +17,7 @@ from chatkit.types import (
     ChatKitReq,
     FeedbackKind,
     HiddenContextItem,
+    NonStreamingReq,
     StreamingReq,
     StreamOptionsEvent,
     SyncCustomActionResponse,
@@ -32,11 +33,12 @@ from chatkit.types import (
 )
 from pydantic import BaseModel
 
-from lambda_src import titles, wire
+from lambda_src import answers, levers, titles, wire
 from lambda_src.actions import ActionCall
 from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
+from lambda_src.dictation import Transcribe
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.explain import stream_error
@@ -49,8 +51,6 @@ if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
 log = logging.getLogger(__name__)
-
-Transcribe = Callable[[AudioInput], Awaitable[str]]
 
 
 class ChatServer(ChatKitServer[RequestContext]):
@@ -75,7 +75,6 @@ class ChatServer(ChatKitServer[RequestContext]):
     ) -> None:
         super().__init__(store if files is None else LinkedStore(store, files), files)
         self._dispatcher = dispatcher
-        self._files = files
         self._feedback = feedback
         self._runs = Runs(
             dispatcher,
@@ -89,17 +88,35 @@ class ChatServer(ChatKitServer[RequestContext]):
         self._transcribe = transcribe
         self._suggest_title = suggest_title
         self._checks = Checks(self.store, files, models, dictation=transcribe is not None)
+        self._answers = answers.Answers(self.store, feedback, files)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
         """Raise what is wrong with a request before anything is written: see checks.py."""
         await self._checks.check(request, context)
 
     async def upload(self, file: Upload, context: RequestContext) -> bytes:
-        """ChatKit's direct upload: the attachment as JSON, kept. RequestError or TooLargeError: it is not taken."""
-        assert self._files is not None, "check() refuses files where there is no place for them"
-        attachment = await self._files.upload(file.announced, file.data, context)
-        await self.store.save_attachment(attachment, context=context)
-        return self._serialize(attachment)
+        """As answers.py does it."""
+        return await self._answers.upload(file, context)
+
+    async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
+        """ChatKit's JSON answer. process() builds a validator of all requests for each one: 5 ms (docs/speed.md)."""
+        if levers.taken("requests") and (answer := await self._answers.of(request, context)) is not None:
+            return answer
+        result = await self.process(request.model_dump_json(by_alias=True), context)
+        assert isinstance(result, NonStreamingResult)
+        return result.json
+
+    async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
+        """ChatKit's events, encoded for a text/event-stream; nothing is done before the first is asked for."""
+        if levers.taken("requests"):
+            return self._encoded_events(request, context)
+        result = await self.process(request.model_dump_json(by_alias=True), context)
+        assert isinstance(result, StreamingResult)
+        return aiter(result)
+
+    async def _encoded_events(self, request: StreamingReq, context: RequestContext) -> AsyncGenerator[bytes]:
+        async for event in self._process_streaming_impl(request, context):
+            yield b"data: " + self._serialize(event) + b"\n\n"
 
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext
@@ -166,9 +183,8 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
     ) -> None:
-        """Kept, the last one of an item wins. NotFoundError when the thread is missing or someone else's."""
-        await self._feedback.add_feedback(thread_id, item_ids, feedback, context)
-        log.info("feedback", extra={"kind": feedback, "items": len(item_ids)})
+        """As answers.py does it."""
+        await answers.keep_feedback(self._feedback, thread_id, item_ids, feedback, context)
 
     async def transcribe(self, audio_input: AudioInput, context: RequestContext) -> TranscriptionResult:
         """What was said. RequestError: dictation is not offered; UnavailableError: the model cannot be reached."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self
 
+from lambda_src import levers
 from lambda_src.errors import SettingsError
 
 PREFIX = "CHAT_"
@@ -111,6 +112,13 @@ def _store(value: str) -> StoreKind:
             raise ValueError(f"must be dynamodb, postgres or memory, and is {value!r}")
 
 
+def _levers(value: str) -> tuple[str, ...]:
+    named = levers.off({levers.VARIABLE: value})
+    if unknown := sorted(named - set(levers.LEVERS)):
+        raise ValueError(f"names {', '.join(unknown)}; known are {', '.join(levers.LEVERS)}")
+    return tuple(sorted(named))
+
+
 def _model_api(value: str) -> ModelApi:
     match value:
         case "responses" | "chat_completions":
@@ -200,6 +208,12 @@ class Settings:
     )
     max_image_bytes: int = _setting(_positive, "Largest image that may be attached.", default=MAX_IMAGE_BYTES)
     max_file_bytes: int = _setting(_positive, "Largest file of other types.", default=MAX_FILE_BYTES)
+    prewarm: bool = _setting(
+        _flag, "true or false: load what a first message needs before the first request, or with it.", default=True
+    )
+    levers_off: tuple[str, ...] | None = _setting(
+        _levers, "Shortcuts that are not to be taken, if one of them breaks: docs/speed.md.", default=None
+    )
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:

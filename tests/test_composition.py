@@ -110,5 +110,5 @@ async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
 def test_a_secret_is_found_by_its_path_or_its_arn(ssm: Any) -> None:
     ssm.put_parameter(Name="/chatkit/dev/guest-secret", Type="SecureString", Value="of-ssm")
     arn = boto3.client("secretsmanager").create_secret(Name="guests", SecretString="of-secrets-manager")["ARN"]
-    assert composition.stored_secret("/chatkit/dev/guest-secret") == "of-ssm"
-    assert composition.stored_secret(arn) == "of-secrets-manager"
+    assert composition.AWS.stored_secret("/chatkit/dev/guest-secret") == "of-ssm"
+    assert composition.AWS.stored_secret(arn) == "of-secrets-manager"

@@ -26,12 +26,12 @@ from typing import Any
 
 import httpx2
 from agents.items import TResponseStreamEvent
+from chatkit.types import ThreadsCreateReq
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel, message_of
 from lambda_src.demo_model import events_of as model_events
 from lambda_src.dev.local_aws import local_aws
-from lambda_src.routes import events_of
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
@@ -129,7 +129,7 @@ async def cpu_us_a_delta(*, in_turns: bool) -> float:
         """Nothing to refuse."""
 
     async def begin() -> Any:
-        return await events_of(server, body, context)
+        return await server.events(ThreadsCreateReq.model_validate_json(body), context)
 
     began_s = time.process_time()
     deltas = 0

@@ -1,0 +1,92 @@
+"""Clients of AWS, built by botocore alone: boto3 would load its resources and S3's transfer manager on top, unused.
+
+Part of the composition root: whoever uses a client is handed it.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lambda_src.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from botocore.session import Session
+
+
+class Clients:
+    """Makes clients, all of one session: it reads botocore's data once."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._making = threading.RLock()  # a session is not safe to be used by two threads at once
+
+    def client(self, service: str, config: "Config | None" = None) -> Any:  # noqa: ANN401 - clients have no common type
+        """A client with a chat's patience, or as `config` says; under SnapStart it outlives the restore.
+
+        Model clients need no hook: they are built on the first message, which is never part of a snapshot.
+        """
+        with self._making:
+            import botocore.session  # noqa: PLC0415 - 0.2 s that the memory store does not need
+
+            from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - imports botocore
+
+            self._session = self._session or botocore.session.get_session()
+            client = self._session.create_client(service, config=config or CLIENT_CONFIG)
+        if is_snapshot():
+            from snapshot_restore_py import register_after_restore  # noqa: PLC0415 - part of the managed runtime
+
+            register_after_restore(client.close)  # the snapshot's sockets are dead; the next call opens new ones
+        return client
+
+    def late_client(self, service: str, config: "Config | None" = None) -> Any:  # noqa: ANN401 - as above
+        """The same, made when it is first used: 30 ms for S3, which most requests never ask. A snapshot holds it."""
+        return self.client(service, config) if is_snapshot() else _Late(lambda: self.client(service, config))
+
+    def model_key(self, parameter: str | None) -> str | None:
+        """The model's key from SSM (a SecureString); None when no parameter is named, or none is there yet."""
+        if parameter is None:
+            return None
+        client = self.client("ssm")
+        try:
+            key: str = client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
+        except client.exceptions.ParameterNotFound:
+            return None
+        return key
+
+    def stored_secret(self, name: str) -> str:
+        """A secret's text: an SSM parameter's, where `name` is a path, else from Secrets Manager.
+
+        UnavailableError: it cannot be read at the moment, or at all.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
+
+        text: str
+        try:
+            if name.startswith("/"):
+                text = self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+            else:
+                text = self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        except (BotoCoreError, ClientError) as error:
+            told = "A secret of this server cannot be read at the moment. Try again shortly."
+            raise UnavailableError(told) from error
+        return text
+
+
+def is_snapshot() -> bool:
+    """Whether what is made now is kept in a snapshot (SnapStart) and wakes up elsewhere."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
+class _Late:
+    """Stands for a client until the first of its methods is asked for."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._lock = make, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as a client's
+        with self._lock:
+            if "_client" not in self.__dict__:
+                self._client = self._make()
+        return getattr(self._client, name)

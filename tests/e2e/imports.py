@@ -1,0 +1,77 @@
+"""The deployed function, which also answers what it has imported: GET /imports. Its agent is of the tests."""
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from lambda_src import composition, doors
+from lambda_src.actions import Actions
+from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.runtime.context import LambdaContext
+from lambda_src.runtime.handler import StreamingHandler
+from lambda_src.runtime.protocol import Prelude
+from lambda_src.runtime.reply import Reply
+from lambda_src.settings import Settings
+
+if TYPE_CHECKING:
+    from agents import Agent
+
+OURS = "lambda_src"
+TESTS = "tests"
+HEAVY = {"agents", "boto3", "botocore", "chatkit", "fastapi", "mcp", "openai", "pydantic", "starlette"}
+
+
+def imported() -> list[str]:
+    """Our modules; the heavy packages of others with their parts, the rest by name; nothing of the standard library."""
+    names = set()
+    for module in list(sys.modules):
+        package, *parts = module.split(".")
+        if package in sys.stdlib_module_names or package.startswith("_") or package == TESTS:
+            continue
+        if package == OURS:
+            names.add(module)
+        elif package not in HEAVY or not parts:
+            names.add(package)
+        elif not parts[0].startswith("_") and hasattr(sys.modules[f"{package}.{parts[0]}"], "__path__"):
+            names.add(f"{package}.{parts[0]}")
+    return sorted(names)
+
+
+class Listed(StreamingHandler):
+    """The handler, and what it has imported."""
+
+    def __init__(self, handler: StreamingMangum) -> None:
+        self._handler = handler
+
+    async def startup(self) -> None:
+        await self._handler.startup()
+
+    async def stream(self, event: Any, context: LambdaContext, reply: Reply) -> None:
+        if event["rawPath"] == "/imports":
+            prelude = Prelude(200, {"content-type": "application/json"}, [])
+            await reply.start(prelude.encode(), json.dumps(imported()).encode(), last=True)
+        else:
+            await self._handler.stream(event, context, reply)
+
+
+def build_agent() -> "Agent[Any]":
+    from agents import Agent
+
+    return Agent(name="Test")
+
+
+def lambda_handler() -> StreamingMangum:
+    """As composition.lambda_handler, but for the agent."""
+    settings = Settings.from_env(os.environ)
+    return composition.build_handler(
+        settings,
+        authenticate=doors.authenticator(settings, None),
+        build_run_config=composition.runner(settings),
+        build_agent=build_agent,
+        build_actions=Actions,
+        transcribe=composition.transcriber(settings),
+    )
+
+
+handler = Listed(lambda_handler())

@@ -1,0 +1,175 @@
+"""Both shortcuts of the model's client change nothing: the same bytes are asked, and the same events come out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx2
+import pytest
+from agents import Agent, FunctionTool, OpenAIProvider, RunConfig, Runner, function_tool
+from chatkit.types import ThreadItem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai import AsyncOpenAI, AsyncStream
+from openai.types import responses as r
+from openai.types.responses import ResponseStreamEvent
+
+from lambda_src import models
+from lambda_src.converter import HistoryConverter
+from lambda_src.demo_model import events_of, message_of, tool_call_of
+from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of
+from lambda_src.model_client import CLASSES, Client, Event, is_plain
+
+PLAIN = AsyncOpenAI(api_key="none")
+
+
+def library_makes(data: dict[str, Any]) -> Any:
+    """What the library makes of a line's data by itself."""
+    return PLAIN._process_response_data(data=data, cast_to=ResponseStreamEvent, response=None)  # type: ignore[arg-type]
+
+
+def same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and one == other and one.model_fields_set == other.model_fields_set
+
+
+TEXT = st.text(max_size=40)
+DELTAS = st.fixed_dictionaries(
+    {
+        "type": st.just("response.output_text.delta"),
+        "delta": TEXT,
+        "item_id": TEXT,
+        "output_index": st.integers(0, 9),
+        "content_index": st.integers(0, 9),
+        "sequence_number": st.integers(0, 10**6),
+    },
+    optional={
+        "logprobs": st.lists(st.fixed_dictionaries({"token": TEXT, "logprob": st.floats(-9, 0)}), max_size=2),
+        "obfuscation": TEXT,
+        "new_field_of_next_year": st.none() | st.lists(st.integers()),
+    },
+)
+
+
+@settings(deadline=None)  # the first example builds the library's union
+@given(DELTAS)
+def test_a_text_delta_is_what_the_library_makes_of_it(data: dict[str, Any]) -> None:
+    assert same(Event.build(response=None, data=dict(data)), library_makes(data))
+
+
+@pytest.mark.parametrize("kind", [*CLASSES, "response.of_next_year", None])
+def test_an_event_of_every_type_is_what_the_library_makes_of_it(kind: str | None) -> None:
+    """Also of those that lack what their class requires, as other vendors' do."""
+    for data in ({"type": kind}, {"type": kind, "item_id": "i", "output_index": "0", "more": [1]}):
+        assert same(Event.build(response=None, data=dict(data)), library_makes(data))
+
+
+@pytest.mark.parametrize("output", [message_of("one two"), tool_call_of("roll")], ids=["message", "tool call"])
+def test_every_event_of_an_answer_is_what_the_library_makes_of_it(output: Any) -> None:
+    for event in events_of(output):
+        data = json.loads(event.model_dump_json())
+        assert same(Event.build(response=None, data=dict(data)), library_makes(data))
+
+
+def test_every_event_of_the_library_is_known_by_one_type() -> None:
+    """If this fails, its events are no union of classes with a `type` any more: see lambda_src/model_client.py."""
+    union = get_args(get_args(ResponseStreamEvent)[0])
+    assert len(CLASSES) == len(union) > 50
+    assert CLASSES["response.output_text.delta"] is r.ResponseTextDeltaEvent
+    assert all(name.startswith("response.") or name == "error" for name in CLASSES)
+
+
+class Wire:
+    """A transport without a network: the bodies that were sent, and an answer to each."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.bodies: list[bytes] = []
+        self._answers = list(answers)
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.bodies.append(request.content)
+        events = [f"event: {e.type}\ndata: {e.model_dump_json()}\n\n" for e in events_of(self._answers.pop(0))]
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content="".join(events).encode())
+
+
+def run_config(wire: Wire, client: Callable[..., AsyncOpenAI]) -> RunConfig:
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(wire))
+    config = models.openai_run_config("none")
+    config.model_provider = OpenAIProvider(openai_client=client(api_key="none", http_client=http))
+    return config
+
+
+@function_tool
+def roll(sides: int) -> str:
+    """Roll a die."""
+    return "four"
+
+
+async def sent(shown: Any, client: Callable[..., AsyncOpenAI], *, tools: list[FunctionTool]) -> list[Any]:
+    """The bodies of a run that calls a tool and then answers, and the events of it."""
+    wire = Wire(tool_call_of("roll").model_copy(update={"id": "fc_1", "call_id": "c_1"}), message_of("Done."))
+    agent = Agent(name="Test", instructions="Be brief.", tools=list(tools), model="some-model")
+    config = run_config(wire, client)
+    config.group_id = "thr_1"
+    run = Runner.run_streamed(agent, shown, run_config=config)
+    kinds = [event.type async for event in run.stream_events()]
+    return [*(json.loads(body) for body in wire.bodies), kinds, str(run.final_output)]
+
+
+async def history() -> list[Any]:
+    items: list[ThreadItem] = [item_of(kind, f"item_{n}") for n, kind in enumerate(ITEM_FIELDS)]
+    return list(await HistoryConverter().history_to_input([*items, item_of("user_message", "msg_last")]))
+
+
+async def test_a_run_asks_the_same_of_the_model_with_and_without_the_shortcuts() -> None:
+    shown = await history()
+    assert is_plain(shown), "else the shortcut is not taken, and this shows nothing"
+    plain, short = [await sent(shown, client, tools=[roll]) for client in (AsyncOpenAI, Client)]
+    assert short == plain
+    assert len(short[1]["input"]) > len(short[0]["input"]) > len(ITEM_FIELDS) - 5, "the tool loop asked a second time"
+
+
+async def test_the_prompt_cache_is_keyed_by_the_thread() -> None:
+    first, second = [(await sent("hi", Client, tools=[roll]))[0]["prompt_cache_key"] for _ in range(2)]
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        ([], True),
+        ([{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}], True),
+        ([None, 1, 1.5, True, "text", [[]], {}], True),
+        ("text", False),
+        (None, False),
+        ([message_of("hi")], False),
+        ([{"file": Path("report.pdf")}], False),
+        ([{1: "a key that is no text"}], False),
+        (({"role": "user"},), False),
+    ],
+    ids=["empty", "message", "values", "text", "none", "model", "path", "key", "tuple"],
+)
+def test_only_what_is_json_already_goes_the_short_way(value: Any, plain: bool) -> None:
+    assert is_plain(value) is plain
+
+
+async def test_what_is_not_plain_goes_the_librarys_way() -> None:
+    shown: Any = [message_of("earlier").model_copy(update={"id": "msg_1"}), {"role": "user", "content": "hi"}]
+    bodies = []
+    for make in (AsyncOpenAI, Client):
+        wire = Wire(message_of("Done."))
+        client = make(api_key="none", http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(wire)))
+        stream = await client.responses.create(model="m", input=shown, stream=True, extra_body={"own": 1})
+        assert isinstance(stream, AsyncStream)
+        assert [event.type async for event in stream][-1] == "response.completed"
+        bodies.append(json.loads(wire.bodies[0]))
+    assert bodies[0] == bodies[1]
+
+
+async def test_an_answer_that_does_not_stream_is_the_same() -> None:
+    async def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json=json.loads(events_of(message_of("hi"))[-1].response.model_dump_json()))  # type: ignore[union-attr]
+
+    client = Client(api_key="none", http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(answer)))
+    response = await client.responses.create(model="m", input=[{"role": "user", "content": "hi"}])
+    assert response.output_text == "hi"

@@ -1,0 +1,123 @@
+"""Prewarming: the whole chat path is walked before the first request; what fails there does not end the function."""
+
+import logging
+from typing import Any
+
+import pytest
+from agents import Agent, RunConfig
+from agents.tracing import get_trace_provider
+
+from lambda_src import models, prewarm
+from lambda_src.answers import Answers
+from lambda_src.app import create_app
+from lambda_src.checks import Checks
+from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.late_server import LateServer
+from lambda_src.runtime.lifespan import Lifespan
+from lambda_src.store.memory import MemoryStore
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
+from tests.chat import known_by_name, server_with
+
+EVENTS = 12  # thread, message, options, then what a tool call and five words make
+
+
+def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | None = None) -> LateServer:
+    def load() -> Any:
+        built.append("server")
+        return server_with(store)
+
+    prepare = (dispatcher or dispatching(built)).prepare
+    return LateServer(load, prepare, checks=Checks(store), answers=Answers(store, store))
+
+
+def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:
+    def build_agent() -> Agent[Any]:
+        if fails:
+            raise ModuleNotFoundError("a package of the user's that is not there")
+        built.append("agent")
+        return Agent(name="Test")
+
+    def build_run_config() -> RunConfig:
+        built.append("key")
+        return RunConfig()
+
+    return AgentDispatcher(build_agent, build_run_config=build_run_config)
+
+
+async def test_the_canned_turn_goes_the_whole_way() -> None:
+    assert await prewarm.canned_turn() == EVENTS
+
+
+async def test_the_server_and_the_users_agent_are_ready_but_no_key_was_read() -> None:
+    built: list[str] = []
+    await prewarm.prewarm(late(MemoryStore(), built))
+    assert built == ["server", "agent"]
+
+
+async def test_the_first_message_builds_no_second_agent() -> None:
+    built: list[str] = []
+    dispatcher = dispatching(built)
+    await dispatcher.prepare()
+    await dispatcher.ensure_initialized()
+    assert built == ["agent", "key"]
+
+
+async def test_an_agent_that_cannot_be_built_is_told_by_its_kind_and_met_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    built: list[str] = []
+    dispatcher = dispatching(built, fails=True)
+    with caplog.at_level(logging.WARNING, "lambda_src.prewarm"):
+        await prewarm.prewarm(late(MemoryStore(), built, dispatcher))
+    [record] = caplog.records
+    assert (record.getMessage(), vars(record)["error_type"]) == ("prewarm_failed", "ModuleNotFoundError")
+    with pytest.raises(ModuleNotFoundError):
+        await dispatcher.ensure_initialized()
+
+
+async def test_nothing_of_it_reaches_the_store_of_the_deployment() -> None:
+    store = MemoryStore()
+    await prewarm.prewarm(late(store, []))
+    assert not [record async for record in store.export_user(prewarm.NOBODY)]
+
+
+async def test_it_runs_when_the_app_starts_before_any_request() -> None:
+    ran: list[str] = []
+
+    async def prewarming() -> None:
+        ran.append("prewarm")
+
+    store = MemoryStore()
+    app = create_app(
+        server_with(store),
+        Turns(Surroundings(store.ledger, Keeper(store))),
+        authenticate=known_by_name,
+        sweeps=store,
+        max_body_bytes=1,
+        prewarm=prewarming,
+    )
+    lifespan = Lifespan(app, "on")
+    await lifespan.startup()
+    assert ran == ["prewarm"]
+    await lifespan.shutdown()
+
+
+def test_the_agents_sdk_builds_no_exporter_for_traces_that_nobody_asked_for() -> None:
+    before = get_trace_provider()
+    try:
+        models.trace_nothing()
+        provider: Any = get_trace_provider()
+        assert provider is not before
+        assert not provider._multi_processor._processors
+    finally:
+        import agents
+
+        agents.set_trace_provider(before)
+
+
+def test_all_model_clients_share_one_reading_of_the_authorities() -> None:
+    one, other = models.openai_client("a"), models.openai_client("b")
+    pools = [client._client._transport._pool for client in (one, other)]  # type: ignore[attr-defined]
+    assert pools[0]._ssl_context is pools[1]._ssl_context is models.TRUSTED
