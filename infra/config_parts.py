@@ -144,6 +144,12 @@ class QuotaConfig:
         takes="number or null",
         default=None,
     )
+    files_per_day: int | None = knob(
+        optional(whole(1, 10_000, "files")), "Of one user.", takes="1-10000 or null", default=None
+    )
+    file_bytes_per_day: int | None = knob(
+        optional(whole(1, 10**12, "bytes")), "Of one user's files together.", takes="number or null", default=None
+    )
     max_output_tokens: int | None = knob(
         optional(whole(16, 1_000_000, "tokens")), "Of one answer.", takes="16-1000000 or null", default=None
     )

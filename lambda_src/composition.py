@@ -75,7 +75,8 @@ def build_app(
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
     configure_logging()
-    files, counters = build_files(settings), build_counters(settings, store)
+    counters = build_counters(settings, store)
+    files = build_files(settings, counters)
 
     def open_desk(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> Desk:
         dispatcher = AgentDispatcher(build_agent, build_run_config=build_run_config, build_actions=build_actions)
@@ -216,7 +217,8 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
 
         if not (known := key()):
             raise RequestError("Dictation is not set up on this server.")
-        return models.openai_client(known, base_url=settings.model_base_url)
+        renewal = models.RenewedKey(Secret(key, known=known))
+        return models.openai_client(known, base_url=settings.model_base_url, renewal=renewal)
 
     return Dictation(build_client)
 
@@ -241,7 +243,7 @@ def upload_origin(settings: Settings) -> str | None:
     return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if settings.bucket and region else None
 
 
-def build_files(settings: Settings) -> "Files | None":
+def build_files(settings: Settings, counters: Counters) -> "Files | None":
     """Where attachments are kept: the bucket; None, where there is none, refuses them."""
     if settings.bucket is None:
         return None
@@ -255,6 +257,7 @@ def build_files(settings: Settings) -> "Files | None":
         calls=Calls(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")),
         limits=FileLimits(settings.max_image_bytes, settings.max_file_bytes),
         clock=time.time_ns,
+        admit=doors.file_quota(settings, counters).admit,
     )
 
 

@@ -1,5 +1,6 @@
 """Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,12 +31,15 @@ class Turn:
 
     `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
+    `more` asks for leave to go on, so many having been used: QuotaError; `reserved_more` is what it was given so far.
     """
 
     id: str
     end_reason: EndReason | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    more: Callable[[int], Awaitable[None]] | None = None  # None: nobody counts
+    reserved_more: int = 0
 
     def used(self, tokens_in: int, tokens_out: int) -> None:
         """Add what one run of the agent used."""

@@ -8,6 +8,7 @@ from lambda_src.auth import Authenticate, BackendToken, BearerToken, FirstOf, Gu
 from lambda_src.auth.tokens import usable
 from lambda_src.counters import Counters
 from lambda_src.errors import SettingsError
+from lambda_src.file_quota import FileAllowance, FileQuota
 from lambda_src.guests import Guests
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.secrets import Secret
@@ -62,6 +63,11 @@ def quotas(settings: Settings, ledger: TurnLedger, counters: Counters) -> Quotas
         guest_tokens_percent=settings.guest_tokens_percent,
     )
     return Quotas(ledger, counters, allowance)
+
+
+def file_quota(settings: Settings, counters: Counters) -> FileQuota:
+    """What people may bring in a day; without limits, what guests may."""
+    return FileQuota(counters, FileAllowance(settings.files_per_day, settings.file_bytes_per_day))
 
 
 def guests(tokens: GuestTokens | None, counters: Counters) -> Guests | None:

@@ -42,7 +42,7 @@ def _of_request(fields: Fields) -> Iterator[Metric]:
         yield Metric("QuotaRefusals", 1, kind=fields["limit"])
     if fields.get("cold_start"):
         yield Metric("ColdStarts", 1)
-    if fields.get("operation") == "attachments.create" and fields.get("status") == 200:
+    if fields.get("operation") in ("attachments.create", "attachments.upload") and fields.get("status") == 200:
         yield Metric("Attachments", 1)
 
 
@@ -62,6 +62,7 @@ def _of_turn(fields: Fields) -> Iterator[Metric]:
 METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
     "request": _of_request,
     "turn": _of_turn,
+    "quota_struck": lambda fields: iter([Metric("QuotaRefusals", 1, kind=fields.get("limit"))]),
     "run_failed": lambda fields: iter([Metric("ModelErrors", 1, kind=fields.get("error_type"))]),
     "unreadable_row": lambda _: iter([Metric("PoisonRows", 1)]),
     "clock_ahead": lambda _: iter([Metric("ClocksAhead", 1)]),

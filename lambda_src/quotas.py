@@ -2,19 +2,21 @@
 
 Messages and running turns are the ledger's (one row a user), tokens are counters'. Order: switch, messages, the user's
 tokens, the stage's. Tokens are reserved before a turn and settled after it with what the model's vendor counted; what
-nobody counted (an answer that was cut) costs what was reserved. Knows no HTTP and no thread.
+nobody counted (an answer that was cut) costs what was reserved. A turn that asks the model again and again reserves
+anew before each time, and ends there when nothing is left. Knows no HTTP and no thread.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from lambda_src.context import RequestContext
 from lambda_src.counters import Counters, seconds_left
 from lambda_src.errors import QuotaError
 from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
 
-RESERVED_TOKENS = 2_000  # a turn of middling length; a longer one is settled after it, so a day may end that much over
+RESERVED_TOKENS = 2_000  # one answer of middling length; a longer one is settled after it, so a day may end over
 GUEST_PER_MINUTE, GUEST_RUNNING = 5, 1  # a person types no faster, and reads one answer at a time
 SWITCH_S = 5.0  # how old the switch's state may be: it is promised to work within ten seconds
 SWITCH_RETRY_S = 60  # when to ask again is the operator's secret
@@ -82,6 +84,24 @@ class Quotas:
                     await self._ledger.end_quota(context.turn.id, context=context)
                 raise self._of_tokens(user_id)
             spent.append((name, user_id))
+        if self._ceilings(context):
+            context.turn.more = partial(self._more, context)
+
+    async def _more(self, context: RequestContext, used: int) -> None:
+        """The turn has used so many tokens and goes on: reserve for that. QuotaError: there are none left."""
+        turn = context.turn
+        assert turn is not None, "only turns are counted"
+        wanted = used - turn.reserved_more
+        if wanted <= 0:
+            return
+        spent: list[tuple[str, str | None, int]] = []
+        for name, user_id, ceiling in self._ceilings(context):
+            if not await self._counters.add(name, wanted, ceiling=ceiling, user_id=user_id):
+                for before, whose, its in spent:
+                    await self._counters.correct(before, -wanted, ceiling=its, user_id=whose)
+                raise self._of_tokens(user_id)
+            spent.append((name, user_id, ceiling))
+        turn.reserved_more += wanted
 
     async def settle(self, context: RequestContext, *, ran: bool) -> None:
         """The turn is over: free its place, and put what it used in the place of what was reserved."""
@@ -91,7 +111,7 @@ class Quotas:
             await self._ledger.end_quota(turn.id, context=context)
         used = (turn.tokens_in or 0) + (turn.tokens_out or 0)
         for name, user_id, ceiling in self._ceilings(context):
-            reserved = self._reserved(ceiling)
+            reserved = self._reserved(ceiling) + turn.reserved_more
             if not ran:
                 cost = 0
             elif turn.tokens_in is None or turn.end_reason is not None:
@@ -131,7 +151,9 @@ class Quotas:
         left_s = seconds_left(self._clock())
         whose = "You have used up today's allowance" if user_id else "The assistant has used up today's allowance"
         limit = "user_tokens" if user_id else "stage_tokens"
-        return QuotaError(f"{whose}. It comes back {_in(left_s)}, at midnight UTC.", limit=limit, retry_after_s=left_s)
+        return QuotaError(
+            f"{whose}. It comes back {in_words(left_s)}, at midnight UTC.", limit=limit, retry_after_s=left_s
+        )
 
 
 def _counts(limits: QuotaLimits) -> bool:
@@ -140,7 +162,7 @@ def _counts(limits: QuotaLimits) -> bool:
 
 
 def _of_ledger(refused: QuotaRefused) -> QuotaError:
-    when = _in(refused.retry_after_s)
+    when = in_words(refused.retry_after_s)
     match refused.limit:
         case "minute":
             text = f"These were as many messages as a minute may have. Go on {when}."
@@ -151,7 +173,8 @@ def _of_ledger(refused: QuotaRefused) -> QuotaError:
     return QuotaError(text, limit=refused.limit, retry_after_s=refused.retry_after_s)
 
 
-def _in(seconds: int) -> str:
+def in_words(seconds: int) -> str:
+    """How long from now."""
     if seconds < 120:
         return f"in {seconds} seconds" if seconds != 1 else "in a second"
     return f"in {-(-seconds // 60)} minutes" if seconds < 7200 else f"in {-(-seconds // 3600)} hours"

@@ -1,18 +1,28 @@
 """One run of the agent over a thread: what it is shown, what comes of it, how it ends. Knows no HTTP and no row."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agents import Agent, Runner, RunResultStreaming, RunState, TResponseInputItem
+from agents import (
+    Agent,
+    RunContextWrapper,
+    RunHooks,
+    Runner,
+    RunResultStreaming,
+    RunState,
+    TResponseInputItem,
+)
 from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
 from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import (
     ClientToolCallItem,
     FileAttachment,
+    NoticeEvent,
     ThreadItem,
     ThreadItemDoneEvent,
     ThreadItemReplacedEvent,
@@ -24,11 +34,15 @@ from lambda_src import approvals, choices
 from lambda_src.context import RequestContext
 from lambda_src.converter import HistoryConverter, KeptImages, with_own_ids
 from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.errors import QuotaError
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
 RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
+
+
+log = logging.getLogger(__name__)
 
 
 class Runs:
@@ -76,11 +90,13 @@ class Runs:
         until = newest_first[0].id if newest_first else ""
         if held is None:
             shown: list[TResponseInputItem] | RunState[Any, Any] = await self._shown(newest_first, context)
-            run = Runner.run_streamed(agent, shown, context=agent_context, run_config=run_config)
+            run = Runner.run_streamed(
+                agent, shown, context=agent_context, run_config=run_config, hooks=Metered(context)
+            )
         else:
             until = held.until
             shown = await held.resumed(agent, await self._shown_until(until, thread, context), agent_context)
-            run = Runner.run_streamed(agent, shown, run_config=run_config)
+            run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=Metered(context))
         try:
             async for event in with_own_ids(
                 self._events_of(agent_context, run), mint=lambda item: self._mint(item, thread, context)
@@ -90,6 +106,9 @@ class Runs:
                 item_id = self._store.generate_item_id("message", thread, context)
                 for item in approvals.asked(run, until=until, item_id=item_id, thread=thread):
                     yield ThreadItemDoneEvent(item=item)
+        except QuotaError as spent:  # between two steps of the run: what was said is whole
+            log.info("quota_struck", extra={"limit": spent.limit})
+            yield NoticeEvent(level="warning", title="Stopped here", message=str(spent))
         finally:
             await _end(run)
             if context.turn is not None and (usage := run.context_wrapper.usage).requests:
@@ -140,6 +159,19 @@ class Runs:
     def _mint(self, item: ThreadItem, thread: ThreadMetadata, context: RequestContext) -> str:
         kind: StoreItemType = "tool_call" if isinstance(item, ClientToolCallItem) else "message"
         return self._store.generate_item_id(kind, thread, context)
+
+
+class Metered(RunHooks[Any]):
+    """Asks, before the model is asked again, whether the turn may go on."""
+
+    def __init__(self, context: RequestContext) -> None:
+        self._turn = context.turn
+
+    async def on_llm_start(self, context: RunContextWrapper[Any], *_: object) -> None:
+        """The SDK's hook. QuotaError ends the run."""
+        turn = self._turn
+        if turn is not None and turn.more is not None and context.usage.requests:
+            await turn.more((turn.tokens_in or 0) + (turn.tokens_out or 0) + context.usage.total_tokens)
 
 
 async def _end(run: RunResultStreaming) -> None:

@@ -132,7 +132,8 @@ class ChatServer(ChatKitServer[RequestContext]):
                 # ChatKit saves what changed in this very object, and tells
                 thread.title = titles.title_of(input_user_message)
                 if self._suggest_title is not None and thread.title:
-                    suggestion = titles.Suggestion(self._suggest_title, titles.words_of(input_user_message))
+                    words = titles.words_of(input_user_message)
+                    suggestion = titles.Suggestion(self._suggest_title, words, _counted(context))
             async with aclosing(self._runs.events(thread, context)) as events:
                 async for event in events:
                     yield event
@@ -249,3 +250,9 @@ class ChatServer(ChatKitServer[RequestContext]):
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
             return super()._serialize(obj)  # the event of which there are thousands has no time in it
         return wire.encoded(obj)
+
+
+def _counted(context: RequestContext) -> titles.Used:
+    """Counts what a title costs among the turn's tokens."""
+    turn = context.turn
+    return (lambda _in, _out: None) if turn is None else turn.used

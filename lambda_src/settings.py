@@ -184,6 +184,8 @@ class Settings:
     stage_tokens_per_day: int = _setting(_limit, "Tokens of all users in a day of UTC; 0 is no limit.", default=0)
     guest_messages_per_day: int = _setting(_limit, "Messages of one guest in a day of UTC; 0 is no limit.", default=20)
     guest_tokens_percent: int = _setting(_percent, "What guests may take of all users' tokens.", default=25)
+    files_per_day: int = _setting(_limit, "Files of one user in a day of UTC; 0 is no limit.", default=0)
+    file_bytes_per_day: int = _setting(_limit, "Their bytes together; 0 is no limit.", default=0)
     max_output_tokens: int = _setting(_limit, "Tokens of one answer of the model; 0 is no limit.", default=0)
     model_key_parameter: str | None = _setting(
         _text, "SSM parameter (SecureString) with the model's key; it may be set later.", default=None

@@ -19,6 +19,7 @@ from lambda_src.errors import AuthError
 from lambda_src.page import Page
 from lambda_src.server import ChatServer
 from lambda_src.store.memory import MemoryStore
+from lambda_src.titles import Suggest
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
@@ -46,11 +47,12 @@ def server_with(
     tools: Sequence[Tool] = (),
     history_items: int = 40,
     run_config: RunConfig | None = None,
+    suggest_title: Suggest | None = None,
 ) -> ChatServer:
     """The chat server with an agent of the tests, run by `model` (the demo model) or as `run_config` says."""
     run_config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test", tools=list(tools)), build_run_config=lambda: run_config)
-    return ChatServer(store, dispatcher, feedback=store, history_items=history_items)
+    return ChatServer(store, dispatcher, feedback=store, history_items=history_items, suggest_title=suggest_title)
 
 
 def app_with(

@@ -9,7 +9,7 @@ S3 can send no `X-Content-Type-Options`; it sends the type that the first bytes 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -44,23 +44,35 @@ SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # boto3's default in us-east-1 si
 )
 
 
+Admit = Callable[[int, RequestContext], Awaitable[None]]
+
+
 class S3AttachmentStore(Files):
     """Files in one bucket, each user's in a folder of their own. `client` must be made with SIGNING_CONFIG."""
 
     def __init__(
-        self, client: "S3Client", bucket: str, *, calls: Calls, limits: FileLimits, clock: Callable[[], int]
+        self,
+        client: "S3Client",
+        bucket: str,
+        *,
+        calls: Calls,
+        limits: FileLimits,
+        clock: Callable[[], int],
+        admit: Admit | None = None,
     ) -> None:
-        """`clock` is in nanoseconds since 1970."""
+        """`clock` is in nanoseconds since 1970. `admit` counts a file that is announced, and may refuse it."""
         self._client, self._bucket, self._calls = client, bucket, calls
-        self._limits, self._clock = limits, clock
+        self._limits, self._clock, self._admit = limits, clock, admit
 
     def generate_attachment_id(self, mime_type: str, context: RequestContext) -> str:
         """A new id of 128 bits: the name of the object cannot be guessed."""
         return ids.new_id("attachment", now_ns=self._clock())
 
     async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
-        """An attachment to upload to, within the limits. RequestError or TooLargeError says why it is not taken."""
+        """An attachment to upload to, within the limits. RequestError, TooLargeError or QuotaError: it is not taken."""
         attachment = self._announced(input, context)
+        if self._admit is not None:
+            await self._admit(input.size, context)
         url = self._client.generate_presigned_url(
             "put_object",
             Params={
@@ -83,6 +95,8 @@ class S3AttachmentStore(Files):
         data.seek(0)
         if not media.proves(attachment.mime_type, head):
             raise _not_as_said(attachment)
+        if self._admit is not None:
+            await self._admit(announced.size, context)
         await self._calls.run(
             self._client.put_object,
             Bucket=self._bucket,

@@ -1,65 +1,30 @@
 """Quotas: who may begin a turn, in which order it is asked, and what is spent by whom, on both ledgers."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from agents import Model, Tool, Usage, function_tool
+from agents.testing import ScriptedModel, assistant_message, function_call
 
+from lambda_src import titles
 from lambda_src.app import create_app
-from lambda_src.context import RequestContext, Turn, User
-from lambda_src.counters import SHARDED_FROM, SHARDS, Counters, MemoryCounters, shards
+from lambda_src.context import RequestContext
+from lambda_src.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.errors import QuotaError
 from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
 from lambda_src.store import quota
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.ports import TurnLedger
-from lambda_src.table_counters import SWITCH, TableCounters
+from lambda_src.table_counters import SWITCH
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
 from tests.chat import MAX_BODY_BYTES, Chat, known_by_name, message, server_with
-from tests.store.local import Local
-
-
-def turn_of(name: str, number: int = 0, *, guest: bool = False) -> RequestContext:
-    """One turn that somebody wants to begin."""
-    return RequestContext(User(name, is_guest=guest), "r", turn=Turn(f"turn-{name}-{number:011d}"))
-
-
-@dataclass
-class Ground:
-    """Ledger and counters of one engine, on one clock."""
-
-    local: Local
-    ledger: TurnLedger
-    counters: Counters
-    now_s: float = 0.0
-
-    def quotas(self, **allowance: int) -> Quotas:
-        """Quotas as another process would have them."""
-        return Quotas(
-            self.ledger,
-            self.counters,
-            Allowance(**allowance),
-            clock=lambda: self.local.now,
-            now=lambda: self.now_s,
-        )
-
-
-@pytest.fixture(params=["memory", "dynamodb"])
-def ground(request: pytest.FixtureRequest) -> Ground:
-    local = Local()
-
-    def clock() -> int:
-        return local.now
-
-    if request.param == "memory":
-        return Ground(local, MemoryStore(clock=clock).ledger, MemoryCounters(clock=clock))
-    store = local.store()
-    return Ground(local, store.ledger, TableCounters(store.table, clock=clock))
+from tests.front_door.ground import Ground, turn_of
 
 
 async def admitted(quotas: Quotas, *contexts: RequestContext) -> int:
@@ -204,6 +169,57 @@ def test_shards_share_a_ceiling_without_a_rest() -> None:
         assert len(parts) == (SHARDS if ceiling >= SHARDED_FROM else 1)
 
 
+# In the middle of a turn
+
+
+def asks_again(context: RequestContext, used: int) -> Awaitable[None]:
+    """The turn has used so many tokens, and is about to ask its model once more."""
+    assert context.turn is not None
+    assert context.turn.more is not None
+    return context.turn.more(used)
+
+
+async def test_a_turn_that_asks_again_and_again_ends_when_nothing_is_left(ground: Ground) -> None:
+    quotas = ground.quotas(tokens_per_day=5 * RESERVED_TOKENS)
+    turn = turn_of("ann")
+    await quotas.admit(turn)
+    for steps in range(1, 5):
+        await asks_again(turn, steps * RESERVED_TOKENS)
+    with pytest.raises(QuotaError, match="midnight UTC") as caught:
+        await asks_again(turn, 5 * RESERVED_TOKENS)
+    assert caught.value.limit == "user_tokens"
+
+
+async def test_what_was_reserved_on_the_way_is_settled_at_the_end(ground: Ground) -> None:
+    quotas = ground.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=20 * RESERVED_TOKENS)
+    turn = turn_of("ann")
+    await quotas.admit(turn)
+    await asks_again(turn, 3 * RESERVED_TOKENS)
+    assert turn.turn is not None
+    turn.turn.used(4 * RESERVED_TOKENS, 0)
+    await quotas.settle(turn, ran=True)
+    assert await admitted(quotas, *(turn_of("ann", number) for number in range(1, 20))) == 6
+    assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(20))) == 10
+
+
+async def test_what_the_stage_refuses_on_the_way_the_user_has_not_spent(ground: Ground) -> None:
+    quotas = ground.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS)
+    turn = turn_of("ann")
+    await quotas.admit(turn)
+    with pytest.raises(QuotaError, match="The assistant"):
+        await asks_again(turn, 2 * RESERVED_TOKENS)
+    await quotas.settle(turn, ran=False)
+    fresh = ground.quotas(tokens_per_day=10 * RESERVED_TOKENS)
+    assert await admitted(fresh, *(turn_of("ann", number) for number in range(1, 20))) == 10
+
+
+async def test_where_nobody_counts_tokens_no_turn_asks(ground: Ground) -> None:
+    turn = turn_of("ann")
+    await ground.quotas(messages_per_day=5).admit(turn)
+    assert turn.turn is not None
+    assert turn.turn.more is None
+
+
 # Through the app
 
 
@@ -233,13 +249,20 @@ class Room:
     chat: Chat
 
 
-def room(**allowance: int) -> Room:
+def room(
+    *,
+    model: Model | None = None,
+    tools: Sequence[Tool] = (),
+    suggest_title: titles.Suggest | None = None,
+    **allowance: int,
+) -> Room:
     """An app whose users may spend that much."""
     store, counters = MemoryStore(), MemoryCounters()
     recorder: Any = Recorder(store.ledger)
     quotas = Quotas(recorder, counters, Allowance(**allowance))
     turns = Turns(Surroundings(recorder, Keeper(store), quotas=quotas))
-    app = create_app(server_with(store), turns, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    server = server_with(store, model=model, tools=tools, suggest_title=suggest_title)
+    app = create_app(server, turns, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
     return Room(store, recorder, counters, Chat(app))
 
 
@@ -290,3 +313,49 @@ async def test_lists_and_reads_are_never_counted() -> None:
     for _ in range(5):
         assert (await here.chat("threads.list")).status == 200
     assert here.recorder.calls == []
+
+
+def look_up(word: str) -> str:
+    """A tool that the model asks for."""
+    return f"{word} is a word"
+
+
+def greedy(steps: int) -> ScriptedModel:
+    """A model that asks for a tool again and again, and says each time that it used RESERVED_TOKENS."""
+    cost = Usage(requests=1, input_tokens=RESERVED_TOKENS - 10, output_tokens=10, total_tokens=RESERVED_TOKENS)
+    script = [[function_call("look_up", {"word": str(n)}, call_id=f"c{n}")] for n in range(steps)]
+    return ScriptedModel([*script, [assistant_message("done")]], default_usage=cost)
+
+
+@pytest.mark.parametrize("stage", [False, True])
+async def test_a_limit_that_strikes_during_a_turn_is_told_in_its_stream(stage: bool) -> None:
+    of_user, of_stage = (0, 3 * RESERVED_TOKENS) if stage else (3 * RESERVED_TOKENS, 0)
+    tools = [function_tool(look_up)]
+    here = room(model=greedy(5), tools=tools, tokens_per_day=of_user, stage_tokens_per_day=of_stage)
+    answer = await here.chat("threads.create", input=message("hi"))
+    [notice] = answer.of("notice")
+    assert answer.status == 200
+    assert notice["level"] == "warning"
+    assert "midnight UTC" in notice["message"]
+    assert answer.of("error") == []
+    assert here.counters.sums.total() == 3 * RESERVED_TOKENS
+    assert (await here.chat("threads.create", input=message("more"))).status == 429
+
+
+async def test_a_turn_that_stays_below_is_told_nothing_and_costs_what_it_used() -> None:
+    here = room(model=greedy(2), tools=[function_tool(look_up)], tokens_per_day=100 * RESERVED_TOKENS)
+    answer = await here.chat("threads.create", input=message("hi"))
+    assert answer.of("notice") == []
+    assert here.counters.sums.total() == 3 * RESERVED_TOKENS
+
+
+async def test_what_a_title_costs_is_counted_too() -> None:
+    async def suggest(words: str, used: titles.Used) -> str:
+        used(70, 7)
+        return "Title"
+
+    cost = Usage(requests=1, input_tokens=100, output_tokens=20, total_tokens=120)
+    model = ScriptedModel([[assistant_message("hello")]], default_usage=cost)
+    here = room(model=model, suggest_title=suggest, tokens_per_day=100 * RESERVED_TOKENS)
+    await here.chat("threads.create", input=message("hi"))
+    assert here.counters.sums.total() == 197

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from chatkit.types import AudioInput
 
+from lambda_src import secrets
+from lambda_src.composition import dictation
 from lambda_src.dictation import Dictation
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.models import openai_client
+from lambda_src.settings import Settings
 from tests.surface.house import House, house_without_files
 
 WEBM = b"\x1a\x45\xdf\xa3 and sound"
@@ -49,16 +52,17 @@ async def test_audio_that_is_none_is_refused_in_words(house: House, params: dict
 
 
 @asynccontextmanager
-async def speech_api(status: str, body: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A wire-level fake of the transcription API: its URL, and what it was sent."""
+async def speech_api(status: str, body: bytes, *, key: str = "") -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A wire-level fake of the transcription API, for whoever has the key: its URL, and what it was sent."""
     requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line)
         requests.append(head + await reader.readexactly(length))
+        told = status if f"bearer {key}" in head.decode().lower() else "401 Unauthorized"
         writer.write(
-            f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after-ms: 1\r\n"
+            f"HTTP/1.1 {told}\r\ncontent-type: application/json\r\nretry-after-ms: 1\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
             + body
         )
@@ -97,3 +101,16 @@ async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[
         with pytest.raises(error) as raised:
             await Dictation(lambda: client)(AUDIO)
     assert "secret" not in str(raised.value)
+
+
+async def test_a_key_that_was_changed_is_found_by_the_dictation_that_was_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(secrets, "REREAD_S", 0)
+    keys = ["old", "new", "new"]
+    async with speech_api("200 OK", b'{"text": "hello"}', key="new") as (url, requests):
+        stage = Settings(store="memory", model_base_url=url)
+        transcribe = dictation(lambda: keys.pop(0), stage)
+        assert [await transcribe(AUDIO), await transcribe(AUDIO)] == ["hello", "hello"]
+    assert [b"Bearer new" in request for request in requests] == [False, True, True]
+    assert all(WEBM in request for request in requests)

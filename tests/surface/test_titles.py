@@ -13,13 +13,17 @@ from tests.surface.house import ANN, House, house_without_files, thread_of
 from tests.surface.test_choices import Named
 
 
+def NOBODY(tokens_in: int, tokens_out: int) -> None:  # noqa: N802 - stands for a value
+    """Nobody counts."""
+
+
 @pytest.fixture
 def house() -> House:
     return house_without_files()
 
 
 async def test_a_title_comes_beside_the_answer_and_is_kept(house: House) -> None:
-    async def suggest(words: str) -> str:
+    async def suggest(words: str, _: titles.Used) -> str:
         return f"About {words}"
 
     chat = house.chat(suggest_title=suggest)
@@ -32,7 +36,7 @@ async def test_a_title_comes_beside_the_answer_and_is_kept(house: House) -> None
 async def test_only_the_first_message_asks_for_a_title(house: House) -> None:
     asked: list[str] = []
 
-    async def suggest(words: str) -> str:
+    async def suggest(words: str, _: titles.Used) -> str:
         asked.append(words)
         return "Mine"
 
@@ -47,7 +51,7 @@ async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
 ) -> None:
     ended = asyncio.Event()
 
-    async def suggest(_: str) -> str:
+    async def suggest(_: str, __: titles.Used) -> str:
         try:
             await asyncio.Event().wait()
         finally:
@@ -61,7 +65,7 @@ async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
 
 
 async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(house: House) -> None:
-    async def suggest(_: str) -> str:
+    async def suggest(_: str, __: titles.Used) -> str:
         title = None
         while title != "socks":  # people rename what they see in the list
             await asyncio.sleep(0)
@@ -89,7 +93,7 @@ async def suggested(model: ScriptedModel, provider: Named | None = None, models:
     config = RunConfig(model_provider=provider or Named(model), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
-    return await titles.by_model(dispatcher, models=models)("What about socks?")
+    return await titles.by_model(dispatcher, models=models)("What about socks?", NOBODY)
 
 
 async def test_the_models_title_is_one_short_line() -> None:
@@ -113,4 +117,4 @@ async def test_the_demo_model_is_not_asked_for_a_title() -> None:
     config = RunConfig(model=ScriptedModel([]), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
-    assert await titles.by_model(dispatcher)("What about socks?") is None
+    assert await titles.by_model(dispatcher)("What about socks?", NOBODY) is None

@@ -1,0 +1,22 @@
+"""Engines for quotas: in memory, and on a table."""
+
+import pytest
+
+from lambda_src.counters import MemoryCounters
+from lambda_src.store.memory import MemoryStore
+from lambda_src.table_counters import TableCounters
+from tests.front_door.ground import Ground
+from tests.store.local import Local
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def ground(request: pytest.FixtureRequest) -> Ground:
+    local = Local()
+
+    def clock() -> int:
+        return local.now
+
+    if request.param == "memory":
+        return Ground(local, MemoryStore(clock=clock).ledger, MemoryCounters(clock=clock))
+    store = local.store()
+    return Ground(local, store.ledger, TableCounters(store.table, clock=clock))

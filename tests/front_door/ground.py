@@ -1,0 +1,34 @@
+"""What quotas stand on, on one engine and one clock: ledger and counters. Knows no app."""
+
+from dataclasses import dataclass
+
+from lambda_src.context import RequestContext, Turn, User
+from lambda_src.counters import Counters
+from lambda_src.quotas import Allowance, Quotas
+from lambda_src.store.ports import TurnLedger
+from tests.store.local import Local
+
+
+def turn_of(name: str, number: int = 0, *, guest: bool = False) -> RequestContext:
+    """One turn that somebody wants to begin."""
+    return RequestContext(User(name, is_guest=guest), "r", turn=Turn(f"turn-{name}-{number:011d}"))
+
+
+@dataclass
+class Ground:
+    """Ledger and counters of one engine, on one clock."""
+
+    local: Local
+    ledger: TurnLedger
+    counters: Counters
+    now_s: float = 0.0
+
+    def quotas(self, **allowance: int) -> Quotas:
+        """Quotas as another process would have them."""
+        return Quotas(
+            self.ledger,
+            self.counters,
+            Allowance(**allowance),
+            clock=lambda: self.local.now,
+            now=lambda: self.now_s,
+        )
