@@ -23,15 +23,18 @@ help: ## this list
 
 setup: .venv/installed $(PAGE) ## find Python, bring uv, install what uv.lock says, build the page
 
-.venv/installed: pyproject.toml uv.lock
-	@python=$$($(FIND_PYTHON)); \
+# Sets $$python to the best interpreter, and sees to it that FIND_UV finds something.
+BRING_UV = python=$$($(FIND_PYTHON)); \
 	 if [ -z "$$python" ]; then echo "No Python >= 3.11 found. Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
 	 if [ -z "$$($(FIND_UV))" ]; then \
 	   echo "Bringing uv $(UV_VERSION) into .local/uv ..."; mkdir -p .local; \
 	   { "$$python" -m venv .local/uv >/dev/null 2>&1 && .local/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); } \
 	   || { rm -rf .local/uv; "$$python" -m pip install -q --disable-pip-version-check --target .local/uv uv==$(UV_VERSION); } \
 	   || { echo "uv could not be installed: see the lines above; https://docs.astral.sh/uv/ has other ways." >&2; exit 1; }; \
-	 fi; \
+	 fi
+
+.venv/installed: pyproject.toml uv.lock
+	@$(BRING_UV); \
 	 echo "Installing what uv.lock says for $$("$$python" --version) ..."; \
 	 "$$($(FIND_UV))" sync --quiet --frozen --python "$$python" && touch .venv/installed
 
@@ -127,7 +130,7 @@ cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SE
 	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8),--idle)
 
 lock: ## resolve the dependencies again
-	@"$$($(FIND_UV))" lock
+	@$(BRING_UV); "$$($(FIND_UV))" lock
 
 clean: ## remove what can be made again (your local data in .local/ stays)
 	@rm -rf .venv build lambda_src/web web/node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

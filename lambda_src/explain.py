@@ -50,7 +50,13 @@ def stream_error(error: Exception) -> BaseStreamError:
 
 
 def _place(error: Exception) -> str:
+    """The innermost line that is in a file; of a file that cannot be read, the line in it."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{error.filename}:{error.lineno}"
+    place = "unknown"
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        if not (file := trace.tb_frame.f_code.co_filename).startswith("<frozen "):  # importlib's own
+            place = f"{file}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown"
+    return place

@@ -1,6 +1,8 @@
 """What a failed run tells the user, and that it never quotes the failure."""
 
+import importlib
 import logging
+from pathlib import Path
 
 import httpx2
 import openai
@@ -63,3 +65,16 @@ def test_the_log_names_type_and_place_and_nothing_that_was_said(caplog: pytest.L
     assert vars(record)["error_type"] == "KeyError"
     assert "test_explain.py" in vars(record)["place"]
     assert SECRET not in str(vars(record))
+
+
+def test_the_place_of_what_cannot_be_read_is_in_its_file_and_never_in_importlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "unreadable_agent.py").write_text("x = 1\ndef broken(:\n")
+    (tmp_path / "lost_agent.py").write_text("\nimport no_such_module_anywhere\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, line in (("unreadable_agent", 2), ("lost_agent", 2)):
+        with pytest.raises((SyntaxError, ImportError)) as raised:
+            importlib.import_module(name)
+        stream_error(raised.value)
+        assert vars(caplog.records[-1])["place"] == f"{tmp_path / name}.py:{line}"

@@ -2,25 +2,35 @@
 
 import argparse
 import asyncio
+import errno
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
-from watchfiles import PythonFilter, awatch
+from rich.markup import escape
 
+from lambda_src.dev.background import AGENT, going_on, reload_on_save, say_what_is_broken, sweep
+from lambda_src.dev.banner import banner, shown
 from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.dev.emulator.flags import add_flags, switches_from
-from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
+from lambda_src.dev.emulator.sandbox import Output
+from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
+from lambda_src.dev.local_settings import local_settings
+from lambda_src.dev.log_lines import Readable
+from lambda_src.errors import SettingsError
 from lambda_src.front import REQUEST_HEADERS, RESPONSE_HEADERS
+from lambda_src.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".local" / "data"  # git-ignored; kept between runs
 SHOWCASE = "CHATKIT_SHOWCASE"  # read by dev/local.py
+NAMES = {"CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
 HANDLER = "lambda_src.dev.local.handler"
 TIMEOUT_S = 300.0  # as the shipped stack sets it
 LAPTOP = Cors(  # a front end of one's own, on whatever port; the headers as a deployed stage takes them
@@ -30,94 +40,118 @@ LAPTOP = Cors(  # a front end of one's own, on whatever port; the headers as a d
     expose_headers=RESPONSE_HEADERS,
 )
 
+NO_PROXY = "127.0.0.1,localhost"  # a company's proxy has no way to this machine
+
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Chat on your laptop through the path that Lambda runs. Ctrl-C ends every process and saves."""
     parser = argparse.ArgumentParser(prog="make dev", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--port", type=int, default=8000, help="where the page and the endpoint listen, on 127.0.0.1")
+    parser.add_argument("--port", type=_port, default=8000, help="where the page and the endpoint listen, on 127.0.0.1")
     parser.add_argument("--data", type=Path, default=DATA, help="folder that keeps the threads between runs")
     parser.add_argument("--showcase", action="store_true", help="an agent that shows what ChatKit can: docs/chatkit.md")
+    parser.add_argument(
+        "--raw-log", action="store_true", help="the function's log as Lambda would get it, with metrics"
+    )
     add_flags(parser, timeout_s=TIMEOUT_S)
     asked = parser.parse_args(arguments)
+    switches = switches_from(asked)
+    become_local(os.environ)
     if asked.showcase:
         os.environ[SHOWCASE] = "1"  # inherited by the function, as everything is
     try:
-        switches = switches_from(asked)
-        asyncio.run(serve(port=asked.port, data=asked.data, switches=replace(switches, cors=switches.cors or LAPTOP)))
+        settings = local_settings({**os.environ, **NAMES})
+        with listening(asked.port) as listener:
+            asyncio.run(
+                serve(
+                    listener,
+                    data=asked.data,
+                    settings=settings,
+                    switches=replace(switches, cors=switches.cors or LAPTOP),
+                    log=sys.stdout if asked.raw_log else Readable(sys.stdout),
+                )
+            )
+    except SettingsError as wrong:
+        for fault in wrong.faults:
+            console.print(f"[red]make dev:[/] {escape(fault)}")
+        return 1
     except (OSError, RuntimeError) as problem:
-        console.print(f"[red]make dev could not start:[/] {problem}")
+        console.print(f"[red]make dev:[/] {escape(str(problem) or type(problem).__name__)}")
         return 1
     return 0
 
 
-async def serve(*, port: int, data: Path, switches: Switches) -> None:
-    """Start everything, say where it is, reload on save; return when a signal says so."""
-    stop = asyncio.Event()
+async def serve(listener: socket.socket, *, data: Path, settings: Settings, switches: Switches, log: Output) -> None:
+    """Start everything, say where it is, reload on save; return when a signal says so.
+
+    RuntimeError: the local AWS did not start, or ended before its time.
+    """
+    stop, lost = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: the terminal was closed
         loop.add_signal_handler(number, stop.set)
+
+    def on_death() -> None:
+        lost.set()
+        stop.set()
+
     console.print("Starting the local AWS ...")
+    say_what_is_broken(AGENT.rglob("*.py"), say)
     async with (
-        local_aws(data) as aws,
-        Emulator(HANDLER, env=function_env(aws), port=port, task_root=ROOT, switches=switches) as emulator,
-        reloading(emulator),
+        local_aws(data, on_death=on_death) as aws,
+        Emulator(
+            HANDLER,
+            env={**os.environ, **aws.env, **NAMES},
+            listener=listener,
+            task_root=ROOT,
+            switches=switches,
+            output=log,
+        ) as emulator,
+        going_on(reload_on_save(emulator, say), sweep(emulator, say), say=say),
     ):
-        console.print(banner(emulator.url, data))
+        console.print(banner(emulator.url, data, settings, os.environ))
         await stop.wait()
-        console.print("\nStopping, and saving the threads ...")
+        console.print(
+            "\nThe local AWS is gone: stopping ..." if lost.is_set() else "\nStopping, and saving the threads ..."
+        )
     console.print(f"Saved in {shown(data)}. Start again with: make dev")
 
 
-def function_env(aws: LocalAws) -> dict[str, str]:
-    """The environment of the local function: ours, less nothing; every AWS client in it talks to the local AWS."""
-    return {**os.environ, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
+def become_local(env: MutableMapping[str, str]) -> None:
+    """Take out of `env` what would lead an AWS client elsewhere than to the local AWS: the shell's AWS_*, proxies."""
+    for name in [name for name in env if name.startswith("AWS_")]:
+        del env[name]
+    for name in ("NO_PROXY", "no_proxy"):
+        env[name] = ",".join(part for part in (env.get(name), NO_PROXY) if part)
 
 
-def banner(url: str, data: Path) -> str:
-    """What a newcomer is told: where it runs, on what, and one line to try."""
-    real = bool(os.environ.get("OPENAI_API_KEY"))
-    model = (
-        "the model of lambda_src/agent/, with your OPENAI_API_KEY"
-        if real
-        else "demo (set OPENAI_API_KEY for a real one)"
-    )
-    body = (
-        '{"type":"threads.create","params":{"input":{"content":[{"type":"input_text","text":"Hello!"}],'
-        '"attachments":[],"inference_options":{}}}}'
-    )
-    return (
-        f"\n[bold]{url}[/]  the page: open it and chat\n\n"
-        f"  store   DynamoDB table {TABLE} on the local AWS, kept in {shown(data)}\n"
-        f"  model   {model}\n"
-        f"  code    lambda_src/ is reloaded on save\n\n"
-        f"Try it:\n\n  curl -N {url}/chatkit -H 'content-type: application/json' \\\n    -d '{body}'\n\n"
-        "Ctrl-C stops everything and saves."
-    )
+@contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """The port, taken: whoever comes waits until we serve. RuntimeError when it is another's."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        except OSError as fault:
+            if fault.errno != errno.EADDRINUSE:
+                raise RuntimeError(f"Port {port} cannot be had: {fault.strerror}. Use PORT=8123, say.") from fault
+            raise RuntimeError(
+                f"Port {port} is taken. End what runs there, or use another: make dev PORT={port % 65535 + 1}"
+            ) from fault
+        yield listener
 
 
-def shown(folder: Path) -> str:
-    """The folder as a person would type it from the project's root."""
-    return f"{folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}/"
+def say(text: str) -> None:
+    """A line of our own among the function's."""
+    console.print(escape(text))
 
 
-@asynccontextmanager
-async def reloading(emulator: Emulator) -> AsyncIterator[None]:
-    """While this is entered, a saved Python file below lambda_src/ replaces the function's processes."""
-
-    async def watch() -> None:
-        async for changes in awatch(ROOT / "lambda_src", watch_filter=PythonFilter()):
-            names = ", ".join(sorted({str(Path(path).relative_to(ROOT)) for _, path in changes}))
-            console.print(f"Reloading: {names}")
-            await emulator.reload()
-
-    task = asyncio.create_task(watch(), name="reload")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a port, 0 (any) to 65535, and is {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,28 @@
 """What is wrong with the user's own code, as one line: file, line, exception. On a laptop only: it tells texts."""
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from lambda_src.errors import UnavailableError
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class BrokenAgentError(UnavailableError):
+    """The user's agent cannot be built: its text says where and why, to whoever chats too, who is the same person."""
+
+
+@contextmanager
+def told_if_broken() -> Iterator[None]:
+    """What the user's code raises is printed, and raised as BrokenAgentError, which the chat shows."""
+    try:
+        yield
+    except Exception as fault:
+        text = f"Your agent cannot be built. {told(fault)}"
+        print(text, flush=True)
+        raise BrokenAgentError(text) from fault
 
 
 def told(fault: BaseException) -> str:

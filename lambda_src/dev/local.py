@@ -6,10 +6,11 @@ from typing import Any
 from agents import Agent
 
 from lambda_src.actions import Actions
-from lambda_src.assistants import shipped_actions, shipped_agent
+from lambda_src.assistants import Assistants, shipped, shipped_actions, shipped_agent
 from lambda_src.composition import build_handler, dictation, run_config, upload_origin
 from lambda_src.context import User
 from lambda_src.dev import showcase
+from lambda_src.dev.broken import told_if_broken
 from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.page import page_of
 
@@ -23,12 +24,20 @@ async def local_user(authorization: str | None) -> User:
 
 def local_agent() -> Agent[Any]:
     """Yours; with `make dev FLAGS=--showcase` the one that shows what ChatKit can show."""
-    return showcase.build_agent() if SHOWCASE in os.environ else shipped_agent()
+    with told_if_broken():
+        return showcase.build_agent() if SHOWCASE in os.environ else shipped_agent()
 
 
 def local_actions() -> Actions:
     """What belongs to it."""
-    return showcase.actions if SHOWCASE in os.environ else shipped_actions()
+    with told_if_broken():
+        return showcase.actions if SHOWCASE in os.environ else shipped_actions()
+
+
+def local_assistants() -> Assistants:
+    """Those with a name."""
+    with told_if_broken():
+        return shipped()
 
 
 settings = local_settings(os.environ)
@@ -38,6 +47,7 @@ handler = build_handler(
     authenticate=local_user,
     build_agent=local_agent,
     build_actions=local_actions,
+    load_assistants=local_assistants,
     build_run_config=lambda: run_config(key, settings),
     transcribe=dictation(lambda: key or "", settings) if key else None,
     page=page_of(settings, upload_origin=upload_origin(settings), dictation=bool(key), is_open=True),

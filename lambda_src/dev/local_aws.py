@@ -1,6 +1,7 @@
 """A local AWS on loopback: MiniStack in a process of its own, with the table and the bucket in it. Knows no chat.
 
-Its data is written to `folder` when it is stopped (that is how MiniStack persists), so stop it, do not kill it.
+Its data is written to `folder` when it is told to stop (that is how MiniStack persists); when whoever started it is
+killed, it is told so by its leash (leash.py).
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ PAGES: dict[str, Any] = {  # on a laptop any page may upload: presigned URLs are
 }
 START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
 ASK_EVERY_S = 0.1
+LAST_WORDS_CHARS = 2000
+LEASH = Path(__file__).with_name("leash.py")
 STOP_TIMEOUT_S = 20.0  # it writes its state when it is told to stop
 
 
@@ -50,6 +53,8 @@ class LocalAws:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,  # a profile of somebody's may name endpoints of its own
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
@@ -64,33 +69,62 @@ class LocalAws:
 
 
 @asynccontextmanager
-async def local_aws(folder: Path) -> AsyncIterator[LocalAws]:
-    """A running local AWS whose data lives in `folder`; RuntimeError with its last words when it does not start."""
+async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None) -> AsyncIterator[LocalAws]:
+    """A running local AWS whose data lives in `folder`; `on_death` is called if it ends before it is told to.
+
+    RuntimeError, with its last words, when it does not start, or ended without saving.
+    """
     port = _free_port()
     log = folder / "ministack.log"
     with await asyncio.to_thread(_open_log, log) as output:
-        _lock(output, folder)
+        await _lock(output, folder)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ministack", env=_environment(folder, port), stdout=output, stderr=output,
+            sys.executable, "-P", str(LEASH), "ministack",
+            env=_environment(folder, port), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True,  # Ctrl-C is ours: it must outlive it long enough to save
         )  # fmt: skip
     aws = LocalAws(url=f"http://127.0.0.1:{port}")
+    told_to_stop = False
+
+    async def watch() -> None:
+        await process.wait()
+        if not told_to_stop:
+            on_death()
+
+    watching = asyncio.create_task(watch())
     try:
         await _listening(process, port, log=log)
         await asyncio.to_thread(_create, aws)
         yield aws
     finally:
-        if process.returncode is None:
-            process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        told_to_stop = True
+        code = await _stopped(process)
+        await watching
+    if code != 0:
+        raise RuntimeError(
+            f"The local AWS ended without saving ({_how(code)}): what was said since its start may be lost. "
+            + await asyncio.to_thread(_last_words, log)
+        )
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> int:
+    """Its exit code, once it has saved; 0 is a good end."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+    return await process.wait()
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _environment(folder: Path, port: int) -> dict[str, str]:
-    return os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return inherited | {
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "SERVICES": SERVICES,
@@ -107,18 +141,28 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
     }
 
 
-async def _listening(process: asyncio.subprocess.Process, port: int, *, log: Path) -> None:
-    async with asyncio.timeout(START_TIMEOUT_S):
-        while process.returncode is None:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(ASK_EVERY_S)
-            else:
-                writer.close()
-                return
-    last_words = (await asyncio.to_thread(log.read_text, errors="replace"))[-2000:]
-    raise RuntimeError(f"The local AWS did not start. Its last words (all in {log}):\n{last_words}")
+async def _listening(
+    process: asyncio.subprocess.Process, port: int, *, log: Path, timeout_s: float = START_TIMEOUT_S
+) -> None:
+    why = "did not start"
+    try:
+        async with asyncio.timeout(timeout_s):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(ASK_EVERY_S)
+                else:
+                    writer.close()
+                    return
+    except TimeoutError:
+        why = f"did not answer within {timeout_s:.0f} s"
+    raise RuntimeError(f"The local AWS {why}. {await asyncio.to_thread(_last_words, log)}")
+
+
+def _last_words(log: Path) -> str:
+    words = log.read_text(errors="replace")[-LAST_WORDS_CHARS:].strip()
+    return f"Its last words (all in {log}):\n{words}" if words else f"It left no words in {log}."
 
 
 def _create(aws: LocalAws) -> None:
@@ -135,15 +179,39 @@ def _create(aws: LocalAws) -> None:
     s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [PAGES]})
 
 
-def _lock(log: BinaryIO, folder: Path) -> None:
-    """One local AWS a folder: two would overwrite each other's state. MiniStack inherits the lock, an orphan too."""
+async def _lock(log: BinaryIO, folder: Path) -> None:
+    """One local AWS a folder: two would overwrite each other's state. MiniStack inherits the lock.
+
+    Whose starter was killed is about to save, and is waited for. RuntimeError: somebody uses the folder.
+    """
+    owner = folder / "make-dev.pid"
+    for _ in range(round(STOP_TIMEOUT_S / ASK_EVERY_S)):
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if (pid := await asyncio.to_thread(_running, owner)) is not None:
+                raise RuntimeError(
+                    f"Another make dev (process {pid}) uses {folder}. End it, or use another folder: "
+                    'make dev FLAGS="--data DIR".'
+                ) from None
+            await asyncio.sleep(ASK_EVERY_S)
+        else:
+            await asyncio.to_thread(owner.write_text, str(os.getpid()))
+            return
+    raise RuntimeError(
+        f"A MiniStack that an earlier make dev left behind in {folder} does not end. Look for it with: ps ax | "
+        'grep ministack; or use another folder: make dev FLAGS="--data DIR".'
+    )
+
+
+def _running(owner: Path) -> int | None:
+    """The process whose id is in the file, if it is there."""
     try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RuntimeError(
-            f"Another make dev uses {folder}, or left its MiniStack behind. Stop it (pkill -f ministack), or use "
-            'another folder: make dev FLAGS="--data DIR".'
-        ) from None
+        pid = int(owner.read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid
 
 
 def _open_log(log: Path) -> BinaryIO:

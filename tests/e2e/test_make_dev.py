@@ -13,18 +13,23 @@ import httpx2
 
 from tests.chat import message
 from tests.e2e.conftest import ROOT
+from tests.model_api import ANSWER, model_api
 
+PATIENCE_S = 60.0  # of the test, before it fails
 READY = "Ctrl-C stops everything"
 
 
-@asynccontextmanager
-async def running(data: Path, *flags: str) -> AsyncIterator[tuple[str, list[str]]]:
-    """`python -m lambda_src.dev` on a free port: its URL, and what it printed so far; ended by Ctrl-C."""
-    process = await asyncio.create_subprocess_exec(
+async def started(data: Path, *flags: str, **env: str) -> asyncio.subprocess.Process:
+    """`python -m lambda_src.dev` on a free port."""
+    plain = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags, cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"},
-        stdout=asyncio.subprocess.PIPE, start_new_session=True,
+        env=plain | env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
+
+
+async def ready(process: asyncio.subprocess.Process) -> tuple[str, list[str]]:
+    """Its URL, and what it printed until it was ready."""
     assert process.stdout is not None
     printed: list[str] = []
     async for line in process.stdout:
@@ -33,15 +38,31 @@ async def running(data: Path, *flags: str) -> AsyncIterator[tuple[str, list[str]
             break
     url = re.search(r"http://127\.0\.0\.1:\d+", "".join(printed))
     assert url is not None, printed
+    return url[0], printed
+
+
+async def until_gone(pids: set[int]) -> None:
+    """Return when none of these processes is there any more."""
+    async with asyncio.timeout(PATIENCE_S):
+        while any(is_alive(pid) for pid in pids):  # noqa: ASYNC110 - they are no children of ours: nothing tells
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def running(data: Path, *flags: str, env: dict[str, str] | None = None) -> AsyncIterator[tuple[str, list[str]]]:
+    """`python -m lambda_src.dev` on a free port: its URL, and what it printed so far; ended by Ctrl-C."""
+    process = await started(data, *flags, **(env or {}))
+    url, printed = await ready(process)
     try:
-        yield url[0], printed
+        yield url, printed
     finally:
-        started = await descendants(process.pid)
+        children = await descendants(process.pid)
         process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
         printed.append((await process.stdout.read()).decode())
         assert await process.wait() == 0
-        assert started, "the function and the local AWS are processes of their own"
-        assert not [pid for pid in started if is_alive(pid)], "Ctrl-C ends every process"
+        assert children, "the function and the local AWS are processes of their own"
+        assert not [pid for pid in children if is_alive(pid)], "Ctrl-C ends every process"
 
 
 async def descendants(pid: int) -> set[int]:
@@ -91,6 +112,55 @@ async def test_the_showcase_takes_files_and_shows_widgets(tmp_path: Path) -> Non
         assert '"type":"widget"' in answer.text
 
 
+async def test_nothing_of_the_shell_leads_aws_clients_elsewhere(tmp_path: Path) -> None:
+    names = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "http_proxy")
+    elsewhere = dict.fromkeys(names, "http://127.0.0.1:9")
+    async with (
+        running(tmp_path, env={**elsewhere, "AWS_PROFILE": "nobody", "AWS_SESSION_TOKEN": "t"}) as (url, _),
+        httpx2.AsyncClient(timeout=60, trust_env=False) as http,
+    ):
+        listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
+        assert listed.json()["data"] == []
+
+
+async def test_kill_9_leaves_no_process_behind_and_loses_no_thread(tmp_path: Path) -> None:
+    process = await started(tmp_path)
+    url, _ = await ready(process)
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        create = {"type": "threads.create", "params": {"input": message("remember me")}}
+        assert (await http.post(f"{url}/chatkit", json=create)).status_code == 200
+    children = await descendants(process.pid)
+    process.kill()
+    await process.wait()
+    async with running(tmp_path) as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
+        listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
+        assert [thread["title"] for thread in listed.json()["data"]] == ["remember me"]
+    await until_gone(children)
+
+
+async def test_wrong_settings_are_told_before_anything_is_started(tmp_path: Path) -> None:
+    process = await started(tmp_path, CHAT_HISTORY_ITEMS="none", CHAT_MODEL_BASE_URL="http://models.example")
+    assert process.stdout is not None
+    printed = (await process.stdout.read()).decode()
+    assert await process.wait() == 1
+    assert printed.splitlines() == [
+        "make dev: CHAT_MODEL_BASE_URL must be an https:// URL, and is 'http://models.example'.",
+        "make dev: CHAT_HISTORY_ITEMS must be a whole number of at least 1, and is 'none'.",
+    ]
+
+
+async def test_a_model_on_this_machine_answers_without_a_key(tmp_path: Path) -> None:
+    async with model_api() as api:
+        env = {"CHAT_MODEL_BASE_URL": f"{api.url}/well"}
+        async with (
+            running(tmp_path, env=env) as (url, printed),
+            httpx2.AsyncClient(timeout=60, trust_env=False) as http,
+        ):
+            assert f"at {api.url}/well (responses)" in "".join(printed)
+            create = {"type": "threads.create", "params": {"input": message("count")}}
+            assert ANSWER in (await http.post(f"{url}/chatkit", json=create)).text
+
+
 async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -102,4 +172,5 @@ async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         printed, _ = await process.communicate()
     assert process.returncode == 1
     assert b"Traceback" not in printed
-    assert str(port).encode() in printed
+    assert printed.decode().startswith(f"make dev: Port {port} is taken."), "it is said before anything is started"
+    assert b"make dev PORT=" in printed

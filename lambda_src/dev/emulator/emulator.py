@@ -6,18 +6,19 @@ Start another process when all are busy, 429 beyond `processes`, a fresh process
 import asyncio
 import json
 import os
+import socket
 import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Self
 
 from lambda_src.dev.emulator.delivery import Collected, Delivery, Sink
 from lambda_src.dev.emulator.events import Request, event_1_0, event_2_0
 from lambda_src.dev.emulator.front import Front, HttpSink
-from lambda_src.dev.emulator.sandbox import Sandbox
+from lambda_src.dev.emulator.sandbox import Output, Sandbox
 from lambda_src.dev.emulator.switches import Switches
 from lambda_src.runtime.protocol import EVENT_MAX_BYTES, Invocation
 
@@ -32,7 +33,7 @@ class Emulator:
 
     `handler` is what the Handler setting would say; `env` what the function's environment would hold. `command` starts
     a runtime, with AWS_LAMBDA_RUNTIME_API in its environment; the default is lambda_src/bootstrap with this
-    interpreter. Everything the processes print goes to `output`.
+    interpreter. Everything the processes print goes to `output`. A `listener` is a socket, instead of host and port.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Emulator:
         switches: Switches | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        listener: socket.socket | None = None,
         task_root: Path | None = None,
         command: Sequence[str] = (),
-        output: TextIO | None = None,
+        output: Output | None = None,
         inherit: Mapping[str, str] = os.environ,
     ) -> None:
         self.url = ""
@@ -58,14 +60,14 @@ class Emulator:
         }
         self._command = command or (str(BOOTSTRAP), sys.executable, "bootstrap.py")
         self._output = output or sys.stdout
-        self._host, self._port = host, port
+        self._host, self._port, self._listener = host, port, listener
         self._front = Front(self._serve, cors=self._switches.cors)
         self._sandboxes: list[Sandbox] = []
         self._freed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self.url = await self._front.start(self._host, self._port)
+        self.url = await self._front.start(self._host, self._port, listener=self._listener)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -7,6 +7,7 @@ asked for. When the client leaves, nobody hears of it, as with Lambda.
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -33,9 +34,12 @@ class Front:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
 
-    async def start(self, host: str, port: int) -> str:
-        """Listen; port 0 takes a free one. The URL, without a slash at its end."""
-        self._server = await asyncio.start_server(self._connected, host, port)
+    async def start(self, host: str, port: int, *, listener: socket.socket | None = None) -> str:
+        """Listen, on `listener` if there is one; port 0 takes a free one. The URL, without a slash at its end."""
+        if listener is not None:
+            self._server = await asyncio.start_server(self._connected, sock=listener)
+        else:
+            self._server = await asyncio.start_server(self._connected, host, port)
         name, number = self._server.sockets[0].getsockname()[:2]
         return f"http://{name}:{number}"
 

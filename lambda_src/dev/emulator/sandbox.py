@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from lambda_src.dev.emulator.delivery import Delivery
 from lambda_src.dev.emulator.runtime_api import RuntimeApi
@@ -21,6 +21,13 @@ from lambda_src.dev.emulator.switches import Switches
 from lambda_src.runtime.protocol import ErrorReport
 
 READ_BYTES = 64 * 1024
+
+
+class Output(Protocol):
+    """Takes what the processes print: any text stream, or less."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
 
 
 class Sandbox:
@@ -33,7 +40,7 @@ class Sandbox:
         env: Mapping[str, str],
         cwd: Path,
         switches: Switches,
-        output: TextIO,
+        output: Output,
         on_free: Callable[[], None],
     ) -> None:
         self._command, self._env, self._cwd = command, env, cwd

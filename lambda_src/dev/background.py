@@ -1,0 +1,65 @@
+"""What goes on beside the emulator while `make dev` runs: saved code is loaded anew, deletes are finished."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from watchfiles import PythonFilter, awatch
+
+from lambda_src.dev.broken import ROOT, told
+from lambda_src.dev.emulator import Emulator
+
+SWEEP_EVERY_S = 600.0  # a stage does it each hour; a session on a laptop is often shorter than that
+AGENT = ROOT / "lambda_src" / "agent"
+
+Say = Callable[[str], None]
+Sleep = Callable[[float], Awaitable[object]]
+
+
+@asynccontextmanager
+async def going_on(*work: Coroutine[Any, Any, None], say: Say) -> AsyncIterator[None]:
+    """While this is entered, each of `work` goes on. One that fails says so, and ends alone."""
+
+    async def one(part: Coroutine[Any, Any, None]) -> None:
+        try:
+            await part
+        except Exception as fault:  # noqa: BLE001 - the fence: the chat goes on without it
+            say(f"Reloading or sweeping has ended: {told(fault)}")
+
+    tasks = {asyncio.create_task(one(part)) for part in work}
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def reload_on_save(emulator: Emulator, say: Say) -> None:
+    """A saved Python file below lambda_src/ replaces the function's processes; one that cannot be read is told."""
+    async for changes in awatch(ROOT / "lambda_src", watch_filter=PythonFilter()):
+        files = sorted({Path(path) for _, path in changes})
+        say(f"Reloading: {', '.join(str(file.relative_to(ROOT)) for file in files)}")
+        say_what_is_broken(files, say)
+        await emulator.reload()
+
+
+def say_what_is_broken(files: Iterable[Path], say: Say) -> None:
+    """One line for each file that Python cannot read."""
+    for file in files:
+        try:
+            compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+        except FileNotFoundError:
+            continue  # it was deleted
+        except (SyntaxError, ValueError) as fault:
+            say(f"Broken: {told(fault)}")
+
+
+async def sweep(emulator: Emulator, say: Say, *, sleep: Sleep = asyncio.sleep) -> None:
+    """The event that a stage's timer sends, every SWEEP_EVERY_S seconds."""
+    while True:
+        await sleep(SWEEP_EVERY_S)
+        if (report := (await emulator.invoke({"chat": "sweep"})).report) is not None:
+            say(f"The sweep failed: {report.message}")

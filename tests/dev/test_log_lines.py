@@ -1,0 +1,64 @@
+"""What `make dev` prints of the function's log: from the very lines that the function writes."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from lambda_src.dev.log_lines import Readable, readable
+from lambda_src.observability import METRICS, FieldsFormatter, MetricsHandler
+
+TIME = "12:34:56"
+
+
+def line(event: str, level: int = logging.INFO, **fields: Any) -> str:
+    """The line that the function writes of an event."""
+    record = logging.LogRecord("lambda_src.x", level, "x.py", 1, event, None, None)
+    vars(record).update(fields)
+    written = json.loads(FieldsFormatter(utc=True).format(record))
+    return json.dumps(written | {"timestamp": f"2026-11-22 {TIME},000+0000"})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (line("request", status=200, operation="threads.list", duration_ms=12, user="u", request_id="r"),
+         "200  threads.list  0.01 s"),
+        (line("request", status=422, operation="POST /chatkit", duration_ms=3, code="invalid_request"),
+         "422  POST /chatkit  0.00 s  (invalid_request)"),
+        (line("turn", kind="whole", first_token_ms=150, duration_ms=2500, tokens_in=120, tokens_out=40),
+         "     answer: first word after 0.15 s, all after 2.50 s, 120 + 40 tokens"),
+        (line("turn", kind="stopped", duration_ms=900), "     answer: all after 0.90 s, stopped"),
+        (line("run_failed", logging.WARNING, error_type="KeyError", place="x.py:3"),
+         "WARNING run_failed error_type=KeyError place=x.py:3"),
+        (line("feedback", kind="positive", items=1), "feedback items=1 kind=positive"),
+    ],
+    ids=lambda text: "" if text.startswith("{") else text,
+)  # fmt: skip
+def test_an_event_is_one_short_line(written: str, read: str) -> None:
+    told = readable(written)
+    assert told is not None
+    assert sorted(told.split()) == sorted(f"{TIME}  {read}".split())
+
+
+def test_metrics_are_for_machines() -> None:
+    out = io.StringIO()
+    record = logging.LogRecord("x", logging.INFO, "x.py", 1, "turn", None, None)
+    assert "turn" in METRICS
+    MetricsHandler(out, service="chat").emit(record)
+    assert readable(out.getvalue().strip()) is None
+
+
+@pytest.mark.parametrize("text", ["print(1)", "Traceback (most recent call last):", "{not json", '{"own": "json"}', ""])
+def test_what_the_users_code_prints_comes_through(text: str) -> None:
+    assert readable(text) == text
+
+
+def test_a_line_may_come_in_pieces() -> None:
+    out = io.StringIO()
+    log = Readable(out)
+    for piece in ("hel", "lo\nwor", "ld\n", '{"_aws": {}}\n', "end"):
+        log.write(piece)
+    assert out.getvalue() == "hello\nworld\n"
