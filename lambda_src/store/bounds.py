@@ -8,6 +8,7 @@ from chatkit.store import NotFoundError
 MAX_ID_BYTES = 512  # two of them and their prefixes must fit into DynamoDB's 2,048 bytes of partition key
 MAX_LIMIT = 100  # rows of a page: 100 items of 40 KB are the 4 MB that still load in one turn
 MIN_LIMIT = 1
+UNBOUND_S = 2 * 24 * 3600  # how long an attachment waits for its message; its bytes in pending/ are gone after a day
 
 
 def is_id(text: str) -> bool:
@@ -49,3 +50,10 @@ def descending(order: str) -> bool:
     if order not in ("asc", "desc"):
         raise ValueError('The order of a page is "asc" or "desc".')
     return order == "desc"
+
+
+def attachment_kept_s(retention_s: int, thread_id: str | None) -> int:
+    """How many seconds an attachment is kept; 0 is for ever. One that no message has named yet goes soon."""
+    if thread_id is not None:
+        return retention_s
+    return min(retention_s, UNBOUND_S) if retention_s else UNBOUND_S

@@ -15,11 +15,11 @@ from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMeta
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
-from lambda_src.store import bounds, codec, ids, keys
+from lambda_src.store import bounds, codec, ids, keys, records
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.memory_handover import MemoryHandover
 from lambda_src.store.memory_ledger import MemoryLedger
-from lambda_src.store.memory_rows import ItemRow, ThreadRow, UserRows, window
+from lambda_src.store.memory_rows import AttachmentRow, ItemRow, ThreadRow, UserRows, window
 from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
 from lambda_src.store.snapshots import Snapshot, Snapshots
 
@@ -120,7 +120,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         user.items.pop(thread_id, None)
         user.ledger.forget_thread(thread_id)
         user.feedback = {key: value for key, value in user.feedback.items() if key[0] != thread_id}
-        user.attachments = {key: value for key, value in user.attachments.items() if value[1] != thread_id}
+        user.attachments = {key: value for key, value in user.attachments.items() if value.thread_id != thread_id}
         if thread is not None:
             user.gone[thread_id] = thread.order
             self._snapshots.forget_saved(_name(context, thread_id))
@@ -172,15 +172,18 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
         """Keep the attachment's description, new or not."""
         bounds.writable(context.user.id, attachment.id)
-        self._user(context).attachments[attachment.id] = (codec.dump(attachment), attachment.thread_id)
+        expires_s = self._attachment_expiry(attachment.thread_id)
+        self._user(context).attachments[attachment.id] = AttachmentRow(
+            codec.dump(attachment), attachment.thread_id, expires_s
+        )
 
     async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
         """The attachment. NotFoundError when it is missing or someone else's."""
         kept = self._user(context).attachments.get(attachment_id)
-        if kept is None:
+        if kept is None or not self._alive(kept.expires_s):
             raise NotFoundError("There is no such attachment.")
         try:
-            return codec.load_attachment(kept[0])
+            return codec.load_attachment(kept.data)
         except codec.UnreadableError:
             self._count("unreadable_row")
             return codec.unreadable_attachment(attachment_id)
@@ -222,13 +225,14 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     async def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
-        for record in self._user(context).export():
+        for record in self._user(context).export(now_s=self._clock() // _NS):
             yield record
 
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
         bounds.writable(context.user.id, record["id"], record.get("thread_id", record["id"]))
-        return self._user(context).restore(record, expires_s=self._expiry())
+        expires_s = self._attachment_expiry(None) if records.is_unbound(record) else self._expiry()
+        return self._user(context).restore(record, expires_s=expires_s)
 
     async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
@@ -244,6 +248,10 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     def _expiry(self) -> float:
         return self._clock() // _NS + self._retention_s if self._retention_s else math.inf
+
+    def _attachment_expiry(self, thread_id: str | None) -> float:
+        kept_s = bounds.attachment_kept_s(self._retention_s, thread_id)
+        return self._clock() // _NS + kept_s if kept_s else math.inf
 
     def _living(self, thread_id: str, item_id: str, context: RequestContext) -> ItemRow | None:
         user = self._user(context)

@@ -30,6 +30,13 @@ class ThreadRow:
 
 
 @dataclass(slots=True)
+class AttachmentRow:
+    data: bytes
+    thread_id: str | None
+    expires_s: float
+
+
+@dataclass(slots=True)
 class ClaimRow:
     turn_id: str
     thread_id: str | None
@@ -59,7 +66,7 @@ class UserRows:
 
     threads: dict[str, ThreadRow] = field(default_factory=dict)
     items: dict[str, dict[str, ItemRow]] = field(default_factory=dict)
-    attachments: dict[str, tuple[bytes, str | None]] = field(default_factory=dict)
+    attachments: dict[str, AttachmentRow] = field(default_factory=dict)
     feedback: dict[tuple[str, str], FeedbackKind] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     ledger: LedgerRows = field(default_factory=LedgerRows)
@@ -82,9 +89,9 @@ class UserRows:
 
     def bound_to(self, thread_id: str) -> list[str]:
         """The attachments of a thread."""
-        return [name for name, (_, bound_to) in self.attachments.items() if bound_to == thread_id]
+        return [name for name, kept in self.attachments.items() if kept.thread_id == thread_id]
 
-    def export(self) -> Iterator[Record]:
+    def export(self, *, now_s: int) -> Iterator[Record]:
         """Threads by time, each followed by its items by arrival and its feedback; attachments last."""
         for thread_id, thread in sorted(self.threads.items(), key=lambda kept: kept[1].order):
             yield records.thread_record(thread_id, thread.fields, order=keys.arrived_ns(thread.order))
@@ -95,8 +102,9 @@ class UserRows:
             for (of_thread, item_id), kind in sorted(self.feedback.items()):
                 if of_thread == thread_id:
                     yield records.feedback_record(item_id, kind, thread_id=thread_id)
-        for attachment_id, (data, bound_to) in sorted(self.attachments.items()):
-            yield records.record("attachment", attachment_id, data, thread_id=bound_to)
+        for attachment_id, kept in sorted(self.attachments.items()):
+            if kept.expires_s > now_s:
+                yield records.record("attachment", attachment_id, kept.data, thread_id=kept.thread_id)
 
     def restore(self, record: Record, *, expires_s: float) -> bool:
         """Put one exported record back; False when the same is there, ConflictError when something else is."""
@@ -111,8 +119,8 @@ class UserRows:
                 items = self.items.setdefault(thread_id, {})
                 return _restored(items, record_id, item, same=lambda old: old.data == item.data)
             case "attachment":
-                kept = (records.data_of(record), record.get("thread_id"))
-                return _restored(self.attachments, record_id, kept, same=lambda old: old == kept)
+                kept = AttachmentRow(records.data_of(record), record.get("thread_id"), expires_s)
+                return _restored(self.attachments, record_id, kept, same=lambda old: old.data == kept.data)
             case "feedback":
                 before = self.feedback.get((thread_id, record_id))
                 self.feedback[thread_id, record_id] = record["value"]

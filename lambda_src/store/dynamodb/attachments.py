@@ -5,7 +5,7 @@ from collections.abc import Callable
 from chatkit.store import NotFoundError
 from chatkit.types import Attachment
 
-from lambda_src.store import codec, keys
+from lambda_src.store import bounds, codec, keys
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.payloads import Payloads, object_of
 from lambda_src.store.dynamodb.table import Key, Row, Table
@@ -15,7 +15,7 @@ _NS = 1_000_000_000
 
 
 class Attachments:
-    """The attachments of every user. `retention_s` = 0 keeps them for ever."""
+    """The attachments of every user. `retention_s` = 0 keeps those of a message for ever."""
 
     def __init__(
         self, table: Table, payloads: Payloads, *, clock: Callable[[], int], count: Count, retention_s: int
@@ -38,8 +38,8 @@ class Attachments:
         attributes = dict(stored.attributes)
         if thread_id is not None:
             attributes[rows.THREAD] = rows.text(thread_id)
-        if self._retention_s:
-            attributes[keys.TTL_ATTRIBUTE] = rows.number(self._clock() // _NS + self._retention_s)
+        if kept_s := bounds.attachment_kept_s(self._retention_s, thread_id):
+            attributes[keys.TTL_ATTRIBUTE] = rows.number(self._clock() // _NS + kept_s)
         old = await self._table.put(
             {keys.PARTITION_KEY: rows.text(key[0]), keys.SORT_KEY: rows.text(key[1]), **attributes}
         )

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds, codec, ids
+from lambda_src.store import bounds, codec, ids, records
 from lambda_src.store.budget import within_budget
 from lambda_src.store.ports import Count, Erased, Finding, Record, count_nothing
 from lambda_src.store.postgres import statements as sql
@@ -171,7 +171,8 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         thread_ids = [] if attachment.thread_id is None else [attachment.thread_id]
         bounds.writable(context.user.id, attachment.id, *thread_ids)
         key = {"user_id": context.user.id, "id": attachment.id}
-        values = {"thread_id": attachment.thread_id, **payload_values(codec.dump(attachment), expires_s=self._expiry())}
+        expires_s = self._attachment_expiry(attachment.thread_id)
+        values = {"thread_id": attachment.thread_id, **payload_values(codec.dump(attachment), expires_s=expires_s)}
         async with transaction(self._sessions) as session:
             upsert = insert(attachments).values(**key, **values)
             await session.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=values))
@@ -244,7 +245,8 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
         bounds.writable(context.user.id, record["id"], record.get("thread_id", record["id"]))
-        return await self._userdata.restore(record, context.user.id, expires_s=self._expiry())
+        expires_s = self._attachment_expiry(None) if records.is_unbound(record) else self._expiry()
+        return await self._userdata.restore(record, context.user.id, expires_s=expires_s)
 
     def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
@@ -281,6 +283,10 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     def _now_s(self) -> int:
         return self._clock() // _NS
+
+    def _attachment_expiry(self, thread_id: str | None) -> int | None:
+        kept_s = bounds.attachment_kept_s(self._retention_s, thread_id)
+        return self._now_s() + kept_s if kept_s else None
 
     def _expiry(self) -> int | None:
         return self._now_s() + self._retention_s if self._retention_s else None

@@ -1,0 +1,61 @@
+"""An attachment that no message names is forgotten after two days: the contract on every engine."""
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor
+from typing import Any
+
+import pytest
+
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.memory import MemoryStore
+from lambda_src.store.postgres import PostgresStore
+from tests.store.engine.engine import Engine
+from tests.store.model import Inline
+from tests.store.postgres import migrated, postgres, sessions_of
+from tests.store.tables import Aws
+from tests.store.unbound_contract import UnboundContract
+
+
+class TestMemory(UnboundContract):
+    """In dictionaries."""
+
+    @pytest.fixture
+    def make(self) -> Any:
+        return lambda clock, retention_s: MemoryStore(clock=clock, retention_s=retention_s)
+
+
+class TestStrictEngine(UnboundContract):
+    """DynamoDBStore on the engine of this process."""
+
+    @pytest.fixture
+    def make(self) -> Any:
+        engine: Any = Engine()
+        return lambda clock, retention_s: DynamoDBStore(
+            engine, "table", clock=clock, retention_s=retention_s, executor=Inline()
+        )
+
+
+class TestMoto(UnboundContract):
+    """DynamoDBStore on moto."""
+
+    @pytest.fixture
+    def make(self, aws: Aws, table: str, one_thread: Executor) -> Any:
+        return lambda clock, retention_s: DynamoDBStore(
+            aws.dynamodb, table, clock=clock, retention_s=retention_s, executor=one_thread
+        )
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The URL of a server for this module."""
+    with postgres() as url:
+        yield url
+
+
+class TestPostgres(UnboundContract):
+    """PostgresStore."""
+
+    @pytest.fixture
+    async def make(self, url: str) -> AsyncIterator[Any]:
+        async with migrated(url) as engine:
+            yield lambda clock, retention_s: PostgresStore(sessions_of(engine), clock=clock, retention_s=retention_s)
