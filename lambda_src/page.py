@@ -4,9 +4,10 @@
 carry a hash of their content and may be kept for ever; everything else is asked for anew, and is always answered in
 full: a 304 has no body, and an answer without one hangs a function URL.
 
-The policy (Content Security Policy, level 3) allows our own origin, ChatKit's CDN, which its web component comes from,
-the bucket that files are uploaded to, and the issuer that people sign in at. No script inside the page may run, and no
-style but the one whose hash is named: whoever gets a word into the page gets no code into it.
+The policy (Content Security Policy, level 3) allows our own origin, the bucket that files are uploaded to, and the
+issuer that people sign in at. No script inside the page may run, and no style but the one whose hash is named: whoever
+gets a word into the page gets no code into it. Only with a domain key may ChatKit's CDN serve scripts and frames, and
+may styles stand in the page: its component puts one there, and changes it when OpenAI likes.
 """
 
 import base64
@@ -81,14 +82,16 @@ class Page:
 
     def policy(self, html: bytes) -> str:
         """Its Content Security Policy."""
-        styles = [hashlib.sha256(found).digest() for found in _STYLE.findall(html)]
+        digests = [hashlib.sha256(found).digest() for found in _STYLE.findall(html)]
+        chatkit = [CHATKIT] if self.told.get("domain_key") else []
+        styles = ["'unsafe-inline'"] if chatkit else [f"'sha256-{base64.b64encode(one).decode()}'" for one in digests]
         policy = {
             "default-src": ["'none'"],
-            "script-src": ["'self'", CHATKIT],
-            "style-src": ["'self'", *(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in styles)],
-            "connect-src": ["'self'", CHATKIT, *self.origins],
+            "script-src": ["'self'", *chatkit],
+            "style-src": ["'self'", *styles],
+            "connect-src": ["'self'", *chatkit, *self.origins],
             "img-src": ["'self'", "data:", "blob:", *self.pictures],
-            "frame-src": [CHATKIT],
+            "frame-src": chatkit or ["'none'"],
             "base-uri": ["'none'"],
             "form-action": ["'self'"],
             "frame-ancestors": ["'none'"],  # nobody lays another page over ours

@@ -38,7 +38,13 @@ def chat_with(page: Page | None) -> Chat:
 
 @pytest.fixture
 def chat(folder: Path) -> Chat:
-    return chat_with(Page(told={"domain_key": "</script><script>alert(1)"}, folder=folder, origins=(BUCKET,)))
+    return chat_with(Page(told={"auth": "</script><script>alert(1)"}, folder=folder, origins=(BUCKET,)))
+
+
+@pytest.fixture
+def with_chatkit(folder: Path) -> Chat:
+    """Its page may show OpenAI's component."""
+    return chat_with(Page(told={"domain_key": "domain_pk_1"}, folder=folder, origins=(BUCKET,)))
 
 
 def policy_of(page: Answer) -> dict[str, list[str]]:
@@ -67,22 +73,32 @@ async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
         assert SECURITY_HEADERS.items() <= answer.headers.items()
 
 
-async def test_only_scripts_of_ours_and_of_chatkit_run_and_only_the_pages_own_style_holds(chat: Chat) -> None:
+async def test_only_scripts_of_ours_run_and_only_the_pages_own_style_holds(chat: Chat) -> None:
     policy = policy_of(await chat.post(b"", "/", "GET"))
-    assert policy["script-src"] == ["'self'", CHATKIT]
+    assert policy["script-src"] == ["'self'"]
     assert policy["style-src"] == [
         "'self'",
         f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'",
     ]
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
     assert not any("unsafe" in source or source == "*" for sources in policy.values() for source in sources)
+    assert not any(CHATKIT in sources for sources in policy.values())
+
+
+async def test_with_a_domain_key_chatkit_may_run_and_style_itself(with_chatkit: Chat) -> None:
+    policy = policy_of(await with_chatkit.post(b"", "/", "GET"))
+    assert policy["script-src"] == ["'self'", CHATKIT]
+    assert policy["frame-src"] == [CHATKIT]
+    assert policy["connect-src"] == ["'self'", CHATKIT, BUCKET]
+    assert policy["style-src"] == ["'self'", "'unsafe-inline'"]
+    assert not any("unsafe" in source for name, sources in policy.items() for source in sources if name != "style-src")
 
 
 async def test_what_the_page_is_told_ends_no_element(chat: Chat) -> None:
     page = (await chat.post(b"", "/", "GET")).body.decode()
     config = re.search(r'id="page-config">(.*?)</script>', page)
     assert config is not None
-    assert json.loads(config[1]) == {"domain_key": "</script><script>alert(1)"}
+    assert json.loads(config[1]) == {"auth": "</script><script>alert(1)"}
 
 
 async def test_names_with_a_hash_are_kept_for_ever_and_all_others_asked_for_anew(chat: Chat) -> None:
@@ -115,7 +131,7 @@ async def test_a_page_that_was_never_built_says_how_to(tmp_path: Path) -> None:
 
 
 async def test_uploads_go_to_the_bucket_and_to_no_other(chat: Chat) -> None:
-    assert policy_of(await chat.post(b"", "/", "GET"))["connect-src"] == ["'self'", CHATKIT, BUCKET]
+    assert policy_of(await chat.post(b"", "/", "GET"))["connect-src"] == ["'self'", BUCKET]
 
 
 def test_the_page_is_told_how_people_sign_in() -> None:

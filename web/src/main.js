@@ -1,4 +1,5 @@
 // Which client runs in this page: OpenAI's ChatKit where a domain key is set and its script loads, else our own.
+import { serveChatKit } from "./chatkit.js";
 import "./own.js";
 import { Session } from "./session.js";
 import "./theme.js";
@@ -6,5 +7,7 @@ import "./theme.js";
 /** What the server tells the page: page_of() in lambda_src/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
 const session = new Session(config.auth);
+const app = document.querySelector("chat-app");
 
-document.querySelector("chat-app").start({ config, session });
+if (config.domain_key) console.warn(await serveChatKit({ config, session, app }));
+app.start({ config, session });
