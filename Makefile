@@ -101,8 +101,8 @@ test-machines: .venv/installed ## the stores beside their models: 500 machines o
 bench-auth: .venv/installed ## what it costs to verify a token
 	@$(RUN) $(PY) -m tests.bench.bench_auth
 
-fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types (CI sends 300)
-	@$(RUN) CHAT_FUZZ=20000 $(PY) -m pytest -q tests/front_door/test_fuzz.py
+fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
+	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q tests/front_door/test_fuzz.py tests/front_door/test_openapi.py
 
 imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold function imports, and when
 	@$(RUN) CHAT_WRITE_IMPORTS=1 $(PY) -m pytest -q tests/e2e/test_imports.py

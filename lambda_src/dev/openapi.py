@@ -1,0 +1,88 @@
+"""What the app takes, as an OpenAPI document: `python -m lambda_src.dev.openapi` prints it. Not part of the zip.
+
+The routes are the app's own. Their bodies are read as bytes, limited before they are parsed, so FastAPI knows no shape
+of them: it is put in here, from the types that parse them.
+"""
+
+import json
+import warnings
+from typing import Any
+
+from chatkit.types import ChatKitReq
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+from pydantic.json_schema import PydanticJsonSchemaWarning
+
+from lambda_src.auth import GuestTokens
+from lambda_src.composition import build_app, build_store, runner
+from lambda_src.intake import Adopt, Stop
+from lambda_src.secrets import Secret
+from lambda_src.settings import Settings
+
+REFERENCES = "#/components/schemas/{model}"
+JSON = "application/json"
+BODIES: dict[str, Any] = {  # the end of a path -> what is posted there
+    "/chatkit": ChatKitReq,
+    "/stop": Stop,
+    "/adopt": Adopt,
+}
+ERROR = {
+    "type": "object",
+    "required": ["error", "message"],
+    "properties": {"error": {"type": "string"}, "message": {"type": "string"}},
+    "additionalProperties": False,
+}
+UPLOAD = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "string", "format": "binary"}},
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document of an app made by create_app."""
+    found = get_openapi(title=app.title, version="1", routes=app.routes)
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    schemas.clear()  # FastAPI's own errors, which the app never answers
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            operation["responses"] = {"200": {"description": "done"}, "default": _refused()}
+            if method == "post" and path != "/auth/guest":
+                operation["requestBody"] = _body(path, schemas)
+            if path.startswith("/chatkit"):
+                operation["security"] = [{"bearer": []}]
+    schemas["Error"] = ERROR
+    found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    return found
+
+
+def _body(path: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    if path.endswith("/upload"):
+        return {"required": True, "content": {"multipart/form-data": {"schema": UPLOAD}}}
+    last = path.removesuffix("/{assistant}")
+    model = next(model for end, model in BODIES.items() if last.endswith(end))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # a default of the SDK's that is a type variable
+        schema = TypeAdapter(model).json_schema(ref_template=REFERENCES)
+    schemas.update(schema.pop("$defs", {}))
+    return {"required": True, "content": {JSON: {"schema": schema}}}
+
+
+def _refused() -> dict[str, Any]:
+    reference = {"$ref": REFERENCES.format(model="Error")}
+    return {"description": "what is wrong, in a sentence", "content": {JSON: {"schema": reference}}}
+
+
+def main() -> None:
+    """Print the document of an app that has every route: one with guests."""
+    settings = Settings(store="memory")
+    store, ledger = build_store(settings)
+    tokens = GuestTokens(Secret(str))
+    config = runner(settings)
+    app = build_app(settings, store, ledger, authenticate=tokens, build_run_config=config, guest_tokens=tokens)
+    print(json.dumps(document(app), indent=1))
+
+
+if __name__ == "__main__":
+    main()
