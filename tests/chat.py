@@ -23,6 +23,7 @@ from lambda_src.titles import Suggest
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
+from tests import canaries
 
 MAX_BODY_BYTES = 10_000
 
@@ -111,15 +112,15 @@ class Chat:
         return Chat(self.app, user)
 
     async def __call__(self, operation: str, /, **params: Any) -> Answer:
-        return await self.post(json.dumps({"type": operation, "params": params}).encode())
+        return await self.post(canaries.request_body(operation, params))
 
     async def post(self, body: bytes, path: str = "/chatkit", method: str = "POST", **headers: str) -> Answer:
         """The raw request; a header's dashes are underscores."""
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        headers = canaries.HEADERS | {name.replace("_", "-"): value for name, value in headers.items()}
         headers |= {} if self.user is None else {"authorization": f"Bearer {self.user}"}
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as client:
-            answer = await client.request(method, path, content=body, headers=headers)
+            answer = await client.request(method, path, content=body, headers=headers, params=canaries.QUERY)
         streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
         events = read_events(answer.content) if streamed else []
         return Answer(answer.status_code, dict(answer.headers), answer.content, events)

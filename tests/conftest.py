@@ -1,5 +1,19 @@
-"""Before any suite is imported: the asserts of suites that live beside the code are rewritten like those in here."""
+"""For every suite: asserts beside the code are rewritten like those in here, and no test may have told a canary."""
+
+from collections.abc import Generator
 
 import pytest
 
+from tests import canaries
+
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test, each of its phases too, when it, or a process that it started, wrote a canary."""
+    report = yield
+    if report.passed and (told := canaries.told(report.sections)):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} told what was sent: {', '.join(told)} (tests/canaries.py)"
+    return report

@@ -8,6 +8,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from tests.canaries import CANARIES
+
 ISSUER = "https://issuer.test/"
 AUDIENCE = "chat"
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)  # once: making one takes a tenth of a second
@@ -28,7 +30,13 @@ class Issuer:
 
     def claims(self, **claims: Any) -> dict[str, Any]:
         """Sound claims, valid for an hour, with `claims` over them (None takes one away)."""
-        sound = {"iss": self.url, "aud": AUDIENCE, "sub": "ann", "exp": int(time.time()) + 3600}
+        sound = {
+            "iss": self.url,
+            "aud": AUDIENCE,
+            "sub": "ann",
+            "exp": int(time.time()) + 3600,
+            "email": CANARIES["token"],
+        }
         return {name: value for name, value in (sound | claims).items() if value is not None}
 
     def token(self, *, head: dict[str, Any] | None = None, **claims: Any) -> str:

@@ -17,6 +17,7 @@ from lambda_src.context import Turn, User
 from lambda_src.observability import NAMESPACE, OURS, configure_logging, count_row, quiet_libraries
 from lambda_src.request_log import TurnLog
 from lambda_src.store.memory import MemoryStore
+from tests.canaries import CANARIES as EVERYWHERE
 from tests.chat import Chat, app_with, message, server_with
 from tests.issuer import AUDIENCE, ISSUER, Issuer
 
@@ -132,7 +133,7 @@ async def test_a_made_up_path_is_not_logged(output: Output) -> None:
 # Canaries
 
 
-CANARIES = {
+CANARIES = EVERYWHERE | {
     place: f"canary-{place}-7f3a9c"
     for place in (
         "message",

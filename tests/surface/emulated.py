@@ -1,12 +1,12 @@
 """One emulated chat for a module of tests, and its clients. Knows the wire; nothing of the server's insides."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
 from lambda_src.dev.emulator import Emulator
+from tests import canaries
 from tests.chat import Answer, read_events
 
 TIMEOUT_S = 60.0
@@ -24,13 +24,15 @@ class Client:
         return Client(self.emulator, user)
 
     async def __call__(self, operation: str, /, **params: Any) -> Answer:
-        return await self.post(json.dumps({"type": operation, "params": params}).encode())
+        return await self.post(canaries.request_body(operation, params))
 
     async def post(self, body: bytes) -> Answer:
         """The raw request."""
-        headers = {"authorization": f"Bearer {self.user}", "content-type": "application/json"}
+        headers = canaries.HEADERS | {"authorization": f"Bearer {self.user}", "content-type": "application/json"}
         async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
-            answer = await http.post(f"{self.emulator.url}/chatkit", content=body, headers=headers)
+            answer = await http.post(
+                f"{self.emulator.url}/chatkit", content=body, headers=headers, params=canaries.QUERY
+            )
         streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
         events = read_events(answer.content) if streamed else []
         return Answer(answer.status_code, dict(answer.headers), answer.content, events)

@@ -23,13 +23,14 @@ from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
+from tests.canaries import CANARIES
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause
 from tests.store.tables import Aws, moto_aws
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
 LIMITS = FileLimits(max_image_bytes=1_000, max_file_bytes=2_000)
 NO_AWS = cast(Aws, None)  # a house without files never asks for it
-PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 32
+PNG = b"\x89PNG\r\n\x1a\n" + CANARIES["file"].encode()
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import pytest
 from lambda_src.models import RETRIES, openai_run_config
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import CUT_NOTE
+from tests.canaries import CANARIES
 from tests.chat import Answer, Chat, app_with, message, server_with
 from tests.model_api import ANSWER, ModelApi, model_api
 
@@ -47,7 +48,7 @@ async def test_an_answer_that_breaks_off_keeps_what_was_said_and_is_not_asked_fo
     (error,) = answer.of("error")
     assert error["allow_retry"] is True
     assert error["message"]
-    assert b"secret of the model" not in answer.body
+    assert CANARIES["exception"].encode() not in answer.body
     assert kept[0] == "count"
     assert kept[1]
     assert ANSWER.startswith(kept[1])
