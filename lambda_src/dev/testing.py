@@ -14,7 +14,7 @@ OPENAI_API_KEY, or of CHAT_MODEL_BASE_URL), and scripts are passed over. More: d
 import copy
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -59,9 +59,9 @@ def calls(tool: str, /, **arguments: Any) -> Step:  # noqa: ANN401 - a tool's ow
 class Reply:
     """What came of one message or click.
 
-    `tools`: the function tools that ran, in order, those of agents that took over too. `events` are ChatKit's, `items`
-    what the thread holds afterwards. `tokens_in` and `tokens_out` are what the model counted: None from a script.
-    `cause` is the exception behind `error`, if your agent or its model raised one.
+    `tools`: those that ran, in order: yours, MCP servers', those of agents that took over. `events` are ChatKit's,
+    `items` what the thread holds afterwards. `tokens_in` and `tokens_out` are what the model counted: None from a
+    script. `cause` is the exception behind `error`, if your agent or its model raised one.
     """
 
     thread_id: str
@@ -134,8 +134,10 @@ class AgentChat:
         self._threads: dict[str, str] = {}
         self.store = MemoryStore()
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
-        agent, actions = self._recorded(build_agent()), build_actions()
-        dispatcher = AgentDispatcher(lambda: agent, build_run_config=lambda: run_config, build_actions=lambda: actions)
+        build_agent()  # here, so that what it raises is raised here; the server builds its own, with MCP one a turn
+        dispatcher = AgentDispatcher(
+            lambda: self._recorded(build_agent()), build_run_config=lambda: run_config, build_actions=build_actions
+        )
         self._server = _WatchedServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
         self._app = create_app(
             self._server,
@@ -209,7 +211,9 @@ class AgentChat:
         return (await self.store.load_thread_items(thread_id, None, 100, "asc", context)).data
 
     def _recorded(self, agent: Agent[Any]) -> Agent[Any]:
-        """The agent, noting each call of its function tools, and of those of the agents that it hands over to."""
+        """The agent, noting each call of its tools, of its MCP servers', and of the agents that it hands over to."""
+        for server in agent.mcp_servers:
+            server.call_tool = self._calling(server.call_tool)  # type: ignore[method-assign] # of this one object
         tools = [self._noting(tool) if isinstance(tool, FunctionTool) else tool for tool in agent.tools]
         handoffs = [self._handing(h if isinstance(h, Handoff) else handoff(h)) for h in agent.handoffs]
         return agent.clone(tools=tools, handoffs=handoffs)
@@ -222,6 +226,13 @@ class AgentChat:
             return await invoke(context, arguments)
 
         return replace(noted, on_invoke_tool=invoked)
+
+    def _calling(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+        async def called(tool_name: str, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - MCPServer's own
+            self._called.append(tool_name)
+            return await call(tool_name, *args, **named)
+
+        return called
 
     def _handing(self, over: Handoff[Any, Any]) -> Handoff[Any, Any]:
         invoke = over.on_invoke_handoff

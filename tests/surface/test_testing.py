@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 from agents import Agent, function_tool
+from agents.mcp import MCPServerStreamableHttp
 
 from lambda_src.dev import showcase
 from lambda_src.dev.testing import AgentChat, RefusedError, calls, real_model, says
 from lambda_src.errors import SettingsError
 from tests.model_api import ANSWER, model_api
+from tests.surface.mcp_process import mcp_process
 
 
 @function_tool
@@ -66,6 +68,14 @@ async def test_tools_of_an_agent_that_took_over_are_told_too() -> None:
     script = [calls("transfer_to_clerk"), calls("refund", order=17), says("Done.")]
     reply = await AgentChat(lambda: front).say("refund order 17", script=script)
     assert (reply.text, reply.tools) == ("Done.", ["refund"])
+
+
+async def test_tools_of_an_mcp_server_work_in_every_turn_and_are_told() -> None:
+    async with mcp_process() as server:
+        chat = AgentChat(lambda: Agent(name="Shop", mcp_servers=[MCPServerStreamableHttp({"url": server.url})]))
+        for _ in range(2):
+            reply = await chat.say("count socks", script=[calls("count_socks"), says("42.")])
+            assert (reply.text, reply.tools) == ("42.", ["count_socks"])
 
 
 async def test_what_the_agent_raised_is_told_beside_what_the_user_was_told() -> None:
