@@ -48,7 +48,8 @@ def main(
             new_chat(None).say("warm up", script=[says("ready")])
         )  # what is loaded late is not the agent's time
     except (OSError, UnicodeDecodeError) as fault:
-        err.print(f"{asked.cases} cannot be read: {fault}.", style="red", markup=False)
+        why = fault.strerror if isinstance(fault, OSError) else "it is not UTF-8"
+        err.print(f"{asked.cases} cannot be read: {why}. What stands in it: docs/testing.md", style="red", markup=False)
         return 2
     except ChatError as fault:
         err.print(
