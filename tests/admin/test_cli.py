@@ -251,7 +251,7 @@ def test_postgres_is_migrated_filled_and_emptied(aws: Aws, chat: Chat, store: Dy
             return CliRunner().invoke(app, ["--store", "postgres", "--database-url", plain, *arguments])
 
         assert "none -> 0002" in on_postgres("migrate").stderr
-        assert "0001 -> 0001" in on_postgres("migrate").stderr
+        assert "0002 -> 0002" in on_postgres("migrate").stderr
         assert "15 records imported" in on_postgres("import", str(file)).stderr
         assert on_postgres("export", "ada").stdout == file.read_text()
         assert on_postgres("doctor").exit_code == 0
