@@ -15,7 +15,7 @@ PAGE := lambda_src/web/index.html
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page dev test test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
+.PHONY: help setup page dev test examples test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
 	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
 
 help: ## this list
@@ -49,6 +49,9 @@ dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda
 
 test: .venv/installed $(PAGE) ## all tests, offline
 	@$(RUN) $(PY) -m pytest -n auto -q
+
+examples: .venv/installed $(PAGE) ## build examples/, and drive them in Chromium against make dev
+	@$(RUN) $(PY) -m pytest -q -m slow tests/web
 
 test-agent: .venv/installed ## the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
 	@$(RUN) $(PY) -m pytest -q tests/agent
