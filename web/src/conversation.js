@@ -1,5 +1,5 @@
 // One thread and the turn that runs in it, whether or not it is on the screen. Knows the server's requests, no element.
-import { fold } from "./fold.js";
+import { fold, wordsOf } from "./fold.js";
 
 const PAGE = 50; // items that are read at once
 
@@ -25,6 +25,11 @@ export class Conversation extends EventTarget {
   }
 
   get id() { return this.thread?.id ?? null; }
+
+  /** What the user said and the server has not taken. */
+  get unsent() {
+    return wordsOf([...this.items].find(([id]) => id.startsWith("pending-"))?.[1] ?? {});
+  }
 
   /** What is stored, and the turn that runs meanwhile; rejects with a Refusal. */
   async load() {
@@ -84,7 +89,8 @@ export class Conversation extends EventTarget {
     return items.slice(0, end).findLast((one) => one.type === "user_message") ?? null;
   }
 
-  answerTool(result) {
+  answerTool(item, result) {
+    this.#fold({ type: "thread.item.replaced", item: { ...item, status: "completed", output: result } }); // no event says so
     return this.#stream("threads.add_client_tool_output", { thread_id: this.id, result });
   }
 

@@ -1,55 +1,14 @@
-// Markdown to elements, while it is still being written. What a block is once the next one has begun never changes: such
-// blocks are settled and left alone, and only the last one is made anew with each delta. So a long answer costs what its
-// last paragraph costs, nothing jumps, and what a reader has selected stays selected.
+// Markdown on the screen, while it is still being written, and nothing in it that could run or load.
 import DOMPurify from "dompurify";
-import { Marked } from "marked";
+import { Blocks } from "./blocks.js";
 import { h, iconButton, icon } from "./dom.js";
-
-const marked = new Marked({
-  gfm: true,
-  renderer: {
-    // A picture elsewhere tells its server who reads, and what: so it is a link that one may follow.
-    image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || "Picture")}</a>`,
-    html: ({ text }) => escaped(text),
-  },
-});
-
-const escaped = (text) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
-
-/** Text that grows, as blocks of HTML that is not safe yet: `settled` ones once, and the `tail` each time. Pure. */
-export class Blocks {
-  #done = 0; // characters that are settled
-
-  /** @returns {{ settled: string[], tail: { html: string, code: { lang: string, text: string } | null } }} */
-  take(text, { ended = false } = {}) {
-    const tokens = marked.lexer(text.slice(this.#done));
-    let last = tokens.length - 1;
-    while (last >= 0 && tokens[last].type === "space") last--; // a blank line may still be inside of a list
-    const settled = [];
-    for (const token of ended ? tokens : tokens.slice(0, Math.max(last, 0))) {
-      this.#done += token.raw.length;
-      const html = htmlOf([token], tokens.links);
-      if (html) settled.push(html);
-    }
-    const rest = ended || last < 0 ? [] : [tokens[last]];
-    const code = rest[0]?.type === "code" ? { lang: rest[0].lang ?? "", text: rest[0].text } : null;
-    return { settled, tail: { html: code ? "" : htmlOf(rest, tokens.links), code } };
-  }
-}
-
-function htmlOf(tokens, links) {
-  return marked.parser(Object.assign([...tokens], { links }));
-}
-
-/** The same in one go. */
-export const toHtml = (text) => marked.parse(text);
 
 const TAGS = (
   "a b blockquote br code del div em h1 h2 h3 h4 h5 h6 hr i input li ol p pre s strong sub sup table tbody td th thead tr ul"
 ).split(" ");
 const SAFE = {
   ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ["href", "title", "class", "align", "start", "type", "checked", "disabled"],
-  ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
+  ADD_URI_SAFE_ATTR: ["align", "start", "type", "checked", "disabled"], ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|tel:)/i, // nothing relative: what a model says is no part of this page
 };
 
@@ -77,7 +36,7 @@ export function safe(html) {
     table.replaceWith(frame);
     frame.append(table);
   }
-  for (const code of fragment.querySelectorAll("pre > code")) code.parentElement.replaceWith(codeBlock(languageOf(code), code.textContent));
+  for (const code of fragment.querySelectorAll("pre > code")) code.parentElement.replaceWith(codeBlock(languageOf(code), code.textContent.replace(/\n$/, "")));
   return fragment;
 }
 
@@ -104,6 +63,8 @@ export async function copied(button, text) {
   }, 1500);
 }
 
+const DEFINITION = /^ {0,3}\[[^\]]+\]:\s/m;
+
 /** <chat-markdown>: show(text, ended) as often as the text grows. */
 export class ChatMarkdown extends HTMLElement {
   #blocks = new Blocks();
@@ -112,7 +73,8 @@ export class ChatMarkdown extends HTMLElement {
 
   show(text, ended) {
     if (text === this.#text && ended === !this.#tail.isConnected && this.firstChild) return;
-    const grows = this.#tail.isConnected && text.startsWith(this.#text);
+    const refers = ended && DEFINITION.test(text); // what a link means may be said after it
+    const grows = this.#tail.isConnected && text.startsWith(this.#text) && !refers;
     if (!grows) {
       this.#blocks = new Blocks();
       this.replaceChildren(this.#tail);

@@ -59,7 +59,7 @@ export class ChatMessages extends HTMLElement {
     const last = [...items.keys()].at(-1);
     for (const [id, item] of items) {
       let row = this.#rows.get(id);
-      if (!row) this.#rows.set(id, (row = h(`article.row.${item.type}`)));
+      if (!row) this.#rows.set(id, (row = h(`article.row.is-${item.type}`)));
       if (row !== place) this.list.insertBefore(row, place);
       else place = place.nextSibling;
       const live = Boolean(running) && id === last;
@@ -89,7 +89,7 @@ export class ChatMessages extends HTMLElement {
       case "structured_input":
         return row.replaceChildren(structuredInput(item, { was: was?.matches("form") ? was : null, send: (input) => now.answerForm(item, input) }));
       case "client_tool_call":
-        return row.replaceChildren(toolCall(item, { was, send: (result) => now.answerTool(result) }) ?? "");
+        return row.replaceChildren(toolCall(item, { was, send: (result) => now.answerTool(item, result) }) ?? "");
       default: // hidden context and the end of a turn are nothing to look at
         row.hidden = true;
     }

@@ -21,13 +21,16 @@ class ChatApp extends HTMLElement {
     this.session = session;
     this.#build();
     session.addEventListener("change", () => this.#showAccount());
-    await session.finish().catch((error) => this.#notice({ level: "danger", message: error.message }));
+    const unfinished = await session.finish().then(() => null, (error) => error.message);
     this.#connect();
     addEventListener("hashchange", () => this.#show(idInAddress()));
-    await Promise.all([this.threads.refresh(), this.#show(idInAddress())]);
-    if (session.isHosted && !(await session.getToken())) {
-      this.#notice({ level: "warning", message: "Open this chat from the site that it belongs to: it signs you in." });
-    }
+    const hasToken = !session.needsSignIn && !(session.isHosted && !(await session.getToken()));
+    if (hasToken) this.threads.refresh();
+    await this.#show(hasToken ? idInAddress() : null);
+    if (unfinished) this.#notice({ level: "danger", message: unfinished });
+    if (session.needsSignIn) this.#notice({ level: "info", message: "Sign in to chat.", action: { label: "Sign in", run: () => this.#signIn() } });
+    else if (!hasToken) this.#notice({ level: "warning", message: "Open this chat from the site that it belongs to: it signs you in." });
+    if (!hasToken) this.composer.closed = "You are not signed in.";
   }
 
   #build() {
@@ -87,13 +90,15 @@ class ChatApp extends HTMLElement {
   }
 
   async #signIn() {
+    this.composer.restore(this.now.unsent);
     if (this.session.canSignIn) {
       await this.session.signIn().catch((error) => this.#notice({ level: "danger", message: error.message }));
       return;
     }
     this.session.expire(); // a guest gets another token with the next request
     this.#connect();
-    await Promise.all([this.threads.refresh(), this.#show(null)]);
+    this.threads.refresh();
+    await this.#show(null);
   }
 
   #toggleMenu(open = this.dataset.menu !== "open") {
@@ -133,8 +138,8 @@ class ChatApp extends HTMLElement {
     if (!id || known) return;
     this.view.setAttribute("aria-busy", "true");
     try {
-      const [thread] = await Promise.all([this.threads.find(id) ?? this.api.call("threads.get_by_id", { thread_id: id }), now.load()]);
-      now.thread ??= thread;
+      await Promise.all([now.load(), this.threads.loaded]);
+      const thread = this.threads.find(id) ?? (await this.api.call("threads.get_by_id", { thread_id: id }));
       now.thread = { ...thread, items: undefined };
     } catch (error) {
       if (this.now === now) now.fail(error, () => this.#show(id));

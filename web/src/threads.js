@@ -45,7 +45,8 @@ export class ChatThreads extends HTMLElement {
     this.#draw();
   }
 
-  refresh() { return this.#load(null); }
+  /** Read the list anew; `loaded` resolves when that is over, well or not. */
+  refresh() { this.loaded = this.#load(null); }
 
   async #load(after) {
     const asked = ++this.#asked; // only the newest answer counts

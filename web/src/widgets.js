@@ -25,6 +25,12 @@ export function widget(item, { act }) {
     for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = false;
   };
   root.append(draw(item.widget, perform));
+  for (const label of root.querySelectorAll("label[data-field]")) {
+    const field = root.querySelector(`[name="${CSS.escape(label.dataset.field)}"]`);
+    if (!field) continue;
+    label.htmlFor = field.id = `${item.id}-${field.name}`;
+    field.removeAttribute("aria-label"); // the label says it
+  }
   return root;
 }
 
@@ -78,20 +84,20 @@ const KINDS = {
   }, one.iconStart && icon(one.iconStart), one.label, one.iconEnd && icon(one.iconEnd)),
   Input: (one) => h("input.field", {
     name: one.name, type: one.inputType ?? "text", value: one.defaultValue ?? "", required: one.required, pattern: one.pattern,
-    placeholder: one.placeholder, disabled: one.disabled, id: fieldId(one.name), "aria-label": one.placeholder ?? one.name,
+    placeholder: one.placeholder, disabled: one.disabled, "aria-label": one.placeholder ?? one.name,
   }),
   Textarea: (one) => h("textarea.field", {
     name: one.name, value: one.defaultValue ?? "", required: one.required, placeholder: one.placeholder, rows: one.rows ?? 3,
-    disabled: one.disabled, id: fieldId(one.name), "aria-label": one.placeholder ?? one.name,
+    disabled: one.disabled, "aria-label": one.placeholder ?? one.name,
   }),
-  Label: (one) => h("label.caption", { for: fieldId(one.fieldName) }, one.value),
+  Label: (one) => h("label.caption", { "data-field": one.fieldName }, one.value),
   Select: (one, perform) => h("select.field", {
-    name: one.name, disabled: one.disabled, id: fieldId(one.name), "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
+    name: one.name, disabled: one.disabled, "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
   }, one.placeholder || one.clearable ? h("option", { value: "" }, one.placeholder ?? "") : null,
   one.options.map((option) => h("option", { value: option.value, disabled: option.disabled, selected: option.value === one.defaultValue }, option.label))),
   DatePicker: (one, perform) => h("input.field", {
     type: "date", name: one.name, value: day(one.defaultValue) ?? "", min: day(one.min), max: day(one.max), disabled: one.disabled,
-    id: fieldId(one.name), "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
+    "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
   }),
   Checkbox: (one, perform) => h("label.option", {}, h("input", {
     type: "checkbox", name: one.name, checked: Boolean(one.defaultChecked), disabled: one.disabled, required: one.required,
@@ -111,7 +117,6 @@ const KINDS = {
   },
 };
 
-const fieldId = (name) => `field-${name}`;
 const day = (moment) => (moment ? String(moment).slice(0, 10) : null);
 
 function changed(one, perform, valueOf = (input) => input.value) {

@@ -1,0 +1,191 @@
+"""A browser, the page in it, and servers behind it. Debian's Chromium, installed where it is missing and can be.
+
+Where there is no browser these tests are skipped, and the run ends with a line that says so and why.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jwt
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from lambda_src.dev.emulator import Emulator, Switches
+from tests.web.chat_page import ChatPage
+
+ROOT = Path(__file__).parents[2]
+expect.set_options(timeout=20_000)  # a busy machine; nothing waits as long where all is well
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+GUESTS = {"CHAT_STORE": "memory", "CHAT_GUEST_SECRET": "arn:browser-tests"}
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]  # root in a container has no sandbox
+ISSUER = "https://issuer.test"
+HOSTED = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": f"{ISSUER}/", "CHAT_AUTH_AUDIENCE": "chat"}
+PEOPLE = HOSTED | {"CHAT_AUTH_CLIENT_ID": "page"}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """No browser is no small matter: say it where nobody overlooks it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any("NO BROWSER" in str(report.longrepr) for report in skipped):
+        terminalreporter.write_sep("!", "THE PAGE WAS NOT TESTED IN A BROWSER", red=True)
+        terminalreporter.write_line(str(skipped[0].longrepr))
+
+
+def find_chromium() -> str | None:
+    """The path of a Chromium; installed from Debian's packages first, where there is none and root may."""
+    for _ in range(2):
+        if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+            return found
+        if os.geteuid() == 0 and shutil.which("apt-get"):
+            quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+                subprocess.run(["apt-get", "-q", *command], check=False, env=quiet)
+    return None
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; without one, every test that needs it is skipped, loudly (above)."""
+    found = find_chromium()
+    if found is None:
+        pytest.skip(f"NO BROWSER: none of {', '.join(BROWSERS)} is here, and apt-get as root could not bring one.")
+    return found
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The page that is served, as its sources are now."""
+    done = subprocess.run([sys.executable, "-m", "infra.page"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return ROOT / "lambda_src" / "web"
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str, built: Path) -> Iterator[Browser]:
+    """One for all tests; each has a context of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=CHROMIUM_FLAGS,
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`make dev FLAGS=--showcase`: its URL."""
+    data = tmp_path_factory.mktemp("dev")
+    with subprocess.Popen(
+        [sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), "--showcase", "--managed", "16"],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"},
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if "Ctrl-C stops everything" in line:
+                break
+        found = re.search(r"http://127\.0\.0\.1:\d+", printed)
+        assert found is not None, printed
+        reader = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would stop it
+        reader.start()
+        yield f"{found[0]}/"
+        process.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def served(env: dict[str, str]) -> Iterator[str]:
+    """tests/web/served.py behind an emulated function URL, in one process: its URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def start() -> Emulator:
+        switches = Switches(managed=16)
+        return await Emulator("tests.web.served.handler", env=env, task_root=ROOT, switches=switches).__aenter__()
+
+    emulator = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    try:
+        yield f"{emulator.url}/"
+    finally:
+        asyncio.run_coroutine_threadsafe(emulator.__aexit__(None, None, None), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(scope="session")
+def guests() -> Iterator[str]:
+    """A server that takes guests."""
+    with served(GUESTS) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def hosted() -> Iterator[str]:
+    """A server whose users are signed in by the site around the page."""
+    with served(HOSTED) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def people() -> Iterator[str]:
+    """A server whose users sign in at ISSUER, which tests play in the browser's network."""
+    with served(PEOPLE) as url:
+        yield url
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    """A tab in a context of its own. Whatever goes wrong in its scripts, or against its policy, fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(f"{error}\n{error.stack}"))
+    page.on(
+        "console",
+        lambda said: wrong.append(said.text) if said.type == "error" and "load resource" not in said.text else None,
+    )
+    yield page
+    context.close()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def chat(tab: Page, dev: str) -> ChatPage:
+    """The page of `make dev`, not loaded yet."""
+    return ChatPage(tab, dev)
+
+
+def sign_in(tab: Page) -> None:
+    """As the site around the page does: a token in the tab's own storage, of somebody who was never there before."""
+    claims = {"sub": uuid.uuid4().hex, "client_id": "page", "exp": int(time.time()) + 3600}
+    token = jwt.encode(claims, "not-looked-at-" * 3)
+    tab.add_init_script(f"sessionStorage.getItem('chat.token') ?? sessionStorage.setItem('chat.token', '{token}')")
+
+
+@pytest.fixture
+def echo(tab: Page, hosted: str) -> ChatPage:
+    """The page of somebody new, whose assistant says what was said."""
+    sign_in(tab)
+    return ChatPage(tab, hosted)
+
+
+@pytest.fixture
+def guest(tab: Page, guests: str) -> ChatPage:
+    """The page as a guest, whose assistant says what was said."""
+    return ChatPage(tab, guests)

@@ -1,0 +1,97 @@
+// The parts of our own client that need no browser: events to items, markdown that grows. Run by test_chat_client.py.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Blocks, toHtml } from "../../web/src/blocks.js";
+import { fold } from "../../web/src/fold.js";
+
+/** A random source that a number repeats (mulberry32). */
+function dice(seed) {
+  return (below) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+const PIECES = [
+  "# A title\n\n", "Some *words* and **more**, `code` too.\n\n", "- one\n- two\n\n  still two\n- three\n\n", "1. first\n2. second\n\n",
+  "```js\nconst a = 1;\n\nreturn a;\n```\n\n", "| a | b |\n|---|---|\n| 1 | 2 |\n\n", "> quoted\n> twice\n\n", "---\n\n",
+  "A line\nthat goes on\n\n", "- [ ] to do\n- [x] done\n\n", "Title\n=====\n\n", "    indented code\n\n", "~~gone~~ https://example.com\n\n",
+  "<b>raw</b>\n\n", "![a](https://x.test/a.png)\n\n", "* a\n  * b\n    * c\n\n", "```\nnever closed\n", "a\\\nb\n\n",
+];
+
+test("a text in any pieces gives the HTML of the whole", () => {
+  for (let seed = 1; seed <= 400; seed++) {
+    const roll = dice(seed);
+    const text = Array.from({ length: 1 + roll(8) }, () => PIECES[roll(PIECES.length)]).join("");
+    const blocks = new Blocks();
+    let settled = "";
+    for (let at = 0; at < text.length; ) {
+      at += 1 + roll(9);
+      settled += blocks.take(text.slice(0, at)).settled.join("");
+    }
+    settled += blocks.take(text, { ended: true }).settled.join("");
+    assert.equal(settled, toHtml(text), `seed ${seed}: ${JSON.stringify(text)}`);
+  }
+});
+
+test("what is settled stays, and only the last block is made anew", () => {
+  const blocks = new Blocks();
+  assert.deepEqual(blocks.take("One").settled, []);
+  assert.deepEqual(blocks.take("One\n\nTw").settled, ["<p>One</p>\n"]);
+  assert.equal(blocks.take("One\n\nTwo").tail.html, "<p>Two</p>\n");
+});
+
+test("markup of others is text, and a picture is a link", () => {
+  assert.equal(toHtml("a <script>alert(1)</script>"), "<p>a &#60;script&#62;alert(1)&#60;/script&#62;</p>\n");
+  assert.match(toHtml('![x](https://spy.test/?q=secret)'), /^<p><a href="https:\/\/spy.test\/\?q=secret">x<\/a><\/p>/);
+});
+
+const message = (id, ...texts) => ({ id, type: "assistant_message", content: texts.map((text) => ({ type: "output_text", text, annotations: [] })) });
+const delta = (id, text) => ({ type: "thread.item.updated", item_id: id, update: { type: "assistant_message.content_part.text_delta", content_index: 0, delta: text } });
+
+test("deltas add up, and the same events twice are the same as once", () => {
+  const events = [{ type: "thread.item.added", item: () => message("a") }, delta("a", "He"), delta("a", "llo")];
+  const items = new Map();
+  for (let times = 0; times < 2; times++)
+    for (const event of events) fold(items, event.item ? { ...event, item: event.item() } : event);
+  assert.equal(items.get("a").content[0].text, "Hello");
+});
+
+test("an item that is replaced keeps its place; one that is removed is gone", () => {
+  const items = new Map();
+  for (const id of ["a", "b", "c"]) fold(items, { type: "thread.item.done", item: message(id) });
+  fold(items, { type: "thread.item.replaced", item: message("a", "new") });
+  assert.equal(fold(items, { type: "thread.item.removed", item_id: "b" }), "b");
+  assert.deepEqual([...items.keys()], ["a", "c"]);
+  assert.equal(items.get("a").content[0].text, "new");
+});
+
+test("an update of an item that nobody knows changes nothing", () => {
+  assert.equal(fold(new Map(), delta("a", "x")), null);
+});
+
+test("a widget's text grows where it stands, however deep", () => {
+  const items = new Map();
+  const tree = { type: "Card", children: [{ type: "Row", children: { type: "Text", id: "t", value: "a" } }] };
+  fold(items, { type: "thread.item.added", item: { id: "w", type: "widget", widget: tree } });
+  fold(items, { type: "thread.item.updated", item_id: "w", update: { type: "widget.streaming_text.value_delta", component_id: "t", delta: "b", done: true } });
+  assert.deepEqual(items.get("w").widget.children[0].children, { type: "Text", id: "t", value: "ab", streaming: false });
+  assert.equal(tree.children[0].children.value, "a", "what was drawn is not changed under the drawing");
+});
+
+test("every other update lands in its item", () => {
+  const items = new Map();
+  const update = (id, change) => fold(items, { type: "thread.item.updated", item_id: id, update: change });
+  fold(items, { type: "thread.item.added", item: { id: "f", type: "workflow", workflow: { type: "custom", tasks: [] } } });
+  update("f", { type: "workflow.task.added", task_index: 0, task: { title: "a" } });
+  update("f", { type: "workflow.task.updated", task_index: 0, task: { title: "b" } });
+  assert.deepEqual(items.get("f").workflow.tasks, [{ title: "b" }]);
+  fold(items, { type: "thread.item.added", item: { id: "g", type: "generated_image", image: null } });
+  update("g", { type: "generated_image.updated", image: { id: "i", url: "u" }, progress: 0.5 });
+  assert.deepEqual([items.get("g").image.url, items.get("g").progress], ["u", 0.5]);
+  fold(items, { type: "thread.item.added", item: message("m", "said") });
+  update("m", { type: "assistant_message.content_part.annotation_added", content_index: 0, annotation_index: 0, annotation: { index: 1 } });
+  assert.equal(items.get("m").content[0].annotations.length, 1);
+});

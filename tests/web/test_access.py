@@ -1,0 +1,183 @@
+"""For everybody: axe finds nothing serious, the keyboard reaches all, a screen reader is told, a phone is enough."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.web.chat_page import ChatPage, assistant
+from tests.web.test_showcase import FORM
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+TEXT = """# Title
+
+Some `code`, a [link](https://example.com).
+
+| a | b |
+|-|-|
+| 1 | 2 |
+
+```js
+let a = 1; // one
+```
+
+- [ ] to do"""
+WORKFLOW = {
+    "type": "custom",
+    "tasks": [{"type": "custom", "title": "Look", "content": "here", "status_indicator": "complete"}],
+    "summary": {"title": "Steps"},
+    "expanded": True,
+}
+QUESTION = {"id": "q", "type": "multiple_choice", "question": "Which?", "options": [{"value": "a"}], "multiple": False}
+ITEMS: list[dict[str, Any]] = [
+    {
+        "id": "u",
+        "type": "user_message",
+        "content": [{"type": "input_text", "text": "hi"}],
+        "attachments": [],
+        "inference_options": {},
+    },
+    {"id": "w", "type": "widget", "widget": FORM},
+    {"id": "f", "type": "workflow", "workflow": WORKFLOW},
+    {
+        "id": "s",
+        "type": "structured_input",
+        "status": "pending",
+        "inputs": [QUESTION, {"id": "r", "type": "freeform", "question": "Why?"}],
+    },
+    {
+        "id": "t",
+        "type": "client_tool_call",
+        "status": "pending",
+        "call_id": "c",
+        "name": "read_clipboard",
+        "arguments": {},
+    },
+    assistant(TEXT, "a"),
+]
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds that is serious or worse, in words."""
+    page.evaluate(AXE.read_text(encoding="utf-8"))  # not as a script: the page's policy forbids it
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    return [
+        f"{one['id']}: {json.dumps([node['html'] for node in one['nodes']])}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_nothing_serious(chat: ChatPage, colours: str) -> None:
+    chat.page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
+    chat.open()
+    assert serious(chat.page) == []
+    chat.showing(ITEMS)
+    expect(chat.answer.locator(".kwd, .num").first).to_be_visible()
+    assert serious(chat.page) == []
+
+
+def test_axe_finds_nothing_serious_where_something_is_asked_or_wrong(echo: ChatPage) -> None:
+    echo.open().ask("hello")
+    echo.page.route(
+        "**/chatkit", lambda route: route.fulfill(status=422, json={"error": "invalid_request", "message": "Not so."})
+    )
+    echo.say("again")
+    expect(echo.notice).to_contain_text("Not so.")
+    assert serious(echo.page) == []
+    echo.threads.first.hover()
+    echo.button("Delete hello").click()
+    expect(echo.page.get_by_role("dialog")).to_be_visible()
+    assert serious(echo.page) == []
+
+
+def test_the_keyboard_alone_is_enough(chat: ChatPage) -> None:
+    page = chat.open().page
+    expect(chat.text).to_be_focused()
+    page.keyboard.type("show me a widget")
+    page.keyboard.press("Enter")
+    chat.ended()
+    expect(chat.text).to_be_focused()
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Shift+Tab")
+        reached.add(
+            page.evaluate(
+                "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
+            )
+        )
+    assert {
+        "Ship",
+        "Answer again",
+        "Copy the answer",
+        "New chat",
+        "Filter chats by title",
+        "Skip to the message box",
+    } <= reached
+    assert {"Rename show me a widget", "Delete show me a widget", "Dark colours"} <= reached
+
+
+def test_a_dialog_keeps_the_focus_and_gives_it_back(echo: ChatPage) -> None:
+    page = echo.open().page
+    echo.ask("hello")
+    echo.button("Delete hello").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        assert page.evaluate(
+            "document.activeElement === document.body || Boolean(document.activeElement.closest('dialog'))"
+        )
+    page.keyboard.press("Escape")
+    expect(echo.button("Delete hello")).to_be_focused()
+
+
+def test_a_screen_reader_is_told_once_what_was_said(echo: ChatPage) -> None:
+    echo.open().say("slowly one two three")
+    told = echo.page.locator("[aria-live=polite]")
+    expect(told).to_have_text("The assistant is answering.")
+    echo.ended()
+    expect(told).to_have_text("The assistant said: slowly one two three")
+    expect(echo.page.get_by_role("heading", name="Assistant")).to_have_count(1)
+
+
+@pytest.fixture
+def phone(browser: Browser, dev: str) -> Any:
+    """A phone's tab."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, reduced_motion="reduce"
+    )
+    yield ChatPage(context.new_page(), dev)
+    context.close()
+
+
+def test_a_phone_has_all_of_it(phone: ChatPage) -> None:
+    phone.open().ask("hello")
+    assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    listed = phone.page.get_by_role("navigation", name="Chats")
+    expect(listed).to_be_hidden()
+    phone.button("Chats").click()
+    expect(listed).to_be_visible()
+    assert serious(phone.page) == []
+    phone.threads.first.get_by_role("button").first.click()
+    expect(listed).to_be_hidden()
+    expect(phone.said).to_have_text("hello")
+
+
+def test_the_colours_follow_the_system_until_somebody_chooses(echo: ChatPage) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    echo.page.emulate_media(color_scheme="light")
+    light = echo.open().page.evaluate(background)
+    echo.page.emulate_media(color_scheme="dark")
+    dark = echo.page.evaluate(background)
+    assert light != dark
+    echo.button("Light colours").click()
+    assert echo.page.evaluate(background) == light
+    echo.page.reload()
+    expect(echo.button("Dark colours")).to_be_visible()
+    assert echo.page.evaluate(background) == light

@@ -1,0 +1,109 @@
+"""Files, from the page to the bucket of the local AWS and back."""
+
+import base64
+
+import pytest
+from playwright.sync_api import FilePayload, Page, Route, expect
+
+from tests.web.chat_page import ChatPage
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+PICTURE: FilePayload = {"name": "red.png", "mimeType": "image/png", "buffer": PNG}
+NOTES: FilePayload = {"name": "notes.md", "mimeType": "", "buffer": b"# Notes\n"}
+
+
+def attach(chat: ChatPage, *files: FilePayload) -> None:
+    """Choose files as the button does."""
+    chat.page.locator("input[type=file]").set_input_files(list(files))
+
+
+def test_files_are_uploaded_shown_and_sent(chat: ChatPage) -> None:
+    chat.open()
+    attach(chat, PICTURE, NOTES)
+    uploads = chat.page.get_by_role("list", name="Attached files")
+    expect(uploads.get_by_role("listitem")).to_have_count(2)
+    expect(uploads.locator("img")).to_be_visible()
+    expect(uploads.get_by_role("progressbar")).to_have_count(0)
+    chat.ask("look at these")
+    expect(uploads).to_be_hidden()
+    chat.page.reload()
+    sent = chat.page.locator("article.is-user_message")
+    expect(sent.get_by_text("notes.md")).to_be_visible()
+    picture = sent.get_by_role("img", name="red.png")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 1
+
+
+def test_a_file_may_be_sent_without_a_word(chat: ChatPage) -> None:
+    chat.open()
+    attach(chat, NOTES)
+    expect(chat.page.get_by_role("progressbar")).to_have_count(0)
+    chat.button("Send").click()
+    chat.ended()
+    expect(chat.page.locator("article.is-user_message .chip")).to_have_text("notes.md")
+
+
+def test_how_far_an_upload_is_can_be_seen_and_nothing_is_sent_before_its_end(chat: ChatPage) -> None:
+    waiting: list[Route] = []
+    chat.open().page.route("**/chat-files/**", lambda route: waiting.append(route))
+    attach(chat, PICTURE)
+    expect(chat.page.get_by_role("progressbar", name="Uploading red.png")).to_be_visible()
+    chat.text.fill("look")
+    chat.text.press("Enter")
+    expect(chat.said).to_have_count(0)
+    until(chat.page, waiting)[0].continue_()
+    expect(chat.page.get_by_role("progressbar")).to_have_count(0)
+    chat.text.press("Enter")
+    expect(chat.said).to_have_text("look")
+
+
+def until(page: Page, waiting: list[Route]) -> list[Route]:
+    """The routes, once there is one."""
+    while not waiting:
+        page.wait_for_timeout(50)
+    return waiting
+
+
+def test_an_upload_that_fails_is_tried_again(chat: ChatPage) -> None:
+    chat.open().page.route("**/chat-files/**", lambda route: route.abort())
+    attach(chat, PICTURE)
+    expect(chat.page.locator(".upload.failed")).to_contain_text("Try again")
+    chat.page.unroute("**/chat-files/**")
+    chat.button("Try again").click()
+    expect(chat.page.locator(".upload.failed")).to_have_count(0)
+    expect(chat.page.get_by_role("progressbar")).to_have_count(0)
+
+
+def test_what_the_server_does_not_take_says_so(chat: ChatPage) -> None:
+    chat.open()
+    attach(chat, {"name": "page.html", "mimeType": "text/html", "buffer": b"<p>"})
+    expect(chat.page.locator(".upload.failed")).to_contain_text("html")
+    expect(chat.button("Try again")).to_have_count(0)
+    chat.button("Remove page.html").click()
+    expect(chat.page.locator(".upload")).to_have_count(0)
+
+
+def test_a_file_is_taken_back(chat: ChatPage) -> None:
+    chat.open()
+    attach(chat, PICTURE)
+    expect(chat.page.get_by_role("progressbar")).to_have_count(0)
+    with chat.page.expect_response(lambda answer: "attachments.delete" in (answer.request.post_data or "")) as deleted:
+        chat.button("Remove red.png").click()
+    assert deleted.value.status == 200
+
+
+def test_a_picture_is_pasted(chat: ChatPage) -> None:
+    chat.open().text.evaluate(
+        """(text, data) => {
+          const bytes = Uint8Array.from(atob(data), (sign) => sign.charCodeAt(0));
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
+          text.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+        }""",
+        base64.b64encode(PNG).decode(),
+    )
+    expect(chat.page.locator(".upload")).to_contain_text("pasted.png")

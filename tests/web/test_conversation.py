@@ -1,0 +1,159 @@
+"""Chatting in the page of `make dev`, in a browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.web.chat_page import ChatPage
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+MARKDOWN = """# A title
+
+Some **bold** words, a [link](https://example.com/) and `code`.
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+- [x] done
+
+```python
+def answer():
+    return 42
+```
+"""
+
+
+def test_an_answer_streams_and_is_kept(chat: ChatPage) -> None:
+    chat.open().say("hello")
+    expect(chat.said).to_have_text("hello")
+    chat.writing()
+    chat.ended()
+    expect(chat.answer).to_contain_text("open the folder lambda_src/agent/.")
+    whole = chat.answer.inner_html()
+    chat.page.reload()
+    expect(chat.answer).to_contain_text("open the folder")
+    assert chat.answer.inner_html() == whole
+
+
+def test_markdown_becomes_what_it_means(echo: ChatPage) -> None:
+    echo.open().ask(MARKDOWN)
+    expect(echo.answer.get_by_role("heading", name="A title")).to_be_visible()
+    expect(echo.answer.locator("strong")).to_have_text("bold")
+    link = echo.answer.get_by_role("link", name="link")
+    expect(link).to_have_attribute("target", "_blank")
+    expect(link).to_have_attribute("rel", re.compile("noopener.*noreferrer"))
+    expect(echo.answer.get_by_role("cell", name="2")).to_be_visible()
+    expect(echo.answer.get_by_role("checkbox")).to_be_checked()
+    expect(echo.answer.locator("code .kwd").first).to_have_text("def")
+
+
+def test_code_is_copied_to_the_letter(echo: ChatPage) -> None:
+    echo.open().ask(MARKDOWN)
+    echo.button("Copy code").click()
+    expect(echo.button("Copied")).to_be_visible()
+    assert echo.page.evaluate("navigator.clipboard.readText()") == "def answer():\n    return 42"
+
+
+def test_an_answer_is_copied_as_it_was_written(echo: ChatPage) -> None:
+    echo.open().ask("Some **bold** words")
+    echo.button("Copy the answer").click()
+    assert echo.page.evaluate("navigator.clipboard.readText()") == "Some **bold** words"
+
+
+def test_stop_ends_the_answer_and_keeps_what_was_said(chat: ChatPage) -> None:
+    chat.open().say("hello")
+    chat.writing()
+    chat.button("Stop").click()
+    expect(chat.button("Send")).to_be_visible()
+    shown = chat.answer.inner_text()
+    assert "lambda_src/agent" not in shown
+    chat.page.wait_for_timeout(1500)  # the server hears of it within a second
+    chat.page.reload()
+    expect(chat.answer).to_contain_text("You said")
+    expect(chat.button("Send")).to_be_visible()
+    assert "lambda_src/agent" not in chat.answer.inner_text()
+
+
+def test_escape_stops_too(echo: ChatPage) -> None:
+    echo.open().say("slowly " + "word " * 200)
+    echo.writing()
+    echo.text.press("Escape")
+    expect(echo.button("Send")).to_be_visible()
+
+
+def test_an_answer_can_be_asked_for_again(chat: ChatPage) -> None:
+    chat.open().ask("hello")
+    chat.button("Answer again").click()
+    expect(chat.button("Stop")).to_be_visible()
+    chat.ended()
+    expect(chat.answers).to_have_count(1)
+    expect(chat.said).to_have_count(1)
+    chat.page.reload()
+    expect(chat.answers).to_have_count(1)
+
+
+def test_another_thread_is_opened_while_an_answer_is_written_and_both_are_whole(chat: ChatPage) -> None:
+    chat.open().ask("the first thread")
+    chat.button("New chat").first.click()
+    chat.say("the second thread")
+    chat.writing()
+    chat.threads.get_by_role("button", name="the first thread", exact=True).click()
+    expect(chat.said).to_have_text("the first thread")
+    expect(chat.button("Send")).to_be_visible()
+    chat.threads.get_by_role("button", name="the second thread", exact=True).click()
+    expect(chat.said).to_have_text("the second thread")
+    chat.ended()
+    expect(chat.answer).to_contain_text("You said: “the second thread”")
+    expect(chat.answer).to_contain_text("lambda_src/agent")
+
+
+def test_a_reload_goes_on_with_the_answer_that_is_being_written(chat: ChatPage) -> None:
+    chat.open().say("hello")
+    chat.writing(8)
+    chat.page.reload()
+    expect(chat.button("Stop")).to_be_visible()
+    chat.ended()
+    expect(chat.answers).to_have_count(1)
+    expect(chat.answer).to_contain_text("You said: “hello”")
+    expect(chat.answer).to_contain_text("open the folder lambda_src/agent/.")
+
+
+def test_an_answer_that_is_followed_after_a_reload_can_be_stopped(echo: ChatPage) -> None:
+    echo.open().say("slowly " + "word " * 300)
+    echo.writing()
+    echo.page.reload()
+    echo.writing()
+    echo.button("Stop").click()
+    expect(echo.button("Send")).to_be_visible()
+    echo.page.wait_for_timeout(1500)  # as above
+    echo.page.reload()
+    expect(echo.answer).to_contain_text("slowly word")
+    expect(echo.button("Send")).to_be_visible()
+
+
+def test_feedback_is_given_and_shown(chat: ChatPage) -> None:
+    chat.open().ask("hello")
+    with chat.page.expect_response(lambda answer: "items.feedback" in (answer.request.post_data or "")) as given:
+        chat.button("Good answer").click()
+    assert given.value.status == 200
+    expect(chat.button("Good answer")).to_have_attribute("aria-pressed", "true")
+    chat.button("Bad answer").click()
+    expect(chat.button("Good answer")).to_have_attribute("aria-pressed", "false")
+    expect(chat.button("Bad answer")).to_have_attribute("aria-pressed", "true")
+
+
+def test_shift_and_enter_begin_a_new_line(echo: ChatPage) -> None:
+    echo.open().text.fill("one")
+    echo.text.press("Shift+Enter")
+    echo.text.press_sequentially("two")
+    echo.text.press("Enter")
+    expect(echo.said).to_have_text("one\ntwo", use_inner_text=True)
+
+
+def test_what_was_written_and_not_sent_survives_a_reload(echo: ChatPage) -> None:
+    echo.open().text.fill("half a thought")
+    echo.page.reload()
+    expect(echo.text).to_have_value("half a thought")

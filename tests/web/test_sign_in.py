@@ -1,0 +1,157 @@
+"""Who is signed in: guests, and people of an issuer (played in the browser's network), by code and PKCE."""
+
+import base64
+import hashlib
+import json
+import time
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import jwt
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.web.chat_page import ChatPage, json_answer
+from tests.web.conftest import ISSUER
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+KEY = "not-looked-at-" * 3
+
+
+class Issuer:
+    """An OpenID issuer for one browser: everybody is Ada. Checks what RFC 7636 asks of it."""
+
+    def __init__(self, tab: Page, *, lasts_s: int = 3600) -> None:
+        self.lasts_s, self.refreshed, self.asked = lasts_s, 0, {}  # type: ignore[var-annotated]
+        tab.route(f"{ISSUER}/**", self.answer)
+
+    def answer(self, route: Route) -> None:
+        """Discovery, the sign-in page (which asks nothing), tokens."""
+        url = urlsplit(route.request.url)
+        cors = {"access-control-allow-origin": "*"}
+        match url.path:
+            case "/.well-known/openid-configuration":
+                found = {"authorization_endpoint": f"{ISSUER}/authorize", "token_endpoint": f"{ISSUER}/token"}
+                route.fulfill(status=200, headers=cors, content_type="application/json", body=json.dumps(found))
+            case "/authorize":
+                self.asked = {name: values[0] for name, values in parse_qs(url.query).items()}
+                back = urlencode({"code": "one-time", "state": self.asked["state"]})
+                route.fulfill(status=302, headers={"location": f"{self.asked['redirect_uri']}?{back}"})
+            case "/token":
+                told = {name: values[0] for name, values in parse_qs(route.request.post_data or "").items()}
+                status = 200 if self.takes(told) else 400
+                claims = {
+                    "sub": "ada",
+                    "client_id": "page",
+                    "exp": int(time.time()) + self.lasts_s,
+                    "jti": str(time.time()),
+                }
+                token = {"access_token": jwt.encode(claims, KEY), "refresh_token": "again"}
+                route.fulfill(status=status, headers=cors, content_type="application/json", body=json.dumps(token))
+
+    def takes(self, told: dict[str, str]) -> bool:
+        """Whether the request for a token is as it must be."""
+        if told["grant_type"] == "refresh_token":
+            self.refreshed += 1
+            return told["refresh_token"] == "again"
+        digest = hashlib.sha256(told["code_verifier"].encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        return (told["code"], challenge) == ("one-time", self.asked["code_challenge"])
+
+
+@pytest.fixture
+def person(tab: Page, people: str) -> ChatPage:
+    """The page of a server whose users sign in."""
+    return ChatPage(tab, people)
+
+
+def test_a_guest_chats_without_a_question_and_is_the_same_after_a_reload(guest: ChatPage) -> None:
+    guest.open().ask("hello")
+    guest.page.reload()
+    expect(guest.threads).to_have_count(1)
+    assert guest.page.evaluate("Object.keys(localStorage)") == []
+
+
+def test_another_tab_is_another_guest(guest: ChatPage, guests: str) -> None:
+    guest.open().ask("hello")
+    other = ChatPage(guest.page.context.new_page(), guests).open()
+    expect(other.page.get_by_text("Your chats will be here.")).to_be_visible()
+
+
+def test_people_sign_in_at_the_issuer_and_come_back(person: ChatPage) -> None:
+    issuer = Issuer(person.page)
+    person.open()
+    expect(person.notice).to_contain_text("Sign in")
+    person.button("Sign in").first.click()
+    expect(person.button("Sign out")).to_be_visible()
+    assert issuer.asked["code_challenge_method"] == "S256"
+    assert issuer.asked["response_type"] == "code"
+    assert (issuer.asked["client_id"], issuer.asked["audience"], issuer.asked["scope"]) == ("page", "chat", "openid")
+    assert "code=" not in person.page.url
+    person.ask("hello")
+    expect(person.answer).to_have_text("hello")
+    assert person.page.evaluate("Object.keys(localStorage)") == []
+    assert "refresh" not in person.page.evaluate("JSON.stringify({...sessionStorage})")
+
+
+def test_who_comes_back_with_the_answer_to_another_question_is_not_signed_in(person: ChatPage) -> None:
+    Issuer(person.page)
+    person.page.goto(f"{person.url}?code=stolen&state=another")
+    expect(person.notice.first).to_contain_text("Sign in")
+    expect(person.page.get_by_text("This sign-in was begun elsewhere.")).to_be_visible()
+    expect(person.button("Sign out")).to_have_count(0)
+
+
+def test_a_sign_in_that_was_not_finished_says_so(person: ChatPage) -> None:
+    person.page.goto(f"{person.url}?error=access_denied&error_description=You%20said%20no.")
+    expect(person.page.get_by_text("You said no.")).to_be_visible()
+
+
+def test_signing_out_leaves_nothing(person: ChatPage) -> None:
+    Issuer(person.page)
+    person.open().button("Sign in").first.click()
+    person.ask("hello")
+    person.button("Sign out").click()
+    expect(person.said).to_have_count(0)
+    expect(person.threads).to_have_count(0)
+    assert person.page.evaluate("sessionStorage.getItem('chat.token')") is None
+
+
+def test_a_token_that_is_refused_in_mid_session_is_renewed_unseen(person: ChatPage) -> None:
+    issuer = Issuer(person.page)
+    person.open().button("Sign in").first.click()
+    person.ask("one")
+    person.answering(
+        "threads.add_user_message", json_answer({"error": "unauthorized", "message": "Sign in first."}, 401)
+    )
+    person.ask("two")
+    expect(person.answer).to_have_text("two")
+    assert issuer.refreshed == 1
+
+
+def test_who_is_no_longer_signed_in_is_told_and_loses_no_word(person: ChatPage) -> None:
+    Issuer(person.page)
+    person.open().button("Sign in").first.click()
+    person.ask("one")
+    refused = json_answer({"error": "unauthorized", "message": "Sign in first."}, 401)
+    person.answering("threads.add_user_message", refused, refused)
+    person.say("two")
+    expect(person.notice).to_contain_text("no longer signed in")
+    expect(person.said).to_have_text(["one", "two"])
+    person.button("Sign in again").click()
+    expect(person.button("Sign out")).to_be_visible()
+    expect(person.said).to_have_text(["one"])  # the thread it was in
+    expect(person.text).to_have_value("two")
+
+
+def test_a_guest_whose_token_has_ended_becomes_another(guest: ChatPage) -> None:
+    guest.open().ask("one")
+    refused = json_answer({"error": "unauthorized", "message": "Sign in first."}, 401)
+    guest.answering("threads.add_user_message", refused, refused)
+    guest.say("two")
+    guest.button("Go on as a new guest").click()
+    expect(guest.page.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(guest.text).to_have_value("two")
+    guest.text.press("Enter")
+    guest.ended()
+    expect(guest.answer).to_have_text("two")

@@ -1,0 +1,85 @@
+"""The list of threads."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.web.chat_page import ChatPage
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+@pytest.fixture
+def three(echo: ChatPage) -> ChatPage:
+    """Somebody with three threads; the last one is open."""
+    echo.open()
+    for words in ("apples", "pears", "cherries"):
+        echo.button("New chat").first.click()
+        echo.ask(words)
+    return echo
+
+
+def test_threads_are_listed_and_filtered_by_title(three: ChatPage) -> None:
+    expect(three.threads).to_have_count(3)
+    three.page.get_by_label("Filter chats by title").fill("PEAR")
+    expect(three.threads).to_have_count(1)
+    three.page.get_by_label("Filter chats by title").fill("nothing like it")
+    expect(three.page.get_by_text("No title has these words.")).to_be_visible()
+
+
+def test_a_thread_is_renamed_for_good(three: ChatPage) -> None:
+    three.threads.nth(1).hover()
+    three.button("Rename pears").click()
+    three.page.get_by_label("Title", exact=True).fill("plums")
+    three.page.keyboard.press("Enter")
+    expect(three.threads.nth(1).get_by_role("button", name="plums", exact=True)).to_be_focused()
+    three.page.reload()
+    expect(three.threads.nth(1)).to_contain_text("plums")
+
+
+def test_escape_keeps_the_old_title(three: ChatPage) -> None:
+    three.threads.nth(0).hover()
+    three.button("Rename cherries").click()
+    three.page.get_by_label("Title", exact=True).fill("no")
+    three.page.keyboard.press("Escape")
+    expect(three.threads.nth(0)).to_contain_text("cherries")
+
+
+def test_a_thread_is_deleted_after_a_question(three: ChatPage) -> None:
+    three.threads.nth(0).hover()
+    three.button("Delete cherries").click()
+    dialog = three.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Delete “cherries”?")
+    three.page.keyboard.press("Escape")
+    expect(three.threads).to_have_count(3)
+    three.button("Delete cherries").click()
+    dialog.get_by_role("button", name="Delete").click()
+    expect(three.threads).to_have_count(2)
+    expect(three.said).to_have_count(0)  # the open one is gone
+    three.page.reload()
+    expect(three.threads).to_have_count(2)
+
+
+def test_back_and_forward_go_between_threads(three: ChatPage) -> None:
+    three.threads.get_by_role("button", name="apples", exact=True).click()
+    expect(three.said).to_have_text("apples")
+    three.page.go_back()
+    expect(three.said).to_have_text("cherries")
+    three.page.go_forward()
+    expect(three.said).to_have_text("apples")
+
+
+def test_a_thread_that_is_gone_says_so(echo: ChatPage) -> None:
+    echo.open("thr_unknown")
+    expect(echo.notice).to_contain_text("There is no such thread")
+
+
+def test_what_was_said_earlier_is_read_on_demand(echo: ChatPage) -> None:
+    echo.open().ask("first")
+    for number in range(26):  # 54 items; 50 are a page
+        echo.ask(f"word {number}")
+    echo.page.reload()
+    expect(echo.said).to_have_count(25)
+    echo.button("Show earlier messages").click()
+    expect(echo.said).to_have_count(27)
+    expect(echo.said.first).to_have_text("first")
+    expect(echo.button("Show earlier messages")).to_be_hidden()
