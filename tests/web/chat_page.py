@@ -19,7 +19,7 @@ class ChatPage:
     def open(self, thread_id: str | None = None) -> "ChatPage":
         """Load it; the thread, if one is named."""
         self.page.goto(self.url + ("" if thread_id is None else f"#thread={thread_id}"))
-        expect(self.text).to_be_enabled()
+        expect(self.text).to_be_visible()
         return self
 
     @property

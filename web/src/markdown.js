@@ -1,46 +1,54 @@
-// Markdown on the screen, while it is still being written, and nothing in it that could run or load.
-import DOMPurify from "dompurify";
-import { Blocks } from "./blocks.js";
-import { h, iconButton, icon } from "./dom.js";
+// Markdown on the screen, while it is still being written. Tokens become elements, one kind each; no HTML is ever parsed,
+// so whatever a model says, in markup or not, can only become text, or one of the elements below.
+import { Blocks, tokensOf } from "./blocks.js";
+import { h, icon, iconButton } from "./dom.js";
 
-const TAGS = (
-  "a b blockquote br code del div em h1 h2 h3 h4 h5 h6 hr i input li ol p pre s strong sub sup table tbody td th thead tr ul"
-).split(" ");
-const SAFE = {
-  ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ["href", "title", "class", "align", "start", "type", "checked", "disabled"],
-  ADD_URI_SAFE_ATTR: ["align", "start", "type", "checked", "disabled"], ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
-  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|tel:)/i, // nothing relative: what a model says is no part of this page
-};
+const SCHEMES = new Set(["https:", "http:", "mailto:", "tel:"]);
 
-const purify = DOMPurify(window);
-purify.addHook("uponSanitizeAttribute", (element, attribute) => {
-  if (attribute.attrName === "class") attribute.keepAttr = /^language-[\w+#.-]+$/.test(attribute.attrValue);
-});
-purify.addHook("afterSanitizeAttributes", (element) => {
-  if (element.tagName === "A") {
-    element.setAttribute("target", "_blank");
-    element.setAttribute("rel", "noopener noreferrer nofollow");
-  }
-  if (element.tagName === "INPUT") {
-    if (element.type !== "checkbox") return element.remove();
-    element.disabled = true; // the box of a task list
-    element.setAttribute("aria-label", element.checked ? "Done" : "To do");
-  }
-});
-
-/** The elements of `html`, without whatever could run, load, or look like a part of this page. */
-export function safe(html) {
-  const fragment = purify.sanitize(html, SAFE);
-  for (const table of fragment.querySelectorAll("table")) {
-    const frame = h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" }); // wide ones scroll
-    table.replaceWith(frame);
-    frame.append(table);
-  }
-  for (const code of fragment.querySelectorAll("pre > code")) code.parentElement.replaceWith(codeBlock(languageOf(code), code.textContent.replace(/\n$/, "")));
-  return fragment;
+/** The elements of some tokens of marked's. `loose`: in a list whose items are paragraphs. */
+function drawn(tokens, loose = false) {
+  return tokens.map((token) => (token.type === "text" && loose ? h("p", {}, drawn([token])) : KINDS[token.type]?.(token) ?? token.raw));
 }
 
-const languageOf = (code) => /language-(\S+)/.exec(code.className)?.[1] ?? "";
+const KINDS = {
+  space: () => "",
+  def: () => "",
+  hr: () => h("hr"),
+  heading: (token) => h(`h${token.depth}`, {}, drawn(token.tokens)),
+  paragraph: (token) => h("p", {}, drawn(token.tokens)),
+  blockquote: (token) => h("blockquote", {}, drawn(token.tokens)),
+  code: (token) => codeBlock((token.lang ?? "").split(/\s/)[0], token.text),
+  list: (token) => h(token.ordered ? "ol" : "ul", { start: token.ordered && token.start !== 1 ? token.start : null },
+    token.items.map((item) => h("li", {}, drawn(item.tokens, item.loose)))),
+  table: (token) => h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" }, h("table", {}, // wide ones scroll
+    h("thead", {}, h("tr", {}, token.header.map((cell) => cellOf("th", cell)))),
+    h("tbody", {}, token.rows.map((row) => h("tr", {}, row.map((cell) => cellOf("td", cell))))))),
+  html: (token) => (token.block ? h("p", {}, token.raw.trim()) : token.raw),
+  text: (token) => (token.tokens ? h("span", {}, drawn(token.tokens)) : decoded(token.text)),
+  escape: (token) => token.text,
+  strong: (token) => h("strong", {}, drawn(token.tokens)),
+  em: (token) => h("em", {}, drawn(token.tokens)),
+  del: (token) => h("del", {}, drawn(token.tokens)),
+  codespan: (token) => h("code", {}, token.text),
+  br: () => h("br"),
+  checkbox: ({ checked }) => h("input", { type: "checkbox", disabled: true, checked, "aria-label": checked ? "Done" : "To do" }),
+  link: (token) => linkTo(token, drawn(token.tokens)),
+  // A picture elsewhere tells its server who reads, and what: so it is a link that one may follow.
+  image: (token) => linkTo(token, decoded(token.text) || "Picture"),
+};
+
+const cellOf = (name, cell) => h(name, { align: cell.align }, drawn(cell.tokens));
+
+/** A link out of this page; what leads elsewhere than to a site, a mailbox or a telephone stays text. */
+function linkTo({ href, title, raw }, content) {
+  const url = URL.canParse(decoded(href)) ? new URL(decoded(href)) : null; // nothing relative: it would be a part of us
+  if (!SCHEMES.has(url?.protocol)) return raw;
+  return h("a", { href: url.href, title, target: "_blank", rel: "noopener noreferrer nofollow" }, content);
+}
+
+/** Text in which markdown's entities (&amp;) are what they stand for. */
+const decoded = (text) => text.replace(/&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]\w{1,31});/gi, (entity) => (
+  new DOMParser().parseFromString(entity, "text/html").body.textContent));
 
 function codeBlock(lang, text) {
   const code = h("code", {}, text);
@@ -73,46 +81,46 @@ export class ChatMarkdown extends HTMLElement {
 
   show(text, ended) {
     if (text === this.#text && ended === !this.#tail.isConnected && this.firstChild) return;
-    const refers = ended && DEFINITION.test(text); // what a link means may be said after it
-    const grows = this.#tail.isConnected && text.startsWith(this.#text) && !refers;
-    if (!grows) {
-      this.#blocks = new Blocks();
-      this.replaceChildren(this.#tail);
+    if (ended && DEFINITION.test(text)) { // what a link means may be said after it
+      this.#tail.remove();
+      this.replaceChildren(...drawn(tokensOf(text)));
+    } else {
+      if (!this.#tail.isConnected || !text.startsWith(this.#text)) {
+        this.#blocks = new Blocks();
+        this.replaceChildren(this.#tail);
+      }
+      const { settled, tail } = this.#blocks.take(text, { ended });
+      if (settled.length) this.#settle(settled);
+      if (ended) this.#tail.remove();
+      else this.#grow(tail);
     }
     this.#text = text;
-    const { settled, tail } = this.#blocks.take(text, { ended });
-    if (settled.length) this.#settle(settled);
-    if (ended) this.#tail.remove();
-    else this.#grow(tail);
+    for (const figure of this.querySelectorAll(":not(.tail) > figure.code:not([data-done])")) highlight(figure);
   }
 
-  #settle(blocks) {
-    const drawn = this.#tail.firstElementChild;
-    const fragment = safe(blocks.join(""));
-    const first = fragment.firstElementChild;
-    if (first?.matches("figure.code") && drawn?.matches("figure.code")) { // its button may have the focus
-      drawn.querySelector("code").textContent = first.querySelector("code").textContent;
-      first.replaceWith(drawn);
+  #settle(tokens) {
+    const last = this.#tail.firstElementChild;
+    const elements = drawn(tokens);
+    if (tokens[0].type === "code" && last?.matches("figure.code")) { // its button may have the focus
+      last.querySelector("code").textContent = tokens[0].text;
+      elements[0] = last;
     }
+    this.#tail.before(...elements);
     this.#tail.replaceChildren();
-    const figures = [...fragment.querySelectorAll("figure.code")];
-    this.#tail.before(fragment);
-    for (const figure of figures) highlight(figure);
   }
 
-  #grow({ html, code }) {
-    const drawn = this.#tail.firstElementChild;
-    if (!code) this.#tail.replaceChildren(safe(html));
-    else if (drawn?.matches("figure.code")) {
-      const text = drawn.querySelector("code").firstChild ?? drawn.querySelector("code").appendChild(new Text());
-      if (code.text.startsWith(text.data)) text.appendData(code.text.slice(text.data.length));
-      else text.data = code.text;
-    } else this.#tail.replaceChildren(codeBlock(code.lang.split(/\s/)[0], code.text));
+  #grow(token) {
+    const code = this.#tail.querySelector(":scope > figure.code code");
+    if (!token || token.type !== "code" || !code) return this.#tail.replaceChildren(...(token ? drawn([token]) : []));
+    const text = code.firstChild ?? code.appendChild(new Text());
+    if (token.text.startsWith(text.data)) text.appendData(token.text.slice(text.data.length));
+    else text.data = token.text;
   }
 }
 
 /** Colours come when there is time, and change no size. */
 function highlight(figure) {
+  figure.dataset.done = "";
   if (!figure.dataset.lang) return;
   const colour = async () => {
     const { coloured } = await import("./highlight.js");

@@ -7,7 +7,7 @@ import { wordsOf } from "./fold.js";
 import { markdown } from "./tasks.js";
 import "./messages.js";
 import { followEnd } from "./scroll.js";
-import { setTheme, theme } from "./theme.js";
+import { onSystemTheme, setTheme, theme } from "./theme.js";
 import "./threads.js";
 
 const wide = matchMedia("(min-width: 48rem)");
@@ -78,6 +78,7 @@ class ChatApp extends HTMLElement {
     };
     const button = iconButton("moon", "Dark colours", () => { setTheme(theme() === "dark" ? "light" : "dark"); draw(); });
     this.drawTheme = draw;
+    onSystemTheme(draw);
     draw();
     return button;
   }

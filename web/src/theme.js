@@ -11,5 +11,8 @@ export function setTheme(value) {
   localStorage.setItem(KEY, theme());
 }
 
+/** Call `then` when the system's colours change. */
+export const onSystemTheme = (then) => dark.addEventListener("change", then);
+
 const chosen = localStorage.getItem(KEY);
 if (chosen) setTheme(chosen);
