@@ -48,7 +48,7 @@ dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda
 	@$(RUN) $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
 
 test: .venv/installed $(PAGE) ## all tests, offline
-	@$(RUN) $(PY) -m pytest -n auto -q
+	@$(RUN) $(PY) -m pytest -n auto --dist loadgroup -q
 
 examples: .venv/installed $(PAGE) ## build examples/, and drive them in Chromium against make dev
 	@$(RUN) $(PY) -m pytest -q -m slow tests/web

@@ -83,7 +83,8 @@ export class ChatMarkdown extends HTMLElement {
     if (text === this.#text && ended === !this.#tail.isConnected && this.firstChild) return;
     if (ended && DEFINITION.test(text)) { // what a link means may be said after it
       this.#tail.remove();
-      this.replaceChildren(...drawn(tokensOf(text)));
+      this.replaceChildren();
+      this.#add(drawn(tokensOf(text)));
     } else {
       if (!this.#tail.isConnected || !text.startsWith(this.#text)) {
         this.#blocks = new Blocks();
@@ -95,7 +96,6 @@ export class ChatMarkdown extends HTMLElement {
       else this.#grow(tail);
     }
     this.#text = text;
-    for (const figure of this.querySelectorAll(":not(.tail) > figure.code:not([data-done])")) highlight(figure);
   }
 
   #settle(tokens) {
@@ -105,8 +105,14 @@ export class ChatMarkdown extends HTMLElement {
       last.querySelector("code").textContent = tokens[0].text;
       elements[0] = last;
     }
-    this.#tail.before(...elements);
     this.#tail.replaceChildren();
+    this.#add(elements);
+  }
+
+  #add(elements) {
+    if (this.#tail.isConnected) this.#tail.before(...elements);
+    else this.append(...elements);
+    for (const element of elements) for (const figure of codeIn(element)) highlight(figure);
   }
 
   #grow(token) {
@@ -118,9 +124,13 @@ export class ChatMarkdown extends HTMLElement {
   }
 }
 
+function codeIn(element) {
+  if (!(element instanceof Element)) return [];
+  return element.matches("figure.code") ? [element] : element.querySelectorAll("figure.code");
+}
+
 /** Colours come when there is time, and change no size. */
 function highlight(figure) {
-  figure.dataset.done = "";
   if (!figure.dataset.lang) return;
   const colour = async () => {
     const { coloured } = await import("./highlight.js");
