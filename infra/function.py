@@ -116,6 +116,7 @@ class ChatFunction(Construct):
             role=role,
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
+            tracing=lambda_.Tracing.ACTIVE if dict(config.settings).get("tracing") == "xray" else None,
         )
         if config.vpc is not None:
             _join(self.function, config.vpc)

@@ -167,8 +167,17 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
-        in_front=doors.in_front(settings, AWS.stored_secret),
+        in_front=[*tracing(settings, env), *doors.in_front(settings, AWS.stored_secret)],
     )
+
+
+def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:
+    """What traces each request; nothing, unless it is asked for."""
+    if settings.tracing is None:
+        return []
+    from lambda_src.tracing import traced  # noqa: PLC0415 - only what is chosen is loaded
+
+    return [traced(env.get("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"))]
 
 
 def asgi_app() -> ChatApp:

@@ -74,6 +74,12 @@ def _origins(value: str) -> tuple[str, ...]:
     return origins
 
 
+def _tracing(value: str) -> Literal["xray"]:
+    if value != "xray":
+        raise ValueError(f"must be xray, and is {value!r}")
+    return "xray"
+
+
 def _percent(value: str) -> int:
     if not value.isdecimal() or not 1 <= int(value) <= 100:
         raise ValueError(f"must be a whole number from 1 to 100, and is {value!r}")
@@ -176,6 +182,9 @@ class Settings:
     )
     cors_origins: tuple[str, ...] | None = _setting(
         _origins, "Other sites whose pages may call, where no function URL answers CORS.", default=None
+    )
+    tracing: Literal["xray"] | None = _setting(
+        _tracing, "xray: a subsegment of each request that Lambda samples; else nothing is traced.", default=None
     )
     messages_per_minute: int = _setting(_limit, "Messages of one user in a minute; 0 is no limit.", default=0)
     messages_per_day: int = _setting(_limit, "Messages of one user in a day of UTC; 0 is no limit.", default=0)

@@ -11,7 +11,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 
 from lambda_src import titles
 from lambda_src.app import create_app
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, User
 from lambda_src.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.errors import QuotaError
 from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
@@ -284,6 +284,17 @@ async def test_a_refused_message_is_a_429_before_the_stream_and_leaves_no_trace(
     assert here.recorder.calls == ["claim_request", "spend_quota", "release_request"]
     items = await here.chat("items.list", thread_id=thread_id)
     assert len(items.json["data"]) == 2
+
+
+async def test_a_refused_message_does_not_end_the_turn_that_runs_in_its_thread() -> None:
+    here = room(messages_per_day=1)
+    created = await here.chat("threads.create", input=message("hi"))
+    thread_id, ann = created.of("thread.created")[0]["thread"]["id"], RequestContext(User("ann"), "r")
+    await here.store.ledger.take_lease(thread_id, "turn-that-runs", lease_ms=60_000, context=ann)
+    refused = await here.chat("threads.add_user_message", thread_id=thread_id, input=message("more"))
+    assert refused.status == 429
+    held = await here.store.ledger.renew_lease(thread_id, "turn-that-runs", lease_ms=60_000, context=ann)
+    assert held == "held"
 
 
 async def test_a_hundred_duplicates_spend_one() -> None:

@@ -107,3 +107,8 @@ def _parameters(stack: Template) -> list[list[str]]:
     assert len(allowed) == sum("ssm:" in str(one) for one in statements), "ssm:GetParameter, and nothing else"
     lists = [found if isinstance(found, list) else [found] for found in allowed]
     return [[str(arn["Fn::Join"][1][-1]).removeprefix(":") for arn in arns] for arns in lists]
+
+
+def test_a_stage_that_wants_traces_is_traced_and_no_other(api_of: StackOf, api: Template) -> None:
+    api_of("apigw").has_resource_properties(FUNCTION, {"TracingConfig": {"Mode": "Active"}})
+    api.has_resource_properties(FUNCTION, {"TracingConfig": Match.absent()})
