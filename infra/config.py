@@ -23,6 +23,7 @@ from infra.config_parts import (
     NetworkConfig,
     QuotaConfig,
     auth,
+    bedrock_region,
 )
 from infra.errors import ConfigError
 from infra.knobs import (
@@ -297,6 +298,8 @@ class StageConfig:
             and self.alarm_email is not None,
             "canary needs monitoring: without alarms nothing would turn it back.": self.canary
             and self.monitoring == "none",
+            "models is missing: the role may ask Amazon Bedrock for exactly the models named there.": not self.models
+            and bedrock_region(self.settings) is not None,
             "monthly_budget_usd needs alarm_email: somebody must hear of it.": self.monthly_budget_usd is not None
             and self.alarm_email is None,
         }

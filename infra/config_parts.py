@@ -5,7 +5,8 @@ Knows no stage and no AWS; how a value is read stands in infra/knobs.py, what a 
 
 # ruff: noqa: RUF009 - knob() is dataclasses.field(), which ruff does not see through
 
-from collections.abc import Mapping, Set
+import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from infra.errors import ConfigError
@@ -235,3 +236,12 @@ class ManagedInstancesConfig(NetworkConfig):
     max_vcpus: int = knob(
         whole(2, 15_000, "vCPUs"), "At most so many vCPUs: the cap on what it can cost.", takes="2-15000", default=16
     )
+
+
+_BEDROCK = re.compile(r"https://bedrock-mantle\.([a-z0-9-]+)\.api\.aws/")  # as lambda_src/models.py knows it
+
+
+def bedrock_region(settings: Iterable[tuple[str, str]]) -> str | None:
+    """Where Amazon Bedrock answers, if a stage's settings name its endpoint as `model_base_url`."""
+    found = _BEDROCK.match(dict(settings).get("model_base_url", ""))
+    return found[1] if found else None

@@ -52,6 +52,7 @@ def _of_turns(watched: Watched) -> list[cloudwatch.IWidget]:
         _graph("Turns, and those that were stopped or cut", *sums("Turns", "Stops", "DeadlineCuts")),
         _graph("Until the first word, and the first event", *first),
         _graph("Tokens", *sums("TokensIn", "TokensOut")),
+        _graph("Thumbs up and down", observed.by_kind("Feedback", period=PERIOD)),
     ]
 
 

@@ -14,7 +14,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.config import StageConfig
-from infra.config_parts import NetworkConfig
+from infra.config_parts import NetworkConfig, bedrock_region
 from infra.environment import Places, variables
 from infra.managed_instances import ManagedInstances
 from infra.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX, PENDING_PREFIX
@@ -150,7 +150,7 @@ def _grants(holdings: Holdings) -> list[iam.PolicyStatement]:
 
 
 def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> list[iam.PolicyStatement]:
-    """What a stage's choices add: the model's key, a key of its own, secrets, a network."""
+    """What a stage's choices add: the model's key, or Bedrock's models, a key of its own, secrets, a network."""
     allow = iam.PolicyStatement
     # AWS's own key for SecureStrings needs no grant beside it.
     names = [name.removeprefix("/") for name in (config.model_key_name, config.guest_secret_name) if name]
@@ -163,6 +163,10 @@ def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> 
     if holdings.secrets:
         arns = [secret.secret_arn for secret in holdings.secrets]
         grants.append(allow(actions=["secretsmanager:GetSecretValue"], resources=arns))
+    if (region := bedrock_region(config.settings)) is not None:
+        project = stack.format_arn(service="bedrock-mantle", region=region, resource="project", resource_name="default")
+        models = {"StringEquals": {"bedrock-mantle:Model": list(config.models)}}
+        grants.append(allow(actions=["bedrock-mantle:CreateInference"], resources=[project], conditions=models))
     if config.vpc is not None:
         grants.append(allow(actions=NETWORK_ACTIONS, resources=["*"]))
     return grants

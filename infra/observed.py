@@ -10,7 +10,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
 NAMESPACE = "chatkit-lambda"
-OF_A_KIND = ("ModelErrors", "QuotaRefusals")  # they have `kind` for a second dimension: which error, which quota
+OF_A_KIND = ("Feedback", "ModelErrors", "QuotaRefusals")  # `kind` is a second dimension: up or down, which error ...
 
 
 @dataclass(frozen=True, slots=True)

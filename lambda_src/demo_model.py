@@ -14,6 +14,7 @@ from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 
 PAUSE_S = 0.04  # between two words: about the pace of a real model, slow enough to see that it streams
+ABOUT_MENTIONS = "# User-provided context for @-mentions"  # ChatKit's own words, behind a message with mentions
 QUOTE_CHARS = 200  # of the user's message, given back
 
 Sleep = Callable[[float], Awaitable[object]]
@@ -60,7 +61,8 @@ def output_for(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> 
     last = items[-1] if items else {}
     if last.get("type") == "function_call_output":
         return message_of(f"I called the tool, and it answered: {last['output']}")
-    asked = next((_text(item) for item in reversed(items) if item.get("role") == "user"), "")
+    said = [_text(item) for item in reversed(items) if item.get("role") == "user"]
+    asked = next((text for text in said if not text.startswith(ABOUT_MENTIONS)), "")
     for tool in tools:
         named = tool.name.replace("_", " ") in asked.lower().replace("_", " ")
         if named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):

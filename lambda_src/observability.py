@@ -64,6 +64,7 @@ METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
     "turn": _of_turn,
     "quota_struck": lambda fields: iter([Metric("QuotaRefusals", 1, kind=fields.get("limit"))]),
     "run_failed": lambda fields: iter([Metric("ModelErrors", 1, kind=fields.get("error_type"))]),
+    "feedback": lambda fields: iter([Metric("Feedback", fields.get("items", 1), kind=fields.get("kind"))]),
     "unreadable_row": lambda _: iter([Metric("PoisonRows", 1)]),
     "clock_ahead": lambda _: iter([Metric("ClocksAhead", 1)]),
 }

@@ -121,6 +121,17 @@ def test_a_row_that_cannot_be_read_is_counted(output: Output) -> None:
     assert output.metrics == [("PoisonRows", 1, None)]
 
 
+async def test_feedback_is_counted_by_its_kind(output: Output) -> None:
+    chat = Chat(app_with(server_with(MemoryStore())))
+    created = await chat("threads.create", input=message("hello"))
+    thread_id = created.of("thread.created")[0]["thread"]["id"]
+    ids = [event["item"]["id"] for event in created.of("thread.item.done")]
+    for kind, items in (("positive", ids), ("negative", ids[:1])):
+        assert (await chat("items.feedback", thread_id=thread_id, item_ids=items, kind=kind)).status == 200
+    counted = [metric for metric in output.metrics if metric[0] == "Feedback"]
+    assert counted == [("Feedback", len(ids), "positive"), ("Feedback", 1, "negative")]
+
+
 async def test_a_made_up_path_is_not_logged(output: Output) -> None:
     await chat_with().post(b"", "/my-secret", "GET")
     await chat_with().post(b"", "/chatkit/threads/my-secret/turn", "GET")

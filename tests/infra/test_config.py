@@ -261,3 +261,17 @@ def _faults_or_none(context: Mapping[str, Any]) -> list[str]:
     except ConfigError as error:
         return error.faults
     return []
+
+
+@pytest.mark.parametrize(("url", "asks"), [("https://bedrock-mantle.eu-central-1.api.aws/openai/v1", True),
+                                           ("https://bedrock-mantle.eu-central-1.api.aws.evil.example/v1", False),
+                                           ("https://models.example.com/v1", False)])  # fmt: skip
+def test_bedrock_needs_its_models_named(url: str, asks: bool) -> None:
+    context = _context(settings={"model_base_url": url})
+    if not asks:
+        StageConfig.from_context(context)
+        return
+    assert _faults(context) == [
+        "stages.dev.models is missing: the role may ask Amazon Bedrock for exactly the models named there."
+    ]
+    StageConfig.from_context(_context(settings={"model_base_url": url}, models=["openai.gpt-oss-120b"]))

@@ -99,6 +99,16 @@ def test_no_parameter_can_be_read_but_those_of_the_stage(api_of: StackOf, dev_ap
     ]
 
 
+def test_bedrock_is_asked_by_the_role_for_exactly_the_models_that_are_named(api_of: StackOf, dev_api: Template) -> None:
+    assert "bedrock" not in str(dev_api.to_json())
+    [policy] = api_of("bedrock").find_resources("AWS::IAM::Policy").values()
+    [asking] = [one for one in policy["Properties"]["PolicyDocument"]["Statement"] if "bedrock-mantle" in str(one)]
+    assert asking["Action"] == "bedrock-mantle:CreateInference"
+    assert asking["Condition"] == {"StringEquals": {"bedrock-mantle:Model": ["openai.gpt-oss-120b"]}}
+    assert ":bedrock-mantle:eu-central-1:" in str(asking["Resource"])
+    assert str(asking["Resource"]).endswith("':project/default']]}")
+
+
 def _parameters(stack: Template) -> list[list[str]]:
     """Of each statement about SSM, the ends of the names that it allows to be read."""
     [policy] = stack.find_resources("AWS::IAM::Policy").values()

@@ -1,6 +1,6 @@
 """One emulated chat for a module of tests, and its clients. Knows the wire; nothing of the server's insides."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -18,10 +18,15 @@ class Client:
 
     emulator: Emulator
     user: str = "ann"
+    path: str = "/chatkit"
 
     def as_(self, user: str) -> "Client":
         """Somebody else."""
-        return Client(self.emulator, user)
+        return replace(self, user=user)
+
+    def at(self, assistant: str) -> "Client":
+        """The same user at another assistant."""
+        return replace(self, path=f"/chatkit/{assistant}")
 
     async def __call__(self, operation: str, /, **params: Any) -> Answer:
         return await self.post(canaries.request_body(operation, params))
@@ -30,9 +35,8 @@ class Client:
         """The raw request."""
         headers = canaries.HEADERS | {"authorization": f"Bearer {self.user}", "content-type": "application/json"}
         async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as http:
-            answer = await http.post(
-                f"{self.emulator.url}/chatkit", content=body, headers=headers, params=canaries.QUERY
-            )
+            url = self.emulator.url + self.path
+            answer = await http.post(url, content=body, headers=headers, params=canaries.QUERY)
         streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
         events = read_events(answer.content) if streamed else []
         return Answer(answer.status_code, dict(answer.headers), answer.content, events)

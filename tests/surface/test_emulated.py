@@ -1,5 +1,6 @@
 """What ChatKit can show, through the emulated Lambda, DynamoDB and S3: streamed, kept, shown again on reload."""
 
+import asyncio
 from typing import Any
 
 import httpx2
@@ -9,6 +10,7 @@ from tests.chat import message
 from tests.surface.emulated import Client
 from tests.surface.house import PNG, items_of, thread_of
 from tests.surface.test_showcase import EVENTS, KEPT
+from tests.surface.test_uploads import SWEPT_WITHIN_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,14 +79,36 @@ async def test_a_clicked_widget_is_shown_as_it_became(ann: Client) -> None:
         assert (await reloaded(ann, thread_id))[1]["widget"]["children"][1]["value"] == state
 
 
-async def test_tags_and_quotes_reach_the_model(ann: Client) -> None:
-    tag = {"type": "input_tag", "id": "1", "text": "Ann", "data": {"role": "boss"}}
-    content = [{"type": "input_text", "text": "who is "}, tag]
-    said = {**message(""), "content": content, "quoted_text": "a quote"}
-    answer = await ann("threads.create", input=said)
-    assert answer.of("error") == []
-    assert (await reloaded(ann, thread_of(answer)))[0]["quoted_text"] == "a quote"
-    assert answer.of("thread.updated")[0]["thread"]["title"] == "who is @Ann"
+async def test_mentions_and_quotes_are_kept_and_mentions_reach_the_agent(ann: Client) -> None:
+    tag = {"type": "input_tag", "id": "1", "text": "Ann", "data": {"role": "boss"}, "interactive": True}
+    content = [{"type": "input_text", "text": "tell me who is mentioned: "}, tag]
+    answer = await ann("threads.create", input={**message(""), "content": content})
+    assert 'Ann is {"role": "boss"}' in items_of(answer)[-1]["content"][0]["text"]
+    assert answer.of("thread.updated")[0]["thread"]["title"] == "tell me who is mentioned: @Ann"
+    quoting = {**message("what of it?"), "quoted_text": "a quote"}
+    told = await ann("threads.add_user_message", thread_id=thread_of(answer), input=quoting)
+    assert "a quote" in items_of(told)[-1]["content"][0]["text"], "the demo model gives back what it was shown"
+    said = [item for item in await reloaded(ann, thread_of(answer)) if item["type"] == "user_message"]
+    assert (said[0]["content"][1]["data"], said[1]["quoted_text"]) == ({"role": "boss"}, "a quote")
+
+
+async def test_each_assistant_has_its_own_tools_and_threads(ann: Client) -> None:
+    shop = ann.at("shop")
+    sold = await shop("threads.create", input=message("please sell socks"))
+    assert "sold to ann" in items_of(sold)[-1]["content"][0]["text"]
+    assert [t["id"] for t in (await shop("threads.list")).json["data"]] == [thread_of(sold)]
+    other = await ann("threads.get_by_id", thread_id=thread_of(sold))
+    assert (other.status, other.body) == (404, (await ann("threads.get_by_id", thread_id="thr_no")).body)
+    assert (await ann.at("nobody")("threads.list")).status == 404
+
+
+async def test_a_deleted_thread_takes_its_pictures_along(ann: Client) -> None:
+    answer = await ann("threads.create", input=message("paint me another one"))
+    [shown] = [item for item in await reloaded(ann, thread_of(answer)) if item["type"] == "generated_image"]
+    await ann("threads.delete", thread_id=thread_of(answer))
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as http, asyncio.timeout(SWEPT_WITHIN_S):
+        while (await http.get(shown["image"]["url"])).status_code != 404:  # noqa: ASYNC110 - S3 tells nobody
+            await asyncio.sleep(0.05)
 
 
 async def test_a_picture_is_painted_kept_and_seen_by_a_fresh_url(ann: Client) -> None:

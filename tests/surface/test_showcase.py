@@ -46,6 +46,7 @@ KEPT = [
     ("change my page", ["assistant_message"]),
     ("show a notice", ["assistant_message"]),
     ("cite your sources", ["assistant_message", "assistant_message"]),
+    ("who is mentioned", ["assistant_message"]),
     ("remember something", ["assistant_message"]),
     ("lock this thread", ["assistant_message"]),
 ]

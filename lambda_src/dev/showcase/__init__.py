@@ -17,6 +17,7 @@ from lambda_src.dev.showcase.showing import (
     show_a_notice,
     show_a_task,
     show_progress,
+    who_is_mentioned,
     work_through_steps,
 )
 from lambda_src.dev.showcase.widgets import show_me_a_widget, stream_a_widget
@@ -25,8 +26,8 @@ __all__ = ["actions", "build_agent"]
 
 TOOLS = [
     show_me_a_widget, stream_a_widget, ask_me_something, read_my_clipboard, give_a_refund, end_the_turn,
-    work_through_steps,
-    show_a_task, show_progress, change_my_page, show_a_notice, cite_your_sources, remember_something, lock_this_thread,
+    work_through_steps, show_a_task, show_progress, change_my_page, show_a_notice, cite_your_sources, who_is_mentioned,
+    remember_something, lock_this_thread,
 ]  # fmt: skip
 WAITING = [ask_me_something.name, read_my_clipboard.name, end_the_turn.name]  # the user, or their page, goes on
 

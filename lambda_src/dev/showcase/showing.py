@@ -1,5 +1,7 @@
 """What an agent can show while it works, and say beside its answer."""
 
+import json
+
 from agents import function_tool
 from chatkit.types import (
     Annotation,
@@ -19,6 +21,8 @@ from chatkit.types import (
     TaskItem,
     ThreadItemDoneEvent,
     URLSource,
+    UserMessageItem,
+    UserMessageTagContent,
     Workflow,
 )
 
@@ -91,6 +95,16 @@ async def remember_something(chat: Chat) -> str:
     note = HiddenContextItem(**base(chat), content={"favourite": "green socks"})
     await chat.context.stream(ThreadItemDoneEvent(item=note))
     return "noted"
+
+
+@function_tool
+async def who_is_mentioned(chat: Chat) -> str:
+    """Tell what the mentions (@) of the user's message stand for, as the page sent them."""
+    context = chat.context
+    page = await context.store.load_thread_items(context.thread.id, None, 20, "desc", context.request_context)
+    said = next(item for item in page.data if isinstance(item, UserMessageItem))
+    tags = [part for part in said.content if isinstance(part, UserMessageTagContent)]
+    return "; ".join(f"{tag.text} is {json.dumps(tag.data)}" for tag in tags) or "nobody"
 
 
 @function_tool
