@@ -16,7 +16,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev test examples test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
-	test-dynamodb-local test-deletable bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
+	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -84,6 +84,9 @@ deploy: .venv/installed $(PAGE) ## build the zip and deploy it to your AWS accou
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
 	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py
+
+test-litellm: .venv/installed ## LiteLLM against a fake on the wire (brings the library for this one run)
+	@$(RUN) sh -c '"$$UV" run --quiet --no-sync --with "litellm~=1.106" python -m pytest -q -W ignore tests/surface/litellm_model.py'
 
 test-deletable: .venv/installed ## every suite but the runtime's own, on a stub in the place of lambda_src/runtime
 	@$(RUN) TEST_DELETABLE=all $(PY) -m pytest -q tests/dev/test_deletable.py
