@@ -49,7 +49,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What one request carries down to the store and up to the log. Stores read `user.id` only.
+    """What one request carries down to the store and up to the log. Stores read `user.id` and `turn_id` only.
 
     `deadline_ms` is Lambda's time-out for this invocation in epoch milliseconds; None where nobody kills us.
     """
@@ -58,3 +58,8 @@ class RequestContext:
     request_id: str
     deadline_ms: int | None = None
     turn: Turn | None = None
+
+    @property
+    def turn_id(self) -> str | None:
+        """The turn that the request runs, if it runs one: what that writes has its place in the thread's order."""
+        return None if self.turn is None else self.turn.id

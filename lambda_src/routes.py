@@ -4,7 +4,6 @@ Knows HTTP, the turns and the server; not who may call (auth) nor what an error 
 """
 
 import time
-import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -25,6 +24,7 @@ from lambda_src.events import sweep_after_delete
 from lambda_src.guests import Guests
 from lambda_src.request_log import TurnLog
 from lambda_src.store.ports import Sweeps
+from lambda_src.turns import names
 from lambda_src.turns.running import RunningTurn
 from lambda_src.turns.turns import Asked, TurnStream
 
@@ -73,8 +73,8 @@ def chat_router(
         check = partial(desk.server.check, asked, context)
         if is_streaming_req(asked):
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))
-            context = replace(context, turn=Turn(id=named or uuid.uuid4().hex))
             about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
+            context = replace(context, turn=Turn(id=names.mint(about.key(context.user.id))))
             turn = await desk.turns.open(about, check, partial(desk.server.events, asked, context), context=context)
             return TurnResponse(
                 turn,

@@ -95,10 +95,12 @@ class Answer:
 
 
 def read_events(body: bytes) -> list[dict[str, Any]]:
-    """The events of a text/event-stream; every block must be one `data:` line."""
+    """The events of a text/event-stream; every block must be one `data:` line, and in a named turn its `id:`."""
     blocks = body.decode().split("\n\n")
     assert blocks.pop() == "", "the stream ends with a whole event"
-    return [json.loads(block.removeprefix("data: ")) for block in blocks]
+    lines = [block.partition("\nid: ") for block in blocks]
+    assert all(not number or number.isdecimal() for _, _, number in lines)
+    return [json.loads(data.removeprefix("data: ")) for data, _, _ in lines]
 
 
 class Chat:

@@ -270,7 +270,6 @@ async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
     await store.load_item("thr_1", "msg_2", ada)
     await store.load_thread_items("thr_1", "msg_1", 10, "asc", ada)
     await store.add_feedback("thr_1", ["msg_1"], "positive", ada)
-    await store.delete_items_after("thr_1", "msg_2", ada)
     await store.delete_thread_item("thr_1", "msg_2", ada)
     for attachment in (file_of("atc_1"), file_of("atc_2", thread_id="thr_1")):
         await store.save_attachment(attachment, ada)

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class MemoryStore(MemoryHandover, Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData, Sweeps and Handover in dictionaries.
+    """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover in dictionaries.
 
     `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever. `beside` is a store whose rows are shared,
     as two processes share a table.
@@ -166,7 +166,8 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
         """Delete the item; quiet when it is missing. It still serves as a cursor."""
         item = self._user(context).items.get(thread_id, {}).get(item_id)
-        if item is not None:
+        reach = self._clocks.reach(_name(context, thread_id), context.turn_id)
+        if item is not None and (reach is None or keys.arrived_ns(item.order) < reach):
             item.data = None
 
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
@@ -200,20 +201,6 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         for item_id in item_ids:
             if self._living(thread_id, item_id, context) is not None:
                 self._user(context).feedback[thread_id, item_id] = feedback
-
-    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
-        """ports.ThreadTruncation."""
-        items = self._user(context).items.get(thread_id, {})
-        if item_id not in items:
-            raise NotFoundError("There is no such item in this thread.")
-        beyond = [i for i in items.values() if i.order > items[item_id].order and i.data is not None]
-        for item in beyond:
-            item.data = None
-        return len(beyond)
-
-    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
-        """ports.ThreadClock."""
-        self._clocks.follow(_name(context, thread_id), last_order)
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps: a delete here leaves nothing to be done."""
@@ -264,7 +251,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         if standing is not None and standing.data is not None:
             standing.data, standing.expires_s = data, self._expiry()
         else:
-            arrived = self._clocks.next(_name(context, thread_id))
+            arrived = self._clocks.next(_name(context, thread_id), context.turn_id)
             items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, self._expiry())
 
     def _read_thread(self, thread_id: str, kept: ThreadRow, context: RequestContext) -> ThreadMetadata:

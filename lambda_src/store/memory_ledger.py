@@ -13,7 +13,7 @@ from lambda_src.context import RequestContext
 from lambda_src.store import bounds, codec, journals, keys, quota
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.memory_rows import ClaimRow, LedgerRows, UserRows
-from lambda_src.store.ports import Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
+from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
 
 
 class MemoryLedger:
@@ -39,12 +39,14 @@ class MemoryLedger:
         if thread_id in user.gone:
             raise NotFoundError("This thread has been deleted.")
         previous = user.ledger.turns.get(thread_id)
-        last_order = 0 if previous is None else previous.last_order
-        unfolded = None if previous is None or previous.ended else previous.turn_id
+        if previous is not None:
+            self._clocks.follow(_name(context, thread_id), previous.last_order)
+        first = self._clocks.first(_name(context, thread_id))
+        unfolded = () if previous is None or previous.ended else (*previous.unfolded, previous.turn_id)
         user.ledger.turns[thread_id] = TurnRow(
-            turn_id, self._now_ms() + lease_ms, stop=False, ended=False, last_order=last_order, unfolded=unfolded
+            turn_id, self._now_ms() + lease_ms, stop=False, ended=False, last_order=first, unfolded=unfolded
         )
-        self._clocks.follow(_name(context, thread_id), last_order)
+        self._clocks.hold(_name(context, thread_id), turn_id, first)
         return LeaseTaken(previous)
 
     async def renew_lease(
@@ -57,16 +59,25 @@ class MemoryLedger:
             return "superseded"
         if row.stop:
             return "stopped"
-        self._set(thread_id, replace(row, expires_ms=self._now_ms() + lease_ms, unfolded=None), context)
+        name = _name(context, thread_id)
+        ahead = self._clocks.ahead(name)
+        expires_ms = self._now_ms() + lease_ms
+        turns = self._rows(context).turns
+        turns[thread_id] = replace(row, expires_ms=expires_ms, unfolded=(), last_order=ahead)
+        self._clocks.hold(name, turn_id, ahead)
         return "held"
 
-    async def end_lease(self, thread_id: str, turn_id: str, *, context: RequestContext) -> bool:
+    async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
         row = self._rows(context).turns.get(thread_id)
         if row is None or row.turn_id != turn_id:
             return False
-        self._set(thread_id, replace(row, ended=True, unfolded=None), context)
+        if not row.ended:
+            ended_ms = 0 if died else self._now_ms()
+            ahead = self._clocks.ahead(_name(context, thread_id))
+            turns = self._rows(context).turns
+            turns[thread_id] = replace(row, ended=True, expires_ms=ended_ms, unfolded=(), last_order=ahead)
         return True
 
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
@@ -106,39 +117,71 @@ class MemoryLedger:
             yield batch
 
     async def claim_request(
-        self, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, context: RequestContext
+        self,
+        key: str,
+        turn_id: str,
+        *,
+        body_hash: bytes,
+        ttl_s: int,
+        instead_of: str | None = None,
+        context: RequestContext,
     ) -> GuardLost | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
         claim = self._claim(key, context)
-        if claim is not None:
+        if claim is not None and claim.refusal is None and not (claim.turn_id == instead_of and claim.thread_id):
             return _lost(claim, body_hash)
         expires_ms = self._now_ms() + ttl_s * 1000
         self._rows(context).claims[key] = ClaimRow(turn_id, None, body_hash, expires_ms)
         return None
 
-    async def load_request(self, key: str, *, context: RequestContext) -> GuardLost | None:
+    async def load_request(
+        self, key: str, *, body_hash: bytes | None = None, context: RequestContext
+    ) -> GuardLost | None:
         """ports.TurnLedger."""
         claim = self._claim(key, context)
-        return None if claim is None else _lost(claim, claim.body_hash)
+        return None if claim is None else _lost(claim, body_hash)
 
     async def bind_request(
         self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
-    ) -> None:
+    ) -> Bound | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id, thread_id)
-        standing = self._rows(context).claims.get(key)
-        expires_ms = self._now_ms() + ttl_s * 1000
-        if standing is not None and standing.turn_id == turn_id:
-            standing.thread_id, standing.expires_ms = thread_id, expires_ms
-        elif standing is None:
-            self._rows(context).claims[key] = ClaimRow(turn_id, thread_id, None, expires_ms)
+        standing = self._own(key, turn_id, context)
+        if standing is None:
+            return None
+        standing.thread_id, standing.expires_ms = thread_id, self._now_ms() + ttl_s * 1000
+        stop_of, until_ms = self._rows(context).stops.get(key, (None, 0))
+        return Bound(stop_of if until_ms > self._now_ms() else None)
+
+    async def refuse_request(self, key: str, turn_id: str, refusal: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id)
+        if (standing := self._own(key, turn_id, context)) is not None:
+            standing.refusal = refusal
+
+    async def end_request(self, key: str, turn_id: str, *, ttl_s: int, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id)
+        if (standing := self._own(key, turn_id, context)) is not None:
+            standing.ended, standing.expires_ms = True, self._now_ms() + ttl_s * 1000
+
+    async def stop_request(
+        self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
+    ) -> GuardLost | None:
+        """ports.TurnLedger."""
+        if not bounds.are_ids(context.user.id, key, stop_of, *([] if turn_id is None else [turn_id])):
+            return None
+        row = self._rows(context).claims.get(key)
+        if (row is None or row.thread_id is None) and (turn_id is None or (row is not None and row.turn_id == turn_id)):
+            self._rows(context).stops[key] = stop_of, self._now_ms() + ttl_s * 1000
+        claim = self._claim(key, context)
+        return _lost(claim, None) if claim is not None and turn_id in (None, claim.turn_id) else None
 
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
-        claims = self._rows(context).claims
-        if key in claims and claims[key].turn_id == turn_id:
-            del claims[key]
+        if self._own(key, turn_id, context) is not None:
+            del self._rows(context).claims[key]
 
     async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
         """ports.TurnLedger."""
@@ -169,10 +212,10 @@ class MemoryLedger:
     def _rows(self, context: RequestContext) -> LedgerRows:
         return self._user(context).ledger
 
-    def _set(self, thread_id: str, row: TurnRow, context: RequestContext) -> None:
-        """Keep `row`, with the newest arrival that this process knows of the thread."""
-        last_order = self._clocks.last(_name(context, thread_id)) or row.last_order
-        self._rows(context).turns[thread_id] = replace(row, last_order=last_order)
+    def _own(self, key: str, turn_id: str, context: RequestContext) -> ClaimRow | None:
+        """The turn's own claim, over or not."""
+        claim = self._rows(context).claims.get(key)
+        return claim if claim is not None and claim.turn_id == turn_id else None
 
     def _claim(self, key: str, context: RequestContext) -> ClaimRow | None:
         """The claim that holds now."""
@@ -181,7 +224,8 @@ class MemoryLedger:
 
 
 def _lost(claim: ClaimRow, body_hash: bytes | None) -> GuardLost:
-    return GuardLost(claim.turn_id, claim.thread_id, same_body=claim.body_hash in (None, body_hash))
+    same_body = body_hash in (None, claim.body_hash)
+    return GuardLost(claim.turn_id, claim.thread_id, same_body, refusal=claim.refusal, ended=claim.ended)
 
 
 def _name(context: RequestContext, thread_id: str) -> str:

@@ -40,17 +40,23 @@ class AttachmentRow:
 class ClaimRow:
     turn_id: str
     thread_id: str | None
-    body_hash: bytes | None  # None: bound without a claim, for any body
+    body_hash: bytes
     expires_ms: int
+    refusal: str | None = None
+    ended: bool = False
 
 
 @dataclass(slots=True)
 class LedgerRows:
-    """What the turns of one user left. `spent` counts by window, `runs` says when each turn has ended at the latest."""
+    """What the turns of one user left. `stops`: what is to be stopped, by key, and how long that is meant.
+
+    `spent` counts by window, `runs` says when each turn has ended at the latest.
+    """
 
     turns: dict[str, TurnRow] = field(default_factory=dict)
     journals: dict[tuple[str, str], dict[int, tuple[codec.Packed, int]]] = field(default_factory=dict)
     claims: dict[str, ClaimRow] = field(default_factory=dict)
+    stops: dict[str, tuple[str, int]] = field(default_factory=dict)
     spent: Counter[str] = field(default_factory=Counter)
     runs: dict[str, int] = field(default_factory=dict)
 

@@ -1,7 +1,8 @@
 """The ports that stand beside ChatKit's Store, as small as their callers need. Knows no engine.
 
-FeedbackStore, ThreadTruncation and UserData are kept by every store; TurnLedger by the DynamoDB and memory stores
-(a PostgresStore's turns stay on the table). Every method reads `context.user.id` only; foreign reads as missing.
+FeedbackStore and UserData are kept by every store; TurnLedger by the DynamoDB and memory stores (a PostgresStore's
+turns stay on the table). Every method reads `context.user.id`, and of who writes in a turn `turn_id`, nothing else;
+foreign reads as missing.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -29,18 +30,6 @@ class FeedbackStore(Protocol):
         """Keep the feedback on each item that exists, the latest wins; unknown items are passed over.
 
         NotFoundError when the thread is missing or someone else's: ChatKit's server checks neither.
-        """
-        ...
-
-
-class ThreadTruncation(Protocol):
-    """What retry_after_item needs."""
-
-    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
-        """Delete the items that arrived after `item_id`, newest first, and return how many.
-
-        At every instant a reader sees a prefix of the thread; a call that died is finished by calling again.
-        NotFoundError when the item is not in the thread.
         """
         ...
 
@@ -88,10 +77,11 @@ class UserData(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """A thread's lease as stored. `last_order` is when the thread's newest item arrived, in nanoseconds since 1970.
+    """A thread's lease as stored. What comes after its turn is ordered after `last_order`, in nanoseconds since 1970.
 
-    `unfolded` is the unended turn that this one took the lease from, until this one renews or ends: a turn that
-    crashed before it could fold its predecessor's journal leaves both to whoever comes next, the older one first.
+    `expires_ms` of a turn that has ended says when; 0 of one that died and was ended by somebody else.
+    `unfolded` are the unended turns that this one took the lease from, oldest first, until this one renews or ends:
+    turns that crashed before they could fold their predecessors' journals leave them all to whoever comes next.
     """
 
     turn_id: str
@@ -99,7 +89,7 @@ class TurnRow:
     stop: bool
     ended: bool
     last_order: int
-    unfolded: str | None = None
+    unfolded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +101,24 @@ class LeaseTaken:
 
 @dataclass(frozen=True, slots=True)
 class GuardLost:
-    """Another turn has the key. `same_body` is False when it was claimed for another request body (a 409)."""
+    """Another turn has the key. `same_body` is False when it was claimed for another request body (a 409).
+
+    `thread_id` is None until the turn has its lease. `refusal` says why its request was refused, in the words of who
+    refused it: the next request may claim the key. `ended` is True of a turn that another one took the lease from.
+    """
 
     turn_id: str
     thread_id: str | None
     same_body: bool
+    refusal: str | None = None
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The key is the turn's and names its thread. `stop_of` is what somebody named to stop before it was, if so."""
+
+    stop_of: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ class TurnLedger(Protocol):
     """Lease, stop flag, journal, duplicate guard and quota of turns. Each method is one conditional write or one read.
 
     A write whose answer was lost is recognised as our own: by the turn id that it carries, and where two requests may
-    carry the same one (a duplicate sends the same `x-chat-turn`) by a mark that each call makes for itself.
+    carry the same one by a mark that each call makes for itself.
     Ids that cannot be kept are ValueError where something would be written, and missing everywhere else.
     """
 
@@ -163,13 +166,17 @@ class TurnLedger(Protocol):
     ) -> Literal["held", "stopped", "superseded"]:
         """Prolong the lease IF it is still `turn_id`'s and nobody asked to stop: that failing is the signal.
 
-        A turn that someone else ended (a reader who folded it after a crash) or whose thread is deleted is superseded.
+        What the turn writes from now on is ordered after this renewal, and before whoever takes the lease next. A turn
+        that someone else ended (a reader who folded it after a crash) or whose thread is deleted is superseded.
         Renewing says that what came before is folded: see TurnRow.unfolded.
         """
         ...
 
-    async def end_lease(self, thread_id: str, turn_id: str, *, context: RequestContext) -> bool:
-        """Mark the turn as ended IF it still has the lease; False when it was superseded. Again is quiet, and True."""
+    async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
+        """Mark the turn as ended now IF it still has the lease; False when it was superseded. Again is quiet, and True.
+
+        `died`: somebody else says so, of a turn whose lease ran out.
+        """
         ...
 
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
@@ -199,29 +206,58 @@ class TurnLedger(Protocol):
         ...
 
     async def claim_request(
-        self, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, context: RequestContext
+        self,
+        key: str,
+        turn_id: str,
+        *,
+        body_hash: bytes,
+        ttl_s: int,
+        instead_of: str | None = None,
+        context: RequestContext,
     ) -> GuardLost | None:
         """Claim a duplicate key for `turn_id`; None when it is ours, our own lost answer included.
 
-        Each call stands for one request: a second one with the same turn id is a duplicate.
+        Free is a key that nobody has, whose time is over, or whose request was refused; also that of the turn
+        `instead_of`, once it is bound to a thread: whoever names it knows that it is over. Each call stands for one
+        request: a second one with the same turn id is a duplicate.
         """
         ...
 
-    async def load_request(self, key: str, *, context: RequestContext) -> GuardLost | None:
-        """What stands under a key now (`same_body` is True); None when this user claimed no such key, or it is over."""
+    async def load_request(
+        self, key: str, *, body_hash: bytes | None = None, context: RequestContext
+    ) -> GuardLost | None:
+        """What stands under a key now, for any body or this one; None when nothing does that is not over."""
         ...
 
     async def bind_request(
         self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
-    ) -> None:
+    ) -> Bound | None:
         """Note under the key which thread its turn runs in, and keep the key for `ttl_s` seconds from now.
 
-        A key that nobody claimed is now the turn's, for any body; one that is another's by now stays so, quietly.
+        None when the key is another's by now, or nobody's: this turn took too long to begin, and must not.
         """
         ...
 
+    async def refuse_request(self, key: str, turn_id: str, refusal: str, *, context: RequestContext) -> None:
+        """Note why the request that `turn_id` claimed the key for was refused; quiet when the key is not its."""
+        ...
+
+    async def end_request(self, key: str, turn_id: str, *, ttl_s: int, context: RequestContext) -> None:
+        """The turn lost its lease and has noticed: its key is kept for `ttl_s` seconds more. Quiet when not its."""
+        ...
+
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
-        """Give a key back that `turn_id` claimed (its request was refused); quiet when it is not ours."""
+        """Give a key back that `turn_id` claimed; quiet when it is not ours."""
+        ...
+
+    async def stop_request(
+        self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
+    ) -> GuardLost | None:
+        """Who has the key, if anybody; unless that is bound to its thread, `stop_of` is noted for whoever is.
+
+        With `turn_id` it is noted for that turn only, and None when the key is another's. Noted under a key that
+        nobody has yet, it is kept for `ttl_s` seconds at least.
+        """
         ...
 
     async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
@@ -233,14 +269,6 @@ class TurnLedger(Protocol):
 
     async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
         """The turn no longer runs; what it spent of minute and day stays spent. Quiet when it does not run."""
-        ...
-
-
-class ThreadClock(Protocol):
-    """How a lease hands over what the last turn knew about the order of a thread."""
-
-    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
-        """Order the thread's next item after `last_order` (nanoseconds since 1970)."""
         ...
 
 

@@ -33,6 +33,7 @@ class Journal:
         self.events: list[bytes] = []
         self._taken = 0  # of self.events, into what follows
         self._pending = b""  # bytes on their way into the next batches
+        self._batch: JournalBatch | None = None  # under way: it may have been kept although nobody said so
         self._waiting_bytes = 0
         self._number = 0
         self._writing = asyncio.Lock()
@@ -46,16 +47,20 @@ class Journal:
     async def flush(self, thread_id: str) -> None:
         """Write what waits, in batches of BATCH_BYTES at most. What could not be written waits for the next flush.
 
-        A batch may end within an event: readers put them together again.
+        A batch whose answer was lost is sent again as it was: another text under its number would be passed over. A
+        batch may end within an event: readers put them together again.
         """
         async with self._writing:
             self._pending += b"".join(self.events[self._taken :])
             self._taken = len(self.events)
             while self._pending:
-                batch = JournalBatch(self._number, self._pending[:BATCH_BYTES])
-                await self._ledger.append_journal(thread_id, self._turn_id, batch, ttl_s=TTL_S, context=self._context)
-                self._number += 1
-                self._pending = self._pending[BATCH_BYTES:]
+                if self._batch is None:
+                    self._batch = JournalBatch(self._number, self._pending[:BATCH_BYTES])
+                await self._ledger.append_journal(
+                    thread_id, self._turn_id, self._batch, ttl_s=TTL_S, context=self._context
+                )
+                self._pending = self._pending[len(self._batch.data) :]
+                self._number, self._batch = self._number + 1, None
             self._waiting_bytes = sum(map(len, self.events[self._taken :]))
 
 

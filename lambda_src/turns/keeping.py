@@ -56,6 +56,8 @@ class Keeper:
         A thread deleted meanwhile keeps nothing, quietly.
         """
         items = fold.unfinished(events)
+        if not items and cut in ("superseded", "crashed"):
+            return []
         try:
             if (call := await self._pending_call(thread_id, context)) is not None:
                 if cut not in ("superseded", "crashed"):  # its turn may have ended well: the output is still to come
@@ -79,6 +81,10 @@ class Keeper:
                 if isinstance(found, AssistantMessageItem):
                     stored.append(found)
         return stored
+
+    async def take_back(self, thread_id: str, context: RequestContext) -> None:
+        """Delete the new thread of a request that was refused after all."""
+        await self._store.delete_thread(thread_id, context=context)
 
     async def _add(self, item: ThreadItem, context: RequestContext) -> bool:
         try:

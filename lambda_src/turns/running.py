@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from chatkit.store import NotFoundError
 
@@ -24,9 +25,10 @@ from lambda_src.turns.journal import Journal, NowMs, Sleep
 from lambda_src.turns.keeping import Cut, Keeper
 
 RENEW_S = 1.0  # how soon Stop and supersession are noticed, and how much of an answer a crash may cost
-LEASE_MS = 10_000  # how long a turn whose process died looks alive: ten renewals may fail in between
+RENEW_WITHIN_S = 2.0  # a renewal that takes longer has failed; the next one tells
+LEASE_MS = 10_000  # how long a dead turn looks alive: two renewals may fail, the third ends at 3 x (1 + 2) s
 CLOSING_TIME_MS = 3_000  # before Lambda's time-out: cancel the run, keep the answer, end lease and stream, at p99
-CLEAN_UP_S = 8.0  # how long stop() waits: the run's own clean-up (server.py) and the closing writes
+CLEAN_UP_S = 0.4  # how long stop() waits: the runtime gives a stopped app 0.5 s (runtime/stop.py), then looks away
 OPENERS = frozenset({"stream_options", "error"})  # ChatKit sends one when all checks and the first write are done
 
 log = logging.getLogger(__name__)
@@ -47,10 +49,11 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What the request's guard wants to know: where the turn runs, once its lease is held, and how it ended."""
+    """What the request's guard wants to know. `begin_by_ms`: the key is ours until then, unless it is bound."""
 
-    leased: Callable[[str], Awaitable[None]]
-    ended: Callable[[str | None], Awaitable[None]]  # where it ran; None when the request was refused
+    begin_by_ms: int
+    leased: Callable[[str], Awaitable[bool]]  # in this thread; whether somebody asked to stop before
+    ended: Callable[[bool, bool], Awaitable[None]]  # whether it ran, and whether it still had its lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class RunningTurn:
         self._queue: asyncio.Queue[bytes | _Ended] = asyncio.Queue()
         self._held: list[bytes] = []
         self._thread_id: str | None = None
+        self._made: str | None = None  # the new thread of a request that may still be refused
+        self._stop_asked = False
         self._task: asyncio.Task[None] | None = None
         self._timers: list[asyncio.Task[None]] = []
         self._early: asyncio.Task[None] | None = None
@@ -111,7 +116,12 @@ class RunningTurn:
             self._task.cancel()
 
     async def stop(self) -> None:
-        """Nobody reads any more: end the turn unless it is over, and wait for its clean-up, CLEAN_UP_S at most."""
+        """Nobody reads any more: end the turn unless it is over, and wait for its clean-up, CLEAN_UP_S at most.
+
+        The journal comes first: should the process have no more time than that, whoever finds the turn folds all of it.
+        """
+        if self._task is not None and not self._task.done() and self._thread_id is not None:
+            self._early = asyncio.create_task(self._flush_early(self._thread_id))
         self.end("shutdown")
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLEAN_UP_S)
@@ -134,55 +144,73 @@ class RunningTurn:
         self._closing = True
         for timer in self._timers:
             timer.cancel()
+        ran, held = self._is_open(), True
         try:
-            if self._is_open() and await self._is_superseded(cut):
+            if ran and await self._is_superseded(cut):
                 error, cut = None, "superseded"  # whatever it met is of no concern any more
-            await self._close(cut if self._is_open() else None, error=error)
+            held = await self._close(cut if ran else None, error=error)
+            if self._made is not None and not ran:
+                await self._around.keeper.take_back(self._made, self._context)
         except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
             _log_fault("turn_close_failed", fault)
         finally:
             self._queue.put_nowait(_Ended(error, cut))
         try:
-            await self._hooks.ended(self._thread_id if self._is_open() else None)
+            await self._hooks.ended(ran, held)
         except Exception as fault:  # noqa: BLE001 - a fence: nobody awaits this task
             _log_fault("turn_close_failed", fault)
 
     async def _pull(self, events: AsyncIterable[bytes]) -> Cut | None:
         async for event in events:
             if self._thread_id is None:
-                await self._take_lease(json.loads(event.removeprefix(b"data: "))["thread"]["id"])
+                self._made = json.loads(event.removeprefix(b"data: "))["thread"]["id"]
+                await self._take_lease(self._made)
             if event.startswith(endings.ERROR) and (lost := await self._before_error()):
                 return lost
             self._emit(event)
+            if self._stop_asked and event.startswith(endings.OPENING):
+                self.end("stopped")  # the message is kept; no model was asked
         return None
 
     async def _take_lease(self, thread_id: str) -> None:
         """From whoever has it; what an older turn had said is kept before anything of ours is written."""
         around, context = self._around, self._context
+        if around.clock() >= self._hooks.begin_by_ms:
+            raise UnavailableError("It took too long to begin. Try again.")
         taken = await around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
         self._thread_id = thread_id
         await recover(around, thread_id, taken.previous, context)
         self._recovered = True
-        await self._hooks.leased(thread_id)
+        self._stop_asked = await self._hooks.leased(thread_id)
         self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept
+        self._start(self._write(thread_id))
 
     async def _renew(self, thread_id: str) -> None:
-        """Every RENEW_S, text or not: journal what waits, prolong the lease; that failing is the signal to end."""
+        """Every RENEW_S, text or not, prolong the lease; that failing is the signal to end."""
         while True:
             await self._around.sleep(RENEW_S)
-            flushed, held = await asyncio.gather(
-                self._journal.flush(thread_id), self._renew_lease(thread_id), return_exceptions=True
-            )
-            for fault in (flushed, held):  # the answer matters more than its bookkeeping: the next second tries again
-                if isinstance(fault, Exception):
-                    _log_fault("turn_renewal_failed", fault)
+            try:
+                async with asyncio.timeout(RENEW_WITHIN_S):
+                    held = await self._renew_lease(thread_id)
+            except (ChatError, TimeoutError) as fault:  # the answer matters more than its bookkeeping
+                _log_fault("turn_renewal_failed", fault)
+                continue
             match held:
                 case "stopped" | "superseded":
                     self.end(held)
-                case _:
+                case "held":
                     pass
 
-    async def _renew_lease(self, thread_id: str) -> str:
+    async def _write(self, thread_id: str) -> None:
+        """Every RENEW_S, journal what waits; beside the renewals, which must not wait for it."""
+        while True:
+            await self._around.sleep(RENEW_S)
+            try:
+                await self._journal.flush(thread_id)
+            except ChatError as fault:  # as above
+                _log_fault("turn_journal_failed", fault)
+
+    async def _renew_lease(self, thread_id: str) -> Literal["held", "stopped", "superseded"]:
         return await self._around.ledger.renew_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context)
 
     async def _until_deadline(self) -> None:
@@ -207,14 +235,14 @@ class RunningTurn:
             return False
         return await self._renew_lease(self._thread_id) == "superseded"
 
-    async def _close(self, cut: Cut | None, *, error: Exception | None) -> None:
+    async def _close(self, cut: Cut | None, *, error: Exception | None) -> bool:
         """The last events, the last batch, then the end of the lease: a follower reads none after it.
 
-        A turn that died before it had kept what its predecessor said leaves the lease unended: whoever comes next
-        finds both.
+        Whether the lease was still ours. A turn that died before it had kept what its predecessors said leaves the
+        lease unended: whoever comes next finds them all.
         """
         if self._thread_id is None or not self._recovered:
-            return
+            return True
         if cut is not None:
             await self._keep(self._thread_id, cut)
             for event in endings.last_words(cut, failed=error is not None):
@@ -222,7 +250,8 @@ class RunningTurn:
         try:
             await self._journal.flush(self._thread_id)
         finally:
-            await self._around.ledger.end_lease(self._thread_id, self.turn_id, context=self._context)
+            held = await self._around.ledger.end_lease(self._thread_id, self.turn_id, context=self._context)
+        return held
 
     async def _keep(self, thread_id: str, cut: Cut) -> None:
         """What was said so far, stored (by the superseder, if there is one) and ended in the stream."""
@@ -254,12 +283,12 @@ async def recover(around: Surroundings, thread_id: str, row: TurnRow | None, con
     """Keep what the unfinished turn of `row` had journaled. Its lease must be ours; quiet when there is none."""
     if row is None or row.ended:
         return
-    if row.unfolded is not None:  # it died before it could do for its predecessor what is done here for it
-        older = await journal.read(around.ledger, thread_id, row.unfolded, context)
-        await around.keeper.keep(thread_id, row.unfolded, older, cut="crashed", context=context)
-    events = await journal.read(around.ledger, thread_id, row.turn_id, context)
+    turns = (*row.unfolded, row.turn_id)  # it died before it could do for those what is done here for it
+    journals = await asyncio.gather(*(journal.read(around.ledger, thread_id, turn, context) for turn in turns))
     cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > around.clock() else "crashed"
-    await around.keeper.keep(thread_id, row.turn_id, events, cut=cut, context=context)
+    for turn_id, events in zip(turns, journals, strict=True):
+        why = cut if turn_id == row.turn_id else "crashed"
+        await around.keeper.keep(thread_id, turn_id, events, cut=why, context=context)
 
 
 def _refusal(ended: _Ended) -> Exception:

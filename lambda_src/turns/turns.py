@@ -9,25 +9,24 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError, UnavailableError
 from lambda_src.store.ports import GuardLost, TurnRow
-from lambda_src.turns import endings, fold, journal
+from lambda_src.turns import endings, fold, journal, names, refusals
 from lambda_src.turns.running import Begin, Hooks, RunningTurn, Surroundings, recover
 
-GUARD_S = 16 * 60  # a key outlives the longest turn: 15 minutes is the most Lambda gives
-NAMED_KEY_S = 60  # how long after its end a turn that the client named is still attached to
+BOUND_S = 16 * 60  # how long a turn is found by its id or name: a minute more than the longest that Lambda lets run
+UNBEGUN_S = 10  # how long a request may take to begin its turn: then another one may have its key
 SAME_BODY_S = 5  # how long after its end a new message with the same bytes is taken for a retry
-UNBEGUN_S = 60  # how long a name is taken by a turn that died before it had its lease; from then on GUARD_S
-BIND_TRIES = 20  # half a second each: how long a duplicate waits for a new thread to get its name
-END_TRIES = 4  # half a second each: a turn that lost its lease has noticed and ended by then, or it is dead
+STOP_S = 60  # how long a Stop waits for the request that it is about: a cold start and the way there
+LOOK_AGAIN_S = (0.05, 0.1, 0.25)  # a duplicate whose first one has not begun asks that often, then as a follower does
+END_S = 2.0  # a turn that lost its lease has noticed and ended by then, or it is dead
 
 RETRIED = frozenset({"threads.create", "threads.add_user_message"})  # what a client's transport sends again by itself
-
 
 Check = Callable[[], Awaitable[None]]
 
@@ -48,12 +47,16 @@ class TurnStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a streaming request says of its turn. `named` is the client's own turn id (x-chat-turn), if it sent one."""
+    """What a streaming request says of its turn. `named` is the client's name for it (x-chat-turn), if it sent one."""
 
     operation: str
     thread_id: str | None
     body: bytes
     named: str | None
+
+    def key(self, user_id: str) -> str:
+        """The key that this request and its duplicates share; the id of its turn is minted from it."""
+        return names.key_of_body(self.body, user_id) if self.named is None else names.key_of_name(self.named, user_id)
 
 
 class Attached:
@@ -89,48 +92,65 @@ class Turns:
     async def open(self, asked: Asked, check: Check, begin: Begin, *, context: RequestContext) -> TurnStream:
         """The stream for a request: a turn of its own, or the one that this request repeats.
 
-        `check` raises what is wrong with the request, before it may end the turn that runs; it writes nothing, and does
-        not count for a repeated request, whose first one has changed the thread already. `begin` starts the run.
+        `context.turn` is minted from the request's key. `check` raises what is wrong with the request, before it may
+        end the turn that runs; it writes nothing, and does not count for a repeated request, whose first one has
+        changed the thread already. `begin` starts the run.
 
-        A turn that the client named is attached to by its name until NAMED_KEY_S after its end. Without a name the same
-        bytes of the same user attach while their turn runs, and new messages also SAME_BODY_S after: so "continue"
-        twice, a second Regenerate or "hi" in two new chats each run. ConflictError: the name was used for another body.
-        What `check`, the quotas and `begin` refuse is raised, and leaves no trace.
+        A request that its client named attaches to the turn of that name for BOUND_S. Without a name the same bytes of
+        the same user attach while their turn runs, and new messages also SAME_BODY_S after: so "continue" twice, a
+        second Regenerate or "hi" in two new chats each run. ConflictError: the name was used for another body. What
+        `check`, the quotas and `begin` refuse is raised, for each duplicate alike, and leaves no trace.
         """
         turn = context.turn
         assert turn is not None, "the app gives every streaming request a turn"
+        ledger = self.around.ledger
+        key = asked.key(context.user.id)
         digest = hashlib.sha256(asked.body).digest()
-        key = asked.named or f"body-{digest.hex()[:40]}"
-        ttl_s = GUARD_S if asked.named is None else UNBEGUN_S
-        claim = partial(self.around.ledger.claim_request, key, turn.id, body_hash=digest, ttl_s=ttl_s, context=context)
+        claim = partial(ledger.claim_request, key, turn.id, body_hash=digest, ttl_s=UNBEGUN_S, context=context)
+        begin_by_ms = self.around.clock() + UNBEGUN_S * 1000
         claimed, refused = await asyncio.gather(claim(), check(), return_exceptions=True)
         while claimed is not None:
             if isinstance(claimed, BaseException):
-                raise claimed
-            if (attached := await self._attach(key, claimed, context)) is not None:
-                return attached
-            await self.around.ledger.release_request(key, claimed.turn_id, context=context)
-            claimed = await claim()
+                await asyncio.gather(ledger.release_request(key, turn.id, context=context), return_exceptions=True)
+                raise claimed  # its write may have landed, or may land still: then the key is free in UNBEGUN_S
+            found = await self._attach(asked, key, claimed, digest, context)
+            if isinstance(found, Attached):
+                return found
+            begin_by_ms = self.around.clock() + UNBEGUN_S * 1000
+            claimed = await claim(instead_of=found)
         try:
             if isinstance(refused, BaseException):
                 raise refused
             if self.around.quotas is not None:
                 await self.around.quotas.admit(context)
-        except BaseException:
-            await self.around.ledger.release_request(key, turn.id, context=context)
+            hooks = self._hooks(asked, key, turn.id, begin_by_ms, context)
+            running = RunningTurn(turn, context, self.around, hooks)
+            await running.open(begin, thread_id=asked.thread_id)
+        except BaseException as error:
+            if (refusal := refusals.packed(error)) is not None:
+                await ledger.refuse_request(key, turn.id, refusal, context=context)
+            else:
+                await ledger.release_request(key, turn.id, context=context)
             raise
-        running = RunningTurn(turn, context, self.around, self._hooks(asked, key, turn.id, context))
-        await running.open(begin, thread_id=asked.thread_id)
         return running
 
     async def stop(self, context: RequestContext, *, turn_id: str | None, thread_id: str | None) -> bool:
-        """Ask a running turn to stop, by its id or its thread's; False when there is none that is this user's."""
-        if thread_id is None and turn_id is not None:
-            found = await self.around.ledger.load_request(turn_id, context=context)
-            thread_id = found.thread_id if found is not None else None
-        if thread_id is None:
-            return False
-        return await self.around.ledger.ask_to_stop(thread_id, turn_id, context=context) is not None
+        """Ask a turn to stop, by its id, its name or its thread's id; False when there is none that is this user's.
+
+        One that has claimed its key but not begun stops when it begins; so does one whose name is not known here yet,
+        if its request comes within STOP_S.
+        """
+        ledger = self.around.ledger
+        if turn_id is not None:
+            own = turn_id if names.key_in(turn_id) else None
+            key = names.key_of_name(turn_id, context.user.id)
+            found = await ledger.stop_request(key, turn_id, turn_id=own, ttl_s=STOP_S, context=context)
+            if found is None or found.refusal is not None:
+                return False
+            if found.thread_id is None:
+                return True
+            turn_id, thread_id = found.turn_id, found.thread_id
+        return thread_id is not None and await ledger.ask_to_stop(thread_id, turn_id, context=context) is not None
 
     async def running_in(self, thread_id: str, context: RequestContext) -> str | None:
         """The id of the turn that runs in a thread; None when none does, or the thread is missing or someone else's."""
@@ -138,11 +158,16 @@ class Turns:
         return row.turn_id if row is not None and self._is_live(row) else None
 
     async def resume(self, turn_id: str, context: RequestContext) -> TurnStream:
-        """The stream of a turn, from its first event. NotFoundError: it is unknown, foreign, or over long ago."""
-        found = await self.around.ledger.load_request(turn_id, context=context)
-        if found is None or found.thread_id is None:
+        """The stream of a turn, by its id or its name, from its first event.
+
+        NotFoundError: it is unknown or foreign, its thread is deleted, it began more than BOUND_S ago, or its request
+        came again since and began another one.
+        """
+        found = await self.around.ledger.load_request(names.key_of_name(turn_id, context.user.id), context=context)
+        own = names.key_in(turn_id) is not None
+        if found is None or found.thread_id is None or (own and found.turn_id != turn_id):
             raise NotFoundError("There is no such turn.")
-        return Attached(found.turn_id, found.thread_id, self, context)
+        return await self._attached(found.turn_id, found.thread_id, context)
 
     async def recover(self, thread_id: str, context: RequestContext) -> None:
         """Before a thread is shown: keep what a turn whose process died had said. Quiet when there is nothing to do."""
@@ -150,63 +175,85 @@ class Turns:
         if row is None or row.ended or self._is_live(row):
             return
         await recover(self.around, thread_id, row, context)  # without the lease: a reader must not end a newer turn
-        await self.around.ledger.end_lease(thread_id, row.turn_id, context=context)
+        await self.around.ledger.end_lease(thread_id, row.turn_id, died=True, context=context)
 
     def _is_live(self, row: TurnRow) -> bool:
         return not row.ended and row.expires_ms > self.around.clock()
 
-    async def _attach(self, key: str, claimed: GuardLost, context: RequestContext) -> TurnStream | None:
-        """The stream of the turn that has the key; None when it is over, or its process died: run anew.
+    async def _attached(self, turn_id: str, thread_id: str, context: RequestContext) -> Attached:
+        """The turn's stream. NotFoundError when its thread is deleted, and its journal with it."""
+        if await self.around.ledger.load_turn(thread_id, context=context) is None:
+            raise NotFoundError("The thread of this turn is deleted.")
+        return Attached(turn_id, thread_id, self, context)
 
-        A key is bound to its thread when its turn has ended (one that is a turn's name: when it began), so one that
-        stays unbound although its turn has no lease is a dead turn's.
+    async def _attach(
+        self, asked: Asked, key: str, claimed: GuardLost, digest: bytes, context: RequestContext
+    ) -> Attached | str | None:
+        """The stream of the turn that has the key; or that turn, when it is over or dead; or None: the key is free.
+
+        A refused request's refusal is raised.
         """
-        if not claimed.same_body:
-            raise ConflictError("This turn id (x-chat-turn) was used for another request. Mint a new one.")
         standing: GuardLost | None = claimed
-        thread_id: str | None = None
-        without_lease = 0
-        for _ in range(BIND_TRIES):
-            if standing is None or standing.turn_id != claimed.turn_id:
-                return None
-            if standing.thread_id is not None:
-                return Attached(claimed.turn_id, standing.thread_id, self, context)
-            if thread_id is None and key != claimed.turn_id:
-                bound = await self.around.ledger.load_request(claimed.turn_id, context=context)
-                thread_id = bound.thread_id if bound is not None else None
-            if thread_id is not None:
-                if await self.running_in(thread_id, context) == claimed.turn_id:
-                    return Attached(claimed.turn_id, thread_id, self, context)
-                without_lease += 1
-                if without_lease > END_TRIES:
-                    return None
-            await self.around.sleep(journal.FOLLOW_EVERY_S)
-            standing = await self.around.ledger.load_request(key, context=context)
-        if key == claimed.turn_id:
-            raise UnavailableError("The same request came in a moment ago and has not begun yet. Try again.")
+        looks = iter(LOOK_AGAIN_S)
+        waited_s = 0.0
+        while standing is not None:
+            if not standing.same_body:
+                raise ConflictError("This turn id (x-chat-turn) was used for another request. Mint a new one.")
+            if standing.refusal is not None:
+                raise refusals.unpacked(standing.refusal)
+            if (thread_id := standing.thread_id) is not None:
+                match await self._state(asked, standing, thread_id, context):
+                    case "attach":
+                        return Attached(standing.turn_id, thread_id, self, context)
+                    case "ending" if waited_s < END_S:
+                        pass
+                    case "ending" | "over":
+                        return standing.turn_id
+            elif waited_s > UNBEGUN_S + END_S:
+                raise UnavailableError("The same request came in a moment ago and has not begun yet. Try again.")
+            pause_s = next(looks, journal.FOLLOW_EVERY_S)
+            await self.around.sleep(pause_s)
+            waited_s += pause_s
+            standing = await self.around.ledger.load_request(key, body_hash=digest, context=context)
         return None
 
-    def _hooks(self, asked: Asked, key: str, turn_id: str, context: RequestContext) -> Hooks:
+    async def _state(
+        self, asked: Asked, standing: GuardLost, thread_id: str, context: RequestContext
+    ) -> Literal["attach", "ending", "over"]:
+        """What a turn that has begun is to the next request with its key. NotFoundError: its thread is deleted."""
+        row = await self.around.ledger.load_turn(thread_id, context=context)
+        if asked.named is not None:
+            if row is None:
+                raise NotFoundError("The thread of this turn is deleted.")
+            return "attach"
+        if row is None:
+            return "over"
+        if row.turn_id != standing.turn_id:  # another turn took its lease: it says itself when it has noticed
+            return "attach" if standing.ended else "ending"
+        ended_s = (self.around.clock() - row.expires_ms) / 1000
+        is_retried = row.ended and asked.operation in RETRIED and ended_s < SAME_BODY_S
+        return "attach" if self._is_live(row) or is_retried else "over"
+
+    def _hooks(self, asked: Asked, key: str, turn_id: str, begin_by_ms: int, context: RequestContext) -> Hooks:
         ledger = self.around.ledger
 
-        async def leased(thread_id: str) -> None:
-            """From now on the turn is found by its id: to stop it, to resume it, to attach to it."""
-            await ledger.bind_request(turn_id, turn_id, thread_id=thread_id, ttl_s=GUARD_S, context=context)
+        async def leased(thread_id: str) -> bool:
+            """From now on the turn is found by its id and name: to stop it, to resume it, to attach to it."""
+            bound = await ledger.bind_request(key, turn_id, thread_id=thread_id, ttl_s=BOUND_S, context=context)
+            if bound is None:
+                raise UnavailableError("The same request began anew meanwhile. Try again.")
+            return bound.stop_of is not None and bound.stop_of in (turn_id, asked.named)
 
-        async def ended(thread_id: str | None) -> None:
+        async def ended(ran: bool, held: bool) -> None:
+            """Its row in the thread says that it has ended, unless that is another turn's by now."""
             try:
                 if self.around.quotas is not None:
-                    await self.around.quotas.settle(context, ran=thread_id is not None)
+                    await self.around.quotas.settle(context, ran=ran)
             finally:
-                await retried(thread_id)
+                if ran and not held and asked.named is None:
+                    if asked.operation in RETRIED:
+                        await ledger.end_request(key, turn_id, ttl_s=SAME_BODY_S, context=context)
+                    else:
+                        await ledger.release_request(key, turn_id, context=context)
 
-        async def retried(thread_id: str | None) -> None:
-            """The request may come again: for a while it is taken for a retry, if it ran and is of the kind retried."""
-            if thread_id is not None and asked.named is not None:
-                await ledger.bind_request(key, turn_id, thread_id=thread_id, ttl_s=NAMED_KEY_S, context=context)
-            elif thread_id is not None and asked.operation in RETRIED:
-                await ledger.bind_request(key, turn_id, thread_id=thread_id, ttl_s=SAME_BODY_S, context=context)
-            else:
-                await ledger.release_request(key, turn_id, context=context)
-
-        return Hooks(leased, ended)
+        return Hooks(begin_by_ms, leased, ended)

@@ -19,6 +19,7 @@ from lambda_src.server import ChatServer
 from lambda_src.store.calls import Calls
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.keeping import Keeper
+from lambda_src.turns import names
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
 from tests.chat import Chat, known_by_name, no_pause
@@ -137,10 +138,11 @@ async def _move_in(store: DynamoDBStore, user: str) -> dict[str, list[str]]:
     await store.save_attachment(file_of(f"atc_{user}"), who)
     await store.save_attachment(file_of(f"atc_{user}_bound", thread_id=full), who)
     await store.add_feedback(full, [f"msg_{user}"], "positive", who)
-    turn = f"turn-that-runs-for-{user}"
-    await store.ledger.claim_request(turn, turn, body_hash=b"x", ttl_s=3600, context=who)
+    key = names.key_of_name(f"turn-that-runs-for-{user}", user)
+    turn = names.mint(key)
+    await store.ledger.claim_request(key, turn, body_hash=b"x", ttl_s=3600, context=who)
     await store.ledger.take_lease(full, turn, lease_ms=LEASE_MS, context=who)
-    await store.ledger.bind_request(turn, turn, thread_id=full, ttl_s=3600, context=who)
+    await store.ledger.bind_request(key, turn, thread_id=full, ttl_s=3600, context=who)
     items = [f"msg_{user}", f"form_{user}", f"assistant_message_{user}", f"widget_{user}", f"call_{user}"]
     return {
         "thread_id": [full, waiting],

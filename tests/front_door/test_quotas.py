@@ -281,7 +281,7 @@ async def test_a_refused_message_is_a_429_before_the_stream_and_leaves_no_trace(
     refused = await here.chat("threads.add_user_message", thread_id=thread_id, input=message("more"))
     assert (refused.status, refused.json["error"]) == (429, "quota")
     assert 0 < int(refused.headers["retry-after"]) <= quota.DAY_MS // 1000
-    assert here.recorder.calls == ["claim_request", "spend_quota", "release_request"]
+    assert here.recorder.calls == ["claim_request", "spend_quota", "refuse_request"]
     items = await here.chat("items.list", thread_id=thread_id)
     assert len(items.json["data"]) == 2
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lambda_src.store.ports import GuardLost, TurnLedger
+from lambda_src.store.ports import Bound, GuardLost, TurnLedger
 from tests.store.ledger_case import ADA, BOB, Clock, LedgerCase
 
 TTL_S = 60
@@ -12,14 +12,18 @@ BODY = b"\x00\xff" * 16
 OTHER_BODY = b"\x01" * 32
 
 
-async def claim(ledger: TurnLedger, turn_id: str, *, key: str = "key", body_hash: bytes = BODY) -> GuardLost | None:
+async def claim(
+    ledger: TurnLedger, turn_id: str, *, key: str = "key", body_hash: bytes = BODY, instead_of: str | None = None
+) -> GuardLost | None:
     """Ada's request with this body asks for the key."""
-    return await ledger.claim_request(key, turn_id, body_hash=body_hash, ttl_s=TTL_S, context=ADA)
+    return await ledger.claim_request(
+        key, turn_id, body_hash=body_hash, ttl_s=TTL_S, instead_of=instead_of, context=ADA
+    )
 
 
-async def bind(ledger: TurnLedger, turn_id: str, *, key: str = "key", ttl_s: int = TTL_S) -> None:
+async def bind(ledger: TurnLedger, turn_id: str, *, key: str = "key", ttl_s: int = TTL_S) -> Bound | None:
     """Ada's turn says that it runs in thr_1."""
-    await ledger.bind_request(key, turn_id, thread_id="thr_1", ttl_s=ttl_s, context=ADA)
+    return await ledger.bind_request(key, turn_id, thread_id="thr_1", ttl_s=ttl_s, context=ADA)
 
 
 async def load(ledger: TurnLedger, key: str = "key") -> GuardLost | None:
@@ -28,7 +32,7 @@ async def load(ledger: TurnLedger, key: str = "key") -> GuardLost | None:
 
 
 class GuardContract(LedgerCase):
-    """claim_request, load_request, bind_request, release_request."""
+    """claim_request, load_request, bind_request, refuse_request, end_request, release_request, stop_request."""
 
     async def test_a_key_is_claimed_once(self, ledger: TurnLedger, other: TurnLedger) -> None:
         assert await claim(ledger, "one") is None
@@ -38,7 +42,7 @@ class GuardContract(LedgerCase):
     async def test_a_duplicate_that_brings_the_same_turn_id_is_a_duplicate(
         self, ledger: TurnLedger, other: TurnLedger
     ) -> None:
-        """The client named the turn (x-chat-turn), so every retry of its request carries the name."""
+        """Ids are minted for each request, so nobody does; a mark tells our own lost answer from it all the same."""
         assert await claim(ledger, "one", key="one") is None
         assert await claim(ledger, "one", key="one") == GuardLost("one", None, same_body=True)
         assert await claim(other, "one", key="one") == GuardLost("one", None, same_body=True)
@@ -88,11 +92,67 @@ class GuardContract(LedgerCase):
         clock.later(ms=5000)
         assert await load(ledger) is None
 
-    async def test_a_turn_may_be_bound_under_a_key_that_nobody_claimed(self, ledger: TurnLedger) -> None:
-        """Under its own id, so that it can be stopped and resumed; a client may then send that id with its request."""
-        await bind(ledger, "one", key="one")
-        assert await load(ledger, "one") == GuardLost("one", "thr_1", same_body=True)
-        assert await claim(ledger, "one", key="one") == GuardLost("one", "thr_1", same_body=True)
+    async def test_only_who_has_a_key_is_bound_under_it(self, ledger: TurnLedger, clock: Clock) -> None:
+        """A turn that took too long to begin must not: another one may have begun in its place."""
+        assert await bind(ledger, "one") is None
+        await claim(ledger, "one")
+        clock.later(ms=TTL_S * 1000)
+        assert await bind(ledger, "one") == Bound(None), "nobody took it meanwhile"
+        clock.later(ms=TTL_S * 1000)
+        await claim(ledger, "two")
+        assert await bind(ledger, "one") is None
+
+    async def test_a_key_is_taken_from_a_turn_that_is_known_to_be_over(self, ledger: TurnLedger) -> None:
+        await claim(ledger, "one")
+        assert await claim(ledger, "two", instead_of="one") is not None, "it may be about to begin"
+        await bind(ledger, "one")
+        assert await claim(ledger, "two", instead_of="zero") is not None
+        assert await claim(ledger, "two", instead_of="one") is None
+        assert await load(ledger) == GuardLost("two", None, same_body=True)
+
+    async def test_a_refusal_is_told_until_somebody_claims_the_key_anew(self, ledger: TurnLedger) -> None:
+        await claim(ledger, "one")
+        await ledger.refuse_request("key", "two", "not two", context=ADA)
+        await ledger.refuse_request("key", "one", "not now", context=ADA)
+        refused = await load(ledger)
+        assert refused == GuardLost("one", None, same_body=True, refusal="not now")
+        assert await claim(ledger, "two", body_hash=OTHER_BODY) is None
+        assert await load(ledger) == GuardLost("two", None, same_body=True)
+
+    async def test_a_turn_that_lost_its_lease_says_so_under_its_key(self, ledger: TurnLedger, clock: Clock) -> None:
+        await claim(ledger, "one")
+        await bind(ledger, "one", ttl_s=TTL_S * 9)
+        await ledger.end_request("key", "two", ttl_s=5, context=ADA)
+        await ledger.end_request("key", "one", ttl_s=5, context=ADA)
+        assert await load(ledger) == GuardLost("one", "thr_1", same_body=True, ended=True)
+        clock.later(ms=5000)
+        assert await load(ledger) is None
+        assert await claim(ledger, "two") is None
+        assert await load(ledger) == GuardLost("two", None, same_body=True)
+
+    async def test_a_lookup_tells_whether_the_body_is_the_same(self, ledger: TurnLedger) -> None:
+        await claim(ledger, "one")
+        found = await ledger.load_request("key", body_hash=OTHER_BODY, context=ADA)
+        assert found == GuardLost("one", None, same_body=False)
+
+    async def test_a_stop_before_the_turn_is_bound_is_told_when_it_is(self, ledger: TurnLedger, clock: Clock) -> None:
+        async def stop(turn_id: str | None = None) -> GuardLost | None:
+            return await ledger.stop_request("key", "its name", turn_id=turn_id, ttl_s=TTL_S, context=ADA)
+
+        assert await stop() is None, "before its request came"
+        await claim(ledger, "one")
+        assert await bind(ledger, "one") == Bound("its name")
+        assert await stop() == GuardLost("one", "thr_1", same_body=True)
+        await claim(ledger, "two", instead_of="one")
+        assert await stop("one") is None, "it is over"
+        clock.later(ms=TTL_S * 1000)
+        await claim(ledger, "three")
+        assert await bind(ledger, "three") == Bound(None), "that was meant for another one"
+        await ledger.release_request("key", "three", context=ADA)
+        await claim(ledger, "four")
+        assert await stop("four") == GuardLost("four", None, same_body=True)
+        assert await ledger.stop_request("key", "x", turn_id=None, ttl_s=TTL_S, context=BOB) is None
+        assert await bind(ledger, "four") == Bound("its name")
 
     async def test_a_key_that_is_anothers_by_now_stays_so(self, ledger: TurnLedger, clock: Clock) -> None:
         await claim(ledger, "one")

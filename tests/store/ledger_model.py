@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import message_of, thread_of
 from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
-from lambda_src.store.ports import GuardLost, JournalBatch, LeaseTaken, QuotaLimits, TurnLedger, TurnRow
-from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, until
+from lambda_src.store.ports import Bound, GuardLost, JournalBatch, QuotaLimits, TurnLedger, TurnRow
+from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, bare, until
 
 TTL_S = 20
 STEP_MS = (1, 999, 5_000, LEASE_MS, TTL_S * 1000, 60_000, 86_400_000)
@@ -30,6 +30,7 @@ users = st.sampled_from([ADA, BOB])
 threads = st.sampled_from(["thr_a", "thr_b"])
 turns = st.sampled_from(["one", "two", "three"])
 numbers = st.integers(0, 3)
+bodies = st.sampled_from([b"a", b"b"])
 limits = st.builds(
     QuotaLimits, per_minute=st.sampled_from([0, 2]), per_day=st.sampled_from([0, 4]), running=st.sampled_from([0, 2])
 )
@@ -43,7 +44,6 @@ class ModelThread:
 
     turn: TurnRow | None = None
     journals: dict[str, dict[int, tuple[bytes, int]]] = field(default_factory=dict)
-    known: dict[int, int] = field(default_factory=dict)  # what each process knows of the newest arrival
 
 
 @dataclass
@@ -52,8 +52,14 @@ class ModelClaim:
 
     turn_id: str
     thread_id: str | None
-    body: bytes | None
+    body: bytes
     expires_ms: int
+    refusal: str | None = None
+    ended: bool = False
+
+    def lost(self, body: bytes | None) -> GuardLost:
+        """What a request with this body hears of it."""
+        return GuardLost(self.turn_id, self.thread_id, body in (None, self.body), self.refusal, self.ended)
 
 
 @dataclass
@@ -63,6 +69,7 @@ class ModelUser:
     threads: dict[str, ModelThread] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)  # and when they were deleted
     claims: dict[str, ModelClaim] = field(default_factory=dict)
+    stops: dict[str, tuple[str, int]] = field(default_factory=dict)
     spent: Counter[tuple[str, int]] = field(default_factory=Counter)
     runs: dict[str, int] = field(default_factory=dict)
 
@@ -128,11 +135,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             raise AssertionError("the lease of a deleted thread was taken")
         held = self.thread(user, thread)
-        assert self.run(taking) == LeaseTaken(held.turn)
-        last_order = held.turn.last_order if held.turn else 0
-        unfolded = held.turn.turn_id if held.turn and not held.turn.ended else None
-        held.turn = TurnRow(turn, self.now_ms(process) + LEASE_MS, False, False, last_order, unfolded)
-        held.known[process] = max(held.known.get(process, 0), last_order)
+        assert bare(self.run(taking).previous) == held.turn
+        unfolded = (*held.turn.unfolded, held.turn.turn_id) if held.turn and not held.turn.ended else ()
+        held.turn = TurnRow(turn, self.now_ms(process) + LEASE_MS, False, False, 0, unfolded)
 
     @rule(process=processes, user=users, thread=threads, turn=turns)
     def renew(self, process: int, user: RequestContext, thread: str, turn: str) -> None:
@@ -144,22 +149,21 @@ class LedgerMachine(RuleBasedStateMachine):
             assert found == "stopped"
         else:
             assert found == "held"
-            held.turn = self.kept_up(held, process, expires_ms=self.now_ms(process) + LEASE_MS)
+            held.turn = self.kept_up(held, expires_ms=self.now_ms(process) + LEASE_MS)
 
-    @rule(process=processes, user=users, thread=threads, turn=turns)
-    def end(self, process: int, user: RequestContext, thread: str, turn: str) -> None:
+    @rule(process=processes, user=users, thread=threads, turn=turns, died=st.booleans())
+    def end(self, process: int, user: RequestContext, thread: str, turn: str, *, died: bool) -> None:
         held = self.thread(user, thread)
-        ended = self.run(self.ledger(process).end_lease(thread, turn, context=user))
+        ended = self.run(self.ledger(process).end_lease(thread, turn, died=died, context=user))
         assert ended == (held.turn is not None and held.turn.turn_id == turn)
-        if ended:
-            held.turn = self.kept_up(held, process, ended=True)
+        if held.turn is not None and ended and not held.turn.ended:
+            held.turn = self.kept_up(held, ended=True, expires_ms=0 if died else self.now_ms(process))
 
     @staticmethod
-    def kept_up(held: ModelThread, process: int, **changes: Any) -> TurnRow:
+    def kept_up(held: ModelThread, **changes: Any) -> TurnRow:
         """The lease after its holder wrote it."""
         assert held.turn is not None
-        last_order = held.known.get(process) or held.turn.last_order
-        return replace(held.turn, unfolded=None, last_order=last_order, **changes)
+        return replace(held.turn, unfolded=(), **changes)
 
     @rule(process=processes, user=users, thread=threads, turn=st.none() | turns)
     def stop(self, process: int, user: RequestContext, thread: str, turn: str | None) -> None:
@@ -170,21 +174,19 @@ class LedgerMachine(RuleBasedStateMachine):
             assert asked is None
         else:
             held.turn = replace(held.turn, stop=True)
-            assert asked == held.turn
+            assert bare(asked) == held.turn
 
     @rule(process=processes, user=users, thread=threads)
     def look(self, process: int, user: RequestContext, thread: str) -> None:
-        assert self.run(self.ledger(process).load_turn(thread, context=user)) == self.thread(user, thread).turn
+        assert bare(self.run(self.ledger(process).load_turn(thread, context=user))) == self.thread(user, thread).turn
 
     @rule(process=processes, user=users, thread=threads)
     def say(self, process: int, user: RequestContext, thread: str) -> None:
         """A new item: later than all this process knows of the thread."""
         if thread in self.model[user.user.id].gone:
             return
-        held = self.thread(user, thread)
         self.now += 1_000_000  # its id
         self.run(self.stores[process].add_thread_item(thread, message_of(f"msg_{self.now}", thread_id=thread), user))
-        held.known[process] = max(self.clock(process), held.known.get(process, 0) + 1)
 
     @rule(process=processes, user=users, thread=threads)
     def delete(self, process: int, user: RequestContext, thread: str) -> None:
@@ -197,7 +199,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.run(self.stores[process].delete_thread(thread, user))
             self.run(self.stores[process].sweep(stop=lambda: False))
             owner.gone[thread] = self.now_ms(process)
-        owner.threads[thread] = ModelThread(known=self.thread(user, thread).known)
+        owner.threads[thread] = ModelThread()
 
     @rule(process=processes, user=users, thread=threads, turn=turns, number=numbers, data=st.binary(max_size=8))
     def append(self, process: int, user: RequestContext, thread: str, turn: str, number: int, data: bytes) -> None:
@@ -218,38 +220,75 @@ class LedgerMachine(RuleBasedStateMachine):
         living = {number: data for number, (data, expires_ms) in journal.items() if expires_ms > self.now_ms(process)}
         assert self.run(all_of_them()) == [JournalBatch(n, living[n]) for n in sorted(living) if n >= first]
 
-    @rule(process=processes, user=users, key=turns, turn=turns, body=st.sampled_from([b"a", b"b"]))
-    def claim(self, process: int, user: RequestContext, key: str, turn: str, body: bytes) -> None:
+    @rule(process=processes, user=users, key=turns, turn=turns, body=bodies, instead_of=st.none() | turns)
+    def claim(
+        self, process: int, user: RequestContext, key: str, turn: str, body: bytes, instead_of: str | None
+    ) -> None:
         claims = self.model[user.user.id].claims
-        lost = self.run(self.ledger(process).claim_request(key, turn, body_hash=body, ttl_s=TTL_S, context=user))
-        held = claims.get(key)
-        if held is None or held.expires_ms <= self.now_ms(process):
+        claiming = self.ledger(process).claim_request(
+            key, turn, body_hash=body, ttl_s=TTL_S, instead_of=instead_of, context=user
+        )
+        lost = self.run(claiming)
+        held = self.standing(process, user, key)
+        if held is None or held.refusal or (held.turn_id == instead_of and held.thread_id):
             assert lost is None
             claims[key] = ModelClaim(turn, None, body, self.now_ms(process) + TTL_S * 1000)
         else:
-            assert lost == GuardLost(held.turn_id, held.thread_id, same_body=held.body in (None, body))
+            assert lost == held.lost(body)
 
-    @rule(process=processes, user=users, key=turns)
-    def look_up(self, process: int, user: RequestContext, key: str) -> None:
+    def standing(self, process: int, user: RequestContext, key: str) -> ModelClaim | None:
+        """The claim that holds now, as this process sees the time."""
         held = self.model[user.user.id].claims.get(key)
-        found = self.run(self.ledger(process).load_request(key, context=user))
-        alive = held is not None and held.expires_ms > self.now_ms(process)
-        assert found == (GuardLost(held.turn_id, held.thread_id, same_body=True) if held and alive else None)
+        return held if held is not None and held.expires_ms > self.now_ms(process) else None
+
+    def own(self, user: RequestContext, key: str, turn: str) -> ModelClaim | None:
+        """The turn's claim, over or not."""
+        held = self.model[user.user.id].claims.get(key)
+        return held if held is not None and held.turn_id == turn else None
+
+    @rule(process=processes, user=users, key=turns, body=st.none() | bodies)
+    def look_up(self, process: int, user: RequestContext, key: str, body: bytes | None) -> None:
+        found = self.run(self.ledger(process).load_request(key, body_hash=body, context=user))
+        held = self.standing(process, user, key)
+        assert found == (held.lost(body) if held else None)
 
     @rule(process=processes, user=users, key=turns, turn=turns, thread=threads)
     def bind(self, process: int, user: RequestContext, key: str, turn: str, thread: str) -> None:
-        claims = self.model[user.user.id].claims
-        self.run(self.ledger(process).bind_request(key, turn, thread_id=thread, ttl_s=TTL_S, context=user))
-        held = claims.get(key)
-        if held is None or held.turn_id == turn:
-            claims[key] = ModelClaim(turn, thread, held.body if held else None, self.now_ms(process) + TTL_S * 1000)
+        bound = self.run(self.ledger(process).bind_request(key, turn, thread_id=thread, ttl_s=TTL_S, context=user))
+        held = self.own(user, key, turn)
+        stop_of, until_ms = self.model[user.user.id].stops.get(key, ("", 0))
+        assert bound == (Bound(stop_of if until_ms > self.now_ms(process) else None) if held else None)
+        if held:
+            held.thread_id, held.expires_ms = thread, self.now_ms(process) + TTL_S * 1000
+
+    @rule(process=processes, user=users, key=turns, turn=turns)
+    def refuse(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        self.run(self.ledger(process).refuse_request(key, turn, f"not {turn}", context=user))
+        if held := self.own(user, key, turn):
+            held.refusal = f"not {turn}"
+
+    @rule(process=processes, user=users, key=turns, turn=turns)
+    def end_key(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        self.run(self.ledger(process).end_request(key, turn, ttl_s=TTL_S, context=user))
+        if held := self.own(user, key, turn):
+            held.ended, held.expires_ms = True, self.now_ms(process) + TTL_S * 1000
+
+    @rule(process=processes, user=users, key=turns, turn=st.none() | turns)
+    def stop_key(self, process: int, user: RequestContext, key: str, turn: str | None) -> None:
+        owner = self.model[user.user.id]
+        stopping = self.ledger(process).stop_request(key, f"{turn}!", turn_id=turn, ttl_s=TTL_S, context=user)
+        found = self.run(stopping)
+        kept, held = owner.claims.get(key), self.standing(process, user, key)
+        assert found == (held.lost(None) if held and turn in (None, held.turn_id) else None)
+        unbound = kept is None or kept.thread_id is None
+        if unbound and (turn is None or (kept is not None and kept.turn_id == turn)):
+            owner.stops[key] = f"{turn}!", self.now_ms(process) + TTL_S * 1000
 
     @rule(process=processes, user=users, key=turns, turn=turns)
     def release(self, process: int, user: RequestContext, key: str, turn: str) -> None:
-        claims = self.model[user.user.id].claims
         self.run(self.ledger(process).release_request(key, turn, context=user))
-        if key in claims and claims[key].turn_id == turn:
-            del claims[key]
+        if self.own(user, key, turn):
+            del self.model[user.user.id].claims[key]
 
     @rule(process=processes, user=users, turn=st.integers(0, 7), limit=limits)
     def spend(self, process: int, user: RequestContext, turn: int, limit: QuotaLimits) -> None:

@@ -213,17 +213,6 @@ class StoreMachine(RuleBasedStateMachine):
             key: kept for key, kept in self.attachments.items() if (key[0], kept.thread_id) != (user, thread)
         }
 
-    @rule(user=users, thread=threads, item=ids)
-    def truncate(self, user: str, thread: str, item: str) -> None:
-        held = self.known(user, thread)
-        cut = [number for number, (i, _) in enumerate(held.items) if i == item] if held else []
-        if held is None or not cut:
-            self.fails(NotFoundError, self.store.delete_items_after(thread, item, context_of(user)))
-            return
-        doomed = [v for _, v in held.items[cut[0] + 1 :] if v is not None]
-        assert self.run(self.store.delete_items_after(thread, item, context_of(user))) == len(doomed)
-        held.items = [(i, v if number <= cut[0] else None) for number, (i, v) in enumerate(held.items)]
-
     @rule(user=users, thread=threads, limit=limits, order=orders)
     def pages(self, user: str, thread: str, limit: int, order: str) -> None:
         held = self.model[user].get(thread)

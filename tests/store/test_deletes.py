@@ -124,28 +124,6 @@ async def test_a_cursor_that_was_deleted_over_a_day_ago_is_unknown() -> None:
         await store.load_thread_items("thr_1", "msg_1", 1, "asc", ADA)
 
 
-async def test_truncation_deletes_the_newest_first_so_that_a_reader_sees_a_prefix() -> None:
-    local = Local()
-    store = local.store()
-    await store.save_thread(thread_of(), ADA)
-    wanted = [f"msg_{number:03d}" for number in range(250)]
-    for item_id in wanted:
-        await store.add_thread_item("thr_1", message_of(item_id), ADA)
-    seen: list[list[str]] = []
-    update = local.engine.update_item
-
-    def watched(**params: Any) -> Any:
-        answer = update(**params)
-        living = [row for row in local.engine.rows.values() if keys.ORDER_KEY in row and "ITEM#" in row["sk"]["S"]]
-        seen.append([row["sk"]["S"][5:] for row in sorted(living, key=lambda row: row[keys.ORDER_KEY]["S"])])
-        return answer
-
-    local.engine.update_item = watched  # type: ignore[method-assign]  # a reader after every write
-    assert await store.delete_items_after("thr_1", "msg_009", ADA) == 240
-    assert all(prefix == wanted[: len(prefix)] for prefix in seen)
-    assert await item_ids(store, "thr_1", ADA) == wanted[:10]
-
-
 async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_never() -> None:
     local = Local()
     store = local.store()

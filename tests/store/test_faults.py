@@ -73,7 +73,6 @@ CASES: dict[str, Case] = {
     "save_item": Case(lambda s: s.save_item("thr_1", answer_of("msg_1", "edited"), ADA), BEFORE),
     "save_item over a large one": Case(lambda s: s.save_item("thr_1", message_of("msg_big", "small"), ADA), BEFORE),
     "delete_thread_item": Case(lambda s: s.delete_thread_item("thr_1", "msg_big", ADA), BEFORE[:-1]),
-    "delete_items_after": Case(lambda s: s.delete_items_after("thr_1", "msg_0", ADA), ["msg_0"]),
     "save_attachment": Case(lambda s: s.save_attachment(file_of("atc_2"), ADA), BEFORE),
     "load_attachment": Case(lambda s: s.load_attachment("atc_1", ADA), BEFORE),
     "delete_attachment": Case(lambda s: s.delete_attachment("atc_1", ADA), BEFORE),

@@ -75,6 +75,18 @@ CASES: dict[str, Operation] = {
     "claim_request of a key that is over": _claim("over"),
     "load_request": lambda ledger: ledger.load_request("taken", context=ADA),
     "bind_request": _bind("taken", "one"),
+    "claim_request of a refused one": _claim("refused"),
+    "claim_request of one that is over": lambda ledger: ledger.claim_request(
+        "bound", "mine", body_hash=BODY, ttl_s=60, instead_of="one", context=ADA
+    ),
+    "bind_request after a stop": _bind("stopped", "one"),
+    "refuse_request": lambda ledger: ledger.refuse_request("taken", "one", "no", context=ADA),
+    "end_request": lambda ledger: ledger.end_request("bound", "one", ttl_s=5, context=ADA),
+    "stop_request": lambda ledger: ledger.stop_request("taken", "one", turn_id="one", ttl_s=60, context=ADA),
+    "stop_request of a bound one": lambda ledger: ledger.stop_request(
+        "bound", "one", turn_id="one", ttl_s=60, context=ADA
+    ),
+    "stop_request of nobody's": lambda ledger: ledger.stop_request("free", "name", turn_id=None, ttl_s=60, context=ADA),
     "bind_request of a key that nobody claimed": _bind("free", "mine"),
     "bind_request of another turn's key": _bind("taken", "mine"),
     "release_request": lambda ledger: ledger.release_request("taken", "one", context=ADA),
@@ -97,7 +109,11 @@ async def seed(ledger: TurnLedger, clock: Clock) -> None:
     await ledger.take_lease("thr_twice", "two", lease_ms=LEASE_MS, context=ADA)
     for number in range(3):
         await _append(number)(ledger)
-    await ledger.claim_request("taken", "one", body_hash=BODY, ttl_s=60, context=ADA)
+    for key in ("taken", "refused", "bound", "stopped"):
+        await ledger.claim_request(key, "one", body_hash=BODY, ttl_s=60, context=ADA)
+    await ledger.refuse_request("refused", "one", "no", context=ADA)
+    await _bind("bound", "one")(ledger)
+    await ledger.stop_request("stopped", "one", turn_id=None, ttl_s=60, context=ADA)
     await ledger.spend_quota("running", QuotaLimits(0, 0, 0), context=ADA)
 
 
@@ -209,7 +225,7 @@ async def test_a_lease_lost_between_a_write_and_its_answer_is_taken_again() -> N
     taken = await _take("thr_running")(table.ledger(client))
     assert isinstance(taken, LeaseTaken)
     assert taken.previous is not None
-    assert (taken.previous.turn_id, taken.previous.unfolded) == ("other", "mine")
+    assert (taken.previous.turn_id, taken.previous.unfolded) == ("other", ("mine",))
     assert await _renew("thr_running", "other")(other) == "superseded"
 
 

@@ -44,6 +44,10 @@ TURN: dict[str, tuple[Step, str]] = {
     "spend": (lambda it: it.spend_quota(TURN_ID, ONE_RUNNING, context=ADA), "UpdateItem"),
     "take": (lambda it: it.take_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
     "bind": (lambda it: it.bind_request(TURN_ID, TURN_ID, thread_id="thr_1", ttl_s=60, context=ADA), "UpdateItem"),
+    "stop of a bound key": (
+        lambda it: it.stop_request(TURN_ID, TURN_ID, turn_id=TURN_ID, ttl_s=60, context=ADA),
+        "UpdateItem",
+    ),
     "look up": (lambda it: it.load_request(TURN_ID, context=ADA), "GetItem"),
     "renew": (lambda it: it.renew_lease("thr_1", TURN_ID, lease_ms=LEASE_MS, context=ADA), "UpdateItem"),
     "append": (_append(0, b"data: {}\n\n" * 200), "UpdateItem"),
@@ -58,6 +62,8 @@ TURN: dict[str, tuple[Step, str]] = {
     "claimed twice": (lambda it: it.claim_request(TURN_ID, "b", body_hash=b"h", ttl_s=60, context=ADA), "UpdateItem"),
     "refused": (lambda it: it.spend_quota("other", ONE_RUNNING, context=ADA), "UpdateItem"),
     "end of quota": (lambda it: it.end_quota(TURN_ID, context=ADA), "UpdateItem"),
+    "refuse": (lambda it: it.refuse_request(TURN_ID, TURN_ID, "no " * 60, context=ADA), "UpdateItem"),
+    "end of a key": (lambda it: it.end_request(TURN_ID, TURN_ID, ttl_s=5, context=ADA), "UpdateItem"),
     "release": (lambda it: it.release_request(TURN_ID, TURN_ID, context=ADA), "UpdateItem"),
 }
 

@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.ports import LeaseTaken
+from lambda_src.turns import names
+from lambda_src.turns.turns import Asked
 from tests.turns.machine import Ask, House, Watched
 from tests.turns.scene import Reader, as_user, sse, thread_at
 from tests.turns.virtual_time import VirtualTime
@@ -39,6 +41,7 @@ class TurnRules(RuleBasedStateMachine):
         self.others: list[asyncio.Task[Any]] = []
         self.resumed: list[tuple[House, Reader]] = []
         self.deleted: set[str] = set()
+        self.leases: list[Ask] = []  # in the order in which they had one
         self.threads = 0
 
     @initialize(one=st.sampled_from(LATENCIES_S), two=st.sampled_from(LATENCIES_S))
@@ -68,6 +71,7 @@ class TurnRules(RuleBasedStateMachine):
 
     def taken(self, thread_id: str, turn_id: str, lease: LeaseTaken) -> None:
         """A lease was taken: whoever had it is to end."""
+        self.leases += [ask for ask in self.asks if ask.turn_id == turn_id]
         for ask in self.asks:
             if lease.previous is not None and ask.turn_id == lease.previous.turn_id and not lease.previous.ended:
                 self.lose(ask)
@@ -104,7 +108,7 @@ class TurnRules(RuleBasedStateMachine):
     def ask(self, at: int, text: str, named: str | None, deadline_s: int | None) -> None:
         number, house = len(self.asks), self.houses[at]
         model = Watched(f"msg_answer_{number}", self.time)
-        turn_id = named or f"turn-minted-{number:06}"
+        turn_id = names.mint(Asked("", thread_id=None, body=text.encode(), named=named).key("ann"))
         deadline_ms = None if deadline_s is None else self.time.now_ms() + deadline_s * 1000
         ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s)
 
@@ -144,7 +148,9 @@ class TurnRules(RuleBasedStateMachine):
     def stop(self, at: int, pick: int, *, by_turn: bool) -> None:
         ask = self.asks[pick % len(self.asks)]
         names = (
-            {"turn_id": ask.turn_id, "thread_id": None} if by_turn else {"turn_id": None, "thread_id": ask.thread_id}
+            {"turn_id": ask.named or ask.turn_id, "thread_id": None}
+            if by_turn
+            else {"turn_id": None, "thread_id": ask.thread_id}
         )
         self.others.append(self.start(self.houses[at].process.turns.stop(ANN, **names)))
 

@@ -19,6 +19,7 @@ from chatkit.types import (
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import UnavailableError
 from lambda_src.store.memory import MemoryStore
+from lambda_src.turns import names
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import RunningTurn, Surroundings
 from lambda_src.turns.turns import Asked, Turns, TurnStream
@@ -132,7 +133,8 @@ class Process:
         turn_id: str | None = None, deadline_ms: int | None = None, operation: str = "threads.add_user_message",
     ) -> Reader:  # fmt: skip
         """A user's message; the reader of its stream, once that is open."""
-        turn = Turn(id=named or turn_id or f"turn-{id(model):x}-{self.time.now_ms()}-{text}")
+        asked = Asked(operation, thread_id=thread_id, body=text.encode(), named=named)
+        turn = Turn(id=turn_id or names.mint(asked.key(user)))
         context = RequestContext(user=User(user), request_id="r", deadline_ms=deadline_ms, turn=turn)
 
         async def check() -> None:
@@ -141,7 +143,6 @@ class Process:
         async def begin() -> AsyncIterator[bytes]:
             return model.events(self.store, context, thread_id, text)
 
-        asked = Asked(operation, thread_id=thread_id, body=text.encode(), named=named)
         reader = Reader(await self.turns.open(asked, check, begin, context=context))
         reader.task = asyncio.create_task(reader.read())
         return reader
@@ -206,3 +207,14 @@ class Unreachable:
             raise UnavailableError(f"{name}: this process is dead")
 
         return fail
+
+
+class Replaced:
+    """A ledger, some of whose methods are a test's own."""
+
+    def __init__(self, ledger: Any, **methods: Any) -> None:
+        self._ledger = ledger
+        vars(self).update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)

@@ -22,7 +22,7 @@ from tests.turns.virtual_time import VirtualTime
 
 PAGE = Path(__file__).parents[2] / "docs" / "turns.md"
 ROUND_TRIP_S = 0.02
-BESIDE_REQUESTS = 5  # lease and guard, however long the answer takes
+BESIDE_REQUESTS = 4  # lease and guard, however long the answer takes
 BESIDE_REQUESTS_A_SECOND = 2  # the journal's batch and the lease's renewal
 BESIDE_ROUND_TRIPS = 2  # before the user's message is written
 OURS = ("REQUEST", "TURN", "EVENTS")
@@ -80,7 +80,7 @@ async def counted() -> Counted:
 async def turn_of(counted: Counted, answer_s: float) -> None:
     """A message in a thread that is there, answered for so long with words all the time."""
     model = Model()
-    asking = Process(counted.store, counted.time).ask(model, "hi", turn_id="turn-that-is-counted")
+    asking = Process(counted.store, counted.time).ask(model, "hi")
     task = counted.time.begun(asking)
     for _ in range(int(answer_s * 10)):
         model.say("word ")

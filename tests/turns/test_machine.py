@@ -15,6 +15,7 @@ from hypothesis.stateful import invariant
 
 from lambda_src.turns.running import LEASE_MS, RENEW_S
 from tests.store.model import MACHINES
+from tests.turns.machine import Ask
 from tests.turns.rules import ANN, TurnRules
 from tests.turns.scene import Reader
 
@@ -41,6 +42,21 @@ class TurnMachine(TurnRules):
                 for later, other in zip(acknowledged, places, strict=True):
                     followed = earlier.opened_s is not None and earlier.opened_s < later.asked_s
                     assert place < other or not followed
+
+    @invariant()
+    def what_a_turn_wrote_stands_before_what_the_next_one_wrote(self) -> None:
+        """However late it came to the store: whoever took the lease later comes later."""
+        for number in range(1, self.threads + 1):
+            if (thread_id := f"thr_{number}") in self.deleted:
+                continue
+            ids = [item.id for item in self.items(thread_id)]
+            turns = [self.leases.index(ask) for ask in self.asks_of(ids)]
+            assert turns == sorted(turns), (ids, turns)
+
+    def asks_of(self, ids: list[str]) -> list[Ask]:
+        """Whose each message and answer is, in their order; notes are nobody's."""
+        owners = {ask.model.user_item_id: ask for ask in self.asks} | {ask.model.item_id: ask for ask in self.asks}
+        return [owners[item_id] for item_id in ids if item_id in owners]
 
     @invariant()
     def an_answer_is_what_the_model_said_and_what_was_shown_as_done_is_stored(self) -> None:

@@ -9,7 +9,7 @@ from chatkit.store import NotFoundError
 from lambda_src.errors import ConflictError
 from lambda_src.turns.keeping import CUT_NOTE, STOPPED_NOTE
 from lambda_src.turns.running import CLOSING_TIME_MS, RENEW_S
-from lambda_src.turns.turns import NAMED_KEY_S, SAME_BODY_S
+from lambda_src.turns.turns import BOUND_S, SAME_BODY_S
 from tests.turns.scene import THREAD, Model, Reader, Scene, as_user, sse
 
 ANN, BOB = as_user("ann"), as_user("bob")
@@ -106,8 +106,8 @@ async def test_before_the_deadline_the_answer_is_kept_and_a_notice_says_how_to_g
 
 async def test_a_hundred_duplicates_run_one_turn_and_see_the_same_bytes(scene: Scene) -> None:
     model = Model()
-    asking = [asyncio.create_task(scene.one.ask(model, "hi", turn_id=f"turn-{number:016}")) for number in range(50)] + [
-        asyncio.create_task(scene.two.ask(model, "hi", turn_id=f"turn-{number:016}")) for number in range(50, 100)
+    asking = [asyncio.create_task(scene.one.ask(model, "hi")) for number in range(50)] + [
+        asyncio.create_task(scene.two.ask(model, "hi")) for number in range(50, 100)
     ]
     await scene.time.rest()
     await said(scene, model, "one ", "two ", "three")
@@ -124,12 +124,12 @@ async def test_a_hundred_duplicates_run_one_turn_and_see_the_same_bytes(scene: S
 async def test_the_same_message_again_runs_again_once_the_retry_window_is_over(scene: Scene) -> None:
     for number, later_s in enumerate([SAME_BODY_S - 1, SAME_BODY_S + 1]):
         model = Model(f"msg_{number}")
-        reader = await scene.one.ask(model, "continue", turn_id=f"turn-first-{number:010}")
+        reader = await scene.one.ask(model, "continue")
         model.finish()
         await scene.time.advance(later_s)
         again = Model(f"msg_again_{number}")
         again.finish()
-        second = await scene.two.ask(again, "continue", turn_id=f"turn-second-{number:09}")
+        second = await scene.two.ask(again, "continue")
         await scene.time.advance(SAME_BODY_S + 1)
         assert (second.stream.turn_id == reader.stream.turn_id) is (later_s < SAME_BODY_S)
         assert second.over
@@ -140,17 +140,19 @@ async def test_a_second_click_after_the_end_is_a_turn_of_its_own(scene: Scene, o
     for number in range(2):
         model = Model(f"msg_{number}")
         model.finish()
-        await scene.one.ask(model, "again", turn_id=f"turn-click-{number:010}", operation=operation)
+        await scene.one.ask(model, "again", operation=operation)
         await scene.time.rest()
         assert model.calls == 1
 
 
-async def test_a_named_turn_is_attached_to_by_its_name_alone_until_a_minute_after_its_end(scene: Scene) -> None:
+async def test_a_named_turn_is_attached_to_by_its_name_alone_until_a_minute_after_the_longest_may_end(
+    scene: Scene,
+) -> None:
     model = Model()
     await scene.one.ask(model, "hi", named=NAMED)
     await said(scene, model, "Hello")
     model.finish()
-    await scene.time.advance(NAMED_KEY_S - 1)
+    await scene.time.advance(BOUND_S - 2)
     other = Model("msg_other")
     again = await scene.two.ask(other, "hi", named=NAMED)
     await scene.time.advance(0)

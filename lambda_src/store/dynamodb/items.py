@@ -8,7 +8,7 @@ from chatkit.store import NotFoundError
 from chatkit.types import FeedbackKind, Page, ThreadItem, WorkflowItem
 
 from lambda_src.errors import ConflictError
-from lambda_src.store import bounds, codec, keys
+from lambda_src.store import codec, keys
 from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
@@ -43,11 +43,11 @@ class Items:
         """Epoch seconds by the clock that was handed in."""
         return self._clock() // _NS
 
-    async def add(self, user_id: str, thread_id: str, item: ThreadItem) -> None:
+    async def add(self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None) -> None:
         """Keep a new item. The same again is quiet, an open workflow is replaced in place, anything else conflicts."""
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item.id))
-        arrived = self._clocks.next(partition)
+        arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item)
         is_open = codec.is_open(item)
         try:
@@ -65,10 +65,10 @@ class Items:
             return  # our own write, whose answer was lost, or the same item once more
         await self._replaced(partition, old, stored)
 
-    async def save(self, user_id: str, thread_id: str, item: ThreadItem) -> None:
+    async def save(self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None) -> None:
         """Keep the item, new or not; an older one keeps its place."""
         partition = keys.thread_partition(user_id, thread_id)
-        arrived = self._clocks.next(partition)
+        arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item)
         key = (partition, keys.item_sort(item.id))
         old = await self._write(key, stored, arrived, is_open=codec.is_open(item))
@@ -124,27 +124,13 @@ class Items:
         has_more = len(found) > limit
         return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
-    async def delete(self, user_id: str, thread_id: str, item_id: str) -> None:
-        """Forget the item; its empty row still serves as a cursor for a day. Quiet when it is not there."""
-        await self._delete_row((keys.thread_partition(user_id, thread_id), keys.item_sort(item_id)))
+    async def delete(self, user_id: str, thread_id: str, item_id: str, *, turn_id: str | None) -> None:
+        """Forget the item; its empty row still serves as a cursor for a day.
 
-    async def delete_after(self, user_id: str, thread_id: str, item_id: str) -> int:
-        """Delete what arrived after an item, newest first, so that a reader always sees a prefix; returns how many."""
+        Quiet when it is not there, and when it belongs to a turn that came after this one.
+        """
         partition = keys.thread_partition(user_id, thread_id)
-        cursor = rows.cursor_of(await self._listed_row(user_id, thread_id, item_id), now_s=self.now_s())
-        if cursor is None:
-            raise NotFoundError("There is no such item in this thread.")
-        deleted = 0
-        while True:
-            newest = await self._table.listed(
-                partition, after=None, descending=True, want=bounds.MAX_LIMIT, alive=lambda row: keys.ORDER_KEY in row
-            )
-            beyond = [row for row in newest if row[keys.ORDER_KEY]["S"] > cursor and not rows.is_tombstone(row)]
-            for row in beyond:
-                await self._delete_row((partition, row[keys.SORT_KEY]["S"]))
-                deleted += 1
-            if len(beyond) < bounds.MAX_LIMIT:
-                return deleted
+        await self._delete_row((partition, keys.item_sort(item_id)), reach=self._clocks.reach(partition, turn_id))
 
     async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: FeedbackKind) -> None:
         """Keep the feedback on those items that exist."""
@@ -223,15 +209,19 @@ class Items:
             attributes[keys.TTL_ATTRIBUTE] = rows.number(self.now_s() + self._retention_s)
         return attributes
 
-    async def _delete_row(self, key: Key) -> None:
-        expires = rows.number(self.now_s() + rows.CURSOR_TTL_S)
+    async def _delete_row(self, key: Key, *, reach: int | None) -> None:
+        values: dict[str, Mapping[str, Any]] = {":expires": rows.number(self.now_s() + rows.CURSOR_TTL_S)}
+        condition = rows.LISTED
+        if reach is not None:
+            condition += " AND #order < :reach"
+            values[":reach"] = rows.text(keys.order_of(reach, ""))
         try:
             old = await self._table.update(
                 key,
                 f"SET #was_order = #order, #expires_at = :expires REMOVE #order, #{rows.PAYLOAD}, #{rows.OBJECT}, "
                 f"#{rows.ENCODING}, #{rows.SCHEMA}, #{rows.DIGEST}, #{rows.OPEN}",
-                condition=rows.LISTED,
-                values={":expires": expires},
+                condition=condition,
+                values=values,
             )
         except ConditionFailedError:
             return

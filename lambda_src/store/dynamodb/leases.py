@@ -23,7 +23,13 @@ _NO: Mapping[str, Any] = {"BOOL": False}
 _MINE = f"#{turn_rows.TURN_ID} = :{turn_rows.TURN_ID}"
 _NOT_THIS_CALL = f"(attribute_not_exists(#{turn_rows.MARK}) OR #{turn_rows.MARK} <> :{turn_rows.MARK})"
 _COPIED = ", ".join(f"#{to} = if_not_exists(#{name}, :no_{name})" for to, name in turn_rows.BEFORE.items())
+_LEFT = (
+    f"#{turn_rows.UNFOLDED} = list_append(if_not_exists(#{turn_rows.UNFOLDED}, :none_left), "
+    f"if_not_exists(#{turn_rows.UNENDED}, :none_left)), "
+    f"#{turn_rows.LAST_ORDER} = if_not_exists(#{turn_rows.LAST_ORDER}, :no_{turn_rows.LAST_ORDER}) + :lease_order"
+)
 _DEFAULTS = {f":no_{name}": value for name, value in turn_rows.DEFAULTS.items()}
+_DEFAULTS |= {":none_left": turn_rows.NONE_LEFT, ":lease_order": rows.number(turn_rows.LEASE_ORDER)}
 
 
 class Leases:
@@ -37,18 +43,21 @@ class Leases:
     async def take(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> LeaseTaken:
         """Take the lease from whoever has it; NotFoundError when a tombstone stands there."""
         key = _key(user_id, thread_id)
+        first = self._clocks.first(key[0])
         attributes = {
             turn_rows.TURN_ID: rows.text(turn_id),
+            turn_rows.FIRST_ORDER: rows.number(first),
             turn_rows.EXPIRES_MS: rows.number(self._now_ms() + lease_ms),
             turn_rows.STOP: _NO,
             turn_rows.ENDED: _NO,
             turn_rows.MARK: rows.text(secrets.token_hex(8)),
+            turn_rows.UNENDED: {"L": [rows.text(turn_id)]},
             keys.TTL_ATTRIBUTE: self._ttl(),
         }
         try:
             old = await self._table.update(
                 key,
-                f"SET {_COPIED}, {rows.setting(attributes)}",
+                f"SET {_COPIED}, {_LEFT}, {rows.setting(attributes)}",
                 condition=f"attribute_not_exists(#{rows.DELETED_AT}) AND {_NOT_THIS_CALL}",
                 values=rows.valued(attributes) | _DEFAULTS,
             )
@@ -59,6 +68,7 @@ class Leases:
             previous = turn_rows.turn_before(fault.old)  # our own write, whose answer was lost
         if previous is not None:
             self._clocks.follow(key[0], previous.last_order)
+        self._clocks.hold(key[0], turn_id, max(first, self._clocks.first(key[0])))
         return LeaseTaken(previous)
 
     async def renew(
@@ -66,11 +76,12 @@ class Leases:
     ) -> Literal["held", "stopped", "superseded"]:
         """Prolong the lease, or say why not."""
         key = _key(user_id, thread_id)
-        attributes = {turn_rows.EXPIRES_MS: rows.number(self._now_ms() + lease_ms), **self._kept_up(key)}
+        ahead = self._clocks.ahead(key[0])
+        attributes = {turn_rows.EXPIRES_MS: rows.number(self._now_ms() + lease_ms), **self._kept_up(ahead)}
         try:
             await self._table.update(
                 key,
-                f"SET {rows.setting(attributes)} REMOVE {turn_rows.BEFORE_FORGOTTEN}",
+                f"SET {rows.setting(attributes)} REMOVE {turn_rows.BEFORE_FORGOTTEN}, #{turn_rows.UNFOLDED}",
                 condition=f"{_MINE} AND #{turn_rows.STOP} = :no AND #{turn_rows.ENDED} = :no",
                 values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO},
             )
@@ -79,21 +90,26 @@ class Leases:
             if standing is not None and standing.turn_id == turn_id and standing.stop and not standing.ended:
                 return "stopped"
             return "superseded"
+        self._clocks.hold(key[0], turn_id, ahead)
         return "held"
 
-    async def end(self, user_id: str, thread_id: str, turn_id: str) -> bool:
+    async def end(self, user_id: str, thread_id: str, turn_id: str, *, died: bool) -> bool:
         """Mark the turn as ended; False when the lease is no longer its."""
         key = _key(user_id, thread_id)
-        attributes = {turn_rows.ENDED: _YES, **self._kept_up(key)}
+        ended_ms = 0 if died else self._now_ms()
+        attributes = {turn_rows.ENDED: _YES, turn_rows.EXPIRES_MS: rows.number(ended_ms)}
+        attributes |= self._kept_up(self._clocks.ahead(key[0]))
+        forgotten = f"{turn_rows.BEFORE_FORGOTTEN}, #{turn_rows.UNFOLDED}, #{turn_rows.UNENDED}"
         try:
             await self._table.update(
                 key,
-                f"SET {rows.setting(attributes)} REMOVE {turn_rows.BEFORE_FORGOTTEN}",
-                condition=_MINE,
-                values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id)},
+                f"SET {rows.setting(attributes)} REMOVE {forgotten}",
+                condition=f"{_MINE} AND #{turn_rows.ENDED} = :no",
+                values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO},
             )
-        except ConditionFailedError:
-            return False
+        except ConditionFailedError as fault:
+            standing = turn_rows.turn_of(fault.old)
+            return standing is not None and standing.turn_id == turn_id  # again, our own lost answer included
         return True
 
     async def ask_to_stop(self, user_id: str, thread_id: str, turn_id: str | None) -> TurnRow | None:
@@ -122,12 +138,9 @@ class Leases:
     def _ttl(self) -> Mapping[str, str]:
         return turn_rows.ttl(self._now_ms() + TTL_MS)
 
-    def _kept_up(self, key: Key) -> dict[str, Mapping[str, Any]]:
-        """What each write of the holder brings up to date: the TTL, and the newest arrival known of the thread."""
-        attributes: dict[str, Mapping[str, Any]] = {keys.TTL_ATTRIBUTE: self._ttl()}
-        if last_order := self._clocks.last(key[0]):
-            attributes[turn_rows.LAST_ORDER] = rows.number(last_order)
-        return attributes
+    def _kept_up(self, last_order: int) -> dict[str, Mapping[str, Any]]:
+        """What each write of the holder brings up to date: the TTL, and behind what its successor's items come."""
+        return {keys.TTL_ATTRIBUTE: self._ttl(), turn_rows.LAST_ORDER: rows.number(last_order)}
 
 
 def _key(user_id: str, thread_id: str) -> Key:

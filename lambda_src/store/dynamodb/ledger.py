@@ -15,7 +15,7 @@ from lambda_src.store.dynamodb.journal import Journal, JournalPage
 from lambda_src.store.dynamodb.leases import Leases
 from lambda_src.store.dynamodb.quotas import Quotas
 from lambda_src.store.dynamodb.table import Row, Table
-from lambda_src.store.ports import Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
+from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
 
 
 class DynamoDBLedger:
@@ -42,10 +42,10 @@ class DynamoDBLedger:
         return await self._leases.renew(context.user.id, thread_id, turn_id, lease_ms=lease_ms)
 
     @within_budget
-    async def end_lease(self, thread_id: str, turn_id: str, *, context: RequestContext) -> bool:
+    async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
-        return await self._leases.end(context.user.id, thread_id, turn_id)
+        return await self._leases.end(context.user.id, thread_id, turn_id, died=died)
 
     @within_budget
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
@@ -91,26 +91,58 @@ class DynamoDBLedger:
 
     @within_budget
     async def claim_request(
-        self, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, context: RequestContext
+        self,
+        key: str,
+        turn_id: str,
+        *,
+        body_hash: bytes,
+        ttl_s: int,
+        instead_of: str | None = None,
+        context: RequestContext,
     ) -> GuardLost | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
-        return await self._guards.claim(context.user.id, key, turn_id, body_hash=body_hash, ttl_s=ttl_s)
+        return await self._guards.claim(
+            context.user.id, key, turn_id, body_hash=body_hash, ttl_s=ttl_s, instead_of=instead_of
+        )
 
     @within_budget
-    async def load_request(self, key: str, *, context: RequestContext) -> GuardLost | None:
+    async def load_request(
+        self, key: str, *, body_hash: bytes | None = None, context: RequestContext
+    ) -> GuardLost | None:
         """ports.TurnLedger."""
         if not bounds.are_ids(context.user.id, key):
             return None
-        return await self._guards.load(context.user.id, key)
+        return await self._guards.load(context.user.id, key, body_hash=body_hash)
 
     @within_budget
     async def bind_request(
         self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
-    ) -> None:
+    ) -> Bound | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id, thread_id)
-        await self._guards.bind(context.user.id, key, turn_id, thread_id=thread_id, ttl_s=ttl_s)
+        return await self._guards.bind(context.user.id, key, turn_id, thread_id=thread_id, ttl_s=ttl_s)
+
+    @within_budget
+    async def refuse_request(self, key: str, turn_id: str, refusal: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id)
+        await self._guards.refuse(context.user.id, key, turn_id, refusal)
+
+    @within_budget
+    async def end_request(self, key: str, turn_id: str, *, ttl_s: int, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, key, turn_id)
+        await self._guards.end(context.user.id, key, turn_id, ttl_s=ttl_s)
+
+    @within_budget
+    async def stop_request(
+        self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
+    ) -> GuardLost | None:
+        """ports.TurnLedger."""
+        if not bounds.are_ids(context.user.id, key, stop_of, *([] if turn_id is None else [turn_id])):
+            return None
+        return await self._guards.stop(context.user.id, key, stop_of, turn_id=turn_id, ttl_s=ttl_s)
 
     @within_budget
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class DynamoDBStore(Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData, Sweeps and Handover on one table.
+    """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover on one table.
 
     `client` and `s3` are low-level boto3 clients made with calls.CLIENT_CONFIG; without `bucket` and `s3`, what does
     not fit into a row is a TooLargeError. `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever.
@@ -165,19 +165,19 @@ class DynamoDBStore(Store[RequestContext]):
         ConflictError when another item has its id; ValueError for an id that cannot be kept; TooLargeError.
         """
         bounds.writable(context.user.id, thread_id, item.id)
-        await self._items.add(context.user.id, thread_id, item)
+        await self._items.add(context.user.id, thread_id, item, turn_id=context.turn_id)
 
     @within_budget
     async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
         """Keep the item, new or not; an older one keeps its place. ValueError, TooLargeError."""
         bounds.writable(context.user.id, thread_id, item.id)
-        await self._items.save(context.user.id, thread_id, item)
+        await self._items.save(context.user.id, thread_id, item, turn_id=context.turn_id)
 
     @within_budget
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
         """Delete the item; quiet when it is missing. It serves as a cursor for another day."""
         if bounds.is_id(context.user.id) and bounds.is_id(thread_id) and bounds.is_id(item_id):
-            await self._items.delete(context.user.id, thread_id, item_id)
+            await self._items.delete(context.user.id, thread_id, item_id, turn_id=context.turn_id)
 
     @within_budget
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
@@ -207,15 +207,6 @@ class DynamoDBStore(Store[RequestContext]):
         await self._threads.load(context.user.id, thread_id)
         known = [item_id for item_id in item_ids if bounds.is_id(item_id)]
         await self._items.add_feedback(context.user.id, thread_id, known, feedback)
-
-    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
-        """ports.ThreadTruncation. No time budget: a long thread takes as long as it takes."""
-        bounds.readable(context.user.id, thread_id, item_id)
-        return await self._items.delete_after(context.user.id, thread_id, item_id)
-
-    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
-        """ports.ThreadClock."""
-        self._clocks.follow(keys.thread_partition(context.user.id, thread_id), last_order)
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps: the rest of deleted threads."""

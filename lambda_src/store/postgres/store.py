@@ -9,7 +9,7 @@ from typing import Any
 
 from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata, WorkflowItem
-from sqlalchemy import ColumnElement, RowMapping, Select, Table, and_, delete, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, RowMapping, Select, Table, and_, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,7 +30,7 @@ _NS = 1_000_000_000
 
 
 class PostgresStore(PostgresHandover, Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, ThreadTruncation, ThreadClock, UserData, Sweeps and Handover on PostgreSQL.
+    """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover on PostgreSQL.
 
     `sessions` is an async_sessionmaker on an asyncpg engine whose database `chat migrate` has prepared.
     `clock` is in nanoseconds since 1970; `retention_s` = 0 keeps for ever.
@@ -211,20 +211,6 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         async with transaction(self._sessions) as session:
             for row in (await session.execute(wanted)).mappings().all():
                 await session.execute(sql.write_feedback(context.user.id, thread_id, row["id"], feedback))
-
-    async def delete_items_after(self, thread_id: str, item_id: str, context: RequestContext) -> int:
-        """ports.ThreadTruncation: one statement, so no reader sees half of it."""
-        bounds.readable(context.user.id, thread_id, item_id)
-        of_thread = sql.of_user(items, context.user.id, thread_id=thread_id)
-        async with transaction(self._sessions) as session:
-            of_living = and_(of_thread, sql.not_deleted(context.user.id, thread_id))
-            cursor = await self._cursor(session, items, of_living, item_id)
-            beyond = tuple_(items.c.place, items.c.id) > cursor
-            doomed = sql.empty_items(self._now_s()).where(of_thread, items.c.payload.is_not(None), beyond)
-            return len((await session.execute(doomed.returning(items.c.id))).all())
-
-    def follow_order(self, thread_id: str, last_order: int, context: RequestContext) -> None:
-        """ports.ThreadClock: the database orders items by what it has, so there is nothing to learn."""
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps: rows that were cursors for a day, rows whose time is over, items that came too late."""

@@ -150,7 +150,7 @@ class Parser:
         if self._peek() not in ("+", "-"):
             return value
         sign, other = self._take(), self._term(row)
-        if value.keys() | other.keys() != {"N"}:
+        if "N" not in value or "N" not in other:
             raise invalid("An operand in the update expression has an incorrect data type")
         a, b = Decimal(value["N"]), Decimal(other["N"])
         return {"N": str(a + b if sign == "+" else a - b)}
@@ -162,6 +162,13 @@ class Parser:
             name, _, value = self._names.name(self._take()), self._take(","), self._operand(row, self._take())
             self._take(")")
             return row.get(name, value)
+        if token == "list_append":
+            self._take("(")
+            first, _, then = self._term(row), self._take(","), self._term(row)
+            self._take(")")
+            if "L" not in first or "L" not in then:
+                raise invalid("An operand in the update expression has an incorrect data type")
+            return {"L": [*first["L"], *then["L"]]}
         value = self._operand(row, token)
         if value is None:
             raise invalid("The provided expression refers to an attribute that does not exist in the item")

@@ -132,7 +132,7 @@ def _check_expressions(params: Mapping[str, Any], *fields: str) -> None:
         if text is None:
             continue
         if field == "UpdateExpression":
-            everything = {name: {"N": "0"} for name in params.get("ExpressionAttributeNames", {}).values()}
+            everything = {name: {"N": "0", "L": []} for name in params.get("ExpressionAttributeNames", {}).values()}
             Parser(text, names).update(everything)
         elif field == "ProjectionExpression":
             for token in text.split(","):

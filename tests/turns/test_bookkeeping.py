@@ -1,0 +1,139 @@
+"""What a turn writes about itself when its store is slow, loses answers or fails, or its process is told to end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lambda_src.errors import UnavailableError
+from lambda_src.runtime import stop as runtime_stop
+from lambda_src.store import budget
+from lambda_src.store.memory import MemoryStore
+from lambda_src.store.ports import JournalBatch
+from lambda_src.turns import fold, journal
+from lambda_src.turns.journal import Journal
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import CLEAN_UP_S, LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings
+from tests.chat import Chat, app_with, message, server_with
+from tests.turns.machine import Far, Line
+from tests.turns.scene import THREAD, Model, Replaced, Scene, as_user
+from tests.turns.virtual_time import VirtualTime
+
+ANN = as_user("ann")
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    return await Scene.set()
+
+
+async def test_a_batch_whose_answer_was_lost_is_sent_again_as_it_was() -> None:
+    """Under its number it is kept already: a longer one would be passed over, and the difference lost."""
+    store = MemoryStore()
+    faults = iter([UnavailableError("no answer"), None, None])
+
+    async def append(thread_id: str, turn_id: str, batch: JournalBatch, **kwargs: Any) -> None:
+        await store.ledger.append_journal(thread_id, turn_id, batch, **kwargs)
+        if (fault := next(faults)) is not None:
+            raise fault
+
+    ledger: Any = Replaced(store.ledger, append_journal=append)
+    written = Journal(ledger, "turn", ANN)
+    written.add(b"data: 1\n\n")
+    with pytest.raises(UnavailableError):
+        await written.flush(THREAD)
+    written.add(b"data: 2\n\n")
+    await written.flush(THREAD)
+    assert await journal.read(store.ledger, THREAD, "turn", ANN) == [b"data: 1\n\n", b"data: 2\n\n"]
+
+
+async def test_a_journal_that_is_slow_delays_no_renewal(scene: Scene) -> None:
+    ledger = scene.one.store.ledger
+    stuck = asyncio.Event()
+
+    async def append(*_: object, **__: object) -> None:
+        await stuck.wait()
+
+    slow: Any = Replaced(ledger, append_journal=append)
+    scene.one.turns.around = replace(scene.one.turns.around, ledger=slow)
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    model.say("words")
+    await scene.time.advance(LEASE_MS / 1000 + RENEW_S)
+    assert await scene.two.turns.running_in(THREAD, ANN) == reader.stream.turn_id
+    assert await scene.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+    await scene.time.advance(RENEW_S)
+    assert model.cancelled == 1
+    stuck.set()
+
+
+def test_two_renewals_may_fail_before_a_lease_runs_out() -> None:
+    assert 3 * (RENEW_S + RENEW_WITHIN_S) * 1000 < LEASE_MS
+    assert RENEW_WITHIN_S < budget.OPERATION_BUDGET_S, "else it would be the budget that decides"
+
+
+def test_a_turn_asks_for_no_more_time_to_close_than_the_runtime_gives() -> None:
+    assert CLEAN_UP_S < runtime_stop.CLEAN_UP_S
+
+
+async def test_a_process_that_is_told_to_end_writes_its_journal_first() -> None:
+    """100 ms are left after SIGTERM: one write, then whoever finds the turn folds every word."""
+    time = VirtualTime()
+    rows = MemoryStore(clock=time.now_ns)
+    line = Line(time, 0.01)
+    scene = await Scene.set()
+    scene.time = time
+    store: Any = Far(MemoryStore(beside=rows, clock=time.now_ns), line, taken=lambda *_: None)
+    await rows.save_thread((await scene.two.store.load_thread(THREAD, ANN)), ANN)
+    scene.one = type(scene.one)(store, time)
+    model = Model()
+    asking = asyncio.create_task(scene.one.ask(model, "hi"))
+    await time.advance(0.5)
+    reader = await asking
+    model.say("never ", "journaled ", "before")
+    await time.rest()
+    ending = asyncio.create_task(reader.stream.stop())
+    await time.advance(0.03)
+    line.is_cut = True
+    await time.advance(1)
+    events = await journal.read(rows.ledger, THREAD, reader.stream.turn_id, ANN)
+    (item,) = fold.unfinished(events)
+    assert item.content[0].text == "never journaled before"
+    ending.cancel()
+
+
+Step = Callable[..., Awaitable[Any]]
+
+
+@pytest.mark.parametrize("method", ["take_lease", "bind_request"])
+async def test_a_new_thread_whose_lease_cannot_be_had_is_taken_back(method: str) -> None:
+    store = MemoryStore()
+
+    async def fail(*_: object, **__: object) -> None:
+        raise UnavailableError("The store did not answer in time.")
+
+    ledger: Any = Replaced(store.ledger, **{method: fail})
+    chat = Chat(app_with(server_with(store), around=Surroundings(ledger, Keeper(store))))
+    assert (await chat("threads.create", input=message("hi"))).status == 503
+    assert (await chat("threads.list")).json["data"] == []
+
+
+async def test_of_three_turns_that_died_before_they_kept_anything_all_is_found(scene: Scene) -> None:
+    """Each took the lease from the one before and died at once: the fourth keeps what they all had said, in order."""
+    models = [Model(f"msg_{number}") for number in range(4)]
+    for number, model in enumerate(models[:3]):
+        turn_id = f"turn-that-died-{number}"
+        context = as_user("ann")
+        await scene.one.store.ledger.take_lease(THREAD, turn_id, lease_ms=LEASE_MS, context=context)
+        written = Journal(scene.one.store.ledger, turn_id, context)
+        model.say(f"words {number}")
+        model.finish()
+        async for event in model.events(MemoryStore(), context, THREAD, f"question {number}"):
+            if b'"done"' not in event and b"item.done" not in event:
+                written.add(event)
+        await written.flush(THREAD)
+    await scene.two.ask(models[3], "still there?")
+    said = [text for text in await scene.texts() if not text.startswith("[")]
+    assert said == ["words 0", "words 1", "words 2", "still there?"]
