@@ -18,8 +18,8 @@ from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.server import ChatServer
 from lambda_src.store.calls import Calls
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.turns.keeping import Keeper
 from lambda_src.turns import names
+from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
 from tests.chat import Chat, known_by_name, no_pause
