@@ -1,7 +1,5 @@
 """Deletes: gone for the user after one write, gone from table and bucket after a sweep that may die anywhere."""
 
-from typing import Any
-
 import pytest
 from chatkit.store import NotFoundError
 
