@@ -51,10 +51,10 @@ def dump(model: BaseModel) -> bytes:
     return _json(model.model_dump()).encode()
 
 
-def pack(data: bytes) -> Packed:
+def pack(data: bytes, *, level: int = GZIP_LEVEL) -> Packed:
     """`data`, gzipped when it is over 1 KB and gzip saves at least a tenth."""
     if len(data) > GZIP_FROM_BYTES:
-        squeezer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+        squeezer = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
         gzipped = squeezer.compress(data) + squeezer.flush()
         if len(gzipped) <= len(data) * (1 - GZIP_MUST_SAVE):
             return Packed(gzipped, "gzip")

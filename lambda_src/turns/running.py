@@ -9,6 +9,7 @@ Knows no HTTP, no server and no model.
 import asyncio
 import json
 import logging
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ class RunningTurn:
         self.turn_id = turn.id
         self._turn, self._context, self._around, self._hooks = turn, context, around, hooks
         self._journal = Journal(around.ledger, turn.id, context)
-        self._queue: asyncio.Queue[bytes | _Ended] = asyncio.Queue()
+        self._handed: deque[bytes | _Ended] = deque()  # to the reader; an asyncio.Queue costs three times as much
+        self._reader: asyncio.Future[None] | None = None  # waits for more
+        self._loop = asyncio.get_running_loop()
         self._held: list[bytes] = []
         self._thread_id: str | None = None
         self._made: str | None = None  # the new thread of a request that may still be refused
@@ -90,8 +93,8 @@ class RunningTurn:
         self._task = asyncio.create_task(self._run(begin, thread_id), name=f"turn {self.turn_id}")
         try:
             while True:
-                item = await self._queue.get()
-                if isinstance(item, _Ended):
+                await self._more()
+                if isinstance(item := self._handed.popleft(), _Ended):
                     raise _refusal(item)
                 self._held.append(item)
                 if json.loads(item.removeprefix(b"data: "))["type"] in OPENERS:
@@ -104,7 +107,11 @@ class RunningTurn:
         """Every event from the first one on. Raises what the turn died of, after an event that says so."""
         for held in self._held:
             yield held
-        while not isinstance(item := await self._queue.get(), _Ended):
+        while True:
+            if not self._handed:
+                await self._more()
+            if isinstance(item := self._handed.popleft(), _Ended):
+                break
             yield item
         if item.error is not None:
             raise item.error  # the runtime's business: it counts as an error of the function
@@ -154,7 +161,7 @@ class RunningTurn:
         except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
             _log_fault("turn_close_failed", fault)
         finally:
-            self._queue.put_nowait(_Ended(error, cut))
+            self._hand(_Ended(error, cut))
         try:
             await self._hooks.ended(ran, held)
         except Exception as fault:  # noqa: BLE001 - a fence: nobody awaits this task
@@ -263,8 +270,25 @@ class RunningTurn:
         for item in items:
             self._emit(endings.done(item))
 
+    def _hand(self, item: bytes | _Ended) -> None:
+        """To the reader, who is woken if it waits."""
+        self._handed.append(item)
+        if self._reader is not None:
+            if not self._reader.done():  # nobody cancelled it
+                self._reader.set_result(None)
+            self._reader = None
+
+    def _more(self) -> asyncio.Future[None]:
+        """Done when there is something for the reader. There is one."""
+        more: asyncio.Future[None] = self._loop.create_future()
+        if self._handed:
+            more.set_result(None)
+        else:
+            self._reader = more
+        return more
+
     def _emit(self, event: bytes) -> None:
-        self._queue.put_nowait(event)
+        self._hand(event)
         if self._journal.add(event) and self._thread_id is not None and (self._early is None or self._early.done()):
             self._early = asyncio.create_task(self._flush_early(self._thread_id))
 
