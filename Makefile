@@ -116,6 +116,9 @@ bench-auth: .venv/installed ## what it costs to verify a token
 fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
 	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q tests/front_door/test_fuzz.py tests/front_door/test_openapi.py
 
+bench-cold: .venv/installed ## cold starts of the built zip beside a naive server's (Linux)
+	@$(RUN) $(PY) -m tests.bench.bench_cold
+
 imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold function imports, and when
 	@$(RUN) CHAT_WRITE_IMPORTS=1 $(PY) -m pytest -q tests/e2e/test_imports.py
 
