@@ -30,7 +30,7 @@ def main(env: MutableMapping[str, str]) -> int:
     extend_path(environment)
     with asyncio.Runner() as runner:
         asyncio.set_event_loop(runner.get_loop())  # modules that ask for the loop while they are imported get the one
-        client = RuntimeClient(environment.api)
+        client = RuntimeClient(environment.api, coalesce=environment.coalesce)
         try:
             # Outside of the running loop: a module may call asyncio.run() while it is imported.
             gc.disable()  # loading makes a heap that stays: collecting it meanwhile is a tenth of the cold start
@@ -51,7 +51,10 @@ async def serve(loop: Loop, client: RuntimeClient, environment: Environment) -> 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, loop.end)
     waiting = await extension.register(RuntimeClient(environment.api)) if environment.sigterm else None
     try:
-        await loop.run([client, *(RuntimeClient(environment.api) for _ in range(environment.concurrency - 1))])
+        others = (
+            RuntimeClient(environment.api, coalesce=environment.coalesce) for _ in range(environment.concurrency - 1)
+        )
+        await loop.run([client, *others])
     except (OSError, RuntimeApiError) as gone:
         logger.critical("runtime.api_gone", extra={"detail": str(gone)})
         return 1

@@ -22,10 +22,13 @@ Pause = Callable[[float], Awaitable[None]]
 
 
 class RuntimeClient:
-    """`address` is host:port, AWS_LAMBDA_RUNTIME_API. `pause` sleeps for seconds; tests hand in one that does not."""
+    """`address` is host:port, AWS_LAMBDA_RUNTIME_API. `pause` sleeps for seconds; tests hand in one that does not.
 
-    def __init__(self, address: str, *, pause: Pause = asyncio.sleep) -> None:
-        self._address = address
+    `coalesce`: see Connection.
+    """
+
+    def __init__(self, address: str, *, pause: Pause = asyncio.sleep, coalesce: bool = True) -> None:
+        self._address, self._coalesce = address, coalesce
         self._pause = pause
         self._connection: Connection | None = None
 
@@ -96,7 +99,7 @@ class RuntimeClient:
 
     async def _connect(self) -> Connection:
         if self._connection is None or not self._connection.usable:
-            self._connection = await Connection.open(self._address)
+            self._connection = await Connection.open(self._address, coalesce=self._coalesce)
         return self._connection
 
     async def _call(self, method: str, path: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Answer:

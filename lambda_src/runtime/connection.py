@@ -12,6 +12,8 @@ from typing import Self
 
 from lambda_src.runtime.http1 import End, Head, HttpError, Parser
 
+GATHERED_MAX_BYTES = 64 * 1024  # asyncio's own high-water mark: more than that is sent, so that the writer can wait
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -23,9 +25,16 @@ class Answer:
 
 
 class Connection(asyncio.Protocol):
-    """`request` sends and returns the future of the answer; `write` sends more of the same request."""
+    """`request` sends and returns the future of the answer; `write` sends more of the same request.
 
-    def __init__(self) -> None:
+    With `coalesce`, what is written in one turn of the event loop leaves in one write at its end: a model's events come
+    in bursts, and each write is a system call and a packet.
+    """
+
+    def __init__(self, *, coalesce: bool = True) -> None:
+        self._coalesce = coalesce
+        self._gathered = bytearray()
+        self._flush_soon: asyncio.Handle | None = None
         self._parser = Parser(requests=False)
         self._head: Head | None = None
         self._body: list[bytes] = []
@@ -35,11 +44,11 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     @classmethod
-    async def open(cls, address: str) -> Self:
+    async def open(cls, address: str, *, coalesce: bool = True) -> Self:
         """A connection to `host:port`. OSError when nobody listens."""
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(cls, host.strip("[]"), int(port))
+        _, connection = await loop.create_connection(lambda: cls(coalesce=coalesce), host.strip("[]"), int(port))
         return connection
 
     @property
@@ -52,6 +61,7 @@ class Connection(asyncio.Protocol):
         if self._lost is not None:
             answer.set_exception(self._lost)
         else:
+            self._flush()
             self._transport.write(data)
         return answer
 
@@ -59,7 +69,11 @@ class Connection(asyncio.Protocol):
         """Send more of the request, and wait while the other end takes no more. ConnectionError when it is gone."""
         if self._lost is not None:
             raise self._lost
-        self._transport.write(data)
+        self._gathered += data
+        if not self._coalesce or len(self._gathered) > GATHERED_MAX_BYTES:
+            self._flush()
+        elif self._flush_soon is None:
+            self._flush_soon = asyncio.get_running_loop().call_soon(self._flush)
         await self.drain()
 
     async def drain(self) -> None:
@@ -69,11 +83,20 @@ class Connection(asyncio.Protocol):
     def write_if_idle(self, data: bytes) -> None:
         """Send more of the request, or nothing when the other end is behind or gone."""
         if self._lost is None and self._writable is None:
+            self._flush()
             self._transport.write(data)
 
     def close(self) -> None:
         """Drop the connection, with whatever was not sent yet."""
         self._transport.abort()
+
+    def _flush(self) -> None:
+        if self._flush_soon is not None:
+            self._flush_soon.cancel()
+            self._flush_soon = None
+        if self._gathered and self._lost is None:
+            self._transport.write(bytes(self._gathered))
+        self._gathered.clear()
 
     # What asyncio calls.
 

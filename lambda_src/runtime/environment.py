@@ -34,6 +34,7 @@ class Environment:
     log_stream: str = ""
     sigterm: bool = False  # ours: register an extension, so that SIGTERM comes before SIGKILL
     buffered: bool = False  # ours: answer as a buffered invoke expects
+    coalesce: bool = True  # ours: what is ready at one moment leaves in one write
     show_errors: bool = False  # ours: log the text of an app's exceptions, which may quote what people wrote
 
     @classmethod
@@ -61,6 +62,7 @@ class Environment:
             log_stream=env.get("AWS_LAMBDA_LOG_STREAM_NAME", ""),
             sigterm=env.get("CHAT_RUNTIME_SIGTERM", "").lower() in ON,
             buffered=env.get("CHAT_RUNTIME_BUFFERED", "").lower() in ON,
+            coalesce=env.get("CHAT_RUNTIME_COALESCE", "on").lower() in ON,
             show_errors=env.get("CHAT_RUNTIME_SHOW_ERRORS", "").lower() in ON,
         )
 

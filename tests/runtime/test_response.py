@@ -53,7 +53,7 @@ class Transport(asyncio.Transport):
 
 def recorded() -> tuple[Reply, list[bytes]]:
     transport = Transport()
-    connection = Connection()
+    connection = Connection(coalesce=False)  # each write as it is made; test_coalescing.py has the rest
     connection.connection_made(transport)
     invocation = Invocation(request_id="r-1", deadline_ms=1, event=b"", invocation_id="i-1")
     return Reply(connection, invocation, host="h:1"), transport.writes
