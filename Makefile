@@ -124,6 +124,9 @@ test-levers: .venv/installed ## the suites that a shortcut can reach, with each 
 bench-cold: .venv/installed ## cold starts of the built zip beside a naive server's (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_cold
 
+bench-turn: .venv/installed ## what a request, a model call, a word and a turn cost, also in long threads
+	@$(RUN) $(PY) -m tests.bench.bench_turn
+
 imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold function imports, and when
 	@$(RUN) CHAT_WRITE_IMPORTS=1 $(PY) -m pytest -q tests/e2e/test_imports.py
 
