@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.bench.bench_turn [--quick]
 
-writes its section of docs/benchmarks.md. CPU is this process's; the model answers over a transport without a network, so
-that none of it is a socket's. Each pair takes turns, medians of several rounds. For growth the store is on MiniStack.
+writes its section of docs/benchmarks.md. CPU is this process's; the model answers over a transport without a network,
+so that none of it is a socket's. Each pair takes turns: medians of rounds. For growth the store is on MiniStack.
 """
 
 import argparse
@@ -17,11 +17,12 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from agents import Agent, FunctionTool, OpenAIProvider, RunConfig, Runner, function_tool
+from agents import Agent, FunctionTool, ModelSettings, ModelTracing, OpenAIProvider, RunConfig, Runner, function_tool
 from chatkit.agents import AgentContext, ThreadItemConverter, stream_agent_response
 from chatkit.server import ChatKitServer
 from chatkit.types import StreamingReq, ThreadMetadata, ThreadsAddUserMessageReq, ThreadsCreateReq, ThreadsListReq
@@ -174,8 +175,7 @@ async def list_cpu(*, ours: bool) -> float:
 async def call_cpu(make: MakeClient, shown: list[Any]) -> float:
     """CPU ms of one model call, from the SDK's model to its first event."""
     model = run_config(make, message_of("ok")).model_provider.get_model("m")
-    settings: Any = models.ModelSettings()
-    tracing: Any = __import__("agents").ModelTracing.DISABLED
+    settings, tracing = ModelSettings(), ModelTracing.DISABLED
     began_s = time.process_time()
     for _ in range(5):
         stream = model.stream_response(
@@ -214,7 +214,7 @@ def look() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One turn: CPU, DynamoDB's requests (all, and until the model was asked), until the model was asked, first word."""
+    """One turn: CPU; DynamoDB's requests, all and before the model was asked; when it was asked; the first word."""
 
     cpu_ms: float
     requests: float
@@ -299,7 +299,7 @@ async def measured(rounds: int) -> list[str]:
     listed = await paired(rounds, lambda: list_cpu(ours=True), lambda: list_cpu(ours=False))
     rows = [("CPU of a warm threads.list, to ChatKitServer.process()", ratio(listed, "ms"), "0.2x")]
     for items, about in shown.items():
-        pair = await paired(rounds, lambda a=about: call_cpu(Client, a), lambda a=about: call_cpu(AsyncOpenAI, a))
+        pair = await paired(rounds, partial(call_cpu, Client, about), partial(call_cpu, AsyncOpenAI, about))
         target = "0.2x" if items == 100 else "-"
         rows.append((f"CPU of a model call at {items} items, to openai's own", ratio(pair, "ms"), target))
     words = await paired(rounds, words_by_us, words_by_the_sdk)
