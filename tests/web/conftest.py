@@ -71,7 +71,7 @@ def built() -> Path:
     return ROOT / "lambda_src" / "web"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not longer: while it lives, no test of another suite can run a loop of its own
 def browser(chromium: str, built: Path) -> Iterator[Browser]:
     """One for all tests; each has a context of its own."""
     with sync_playwright() as playwright:
