@@ -35,7 +35,7 @@ def test_the_readme_lists_every_setting_as_it_is() -> None:
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    paths = re.findall(r"`((?:lambda_src|infra|tests|docs|\.ci|\.github)/[\w./-]*)`", text)
+    paths = re.findall(r"`((?:lambda_src|infra|tests|docs|web|examples|\.ci|\.github)/[\w./-]*)`", text)
     missing = [link for link in links if not (page.parent / link).exists()]
     missing += [path for path in paths if not path.startswith(THE_USERS) and not (ROOT / path).exists()]
     assert not missing
