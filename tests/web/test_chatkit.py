@@ -168,6 +168,13 @@ def test_where_the_script_hangs_our_own_client_serves_after_three_seconds(tab: P
     assert "did not come from cdn.platform.openai.com within 3 s" in said[0]
 
 
+def test_where_chatkit_refuses_its_options_our_own_client_serves(tab: Page, keyed: str) -> None:
+    fussy = "customElements.define('openai-chatkit', class extends HTMLElement { setOptions() {throw Error('No.'); } })"
+    tab.route(SCRIPT, lambda route: route.fulfill(body=fussy, content_type="text/javascript"))
+    tab.goto(keyed)
+    chats(ChatPage(tab, keyed))
+
+
 def test_where_openai_does_not_know_the_domain_our_own_client_goes_on_with_the_thread(
     chatkit: ChatKit, tab: Page
 ) -> None:

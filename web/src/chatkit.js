@@ -36,7 +36,11 @@ export async function serveChatKit({ config, session, app }) {
     if (await chat.follow(detail.threadId)) await element.fetchUpdates(); // the page was reloaded in mid-answer
   });
   element.addEventListener("chatkit.error", ({ detail }) => console.warn("ChatKit:", detail.error));
-  paint();
+  try {
+    paint();
+  } catch (error) {
+    return `ChatKit did not take its options: ${error.message}`; // it changes when OpenAI likes
+  }
   system.addEventListener("change", paint);
   app.hidden = true;
   app.before(bar, element);
