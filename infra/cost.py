@@ -22,6 +22,7 @@ WRITES_A_TURN = 12
 WRITES_A_SECOND = 1.5
 READS_A_TURN = 20  # the history's page, the thread, the guard
 LOG_BYTES_A_TURN = 2_000
+METRICS = 13  # that a busy function sends: eleven, and two with kinds; ten are free
 TURNS_OF_AN_ENVIRONMENT = 10  # at a time, on Managed Instances
 ENVIRONMENTS_OF_AN_INSTANCE = 2  # one for each vCPU of a large
 PEAK = 3  # times the mean: a day has a night
@@ -62,6 +63,7 @@ def bill(load: Load) -> list[Charge]:
         Charge("table, writes", load.turns * WRITES_A_TURN + seconds * WRITES_A_SECOND, prices.TABLE_WRITE),
         Charge("table, reads", load.turns * READS_A_TURN, prices.TABLE_READ),
         Charge("log", load.turns * LOG_BYTES_A_TURN / 1e9, prices.LOG_GB),
+        Charge("custom metrics", METRICS, prices.METRIC),
     ]
 
 
@@ -123,7 +125,7 @@ def main(arguments: list[str]) -> int:
     except (UnpricedError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"us-east-1, {prices.AS_OF}; infra/prices.py names each page. Without the model's tokens.")
+    print(f"us-east-1, without the model's tokens; prices of {prices.AS_OF}, each page in infra/prices.py")
     return 0
 
 
@@ -137,7 +139,7 @@ def _print_idle(lines: list[idle.Line]) -> None:
 def _print_bill(charges: list[Charge]) -> None:
     for charge in charges:
         each = f"{charge.units:,.0f} x ${_plain(charge.price.usd)} a {charge.price.unit}"
-        print(f"  ${charge.usd:10.2f}  {charge.what}: {each}")
+        print(f"  ${charge.usd:10.2f}  {charge.what}: {each}\n{'':15}{charge.price.page}, {prices.AS_OF}")
     print(f"  ${sum(charge.usd for charge in charges):10.2f}  a month, free tiers apart")
 
 

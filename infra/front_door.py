@@ -14,12 +14,14 @@ from constructs import Construct
 
 from infra.cloudfront import Distribution, Edge
 from infra.config import StageConfig
+from infra.environment import TOKEN_HEADER
 from infra.origin_secrets import OriginSecrets
 from infra.rest_api import StreamingRestApi
 
 PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
 
 REQUEST_HEADERS = ["authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id"]
+SIGNED_HEADERS = [TOKEN_HEADER, "x-amz-content-sha256"]  # where CloudFront signs: Authorization is its own
 RESPONSE_HEADERS = ["x-chat-turn", "x-request-id", "retry-after"]
 
 
@@ -68,16 +70,18 @@ def function_url(alias: lambda_.Alias, config: StageConfig) -> lambda_.FunctionU
     return alias.add_function_url(
         auth_type=lambda_.FunctionUrlAuthType.AWS_IAM if signed else lambda_.FunctionUrlAuthType.NONE,
         invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM,
-        cors=_cors(config.cors_origins) if config.cors_origins else None,
+        cors=_cors(config.cors_origins, [*REQUEST_HEADERS, *(SIGNED_HEADERS if signed else ())])
+        if config.cors_origins
+        else None,
     )
 
 
-def _cors(origins: tuple[str, ...]) -> lambda_.FunctionUrlCorsOptions:
+def _cors(origins: tuple[str, ...], headers: list[str]) -> lambda_.FunctionUrlCorsOptions:
     # No credentials: the token travels in a header, and a cookie of ours does not exist.
     return lambda_.FunctionUrlCorsOptions(
         allowed_origins=list(origins),
         allowed_methods=[lambda_.HttpMethod.GET, lambda_.HttpMethod.POST],
-        allowed_headers=REQUEST_HEADERS,
+        allowed_headers=headers,
         exposed_headers=RESPONSE_HEADERS,
         max_age=Duration.seconds(PREFLIGHT_S),
     )

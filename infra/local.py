@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import bundling, guest_secret, ministack, template, toolchain
-from infra.app import api_stack_name, data_stack_name, read_context
+from infra.app import api_stack_name, data_stack_name, read_context, stack_names
 from infra.config import StageConfig
 from infra.errors import InfraError, ToolError
 from infra.ministack import ACCOUNT, REGION, LocalCloud
@@ -23,6 +23,7 @@ from infra.preflight import Account
 from infra.wheels import LAMBDA
 
 FOLDER = Path(".local/stack")
+PREVIEW = "preview"  # a change set that is only read
 MACHINES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "amd64": "x86_64"}
 
 
@@ -50,6 +51,20 @@ class LocalDeployment:
         self._cdk("deploy", "--all", "--app", str(app), "--require-approval", "never", "--outputs-file", str(outputs))
         deployed: dict[str, dict[str, str]] = json.loads(outputs.read_text(encoding="utf-8"))
         return deployed
+
+    def changes(self, context: Mapping[str, Any], *, code: Path) -> dict[str, dict[str, Any]]:
+        """What deploying `context` would change, by logical id, as CloudFormation's change sets say; nothing is."""
+        app = self._synthesize(context, code=code)
+        prepare = ["--method", "prepare-change-set", "--change-set-name", PREVIEW, "--require-approval", "never"]
+        self._cdk("deploy", "--all", "--app", str(app), *prepare)
+        cloudformation = self._cloud.client("cloudformation")
+        found: dict[str, dict[str, Any]] = {}
+        for stack in stack_names(StageConfig.from_context(context)):
+            change_set = cloudformation.describe_change_set(StackName=stack, ChangeSetName=PREVIEW)
+            changed = [change["ResourceChange"] for change in change_set["Changes"]]
+            found |= {resource["LogicalResourceId"]: resource for resource in changed}
+            cloudformation.delete_change_set(StackName=stack, ChangeSetName=PREVIEW)
+        return found
 
     def destroy(self, stack: str) -> None:
         """Delete one stack of those that were deployed last."""

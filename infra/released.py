@@ -1,10 +1,21 @@
 """What must keep its identity from release to release: logical ids, and the properties that AWS cannot change in place.
 
-A resource that loses either is replaced by CloudFormation: an empty table, another address. Pure.
+A resource that loses either is replaced by CloudFormation: an empty table, another address.
+`python -m infra.released` records this release for the tests of the next one: run it when a version is tagged.
 """
 
+import json
+import tempfile
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from infra import template
+
+RECORD = Path("tests/infra/released.json")
+TEMPLATES = Path("tests/infra/released")
+STAGE = "staging"  # the one that is deployed, this release over the last; its data is not disposable
 
 # By type, the properties whose change replaces the resource, as CloudFormation's reference says ("Replacement").
 IDENTITY: dict[str, tuple[str, ...]] = {
@@ -42,3 +53,53 @@ def replaced(before: Identities, after: Identities) -> list[str]:
             changed = [key for key, value in identity.items() if after[name].get(key) != value]
             lines += [f"{name} ({identity['Type']}) would be replaced: {key} changed" for key in changed]
     return lines
+
+
+def replaced_by(changes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The logical ids that a change set (its ResourceChanges, by id) replaces or removes.
+
+    What it calls conditional hangs on what a property refers to: it is replaced if that is, or if nothing more is said.
+    """
+
+    def is_replaced(name: str) -> bool:
+        change = changes.get(name, {"Action": "None"})
+        if change["Action"] == "Remove" or change.get("Replacement") == "True":
+            return True
+        return change.get("Replacement") == "Conditional" and any(
+            is_replaced(detail.get("CausingEntity", "").partition(".")[0]) or detail["Evaluation"] == "Static"
+            for detail in change["Details"]
+            if detail["Target"]["RequiresRecreation"] != "Never"
+        )
+
+    return {name for name in changes if is_replaced(name)}
+
+
+def record() -> None:
+    """Write what this release is: its identities, and the templates of a plain stage with the least of knobs."""
+    reference = json.loads(template.REFERENCE.read_text(encoding="utf-8"))
+    kept = json.loads(RECORD.read_text(encoding="utf-8"))
+    kinds = {"reference": reference} | {
+        name: template.variant(reference, name, knobs)
+        for name, knobs in json.loads(template.VARIANTS.read_text(encoding="utf-8")).items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            name: identities(template.merge(template.synthesize(context, outdir=Path(folder, name))))
+            for name, context in kinds.items()
+        }
+        plain = template.synthesize(template.variant(reference, STAGE, {}), outdir=Path(folder, STAGE))
+    with Path("pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    _write(RECORD, {"release": version, "stages": kept["stages"], "identities": found})
+    TEMPLATES.mkdir(exist_ok=True)
+    for stack, body in plain.items():
+        _write(TEMPLATES / f"{stack}.json", body)
+    print(f"{RECORD}, {TEMPLATES}/: release {version}")
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    record()

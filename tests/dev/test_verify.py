@@ -12,7 +12,7 @@ import pytest
 
 from lambda_src.dev.emulator.switches import Switches
 from lambda_src.dev.verify import answers, result, unknowns
-from lambda_src.dev.verify.__main__ import LOOKS, main, verify
+from lambda_src.dev.verify.__main__ import LOOKS, hashed, main, verify
 from lambda_src.dev.verify.deployment import CannotSignInError, Deployment, told_by
 from lambda_src.dev.verify.row import Outcome, Row, judged, seen
 
@@ -106,6 +106,13 @@ async def test_one_that_is_gone_fails_row_by_row() -> None:
 async def test_an_answer_that_is_no_stream_of_ours_fails() -> None:
     rows = [row async for row in verify(deployment(lambda _: httpx2.Response(429, text="enough")), ["deltas"])]
     assert rows[0].what == "ValueError: the turn was answered 429: enough"
+
+
+async def test_where_cloudfront_signs_each_body_comes_with_its_hash() -> None:
+    request = httpx2.Request("POST", "https://chat.test/chatkit", content=b"{}")
+    await hashed(request)
+    digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert request.headers["x-amz-content-sha256"] == digest
 
 
 def test_what_is_no_page_of_ours_is_said() -> None:

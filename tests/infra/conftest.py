@@ -19,10 +19,6 @@ Templates = Mapping[str, dict[str, Any]]
 StackOf = Callable[[str], Template]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes a minute; the rest of the suites shows most of what it shows")
-
-
 @pytest.fixture(scope="session")
 def context() -> dict[str, Any]:
     """What tests/template.json is made from; its flags are those that `cdk init` writes."""

@@ -120,3 +120,11 @@ def test_the_firewall_keeps_no_requests(edge: Template) -> None:
 def test_nothing_stands_at_the_edge_that_nobody_asked_for(variants: dict[str, Templates]) -> None:
     with_edge = [name for name, stacks in variants.items() if f"chatkit-{name}-edge" in stacks]
     assert with_edge == ["cloudfront-named"]
+
+
+def test_where_cloudfront_signs_other_sites_may_send_what_it_takes(api_of: StackOf) -> None:
+    [url] = api_of("cloudfront-signed").find_resources("AWS::Lambda::Url").values()
+    headers = url["Properties"]["Cors"]["AllowHeaders"]
+    assert {"x-chat-authorization", "x-amz-content-sha256"} <= set(headers)
+    [url] = api_of("cloudfront").find_resources("AWS::Lambda::Url").values()
+    assert "x-amz-content-sha256" not in url["Properties"]["Cors"]["AllowHeaders"]

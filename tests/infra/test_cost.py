@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra import cost, idle
+from infra import cost, idle, prices
 from infra.cost import Load
 from infra.idle import UnpricedError
 from tests.infra.conftest import Templates
@@ -50,7 +50,14 @@ def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
     charges = {
         charge.what: charge.usd for charge in cost.bill(Load(turns=1e6, seconds=8, memory_mb=1024, mode="lambda"))
     }
-    expected = {"requests": 0.2, "compute": 106.67, "table, writes": 15.0, "table, reads": 2.5, "log": 1.0}
+    expected = {
+        "requests": 0.2,
+        "compute": 106.67,
+        "table, writes": 15.0,
+        "table, reads": 2.5,
+        "log": 1.0,
+        "custom metrics": 3.9,
+    }
     assert charges == pytest.approx(expected, abs=0.01)
 
 
@@ -87,4 +94,5 @@ def test_the_command_prints_a_bill(capsys: pytest.CaptureFixture[str]) -> None:
     assert cost.main(["--turns", "1e6", "--mode", "managed"]) == 0
     out = capsys.readouterr().out
     assert "3 m8g.large" in out
+    assert out.count(f", {prices.AS_OF}") == out.count(" x $"), "each line cites its page and date"
     assert "Lambda's fee" in out

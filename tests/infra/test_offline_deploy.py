@@ -1,32 +1,37 @@
 """Deployed for real, offline: the unmodified stacks by the real CDK CLI to a local AWS, and a life of one stage there.
 
-One test, since each step stands on the one before: deployed once, chatted with, updated, rolled back, destroyed.
+One test, since each step stands on the one before: the release before stands there and is chatted with, this one is
+deployed over it, replaces nothing, lets guests in, is rolled back, and is destroyed; what was said survives all of it.
 The local AWS buffers what the function streams: streaming is proven on the emulator (tests/e2e).
 """
 
 import json
 import os
+import platform
+import re
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from infra import bundling, ministack
+from infra import bundling, ministack, released
 from infra.errors import BundleError, ToolError
-from infra.local import LocalDeployment, for_this_machine
-from infra.ministack import REGION, LocalCloud
+from infra.local import MACHINES, LocalDeployment, for_this_machine
+from infra.ministack import ACCOUNT, REGION, LocalCloud
 from infra.wheels import LAMBDA
 from tests.infra.https_issuer import serve
 from tests.issuer import AUDIENCE, Issuer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.deploys
 
 ROOT = Path(__file__).parents[2]
-STAGE = "staging"
+STAGE = released.STAGE
+RELEASED_ISSUER = "https://login.example.org/"  # in the templates of the release before
+KEPT = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Lambda::Url")
+FUNCTION = "ChatFunctionD42E891B"
 DATA, API = f"chatkit-{STAGE}-data", f"chatkit-{STAGE}-api"
 HELLO = {
     "type": "threads.create",
@@ -47,45 +52,36 @@ class Deployed:
     issuer: Issuer
     outputs: dict[str, dict[str, str]]
 
-    def client(self, service: str) -> Any:
-        return boto3.client(  # type: ignore[call-overload] # the service is not known to the type checker
-            service,
-            endpoint_url=self.cloud.url,
-            region_name=REGION,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
-
     def rows(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.client("dynamodb").scan(TableName=self.outputs[DATA]["Table"])["Items"]
+        rows: list[dict[str, Any]] = self.cloud.client("dynamodb").scan(TableName=self.outputs[DATA]["Table"])["Items"]
         return rows
 
     def ask(self, path: str, body: object = None, *, token: str = "") -> tuple[int, str]:
         """Status and body of a request through the function URL."""
         headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
         url = self.cloud.local_url(self.outputs[API]["Endpoint"]) + path
-        request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers)
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(url, data, headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             result = json.loads(answer.read())
         return result["statusCode"], result["body"]
 
     def physical_ids(self) -> dict[str, str]:
         """What AWS calls the things that must not be replaced."""
-        kept = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Lambda::Url")
-        cloudformation = self.client("cloudformation")
+        cloudformation = self.cloud.client("cloudformation")
         return {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for stack in (DATA, API)
             for resource in cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
-            if resource["ResourceType"] in kept
+            if resource["ResourceType"] in KEPT
         }
 
 
 @pytest.fixture
 def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
-    """Stage `staging`, whose data is not disposable, deployed to a local AWS that trusts the fake issuer."""
+    """Stage `staging` of the release before, whose data is not disposable; the local AWS trusts the fake issuer."""
     with serve(tmp_path) as (issuer, certificate):
-        auth = {"issuer": issuer.url, "audience": AUDIENCE}
+        auth = {"issuer": issuer.url, "audience": AUDIENCE, "guest": {}}
         asked = for_this_machine({**context, "stage": STAGE, "stages": {STAGE: {"auth": auth}}})
         try:
             target = LAMBDA[asked["stages"][STAGE]["architecture"]]
@@ -101,10 +97,28 @@ def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
         try:
             deployment = LocalDeployment(cloud, folder=tmp_path, environ=os.environ)
             deployment.bootstrap()
-            outputs = deployment.deploy(asked, code=code)
+            outputs = _deploy_the_release_before(cloud, issuer=issuer.url, code=code)
             yield Deployed(cloud, deployment, asked, code, issuer, outputs)
         finally:
             ministack.stop(cloud)
+
+
+def _deploy_the_release_before(cloud: LocalCloud, *, issuer: str, code: Path) -> dict[str, dict[str, str]]:
+    """The stacks of the last release, from its own templates; the outputs, by stack. The code is today's."""
+    cloudformation, outputs = cloud.client("cloudformation"), {}
+    for stack in (DATA, API):
+        body = (ROOT / released.TEMPLATES / f"{stack}.json").read_text(encoding="utf-8")
+        body = body.replace(RELEASED_ISSUER, issuer).replace('"arm64"', f'"{MACHINES[platform.machine().lower()]}"')
+        for key in set(re.findall(r'"S3Key": "(\w+\.zip)"', body)):
+            assets = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
+            cloud.client("s3").put_object(Bucket=assets, Key=key, Body=code.read_bytes())
+        tags = [{"Key": "project", "Value": "chatkit-lambda"}, {"Key": "stage", "Value": STAGE}]
+        named = ["CAPABILITY_NAMED_IAM"]
+        cloudformation.create_stack(StackName=stack, TemplateBody=body, Tags=tags, Capabilities=named)
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+        [made] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        outputs[stack] = {one["OutputKey"]: one["OutputValue"] for one in made["Outputs"]}
+    return outputs
 
 
 def _it_answers_and_lets_nobody_in_without_a_token(stage: Deployed) -> None:
@@ -123,36 +137,58 @@ def _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage: Deploye
 
 
 def _the_event_of_each_hour_is_taken_by_the_alias(stage: Deployed) -> None:
-    function = stage.physical_ids()["ChatFunctionD42E891B"]
-    answer = stage.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b'{"chat": "sweep"}')
-    assert json.loads(answer["Payload"].read()) == {"swept": 0, "orphans": 0, "adopted": 0}
+    function = stage.physical_ids()[FUNCTION]
+    answer = stage.cloud.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b'{"chat": "sweep"}')
+    assert set(json.loads(answer["Payload"].read()).values()) == {0}, "nothing was left behind"
 
 
-def _an_update_moves_the_alias_and_replaces_nothing_and_can_be_rolled_back(stage: Deployed) -> None:
-    before, rows, functions = stage.physical_ids(), stage.rows(), stage.client("lambda")
-    function = before["ChatFunctionD42E891B"]
+def _the_change_set_of_this_release_replaces_nothing_that_people_or_data_depend_on(stage: Deployed) -> None:
+    changes = stage.deployment.changes(_larger(stage), code=stage.code)
+    assert changes[FUNCTION]["Action"] == "Modify", "it changes something"
+    assert released.replaced_by(changes).isdisjoint(stage.physical_ids()), "neither table, bucket nor URL"
+
+
+def _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage: Deployed) -> None:
+    before, rows, functions = stage.physical_ids(), stage.rows(), stage.cloud.client("lambda")
+    function = before[FUNCTION]
     old = functions.get_alias(FunctionName=function, Name="live")["FunctionVersion"]
-    larger = {**stage.context["stages"][STAGE], "memory_mb": 1536}
-    stage.deployment.deploy({**stage.context, "stages": {STAGE: larger}}, code=stage.code)
+    stage.deployment.deploy(_larger(stage), code=stage.code)
     assert stage.physical_ids() == before
     assert stage.rows() == rows
-    assert functions.get_alias(FunctionName=function, Name="live")["FunctionVersion"] != old
+    new = functions.get_alias(FunctionName=function, Name="live")["FunctionVersion"]
+    assert new != old
+    _a_guest_is_let_in_and_answered(stage)
     functions.update_alias(FunctionName=function, Name="live", FunctionVersion=old)
     status, body = stage.ask("chatkit", {"type": "threads.list", "params": {}}, token=stage.issuer.token())
     assert (status, len(json.loads(body)["data"])) == (200, 1)
+    assert stage.ask("auth/guest", {})[0] == 404, "the version before knew no guests"
+
+
+def _a_guest_is_let_in_and_answered(stage: Deployed) -> None:
+    status, minted = stage.ask("auth/guest", {})
+    assert status == 200
+    status, body = stage.ask("chatkit", HELLO, token=json.loads(minted)["token"])
+    assert (status, "assistant_message" in body) == (200, True)
 
 
 def _destroying_the_api_leaves_every_row(stage: Deployed) -> None:
     rows = stage.rows()
     stage.deployment.destroy(API)
-    stacks = stage.client("cloudformation").describe_stacks()["Stacks"]
+    stacks = stage.cloud.client("cloudformation").describe_stacks()["Stacks"]
     assert API not in {one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"}
     assert stage.rows() == rows != []
+
+
+def _larger(stage: Deployed) -> dict[str, Any]:
+    """The same stage with more memory."""
+    larger = {**stage.context["stages"][STAGE], "memory_mb": 1536}
+    return {**stage.context, "stages": {STAGE: larger}}
 
 
 def test_the_life_of_a_stage(stage: Deployed) -> None:
     _it_answers_and_lets_nobody_in_without_a_token(stage)
     _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage)
     _the_event_of_each_hour_is_taken_by_the_alias(stage)
-    _an_update_moves_the_alias_and_replaces_nothing_and_can_be_rolled_back(stage)
+    _the_change_set_of_this_release_replaces_nothing_that_people_or_data_depend_on(stage)
+    _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage)
     _destroying_the_api_leaves_every_row(stage)

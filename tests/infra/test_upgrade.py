@@ -5,6 +5,7 @@ tests/infra/released.json is what the last release was: it changes with a releas
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,3 +36,29 @@ def test_a_table_with_another_key_would_be_seen() -> None:
         "Table (AWS::DynamoDB::GlobalTable) would be replaced: KeySchema changed"
     ]
     assert released.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
+
+
+def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation: str = "Dynamic") -> dict[str, Any]:
+    details = [
+        {"Target": {"RequiresRecreation": "Always"}, "Evaluation": evaluation, "CausingEntity": cause}
+        for cause in causes
+    ]
+    return {"Action": action, "Replacement": replacement, "Details": details}
+
+
+@pytest.mark.parametrize(
+    ("changes", "replaced"),
+    [
+        ({"Table": _changed("True")}, {"Table"}),
+        ({"Table": _changed("False")}, set()),
+        ({"Table": _changed("False", action="Remove")}, {"Table"}),
+        ({"Url": _changed("Conditional", "Function.Arn"), "Function": _changed("False")}, set()),
+        ({"Url": _changed("Conditional", "Function.Arn"), "Function": _changed("True")}, {"Url", "Function"}),
+        ({"Url": _changed("Conditional", "Function.Arn")}, set()),
+        ({"Url": _changed("Conditional", "Stage", evaluation="Static")}, {"Url"}),
+    ],
+)
+def test_what_a_change_set_calls_conditional_hangs_on_what_it_refers_to(
+    changes: dict[str, Any], replaced: set[str]
+) -> None:
+    assert released.replaced_by(changes) == replaced

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import hashlib
 import os
 import sys
 import tomllib
@@ -45,6 +46,12 @@ async def verify(deployment: Deployment, names: Collection[str]) -> AsyncIterato
         yield row
 
 
+async def hashed(request: httpx2.Request) -> None:
+    """Where CloudFront signs, it wants the SHA-256 of each body from whoever sends one."""
+    if request.content:
+        request.headers["x-amz-content-sha256"] = hashlib.sha256(request.content).hexdigest()
+
+
 async def run(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Verify, show, write. Returns the exit code."""
     url = asked.url if asked.url.endswith("/") else f"{asked.url}/"
@@ -55,6 +62,8 @@ async def run(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
         except (httpx2.HTTPError, ValueError) as fault:
             console.print(f"[red]{url} cannot be verified:[/] {type(fault).__name__}: {fault}")
             return 1
+        if told.get("token_header", "authorization") != "authorization":
+            http.event_hooks = {"request": [hashed]}
         deployment = Deployment(
             url, http, told, prompt=asked.prompt, origin=asked.origin, deadline_s=asked.timeout,
             token=environ.get("CHAT_TOKEN"),
