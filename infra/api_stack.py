@@ -49,7 +49,8 @@ class ApiStack(Stack):
         if config.canary:
             Canary(self, "Canary", alias=chat.alias, alarms=monitoring.of_a_version)
         url = front_door.url
-        CfnOutput(self, "Endpoint", value=url, description="POST /chatkit streams a turn; GET / is the page")
+        CfnOutput(self, "Endpoint", value=url, description="POST /chatkit streams a turn")
+        CfnOutput(self, "Page", value=url, description="Open it and chat")
         CfnOutput(self, "FrontendSnippet", value=frontend_snippet(url), description="For a page of your own")
         if monitoring.dashboard_url:
             CfnOutput(self, "Dashboard", value=monitoring.dashboard_url)

@@ -16,7 +16,7 @@ from infra import bundling, guest_secret, toolchain
 from infra.app import api_stack_name, read_context
 from infra.config import StageConfig
 from infra.errors import InfraError, PreflightError
-from infra.preflight import Account, account_faults, has_model_key, set_secret, sign_in
+from infra.preflight import Account, account_faults, is_there, set_secret, sign_in
 from infra.wheels import LAMBDA
 
 OUTPUTS = Path("cdk.out/outputs.json")
@@ -74,7 +74,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         print("Not deployed. If it says so above, prepare this account and region once: .venv/bin/cdk bootstrap")
     elif url := endpoint(OUTPUTS, stage=config.stage):
         print(f"stage {config.stage} answers at {url}")
-        if not has_model_key(config, account):
+        if is_there(config.model_key_name, config, account) is False:
             answers = "the demo model answers" if config.demo_model else "turns are refused"
             print(f"without a model's key {answers}; next: {set_secret('model-key', config)}")
     return done.returncode

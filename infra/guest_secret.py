@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.config import StageConfig
 from infra.errors import PreflightError
-from infra.preflight import Account
+from infra.preflight import Account, is_there
 
 SECRET_BYTES = 48  # 384 bits: more than HS256 has
 
@@ -21,7 +21,7 @@ def ensure(config: StageConfig, account: Account) -> bool:
 
     PreflightError when AWS refuses: without it no guest could be let in.
     """
-    if (name := config.guest_secret_name) is None:
+    if (name := config.guest_secret_name) is None or is_there(name, config, account):
         return False
     ssm = account.clients("ssm", account.region)
     try:

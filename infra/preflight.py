@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.app import stack_names
 from infra.config import EDGE_REGION, StageConfig
 from infra.errors import PreflightError
+from infra.regions import region_faults
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 6  # the least that the stacks of this CDK ask for
@@ -77,7 +78,7 @@ def account_faults(config: StageConfig, account: Account) -> list[str]:
         _secrets,
         _managed_instances,
     ]
-    faults: list[str] = []
+    faults = [*region_faults(config, account.region)]
     for check in checks:
         try:
             faults += check(config, account)
@@ -158,12 +159,12 @@ def set_secret(what: str, config: StageConfig) -> str:
     return f'make chat ARGS="secret set {what} --stage {config.stage}"'
 
 
-def has_model_key(config: StageConfig, account: Account) -> bool:
-    """Whether a model's key is there. Where we may not ask, somebody careful has set one."""
+def is_there(name: str, config: StageConfig, account: Account) -> bool | None:
+    """Whether a secret of the stage is there, without looking at it; None where we may not ask."""
     try:
-        return config.model_key_name in _types(config, account)
+        return name in _types(config, account)
     except (BotoCoreError, ClientError):
-        return True
+        return None
 
 
 def _types(config: StageConfig, account: Account) -> dict[str, str]:

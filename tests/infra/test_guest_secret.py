@@ -11,7 +11,7 @@ from moto import mock_aws
 from infra import guest_secret
 from infra.config import StageConfig
 from infra.errors import PreflightError
-from infra.preflight import Account, has_model_key
+from infra.preflight import Account, is_there
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 NAME = "/chatkit/dev/guest-secret"
@@ -61,15 +61,32 @@ def test_it_carries_the_tags_of_its_stage(ssm: Any, account: Account) -> None:
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"project": "chatkit-lambda", "stage": "dev"}
 
 
+def _stubbed() -> Stubber:
+    return Stubber(boto3.client("ssm", region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret"))
+
+
 def test_where_it_may_not_be_made_nothing_is_deployed() -> None:
-    client = boto3.client("ssm", region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
-    with Stubber(client) as stubber:
+    with _stubbed() as stubber:
+        stubber.add_client_error("describe_parameters", "AccessDeniedException")
         stubber.add_client_error("put_parameter", "AccessDeniedException")
         with pytest.raises(PreflightError, match=f"the guests' secret {NAME} cannot be made: "):
-            guest_secret.ensure(_stage({"guest": {}}), Account("1", "us-east-1", clients=lambda *_: client))
+            guest_secret.ensure(_stage({"guest": {}}), Account("1", "us-east-1", clients=lambda *_: stubber.client))
+
+
+def test_a_pipeline_that_may_only_look_deploys_where_it_is_there() -> None:
+    with _stubbed() as stubber:
+        stubber.add_response("describe_parameters", {"Parameters": [{"Name": NAME, "Type": "SecureString"}]})
+        assert not guest_secret.ensure(
+            _stage({"guest": {}}), Account("1", "us-east-1", clients=lambda *_: stubber.client)
+        )
 
 
 def test_whether_there_is_a_models_key_is_known_after_a_deployment(ssm: Any, account: Account) -> None:
-    assert not has_model_key(_stage(AUTH), account)
-    ssm.put_parameter(Name="/chatkit/dev/model-key", Type="SecureString", Value="sk-test")
-    assert has_model_key(_stage(AUTH), account)
+    key = "/chatkit/dev/model-key"
+    assert is_there(key, _stage(AUTH), account) is False
+    ssm.put_parameter(Name=key, Type="SecureString", Value="sk-test")
+    assert is_there(key, _stage(AUTH), account) is True
+    with _stubbed() as stubber:
+        stubber.add_client_error("describe_parameters", "AccessDeniedException")
+        denied = Account("1", "us-east-1", clients=lambda *_: stubber.client)
+        assert is_there(key, _stage(AUTH), denied) is None
