@@ -115,7 +115,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"stage {config.stage} answers at {url}\nnext: curl {url}chat/health")
-    print("It goes on running; `python -m infra.local --stop` ends it.")
+    print("It goes on running; `make deploy-local STOP=1` ends it.")
     return 0
 
 
