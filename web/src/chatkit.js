@@ -39,7 +39,7 @@ export async function serveChatKit({ config, session, app }) {
   try {
     paint();
   } catch (error) {
-    return `ChatKit did not take its options: ${error.message}`; // it changes when OpenAI likes
+    return `ChatKit did not take its options: ${error}`; // it changes when OpenAI likes
   }
   system.addEventListener("change", paint);
   app.hidden = true;
