@@ -12,6 +12,7 @@ from lambda_src.adoption import Adoption
 from lambda_src.answers import Answers
 from lambda_src.app import ChatApp, Prewarm, create_app
 from lambda_src.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
+from lambda_src.attachments.event_links import EventLinks
 from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.aws import Clients
@@ -101,7 +102,8 @@ def build_app(
         checks = Checks(linked, files, settings.models, dictation=transcribe is not None)
         server = LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
         quotas = doors.quotas(settings, ledger, counters)
-        return Desk(server, Turns(Surroundings(ledger, Keeper(store), quotas=quotas)))
+        links = None if files is None else EventLinks(files)
+        return Desk(server, Turns(Surroundings(ledger, Keeper(store), quotas=quotas, links=links)))
 
     def open_named(assistant: Assistant) -> Desk:
         return open_desk(assistant.settings(settings), assistant.build_agent, lambda: assistant.actions)

@@ -80,7 +80,7 @@ def _tracing(value: str) -> Literal["xray"]:
     return "xray"
 
 
-def _percent(value: str) -> int:
+def _to_a_hundred(value: str) -> int:
     if not value.isdecimal() or not 1 <= int(value) <= 100:
         raise ValueError(f"must be a whole number from 1 to 100, and is {value!r}")
     return int(value)
@@ -192,7 +192,7 @@ class Settings:
     tokens_per_day: int = _setting(_limit, "Tokens of one user in a day of UTC; 0 is no limit.", default=0)
     stage_tokens_per_day: int = _setting(_limit, "Tokens of all users in a day of UTC; 0 is no limit.", default=0)
     guest_messages_per_day: int = _setting(_limit, "Messages of one guest in a day of UTC; 0 is no limit.", default=20)
-    guest_tokens_percent: int = _setting(_percent, "What guests may take of all users' tokens.", default=25)
+    guest_tokens_percent: int = _setting(_to_a_hundred, "What guests may take of all users' tokens.", default=25)
     files_per_day: int = _setting(_limit, "Files of one user in a day of UTC; 0 is no limit.", default=0)
     file_bytes_per_day: int = _setting(_limit, "Their bytes together; 0 is no limit.", default=0)
     max_output_tokens: int = _setting(_limit, "Tokens of one answer of the model; 0 is no limit.", default=0)
@@ -212,7 +212,11 @@ class Settings:
         _names, "Models that may be asked for, the default first; none leaves it to agent/.", default=()
     )
     max_body_bytes: int = _setting(_positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
-    history_items: int = _setting(_positive, "Newest items of a thread that the model is shown.", default=HISTORY_ITEMS)
+    history_items: int = _setting(
+        _to_a_hundred,
+        "Newest items of a thread that the model is shown; at most 100, a page of the store.",
+        default=HISTORY_ITEMS,
+    )
 
     history_tokens: int = _setting(
         _positive, "About how many tokens of a thread the model is shown, newest first.", default=HISTORY_TOKENS

@@ -37,6 +37,8 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_AUTH_ISSUER", "https://issuer .test/"),
         ("CHAT_AUTH_AUDIENCE", ""),
         ("CHAT_MAX_BODY_BYTES", "-1"),
+        ("CHAT_HISTORY_ITEMS", "0"),
+        ("CHAT_HISTORY_ITEMS", "101"),
         ("CHAT_MAX_BODY_BYTES", "0"),
         ("CHAT_MAX_BODY_BYTES", "1e6"),
         ("CHAT_HISTORY_ITEMS", "²"),

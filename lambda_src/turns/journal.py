@@ -1,12 +1,14 @@
 """A turn's events on their way into its journal, and back out of it. Knows the ledger port, no engine and no HTTP.
 
 What is journaled is the exact bytes that were sent, in batches, about one a second: a duplicate or a reload replays
-them, a crash is recovered from them, and the partial answer is their fold. There is no second copy.
+them, a crash is recovered from them, and the partial answer is their fold. There is no second copy. Only live URLs of
+files are left out: each replay gets its own.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 from lambda_src.context import RequestContext
 from lambda_src.store.ports import JournalBatch, TurnLedger
@@ -15,6 +17,19 @@ from lambda_src.turns import fold
 BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst is written before its second is over
 TTL_S = 7 * 24 * 3600  # as long as the lease's row: who returns within a week finds what a crash left
 FOLLOW_EVERY_S = 0.5  # two reads each: a follower is at most this far behind the second that the journal is behind
+
+
+class Links(Protocol):
+    """Whoever knows where files are: a live URL is nothing to keep."""
+
+    def plain(self, event: bytes) -> bytes:
+        """The event without live URLs."""
+        ...
+
+    def linked(self, event: bytes, context: RequestContext) -> bytes:
+        """The same with URLs that work now."""
+        ...
+
 
 Sleep = Callable[[float], Awaitable[object]]
 NowMs = Callable[[], int]

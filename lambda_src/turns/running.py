@@ -22,7 +22,7 @@ from lambda_src.errors import ChatError, ConflictError, UnavailableError
 from lambda_src.quotas import Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
 from lambda_src.turns import endings, fold, journal
-from lambda_src.turns.journal import Journal, NowMs, Sleep
+from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
 from lambda_src.turns.keeping import Cut, Keeper
 
 RENEW_S = 1.0  # how soon Stop and supersession are noticed, and how much of an answer a crash may cost
@@ -46,6 +46,7 @@ class Surroundings:
     sleep: Sleep = asyncio.sleep
     clock: NowMs = journal.now_ms
     quotas: Quotas | None = None  # None: nobody counts
+    links: Links | None = None  # None: no files, so no URLs
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class RunningTurn:
     def __init__(self, turn: Turn, context: RequestContext, around: Surroundings, hooks: Hooks) -> None:
         self.turn_id = turn.id
         self._turn, self._context, self._around, self._hooks = turn, context, around, hooks
+        self._links = around.links
         self._journal = Journal(around.ledger, turn.id, context)
         self._handed: deque[bytes | _Ended] = deque()  # to the reader; an asyncio.Queue costs three times as much
         self._reader: asyncio.Future[None] | None = None  # waits for more
@@ -289,6 +291,8 @@ class RunningTurn:
 
     def _emit(self, event: bytes) -> None:
         self._hand(event)
+        if self._links is not None:
+            event = self._links.plain(event)
         if self._journal.add(event) and self._thread_id is not None and (self._early is None or self._early.done()):
             self._early = asyncio.create_task(self._flush_early(self._thread_id))
 

@@ -73,7 +73,7 @@ class Attached:
             around.ledger, self._thread_id, self.turn_id, context=self._context, sleep=around.sleep, clock=around.clock
         ):
             events.append(event)
-            yield event
+            yield event if around.links is None else around.links.linked(event, self._context)
         if unfinished := fold.unfinished(events):  # its process died, or another turn took the thread
             await self._turns.recover(self._thread_id, self._context)
             for item in await around.keeper.kept(unfinished, self._context):

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from lambda_src.actions import Actions
 from lambda_src.app import create_app
 from lambda_src.assistants import BuildAgent
+from lambda_src.attachments.event_links import EventLinks
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.context import RequestContext, User
@@ -20,6 +21,7 @@ from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.server import ChatServer
 from lambda_src.store.calls import Calls
 from lambda_src.store.memory import MemoryStore
+from lambda_src.turns import journal
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
@@ -62,7 +64,8 @@ class House:
         server = ChatServer(
             self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
         )
-        turns = Turns(Surroundings(self.store.ledger, Keeper(self.store)))
+        links = None if self.files is None else EventLinks(self.files)
+        turns = Turns(Surroundings(self.store.ledger, Keeper(self.store), links=links))
         return create_app(server, turns, authenticate=known_by_name, sweeps=self.store, max_body_bytes=MAX_BODY_BYTES)
 
     def chat(self, **more: Any) -> Chat:
@@ -80,6 +83,8 @@ class House:
             lines.append(thread.model_dump_json())
             page = await self.store.load_thread_items(thread.id, after=None, limit=100, order="asc", context=ANN)
             lines += [item.model_dump_json() for item in page.data]
+            if (turn := await self.store.ledger.load_turn(thread.id, context=ANN)) is not None:
+                lines += map(bytes.decode, await journal.read(self.store.ledger, thread.id, turn.turn_id, ANN))
         return lines
 
 

@@ -35,6 +35,21 @@ async def test_no_live_url_is_ever_kept(house: House) -> None:
     assert "X-Amz" not in "".join(await house.kept())
 
 
+async def test_a_replay_shows_the_file_by_a_url_of_its_own(house: House) -> None:
+    """The journal keeps none, so whoever returns after an hour is not shown a dead one."""
+    chat = house.chat()
+    attachment_id = await attached(chat, house)
+    body = json.dumps(
+        {"type": "threads.create", "params": {"input": message("look", attachments=[attachment_id])}}
+    ).encode()
+    first, again = await chat.post(body), await chat.post(body)
+    assert len(thread_ids := {thread_of(first), thread_of(again)}) == 1, thread_ids
+    shown = items_of(again)[0]["attachments"][0]["preview_url"]
+    assert f"/kept/ann/{attachment_id}/file?" in shown
+    assert "X-Amz-Signature=" in shown
+    assert [event["type"] for event in again.events] == [event["type"] for event in first.events]
+
+
 async def test_a_file_is_kept_before_the_message_is_and_shown_by_a_url_of_its_own(house: House) -> None:
     chat = house.chat()
     attachment_id = await attached(chat, house)

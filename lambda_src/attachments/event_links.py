@@ -1,0 +1,64 @@
+"""Live URLs in encoded events: none is journaled, and each replay gets its own. Knows JSON's shape, no bucket, no row.
+
+Where the store keeps items, LinkedStore does the same; here the events are bytes already.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from chatkit.types import ImageAttachment
+
+from lambda_src.attachments.files import Files
+from lambda_src.attachments.linked_store import NO_URL
+from lambda_src.context import RequestContext
+
+_SIGNED = b"X-Amz-Signature="
+_PLAIN = NO_URL.encode()
+_DATA = b"data: "
+
+UrlOf = Callable[[dict[str, Any]], str]
+
+
+class EventLinks:
+    """turns.journal.Links, with the URLs of `files`."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def plain(self, event: bytes) -> bytes:
+        """The event without live URLs; the same object when it has none."""
+        return _with_urls(event, lambda _: NO_URL, lambda _: NO_URL) if _SIGNED in event else event
+
+    def linked(self, event: bytes, context: RequestContext) -> bytes:
+        """The event with URLs that work for a while from now."""
+        if _PLAIN not in event:
+            return event
+        return _with_urls(
+            event,
+            lambda attachment: self._files.url_of(ImageAttachment.model_validate(attachment), context),
+            lambda image: self._files.image_url(image["id"], context),
+        )
+
+
+def _with_urls(event: bytes, of_attachment: UrlOf, of_image: UrlOf) -> bytes:
+    told = json.loads(event.removeprefix(_DATA))
+    _set(told, of_attachment, of_image)
+    return _DATA + json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _set(value: Any, of_attachment: UrlOf, of_image: UrlOf) -> None:  # noqa: ANN401 - any JSON value
+    """Give every image in `value` its URL: attachments have `preview_url`, generated ones `image.url`."""
+    match value:
+        case {"type": "image", "preview_url": str()}:
+            value["preview_url"] = of_attachment(value)
+        case {"image": {"id": str(), "url": str()}}:
+            value["image"]["url"] = of_image(value["image"])
+        case dict():
+            for inner in value.values():
+                _set(inner, of_attachment, of_image)
+        case list():
+            for inner in value:
+                _set(inner, of_attachment, of_image)
+        case _:
+            pass
