@@ -148,6 +148,13 @@ def people() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def visitors() -> Iterator[str]:
+    """A server that takes guests, who may sign in later."""
+    with served(PEOPLE | GUESTS) as url:
+        yield url
+
+
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Page]:
     """A tab in a context of its own. Whatever goes wrong in its scripts, or against its policy, fails the test."""

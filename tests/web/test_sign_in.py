@@ -117,6 +117,27 @@ def test_signing_out_leaves_nothing(person: ChatPage) -> None:
     assert person.page.evaluate("sessionStorage.getItem('chat.token')") is None
 
 
+def test_a_guest_who_signs_in_keeps_the_chats(tab: Page, visitors: str) -> None:
+    Issuer(tab)
+    page = ChatPage(tab, visitors)
+    page.open().ask("hello")
+    page.button("Sign in").first.click()
+    expect(page.button("Sign out")).to_be_visible()
+    expect(page.threads).to_have_count(1)
+    page.ask("more")
+    expect(page.said).to_have_text(["hello", "more"])
+
+
+def test_chats_that_cannot_be_taken_along_are_told(tab: Page, visitors: str) -> None:
+    Issuer(tab)
+    tab.route("**/chatkit/adopt", lambda route: route.fulfill(status=422, body="{}"))
+    page = ChatPage(tab, visitors)
+    page.open().ask("hello")
+    page.button("Sign in").first.click()
+    expect(page.page.get_by_text("The chats from before could not be taken along.")).to_be_visible()
+    expect(page.button("Sign out")).to_be_visible()
+
+
 def test_a_token_that_is_refused_in_mid_session_is_renewed_unseen(person: ChatPage) -> None:
     issuer = Issuer(person.page)
     person.open().button("Sign in").first.click()

@@ -6,7 +6,7 @@ const PAUSE_MS = [500, 1000, 2000, 4000, 8000]; // before each new try of one st
 
 /**
  * Every refusal is a ChatError whose message may be shown; "offline" is the code where nobody answered.
- * @param {{ url: string, session: { getToken: Function }, tokenHeader?: string }} where
+ * @param {{ url: string, session: import("./session.js").Session, tokenHeader?: string }} where
  */
 export function createApi({ url, session, tokenHeader }) {
   const chat = chatClient({ url, getToken: session.getToken, tokenHeader });
@@ -14,6 +14,9 @@ export function createApi({ url, session, tokenHeader }) {
   return {
     /** One of ChatKit's requests that are answered at once. */
     call: (type, params) => told(() => chat.call(type, params)),
+
+    /** What a guest said before signing in becomes the user's. */
+    takeAlong: () => told(() => session.takeAlong(chat.fetch)),
 
     /** One of those that stream. A broken stream is asked for again and goes on where it broke: the event's ids say so. */
     async stream(type, params, { signal, onEvent, onBroken }) {

@@ -26,6 +26,7 @@ export async function serveChatKit({ config, session, app }) {
   if (session.isHosted && !(await session.getToken())) say("Open this chat from the site that it belongs to: it signs you in.");
   bar.append(account(session, say));
   const chat = chatClient({ url: "chatkit", getToken: session.getToken, tokenHeader: config.token_header });
+  await session.takeAlong(chat.fetch).catch((error) => say(error.message));
   const element = /** @type {import("@openai/chatkit").OpenAIChatKit} */ (document.createElement("openai-chatkit"));
   const paint = () => element.setOptions(optionsOf(config, chat, () => { setTheme(theme() === "dark" ? "light" : "dark"); paint(); }));
   const system = matchMedia("(prefers-color-scheme: dark)");

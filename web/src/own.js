@@ -21,8 +21,9 @@ class ChatApp extends HTMLElement {
     this.session = session;
     this.#build();
     session.addEventListener("change", () => this.#showAccount());
-    const unfinished = await session.finish().then(() => null, (error) => error.message);
+    let unfinished = await session.finish().then(() => null, (error) => error.message);
     this.#connect();
+    unfinished ??= await this.api.takeAlong().then(() => null, (error) => error.message);
     addEventListener("hashchange", () => this.#show(idInAddress()));
     const hasToken = !session.needsSignIn && !(session.isHosted && !(await session.getToken()));
     if (hasToken) this.threads.refresh();

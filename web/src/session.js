@@ -11,6 +11,7 @@ const FLOW = "chat.sign-in"; // what we must remember while people are at the is
 export class Session extends EventTarget {
   #auth;
   #refresh = null; // the issuer's refresh token
+  #guestBefore = null; // the token of the guest that this person was
 
   constructor(auth) {
     super();
@@ -65,7 +66,18 @@ export class Session extends EventTarget {
     if (back.has("error")) throw new Error(back.get("error_description") ?? "The sign-in was not finished. Try again.");
     if (!flow.state || flow.state !== back.get("state")) throw new Error("This sign-in was begun elsewhere. Try again.");
     const code = { grant_type: "authorization_code", code: back.get("code"), redirect_uri: here(), code_verifier: flow.verifier };
+    const guest = this.#kept("guest");
     if (!(await this.#exchange(code))) throw new Error("The sign-in was refused. Try again.");
+    this.#guestBefore = guest;
+  }
+
+  /** Who came as a guest and has signed in keeps the threads (POST /chatkit/adopt). `fetch` is a chatClient's. */
+  async takeAlong(fetch) {
+    if (this.#guestBefore === null) return;
+    const body = JSON.stringify({ guest_token: this.#guestBefore });
+    this.#guestBefore = null;
+    const answer = await fetch("chatkit/adopt", { method: "POST", headers: { "content-type": "application/json" }, body });
+    if (!answer.ok) throw new Error("You are signed in. The chats from before could not be taken along.");
   }
 
   async #renewed() {
