@@ -26,6 +26,7 @@ from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
 from lambda_src.turns.keeping import Cut, Keeper
 
 RENEW_S = 1.0  # how soon Stop and supersession are noticed, and how much of an answer a crash may cost
+NOTICED_S = 1.5  # how long a turn that lost its lease may take to notice it and to write its last words
 RENEW_WITHIN_S = 2.0  # a renewal that takes longer has failed; the next one tells
 LEASE_MS = 10_000  # how long a dead turn looks alive: two renewals may fail, the third ends at 3 x (1 + 2) s
 CLOSING_TIME_MS = 3_000  # before Lambda's time-out: cancel the run, keep the answer, end lease and stream, at p99
@@ -54,6 +55,7 @@ class Hooks:
     """What the request's guard wants to know. `begin_by_ms`: the key is ours until then, unless it is bound."""
 
     begin_by_ms: int
+    removes: bool  # whether the request takes items away: those of a turn that still writes are not all there yet
     leased: Callable[[str], Awaitable[bool]]  # in this thread; whether somebody asked to stop before
     ended: Callable[[bool, bool], Awaitable[None]]  # whether it ran, and whether it still had its lease
 
@@ -188,6 +190,9 @@ class RunningTurn:
             raise UnavailableError("It took too long to begin. Try again.")
         taken = await around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
         self._thread_id = thread_id
+        before = taken.previous
+        if self._hooks.removes and before is not None and not before.ended and before.expires_ms > around.clock():
+            await around.sleep(NOTICED_S)
         await recover(around, thread_id, taken.previous, context)
         self._recovered = True
         self._stop_asked = await self._hooks.leased(thread_id)

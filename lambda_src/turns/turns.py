@@ -27,6 +27,7 @@ LOOK_AGAIN_S = (0.05, 0.1, 0.25)  # a duplicate whose first one has not begun as
 END_S = 2.0  # a turn that lost its lease has noticed and ended by then, or it is dead
 
 RETRIED = frozenset({"threads.create", "threads.add_user_message"})  # what a client's transport sends again by itself
+REMOVING = frozenset({"threads.retry_after_item"})  # what takes items away before it answers
 
 Check = Callable[[], Awaitable[None]]
 
@@ -256,4 +257,4 @@ class Turns:
                     else:
                         await ledger.release_request(key, turn_id, context=context)
 
-        return Hooks(begin_by_ms, leased, ended)
+        return Hooks(begin_by_ms, asked.operation in REMOVING, leased, ended)

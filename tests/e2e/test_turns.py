@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -13,7 +14,7 @@ import pytest
 from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.turns.keeping import STOPPED_NOTE, SUPERSEDED_NOTE
 from tests.chat import message
-from tests.e2e.house import emulated, journaled, said, whole_events
+from tests.e2e.house import DELTAS, emulated, journaled, said, whole_events
 from tests.model_api import ModelApi, model_api
 
 
@@ -114,3 +115,22 @@ async def test_a_reload_in_mid_answer_finds_the_turn_and_resumes_behind_what_it_
         assert [json.loads(line[6:]) for line in seen] == (await stream.rest())[3:]
         unknown = await house.http.get("/chatkit/turns/turn-that-never-was/events")
         assert unknown.status_code == 404
+
+
+async def test_a_sandbox_that_is_told_to_end_leaves_every_word_that_was_sent(aws: LocalAws, api: ModelApi) -> None:
+    """SIGTERM leaves 100 ms: the journal is written first, and its fold is all that the client has seen."""
+    async with emulated(aws, f"{api.url}/endless") as house, house.turn("first") as stream:
+        await journaled(aws)
+        for _ in range(DELTAS):
+            stream.body += await anext(stream.chunks)
+        for pid in house.emulator.pids:
+            os.kill(pid, signal.SIGTERM)
+        with suppress(httpx2.HTTPError):
+            await stream.rest()
+        body = {"type": "threads.add_user_message", "params": {"thread_id": stream.thread_id, "input": message("on")}}
+        async with house.http.stream("POST", "/chatkit", json=body) as answer:
+            await anext(answer.aiter_raw())
+            items = await house.items(stream.thread_id)
+    kept, shown = items[1]["content"][0]["text"], said(whole_events(stream.body))
+    assert kept.startswith(shown)
+    assert [item["type"] for item in items[:3]] == ["user_message", "assistant_message", "user_message"]

@@ -6,12 +6,15 @@ quotes the record.
 
 import math
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambda_src.context import RequestContext, Turn, User
+from lambda_src.counters import MemoryCounters
+from lambda_src.quotas import Allowance, Quotas
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.engine import Engine
@@ -21,6 +24,7 @@ from tests.turns.scene import THREAD, Model, Process, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 PAGE = Path(__file__).parents[2] / "docs" / "turns.md"
+COSTS = PAGE.with_name("cost.md")
 ROUND_TRIP_S = 0.02
 BESIDE_REQUESTS = 4  # lease and guard, however long the answer takes
 BESIDE_REQUESTS_A_SECOND = 2  # the journal's batch and the lease's renewal
@@ -77,10 +81,12 @@ async def counted() -> Counted:
     return house
 
 
-async def turn_of(counted: Counted, answer_s: float) -> None:
+async def turn_of(counted: Counted, answer_s: float, *, quotas: Quotas | None = None) -> None:
     """A message in a thread that is there, answered for so long with words all the time."""
     model = Model()
-    asking = Process(counted.store, counted.time).ask(model, "hi")
+    process = Process(counted.store, counted.time)
+    process.turns.around = replace(process.turns.around, quotas=quotas)
+    asking = process.ask(model, "hi")
     task = counted.time.begun(asking)
     for _ in range(int(answer_s * 10)):
         model.say("word ")
@@ -119,6 +125,21 @@ async def test_lease_guard_and_journal_are_five_requests_and_two_a_second(counte
     beside = [row for _, _, row in counted.engine.seen if row in OURS]
     assert len(beside) <= BESIDE_REQUESTS + BESIDE_REQUESTS_A_SECOND * math.ceil(answer_s)
     assert len([row for row in beside if row == "EVENTS"]) <= math.ceil(answer_s) + 1
+
+
+async def test_limits_on_what_a_user_may_spend_are_two_requests_more(counted: Counted) -> None:
+    ledger = counted.store.ledger
+    allowance = Allowance(messages_per_minute=5, messages_per_day=50, running=3)
+    time = counted.time
+    quotas = Quotas(ledger, MemoryCounters(), allowance, clock=time.now_ns, now=lambda: time.now_s)
+    await turn_of(counted, 3.3, quotas=quotas)
+    assert [row for _, _, row in counted.engine.seen].count(keys.QUOTA) == 2
+
+
+async def test_the_page_of_costs_says_what_a_turn_of_eight_seconds_asks_for(counted: Counted) -> None:
+    await turn_of(counted, 8)
+    beside = len([row for _, _, row in counted.engine.seen if row in OURS])
+    assert f"a turn of 8 s makes {beside} requests" in COSTS.read_text()
 
 
 async def test_the_page_shows_the_requests_of_a_turn_as_they_were_recorded(counted: Counted) -> None:
