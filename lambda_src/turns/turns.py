@@ -7,6 +7,7 @@ A turn is one user input and everything it sets off. docs/turns.md draws its sta
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
@@ -14,7 +15,7 @@ from typing import Literal, Protocol
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
-from lambda_src.errors import ConflictError, UnavailableError
+from lambda_src.errors import ChatError, ConflictError, UnavailableError
 from lambda_src.store.ports import GuardLost, TurnRow
 from lambda_src.turns import endings, fold, journal, names, refusals
 from lambda_src.turns.running import Begin, Hooks, RunningTurn, Surroundings, recover
@@ -112,8 +113,9 @@ class Turns:
         claimed, refused = await asyncio.gather(claim(), check(), return_exceptions=True)
         while claimed is not None:
             if isinstance(claimed, BaseException):
-                await asyncio.gather(ledger.release_request(key, turn.id, context=context), return_exceptions=True)
-                raise claimed  # its write may have landed, or may land still: then the key is free in UNBEGUN_S
+                with suppress(ChatError):  # its write may have landed, or may land still: the key is free in UNBEGUN_S
+                    await ledger.release_request(key, turn.id, context=context)
+                raise claimed
             found = await self._attach(asked, key, claimed, digest, context)
             if isinstance(found, Attached):
                 return found
@@ -128,10 +130,11 @@ class Turns:
             running = RunningTurn(turn, context, self.around, hooks)
             await running.open(begin, thread_id=asked.thread_id)
         except BaseException as error:
-            if (refusal := refusals.packed(error)) is not None:
-                await ledger.refuse_request(key, turn.id, refusal, context=context)
-            else:
-                await ledger.release_request(key, turn.id, context=context)
+            with suppress(ChatError):  # else the key is free in UNBEGUN_S; what is raised is the refusal
+                if (refusal := refusals.packed(error)) is not None:
+                    await ledger.refuse_request(key, turn.id, refusal, context=context)
+                else:
+                    await ledger.release_request(key, turn.id, context=context)
             raise
         return running
 

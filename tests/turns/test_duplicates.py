@@ -157,6 +157,16 @@ async def test_a_claim_whose_fault_was_told_is_given_back_at_once(scene: Scene) 
     assert model.calls == 1
 
 
+async def test_a_refusal_is_told_even_if_it_cannot_be_noted(scene: Scene) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise UnavailableError("The store did not answer in time.")
+
+    faulty: Any = Replaced(scene.one.store.ledger, refuse_request=lost)
+    scene.one.turns.around = replace(scene.one.turns.around, ledger=faulty)
+    with pytest.raises(NotFoundError):
+        await scene.one.ask(Model(), "hi", thread_id="thr_no")
+
+
 @pytest.mark.parametrize("at", ["before the lease", "after it"])
 async def test_a_request_that_took_too_long_to_begin_never_runs_beside_the_one_that_took_its_key(
     scene: Scene, at: str
