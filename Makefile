@@ -127,6 +127,9 @@ bench-cold: .venv/installed ## cold starts of the built zip beside a naive serve
 bench-turn: .venv/installed ## what a request, a model call, a word and a turn cost, also in long threads
 	@$(RUN) $(PY) -m tests.bench.bench_turn
 
+bench-streams: .venv/installed ## 1 to 200 streams in one process: added latency, CPU, memory (Linux)
+	@$(RUN) $(PY) -m tests.bench.bench_streams
+
 imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold function imports, and when
 	@$(RUN) CHAT_WRITE_IMPORTS=1 $(PY) -m pytest -q tests/e2e/test_imports.py
 

@@ -2,7 +2,7 @@
 
 *history*: what is plain JSON already travels as `extra_body`: the library would walk it key by key against the types of
 all items, on every turn of a tool loop; the request's body is the same. *deltas*: an event is validated by the class
-that its type names, 4 us; the library tries a union of all 59, 150 us, and builds it for the first event, 50 ms.
+that its type names; the library tries a union of all of them, and builds that union for the first event.
 """
 
 from functools import cached_property

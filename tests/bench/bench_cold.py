@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
@@ -29,19 +30,16 @@ from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.runtime.http1 import End, Head, Parser
 from tests.auth.test_backend import ED_JWK, token
 from tests.bench import report
+from tests.bench.processes import cpu_s, peak_mib
 from tests.chat import message
-from tests.model_api import model_api
+from tests.model_api import ModelApi, model_api
 
 MARK = "bench-cold"
 ROOT = Path(__file__).resolve().parents[2]
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 KEY = "/chatkit/bench/model-key"
 WARM, COLD, BARE = "ours, prewarmed", "ours, not prewarmed", "ours without bytecode"
 NAIVE, NAIVE_BARE = "naive", "naive without bytecode"
-REQUESTS = {
-    "list": {"type": "threads.list", "params": {}},
-    "message": {"type": "threads.create", "params": {"input": message("hi")}},
-}
+KINDS = ("list", "message")
 FIRST = {"list": b"has_more", "message": b"text_delta"}  # what makes the answer's first byte, or first word
 
 
@@ -65,17 +63,6 @@ class Contestant:
     folder: Path
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU of a process so far, in steps of 10 ms."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
-
-
-def peak_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 class RuntimeApi:
@@ -117,6 +104,13 @@ class RuntimeApi:
                             self.note("first")
 
 
+def request_of(kind: str) -> dict[str, object]:
+    """A first request. No two messages are alike: the same bytes again would be taken for a retry, and replayed."""
+    if kind == "list":
+        return {"type": "threads.list", "params": {}}
+    return {"type": "threads.create", "params": {"input": message(uuid.uuid4().hex)}}
+
+
 def event_of(body: Mapping[str, object]) -> dict[str, object]:
     """What a function URL makes of a POST /chatkit."""
     http = {"method": "POST", "path": "/chatkit", "sourceIp": "127.0.0.1", "protocol": "HTTP/1.1"}
@@ -133,9 +127,10 @@ def event_of(body: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-async def started(contestant: Contestant, kind: str, env: Mapping[str, str]) -> Start:
+async def started(contestant: Contestant, kind: str, env: Mapping[str, str], model: ModelApi) -> Start:
     """Start it, let it answer one request, end it. RuntimeError with what it said when it dies or refuses."""
-    api = RuntimeApi(event_of(REQUESTS[kind]), FIRST[kind])
+    api = RuntimeApi(event_of(request_of(kind)), FIRST[kind])
+    asked = len(model.requests)
     server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with tempfile.TemporaryFile() as output:
@@ -158,29 +153,34 @@ async def started(contestant: Contestant, kind: str, env: Mapping[str, str]) -> 
         process.kill()
         await ended
     server.close()
+    if len(model.requests) - asked != (kind == "message"):
+        raise RuntimeError(f"{contestant.name}: a {kind} asked the model {len(model.requests) - asked} times")
     next_, first, end = api.at["next"], api.at["first"], api.at["end"]
     return Start(next_[0], next_[1], first[0], first[1], end[0], peak)
 
 
 @asynccontextmanager
-async def surroundings(folder: Path) -> AsyncIterator[dict[str, str]]:
+async def surroundings(folder: Path) -> AsyncIterator[tuple[ModelApi, dict[str, str]]]:
     """AWS and the model, and the environment that leads to them."""
     async with local_aws(folder) as aws, model_api() as model:
         await asyncio.to_thread(aws.client("ssm").put_parameter, Name=KEY, Type="SecureString", Value="sk-bench")
-        yield {
-            "PATH": os.environ["PATH"],
-            **aws.env,
-            "CHAT_TABLE": TABLE,
-            "CHAT_BUCKET": BUCKET,
-            "CHAT_AUTH_PUBLIC_KEYS": json.dumps([ED_JWK]),
-            "CHAT_AUTH_AUDIENCE": "chat",
-            "CHAT_MODEL_KEY_PARAMETER": KEY,
-            "OPENAI_BASE_URL": f"{model.url}/well",
-            "_HANDLER": "lambda_src.handler.handler",
-            "AWS_LAMBDA_FUNCTION_NAME": "bench",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
-            "PYTHONDONTWRITEBYTECODE": "1",  # Lambda's disk is read-only
-        }
+        yield (
+            model,
+            {
+                "PATH": os.environ["PATH"],
+                **aws.env,
+                "CHAT_TABLE": TABLE,
+                "CHAT_BUCKET": BUCKET,
+                "CHAT_AUTH_PUBLIC_KEYS": json.dumps([ED_JWK]),
+                "CHAT_AUTH_AUDIENCE": "chat",
+                "CHAT_MODEL_KEY_PARAMETER": KEY,
+                "OPENAI_BASE_URL": f"{model.url}/well",
+                "_HANDLER": "lambda_src.handler.handler",
+                "AWS_LAMBDA_FUNCTION_NAME": "bench",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+                "PYTHONDONTWRITEBYTECODE": "1",  # Lambda's disk is read-only
+            },
+        )
 
 
 def contestants(built: Path, folder: Path) -> list[Contestant]:
@@ -216,11 +216,11 @@ async def measured(built: Path, rounds: int) -> Measured:
         folder = Path(name)
         (folder / "aws").mkdir()
         everyone = contestants(built, folder)
-        async with surroundings(folder / "aws") as env:
+        async with surroundings(folder / "aws") as (model, env):
             for number in range(rounds + 1):
                 for contestant in everyone:
-                    for kind in REQUESTS:
-                        start = await started(contestant, kind, env)
+                    for kind in KINDS:
+                        start = await started(contestant, kind, env, model)
                         if number:
                             found.setdefault((contestant.name, kind), []).append(start)
     return found

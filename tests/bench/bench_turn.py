@@ -263,6 +263,7 @@ class Grown:
             if not first_s and b"text_delta" in event:
                 first_s = time.perf_counter()
         cpu_ms = (time.process_time() - cpu_s) * 1e3
+        assert len(asked) == (2 if tools else 1), "the turn was replayed, or did not call its tool"
         before = sum(at < asked[0] for at in self.sent)
         return Cost(cpu_ms, len(self.sent), before, (asked[0] - began_s) * 1e3, (first_s - began_s) * 1e3)
 

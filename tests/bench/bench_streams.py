@@ -1,0 +1,153 @@
+"""Many streams in one process, as on Managed Instances: what it adds to each word, and what it costs. Linux only.
+
+    .venv/bin/python -m tests.bench.bench_streams [--quick] [--streams 1 10 50]
+
+writes its section of docs/benchmarks.md. The function runs in the emulator with as many slots as there are streams; a
+model in a process of its own says the time, 50 times a second to each; what has passed when the word arrives is what
+was added, the emulator's share included. Model, function and emulator share the machine's cores.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic, monotonic_ns
+
+from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.dev.emulator.delivery import Collected
+from lambda_src.dev.emulator.events import Request, event_2_0
+from tests.bench import report
+from tests.bench.paced_model import MARK as SAID
+from tests.bench.processes import cpu_s, peak_mib
+from tests.chat import message
+from tests.e2e.conftest import ROOT, SETTINGS
+
+MARK = "bench-streams"
+STREAMS = (1, 10, 50, 100, 200)
+EVENTS_A_SECOND = 50
+SECONDS = 10.0
+WARM_S = 2.0  # from the first word on: nothing is counted while streams still begin
+WHEN = re.compile(rb'"delta":"' + SAID.encode() + rb"(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What so many streams did: added latency, CPU of function and emulator in cores, the function's peak memory."""
+
+    streams: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cores: float
+    emulator_cores: float
+    peak_mib: float
+
+
+class Listening(Collected):
+    """Notes how old each word is when it arrives."""
+
+    def __init__(self, ages: list[tuple[int, float]]) -> None:
+        super().__init__()
+        self._ages = ages
+
+    async def write(self, data: bytes) -> None:
+        now_ns = monotonic_ns()
+        self._ages += [(now_ns, (now_ns - int(said)) / 1e6) for said in WHEN.findall(data)]
+
+
+@asynccontextmanager
+async def paced_model() -> AsyncIterator[str]:
+    """The model's URL."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.paced_model", str(EVENTS_A_SECOND), str(SECONDS), cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def loaded(model_url: str, streams: int) -> Load:
+    """So many streams side by side, each to its end."""
+    env = {**SETTINGS, "CHAT_STORE": "memory", "MODEL_URL": model_url}
+    switches = Switches(managed=streams, timeout_s=120)
+    ages: list[tuple[int, float]] = []
+    output = io.StringIO()
+    async with Emulator(
+        "tests.e2e.served.handler", env=env, task_root=ROOT, switches=switches, output=output
+    ) as emulator:
+        health = event_2_0(Request("GET", "/chat/health", [("host", "b")], b""), request_id="b", now=datetime.now(UTC))
+        await emulator.invoke(health)
+        [pid] = emulator.pids
+
+        async def stream(number: int) -> None:
+            body = json.dumps({"type": "threads.create", "params": {"input": message(f"stream {number}")}}).encode()
+            headers = [("host", "b"), ("content-type", "application/json"), ("authorization", f"Bearer user-{number}")]
+            request = Request("POST", "/chatkit", headers, body)
+            answer = await emulator.invoke(
+                event_2_0(request, request_id=f"r-{number}", now=datetime.now(UTC)), Listening(ages)
+            )
+            if not isinstance(answer, Listening) or not answer.complete:
+                raise RuntimeError(f"a stream did not end well: {answer} {output.getvalue()[-2000:]}")
+
+        pids = (pid, os.getpid())
+        began_cpu, began_s = [cpu_s(one) for one in pids], monotonic()
+        await asyncio.gather(*(stream(number) for number in range(streams)))
+        took_s = monotonic() - began_s
+        cores, emulator_cores = ((cpu_s(one) - cpu) / took_s for one, cpu in zip(pids, began_cpu, strict=True))
+        peak = peak_mib(pid)
+    first_ns = min(at for at, _ in ages)
+    counted = sorted(age for at, age in ages if at - first_ns > WARM_S * 1e9)
+    p50, p95, p99 = (counted[min(len(counted) - 1, len(counted) * share // 100)] for share in (50, 95, 99))
+    return Load(streams, p50, p95, p99, cores, emulator_cores, peak)
+
+
+async def measured(streams: Sequence[int]) -> list[Load]:
+    """Each load in a fresh process."""
+    async with paced_model() as url:
+        return [await loaded(url, number) for number in streams]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="ten streams at most, nothing written")
+    parser.add_argument("--streams", type=int, nargs="+", default=STREAMS)
+    options = parser.parse_args()
+    loads = asyncio.run(measured((1, 10) if options.quick else options.streams))
+    rows = [
+        (
+            str(load.streams),
+            f"{load.p50_ms:.1f}",
+            f"{load.p95_ms:.1f}",
+            f"{load.p99_ms:.1f}",
+            "50 ms" if load.streams == 50 else "-",
+            f"{load.cores:.2f}",
+            f"{load.emulator_cores:.2f}",
+            f"{load.peak_mib:.0f}",
+        )
+        for load in loads
+    ]
+    told = (
+        f"`.venv/bin/python -m tests.bench.bench_streams` on {report.machine()}, {os.cpu_count()} cores for all three "
+        f"processes. {EVENTS_A_SECOND} words a second to each stream, {SECONDS:.0f} s; one run."
+    )
+    head = ("streams", "added ms, p50", "p95", "p99", "at most", "CPU, cores", "emulator's", "peak MiB")
+    text = report.section(MARK, ["## Streams in one process", "", told, "", *report.table(head, rows)])
+    sys.stdout.write(text)
+    if not options.quick:
+        report.write(MARK, text)
+
+
+if __name__ == "__main__":
+    main()
