@@ -157,10 +157,11 @@ async def test_expired_rows_are_filtered_when_they_are_read() -> None:
     assert await item_ids(store, "thr_0", ADA) == ["msg_0"]
 
 
-async def test_without_retention_no_row_expires() -> None:
+async def test_without_retention_nothing_expires_but_a_file_that_no_message_names() -> None:
     local = Local()
     await populate(local.store())
-    assert not any(keys.TTL_ATTRIBUTE in row for row in local.engine.rows.values())
+    expiring = [row for row in local.engine.rows.values() if keys.TTL_ATTRIBUTE in row]
+    assert [row[keys.SORT_KEY]["S"] for row in expiring] == [keys.attachment_sort("atc_free")]
 
 
 async def test_an_erased_user_leaves_nothing_and_takes_nobody_along() -> None:
