@@ -4,7 +4,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lambda_src import deferred, doors, levers
@@ -17,7 +16,6 @@ from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.aws import Clients
 from lambda_src.checks import Checks
-from lambda_src.counters import Counters, MemoryCounters
 from lambda_src.desks import Chat, Desk, Desks
 from lambda_src.dictation import Dictation, Transcribe
 from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
@@ -25,11 +23,12 @@ from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.events import Events
 from lambda_src.front import Before
 from lambda_src.late_server import LateServer
-from lambda_src.observability import configure_logging, count_row, quiet_libraries
+from lambda_src.observability import configure_logging, quiet_libraries
 from lambda_src.page import Page, page_of
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
+from lambda_src.storage import build_counters, build_files, build_store, upload_origin
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
@@ -39,22 +38,14 @@ if TYPE_CHECKING:
     from agents import RunConfig
     from openai import AsyncOpenAI
 
-    from lambda_src.attachments.files import Files
     from lambda_src.server import ChatServer
-    from lambda_src.store.dynamodb import DynamoDBStore
-    from lambda_src.store.memory import MemoryStore
-    from lambda_src.store.postgres import PostgresStore
-
-    ChatStore = DynamoDBStore | MemoryStore | PostgresStore
+    from lambda_src.storage import ChatStore
 
 if levers.taken("mcp"):
     deferred.defer("mcp")  # before anything imports the Agents SDK
 
-DAY_S = 24 * 3600
-FILE_THREADS = 8  # of one message's ten files, eight at a time; a turn without files starts none
 AWS = Clients()
 KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one
-STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
 
 
 def build_app(
@@ -77,7 +68,7 @@ def build_app(
     time.tzset()
     configure_logging()
     counters = build_counters(settings, store)
-    files = build_files(settings, counters)
+    files = build_files(settings, AWS, counters)
 
     def open_desk(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> Desk:
         dispatcher = AgentDispatcher(build_agent, build_run_config=build_run_config, build_actions=build_actions)
@@ -139,7 +130,7 @@ def build_handler(
     page: Page | None = None,
 ) -> StreamingMangum:
     """The chat server as a Lambda handler."""
-    store, ledger = build_store(settings)
+    store, ledger = build_store(settings, AWS)
     app = build_app(
         settings,
         store,
@@ -185,7 +176,7 @@ def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:
 def asgi_app() -> ChatApp:
     """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`."""
     settings = Settings.from_env(os.environ)
-    store, ledger = build_store(settings)
+    store, ledger = build_store(settings, AWS)
     guest_tokens = doors.guest_tokens(settings, AWS.stored_secret)
     return build_app(
         settings,
@@ -244,86 +235,6 @@ def prewarming(server: Chat) -> Prewarm:
         await prewarm(server)
 
     return prewarmed
-
-
-def upload_origin(settings: Settings) -> str | None:
-    """Where browsers upload to, as presigned URLs name it; None without a bucket, or outside AWS."""
-    if settings.bucket and (local := os.environ.get("AWS_ENDPOINT_URL")):
-        return local
-    region = os.environ.get("AWS_REGION")
-    return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if settings.bucket and region else None
-
-
-def build_files(settings: Settings, counters: Counters) -> "Files | None":
-    """Where attachments are kept: the bucket; None, where there is none, refuses them."""
-    if settings.bucket is None:
-        return None
-    from lambda_src.attachments.media import FileLimits  # noqa: PLC0415 - only what is chosen is loaded
-    from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore  # noqa: PLC0415 - imports botocore
-    from lambda_src.store.calls import Calls  # noqa: PLC0415 - as above
-
-    return S3AttachmentStore(
-        AWS.late_client("s3", SIGNING_CONFIG),
-        settings.bucket,
-        calls=Calls(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")),
-        limits=FileLimits(settings.max_image_bytes, settings.max_file_bytes),
-        clock=time.time_ns,
-        admit=doors.file_quota(settings, counters).admit,
-    )
-
-
-def build_store(settings: Settings) -> tuple["ChatStore", TurnLedger]:
-    """The store that CHAT_STORE names, and where its turns are kept: with the threads, where that can be.
-
-    Beside PostgreSQL turns are on the table if CHAT_TABLE names one, else in memory: then run one process.
-    """
-    retention_s = settings.retention_days * DAY_S
-    match settings.store:
-        case "dynamodb":
-            table = build_table(settings)
-            return table, table.ledger
-        case "memory":
-            from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - only what is chosen is loaded
-
-            memory = MemoryStore(retention_s=retention_s)
-            return memory, memory.ledger
-        case "postgres":
-            from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine  # noqa: PLC0415 - as above
-
-            from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - as above
-            from lambda_src.store.postgres import PostgresStore  # noqa: PLC0415 - as above
-
-            assert settings.database_url is not None, "Settings refuses this store without a database"
-            sessions = async_sessionmaker(create_async_engine(settings.database_url), expire_on_commit=False)
-            ledger = MemoryStore().ledger if settings.table is None else build_table(settings).ledger
-            return PostgresStore(sessions, retention_s=retention_s), ledger
-
-
-def build_counters(settings: Settings, store: "ChatStore") -> Counters:
-    """What is counted across users and processes: on the table; beside other stores in this process alone."""
-    if settings.store != "dynamodb":
-        return MemoryCounters()
-    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
-    from lambda_src.table_counters import TableCounters  # noqa: PLC0415 - as above
-
-    assert isinstance(store, DynamoDBStore)
-    return TableCounters(store.table)
-
-
-def build_table(settings: Settings) -> "DynamoDBStore":
-    """The store on the DynamoDB table that CHAT_TABLE names."""
-    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
-
-    assert settings.table is not None, "Settings refuses this store without a table"
-    return DynamoDBStore(
-        AWS.client("dynamodb"),
-        settings.table,
-        bucket=settings.bucket,
-        s3=None if settings.bucket is None else AWS.late_client("s3"),
-        retention_s=settings.retention_days * DAY_S,
-        count=count_row,
-        executor=ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store"),
-    )
 
 
 def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], str] | None = None) -> "RunConfig":

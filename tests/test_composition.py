@@ -13,12 +13,14 @@ from chatkit.types import AudioInput
 from moto import mock_aws
 
 from lambda_src import composition
+from lambda_src.aws import Clients
 from lambda_src.context import RequestContext, User
 from lambda_src.demo_model import DemoModel
 from lambda_src.dev.local_aws import TABLE, local_aws
 from lambda_src.dispatcher import Provisional
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.settings import Settings
+from lambda_src.storage import build_store
 from lambda_src.store.memory import MemoryStore
 from tests.test_settings import ENV
 
@@ -34,7 +36,7 @@ async def test_a_store_built_before_a_snapshot_works_after_the_restore(
     async with local_aws(tmp_path) as aws:
         for name, value in aws.env.items():
             monkeypatch.setenv(name, value)
-        store, _ = composition.build_store(Settings.from_env({**ENV, "CHAT_TABLE": TABLE}))
+        store, _ = build_store(Settings.from_env({**ENV, "CHAT_TABLE": TABLE}), Clients())
         with pytest.raises(NotFoundError):
             await store.load_thread("thr_no", ANN)
         hooks = snapshot_restore_py.get_after_restore()[before:]
@@ -47,7 +49,7 @@ async def test_a_store_built_before_a_snapshot_works_after_the_restore(
 
 def test_memory_needs_nothing_of_aws() -> None:
     env = {name: value for name, value in ENV.items() if name != "CHAT_TABLE"}
-    store, ledger = composition.build_store(Settings.from_env({**env, "CHAT_STORE": "memory"}))
+    store, ledger = build_store(Settings.from_env({**env, "CHAT_STORE": "memory"}), Clients())
     assert isinstance(store, MemoryStore)
     assert ledger is store.ledger
 
@@ -55,8 +57,8 @@ def test_memory_needs_nothing_of_aws() -> None:
 def test_turns_beside_postgresql_are_of_one_process_without_a_table() -> None:
     env = {name: value for name, value in ENV.items() if name != "CHAT_TABLE"}
     url = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
-    store, ledger = composition.build_store(
-        Settings.from_env({**env, "CHAT_STORE": "postgres", "CHAT_DATABASE_URL": url})
+    store, ledger = build_store(
+        Settings.from_env({**env, "CHAT_STORE": "postgres", "CHAT_DATABASE_URL": url}), Clients()
     )
     assert not isinstance(store, MemoryStore)
     assert type(ledger).__name__ == "MemoryLedger"

@@ -7,12 +7,13 @@ from agents import Agent
 
 from lambda_src.actions import Actions
 from lambda_src.assistants import Assistants, shipped, shipped_actions, shipped_agent
-from lambda_src.composition import build_handler, dictation, run_config, upload_origin
+from lambda_src.composition import build_handler, dictation, run_config
 from lambda_src.context import User
 from lambda_src.dev import showcase
 from lambda_src.dev.broken import told_if_broken
 from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.page import page_of
+from lambda_src.storage import upload_origin
 
 SHOWCASE = "CHATKIT_SHOWCASE"  # set by the flag
 

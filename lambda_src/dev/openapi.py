@@ -15,10 +15,12 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from lambda_src.auth import GuestTokens
-from lambda_src.composition import build_app, build_store, runner
+from lambda_src.aws import Clients
+from lambda_src.composition import build_app, runner
 from lambda_src.intake import Adopt, Stop
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
+from lambda_src.storage import build_store
 
 REFERENCES = "#/components/schemas/{model}"
 JSON = "application/json"
@@ -77,7 +79,7 @@ def _refused() -> dict[str, Any]:
 def main() -> None:
     """Print the document of an app that has every route: one with guests."""
     settings = Settings(store="memory")
-    store, ledger = build_store(settings)
+    store, ledger = build_store(settings, Clients())
     tokens = GuestTokens(Secret(str))
     config = runner(settings)
     app = build_app(settings, store, ledger, authenticate=tokens, build_run_config=config, guest_tokens=tokens)

@@ -1,0 +1,105 @@
+"""Where a stage keeps things, by its settings: threads, turns, counters, files. Part of the composition root."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from lambda_src import doors
+from lambda_src.aws import Clients
+from lambda_src.counters import Counters, MemoryCounters
+from lambda_src.observability import count_row
+from lambda_src.settings import Settings
+from lambda_src.store.ports import TurnLedger
+
+if TYPE_CHECKING:
+    from lambda_src.attachments.files import Files
+    from lambda_src.store.dynamodb import DynamoDBStore
+    from lambda_src.store.memory import MemoryStore
+    from lambda_src.store.postgres import PostgresStore
+
+    ChatStore = DynamoDBStore | MemoryStore | PostgresStore
+
+DAY_S = 24 * 3600
+FILE_THREADS = 8  # of one message's ten files, eight at a time; a turn without files starts none
+STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
+
+
+def upload_origin(settings: Settings) -> str | None:
+    """Where browsers upload to, as presigned URLs name it; None without a bucket, or outside aws."""
+    if settings.bucket and (local := os.environ.get("AWS_ENDPOINT_URL")):
+        return local
+    region = os.environ.get("AWS_REGION")
+    return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if settings.bucket and region else None
+
+
+def build_files(settings: Settings, aws: Clients, counters: Counters) -> "Files | None":
+    """Where attachments are kept: the bucket; None, where there is none, refuses them."""
+    if settings.bucket is None:
+        return None
+    from lambda_src.attachments.media import FileLimits  # noqa: PLC0415 - only what is chosen is loaded
+    from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore  # noqa: PLC0415 - imports botocore
+    from lambda_src.store.calls import Calls  # noqa: PLC0415 - as above
+
+    return S3AttachmentStore(
+        aws.late_client("s3", SIGNING_CONFIG),
+        settings.bucket,
+        calls=Calls(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")),
+        limits=FileLimits(settings.max_image_bytes, settings.max_file_bytes),
+        clock=time.time_ns,
+        admit=doors.file_quota(settings, counters).admit,
+    )
+
+
+def build_store(settings: Settings, aws: Clients) -> tuple["ChatStore", TurnLedger]:
+    """The store that CHAT_STORE names, and where its turns are kept: with the threads, where that can be.
+
+    Beside PostgreSQL turns are on the table if CHAT_TABLE names one, else in memory: then run one process.
+    """
+    retention_s = settings.retention_days * DAY_S
+    match settings.store:
+        case "dynamodb":
+            table = build_table(settings, aws)
+            return table, table.ledger
+        case "memory":
+            from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - only what is chosen is loaded
+
+            memory = MemoryStore(retention_s=retention_s)
+            return memory, memory.ledger
+        case "postgres":
+            from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine  # noqa: PLC0415 - as above
+
+            from lambda_src.store.memory import MemoryStore  # noqa: PLC0415 - as above
+            from lambda_src.store.postgres import PostgresStore  # noqa: PLC0415 - as above
+
+            assert settings.database_url is not None, "Settings refuses this store without a database"
+            sessions = async_sessionmaker(create_async_engine(settings.database_url), expire_on_commit=False)
+            ledger = MemoryStore().ledger if settings.table is None else build_table(settings, aws).ledger
+            return PostgresStore(sessions, retention_s=retention_s), ledger
+
+
+def build_counters(settings: Settings, store: "ChatStore") -> Counters:
+    """What is counted across users and processes: on the table; beside other stores in this process alone."""
+    if settings.store != "dynamodb":
+        return MemoryCounters()
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+    from lambda_src.table_counters import TableCounters  # noqa: PLC0415 - as above
+
+    assert isinstance(store, DynamoDBStore)
+    return TableCounters(store.table)
+
+
+def build_table(settings: Settings, aws: Clients) -> "DynamoDBStore":
+    """The store on the DynamoDB table that CHAT_TABLE names."""
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+
+    assert settings.table is not None, "Settings refuses this store without a table"
+    return DynamoDBStore(
+        aws.client("dynamodb"),
+        settings.table,
+        bucket=settings.bucket,
+        s3=None if settings.bucket is None else aws.late_client("s3"),
+        retention_s=settings.retention_days * DAY_S,
+        count=count_row,
+        executor=ThreadPoolExecutor(STORE_THREADS, thread_name_prefix="store"),
+    )
