@@ -6,9 +6,11 @@ its server encodes them. No text of a model or of an exception is ever in a noti
 
 from datetime import UTC
 
+from chatkit.store import NotFoundError
 from chatkit.types import AssistantMessageItem, ErrorEvent, NoticeEvent, ThreadItemDoneEvent
 from pydantic import BaseModel
 
+from lambda_src.errors import ConflictError, UnavailableError
 from lambda_src.turns.keeping import Cut
 
 ERROR = b'data: {"type":"error"'
@@ -43,3 +45,18 @@ def last_words(cut: Cut, *, failed: bool) -> list[bytes]:
             return [encoded(BROKEN)] if failed else []
         case "stopped" | "superseded":
             return []
+
+
+def refusal(error: Exception | None, cut: Cut | None) -> Exception:
+    """What a request is told whose turn ended before its answer began."""
+    match error, cut:
+        case ValueError(), _:
+            return ConflictError("That is not possible in the thread's present state: it has moved on. Reload it.")
+        case Exception() as raised, _:
+            return raised
+        case _, "stopped" | "superseded":
+            return ConflictError("This was stopped, or another message took its place, before an answer began.")
+        case _, None:
+            return NotFoundError("nothing to answer")
+        case _:
+            return UnavailableError("There was no time left for an answer. Try again.")

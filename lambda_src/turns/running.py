@@ -9,19 +9,17 @@ Knows no HTTP, no server and no model.
 import asyncio
 import json
 import logging
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from chatkit.store import NotFoundError
-
 from lambda_src.context import EndReason, RequestContext, Turn
-from lambda_src.errors import ChatError, ConflictError, UnavailableError
+from lambda_src.errors import ChatError, UnavailableError
 from lambda_src.quotas import Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
 from lambda_src.turns import endings, fold, journal
+from lambda_src.turns.handing import Handing
 from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
 from lambda_src.turns.keeping import Cut, Keeper
 
@@ -74,9 +72,7 @@ class RunningTurn:
         self._turn, self._context, self._around, self._hooks = turn, context, around, hooks
         self._links = around.links
         self._journal = Journal(around.ledger, turn.id, context)
-        self._handed: deque[bytes | _Ended] = deque()  # to the reader; an asyncio.Queue costs three times as much
-        self._reader: asyncio.Future[None] | None = None  # waits for more
-        self._loop = asyncio.get_running_loop()
+        self._handed = Handing[bytes | _Ended]()
         self._held: list[bytes] = []
         self._thread_id: str | None = None
         self._made: str | None = None  # the new thread of a request that may still be refused
@@ -97,9 +93,9 @@ class RunningTurn:
         self._task = asyncio.create_task(self._run(begin, thread_id), name=f"turn {self.turn_id}")
         try:
             while True:
-                await self._more()
-                if isinstance(item := self._handed.popleft(), _Ended):
-                    raise _refusal(item)
+                await self._handed.more()
+                if isinstance(item := self._handed.take(), _Ended):
+                    raise endings.refusal(item.error, item.cut)
                 self._held.append(item)
                 if json.loads(item.removeprefix(b"data: "))["type"] in OPENERS:
                     return
@@ -112,9 +108,9 @@ class RunningTurn:
         for held in self._held:
             yield held
         while True:
-            if not self._handed:
-                await self._more()
-            if isinstance(item := self._handed.popleft(), _Ended):
+            if self._handed.is_empty:
+                await self._handed.more()
+            if isinstance(item := self._handed.take(), _Ended):
                 break
             yield item
         if item.error is not None:
@@ -165,7 +161,7 @@ class RunningTurn:
         except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
             _log_fault("turn_close_failed", fault)
         finally:
-            self._hand(_Ended(error, cut))
+            self._handed.put(_Ended(error, cut))
         try:
             await self._hooks.ended(ran, held)
         except Exception as fault:  # noqa: BLE001 - a fence: nobody awaits this task
@@ -209,11 +205,8 @@ class RunningTurn:
             except (ChatError, TimeoutError) as fault:  # the answer matters more than its bookkeeping
                 _log_fault("turn_renewal_failed", fault)
                 continue
-            match held:
-                case "stopped" | "superseded":
-                    self.end(held)
-                case "held":
-                    pass
+            if held != "held":
+                self.end(held)
 
     async def _write(self, thread_id: str) -> None:
         """Every RENEW_S, journal what waits; beside the renewals, which must not wait for it."""
@@ -277,25 +270,8 @@ class RunningTurn:
         for item in items:
             self._emit(endings.done(item))
 
-    def _hand(self, item: bytes | _Ended) -> None:
-        """To the reader, who is woken if it waits."""
-        self._handed.append(item)
-        if self._reader is not None:
-            if not self._reader.done():  # nobody cancelled it
-                self._reader.set_result(None)
-            self._reader = None
-
-    def _more(self) -> asyncio.Future[None]:
-        """Done when there is something for the reader. There is one."""
-        more: asyncio.Future[None] = self._loop.create_future()
-        if self._handed:
-            more.set_result(None)
-        else:
-            self._reader = more
-        return more
-
     def _emit(self, event: bytes) -> None:
-        self._hand(event)
+        self._handed.put(event)
         if self._links is not None:
             event = self._links.plain(event)
         if self._journal.add(event) and self._thread_id is not None and (self._early is None or self._early.done()):
@@ -322,20 +298,6 @@ async def recover(around: Surroundings, thread_id: str, row: TurnRow | None, con
     for turn_id, events in zip(turns, journals, strict=True):
         why = cut if turn_id == row.turn_id else "crashed"
         await around.keeper.keep(thread_id, turn_id, events, cut=why, context=context)
-
-
-def _refusal(ended: _Ended) -> Exception:
-    match ended.error, ended.cut:
-        case ValueError(), _:
-            return ConflictError("That is not possible in the thread's present state: it has moved on. Reload it.")
-        case Exception() as error, _:
-            return error
-        case _, "stopped" | "superseded":
-            return ConflictError("This was stopped, or another message took its place, before an answer began.")
-        case _, None:
-            return NotFoundError("nothing to answer")
-        case _:
-            return UnavailableError("There was no time left for an answer. Try again.")
 
 
 def _log_fault(event: str, fault: Exception) -> None:
