@@ -145,7 +145,7 @@ async def test_wrong_settings_are_told_before_anything_is_started(tmp_path: Path
     assert await process.wait() == 1
     assert printed.splitlines() == [
         "make dev: CHAT_MODEL_BASE_URL must be an https:// URL, and is 'http://models.example'.",
-        "make dev: CHAT_HISTORY_ITEMS must be a whole number of at least 1, and is 'none'.",
+        "make dev: CHAT_HISTORY_ITEMS must be a whole number from 1 to 100, and is 'none'.",
     ]
 
 

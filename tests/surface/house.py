@@ -76,14 +76,14 @@ class House:
         """What the browser's PUT leaves."""
         self.aws.s3.put_object(Bucket=self.bucket, Key=f"pending/{user}/{attachment_id}", Body=data)
 
-    async def kept(self) -> list[str]:
-        """All that ann has, as JSON lines."""
+    async def kept(self, *, journals: bool = False) -> list[str]:
+        """All that ann has, as JSON lines; with what the newest turn of each thread journaled, if asked for."""
         lines: list[str] = []
         for thread in (await self.store.load_threads(limit=100, after=None, order="asc", context=ANN)).data:
             lines.append(thread.model_dump_json())
             page = await self.store.load_thread_items(thread.id, after=None, limit=100, order="asc", context=ANN)
             lines += [item.model_dump_json() for item in page.data]
-            if (turn := await self.store.ledger.load_turn(thread.id, context=ANN)) is not None:
+            if journals and (turn := await self.store.ledger.load_turn(thread.id, context=ANN)) is not None:
                 lines += map(bytes.decode, await journal.read(self.store.ledger, thread.id, turn.turn_id, ANN))
         return lines
 

@@ -229,6 +229,6 @@ async def test_a_picture_is_read_anew_and_not_kept_twice() -> None:
         answer = await chat("threads.create", input=message("refund this", attachments=[file_id]))
         picture = json.dumps(model.calls[0].input[0]["content"][1])
         assert "base64" in picture
-        assert "base64" not in "".join(await house.kept())
+        assert "base64" not in "".join(await house.kept(journals=True))
         await say(chat, thread_of(answer), items_of(answer)[-1], "Approve")
         assert picture in json.dumps(model.calls[1].input[0])

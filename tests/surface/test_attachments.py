@@ -32,7 +32,7 @@ async def test_no_live_url_is_ever_kept(house: House) -> None:
     await chat("threads.create", input=message("look", attachments=[attachment_id]))
     stored = (await house.store.load_attachment(attachment_id, ANN)).model_dump_json()
     assert "X-Amz" not in stored
-    assert "X-Amz" not in "".join(await house.kept())
+    assert "X-Amz" not in "".join(await house.kept(journals=True))
 
 
 async def test_a_replay_shows_the_file_by_a_url_of_its_own(house: House) -> None:

@@ -31,7 +31,7 @@ async def test_the_file_is_kept_and_no_live_url_is(house: House) -> None:
     image = (await chat("items.list", thread_id=thread_id, order="asc")).json["data"][1]["image"]
     assert house.aws.objects(house.bucket) == [f"kept/ann/{image['id']}/file"]
     assert f"/kept/ann/{image['id']}/file?" in image["url"]
-    assert "X-Amz" not in "".join(await house.kept())
+    assert "X-Amz" not in "".join(await house.kept(journals=True))
 
 
 async def test_the_model_is_shown_its_picture_and_a_vanished_one_as_a_sentence(house: House) -> None:

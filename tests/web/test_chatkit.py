@@ -75,17 +75,15 @@ def test_a_turn_carries_the_guests_token_and_its_id_and_stands_in_the_address(ch
 
 
 def test_stop_reaches_the_server_and_what_was_said_stays(chatkit: ChatKit, tab: Page) -> None:
-    stops = posted(tab, "/chatkit/stop")
-    chatkit.element.evaluate("""async (chat) => {
-        const turn = chat.say("slowly " + "word ".repeat(200));
-        while (!chat.seen.events.some((event) => event.update?.delta)) await new Promise(requestAnimationFrame);
-        chat.stop();
-        await turn;
-    }""")
-    assert set(stops[0].post_data_json or {}) == {"turn_id"}
-    answered = stops[0].response()
-    assert answered is not None
-    assert answered.json() == {"stopped": True}
+    with tab.expect_response("**/chatkit/stop") as stopped:
+        chatkit.element.evaluate("""async (chat) => {
+            const turn = chat.say("slowly " + "word ".repeat(200));
+            while (!chat.seen.events.some((event) => event.update?.delta)) await new Promise(requestAnimationFrame);
+            chat.stop();
+            await turn;
+        }""")
+    assert set(stopped.value.request.post_data_json or {}) == {"turn_id"}
+    assert stopped.value.json() == {"stopped": True}
     answer = kept_answer(chatkit)
     assert answer.startswith("slowly word")
     assert answer.count("word") < 200
@@ -157,7 +155,8 @@ def test_where_the_script_hangs_our_own_client_serves_after_three_seconds(tab: P
     tab.route(f"{CDN}/**", lambda route: None)  # neither answered nor refused
     said: list[str] = []
     tab.on("console", lambda message: said.append(message.text))
-    tab.clock.install()
+    tab.clock.install(time=0)
+    tab.clock.pause_at(1_000)  # seconds of the test are not those of the page
     tab.goto(keyed, wait_until="commit")
     expect(tab.get_by_text("Loading ...")).to_be_visible()
     tab.clock.run_for(2_900)
