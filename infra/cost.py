@@ -19,7 +19,7 @@ from infra.prices import HOURS_A_MONTH, Price
 # An estimate, to be measured: guard, quotas, lease, two items (each also in the index), and then each second the
 # journal's batch together with the lease.
 WRITES_A_TURN = 12
-WRITES_A_SECOND = 1.5
+WRITES_A_SECOND = 2  # the renewal and the journal: tests/turns/test_costs.py counts them
 READS_A_TURN = 20  # the history's page, the thread, the guard
 LOG_BYTES_A_TURN = 2_000
 METRICS = 13  # that a busy function sends: eleven, and two with kinds; ten are free

@@ -53,7 +53,7 @@ def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
     expected = {
         "requests": 0.2,
         "compute": 106.67,
-        "table, writes": 15.0,
+        "table, writes": 17.5,
         "table, reads": 2.5,
         "log": 1.0,
         "custom metrics": 3.9,
