@@ -15,6 +15,8 @@ const wide = matchMedia("(min-width: 48rem)");
 /** <chat-app>: the page, from start() on. The open thread stands in the address, as #thread=ID. */
 class ChatApp extends HTMLElement {
   #open = new Map(); // thread id -> Conversation that runs, so that leaving it does not end it
+  #shown; // resolves #ready
+  #ready = new Promise((shown) => { this.#shown = shown; }); // a conversation is there: signing in may take its time
 
   async start({ config, session }) {
     this.config = config;
@@ -124,6 +126,7 @@ class ChatApp extends HTMLElement {
     const now = (id && this.#open.get(id)) ?? new Conversation(this.api, id && (this.threads.find(id) ?? { id }));
     const known = this.#open.get(id) === now;
     this.now = now;
+    this.#shown();
     this.notices.replaceChildren();
     this.#unlisten?.abort();
     this.#unlisten = new AbortController();
@@ -153,7 +156,8 @@ class ChatApp extends HTMLElement {
   }
   #unlisten = null;
 
-  #say({ text, attachments }) {
+  async #say({ text, attachments }) {
+    await this.#ready;
     const { now } = this;
     this.notices.replaceChildren();
     this.end.toEnd();
