@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agents import (
     Agent,
@@ -14,6 +14,7 @@ from agents import (
     Runner,
     RunResultStreaming,
     RunState,
+    StreamEvent,
     TResponseInputItem,
 )
 from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
@@ -23,6 +24,7 @@ from chatkit.types import (
     ClientToolCallItem,
     FileAttachment,
     NoticeEvent,
+    ProgressUpdateEvent,
     ThreadItem,
     ThreadItemDoneEvent,
     ThreadItemReplacedEvent,
@@ -97,10 +99,10 @@ class Runs:
             until = held.until
             shown = await held.resumed(agent, await self._shown_until(until, thread, context), agent_context)
             run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=Metered(context))
+        pulled = Pulled(run)
+        events = self._events_of(agent_context, cast(RunResultStreaming, pulled))
         try:
-            async for event in with_own_ids(
-                self._events_of(agent_context, run), mint=lambda item: self._mint(item, thread, context)
-            ):
+            async for event in with_own_ids(events, mint=lambda item: self._mint(item, thread, context)):
                 yield event
             if run.interruptions:
                 item_id = self._store.generate_item_id("message", thread, context)
@@ -110,6 +112,7 @@ class Runs:
             log.info("quota_struck", extra={"limit": spent.limit})
             yield NoticeEvent(level="warning", title="Stopped here", message=str(spent))
         finally:
+            await pulled.leave(agent_context)
             await _end(run)
             if context.turn is not None and (usage := run.context_wrapper.usage).requests:
                 context.turn.used(usage.input_tokens, usage.output_tokens)
@@ -172,6 +175,31 @@ class Metered(RunHooks[Any]):
         turn = self._turn
         if turn is not None and turn.more is not None and context.usage.requests:
             await turn.more((turn.tokens_in or 0) + (turn.tokens_out or 0) + context.usage.total_tokens)
+
+
+class Pulled:
+    """A run's events, as stream_agent_response asks for them: each from a task of its own.
+
+    Cancelled, as by Stop, it leaves two tasks behind (chatkit/agents.py, _merge_generators): the last of these, and one
+    that waits for an event of a tool's. For each of them asyncio would log an error, whenever it is collected.
+    """
+
+    def __init__(self, run: RunResultStreaming) -> None:
+        self._run = run
+        self._puller: asyncio.Task[Any] | None = None
+
+    async def stream_events(self) -> AsyncGenerator[StreamEvent]:
+        """The run's own."""
+        self._puller = asyncio.current_task()
+        async for event in self._run.stream_events():
+            yield event
+            self._puller = asyncio.current_task()
+
+    async def leave(self, agent_context: AgentContext[RequestContext]) -> None:
+        """Nobody pulls any more: let both tasks end, and nobody ask how."""
+        if self._puller is not None:
+            self._puller.add_done_callback(lambda task: task.cancelled() or task.exception())
+            await agent_context.stream(ProgressUpdateEvent(text=""))
 
 
 async def _end(run: RunResultStreaming) -> None:

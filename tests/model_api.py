@@ -38,6 +38,7 @@ class ModelApi:
         self.failures_left = 0
         self._streaming: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Condition()
+        self.talking = asyncio.Event()  # an endless answer has said some words
 
     @property
     def streaming(self) -> int:
@@ -129,11 +130,14 @@ class ModelApi:
                     writer.write(events[min(number, 6)])
                     await writer.drain()
                     await asyncio.sleep(0.02)  # the pace of a model
+                    if number == SOME_WORDS:
+                        self.talking.set()
             case other:
                 raise AssertionError(f"no such behaviour: {other}")
         await writer.drain()
 
 
+SOME_WORDS = 20
 STATUSES = {
     "busy": b"429 Too Many Requests\r\nretry-after-ms: 1",
     "broken": b"500 Internal Server Error\r\nretry-after-ms: 1",

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from lambda_src.dev.local_aws import local_aws
@@ -16,6 +16,7 @@ from tests.e2e.house import emulated
 from tests.model_api import model_api
 
 PATIENCE_S = 60.0  # of the test, before it says what it saw instead
+NOTICED_S = 5.0  # before a key is pressed again
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 
 
@@ -42,6 +43,15 @@ class Pty:
         except TimeoutError:
             raise AssertionError(f"{pattern!r} did not come; printed was ... {self.printed[-500:]!r}") from None
         return found.end()
+
+    async def press_until(self, keys: bytes, pattern: str, *, after: int) -> int:
+        """Type until it is noticed: Python's readline loses a Ctrl-C that comes while it handles another key."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                self.press(keys)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(NOTICED_S):
+                        return await self.until(pattern, after=after)
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -103,8 +113,7 @@ async def test_ctrl_c_stops_the_answer_on_the_server_and_the_session_goes_on(tmp
         await terminal.until("> ", after=listed)
         terminal.press(b"half a line")
         await terminal.until("half a line", after=listed)  # echoed: the line is being read
-        terminal.press(CTRL_C)
-        hinted = await terminal.until("Ctrl-D ends.", after=listed)
+        hinted = await terminal.press_until(CTRL_C, "Ctrl-D ends.", after=listed)
         await terminal.until("> ", after=hinted)
         terminal.press(CTRL_D)
         assert await process.wait() == 0

@@ -1,16 +1,22 @@
 """What goes wrong at the model, on the wire, through the real client: the user is told, nothing said is lost."""
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from lambda_src.models import RETRIES, openai_run_config
 from lambda_src.store.memory import MemoryStore
-from lambda_src.turns.keeping import CUT_NOTE
+from lambda_src.turns.keeping import CUT_NOTE, Keeper
+from lambda_src.turns.running import Surroundings
+from tests import canaries
 from tests.canaries import CANARIES
 from tests.chat import Answer, Chat, app_with, message, server_with
 from tests.model_api import ANSWER, ModelApi, model_api
 
+NAMED = "turn-named-by-the-client"
 STALL_S = 0.3  # how long the real client is told to wait for a byte: short, since it is real time
 
 
@@ -25,9 +31,10 @@ def chat_with(api: ModelApi, behaviour: str) -> Chat:
     return Chat(app_with(server_with(MemoryStore(), run_config=run_config)))
 
 
-async def ask(chat: Chat) -> tuple[Answer, list[str]]:
+async def ask(chat: Chat, **headers: str) -> tuple[Answer, list[str]]:
     """The answer, and what the thread holds afterwards."""
-    answer = await chat("threads.create", input=message("count"))
+    body = canaries.request_body("threads.create", {"input": message("count")})
+    answer = await chat.post(body, **headers)
     thread_id = answer.of("thread.created")[0]["thread"]["id"]
     items = (await chat("threads.get_by_id", thread_id=thread_id)).json["items"]["data"]
     return answer, ["".join(part["text"] for part in item["content"]) for item in items]
@@ -99,3 +106,21 @@ async def test_the_next_message_after_a_broken_answer_sees_it_and_the_note(api: 
     shown = str(api.requests[-1]["input"])
     assert "one" in shown
     assert CUT_NOTE[:40] in shown
+
+
+async def test_a_stopped_run_leaves_no_task_that_asyncio_complains_about(api: ModelApi) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    store = MemoryStore()
+    server = server_with(store, run_config=openai_run_config("key", base_url=f"{api.url}/endless", stall_s=STALL_S))
+    around = Surroundings(store.ledger, Keeper(store), sleep=lambda seconds: asyncio.sleep(seconds / 100))
+    chat = Chat(app_with(server, around=around))
+    asking = asyncio.create_task(ask(chat, x_chat_turn=NAMED))
+    await api.talking.wait()
+    assert (await chat.post(b'{"turn_id":"%s"}' % NAMED.encode(), "/chatkit/stop")).json["stopped"]
+    _, kept = await asking
+    await api.until_closed()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not complaints
+    assert kept[0] == "count"
