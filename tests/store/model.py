@@ -87,6 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.now = 10**18
+        self.behind_ns = 0  # of the process of the moment
         self.model: dict[str, dict[str, ModelThread]] = {"ada": {}, "bob": {}}
         self.attachments: dict[tuple[str, str], FileAttachment] = {}
         self.unread: set[tuple[str, str]] = set()
@@ -115,9 +116,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.loop.close()
 
     def clock(self) -> int:
-        """Nanoseconds; every look is a microsecond later."""
+        """Nanoseconds; every look is a microsecond later. Processes differ by SKEW_NS at most."""
         self.now += 1000
-        return self.now
+        return self.now - self.behind_ns
 
     def run(self, operation: Awaitable[R]) -> R:
         """The outcome of one operation."""
@@ -270,6 +271,6 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(behind_ns=st.sampled_from([0, SKEW_NS]))
     def restart(self, behind_ns: int) -> None:
-        self.now -= behind_ns
+        self.behind_ns = behind_ns
         self.unread = {(user, thread) for user in self.model for thread in self.model[user]}
         self.store = self.reopen()
