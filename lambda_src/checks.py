@@ -38,9 +38,10 @@ from chatkit.types import (
     WidgetItem,
 )
 
+from lambda_src import levers
 from lambda_src.attachments.files import Files
 from lambda_src.attachments.media import MAX_FILES
-from lambda_src.context import RequestContext
+from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import ConflictError, RequestError
 
 MAX_TITLE_CHARS = 200  # four times what a list of threads shows
@@ -54,9 +55,13 @@ AUDIO_SIGNATURES = {  # the media types ChatKit's client records, and where a fi
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """`check` raises what is wrong with a request. `models` may be asked for by name; `dictation`: is it offered."""
+    """`check` raises what is wrong with a request. `models` may be asked for by name; `dictation`: is it offered.
+
+    `history_items` is how many items of a thread the model is shown.
+    """
 
     store: Store[RequestContext]
+    history_items: int
     files: Files | None = None
     models: Collection[str] = field(default=())
     dictation: bool = False
@@ -69,8 +74,10 @@ class Checks:
         match request:
             case ThreadsCreateReq(params=params):
                 await self._message(params.input, None, context)
+                if context.turn is not None and levers.taken("ahead"):
+                    context.turn.ahead = ReadAhead(thread=None, items=())
             case ThreadsAddUserMessageReq(params=params):
-                await self._open_thread(params.thread_id, context)
+                await self._read_thread(params.thread_id, context)
                 await self._message(params.input, params.thread_id, context)
             case ThreadsCustomActionReq(params=params) | ThreadsSyncCustomActionReq(params=params):
                 await self._action(params, context)
@@ -104,6 +111,23 @@ class Checks:
 
     async def _open_thread(self, thread_id: str, context: RequestContext) -> None:
         refuse_unless_active(await self.store.load_thread(thread_id, context=context))
+
+    async def _read_thread(self, thread_id: str, context: RequestContext) -> None:
+        """_open_thread, and beside it what the answer will need of the thread: a round trip less before the model."""
+        if context.turn is None or not levers.taken("ahead"):
+            await self._open_thread(thread_id, context)
+            return
+        thread, page = await asyncio.gather(
+            self.store.load_thread(thread_id, context=context),
+            self.store.load_thread_items(thread_id, None, self.history_items, "desc", context),
+            return_exceptions=True,
+        )
+        if isinstance(thread, BaseException):
+            raise thread
+        refuse_unless_active(thread)
+        if isinstance(page, BaseException):
+            raise page
+        context.turn.ahead = ReadAhead(thread, page.data)
 
     async def _message(self, input: UserMessageInput, thread_id: str | None, context: RequestContext) -> None:
         self._options(input.inference_options)

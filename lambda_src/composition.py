@@ -90,7 +90,7 @@ def build_app(
             )
 
         linked = store if files is None else LinkedStore(store, files)
-        checks = Checks(linked, files, settings.models, dictation=transcribe is not None)
+        checks = Checks(linked, settings.history_items, files, settings.models, dictation=transcribe is not None)
         server = LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
         quotas = doors.quotas(settings, ledger, counters)
         links = None if files is None else EventLinks(files)

@@ -1,8 +1,11 @@
 """Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from chatkit.types import ThreadItem, ThreadMetadata
 
 EndReason = Literal["stopped", "deadline", "superseded", "shutdown"]
 
@@ -25,17 +28,27 @@ class User:
         return replace(self, id=f"{self.id}.{assistant}", assistant=assistant) if assistant else self
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """What the check of a message has read: its thread (None: a new one), and of its items the newest, newest first."""
+
+    thread: "ThreadMetadata | None"
+    items: "Sequence[ThreadItem]"
+
+
 @dataclass(slots=True)
 class Turn:
     """One user input and everything it sets off. `id` matches `[A-Za-z0-9_-]{16,64}`.
 
     `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
+    `ahead` is taken away when another turn may have written in the thread since.
     `more` asks for leave to go on, so many having been used: QuotaError; `reserved_more` is what it was given so far.
     """
 
     id: str
     end_reason: EndReason | None = None
+    ahead: ReadAhead | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     more: Callable[[int], Awaitable[None]] | None = None  # None: nobody counts

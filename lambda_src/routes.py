@@ -70,18 +70,18 @@ def chat_router(
     async def chatkit(request: Request, context: Context, desk: AtDesk, body: Body) -> Response:
         asked = intake.parse(body)
         request.scope["chat.operation"] = asked.type
-        check = partial(desk.server.check, asked, context)
         if is_streaming_req(asked):
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))
             about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
             context = replace(context, turn=Turn(id=names.mint(about.key(context.user.id))))
+            check = partial(desk.server.check, asked, context)
             turn = await desk.turns.open(about, check, partial(desk.server.events, asked, context), context=context)
             return TurnResponse(
                 turn,
                 seen=intake.events_seen(request) if named else None,
                 told=TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user),
             )
-        await check()
+        await desk.server.check(asked, context)
         if (thread_id := intake.thread_shown(asked)) is not None:
             await desk.turns.recover(thread_id, context)
         answer = await desk.server.answer(asked, context)

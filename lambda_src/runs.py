@@ -30,6 +30,7 @@ from chatkit.types import (
     ThreadItemReplacedEvent,
     ThreadMetadata,
     ThreadStreamEvent,
+    UserMessageItem,
 )
 
 from lambda_src import approvals, choices
@@ -64,12 +65,14 @@ class Runs:
         self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
         self._history_items, self._history_tokens, self._models = history_items, history_tokens, models
 
-    async def events(self, thread: ThreadMetadata, context: RequestContext) -> AsyncGenerator[ThreadStreamEvent]:
-        """One run over the newest items of the thread; or of one that waited for an approval, the rest of it."""
-        page = await self._store.load_thread_items(
-            thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
-        )
-        newest_first = page.data
+    async def events(
+        self, thread: ThreadMetadata, context: RequestContext, *, message: UserMessageItem | None
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        """One run over the newest items of the thread; or of one that waited for an approval, the rest of it.
+
+        `message` is what the user has just said, if that is what is answered.
+        """
+        newest_first = await self._newest_first(thread, context, message)
         for closed in approvals.lapsed(newest_first):
             newest_first = [closed if item.id == closed.id else item for item in newest_first]
             yield ThreadItemReplacedEvent(item=closed)
@@ -79,6 +82,17 @@ class Runs:
         ):
             async for event in events:
                 yield event
+
+    async def _newest_first(
+        self, thread: ThreadMetadata, context: RequestContext, message: UserMessageItem | None
+    ) -> list[ThreadItem]:
+        ahead = None if context.turn is None else context.turn.ahead
+        if message is not None and ahead is not None:
+            return [message, *ahead.items][: self._history_items]
+        page = await self._store.load_thread_items(
+            thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
+        )
+        return page.data
 
     async def _run(
         self, agent: Agent[Any], newest_first: Sequence[ThreadItem], thread: ThreadMetadata, context: RequestContext

@@ -26,6 +26,7 @@ from chatkit.types import (
     ThreadItemDoneEvent,
     ThreadItemUpdatedEvent,
     ThreadMetadata,
+    ThreadsAddUserMessageReq,
     ThreadStreamEvent,
     TranscriptionResult,
     UserMessageItem,
@@ -87,7 +88,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         )
         self._transcribe = transcribe
         self._suggest_title = suggest_title
-        self._checks = Checks(self.store, files, models, dictation=transcribe is not None)
+        self._checks = Checks(self.store, history_items, files, models, dictation=transcribe is not None)
         self._answers = answers.Answers(self.store, feedback, files)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
@@ -134,7 +135,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 if self._suggest_title is not None and thread.title:
                     words = titles.words_of(input_user_message)
                     suggestion = titles.Suggestion(self._suggest_title, words, _counted(context))
-            async with aclosing(self._runs.events(thread, context)) as events:
+            async with aclosing(self._runs.events(thread, context, message=input_user_message)) as events:
                 async for event in events:
                     yield event
                     if suggestion is not None and suggestion.ready:
@@ -162,7 +163,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         """Upstream's; but a new thread whose first message could not be kept is taken back."""
         made: str | None = None
         try:
-            async for event in super()._process_streaming_impl(request, context):
+            async for event in await self._processed(request, context):
                 match event:
                     case ThreadCreatedEvent():
                         made = event.thread.id
@@ -175,6 +176,14 @@ class ChatServer(ChatKitServer[RequestContext]):
             if made is not None:
                 await self.store.delete_thread(made, context=context)
             raise
+
+    async def _processed(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[ThreadStreamEvent]:
+        """Upstream's; but a message does not read its thread again when its check has just done so."""
+        ahead = None if context.turn is None else context.turn.ahead
+        if not isinstance(request, ThreadsAddUserMessageReq) or ahead is None or ahead.thread is None:
+            return super()._process_streaming_impl(request, context)
+        message = await self._build_user_message_item(request.params.input, ahead.thread, context)
+        return self._process_new_thread_item_respond(ahead.thread, message, context)
 
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext

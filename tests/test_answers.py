@@ -96,7 +96,7 @@ class Loads:
     def __init__(self, store: MemoryStore, *, failing: int = 0) -> None:
         self.count, self.failing = 0, failing
         self._store = store
-        self.late = LateServer(self, self.prepare, checks=Checks(store), answers=Answers(store, store))
+        self.late = LateServer(self, self.prepare, checks=Checks(store, 40), answers=Answers(store, store))
 
     async def prepare(self) -> None:
         """There is no agent to build."""

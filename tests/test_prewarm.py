@@ -29,7 +29,7 @@ def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | Non
         return server_with(store)
 
     prepare = (dispatcher or dispatching(built)).prepare
-    return LateServer(load, prepare, checks=Checks(store), answers=Answers(store, store))
+    return LateServer(load, prepare, checks=Checks(store, 40), answers=Answers(store, store))
 
 
 def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:

@@ -27,6 +27,7 @@ RENEW_S = 1.0  # how soon Stop and supersession are noticed, and how much of an 
 NOTICED_S = 1.5  # how long a turn that lost its lease may take to notice it and to write its last words
 RENEW_WITHIN_S = 2.0  # a renewal that takes longer has failed; the next one tells
 LEASE_MS = 10_000  # how long a dead turn looks alive: two renewals may fail, the third ends at 3 x (1 + 2) s
+SETTLED_MS = 2_000  # what a turn wrote is read by who begins so long after its end, whatever their two clocks say
 CLOSING_TIME_MS = 3_000  # before Lambda's time-out: cancel the run, keep the answer, end lease and stream, at p99
 CLEAN_UP_S = 0.4  # how long stop() waits: the runtime gives a stopped app 0.5 s (runtime/stop.py), then looks away
 OPENERS = frozenset({"stream_options", "error"})  # ChatKit sends one when all checks and the first write are done
@@ -50,8 +51,11 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What the request's guard wants to know. `begin_by_ms`: the key is ours until then, unless it is bound."""
+    """What the request's guard wants to know. `began_ms`: when it came in; `begin_by_ms`: its key is ours until then,
+    unless it is bound.
+    """
 
+    began_ms: int
     begin_by_ms: int
     removes: bool  # whether the request takes items away: those of a turn that still writes are not all there yet
     leased: Callable[[str], Awaitable[bool]]  # in this thread; whether somebody asked to stop before
@@ -187,6 +191,8 @@ class RunningTurn:
         taken = await around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
         self._thread_id = thread_id
         before = taken.previous
+        if before is not None and not (before.ended and 0 < before.expires_ms < self._hooks.began_ms - SETTLED_MS):
+            self._turn.ahead = None
         if self._hooks.removes and before is not None and not before.ended and before.expires_ms > around.clock():
             await around.sleep(NOTICED_S)
         await recover(around, thread_id, taken.previous, context)

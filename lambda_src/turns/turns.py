@@ -109,7 +109,8 @@ class Turns:
         key = asked.key(context.user.id)
         digest = hashlib.sha256(asked.body).digest()
         claim = partial(ledger.claim_request, key, turn.id, body_hash=digest, ttl_s=UNBEGUN_S, context=context)
-        begin_by_ms = self.around.clock() + UNBEGUN_S * 1000
+        began_ms = self.around.clock()
+        begin_by_ms = began_ms + UNBEGUN_S * 1000
         claimed, refused = await asyncio.gather(claim(), check(), return_exceptions=True)
         while claimed is not None:
             if isinstance(claimed, BaseException):
@@ -126,7 +127,7 @@ class Turns:
                 raise refused
             if self.around.quotas is not None:
                 await self.around.quotas.admit(context)
-            hooks = self._hooks(asked, key, turn.id, begin_by_ms, context)
+            hooks = self._hooks(asked, key, turn.id, began_ms, begin_by_ms, context)
             running = RunningTurn(turn, context, self.around, hooks)
             await running.open(begin, thread_id=asked.thread_id)
         except BaseException as error:
@@ -238,7 +239,9 @@ class Turns:
         is_retried = row.ended and asked.operation in RETRIED and ended_s < SAME_BODY_S
         return "attach" if self._is_live(row) or is_retried else "over"
 
-    def _hooks(self, asked: Asked, key: str, turn_id: str, begin_by_ms: int, context: RequestContext) -> Hooks:
+    def _hooks(
+        self, asked: Asked, key: str, turn_id: str, began_ms: int, begin_by_ms: int, context: RequestContext
+    ) -> Hooks:
         ledger = self.around.ledger
 
         async def leased(thread_id: str) -> bool:
@@ -260,4 +263,4 @@ class Turns:
                     else:
                         await ledger.release_request(key, turn_id, context=context)
 
-        return Hooks(begin_by_ms, asked.operation in REMOVING, leased, ended)
+        return Hooks(began_ms, begin_by_ms, asked.operation in REMOVING, leased, ended)

@@ -1,0 +1,161 @@
+"""What a message's check reads beside the guard is what the model is shown, unless the thread has changed since.
+
+Requests and moments are those of the real server over a recorded engine, every request one round trip of virtual time.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+from chatkit.types import ThreadsAddUserMessageReq, ThreadsCreateReq
+
+from lambda_src import levers
+from lambda_src.context import RequestContext, Turn, User
+from lambda_src.counters import MemoryCounters
+from lambda_src.demo_model import DemoModel
+from lambda_src.quotas import Allowance, Quotas
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import SETTLED_MS, Surroundings
+from lambda_src.turns.turns import Asked, Turns
+from tests.chat import message, no_pause, server_with
+from tests.turns.scene import THREAD, Replaced
+from tests.turns.test_costs import ROUND_TRIP_S, Counted
+
+AT_MOST = 4  # requests one after the other before the model is asked
+ALLOWANCE = Allowance(messages_per_minute=5, messages_per_day=50, running=3)
+NUMBERS = count()  # of messages: no two are the same request
+ahead_only = pytest.mark.skipif(not levers.taken("ahead"), reason="without the shortcut nothing is read ahead")
+
+
+class Asks(DemoModel):
+    """The demo model; `shown` is what it was shown each time, `at_s` when."""
+
+    def __init__(self, counted: Counted) -> None:
+        super().__init__(sleep=no_pause)
+        self._counted = counted
+        self.shown: list[Any] = []
+        self.round_trips = 0
+
+    async def stream_response(self, *args: Any, **kwargs: Any) -> Any:
+        """The demo model's answer."""
+        self.shown.append(kwargs["input"] if "input" in kwargs else args[1])
+        self.round_trips = round((self._counted.time.now_s - self._counted.engine.began_s) / ROUND_TRIP_S)
+        async for event in super().stream_response(*args, **kwargs):
+            yield event
+
+
+class Asker:
+    """Ann, at the whole server over a counted store."""
+
+    def __init__(self, counted: Counted, quotas: Quotas | None = None) -> None:
+        self.counted, self.model = counted, Asks(counted)
+        self.server = server_with(counted.store, model=self.model)
+        time, store = counted.time, counted.store
+        around = Surroundings(store.ledger, Keeper(store), sleep=time.sleep, clock=time.now_ms, quotas=quotas)
+        self.turns = Turns(around)
+
+    async def say(self, text: str, *, thread_id: str | None = THREAD) -> None:
+        """A message, and time for its answer."""
+        self.counted.engine.began_s = self.counted.time.now_s
+        task = self.counted.time.begun(self.answered(text, thread_id=thread_id))
+        await self.counted.time.advance(4)
+        await task
+
+    async def answered(self, text: str, *, thread_id: str | None = THREAD) -> None:
+        """A message, answered to the end, while somebody lets time pass."""
+        number = next(NUMBERS)
+        params: dict[str, Any] = {"input": message(text)}
+        kind: Any = ThreadsCreateReq
+        if thread_id is not None:
+            kind, params["thread_id"] = ThreadsAddUserMessageReq, thread_id
+        request = kind.model_validate({"params": params})
+        context = RequestContext(user=User("ann"), request_id="r", turn=Turn(id=f"turn-that-is-number-{number}"))
+        asked = Asked(request.type, thread_id=thread_id, body=b"%d" % number, named=None)
+
+        async def check() -> None:
+            await self.server.check(request, context)
+
+        async def begin() -> AsyncIterator[bytes]:
+            return await self.server.events(request, context)
+
+        turn = await self.turns.open(asked, check, begin, context=context)
+        async for _ in turn:
+            pass
+        await turn.stop()
+
+    async def pause(self) -> None:
+        """Long enough that all clocks agree that the last turn is over."""
+        await self.counted.time.advance(SETTLED_MS / 1000 + 1)
+
+
+@pytest.fixture
+async def counted() -> Counted:
+    house = Counted()
+    await house.begin()
+    return house
+
+
+def texts(shown: list[Any]) -> list[str]:
+    """The texts of what a model was shown."""
+    found = [part["content"] for part in shown if "content" in part]
+    return [each if isinstance(each, str) else "".join(part["text"] for part in each) for each in found]
+
+
+@ahead_only
+async def test_a_message_asks_for_four_things_in_sequence_before_the_model_is_asked(counted: Counted) -> None:
+    asker = Asker(counted)
+    for text in ("one", "two", "three"):
+        await asker.say(text)
+        assert asker.model.round_trips == AT_MOST
+        await asker.pause()
+
+
+@ahead_only
+async def test_limits_are_one_more_and_so_is_the_row_of_a_new_thread(counted: Counted) -> None:
+    time = counted.time
+    quotas = Quotas(counted.store.ledger, MemoryCounters(), ALLOWANCE, clock=time.now_ns, now=lambda: time.now_s)
+    asker = Asker(counted, quotas)
+    await asker.say("one")
+    assert asker.model.round_trips == AT_MOST + 1
+    asker = Asker(counted)
+    await asker.say("a new thread", thread_id=None)
+    assert asker.model.round_trips == AT_MOST + 1
+
+
+async def test_the_model_is_shown_the_same_with_and_without_reading_ahead(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[list[str]] = []
+    for off in (frozenset[str](), frozenset({"ahead"})):
+        monkeypatch.setattr(levers, "_OFF", off)
+        house = Counted()
+        await house.begin()
+        asker = Asker(house)
+        for text in ("one", "two", "three"):
+            await asker.say(text)
+            await asker.pause()
+        shown.append(texts(asker.model.shown[-1]))
+    assert shown[0] == shown[1]
+    assert shown[0][0] == "one"
+    assert shown[0][-1] == "three"
+
+
+async def test_what_another_turn_wrote_since_the_check_is_shown(counted: Counted) -> None:
+    """Another process's turn begins and ends between this one's check and its lease."""
+    asker, other = Asker(counted), Asker(counted)
+    ledger = counted.store.ledger
+
+    async def take(*args: Any, **kwargs: Any) -> Any:
+        asker.turns.around = replace(asker.turns.around, ledger=ledger)
+        await other.answered("from the other tab")
+        return await ledger.take_lease(*args, **kwargs)
+
+    late: Any = Replaced(ledger, take_lease=take)
+    asker.turns.around = replace(asker.turns.around, ledger=late)
+    await asker.say("mine")
+    shown = texts(asker.model.shown[-1])
+    assert shown[0] == "from the other tab"
+    assert shown[-1] == "mine"
+    assert len(shown) == 3, "with its answer between them"
