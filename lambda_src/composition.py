@@ -19,7 +19,7 @@ from lambda_src.checks import Checks
 from lambda_src.desks import Chat, Desk, Desks
 from lambda_src.dictation import Dictation, Transcribe
 from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
-from lambda_src.errors import RequestError, UnavailableError
+from lambda_src.errors import RequestError
 from lambda_src.events import Events
 from lambda_src.front import Before
 from lambda_src.late_server import LateServer
@@ -196,8 +196,6 @@ def runner(settings: Settings) -> BuildRunConfig:
 
     def build() -> "RunConfig | Provisional":
         key = AWS.model_key(parameter)
-        if key is None and settings.model_base_url is None and not settings.demo_model:
-            raise UnavailableError("No model's key is set yet, so nobody can answer. Whoever runs this must set one.")
         built = run_config(key, settings, read_key=lambda: AWS.model_key(parameter) or "")
         return built if key is not None or parameter is None else Provisional(built, KEYLESS_S)
 
@@ -238,14 +236,17 @@ def prewarming(server: Chat) -> Prewarm:
 
 
 def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], str] | None = None) -> "RunConfig":
-    """How the agent is run: by OpenAI's models, or others that speak its API, with `key`; by the demo model without.
+    """How the agent is run: with `key` by OpenAI's models or others that speak its API; without as models.py chooses.
 
-    `read_key` is asked again when the key is refused: somebody may have changed it where it is kept.
+    UnavailableError: nobody can answer until there is a key. `read_key` is asked again when the key is refused:
+    somebody may have changed it where it is kept.
     """
     from lambda_src import models  # noqa: PLC0415 - off the cold path
 
     renewal = None
     if key is not None and read_key is not None:
         renewal = models.RenewedKey(Secret(read_key, known=key))
-    chosen = models.chosen_run_config(key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal)
+    chosen = models.chosen_run_config(
+        key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal, demo=settings.demo_model
+    )
     return models.capped(chosen, settings.max_output_tokens)

@@ -12,6 +12,7 @@ from agents.tracing.provider import DefaultTraceProvider
 from openai import AsyncOpenAI
 from openai.providers import bedrock
 
+from lambda_src.errors import UnavailableError
 from lambda_src.model_client import Client
 from lambda_src.secrets import Secret
 from lambda_src.settings import ModelApi
@@ -22,6 +23,10 @@ RETRIES = 2  # only before the first byte: the client library never repeats an a
 BEDROCK = re.compile(r"bedrock-mantle\.([a-z0-9-]+)\.api\.aws")
 TRUSTED = httpx2.create_ssl_context()  # one for all clients: to read the authorities takes 25 ms each time
 IDLE_S = 120.0  # how long a connection is kept for the next turn; a handshake costs 50 ms and more
+KEYLESS = (
+    "No model's key is set yet, so nobody can answer. "
+    "Whoever runs this must set one: `chat secret set model-key`, on a laptop OPENAI_API_KEY."
+)
 
 
 def trace_nothing() -> None:
@@ -98,13 +103,19 @@ def openai_run_config(
     )
 
 
+def is_bedrock(base_url: str) -> bool:
+    """Whether this is Amazon Bedrock's own address: none but Amazon may see what our credentials sign."""
+    address = urlsplit(base_url)
+    return address.scheme == "https" and BEDROCK.fullmatch(address.hostname or "") is not None
+
+
 def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: float = STALL_S) -> RunConfig:
     """Agents run by Amazon Bedrock with the process's own AWS credentials: on Lambda the function's role, no key.
 
     The region stands in `base_url`: https://bedrock-mantle.eu-central-1.api.aws/openai/v1. Each request is signed.
     """
     host = urlsplit(base_url).hostname or ""
-    region = match[1] if (match := BEDROCK.fullmatch(host)) else None  # else AWS_REGION: a proxy, or a test
+    region = match[1] if (match := BEDROCK.fullmatch(host)) else None  # else AWS_REGION: a test's fake
     client = Client(
         provider=bedrock(region=region, base_url=base_url, api_key=None),
         max_retries=RETRIES,
@@ -117,12 +128,20 @@ def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: f
 
 
 def chosen_run_config(
-    key: str | None, *, base_url: str | None, api: ModelApi, renewal: RenewedKey | None = None
+    key: str | None, *, base_url: str | None, api: ModelApi, renewal: RenewedKey | None = None, demo: bool = True
 ) -> RunConfig:
-    """By what is configured: a key, an address without one (Bedrock, by role), or nothing (the demo model)."""
+    """By what is configured: a key, Bedrock's address (by role), or nothing (the demo model).
+
+    UnavailableError: there is no key yet, and the demo model may not answer (`demo`), or the address is somebody
+    else's, who must not see what our credentials sign.
+    """
     if key is not None:
         return openai_run_config(key, base_url=base_url, api=api, renewal=renewal)
-    return demo_run_config() if base_url is None else bedrock_run_config(base_url, api=api)
+    if base_url is not None and is_bedrock(base_url):
+        return bedrock_run_config(base_url, api=api)
+    if base_url is not None or not demo:
+        raise UnavailableError(KEYLESS)
+    return demo_run_config()
 
 
 def capped(config: RunConfig, max_output_tokens: int) -> RunConfig:

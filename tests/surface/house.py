@@ -17,7 +17,7 @@ from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.context import RequestContext, User
 from lambda_src.demo_model import DemoModel
-from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.dispatcher import AgentDispatcher, BuildRunConfig
 from lambda_src.server import ChatServer
 from lambda_src.store.calls import Calls
 from lambda_src.store.memory import MemoryStore
@@ -51,6 +51,7 @@ class House:
         tools: Sequence[Tool] = (),
         actions: Actions | None = None,
         run_config: RunConfig | None = None,
+        build_run_config: BuildRunConfig | None = None,
         agent: Agent[Any] | None = None,
         build_agent: BuildAgent | None = None,
         **more: Any,
@@ -59,7 +60,9 @@ class House:
         built = agent or Agent(name="Test", tools=list(tools))
         config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
         dispatcher = AgentDispatcher(
-            build_agent or (lambda: built), build_run_config=lambda: config, build_actions=lambda: actions or Actions()
+            build_agent or (lambda: built),
+            build_run_config=build_run_config or (lambda: config),
+            build_actions=lambda: actions or Actions(),
         )
         server = ChatServer(
             self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}

@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from agents import function_tool
 
 from lambda_src.composition import run_config
+from lambda_src.errors import UnavailableError
 from lambda_src.models import bedrock_run_config, chosen_run_config, openai_run_config
 from lambda_src.settings import Settings
 from tests.chat import message
@@ -136,6 +138,34 @@ def test_the_model_goes_by_key_and_address(key: str | None, base_url: str | None
     config = chosen_run_config(key, base_url=base_url, api="responses")
     model = config.model if config.model is not None else config.model_provider.get_model("any")
     assert type(model).__name__ == kind
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://openrouter.ai/api/v1",
+        "https://bedrock-mantle.eu-central-1.api.aws.evil.test/openai/v1",
+        "https://bedrock-mantle.eu-central-1.api.aws@evil.test/openai/v1",
+        "https://evil.test/bedrock-mantle.eu-central-1.api.aws/",
+        "http://bedrock-mantle.eu-central-1.api.aws/openai/v1",
+    ],
+)
+def test_nobody_but_amazon_is_asked_without_a_key_as_our_credentials_would_sign_it(base_url: str) -> None:
+    with pytest.raises(UnavailableError, match=r"No model's key is set yet.*`chat secret set model-key`"):
+        chosen_run_config(None, base_url=base_url, api="chat_completions")
+
+
+async def test_a_turn_before_the_vendors_key_is_set_sends_nothing_and_says_what_to_do(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
+        monkeypatch.setenv(f"AWS_{name}", "of-the-role")
+    async with completions_api(text("one")) as (url, requests):
+        settings = replace(Settings.from_env(REQUIRED), model_base_url=url, model_api="chat_completions")
+        chat = house.chat(build_run_config=lambda: run_config(None, settings))
+        answer = await chat("threads.create", input=message("hi"))
+    assert requests == []
+    assert "No model's key is set yet" in answer.of("error")[-1]["message"]
 
 
 def test_address_and_api_are_settings() -> None:
