@@ -8,9 +8,11 @@ files are left out: each replay gets its own.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 from lambda_src.context import RequestContext
+from lambda_src.errors import ChatError
 from lambda_src.store.ports import JournalBatch, TurnLedger
 from lambda_src.turns import fold
 
@@ -43,8 +45,10 @@ def now_ms() -> int:
 class Journal:
     """What one turn sent. `flush` may be called by several tasks at once; batches are written one after another."""
 
-    def __init__(self, ledger: TurnLedger, turn_id: str, context: RequestContext) -> None:
-        self._ledger, self._turn_id, self._context = ledger, turn_id, context
+    def __init__(
+        self, ledger: TurnLedger, turn_id: str, context: RequestContext, *, links: Links | None = None
+    ) -> None:
+        self._ledger, self._turn_id, self._context, self._links = ledger, turn_id, context, links
         self.events: list[bytes] = []
         self._taken = 0  # of self.events, into what follows
         self._pending = b""  # bytes on their way into the next batches
@@ -52,9 +56,12 @@ class Journal:
         self._waiting_bytes = 0
         self._number = 0
         self._writing = asyncio.Lock()
+        self._early: asyncio.Task[None] | None = None
 
     def add(self, event: bytes) -> bool:
         """Note one event; True when so much waits that it should be flushed before its time."""
+        if self._links is not None:
+            event = self._links.plain(event)
         self.events.append(event)
         self._waiting_bytes += len(event)
         return self._waiting_bytes >= BATCH_BYTES
@@ -77,6 +84,15 @@ class Journal:
                 self._pending = self._pending[len(self._batch.data) :]
                 self._number, self._batch = self._number + 1, None
             self._waiting_bytes = sum(map(len, self.events[self._taken :]))
+
+    def hurry(self, thread_id: str) -> None:
+        """Write what waits now, in a task of its own, unless one does already; what fails waits for the next flush."""
+        if self._early is None or self._early.done():
+            self._early = asyncio.create_task(self._flush_early(thread_id))
+
+    async def _flush_early(self, thread_id: str) -> None:
+        with suppress(ChatError):
+            await self.flush(thread_id)
 
 
 async def read(ledger: TurnLedger, thread_id: str, turn_id: str, context: RequestContext) -> list[bytes]:

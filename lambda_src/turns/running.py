@@ -8,9 +8,7 @@ Knows no HTTP, no server and no model.
 
 import asyncio
 import json
-import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +16,8 @@ from lambda_src.context import EndReason, RequestContext, Turn
 from lambda_src.errors import ChatError, UnavailableError
 from lambda_src.quotas import Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
-from lambda_src.turns import endings, fold, journal
+from lambda_src.turns import endings, journal
+from lambda_src.turns.closing import Closing, log_fault
 from lambda_src.turns.handing import Handing
 from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
 from lambda_src.turns.keeping import Cut, Keeper
@@ -31,8 +30,6 @@ SETTLED_MS = 2_000  # what a turn wrote is read by who begins so long after its 
 CLOSING_TIME_MS = 3_000  # before Lambda's time-out: cancel the run, keep the answer, end lease and stream, at p99
 CLEAN_UP_S = 0.4  # how long stop() waits: the runtime gives a stopped app 0.5 s (runtime/stop.py), then looks away
 OPENERS = frozenset({"stream_options", "error"})  # ChatKit sends one when all checks and the first write are done
-
-log = logging.getLogger(__name__)
 
 Begin = Callable[[], Awaitable[AsyncIterable[bytes]]]
 
@@ -74,8 +71,7 @@ class RunningTurn:
     def __init__(self, turn: Turn, context: RequestContext, around: Surroundings, hooks: Hooks) -> None:
         self.turn_id = turn.id
         self._turn, self._context, self._around, self._hooks = turn, context, around, hooks
-        self._links = around.links
-        self._journal = Journal(around.ledger, turn.id, context)
+        self._journal = Journal(around.ledger, turn.id, context, links=around.links)
         self._handed = Handing[bytes | _Ended]()
         self._held: list[bytes] = []
         self._thread_id: str | None = None
@@ -83,9 +79,8 @@ class RunningTurn:
         self._stop_asked = False
         self._task: asyncio.Task[None] | None = None
         self._timers: list[asyncio.Task[None]] = []
-        self._early: asyncio.Task[None] | None = None
-        self._recovered = False
-        self._closing = False
+        self._closing: Closing | None = None  # once the lease is ours, and what its predecessors said is kept
+        self._is_closing = False
 
     async def open(self, begin: Begin, *, thread_id: str | None) -> None:
         """Take the lease, begin, and return when the request has passed every check: the answer is 200 and a stream.
@@ -122,7 +117,7 @@ class RunningTurn:
 
     def end(self, reason: EndReason) -> None:
         """End the turn before its time, once: the first reason counts. What was said is kept, the stream ends well."""
-        if self._turn.end_reason is None and not self._closing and self._task is not None:
+        if self._turn.end_reason is None and not self._is_closing and self._task is not None:
             self._turn.end_reason = reason
             self._task.cancel()
 
@@ -132,7 +127,7 @@ class RunningTurn:
         The journal comes first: should the process have no more time than that, whoever finds the turn folds all of it.
         """
         if self._task is not None and not self._task.done() and self._thread_id is not None:
-            self._early = asyncio.create_task(self._flush_early(self._thread_id))
+            self._journal.hurry(self._thread_id)
         self.end("shutdown")
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLEAN_UP_S)
@@ -152,31 +147,33 @@ class RunningTurn:
                 task.uncancel()  # this task lives on, to close
         except Exception as raised:  # noqa: BLE001 - handed to the reader, who raises it
             error, cut = raised, "failed"
-        self._closing = True
+        self._is_closing = True
         for timer in self._timers:
             timer.cancel()
         ran, held = self._is_open(), True
         try:
-            if ran and await self._is_superseded(cut):
-                error, cut = None, "superseded"  # whatever it met is of no concern any more
-            held = await self._close(cut if ran else None, error=error)
+            if self._closing is not None:  # else whoever comes next finds all that its predecessors said
+                if ran and await self._closing.is_superseded(cut):
+                    error, cut = None, "superseded"  # whatever it met is of no concern any more
+                held = await self._closing.close(cut if ran else None, failed=error is not None)
             if self._made is not None and not ran:
                 await self._around.keeper.take_back(self._made, self._context)
         except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
-            _log_fault("turn_close_failed", fault)
+            log_fault("turn_close_failed", fault)
         finally:
             self._handed.put(_Ended(error, cut))
         try:
             await self._hooks.ended(ran, held)
         except Exception as fault:  # noqa: BLE001 - a fence: nobody awaits this task
-            _log_fault("turn_close_failed", fault)
+            log_fault("turn_close_failed", fault)
 
     async def _pull(self, events: AsyncIterable[bytes]) -> Cut | None:
         async for event in events:
             if self._thread_id is None:
                 self._made = json.loads(event.removeprefix(b"data: "))["thread"]["id"]
                 await self._take_lease(self._made)
-            if event.startswith(endings.ERROR) and (lost := await self._before_error()):
+            closing = self._closing if event.startswith(endings.ERROR) else None
+            if closing is not None and (lost := await closing.before_error()) is not None:
                 return lost
             self._emit(event)
             if self._stop_asked and event.startswith(endings.OPENING):
@@ -196,7 +193,16 @@ class RunningTurn:
         if self._hooks.removes and before is not None and not before.ended and before.expires_ms > around.clock():
             await around.sleep(NOTICED_S)
         await recover(around, thread_id, taken.previous, context)
-        self._recovered = True
+        self._closing = Closing(
+            around.ledger,
+            around.keeper,
+            self._journal,
+            emit=self._emit,
+            renew=lambda: self._renew_lease(thread_id),
+            thread_id=thread_id,
+            turn_id=self.turn_id,
+            context=context,
+        )
         self._stop_asked = await self._hooks.leased(thread_id)
         self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept
         self._start(self._write(thread_id))
@@ -209,7 +215,7 @@ class RunningTurn:
                 async with asyncio.timeout(RENEW_WITHIN_S):
                     held = await self._renew_lease(thread_id)
             except (ChatError, TimeoutError) as fault:  # the answer matters more than its bookkeeping
-                _log_fault("turn_renewal_failed", fault)
+                log_fault("turn_renewal_failed", fault)
                 continue
             if held != "held":
                 self.end(held)
@@ -221,7 +227,7 @@ class RunningTurn:
             try:
                 await self._journal.flush(thread_id)
             except ChatError as fault:  # as above
-                _log_fault("turn_journal_failed", fault)
+                log_fault("turn_journal_failed", fault)
 
     async def _renew_lease(self, thread_id: str) -> Literal["held", "stopped", "superseded"]:
         return await self._around.ledger.renew_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context)
@@ -233,59 +239,10 @@ class RunningTurn:
             await self._around.sleep(max(0, left_ms - min(CLOSING_TIME_MS, left_ms // 3)) / 1000)
             self.end("deadline")
 
-    async def _before_error(self) -> Cut | None:
-        """Keep what was said before ChatKit's error event ends the answer; "superseded" when it is not ours to keep."""
-        if self._thread_id is None or not fold.unfinished(self._journal.events):
-            return None
-        if await self._renew_lease(self._thread_id) == "superseded":
-            return "superseded"
-        await self._keep(self._thread_id, "failed")
-        return None
-
-    async def _is_superseded(self, cut: Cut | None) -> bool:
-        """Whether a turn that ends before its time has lost its lease unnoticed: it may write nothing more then."""
-        if cut is None or cut in ("stopped", "superseded") or self._thread_id is None:  # the lease itself has said so
-            return False
-        return await self._renew_lease(self._thread_id) == "superseded"
-
-    async def _close(self, cut: Cut | None, *, error: Exception | None) -> bool:
-        """The last events, the last batch, then the end of the lease: a follower reads none after it.
-
-        Whether the lease was still ours. A turn that died before it had kept what its predecessors said leaves the
-        lease unended: whoever comes next finds them all.
-        """
-        if self._thread_id is None or not self._recovered:
-            return True
-        if cut is not None:
-            await self._keep(self._thread_id, cut)
-            for event in endings.last_words(cut, failed=error is not None):
-                self._emit(event)
-        try:
-            await self._journal.flush(self._thread_id)
-        finally:
-            held = await self._around.ledger.end_lease(self._thread_id, self.turn_id, context=self._context)
-        return held
-
-    async def _keep(self, thread_id: str, cut: Cut) -> None:
-        """What was said so far, stored (by the superseder, if there is one) and ended in the stream."""
-        events = self._journal.events
-        if cut == "superseded":
-            items = await self._around.keeper.kept(fold.unfinished(events), self._context)
-        else:
-            items = await self._around.keeper.keep(thread_id, self.turn_id, events, cut=cut, context=self._context)
-        for item in items:
-            self._emit(endings.done(item))
-
     def _emit(self, event: bytes) -> None:
         self._handed.put(event)
-        if self._links is not None:
-            event = self._links.plain(event)
-        if self._journal.add(event) and self._thread_id is not None and (self._early is None or self._early.done()):
-            self._early = asyncio.create_task(self._flush_early(self._thread_id))
-
-    async def _flush_early(self, thread_id: str) -> None:
-        with suppress(ChatError):  # what could not be written waits for the next second
-            await self._journal.flush(thread_id)
+        if self._journal.add(event) and self._thread_id is not None:
+            self._journal.hurry(self._thread_id)
 
     def _start(self, work: Coroutine[object, object, None]) -> None:
         self._timers.append(asyncio.create_task(work))
@@ -304,7 +261,3 @@ async def recover(around: Surroundings, thread_id: str, row: TurnRow | None, con
     for turn_id, events in zip(turns, journals, strict=True):
         why = cut if turn_id == row.turn_id else "crashed"
         await around.keeper.keep(thread_id, turn_id, events, cut=why, context=context)
-
-
-def _log_fault(event: str, fault: Exception) -> None:
-    log.warning(event, extra={"error_type": type(fault).__qualname__})

@@ -1,0 +1,116 @@
+"""The end of a turn that had its lease: what it said is kept, why it ends is told, the lease is given back.
+
+Each step stands by itself, since a store that fails now must cost as little as it can: the journal is written beside
+the keeping, the reader is told whatever the store says, and what could not be kept leaves the lease unended, so that
+whoever comes next keeps it, from the journal. Knows no HTTP, no server and no model.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from lambda_src.context import RequestContext
+from lambda_src.errors import ChatError
+from lambda_src.store.ports import TurnLedger
+from lambda_src.turns import endings, fold
+from lambda_src.turns.journal import Journal
+from lambda_src.turns.keeping import Cut, Keeper
+
+HURRIED_S = 1.0  # at a deadline: what the lease and the keeping may take each, so that the notice goes out in time
+
+log = logging.getLogger(__name__)
+
+Renew = Callable[[], Awaitable[Literal["held", "stopped", "superseded"]]]
+
+
+class Closing:
+    """Of one turn. `emit` sends an event to the reader and into the journal, `renew` asks whether the lease is ours."""
+
+    def __init__(
+        self,
+        ledger: TurnLedger,
+        keeper: Keeper,
+        journal: Journal,
+        *,
+        emit: Callable[[bytes], None],
+        renew: Renew,
+        thread_id: str,
+        turn_id: str,
+        context: RequestContext,
+    ) -> None:
+        self._ledger, self._keeper, self._journal = ledger, keeper, journal
+        self._emit, self._renew = emit, renew
+        self._thread_id, self._turn_id, self._context = thread_id, turn_id, context
+        self._is_kept = True  # all that was to be kept so far
+
+    async def before_error(self) -> Cut | None:
+        """Keep what was said before ChatKit's error event ends the answer; "superseded" when it is not ours to keep."""
+        if not fold.unfinished(self._journal.events):
+            return None
+        if await self.is_superseded("failed"):
+            return "superseded"
+        await self._keep("failed")
+        return None
+
+    async def is_superseded(self, cut: Cut | None) -> bool:
+        """Whether a turn that ends before its time has lost its lease unnoticed: it may write nothing more then.
+
+        A store that does not say so has not said so: the answer is kept, under ids that nobody else gives away.
+        """
+        if cut is None or cut in ("stopped", "superseded"):  # the lease itself has said so
+            return False
+        try:
+            async with asyncio.timeout(_patience_s(cut)):
+                held = await self._renew()
+        except (ChatError, TimeoutError) as fault:
+            log_fault("turn_renewal_failed", fault)
+            return False
+        return held == "superseded"
+
+    async def close(self, cut: Cut | None, *, failed: bool) -> bool:
+        """The last events, the last batch, then the end of the lease: a follower reads none after it.
+
+        Whether the lease was still ours. ChatError: it could not be ended.
+        """
+        if cut is not None:
+            await asyncio.gather(self._flush(), self._keep(cut))
+            for event in endings.last_words(cut, failed=failed):
+                self._emit(event)
+        await self._flush()
+        if not self._is_kept:
+            return True
+        return await self._ledger.end_lease(self._thread_id, self._turn_id, context=self._context)
+
+    async def _keep(self, cut: Cut) -> None:
+        """What was said so far, stored (by the superseder, if there is one) and ended in the stream."""
+        events = self._journal.events
+        try:
+            async with asyncio.timeout(_patience_s(cut)):
+                if cut == "superseded":
+                    items = await self._keeper.kept(fold.unfinished(events), self._context)
+                else:
+                    items = await self._keeper.keep(
+                        self._thread_id, self._turn_id, list(events), cut=cut, context=self._context
+                    )
+        except Exception as fault:  # noqa: BLE001 - a fence: what comes behind it matters whatever the store says
+            self._is_kept = cut == "superseded"
+            log_fault("turn_keep_failed", fault)
+            return
+        for item in items:
+            self._emit(endings.done(item))
+
+    async def _flush(self) -> None:
+        try:
+            await self._journal.flush(self._thread_id)
+        except ChatError as fault:  # the answer itself is kept, or its lease stays
+            log_fault("turn_journal_failed", fault)
+
+
+def _patience_s(cut: Cut) -> float | None:
+    return HURRIED_S if cut == "deadline" else None
+
+
+def log_fault(event: str, fault: Exception) -> None:
+    """What went wrong beside the answer, and does not end it."""
+    log.warning(event, extra={"error_type": type(fault).__qualname__})

@@ -1,0 +1,115 @@
+"""A turn that ends before its time over a store that fails just then: the reader is told, and no word is lost."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lambda_src.errors import UnavailableError
+from lambda_src.turns import endings
+from lambda_src.turns.keeping import CUT_NOTE, STOPPED_NOTE
+from lambda_src.turns.running import LEASE_MS, RENEW_S
+from tests.turns.scene import OPTIONS, THREAD, Model, Reader, Replaced, Scene, as_user, sse
+
+ANN = as_user("ann")
+SAID = "A long story, last words"
+
+
+class Failing:
+    """A store that answers until `now` says that it does not. Names are those of a ledger's or keeper's methods."""
+
+    def __init__(self, scene: Scene, *names: str) -> None:
+        self.now = False
+        around = scene.one.turns.around
+        parts: dict[str, Any] = {"ledger": around.ledger, "keeper": around.keeper}
+        for name in names:
+            part = "keeper" if name == "keep" else "ledger"
+            parts[part] = Replaced(parts[part], **{name: self._unless(getattr(parts[part], name))})
+        scene.one.turns.around = replace(around, **parts)
+
+    def _unless(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*args: Any, **named: Any) -> Any:
+            if self.now:
+                raise UnavailableError("throttled")
+            return await method(*args, **named)
+
+        return call
+
+
+async def cut_by(scene: Scene, failing: Failing, cut: str) -> Reader:
+    """An answer whose last words wait for the next second when it is cut, and the store fails."""
+    model = Model()
+    deadline_ms = scene.time.now_ms() + 10_000 if cut == "deadline" else None
+    reader = await scene.one.ask(model, "hi", deadline_ms=deadline_ms)
+    model.say("A long ", "story,")
+    await scene.time.advance(6.0)
+    model.say(" last words")
+    await scene.time.rest()
+    if cut == "stopped":
+        assert await scene.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+    failing.now = True
+    await scene.time.advance(1.5)
+    assert reader.over
+    assert reader.error is None
+    return reader
+
+
+@pytest.mark.parametrize("method", ["renew_lease", "keep", "append_journal", "end_lease"])
+async def test_a_fault_at_the_deadline_costs_no_word_and_no_notice(method: str) -> None:
+    scene = await Scene.set()
+    failing = Failing(scene, method)
+    reader = await cut_by(scene, failing, "deadline")
+    assert reader.events[-1] == endings.encoded(endings.DEADLINE)
+    await scene.time.advance(LEASE_MS / 1000)
+    await scene.two.turns.recover(THREAD, ANN)
+    assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
+
+
+@pytest.mark.parametrize("method", ["keep", "append_journal", "end_lease"])
+async def test_a_fault_at_a_stop_costs_no_word(method: str) -> None:
+    scene = await Scene.set()
+    failing = Failing(scene, method)
+    await cut_by(scene, failing, "stopped")
+    await scene.time.advance(LEASE_MS / 1000)
+    await scene.two.turns.recover(THREAD, ANN)
+    assert await scene.texts() == ["hi", SAID, f"[{STOPPED_NOTE}]"]
+
+
+@pytest.mark.parametrize("cut", ["deadline", "stopped"])
+async def test_what_could_not_be_kept_is_kept_by_the_next_message(cut: str) -> None:
+    scene = await Scene.set()
+    failing = Failing(scene, "keep")
+    await cut_by(scene, failing, cut)
+    model = Model("msg_next")
+    model.finish()
+    await scene.two.ask(model, "go on")
+    await scene.time.rest()
+    assert (await scene.texts())[:2] == ["hi", SAID]
+    assert (await scene.texts())[-2:] == ["go on", ""]
+
+
+async def test_a_lease_is_given_back_when_only_the_journal_fails() -> None:
+    """The answer is kept: nobody needs to wait for the lease to run out."""
+    scene = await Scene.set()
+    failing = Failing(scene, "append_journal", "renew_lease")
+    await cut_by(scene, failing, "deadline")
+    assert await scene.two.turns.running_in(THREAD, ANN) is None
+
+
+@pytest.mark.parametrize("method", ["renew_lease", "keep"])
+async def test_a_fault_before_chatkits_error_event_does_not_replace_it(method: str) -> None:
+    scene = await Scene.set()
+    failing = Failing(scene, method)
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    model.say("so far")
+    await scene.time.advance(RENEW_S / 2)
+    failing.now = True
+    model.event(sse("error", code="custom", message="The model is overloaded.", allow_retry=True))
+    await scene.time.rest()
+    assert json.loads(reader.events[-1][6:])["message"] == "The model is overloaded."
+    model.finish()
+    await scene.time.rest()
+    assert OPTIONS in reader.events
