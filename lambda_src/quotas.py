@@ -3,26 +3,34 @@
 Messages and running turns are the ledger's (one row a user), tokens are counters'. Order: switch, messages, the user's
 tokens, the stage's. Tokens are reserved before a turn and settled after it with what the model's vendor counted; what
 nobody counted (an answer that was cut) costs what was reserved. A turn that asks the model again and again reserves
-anew before each time, and ends there when nothing is left. Knows no HTTP and no thread.
+anew before each time, and ends there when nothing is left. What costs without being a turn is a message too (`spend`).
+Knows no HTTP and no thread.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from secrets import token_hex
 
 from lambda_src.context import RequestContext
 from lambda_src.counters import Counters, seconds_left
-from lambda_src.errors import QuotaError
+from lambda_src.errors import ChatError, QuotaError
 from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
 
 RESERVED_TOKENS = 2_000  # one answer of middling length; a longer one is settled after it, so a day may end over
+DICTATION_TOKENS = 2_000  # a body of MAX_BODY_BYTES holds some 190 s of Opus, and OpenAI counts 10 tokens a second
+ID_BYTES = 16  # of what a message is spent under that no turn was made of
 GUEST_PER_MINUTE, GUEST_RUNNING = 5, 1  # a person types no faster, and reads one answer at a time
 SWITCH_S = 5.0  # how old the switch's state may be: it is promised to work within ten seconds
 SWITCH_RETRY_S = 60  # when to ask again is the operator's secret
 PAUSED = "The assistant is paused by those who run it. Try again later."
 
 USER_TOKENS, STAGE_TOKENS, GUEST_TOKENS = "tokens", "tokens", "guest-tokens"  # in the user's partition; in STAGE#
+
+Ceiling = tuple[str, str | None, int]
+"""(name of the count, whose it is or None for the stage's, most that it may come to)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,25 +75,45 @@ class Quotas:
         self._switch: tuple[float, str | None] = (float("-inf"), None)
 
     async def admit(self, context: RequestContext) -> None:
-        """Spend what one turn costs. QuotaError: nothing was spent, but for the message where tokens had run out."""
+        """Spend what one turn costs. What is raised has spent nothing, but for the message where tokens had run out.
+
+        QuotaError: it may not begin. UnavailableError: it could not be counted.
+        """
         assert context.turn is not None, "only turns are counted"
-        if (said := await self._switched_off()) is not None:
-            raise QuotaError(said or PAUSED, limit="switch", retry_after_s=SWITCH_RETRY_S)
-        limits = self._allowance.of(context)
+        await self._ask_switch()
+        limits, ceilings = self._allowance.of(context), self._ceilings(context)
+        refused: QuotaRefused | None = None
+        try:
+            if _counts(limits):
+                refused = await self._ledger.spend_quota(context.turn.id, limits, context=context)
+            if refused is None:
+                await self._reserve([(one, self._reserved(one[2])) for one in ceilings])
+        except BaseException:  # a cancelled turn has a place too, and nobody settles what never began
+            if _counts(limits):
+                with suppress(ChatError):  # else its place is free when it would have had to end
+                    await self._ledger.end_quota(context.turn.id, context=context)
+            raise
+        if refused is not None:
+            raise _of_ledger(refused)
+        if ceilings:
+            context.turn.more = partial(self._more, context)
+
+    async def spend(self, context: RequestContext, *, tokens: int) -> None:
+        """Spend a message and so many tokens on what is no turn: it takes no turn's place, and nobody settles it.
+
+        QuotaError: it may not be done; as for `admit`, where tokens had run out the message is spent.
+        """
+        await self._ask_switch()
+        limits = replace(self._allowance.of(context), running=0)
         if _counts(limits):
-            refused = await self._ledger.spend_quota(context.turn.id, limits, context=context)
+            own_id = token_hex(ID_BYTES)
+            refused = await self._ledger.spend_quota(own_id, limits, context=context)
             if refused is not None:
                 raise _of_ledger(refused)
-        spent: list[tuple[str, str | None]] = []
-        for name, user_id, ceiling in self._ceilings(context):
-            if not await self._counters.add(name, self._reserved(ceiling), ceiling=ceiling, user_id=user_id):
-                await self._give_back(spent, context)
-                if _counts(limits):
-                    await self._ledger.end_quota(context.turn.id, context=context)
-                raise self._of_tokens(user_id)
-            spent.append((name, user_id))
-        if self._ceilings(context):
-            context.turn.more = partial(self._more, context)
+            with suppress(ChatError):  # else its place is free when a turn would have had to end
+                await self._ledger.end_quota(own_id, context=context)
+        if tokens:
+            await self._reserve([(one, min(tokens, one[2])) for one in self._ceilings(context)])
 
     async def _more(self, context: RequestContext, used: int) -> None:
         """The turn has used so many tokens and goes on: reserve for that. QuotaError: there are none left."""
@@ -94,14 +122,26 @@ class Quotas:
         wanted = used - turn.reserved_more
         if wanted <= 0:
             return
-        spent: list[tuple[str, str | None, int]] = []
-        for name, user_id, ceiling in self._ceilings(context):
-            if not await self._counters.add(name, wanted, ceiling=ceiling, user_id=user_id):
-                for before, whose, its in spent:
-                    await self._counters.correct(before, -wanted, ceiling=its, user_id=whose)
-                raise self._of_tokens(user_id)
-            spent.append((name, user_id, ceiling))
+        await self._reserve([(one, wanted) for one in self._ceilings(context)])
         turn.reserved_more += wanted
+
+    async def _reserve(self, amounts: Sequence[tuple[Ceiling, int]]) -> None:
+        """Reserve so much under each ceiling, or under none of them. QuotaError: there is not that much left.
+
+        An addition that failed may have landed: it is not taken back, as no ceiling may ever be passed.
+        """
+        spent: list[tuple[Ceiling, int]] = []
+        try:
+            for one, amount in amounts:
+                name, user_id, ceiling = one
+                if not await self._counters.add(name, amount, ceiling=ceiling, user_id=user_id):
+                    raise self._of_tokens(user_id)
+                spent.append((one, amount))
+        except BaseException:
+            for (name, user_id, ceiling), amount in spent:
+                with suppress(ChatError):  # else it stays spent for today
+                    await self._counters.correct(name, -amount, ceiling=ceiling, user_id=user_id)
+            raise
 
     async def settle(self, context: RequestContext, *, ran: bool) -> None:
         """The turn is over: free its place, and put what it used in the place of what was reserved."""
@@ -121,10 +161,10 @@ class Quotas:
             if cost != reserved:
                 await self._counters.correct(name, cost - reserved, ceiling=ceiling, user_id=user_id)
 
-    def _ceilings(self, context: RequestContext) -> list[tuple[str, str | None, int]]:
-        """(name, whose, ceiling) of every count of tokens that this user's turns run into."""
+    def _ceilings(self, context: RequestContext) -> list[Ceiling]:
+        """Of every count of tokens that this user's turns run into."""
         stage = self._allowance.stage_tokens_per_day
-        found: list[tuple[str, str | None, int]] = [
+        found: list[Ceiling] = [
             (USER_TOKENS, context.user.id, self._allowance.tokens_per_day),
             (GUEST_TOKENS, None, self._allowance.of_guests if context.user.is_guest else 0),
             (STAGE_TOKENS, None, stage),
@@ -135,10 +175,10 @@ class Quotas:
     def _reserved(ceiling: int) -> int:
         return min(RESERVED_TOKENS, ceiling)
 
-    async def _give_back(self, spent: list[tuple[str, str | None]], context: RequestContext) -> None:
-        for name, user_id, ceiling in self._ceilings(context):
-            if (name, user_id) in spent:
-                await self._counters.correct(name, -self._reserved(ceiling), ceiling=ceiling, user_id=user_id)
+    async def _ask_switch(self) -> None:
+        """QuotaError: those who run this have paused it."""
+        if (said := await self._switched_off()) is not None:
+            raise QuotaError(said or PAUSED, limit="switch", retry_after_s=SWITCH_RETRY_S)
 
     async def _switched_off(self) -> str | None:
         seen_s, said = self._switch
