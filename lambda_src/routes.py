@@ -9,7 +9,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
-from chatkit.types import AttachmentsCreateReq, ThreadsDeleteReq, is_streaming_req
+from chatkit.types import (
+    AttachmentsCreateReq,
+    InputTranscribeReq,
+    NonStreamingReq,
+    ThreadsDeleteReq,
+    ThreadsSyncCustomActionReq,
+    is_streaming_req,
+)
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
@@ -22,6 +29,7 @@ from lambda_src.context import RequestContext, Turn, User
 from lambda_src.desks import Desk, Desks, no_assistant
 from lambda_src.events import sweep_after_delete
 from lambda_src.guests import Guests
+from lambda_src.quotas import DICTATION_TOKENS
 from lambda_src.request_log import TurnLog
 from lambda_src.store.ports import Sweeps
 from lambda_src.turns import names
@@ -84,6 +92,7 @@ def chat_router(
         await desk.server.check(asked, context)
         if (thread_id := intake.thread_shown(asked)) is not None:
             await desk.turns.recover(thread_id, context)
+        await charge(asked, desk, context)
         answer = await desk.server.answer(asked, context)
         after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
         return Response(answer, media_type="application/json", background=after)
@@ -118,6 +127,22 @@ def chat_router(
             return JSONResponse({"threads": adopted.threads, "left": adopted.left})
 
     return router
+
+
+async def charge(asked: NonStreamingReq, desk: Desk, context: RequestContext) -> None:
+    """Count what costs although it is no turn: a dictation is the vendor's work, a sync action runs code of agent/.
+
+    QuotaError: it is paused, or spent.
+    """
+    if (quotas := desk.turns.around.quotas) is None:
+        return
+    match asked:
+        case InputTranscribeReq():
+            await quotas.spend(context, tokens=DICTATION_TOKENS)
+        case ThreadsSyncCustomActionReq():
+            await quotas.spend(context, tokens=0)
+        case _:
+            pass
 
 
 def request_context(request: Request, user: User) -> RequestContext:

@@ -10,10 +10,12 @@ import httpx2
 from agents import Agent, Model, RunConfig, Tool
 from fastapi import FastAPI
 
+from lambda_src.actions import Actions
 from lambda_src.app import create_app
 from lambda_src.auth import Authenticate
 from lambda_src.context import User
 from lambda_src.demo_model import DemoModel
+from lambda_src.dictation import Transcribe
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import AuthError
 from lambda_src.page import Page
@@ -49,11 +51,24 @@ def server_with(
     history_items: int = 40,
     run_config: RunConfig | None = None,
     suggest_title: Suggest | None = None,
+    transcribe: Transcribe | None = None,
+    actions: Actions | None = None,
 ) -> ChatServer:
     """The chat server with an agent of the tests, run by `model` (the demo model) or as `run_config` says."""
     run_config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
-    dispatcher = AgentDispatcher(lambda: Agent(name="Test", tools=list(tools)), build_run_config=lambda: run_config)
-    return ChatServer(store, dispatcher, feedback=store, history_items=history_items, suggest_title=suggest_title)
+    dispatcher = AgentDispatcher(
+        lambda: Agent(name="Test", tools=list(tools)),
+        build_run_config=lambda: run_config,
+        build_actions=lambda: actions or Actions(),
+    )
+    return ChatServer(
+        store,
+        dispatcher,
+        feedback=store,
+        history_items=history_items,
+        suggest_title=suggest_title,
+        transcribe=transcribe,
+    )
 
 
 def app_with(
