@@ -15,7 +15,7 @@ PAGE := lambda_src/web/index.html
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page dev test examples test-agent eval check check-own-agent lint types contracts format template bundle deploy lock clean \
+.PHONY: help setup page dev test examples test-agent eval check check-own-agent lint types contracts format template bundle bootstrap deploy lock clean \
 	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
 
 help: ## this list
@@ -81,6 +81,9 @@ bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
 
 deploy: .venv/installed $(PAGE) ## build the zip and deploy it to your AWS account
 	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
+
+bootstrap: .venv/installed ## prepare your AWS account for CDK, once in each region
+	@$(RUN) $(PY) -m infra.bootstrap $(if $(STAGE),--stage "$(STAGE)")
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
 	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py

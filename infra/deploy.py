@@ -71,7 +71,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     except KeyboardInterrupt:  # the CLI had it too, and has said what it left behind
         return INTERRUPTED
     if done.returncode != 0:
-        print("Not deployed. If it says so above, prepare this account and region once: .venv/bin/cdk bootstrap")
+        print("Not deployed. If it says so above, prepare the account, once:", f"make bootstrap STAGE={config.stage}")
     elif url := endpoint(OUTPUTS, stage=config.stage):
         print(f"stage {config.stage} answers at {url}")
         if is_there(config.model_key_name, config, account) is False:

@@ -8,16 +8,16 @@ from typing import Any, Protocol
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.app import stack_names
+from infra.app import api_stack_name, data_stack_name, stack_names
 from infra.config import EDGE_REGION, StageConfig
 from infra.errors import PreflightError
 from infra.regions import region_faults
+from infra.stack_states import NOT_YET_MADE, refusal
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 6  # the least that the stacks of this CDK ask for
 # Executions that Lambda keeps for functions without a number of their own: fewer where an account has few at all.
 KEPT_UNRESERVED, KEPT_OF_FEW = 100, 10
-STUCK = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
 PROJECT_TAG = {"Key": "project", "Value": "chatkit-lambda"}
 
 NO_CREDENTIALS = (
@@ -90,10 +90,15 @@ def account_faults(config: StageConfig, account: Account) -> list[str]:
     return faults
 
 
+def regions(config: StageConfig, account: Account) -> list[str]:
+    """Where the stage has stacks."""
+    return [account.region, *([EDGE_REGION] if config.needs_edge and account.region != EDGE_REGION else [])]
+
+
 def _bootstrap(config: StageConfig, account: Account) -> Iterator[str]:
     """CDK's own bucket and roles, in each region of the stage."""
-    for region in [account.region, *([EDGE_REGION] if config.needs_edge else [])]:
-        command = f".venv/bin/cdk bootstrap aws://{account.account}/{region}"
+    command = f"make bootstrap STAGE={config.stage}"
+    for region in regions(config, account):
         try:
             found = account.clients("ssm", region).get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"]
         except ClientError as error:
@@ -116,29 +121,50 @@ def _stacks(config: StageConfig, account: Account) -> Iterator[str]:
                 raise
             continue
         status, tags = stack["StackStatus"], stack.get("Tags", [])
-        if status in STUCK:
-            delete = f"aws cloudformation delete-stack --stack-name {name} --region {region}"
-            yield f"{name} is in {status} and takes no update: `{delete}`, then again."
-        elif status.endswith("_IN_PROGRESS"):
-            wait = f"aws cloudformation wait stack-update-complete --stack-name {name} --region {region}"
-            yield f"{name} is in {status}, another deployment runs: `{wait}`, then again."
-        elif PROJECT_TAG not in tags:
+        loses = _kept_in(config) if name == data_stack_name(config.stage) else None
+        if (refused := refusal(status, name=name, region=region, loses=loses)) is not None:
+            yield refused
+        elif status != NOT_YET_MADE and PROJECT_TAG not in tags:
             yield f"{name} is a stack of something else in {account}: give the stage in cdk.json another name."
 
 
+def _kept_in(config: StageConfig) -> str:
+    """What goes when the data stack is deleted."""
+    if config.disposable:
+        return "every thread and file that is in it, for good"
+    return "no table and no bucket, but the next deployment makes new ones, and no thread of the old is seen there"
+
+
 def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
-    """What would be set aside, against what the account has."""
+    """What would be set aside, against what the account has: what this stage set aside before, it may use again."""
     if config.reserved_concurrency is None:
         return
     limits = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
     kept = KEPT_UNRESERVED if limits["ConcurrentExecutions"] > KEPT_UNRESERVED else KEPT_OF_FEW
-    free = max(0, int(limits["UnreservedConcurrentExecutions"]) - kept)
+    free = max(0, int(limits["UnreservedConcurrentExecutions"]) + _set_aside(config, account) - kept)
     if config.reserved_concurrency > free:
         yield (
             f"reserved_concurrency {config.reserved_concurrency} is more than the {free} that the account can set "
             "aside: leave it out, or `aws service-quotas request-service-quota-increase --service-code lambda "
             "--quota-code L-B99A9384 --desired-value 1000`."
         )
+
+
+def _set_aside(config: StageConfig, account: Account) -> int:
+    """What this stage's functions have of the account's concurrency already; 0 before its first deployment."""
+    name = api_stack_name(config.stage)
+    try:
+        found = account.clients("cloudformation", account.region).describe_stack_resources(StackName=name)
+    except ClientError as error:
+        if _code(error) != "ValidationError":  # CloudFormation's word for: there is no such stack
+            raise
+        return 0
+    lambda_ = account.clients("lambda", account.region)
+    return sum(
+        int(lambda_.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions", 0))
+        for resource in found["StackResources"]
+        if resource["ResourceType"] == "AWS::Lambda::Function" and (function := resource.get("PhysicalResourceId"))
+    )
 
 
 def _secrets(config: StageConfig, account: Account) -> Iterator[str]:
@@ -171,8 +197,11 @@ def _types(config: StageConfig, account: Account) -> dict[str, str]:
     """Of the stage's secrets that are there, which type each parameter has."""
     names = [name for name in (config.model_key_name, config.guest_secret_name) if name is not None]
     wanted = [{"Key": "Name", "Option": "Equals", "Values": names}]
-    found = account.clients("ssm", account.region).describe_parameters(ParameterFilters=wanted)["Parameters"]
-    return {parameter["Name"]: parameter["Type"] for parameter in found}
+    # Filtered, an answer may be empty and still have a page after it.
+    pages = (
+        account.clients("ssm", account.region).get_paginator("describe_parameters").paginate(ParameterFilters=wanted)
+    )
+    return {parameter["Name"]: parameter["Type"] for page in pages for parameter in page["Parameters"]}
 
 
 def _managed_instances(config: StageConfig, account: Account) -> Iterator[str]:

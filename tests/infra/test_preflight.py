@@ -59,6 +59,21 @@ class Stubs:
         found = [{"Name": f"/chatkit/dev/{name.replace('_', '-')}", "Type": kind} for name, kind in types.items()]
         self.of("ssm").add_response("describe_parameters", {"Parameters": found})
 
+    def function(self, reserved: int | None) -> None:
+        """Whether the API stack is there with its function, and what that has set aside."""
+        stubber = self.of("cloudformation")
+        if reserved is None:
+            stubber.add_client_error("describe_stack_resources", "ValidationError", "does not exist")
+            return
+        of_a_kind = {"Timestamp": "2026-01-01", "ResourceStatus": "CREATE_COMPLETE", "LogicalResourceId": "any"}
+        resources = [
+            {**of_a_kind, "ResourceType": "AWS::IAM::Role", "PhysicalResourceId": "role"},
+            {**of_a_kind, "ResourceType": "AWS::Lambda::Function", "PhysicalResourceId": "chat"},
+        ]
+        stubber.add_response("describe_stack_resources", {"StackResources": resources}, {"StackName": API})
+        answer = {"ReservedConcurrentExecutions": reserved}
+        self.of("lambda").add_response("get_function_concurrency", answer, {"FunctionName": "chat"})
+
     def all_asked(self) -> None:
         for stubber in self._stubbers.values():
             stubber.assert_no_pending_responses()
@@ -107,11 +122,13 @@ def test_everything_that_is_wrong_is_said_at_once(stubs: Stubs, faults: Faults) 
     stubs.stack("CREATE_COMPLETE", tags=[])
     few = {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
     stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": few})
+    stubs.function(None)
     stubs.secrets()
     said = faults(reserved_concurrency=5, model_key_parameter="/chatkit/dev/model-key")
     assert [line.split(" ")[0] for line in said] == [REGION, DATA, API, "reserved_concurrency", "model_key_parameter"]
-    assert f"`.venv/bin/cdk bootstrap aws://{ACCOUNT}/{REGION}`" in said[0]
+    assert said[0] == f"{REGION} is not prepared for CDK: `make bootstrap STAGE=dev`, once."
     assert f"`aws cloudformation delete-stack --stack-name {DATA} --region {REGION}`" in said[1]
+    assert said[1].endswith("That deletes every thread and file that is in it, for good.")
     assert "give the stage in cdk.json another name" in said[2]
     assert "is more than the 0 that the account can set aside" in said[3]
     assert '`make chat ARGS="secret set model-key --stage dev"`' in said[4]
@@ -133,7 +150,7 @@ def test_the_edge_must_be_prepared_too(stubs: Stubs, faults: Faults) -> None:
     stubs.stack()
     stubs.secrets()
     [fault] = faults(**EDGED)
-    assert f"`.venv/bin/cdk bootstrap aws://{ACCOUNT}/us-east-1`" in fault
+    assert fault == "us-east-1 is not prepared for CDK: `make bootstrap STAGE=dev`, once."
 
 
 def test_a_deployment_that_runs_is_waited_for(stubs: Stubs, faults: Faults) -> None:
@@ -142,6 +159,33 @@ def test_a_deployment_that_runs_is_waited_for(stubs: Stubs, faults: Faults) -> N
     stubs.stack("UPDATE_COMPLETE")
     stubs.secrets()
     assert "another deployment runs: `aws cloudformation wait stack-update-complete" in faults()[0]
+
+
+def test_a_first_change_set_that_failed_stands_in_nobodys_way(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack("REVIEW_IN_PROGRESS", tags=[])
+    stubs.stack()
+    stubs.secrets()
+    assert faults() == []
+
+
+def test_an_update_that_could_not_be_taken_back_is_never_deleted(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack("UPDATE_ROLLBACK_FAILED")
+    stubs.stack("UPDATE_ROLLBACK_FAILED")
+    stubs.secrets()
+    for said, name in zip(faults(), (DATA, API), strict=True):
+        assert f"`aws cloudformation continue-update-rollback --stack-name {name} --region {REGION}`" in said
+        assert "delete-stack" not in said
+
+
+def test_a_secret_on_the_second_page_is_found(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack()
+    stubs.stack()
+    stubs.of("ssm").add_response("describe_parameters", {"Parameters": [], "NextToken": "more"})
+    stubs.secrets(model_key="SecureString")
+    assert faults(model_key_parameter="/chatkit/dev/model-key") == []
 
 
 def test_a_key_that_anyone_could_read_is_refused(stubs: Stubs, faults: Faults) -> None:
@@ -163,6 +207,18 @@ def test_what_an_account_has_enough_of_is_no_fault(stubs: Stubs, faults: Faults)
     stubs.secrets()
     many = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
     stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": many})
+    stubs.function(None)
+    assert faults(reserved_concurrency=900) == []
+
+
+def test_what_the_stage_set_aside_itself_does_not_stand_in_its_own_way(stubs: Stubs, faults: Faults) -> None:
+    stubs.bootstrapped()
+    stubs.stack("CREATE_COMPLETE")
+    stubs.stack("CREATE_COMPLETE")
+    stubs.secrets()
+    after_the_first = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": after_the_first})
+    stubs.function(900)
     assert faults(reserved_concurrency=900) == []
 
 
