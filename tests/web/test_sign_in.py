@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import time
+import uuid
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
@@ -19,10 +20,12 @@ KEY = "not-looked-at-" * 3
 
 
 class Issuer:
-    """An OpenID issuer for one browser: everybody is Ada. Checks what RFC 7636 asks of it."""
+    """An OpenID issuer for one browser: everybody is one new person. Checks what RFC 7636 asks of it."""
 
     def __init__(self, tab: Page, *, lasts_s: int = 3600) -> None:
         self.lasts_s, self.refreshed, self.asked = lasts_s, 0, {}  # type: ignore[var-annotated]
+        self.refuses: str | None = None
+        self.person = f"ada-{uuid.uuid4().hex}"
         tab.route(f"{ISSUER}/**", self.answer)
 
     def answer(self, route: Route) -> None:
@@ -35,13 +38,16 @@ class Issuer:
                 route.fulfill(status=200, headers=cors, content_type="application/json", body=json.dumps(found))
             case "/authorize":
                 self.asked = {name: values[0] for name, values in parse_qs(url.query).items()}
-                back = urlencode({"code": "one-time", "state": self.asked["state"]})
+                told = (
+                    {"code": "one-time"} if self.refuses is None else {"error": "no", "error_description": self.refuses}
+                )
+                back = urlencode(told | {"state": self.asked["state"]})
                 route.fulfill(status=302, headers={"location": f"{self.asked['redirect_uri']}?{back}"})
             case "/token":
                 told = {name: values[0] for name, values in parse_qs(route.request.post_data or "").items()}
                 status = 200 if self.takes(told) else 400
                 claims = {
-                    "sub": "ada",
+                    "sub": self.person,
                     "client_id": "page",
                     "exp": int(time.time()) + self.lasts_s,
                     "jti": str(time.time()),
@@ -97,14 +103,26 @@ def test_people_sign_in_at_the_issuer_and_come_back(person: ChatPage) -> None:
 def test_who_comes_back_with_the_answer_to_another_question_is_not_signed_in(person: ChatPage) -> None:
     Issuer(person.page)
     person.page.goto(f"{person.url}?code=stolen&state=another")
-    expect(person.notice.first).to_contain_text("Sign in")
+    expect(person.page.locator(".notice").first).to_contain_text("Sign in")
     expect(person.page.get_by_text("This sign-in was begun elsewhere.")).to_be_visible()
     expect(person.button("Sign out")).to_have_count(0)
 
 
-def test_a_sign_in_that_was_not_finished_says_so(person: ChatPage) -> None:
-    person.page.goto(f"{person.url}?error=access_denied&error_description=You%20said%20no.")
-    expect(person.page.get_by_text("You said no.")).to_be_visible()
+LINKED = "Your session ended. [Sign in here](https://evil.example/)"
+
+
+def test_a_sign_in_that_was_not_finished_says_why_in_plain_text(person: ChatPage) -> None:
+    issuer = Issuer(person.page)
+    issuer.refuses = LINKED
+    person.open().button("Sign in").first.click()
+    expect(person.page.get_by_text(LINKED)).to_be_visible()
+    expect(person.page.locator(".notice a")).to_have_count(0)
+
+
+def test_a_link_cannot_put_words_into_the_page(person: ChatPage) -> None:
+    person.page.goto(f"{person.url}?{urlencode({'error': 'x', 'error_description': LINKED, 'state': ''})}")
+    expect(person.page.get_by_text("This sign-in was begun elsewhere.")).to_be_visible()
+    expect(person.page.get_by_text("Your session ended.")).to_have_count(0)
 
 
 def test_signing_out_leaves_nothing(person: ChatPage) -> None:
@@ -136,6 +154,23 @@ def test_chats_that_cannot_be_taken_along_are_told(tab: Page, visitors: str) -> 
     page.button("Sign in").first.click()
     expect(page.page.get_by_text("The chats from before could not be taken along.")).to_be_visible()
     expect(page.button("Sign out")).to_be_visible()
+
+
+def test_chats_that_did_not_come_along_for_want_of_a_network_can_be_asked_for_again(tab: Page, visitors: str) -> None:
+    Issuer(tab)
+    page = ChatPage(tab, visitors)
+    page.open().ask("hello")
+    tab.route("**/chatkit/adopt", lambda route: route.abort())
+    page.button("Sign in").first.click()
+    expect(tab.get_by_text("The chats from before have not come along yet.")).to_be_visible()
+    tab.reload()  # it is not forgotten meanwhile
+    expect(tab.get_by_text("The chats from before have not come along yet.")).to_be_visible()
+    expect(page.threads).to_have_count(0)
+    tab.unroute("**/chatkit/adopt")
+    page.button("Try again").click()
+    expect(page.threads).to_have_count(1)
+    expect(page.said).to_have_text("hello")
+    assert tab.evaluate("sessionStorage.getItem('chat.token.before')") is None
 
 
 def test_a_token_that_is_refused_in_mid_session_is_renewed_unseen(person: ChatPage) -> None:

@@ -1,7 +1,7 @@
 """The list of threads."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.web.chat_page import ChatPage
 
@@ -83,3 +83,48 @@ def test_what_was_said_earlier_is_read_on_demand(echo: ChatPage) -> None:
     expect(echo.said).to_have_count(27)
     expect(echo.said.first).to_have_text("first")
     expect(echo.button("Show earlier messages")).to_be_hidden()
+
+
+def test_what_is_said_while_the_earlier_messages_are_read_stays_on_the_screen(echo: ChatPage) -> None:
+    echo.open().ask("first")
+    for number in range(26):
+        echo.ask(f"word {number}")
+    echo.page.reload()
+    expect(echo.said).to_have_count(25)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if (route.request.post_data_json or {}).get("type") == "items.list":
+            held.append(route)
+        else:
+            route.fallback()
+
+    echo.page.route("**/chatkit", hold)
+    echo.button("Show earlier messages").click()
+    echo.ask("newest")
+    held[0].continue_()
+    expect(echo.said.first).to_have_text("first")
+    expect(echo.said).to_have_count(28)
+    expect(echo.said.last).to_have_text("newest")
+    expect(echo.answer).to_have_text("newest")
+
+
+def test_what_is_said_while_the_thread_is_read_comes_last_and_once(echo: ChatPage) -> None:
+    echo.open().ask("first")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if (route.request.post_data_json or {}).get("type") == "items.list":
+            held.append(route)
+        else:
+            route.fallback()
+
+    echo.page.route("**/chatkit", hold)
+    echo.page.reload()
+    echo.say("slowly second one two three four five six seven")
+    echo.writing(3)
+    held[0].continue_()
+    expect(echo.said).to_have_count(2)
+    echo.ended()
+    expect(echo.said).to_have_text(["first", "slowly second one two three four five six seven"])
+    expect(echo.answer).to_have_text("slowly second one two three four five six seven")

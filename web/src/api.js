@@ -9,9 +9,13 @@ const PAUSE_MS = [500, 1000, 2000, 4000, 8000]; // before each new try of one st
  * @param {{ url: string, session: import("./session.js").Session, tokenHeader?: string }} where
  */
 export function createApi({ url, session, tokenHeader }) {
-  const chat = chatClient({ url, getToken: session.getToken, tokenHeader });
+  let open = true;
+  const chat = chatClient({ url, getToken: (how) => (open ? session.getToken(how) : null), tokenHeader });
 
   return {
+    /** Another person is here: what still runs ends as it may, and is never repeated with that one's token. */
+    close() { open = false; },
+
     /** One of ChatKit's requests that are answered at once. */
     call: (type, params) => told(() => chat.call(type, params)),
 

@@ -51,6 +51,13 @@ export class ChatComposer extends HTMLElement {
     this.#written();
   }
 
+  /** Somebody else writes here now. */
+  clear() {
+    this.uploads.take();
+    this.text.value = "";
+    this.#written();
+  }
+
   set running(value) {
     this.#running = value;
     this.#update();
@@ -91,7 +98,8 @@ export class ChatComposer extends HTMLElement {
   }
 
   #written() {
-    sessionStorage.setItem(DRAFT, this.text.value);
+    if (this.text.value) sessionStorage.setItem(DRAFT, this.text.value);
+    else sessionStorage.removeItem(DRAFT);
     this.text.style.height = "auto"; // shrinks, too; the style sheet sets the most
     this.text.style.height = `${this.text.scrollHeight}px`;
     this.#update();

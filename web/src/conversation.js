@@ -34,17 +34,17 @@ export class Conversation extends EventTarget {
   /** What is stored, and the turn that runs meanwhile; rejects with a Refusal. */
   async load() {
     const [page, turnId] = await Promise.all([this.#page(null), this.#api.running(this.id)]);
-    for (const item of page) this.items.set(item.id, item);
-    this.#tell("items", { all: true });
-    if (turnId) {
-      this.#run((options) => this.#api.follow(turnId, options), {});
-    }
+    this.#before(page);
+    if (turnId && !this.running) this.#run((options) => this.#api.follow(turnId, options), {});
   }
 
   async loadEarlier() {
-    const now = [...this.items];
-    const page = await this.#page(this.before);
-    this.items = new Map([...page.map((item) => [item.id, item]), ...now]);
+    this.#before(await this.#page(this.before));
+  }
+
+  /** Items from the server stand before those that are here: a turn may have begun while they were on their way. */
+  #before(page) {
+    this.items = new Map([...page.map((item) => [item.id, item]), ...this.items]);
     this.#tell("items", { all: true });
   }
 

@@ -133,9 +133,12 @@ export class ChatMessages extends HTMLElement {
   }
 
   async #loadEarlier() {
-    const view = this.parentElement;
+    const [view, now] = [this.parentElement, this.#now];
     const rest = view.scrollHeight - view.scrollTop;
-    await this.#now.loadEarlier().catch((error) => this.dispatchEvent(new CustomEvent("refused", { detail: { error } })));
+    this.earlier.disabled = true;
+    await now.loadEarlier().catch((error) => this.dispatchEvent(new CustomEvent("refused", { detail: { error } })));
+    this.earlier.disabled = false;
+    if (now !== this.#now) return; // another thread is on the screen
     this.#draw();
     view.scrollTop = view.scrollHeight - rest; // what was read stays where it was
   }

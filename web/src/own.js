@@ -23,17 +23,29 @@ class ChatApp extends HTMLElement {
     this.session = session;
     this.#build();
     session.addEventListener("change", () => this.#showAccount());
-    let unfinished = await session.finish().then(() => null, (error) => error.message);
+    const unfinished = await session.finish().then(() => null, (error) => error);
     this.#connect();
-    unfinished ??= await this.api.takeAlong().then(() => null, (error) => error.message);
+    const left = unfinished ? null : await this.#takeAlong();
     addEventListener("hashchange", () => this.#show(idInAddress()));
-    const hasToken = !session.needsSignIn && !(session.isHosted && !(await session.getToken()));
-    if (hasToken) this.threads.refresh();
-    await this.#show(hasToken ? idInAddress() : null);
-    if (unfinished) this.#notice({ level: "danger", message: unfinished });
-    if (session.needsSignIn) this.#notice({ level: "info", message: "Sign in to chat.", action: { label: "Sign in", run: () => this.#signIn() } });
-    else if (!hasToken) this.#notice({ level: "warning", message: "Open this chat from the site that it belongs to: it signs you in." });
-    if (!hasToken) this.composer.closed = "You are not signed in.";
+    if (session.isSignedIn) this.threads.refresh();
+    await this.#show(session.hasGuestsChats ? null : idInAddress()); // the thread may be one of those
+    for (const trouble of [unfinished && { message: unfinished.message }, left]) if (trouble) this.#notice({ level: "danger", ...trouble });
+  }
+
+  /** The chats of the guest that this person was: null, or why they did not come, and what to do about it. */
+  async #takeAlong() {
+    try {
+      await this.api.takeAlong();
+      return null;
+    } catch (error) {
+      const again = async () => {
+        const left = await this.#takeAlong();
+        if (left) return this.#notice({ level: "danger", ...left });
+        this.threads.refresh();
+        await this.#show(idInAddress());
+      };
+      return { message: error.message, action: this.session.hasGuestsChats && { label: "Try again", run: again } };
+    }
   }
 
   #build() {
@@ -68,6 +80,7 @@ class ChatApp extends HTMLElement {
 
   /** Another person is another client: nothing of the one before stays. */
   #connect() {
+    this.api?.close();
     this.api = createApi({ url: "chatkit", session: this.session, tokenHeader: this.config.token_header });
     this.threads.api = this.api;
     this.composer.use(this.api, this.config.features);
@@ -88,9 +101,17 @@ class ChatApp extends HTMLElement {
 
   #showAccount() {
     const { session } = this;
-    const out = () => { session.signOut(); this.#connect(); this.threads.refresh(); this.#go(null); };
-    this.account.replaceChildren(session.canSignOut ? h("button.plain", { type: "button", onclick: out }, icon("person"), "Sign out")
+    this.account.replaceChildren(session.canSignOut ? h("button.plain", { type: "button", onclick: () => this.#signOut() }, icon("person"), "Sign out")
       : session.canSignIn ? h("button.plain", { type: "button", onclick: () => this.#signIn() }, icon("person"), "Sign in") : "");
+  }
+
+  #signOut() {
+    this.session.signOut();
+    this.composer.clear();
+    this.#connect();
+    if (this.session.isSignedIn) this.threads.refresh(); // as a guest
+    history.replaceState(null, "", location.pathname + location.search);
+    this.#show(null);
   }
 
   async #signIn() {
@@ -123,7 +144,9 @@ class ChatApp extends HTMLElement {
 
   /** Put a thread on the screen (null: a new one). A turn that runs in the one before goes on by itself. */
   async #show(id) {
-    const now = (id && this.#open.get(id)) ?? new Conversation(this.api, id && (this.threads.find(id) ?? { id }));
+    const { api, session } = this;
+    if (!session.isSignedIn) id = null;
+    const now = (id && this.#open.get(id)) ?? new Conversation(api, id && (this.threads.find(id) ?? { id }));
     const known = this.#open.get(id) === now;
     this.now = now;
     this.#shown();
@@ -132,12 +155,13 @@ class ChatApp extends HTMLElement {
     this.#unlisten = new AbortController();
     const { signal } = this.#unlisten;
     now.addEventListener("state", () => this.#state(), { signal });
-    now.addEventListener("notice", ({ detail }) => this.#notice(detail), { signal });
+    now.addEventListener("notice", ({ detail }) => this.#notice({ ...detail, message: markdown(detail.message) }), { signal });
     now.addEventListener("effect", ({ detail }) => this.#effect(detail), { signal });
-    if (!known) now.addEventListener("saved", () => this.#saved(now));
+    if (!known) now.addEventListener("saved", () => { if (api === this.api) this.#saved(now); }); // not in the next one's list
     this.messages.conversation = now;
     this.threads.current = id;
     this.#state();
+    this.#inviteIn();
     this.end.toEnd();
     if (wide.matches) this.composer.focus();
     if (!id || known) return;
@@ -188,10 +212,18 @@ class ChatApp extends HTMLElement {
     this.heading.textContent = now.thread?.title || "New chat";
     document.title = now.thread?.title ? `${now.thread.title} · Chat` : "Chat";
     this.composer.running = Boolean(now.running);
-    this.composer.closed = type === "active" ? null : reason || "This chat is closed.";
+    this.composer.closed = !this.session.isSignedIn ? "You are not signed in."
+      : type === "active" ? null : reason || "This chat is closed.";
     this.empty.hidden = Boolean(now.id || now.items.size);
     this.#announce(now);
     this.#problem(now);
+  }
+
+  #inviteIn() {
+    const { session } = this;
+    if (session.isSignedIn) return;
+    if (session.canSignIn) this.#notice({ level: "info", message: "Sign in to chat.", action: { label: "Sign in", run: () => this.#signIn() } });
+    else this.#notice({ level: "warning", message: "Open this chat from the site that it belongs to: it signs you in." });
   }
 
   /** Screen readers hear an answer once, when it is whole. */
@@ -217,10 +249,10 @@ class ChatApp extends HTMLElement {
     this.#notice({ level: "danger", message: error.message, problem: true, action });
   }
 
-  /** Tell the user something beside the answer; `action` is what they can do about it, from `after` seconds on. */
+  /** Tell the user something beside the answer: text, or elements. `action` is what they can do about it, from `after` seconds on. */
   #notice({ level, title, message, action, problem }) {
     const box = h(`div.notice.${level}`, { role: level === "danger" ? "alert" : "status" }, icon(level === "info" ? "info" : "warning"),
-      h("div", {}, title && h("strong", {}, title), markdown(message)));
+      h("div", {}, title && h("strong", {}, title), typeof message === "string" ? h("p", {}, message) : message));
     if (problem) box.classList.add("problem");
     if (action) {
       const button = h("button.plain", { type: "button", onclick: () => { box.remove(); action.run(); } }, action.label);

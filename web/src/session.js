@@ -3,15 +3,15 @@
 
 const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
 const FLOW = "chat.sign-in"; // what we must remember while people are at the issuer
+const BEFORE = "chat.token.before"; // the token of the guest that this person was, until the chats have come along
 
 /**
  * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/page.py
- * An EventTarget that sends "change". getToken is for chatFetch; signIn leaves the page, if it must.
+ * An EventTarget that sends "change". getToken is for chatClient; signIn leaves the page, if it must.
  */
 export class Session extends EventTarget {
   #auth;
   #refresh = null; // the issuer's refresh token
-  #guestBefore = null; // the token of the guest that this person was
 
   constructor(auth) {
     super();
@@ -23,6 +23,9 @@ export class Session extends EventTarget {
   get canSignOut() { return this.canSignIn && this.#kept("issuer") !== null; }
   get needsSignIn() { return this.canSignIn && !this.#auth.guests && !this.canSignOut; }
   get isHosted() { return this.#auth.kind === "backend"; }
+  /** Whether requests have, or will find, a token that the server can take. */
+  get isSignedIn() { return !this.needsSignIn && !(this.isHosted && this.#kept("backend") === null); }
+  get hasGuestsChats() { return sessionStorage.getItem(BEFORE) !== null; }
 
   async getToken({ renew = false } = {}) {
     const { kind, guests } = this.#auth;
@@ -38,6 +41,7 @@ export class Session extends EventTarget {
 
   signOut() {
     this.#forget();
+    sessionStorage.removeItem(BEFORE);
     this.#refresh = null;
   }
 
@@ -56,27 +60,36 @@ export class Session extends EventTarget {
     location.assign(`${endpoint}?${asked}`);
   }
 
-  /** When people come back from the issuer: code to token. Throws a sentence for the user. */
+  /**
+   * When people come back from the issuer: code to token. Throws a sentence for the user, in plain text. Anybody can
+   * make a link to here: what it says counts, and is shown, only with the `state` that we sent (RFC 6749, 4.1.2.1).
+   */
   async finish() {
     const back = new URLSearchParams(location.search);
     if (!this.canSignIn || !(back.has("code") || back.has("error"))) return;
     const flow = JSON.parse(sessionStorage.getItem(FLOW) ?? "{}");
     sessionStorage.removeItem(FLOW);
     history.replaceState(null, "", here() + (flow.hash ?? ""));
-    if (back.has("error")) throw new Error(back.get("error_description") ?? "The sign-in was not finished. Try again.");
     if (!flow.state || flow.state !== back.get("state")) throw new Error("This sign-in was begun elsewhere. Try again.");
+    if (back.has("error")) throw new Error(back.get("error_description") || "The sign-in was not finished. Try again.");
     const code = { grant_type: "authorization_code", code: back.get("code"), redirect_uri: here(), code_verifier: flow.verifier };
     const guest = this.#kept("guest");
     if (!(await this.#exchange(code))) throw new Error("The sign-in was refused. Try again.");
-    this.#guestBefore = guest;
+    if (guest) sessionStorage.setItem(BEFORE, guest);
   }
 
-  /** Who came as a guest and has signed in keeps the threads (POST /chatkit/adopt). `fetch` is a chatClient's. */
+  /**
+   * Who came as a guest and has signed in keeps the threads (POST /chatkit/adopt). `fetch` is a chatClient's. Throws a
+   * sentence for the user; while hasGuestsChats the same may be tried again, also after a reload.
+   */
   async takeAlong(fetch) {
-    if (this.#guestBefore === null) return;
-    const body = JSON.stringify({ guest_token: this.#guestBefore });
-    this.#guestBefore = null;
-    const answer = await fetch("chatkit/adopt", { method: "POST", headers: { "content-type": "application/json" }, body });
+    if (!this.hasGuestsChats) return;
+    const body = JSON.stringify({ guest_token: sessionStorage.getItem(BEFORE) });
+    const asked = { method: "POST", headers: { "content-type": "application/json" }, body };
+    const answer = await fetch("chatkit/adopt", asked).catch(() => null);
+    const isFinal = answer && (answer.ok || (answer.status < 500 && ![401, 429].includes(answer.status)));
+    if (isFinal) sessionStorage.removeItem(BEFORE);
+    if (!isFinal) throw new Error("You are signed in. The chats from before have not come along yet.");
     if (!answer.ok) throw new Error("You are signed in. The chats from before could not be taken along.");
   }
 

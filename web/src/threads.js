@@ -24,7 +24,11 @@ export class ChatThreads extends HTMLElement {
 
   set api(api) {
     this.#api = api;
+    this.#asked += 1; // an answer to the one before is nobody's now
     this.#threads = [];
+    this.#after = null;
+    this.list.replaceChildren();
+    this.filter.value = "";
     this.#draw();
   }
   #api;

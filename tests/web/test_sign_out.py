@@ -1,0 +1,105 @@
+"""Who comes after somebody in the same tab: nothing of the one before is seen, sent or written as theirs."""
+
+import json
+from typing import Any
+
+import jwt
+import pytest
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.web.chat_page import ChatPage
+from tests.web.test_sign_in import Issuer
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def senders(tab: Page) -> list[tuple[str, str | None]]:
+    """Each of ChatKit's requests from now on: its type, and whose token it carries."""
+    seen: list[tuple[str, str | None]] = []
+
+    def note(request: Request) -> None:
+        if request.method == "POST" and request.url.endswith("/chatkit"):
+            token = request.headers.get("authorization", "").removeprefix("Bearer ")
+            claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False}) if token else {}
+            seen.append((json.loads(request.post_data or "{}")["type"], claims.get("sub")))
+
+    tab.on("request", note)
+    return seen
+
+
+def ada(tab: Page, url: str) -> ChatPage:
+    """The page, once Ada is signed in."""
+    Issuer(tab)
+    page = ChatPage(tab, url)
+    page.open().button("Sign in").first.click()
+    expect(page.button("Sign out")).to_be_visible()
+    return page
+
+
+def test_what_is_said_after_signing_out_of_an_empty_chat_is_not_the_last_ones(tab: Page, visitors: str) -> None:
+    page = ada(tab, visitors)
+    expect(tab.get_by_text("Your chats will be here.")).to_be_visible()
+    seen = senders(tab)
+    page.button("Sign out").click()
+    expect(page.button("Sign in")).to_be_visible()
+    page.ask("a secret of the next person")
+    said = [sub for kind, sub in seen if kind == "threads.create"]
+    assert len(said) == 1
+    assert said[0] is not None
+    assert not said[0].startswith("ada")
+
+
+def test_a_draft_leaves_with_who_wrote_it(tab: Page, visitors: str) -> None:
+    page = ada(tab, visitors)
+    page.text.fill("half a thought")
+    page.button("Sign out").click()
+    expect(page.text).to_have_value("")
+    assert "half a thought" not in tab.evaluate("JSON.stringify({...sessionStorage})")
+
+
+def test_an_answer_that_goes_on_after_signing_out_shows_its_title_to_nobody(tab: Page, visitors: str) -> None:
+    page = ada(tab, visitors)
+    page.say("slowly my private matter " + "word " * 20)
+    page.writing(3)
+    with tab.expect_event("requestfinished", lambda request: "threads.create" in (request.post_data or "")):
+        page.button("Sign out").click()
+    tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    expect(tab.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(page.threads).to_have_count(0)
+    assert page.thread_id is None
+
+
+def test_a_list_that_is_asked_for_and_comes_after_signing_out_shows_nobody_anything(tab: Page, people: str) -> None:
+    page = ada(tab, people)
+    page.ask("my private matter")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if (route.request.post_data_json or {}).get("type") == "threads.list":
+            held.append(route)
+        else:
+            route.fallback()
+
+    tab.route("**/chatkit", hold)
+    tab.reload()
+    expect(page.said).to_have_count(1)
+    page.button("Sign out").click()
+    with tab.expect_response("**/chatkit"):
+        held[0].continue_()
+    tab.evaluate("new Promise(requestAnimationFrame)")
+    expect(page.threads).to_have_count(0)
+
+
+def test_where_one_must_sign_in_nothing_can_be_written_after_signing_out(tab: Page, people: str) -> None:
+    page = ada(tab, people)
+    page.ask("hello")
+    seen = senders(tab)
+    page.button("Sign out").click()
+    expect(page.notice).to_contain_text("Sign in to chat.")
+    expect(page.text).to_be_disabled()
+    page.button("New chat").first.click()
+    expect(page.text).to_be_disabled()
+    tab.evaluate("location.hash = 'thread=thr_x'")
+    expect(page.text).to_be_disabled()
+    expect(tab.get_by_text("You are not signed in.")).to_be_visible()
+    assert seen == []
