@@ -1,5 +1,6 @@
 """Joins what the settings say of who may call and what they may spend. Builds no client: secrets' reader comes in."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -11,18 +12,20 @@ from lambda_src.errors import SettingsError
 from lambda_src.file_quota import FileAllowance, FileQuota
 from lambda_src.guests import Guests
 from lambda_src.quotas import Allowance, Quotas
-from lambda_src.secrets import Secret
+from lambda_src.secrets import OLDEST_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.ports import TurnLedger
 
 ReadSecret = Callable[[str], str]
 
 
-def guest_tokens(settings: Settings, read_secret: ReadSecret) -> GuestTokens | None:
+def guest_tokens(
+    settings: Settings, read_secret: ReadSecret, *, now: Callable[[], float] = time.monotonic
+) -> GuestTokens | None:
     """Guests' tokens; None where the stage has no guests. The secret is read when the first of them comes."""
     if (arn := settings.guest_secret) is None:
         return None
-    return GuestTokens(Secret(lambda: read_secret(arn)))
+    return GuestTokens(Secret(lambda: read_secret(arn), oldest_s=OLDEST_S, now=now))
 
 
 def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticate:

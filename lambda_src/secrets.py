@@ -1,20 +1,36 @@
-"""A secret that is read where it is kept, remembered, and read again when it proves to be an old one. Knows no AWS."""
+"""A secret that is read where it is kept, remembered, and read again when it was refused or is old. Knows no AWS."""
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Callable
 
-REREAD_S = 30  # at most this often: whoever sends wrong tokens cannot make us ask for the secret all day
+OLDEST_S = 60  # of what no other but we refuse: rotated away, it is taken for as long at most
+REREAD_S = (
+    30  # after a refusal at most this often: whoever sends wrong tokens cannot make us ask for the secret all day
+)
+
+log = logging.getLogger(__name__)
 
 
 class Secret:
-    """One secret. `read` fetches it (it may block and may raise); what it raises leaves `value` as it is."""
+    """One secret. `read` fetches it (it may block and may raise); what it raises leaves `value` as it is.
+
+    One that is `oldest_s` old, by `now` in seconds, is read again by the next that needs it. Without an age, somebody
+    else must refuse it: a vendor its key, and a deployment changes the proof of CloudFront.
+    """
 
     def __init__(
-        self, read: Callable[[], str], *, known: str | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        read: Callable[[], str],
+        *,
+        known: str | None = None,
+        oldest_s: float = math.inf,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`known` is what `read` gave a moment ago, if somebody asked already."""
-        self._read, self._now = read, now
+        self._read, self._oldest_s, self._now = read, oldest_s, now
         self._value = known
         self._read_s = now()
         self._reading = asyncio.Lock()
@@ -23,10 +39,12 @@ class Secret:
         return "Secret(...)"  # whatever prints its surroundings prints no secret
 
     async def value(self) -> str:
-        """The secret, from memory when it was read before."""
+        """The secret, from memory when it was read and is not too old; the old one when it cannot be read again."""
         async with self._reading:
             if self._value is None:
                 await self._ask()
+            elif self._now() - self._read_s >= self._oldest_s:
+                await self._ask_again()
             assert self._value is not None
             return self._value
 
@@ -36,6 +54,13 @@ class Secret:
             if self._value == refused and self._now() - self._read_s >= REREAD_S:
                 await self._ask()
             return self._value if self._value != refused else None
+
+    async def _ask_again(self) -> None:
+        try:
+            await self._ask()
+        except Exception as error:  # noqa: BLE001 - whatever `read` raises: nobody is locked out for it
+            self._read_s = self._now() - self._oldest_s + REREAD_S  # not by every request meanwhile
+            log.warning("secret_not_read_again", extra={"error_type": type(error).__qualname__})
 
     async def _ask(self) -> None:
         self._value = await asyncio.to_thread(self._read)

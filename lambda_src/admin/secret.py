@@ -89,7 +89,7 @@ def rotate(
 
 WHEN = {
     Name.model_key: "A function without one looks every 30 s; one that had another goes on until that is refused.",
-    Name.guest_secret: "Tokens signed with the one before are refused within half a minute.",
+    Name.guest_secret: "Tokens signed with the one before are refused within a minute.",
 }
 
 

@@ -11,7 +11,7 @@ from lambda_src.auth.bearer import bearer
 from lambda_src.auth.guests import LIFETIME_S
 from lambda_src.context import User
 from lambda_src.errors import AuthError, UnavailableError
-from lambda_src.secrets import REREAD_S, Secret
+from lambda_src.secrets import OLDEST_S, REREAD_S, Secret
 from tests.auth.attacks import raw
 from tests.issuer import Issuer
 
@@ -38,7 +38,7 @@ def kept() -> Kept:
 
 @pytest.fixture
 def guests(kept: Kept) -> GuestTokens:
-    return GuestTokens(Secret(kept, now=kept.now))
+    return GuestTokens(Secret(kept, oldest_s=OLDEST_S, now=kept.now))
 
 
 async def test_each_minted_token_is_a_guest_of_its_own(guests: GuestTokens, kept: Kept) -> None:
@@ -81,7 +81,7 @@ async def test_neither_another_secret_nor_another_algorithm_nor_none_will_do(gue
 
 
 async def test_a_secret_that_another_process_rotated_is_read_again_once(kept: Kept) -> None:
-    here, there = (GuestTokens(Secret(kept, now=kept.now)) for _ in range(2))
+    here, there = (GuestTokens(Secret(kept, oldest_s=OLDEST_S, now=kept.now)) for _ in range(2))
     await here.mint()
     kept.value = "n" * 64
     token = (await there.mint()).token
@@ -91,13 +91,23 @@ async def test_a_secret_that_another_process_rotated_is_read_again_once(kept: Ke
     assert (await here(f"Bearer {token}")).is_guest
 
 
+async def test_a_token_of_the_secret_before_is_refused_by_a_process_that_goes_on(kept: Kept) -> None:
+    here = GuestTokens(Secret(kept, oldest_s=OLDEST_S, now=kept.now))
+    token = (await here.mint()).token
+    kept.value = "n" * 64
+    kept.now_s += OLDEST_S
+    with pytest.raises(AuthError):
+        await here(f"Bearer {token}")
+    assert (await here(f"Bearer {(await here.mint()).token}")).is_guest
+
+
 async def test_wrong_tokens_do_not_make_us_read_the_secret_again_and_again(guests: GuestTokens, kept: Kept) -> None:
     token = jwt.encode({"sub": "x"}, "o" * 64, algorithm="HS256")
     for _ in range(50):
         kept.now_s += 1
         with pytest.raises(AuthError):
             await guests(f"Bearer {token}")
-    assert kept.reads <= 1 + 50 / REREAD_S
+    assert kept.reads <= 1 + 50 / REREAD_S + 50 / OLDEST_S
 
 
 async def test_a_secret_that_is_too_short_lets_nobody_in(kept: Kept, guests: GuestTokens) -> None:

@@ -14,10 +14,10 @@ from lambda_src.app import create_app
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
 from lambda_src.composition import run_config
 from lambda_src.counters import MemoryCounters
-from lambda_src.errors import QuotaError, SettingsError
+from lambda_src.errors import AuthError, QuotaError, SettingsError
 from lambda_src.guests import PER_ADDRESS, PER_STAGE, Guests
 from lambda_src.quotas import Allowance, Quotas
-from lambda_src.secrets import Secret
+from lambda_src.secrets import OLDEST_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
@@ -71,6 +71,17 @@ async def test_guests_may_come_beside_those_who_sign_in_and_their_secret_is_read
     assert (await authenticate(f"Bearer {(await guests.mint()).token}")).is_guest
     assert not (await authenticate(token())).is_guest
     assert asked == ["arn:secret"]
+
+
+async def test_a_rotated_secret_ends_guests_sessions_in_a_process_that_goes_on() -> None:
+    kept, now_s = [SECRET], [0.0]
+    guests = doors.guest_tokens(settings(GUEST_SECRET="arn:secret"), lambda _: kept[0], now=lambda: now_s[0])
+    assert guests is not None
+    token = (await guests.mint()).token
+    kept[0] = "n" * 64
+    now_s[0] += OLDEST_S
+    with pytest.raises(AuthError):
+        await guests(f"Bearer {token}")
 
 
 def test_a_stage_without_guests_has_none() -> None:
@@ -137,6 +148,13 @@ async def test_one_address_gets_so_many_tokens_a_day_and_others_still_get_theirs
     statuses = [(await mint(chat)).status_code for _ in range(PER_ADDRESS + 5)]
     assert statuses == [200] * PER_ADDRESS + [429] * 5
     assert (await mint(chat, "203.0.113.8")).status_code == 200
+
+
+async def test_who_has_a_whole_network_of_addresses_is_one_source() -> None:
+    chat = open_house(MemoryCounters())
+    statuses = [(await mint(chat, f"2001:db8:1:2::{number:x}")).status_code for number in range(PER_ADDRESS + 5)]
+    assert statuses == [200] * PER_ADDRESS + [429] * 5
+    assert (await mint(chat, "2001:db8:1:3::1")).status_code == 200
 
 
 async def test_the_stage_gives_so_many_tokens_a_day_whoever_asks() -> None:

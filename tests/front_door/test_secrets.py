@@ -1,22 +1,27 @@
-"""A secret is read once, read again when it is refused, and never more often than that."""
+"""A secret is read once, read again when it is refused or old, and never more often than that."""
+
+from typing import Any
 
 import httpx2
 import pytest
 
+from lambda_src.errors import UnavailableError
 from lambda_src.models import RenewedKey
-from lambda_src.secrets import REREAD_S, Secret
+from lambda_src.secrets import OLDEST_S, REREAD_S, Secret
 
 
 class Kept:
     """A secret where it is kept, on a clock of the test's own."""
 
-    value, reads, now_s = "one", 0, 0.0
+    value, reads, now_s, fails = "one", 0, 0.0, False
 
     def __call__(self) -> str:
         self.reads += 1
+        if self.fails:
+            raise UnavailableError("Not now.")
         return self.value
 
-    def secret(self, **known: str) -> Secret:
+    def secret(self, **known: Any) -> Secret:
         """A process's memory of it."""
         return Secret(self, now=lambda: self.now_s, **known)
 
@@ -65,3 +70,33 @@ async def test_a_key_that_is_wrong_and_stays_so_is_not_read_for_each_request(kep
         statuses = {(await http.get("https://model.test/")).status_code for _ in range(20)}
     assert statuses == {401}
     assert (kept.reads, len(seen)) == (1, 20)
+
+
+async def test_one_that_was_rotated_away_is_forgotten_though_nobody_was_refused(kept: Kept) -> None:
+    secret = kept.secret(oldest_s=OLDEST_S)
+    await secret.value()
+    kept.value = "two"
+    kept.now_s += OLDEST_S - 1
+    assert await secret.value() == "one"
+    kept.now_s += 1
+    assert [await secret.value() for _ in range(3)] == ["two"] * 3
+    assert kept.reads == 2
+
+
+async def test_the_old_one_serves_while_it_cannot_be_read_and_is_asked_for_rarely(kept: Kept) -> None:
+    secret = kept.secret(oldest_s=OLDEST_S)
+    await secret.value()
+    kept.value, kept.fails = "two", True
+    for _ in range(100):
+        kept.now_s += 1
+        assert await secret.value() == "one"
+    assert kept.reads <= 1 + 1 + 40 / REREAD_S + 1
+    kept.fails = False
+    kept.now_s += REREAD_S
+    assert await secret.value() == "two"
+
+
+async def test_the_first_reading_that_fails_is_an_error(kept: Kept) -> None:
+    kept.fails = True
+    with pytest.raises(UnavailableError):
+        await kept.secret().value()
