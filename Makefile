@@ -16,7 +16,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev test examples test-agent eval check check-own-agent lint types contracts format template bundle bootstrap deploy lock clean \
-	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify
+	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify add
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -157,6 +157,9 @@ verify: .venv/installed ## what a deployment does, seen from outside: URL= (ORIG
 
 cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 a month
 	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8),--idle)
+
+add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe
+	@$(RUN) sh -c '"$$UV" add --quiet --group agent "$(NAME)"'
 
 lock: ## resolve the dependencies again
 	@$(BRING_UV); "$$($(FIND_UV))" lock

@@ -1,34 +1,74 @@
 """What the documentation says, held to the code."""
 
+import json
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from infra.config import StageConfig
+from lambda_src.dev.testing import AgentChat
 from lambda_src.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 THE_USERS = ("lambda_src/agent/", "tests/agent/")  # what stands in there, and whether it does, is no test's business
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def settings_table() -> str:
-    rows = []
-    for setting in fields(Settings):
-        default = (
-            "required"
-            if setting.default is MISSING
-            else ""
-            if setting.default in (None, ())
-            else f"`{setting.default}`"
-        )
-        rows.append(f"| `{PREFIX}{setting.name.upper()}` | {default} | {setting.metadata['doc']} |")
-    return "\n".join(rows)
+    """What docs/settings.md has between its marks: write it anew with this when a setting changes."""
+    return "\n".join(
+        f"| `{PREFIX}{setting.name.upper()}` | {_default(setting.default)} | {setting.metadata['doc']} |"
+        for setting in fields(Settings)
+    )
 
 
-def test_the_readme_lists_every_setting_as_it_is() -> None:
-    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+def _default(value: object) -> str:
+    """As it would be set: a default that is copied from the page must be taken."""
+    if value is MISSING:
+        return "required"
+    return "" if value in (None, ()) else f"`{json.dumps(value) if isinstance(value, bool) else value}`"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_of_settings_lists_every_setting_as_it_is() -> None:
+    assert settings_table() in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def test_every_default_on_the_page_of_settings_is_taken() -> None:
+    told = re.findall(r"^\| `(CHAT_\w+)` \| `(.+?)` \|", settings_table(), re.MULTILINE)
+    needed = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat", "CHAT_TABLE": "t"}
+    assert Settings.from_env(needed | dict(told)) == Settings.from_env(needed)
+
+
+def test_the_stage_that_the_readme_gives_to_copy_is_one() -> None:
+    [stages] = (json.loads(f"{{{block}}}") for block in blocks(README, "json"))
+    config = StageConfig.from_context({"stage": "prod", "stages": stages})
+    assert config.auth.issuer
+
+
+async def test_the_agent_of_the_readme_does_what_it_says() -> None:
+    [block] = blocks(README, "python")
+    defined: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), defined)
+    said = re.search(r'when you say "(.+?)"', README.read_text(encoding="utf-8"))
+    assert said is not None
+    reply = await AgentChat(defined["build_agent"]).say(said[1])
+    assert reply.tools == ["opening_hours"]
+    assert "Monday to Friday" in reply.text
+
+
+def test_the_front_end_of_the_readme_is_part_of_the_one_that_is_tested() -> None:
+    [block] = blocks(README, "js")
+    whole = {line.strip() for line in (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8").splitlines()}
+    assert {line.strip() for line in block.splitlines()} <= whole | {""}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,7 +1,7 @@
 """YOUR AGENT. This folder is yours: change it, add files beside it; no release of ours touches it.
 
 The one thing the server asks for: `build_agent()`, which returns an Agent. What your tools import goes into the
-dependency group `agent`: `uv add --group agent NAME`.
+dependency group `agent`: `make add NAME=...`.
 """
 
 from agents import Agent
