@@ -159,6 +159,7 @@ cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SE
 	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8),--idle)
 
 add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe
+	@test -n "$(NAME)" || { echo "make add needs a name: make add NAME=stripe" >&2; exit 1; }
 	@$(RUN) sh -c '"$$UV" add --quiet --group agent "$(NAME)"'
 
 lock: ## resolve the dependencies again
