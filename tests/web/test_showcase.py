@@ -133,6 +133,19 @@ def test_questions_may_be_skipped(chat: ChatPage) -> None:
     expect(chat.page.locator(".answers")).to_contain_text("Skipped")
 
 
+@pytest.mark.parametrize(("decision", "answered"), [("Approve", "is refunded"), ("Deny", "did not allow")])
+def test_a_tool_that_asks_first_runs_when_it_is_approved_only(chat: ChatPage, decision: str, answered: str) -> None:
+    chat.open().ask("give a refund")
+    expect(chat.page.get_by_text("Allow give_a_refund?")).to_be_visible()
+    chat.page.reload()  # it waits, however long
+    chat.page.get_by_label(decision).check()
+    chat.button("Answer").click()
+    chat.ended()
+    expect(chat.answers).to_have_count(1)
+    expect(chat.page.locator(".answers")).to_contain_text(decision)
+    expect(chat.answer).to_contain_text(answered)
+
+
 def test_a_tool_of_the_page_runs_when_the_user_allows_it(chat: ChatPage) -> None:
     chat.open()
     chat.page.evaluate("navigator.clipboard.writeText('from the clipboard')")
