@@ -49,7 +49,8 @@ def main(env: MutableMapping[str, str]) -> int:
 async def serve(loop: Loop, client: RuntimeClient, environment: Environment) -> int:
     """Serve until SIGTERM; one client for each invocation at a time."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, loop.end)
-    waiting = await extension.register(RuntimeClient(environment.api)) if environment.sigterm else None
+    announced = environment.sigterm and not environment.snapstart  # extensions register before a snapshot is taken
+    waiting = await extension.register(RuntimeClient(environment.api)) if announced else None
     try:
         others = (
             RuntimeClient(environment.api, coalesce=environment.coalesce) for _ in range(environment.concurrency - 1)

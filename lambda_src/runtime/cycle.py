@@ -9,7 +9,7 @@ import enum
 from lambda_src.runtime.asgi import App, Message, Scope
 from lambda_src.runtime.errors import IncompleteResponseError, PreludeTooLargeError, UnexpectedMessageError
 from lambda_src.runtime.protocol import PRELUDE_MAX_BYTES, Prelude
-from lambda_src.runtime.reply import Reply
+from lambda_src.runtime.reply import Reply, Stage
 
 SPEC_VERSION = "2.4"  # from here on frameworks start no disconnect listener, and `send` raises OSError instead
 EMPTY_BODY = b"\n"  # function URLs are reported to hang on a prelude without a single byte after it
@@ -107,5 +107,6 @@ class HttpCycle:
             self._heart = asyncio.get_running_loop().call_later(self._heartbeat_s, self._send_heartbeat)
 
     def _send_heartbeat(self) -> None:
-        self._reply.write_if_idle(HEARTBEAT)
-        self._beat(HEARTBEAT, last=False)
+        if self._reply.stage is not Stage.DONE:  # else the app was given up, and may never return
+            self._reply.write_if_idle(HEARTBEAT)
+            self._beat(HEARTBEAT, last=False)

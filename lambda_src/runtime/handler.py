@@ -33,24 +33,34 @@ class BufferedHandler(StreamingHandler):
     """A plain `handler(event, context)`: runs in a thread, so that a handler with a loop of its own (Mangum) works.
 
     At most `concurrency` run at a time, each in a thread that keeps its event loop. A thread cannot be cancelled:
-    after a stop its result is thrown away.
+    after a stop its result is thrown away, and later invocations have other threads, for as long as it takes.
     """
 
     def __init__(self, function: Callable[[Any, LambdaContext], object], *, concurrency: int) -> None:
         self._function = function
-        self._threads = ThreadPoolExecutor(concurrency, "handler", initializer=self._give_loop)
+        self._concurrency = concurrency
         self._loops: list[asyncio.AbstractEventLoop] = []
+        self._threads = self._pool()
 
     async def shutdown(self) -> None:
         self._threads.shutdown(cancel_futures=True)
         for loop in self._loops:
-            loop.close()
+            if not loop.is_running():  # a lost thread's may be
+                loop.close()
 
     async def stream(self, event: Any, context: LambdaContext, reply: Reply) -> None:  # noqa: ANN401 - JSON's edge
-        call = copy_context().run
-        loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._threads, call, self._function, event, context)
+        call = self._threads.submit(copy_context().run, self._function, event, context)
+        try:
+            result = await asyncio.wrap_future(call)
+        except asyncio.CancelledError:
+            if call.running():  # its thread is lost to us: the next invocation must not wait for it
+                self._threads.shutdown(wait=False)
+                self._threads = self._pool()
+            raise
         await reply.buffered(json.dumps(result, separators=(",", ":")).encode())
+
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._concurrency, "handler", initializer=self._give_loop)
 
     def _give_loop(self) -> None:
         loop = asyncio.new_event_loop()

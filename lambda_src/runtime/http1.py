@@ -4,11 +4,13 @@ Writing: `head`, `chunk`, `last_chunk`. Reading: `Parser`, fed with whatever arr
 """
 
 import enum
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 HEAD_MAX_BYTES = 1024 * 1024  # Lambda puts client context and trace into headers; more than this is no Runtime API
 LAST_CHUNK = b"0\r\n\r\n"
+CHUNK_SIZE = re.compile("[0-9a-fA-F]{1,16}")
 
 
 class HttpError(Exception):
@@ -145,10 +147,10 @@ class Parser:
     def _size(self) -> bool:
         if (line := self._until(b"\r\n")) is None:
             return False
-        try:
-            self._left = int(line.partition(";")[0], 16)
-        except ValueError as fault:
-            raise HttpError(f"not a chunk size: {line[:80]!r}") from fault
+        size = line.partition(";")[0].rstrip(" \t")
+        if not CHUNK_SIZE.fullmatch(size):  # int() would take -5, 0x5 and 1_0 too
+            raise HttpError(f"not a chunk size: {line[:80]!r}")
+        self._left = int(size, 16)
         self._part = _Part.CHUNK if self._left else _Part.TRAILERS
         return True
 

@@ -109,6 +109,8 @@ class Loop:
                 await self._finish(reply, error)
         except RuntimeApiError as refusal:
             logger.error("runtime.answer_refused", extra={"status": refusal.status, "detail": str(refusal)})
+            if reply.broken is not None:
+                reply.abandon()  # refused before its end: on this connection all that follows would be more of its body
             if refusal.status >= SERVER_FAULT:
                 raise
         except (OSError, TimeoutError) as cut:

@@ -25,6 +25,8 @@ class Reply:
     """Either `start` and `write` until one says `last`, or `buffered`, or `fail` at any point; then `finish`.
 
     `on_broken` is called once, with the reason, when the Runtime API takes no more of an answer that is not complete.
+    What comes after the end is refused with ReplyBrokenError: an app that was given up may still send, and by then the
+    connection carries the answer to another client.
     """
 
     def __init__(self, connection: Connection, invocation: Invocation, *, host: str) -> None:
@@ -42,8 +44,8 @@ class Reply:
 
         Separate writes would cost a round trip each with Nagle's algorithm: 43 ms a request when measured.
         """
-        assert self.stage is Stage.NEW
-        assert body
+        if not body:
+            raise ValueError("the head leaves with the first bytes of the body: there are none")
         headers = protocol.streaming_headers(self._invocation.invocation_id)
         await self._begin(headers, chunk(self._counted(prelude + body)) + (LAST_CHUNK if last else b""), last=last)
 
@@ -52,7 +54,7 @@ class Reply:
 
         ResponseTooLargeError when `data` would go over protocol.STREAM_MAX_BYTES; nothing of it is sent.
         """
-        assert self.stage is Stage.OPEN
+        self._expect(Stage.OPEN)
         if self.broken is not None:
             raise ReplyBrokenError("the Runtime API takes no more of this answer") from self.broken
         framed = chunk(self._counted(data)) if data else b""
@@ -99,11 +101,17 @@ class Reply:
         self._connection.close()
 
     async def _begin(self, headers: list[tuple[str, str]], body: bytes, *, last: bool, path: str | None = None) -> None:
+        self._expect(Stage.NEW)
         start = f"POST {path or protocol.response_path(self._invocation.request_id)} HTTP/1.1"
         self.stage = Stage.DONE if last else Stage.OPEN
         self._answer = self._connection.request(head(start, [("Host", self._host), *headers]) + body)
         self._answer.add_done_callback(self._answered)
         await self._connection.drain()
+
+    def _expect(self, stage: Stage) -> None:
+        """No assertion: `python -O` must not let one client's bytes into another's answer."""
+        if self.stage is not stage:
+            raise ReplyBrokenError(f"this answer is {self.stage.name}, not {stage.name}: it takes no such part")
 
     def _whole(self, body: bytes) -> list[tuple[str, str]]:
         return [("Content-Length", str(len(body))), *protocol.echo_headers(self._invocation.invocation_id)]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Self
 
-from lambda_src.runtime.http1 import End, Head, Parser, head
+from lambda_src.runtime.http1 import End, Head, HttpError, Parser, head
 from lambda_src.runtime.protocol import Invocation
 
 ACCEPTED = b'{"status":"OK"}'
@@ -21,6 +21,7 @@ class Request:
         self.body = bytearray()
         self.trailers: dict[str, str] = {}
         self.ended = False  # well; False and `over` means: the runtime dropped the connection
+        self.fault: HttpError | None = None  # what came was no request, or no more of this one
         self.over = asyncio.Event()
         self.grew = asyncio.Event()
         self._writer = writer
@@ -100,6 +101,9 @@ class ScriptedApi:
                             assert request is not None
                             request.body += part
                             request.grew.set()
+        except HttpError as fault:
+            assert request is not None
+            request.fault = fault
         except (OSError, asyncio.CancelledError):
             pass
         finally:

@@ -92,3 +92,11 @@ def test_a_close_in_the_middle_of_a_message_is_an_error() -> None:
 def test_what_is_not_http_is_an_error(data: bytes) -> None:
     with pytest.raises(HttpError):
         list(Parser(requests=True).feed(data))
+
+
+@pytest.mark.parametrize("size", [b"-5", b"+5", b"0x5", b"1_0", b"", b" 5", b"5 5", b"\xb2", b"g", b"f" * 17])
+def test_a_chunks_size_is_hexadecimal_digits_and_nothing_else(size: bytes) -> None:
+    """What int() takes beside them, another reader of the same bytes may read otherwise."""
+    start = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with pytest.raises(HttpError, match="not a chunk size"):
+        list(Parser(requests=True).feed(start + size + b"\r\nhello\r\n"))

@@ -169,6 +169,17 @@ async def test_snapstart_runs_its_hooks_in_their_order_around_the_snapshot() -> 
         assert api.connections > 1  # no socket from before the snapshot is used after it
 
 
+async def test_with_snapstart_no_extension_is_registered_after_the_restore() -> None:
+    """Extensions register while the function starts; the service would refuse one that comes later."""
+    switches = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "CHAT_RUNTIME_SIGTERM": "1"}
+    async with runtime("plain", **switches) as (api, process):
+        (await api.take("/runtime/restore/next")).answer(200, b"{}")
+        first = await api.take()
+        process.process.terminate()
+        await process.ended()
+    assert first.path.endswith("/runtime/invocation/next")
+
+
 async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exit_64() -> None:
     async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="before") as (api, process):
         request = await (await api.take("/runtime/init/error")).whole()

@@ -11,10 +11,11 @@ from lambda_src.runtime.asgi import Receive, Scope, Send
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.connection import Connection
 from lambda_src.runtime.cycle import HttpCycle
+from lambda_src.runtime.errors import IncompleteResponseError
 from lambda_src.runtime.handler import BufferedHandler
 from lambda_src.runtime.loop import Loop
 from lambda_src.runtime.protocol import Invocation, Prelude
-from lambda_src.runtime.reply import Reply
+from lambda_src.runtime.reply import Reply, Stage
 from tests.runtime.apps import body, sends, start
 from tests.runtime.scripted_api import http_event
 from tests.runtime.serving import ENVIRONMENT, serving
@@ -257,6 +258,28 @@ async def test_a_silent_stream_of_events_gets_a_comment_as_a_heartbeat() -> None
 
     await HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=0.001).run(app)
     assert written == [b": ka\n", b": ka\n"]
+
+
+async def test_the_heart_of_an_answer_that_was_given_up_stops_beating() -> None:
+    """Its app may never return, and would else be woken every 15 s for as long as the process lives."""
+    answer, writes = recorded()
+    begun, released = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"content-type", b"text/event-stream")))
+        await send(body(b"data: 1\n\n", more=True))
+        begun.set()
+        await released.wait()
+
+    cycle = HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=3600)
+    running = asyncio.create_task(cycle.run(app))
+    await begun.wait()
+    answer.stage, heart = Stage.DONE, cycle._heart
+    cycle._send_heartbeat()  # as the loop would in an hour
+    assert (cycle._heart, len(writes)) == (heart, 1), "it is set again"
+    released.set()
+    with pytest.raises(IncompleteResponseError):
+        await running
 
 
 @pytest.mark.parametrize(

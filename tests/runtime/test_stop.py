@@ -1,11 +1,13 @@
 """One way to stop: deadline, broken answer, early refusal, SIGTERM. Each cancels the app once and waits, bounded."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from lambda_src.runtime.asgi import Receive, Scope, Send
+from lambda_src.runtime.handler import BufferedHandler
 from lambda_src.runtime.stop import DEADLINE_MARGIN_S, Stoppable, seconds_to_run
 from tests.runtime.apps import body, start
 from tests.runtime.serving import serving
@@ -78,16 +80,19 @@ async def test_a_connection_that_breaks_under_the_answer_stops_the_app() -> None
     assert app.cancelled == 1
 
 
+@pytest.mark.parametrize("headers", [[("Connection", "close")], []], ids=["closed", "kept alive"])
 @pytest.mark.parametrize("status", [400, 403, 410, 413])
-async def test_an_early_refusal_of_the_answer_stops_the_app(status: int) -> None:
+async def test_an_early_refusal_of_the_answer_stops_the_app(status: int, headers: list[tuple[str, str]]) -> None:
     app = Watched()
     async with serving(app) as (api, _):
         request = await api.deliver()
         await request.has(b"one")
-        request.answer(status, b"{}", [("Connection", "close")])
+        request.answer(status, b"{}", headers)
         await app.cleaned.wait()
         await api.take("/next")
+        await request.over.wait()
     assert app.cancelled == 1
+    assert (request.ended, request.fault) == (False, None), "what follows is read as more of the body"
 
 
 async def test_the_end_of_the_sandbox_stops_the_app_and_lets_its_answer_end() -> None:
@@ -133,6 +138,57 @@ async def test_an_app_that_ignores_cancellation_is_given_up_after_its_time() -> 
         await api.take("/next")
         release.set()
     assert request.headers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_an_app_that_was_given_up_can_send_nothing_into_the_next_clients_answer(begun: bool) -> None:
+    """The connection is kept alive: what the first app writes late would stand in the second answer's body."""
+    release, refused = asyncio.Event(), asyncio.Event()
+
+    async def late(send: Send) -> None:
+        await release.wait()
+        messages = [body(b"of the first client", more=True)]
+        try:
+            for message in messages if begun else [start(), *messages]:
+                await send(message)
+        except OSError:
+            refused.set()
+
+    async def second(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(body(b"two ", more=True))
+        release.set()
+        await refused.wait()
+        await send(body(b"three"))
+
+    first = Watched(late, begins=begun)
+    apps = iter((first.__call__, second))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await next(apps)(scope, receive, send)
+
+    async with serving(app, now_s=9.9, clean_up_s=0.01) as (api, _):
+        (await (await api.deliver(deadline_ms=10_000)).whole()).answer(202)
+        request = await (await api.deliver(deadline_ms=99_000)).whole()
+        request.answer(202)
+        assert api.connections == 1
+    assert request.body.endswith(b"two three")
+
+
+async def test_a_function_that_is_stuck_in_its_thread_keeps_no_later_invocation_waiting() -> None:
+    release = threading.Event()
+    stuck = iter((True, False))
+    handler = BufferedHandler(lambda event, context: next(stuck) and release.wait(), concurrency=1)
+    try:
+        async with serving(handler, now_s=9.9) as (api, _):
+            first = await (await api.deliver({}, deadline_ms=10_000)).whole()
+            first.answer(202)
+            second = await (await api.deliver({}, deadline_ms=99_000)).whole()
+            second.answer(202)
+    finally:
+        release.set()
+    assert first.headers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
+    assert second.path.endswith("/response")
 
 
 async def test_a_second_reason_to_stop_changes_nothing() -> None:
