@@ -20,6 +20,7 @@ KEYS_FRESH_S = 600  # how long fetched keys serve without asking again
 KEYS_STALE_S = 24 * 3600  # how long they serve while the issuer is down
 REFETCH_S = 60  # an unknown key id asks the issuer again, at most this often: no one can make us hammer it
 RETRY_S = 1  # while we have no keys at all nobody gets in, so ask more often
+PATIENCE_S = 0.5  # for newer keys, of a request whose key would serve: a withdrawn one is noticed, an outage is not
 FETCH_TIMEOUT_S = 2.0  # of silence, and until the last read may begin: a document takes twice that at most
 FETCH_MAX_BYTES = 1_000_000
 READ_BYTES = 65_536
@@ -58,21 +59,30 @@ def fetch_https(url: str) -> bytes:
 
 
 class IssuerKeys:
-    """The issuer's public keys. One task asks at a time; whoever has a key that still serves does not wait for it."""
+    """The issuer's public keys. One task asks at a time.
 
-    def __init__(self, issuer: str, *, fetch: Fetch = fetch_https, now: Callable[[], float] = time.monotonic) -> None:
-        self._issuer, self._fetch, self._now = issuer, fetch, now
+    Whoever's key still serves waits `patience_s` for newer ones if it asked itself, else not at all; whoever has none
+    waits until the issuer has answered or is given up.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        fetch: Fetch = fetch_https,
+        now: Callable[[], float] = time.monotonic,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._issuer, self._fetch, self._now, self._patience_s = issuer, fetch, now, patience_s
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_s: float | None = None
         self._asked_s: float | None = None
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
         """The key, or None when the issuer has no such key; UnavailableError when nobody can tell."""
-        if self._wants(key_id) and not (self._asking.locked() and self._serves(key_id)):
-            async with self._asking:
-                if self._wants(key_id) and self._may_ask():
-                    await self._ask()
+        if self._wants(key_id):
+            await self._renew(is_patient=not self._serves(key_id))
         if not self._is_younger_than(KEYS_STALE_S):
             raise UnavailableError("The keys of the sign-in service cannot be read at the moment. Try again shortly.")
         return self._keys.get(key_id)
@@ -89,6 +99,17 @@ class IssuerKeys:
     def _may_ask(self) -> bool:
         pause_s = REFETCH_S if self._fetched_s is not None else RETRY_S
         return self._asked_s is None or self._now() - self._asked_s >= pause_s
+
+    async def _renew(self, *, is_patient: bool) -> None:
+        if self._asking is None or self._asking.done():
+            if not self._may_ask():
+                return
+            self._asking = asyncio.create_task(self._ask())
+        elif not is_patient:
+            return
+        await asyncio.wait({self._asking}, timeout=None if is_patient else self._patience_s)
+        if self._asking.done():
+            self._asking.result()
 
     async def _ask(self) -> None:
         self._asked_s = self._now()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Iterator
 
@@ -35,7 +36,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def authenticate(issuer: Issuer, clock: Clock) -> BearerToken:
-    return BearerToken(ISSUER, AUDIENCE, keys=IssuerKeys(ISSUER, fetch=issuer.fetch, now=clock))
+    return BearerToken(ISSUER, AUDIENCE, keys=IssuerKeys(ISSUER, fetch=issuer.fetch, now=clock, patience_s=60))
 
 
 async def test_a_sound_token_names_its_user(issuer: Issuer, authenticate: BearerToken) -> None:
@@ -157,7 +158,7 @@ async def test_whoever_has_a_key_that_serves_does_not_wait_for_an_issuer_that_is
             asyncio.run_coroutine_threadsafe(answer.wait(), loop).result()
         return issuer.fetch(url)
 
-    authenticate = BearerToken(ISSUER, AUDIENCE, keys=IssuerKeys(ISSUER, fetch=slow, now=clock))
+    authenticate = BearerToken(ISSUER, AUDIENCE, keys=IssuerKeys(ISSUER, fetch=slow, now=clock, patience_s=60))
     await authenticate(f"Bearer {issuer.token()}")
     clock.now_s += KEYS_FRESH_S
     first = asyncio.create_task(authenticate(f"Bearer {issuer.token()}"))
@@ -166,6 +167,31 @@ async def test_whoever_has_a_key_that_serves_does_not_wait_for_an_issuer_that_is
     assert not first.done()
     answer.set()
     assert await first == user_of(ISSUER, "ann")
+
+
+async def test_who_asks_a_silent_issuer_for_newer_keys_loses_patience_and_the_next_has_what_came(
+    issuer: Issuer, clock: Clock
+) -> None:
+    answers = threading.Event()
+
+    def slow(url: str) -> bytes:
+        if clock.now_s > 1000.0:
+            answers.wait()
+        return issuer.fetch(url)
+
+    keys = IssuerKeys(ISSUER, fetch=slow, now=clock, patience_s=0)
+    authenticate = BearerToken(ISSUER, AUDIENCE, keys=keys)
+    before = issuer.token()
+    await authenticate(f"Bearer {before}")
+    issuer.rotate("key-2")
+    clock.now_s += KEYS_FRESH_S
+    for _ in range(3):
+        assert await authenticate(f"Bearer {before}") == user_of(ISSUER, "ann")
+    answers.set()
+    assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")  # who has no key waits for it
+    assert len(issuer.fetched) == 4
+    with pytest.raises(AuthError):
+        await authenticate(f"Bearer {before}")
 
 
 # An issuer behind a real socket
