@@ -22,6 +22,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lambda_src.dev.emulator import Emulator, Switches
+from tests import canaries
+from tests.canaries import CANARIES
 from tests.web.chat_page import ChatPage
 
 ROOT = Path(__file__).parents[2]
@@ -100,10 +102,15 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 break
         found = re.search(r"http://127\.0\.0\.1:\d+", printed)
         assert found is not None, printed
-        reader = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would stop it
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.extend(process.stdout or ()))  # a full pipe would stop it
         reader.start()
         yield f"{found[0]}/"
         process.send_signal(signal.SIGINT)
+        reader.join()
+    written = "".join(said)
+    assert "threads." in written, "make dev names each request, and none was heard of"
+    assert not (told := canaries.told([("make dev's stdout", written)])), f"make dev told what was sent: {told}"
 
 
 @contextmanager
@@ -158,7 +165,13 @@ def visitors() -> Iterator[str]:
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Page]:
     """A tab in a context of its own. Whatever goes wrong in its scripts, or against its policy, fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 860},
+        reduced_motion="reduce",
+        user_agent=f"Chromium {CANARIES['user-agent']}",
+        extra_http_headers={"x-canary": CANARIES["header"]},
+    )
+    context.add_cookies([{"name": "session", "value": CANARIES["cookie"], "url": "http://127.0.0.1"}])
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
     wrong: list[str] = []
@@ -180,7 +193,12 @@ def chat(tab: Page, dev: str) -> ChatPage:
 
 def sign_in(tab: Page) -> None:
     """As the site around the page does: a token in the tab's own storage, of somebody who was never there before."""
-    claims = {"sub": uuid.uuid4().hex, "client_id": "page", "exp": int(time.time()) + 3600}
+    claims = {
+        "sub": uuid.uuid4().hex,
+        "client_id": "page",
+        "exp": int(time.time()) + 3600,
+        "canary": CANARIES["token"],
+    }
     token = jwt.encode(claims, "not-looked-at-" * 3)
     tab.add_init_script(f"sessionStorage.getItem('chat.token') ?? sessionStorage.setItem('chat.token', '{token}')")
 

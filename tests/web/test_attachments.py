@@ -5,6 +5,7 @@ import base64
 import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
+from tests.canaries import CANARIES
 from tests.web.chat_page import ChatPage
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -13,7 +14,7 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 PICTURE: FilePayload = {"name": "red.png", "mimeType": "image/png", "buffer": PNG}
-NOTES: FilePayload = {"name": "notes.md", "mimeType": "", "buffer": b"# Notes\n"}
+NOTES: FilePayload = {"name": "notes.md", "mimeType": "", "buffer": f"# Notes\n{CANARIES['file']}\n".encode()}
 
 
 def attach(chat: ChatPage, *files: FilePayload) -> None:

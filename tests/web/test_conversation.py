@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.canaries import CANARIES
 from tests.web.chat_page import ChatPage
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -27,8 +28,8 @@ def answer():
 
 
 def test_an_answer_streams_and_is_kept(chat: ChatPage) -> None:
-    chat.open().say("hello")
-    expect(chat.said).to_have_text("hello")
+    chat.open().say(f"hello, {CANARIES['body']}")
+    expect(chat.said).to_have_text(f"hello, {CANARIES['body']}")
     chat.writing()
     chat.ended()
     expect(chat.answer).to_contain_text("open the folder lambda_src/agent/.")
@@ -36,6 +37,12 @@ def test_an_answer_streams_and_is_kept(chat: ChatPage) -> None:
     chat.page.reload()
     expect(chat.answer).to_contain_text("open the folder")
     assert chat.answer.inner_html() == whole
+
+
+def test_what_is_said_and_answered_is_in_no_log(echo: ChatPage) -> None:
+    words = f"{CANARIES['body']} {CANARIES['answer']}"
+    echo.open().ask(words)  # tests/conftest.py fails whatever told it
+    expect(echo.answer).to_have_text(words)
 
 
 def test_markdown_becomes_what_it_means(echo: ChatPage) -> None:
