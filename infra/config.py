@@ -1,216 +1,27 @@
-"""The knobs of one stage: read from cdk.json's context, validated, every fault in one message.
+"""One stage as cdk.json's context has it: read, validated, every fault in one message; and what follows from it.
 
 Knows no construct, no file and no AWS. The shape of the context:
 
     "stage": "dev",                    the stage that is meant when nobody says another (`-c stage=prod`)
-    "stages": {"dev": {...}, ...}      one entry a stage: the fields of StageConfig
-
-docs/configuration.md is made from what stands here (infra/configuration_page.py).
+    "stages": {"dev": {...}, ...}      one entry a stage: the knobs of infra/stage_knobs.py
 """
-
-# ruff: noqa: RUF009 - knob() is dataclasses.field(), which ruff does not see through
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from infra.config_parts import (
-    SET_BY_THE_STACK,
-    AuthConfig,
-    DomainConfig,
-    ManagedInstancesConfig,
-    NetworkConfig,
-    QuotaConfig,
-    auth,
-    bedrock_region,
-)
+from infra.contradictions import contradictions
 from infra.errors import ConfigError
-from infra.knobs import (
-    choice,
-    days_of,
-    flag,
-    knob,
-    list_of,
-    matching,
-    nearest,
-    object_of,
-    optional,
-    origins,
-    parameter,
-    read,
-    settings,
-    text,
-    whole,
-)
+from infra.knobs import nearest, read
+from infra.stage_knobs import StageKnobs
 
-MEMORY_MB = (512, 10_240)  # the agents stack alone takes some 170 MB; above is Lambda's limit
-MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
-TIMEOUT_S = (30, 900)  # shorter than 30 s cuts ordinary answers, and leaves no time to close one; above is the limit
-LOG_RETENTION_DAYS = (1, 3, 7, 14, 30, 60, 90, 180, 365, 731)  # of those that CloudWatch takes, up to two years
-RETENTION_DAYS = (1, 3650)  # null keeps for ever; 0 would mean that nothing is ever kept
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
-MAX_CONCURRENCY = 1000  # the quota of an account that never asked for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageConfig:
-    """What one stage chooses. Without `auth` there is no stage: whoever found the URL could spend the model's key."""
-
-    stage: str
-    auth: AuthConfig = knob(
-        auth,
-        'who may call, {"issuer": "https://...", "audience": "..."} or {"guest": {}}.',
-        takes="object",
-    )
-    account: str | None = knob(
-        optional(matching(r"\d{12}", example='"123456789012"')),
-        "The AWS account; null is the one whose credentials are used.",
-        takes="12 digits or null",
-        default=None,
-    )
-    region: str | None = knob(
-        optional(matching(r"[a-z]{2}(-[a-z]+)+-\d", example="eu-central-1")),
-        "The AWS region; null is the one that your AWS profile names.",
-        takes="region or null",
-        default=None,
-    )
-    cors_origins: tuple[str, ...] = knob(
-        origins, "Other sites whose pages may call; our own page needs none.", takes="list of origins", default=()
-    )
-    model_key_parameter: str | None = knob(
-        optional(parameter),
-        "SSM parameter (SecureString) with the model's key; null is `/chatkit/<stage>/model-key`.",
-        takes="name or null",
-        default=None,
-    )
-    models: tuple[str, ...] = knob(
-        list_of(text, at_most=20),
-        "Models that may be used, the default first; none leaves it to agent/.",
-        takes="list of names",
-        default=(),
-    )
-    quotas: QuotaConfig | None = knob(
-        optional(object_of(QuotaConfig)), "What people may use.", takes="object or null", default=None
-    )
-    settings: tuple[tuple[str, str], ...] = knob(
-        settings,
-        "Settings of the function that have no knob here, without their CHAT_; never a secret.",
-        takes='object, such as `{"history_items": 20}`',
-        default=(),
-    )
-    memory_mb: int = knob(
-        whole(*MEMORY_MB, "MB"), "The function's; CPU grows with it.", takes="512-10240", default=1024
-    )
-    timeout_s: int = knob(whole(*TIMEOUT_S, "seconds"), "The longest turn.", takes="30-900", default=300)
-    reserved_concurrency: int | None = knob(
-        optional(whole(1, MAX_CONCURRENCY, "invocations")),
-        "Turns at a time, at most; null leaves it to the account, since new ones have too few to set any aside.",
-        takes="1-1000 or null",
-        default=None,
-    )
-    architecture: Literal["arm64", "x86_64"] = knob(
-        choice("arm64", "x86_64"),
-        "The processors; x86_64 where a wheel of yours, or a local AWS, needs it.",
-        takes="arm64 or x86_64",
-        default="arm64",
-    )
-    snapstart: bool = knob(
-        flag,
-        "Start from a snapshot: faster cold starts, and a charge for keeping it while nobody talks.",
-        takes="true or false",
-        default=False,
-    )
-    managed_instances: ManagedInstancesConfig | None = knob(
-        optional(object_of(ManagedInstancesConfig)),
-        "Run on EC2 instances that Lambda manages; they cost by the hour.",
-        takes="object or null",
-        default=None,
-    )
-    vpc: NetworkConfig | None = knob(
-        optional(object_of(NetworkConfig)),
-        "For tools that reach private databases.",
-        takes="object or null",
-        default=None,
-    )
-    front_door: Literal["url", "cloudfront", "apigw"] = knob(
-        choice("url", "cloudfront", "apigw"),
-        "How the world reaches the function; docs/operations.md compares.",
-        takes="url, cloudfront or apigw",
-        default="url",
-    )
-    origin_access: Literal["secret", "iam"] = knob(
-        choice("secret", "iam"),
-        "How CloudFront proves itself: by a header that we check, or by signing (browsers must then hash bodies).",
-        takes="secret or iam",
-        default="secret",
-    )
-    origin_secret_generation: int = knob(
-        whole(1, 10_000, "generations"),
-        "One more makes CloudFront send a new secret; the one before is still taken.",
-        takes="1-10000",
-        default=1,
-    )
-    domain: DomainConfig | None = knob(
-        optional(object_of(DomainConfig)), "A name of your own, with CloudFront.", takes="object or null", default=None
-    )
-    waf: bool = knob(
-        flag, "AWS's common rules and a rate limit before CloudFront.", takes="true or false", default=False
-    )
-    canary: bool = knob(
-        flag,
-        "A new version answers 10 % for 5 minutes first, and goes back by itself when an alarm rings.",
-        takes="true or false",
-        default=False,
-    )
-    log_retention_days: int = knob(
-        days_of(LOG_RETENTION_DAYS),
-        "How long log lines are kept.",
-        takes="one of " + ", ".join(map(str, LOG_RETENTION_DAYS)),
-        default=30,
-    )
-    thread_retention_days: int | None = knob(
-        optional(whole(*RETENTION_DAYS, "days")),
-        "How long threads are kept; null is for ever.",
-        takes="1-3650 or null",
-        default=None,
-    )
-    attachment_retention_days: int | None = knob(
-        optional(whole(*RETENTION_DAYS, "days")),
-        "How long files that a message holds are kept; null is for ever.",
-        takes="1-3650 or null",
-        default=None,
-    )
-    bucket_versioning: bool = knob(
-        flag,
-        "Keep what was overwritten or deleted in the bucket for 30 days; erasing a user then takes as long.",
-        takes="true or false",
-        default=False,
-    )
-    kms: Literal["aws", "cmk"] = knob(
-        choice("aws", "cmk"),
-        "Whose key encrypts table and bucket: AWS's, or one of your own that costs $1 a month.",
-        takes="aws or cmk",
-        default="aws",
-    )
-    monitoring: Literal["none", "basic", "full"] = knob(
-        choice("none", "basic", "full"),
-        "Alarms: none, those that the free tier covers, or all with a dashboard and a health check.",
-        takes="none, basic or full",
-        default="basic",
-    )
-    alarm_email: str | None = knob(
-        optional(matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", example="ops@example.com")),
-        "Who hears of alarms; AWS asks them to confirm.",
-        takes="address or null",
-        default=None,
-    )
-    monthly_budget_usd: int | None = knob(
-        optional(whole(1, 1_000_000, "dollars")),
-        "At 80 % of it, and when the month is forecast to pass it, alarm_email hears.",
-        takes="number or null",
-        default=None,
-    )
+class StageConfig(StageKnobs):
+    """What one stage chose, and what follows from it."""
 
     @property
     def model_key_name(self) -> str:
@@ -231,11 +42,6 @@ class StageConfig:
     def disposable(self) -> bool:
         """True for stage dev alone: destroying its stacks takes the threads along."""
         return self.stage == "dev"
-
-    @property
-    def needs_edge(self) -> bool:
-        """True where something must stand in us-east-1: a web ACL, or a certificate of ours."""
-        return self.waf or (self.domain is not None and self.domain.hosted_zone is not None)
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:
@@ -262,45 +68,7 @@ class StageConfig:
             except ConfigError as error:
                 faults += [f"stages.{stage}.{fault}" for fault in error.faults]
         if config is not None:
-            faults += [f"stages.{stage}.{fault}" for fault in config.contradictions()]
+            faults += [f"stages.{stage}.{fault}" for fault in contradictions(config)]
         if faults or config is None:
             raise ConfigError(faults)
         return config
-
-    def contradictions(self) -> list[str]:
-        """What cannot be had together, each as a sentence that begins with the knob to change."""
-        by_url = self.front_door in ("url", "cloudfront")
-        cdn = self.front_door == "cloudfront"
-        managed = self.managed_instances is not None
-        zoned = self.domain is not None and self.domain.hosted_zone is not None
-        taken = [name for name, _ in self.settings if name in SET_BY_THE_STACK]
-        proven = self.domain is not None and self.domain.certificate_arn is not None
-        of_a_kind = {
-            f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
-            "snapstart cannot be had on managed_instances: their environments stay warm.": self.snapstart and managed,
-            f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed
-            and self.memory_mb < MANAGED_MEMORY_MB,
-            "reserved_concurrency does not hold on managed_instances: max_vcpus does.": managed
-            and self.reserved_concurrency is not None,
-            "vpc and managed_instances both name a network: keep the one in managed_instances.": managed
-            and self.vpc is not None,
-            "vpc needs front_door apigw: AWS says that function URLs do not stream in a VPC.": by_url
-            and self.vpc is not None,
-            "domain needs front_door cloudfront.": not cdn and self.domain is not None,
-            "domain needs either hosted_zone or certificate_arn.": self.domain is not None and zoned == proven,
-            "waf needs front_door cloudfront.": not cdn and self.waf,
-            "origin_access needs front_door cloudfront.": not cdn and self.origin_access == "iam",
-            "account and region must be named for waf and hosted_zone, which stand in us-east-1.": self.needs_edge
-            and (self.account is None or self.region is None),
-            "region must be named for kms cmk: the key's name is part of the table.": self.kms == "cmk"
-            and self.region is None,
-            "monitoring none has no alarms to mail: take basic, or no alarm_email.": self.monitoring == "none"
-            and self.alarm_email is not None,
-            "canary needs monitoring: without alarms nothing would turn it back.": self.canary
-            and self.monitoring == "none",
-            "models is missing: the role may ask Amazon Bedrock for exactly the models named there.": not self.models
-            and bedrock_region(self.settings) is not None,
-            "monthly_budget_usd needs alarm_email: somebody must hear of it.": self.monthly_budget_usd is not None
-            and self.alarm_email is None,
-        }
-        return [sentence for sentence, true in of_a_kind.items() if true]

@@ -1,4 +1,4 @@
-"""docs/configuration.md, made from infra/config.py: no knob is described anywhere but where it is read. Pure."""
+"""docs/configuration.md, made from infra/stage_knobs.py: no knob is described anywhere but where it is read. Pure."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ PARTS: dict[str, type] = {
 
 HEAD = """# Configuration
 
-Made from `infra/config.py` by `make template`: change it there.
+Made from `infra/stage_knobs.py` by `make template`: change it there.
 
 A stage is an entry of `context.stages` in `cdk.json`; `context.stage` names the one that is meant when nobody says
 another. Each has its own account, region and names, so that two never meet: `make deploy STAGE=prod` deploys

@@ -4,7 +4,9 @@ The names below are also in lambda_src/store/keys.py, which this package must no
 holds the two together.
 """
 
-from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
+from typing import assert_never
+
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -72,7 +74,7 @@ def _table(
 
 
 def _bucket(scope: Construct, config: StageConfig, *, key: kms.IKey | None, removal_policy: RemovalPolicy) -> s3.Bucket:
-    origins = page_origins(config)
+    origins = page_origins(config, region=Stack.of(scope).region)
     bucket = s3.Bucket(
         scope,
         "Bucket",
@@ -85,7 +87,7 @@ def _bucket(scope: Construct, config: StageConfig, *, key: kms.IKey | None, remo
         minimum_tls_version=1.2,
         versioned=config.bucket_versioning,
         lifecycle_rules=_lifecycle(config),
-        cors=[_uploads_from(origins)] if origins else None,
+        cors=[_uploads_from(origins)],
         removal_policy=removal_policy,
     )
     Validations.of(bucket).acknowledge(
@@ -97,13 +99,25 @@ def _bucket(scope: Construct, config: StageConfig, *, key: kms.IKey | None, remo
     return bucket
 
 
-def page_origins(config: StageConfig) -> list[str]:
-    """The sites whose pages may upload: those that may call, and the stage's own name.
+def page_origins(config: StageConfig, *, region: str) -> list[str]:
+    """The sites whose pages may upload: those that may call, and our own page's, by its name or by its door's.
 
-    The front door's generated name is known after a deployment only: to upload from there, add it to cors_origins.
+    The name that a door gets is known after a deployment only, and bucket and door stand in two stacks: so every name
+    of such a door may send, with the one * that S3 takes. What lets an upload in is its URL's signature, not its origin.
     """
-    own = [f"https://{config.domain.name}"] if config.domain else []
-    return [*config.cors_origins, *own]
+    return [*config.cors_origins, f"https://{config.domain.name}" if config.domain else _of_the_door(config, region)]
+
+
+def _of_the_door(config: StageConfig, region: str) -> str:
+    match config.front_door:
+        case "url":
+            return f"https://*.lambda-url.{region}.on.aws"
+        case "cloudfront":
+            return "https://*.cloudfront.net"
+        case "apigw":
+            return f"https://*.execute-api.{region}.amazonaws.com"
+        case _:
+            assert_never(config.front_door)
 
 
 def _lifecycle(config: StageConfig) -> list[s3.LifecycleRule]:

@@ -19,7 +19,8 @@ import pytest
 from chatkit.types import AttachmentCreateParams
 
 from infra import environment, front_door, observed, origin_secrets
-from infra.config import TIMEOUT_S, StageConfig
+from infra.config import StageConfig
+from infra.stage_knobs import TIMEOUT_S
 from lambda_src import front, observability
 from lambda_src.admin.stage import read_stage
 from lambda_src.attachments.media import FileLimits
@@ -95,7 +96,7 @@ def test_the_names_that_cloudformation_fills_in_are_those_of_table_and_bucket(va
 
 EVERY_KNOB: list[dict[str, Any]] = [
     {"models": ["a"], "quotas": {"stage_tokens_per_day": 1}, "thread_retention_days": 1, "model_key_parameter": "/key"},
-    {"auth": {"guest": {"messages_per_day": 1}}},
+    {"auth": {"guest": {"messages_per_day": 1}}, "quotas": {"stage_tokens_per_day": 1}},
     {"front_door": "cloudfront"},
     {"front_door": "cloudfront", "origin_access": "iam"},
     {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},
@@ -116,7 +117,7 @@ def test_whatever_a_stage_chooses_is_a_setting(knobs: dict[str, Any]) -> None:
 def test_the_command_line_writes_secrets_where_the_function_reads_them(
     entry: dict[str, Any], knobs: dict[str, Any], tmp_path: Path
 ) -> None:
-    context = {"stage": "dev", "stages": {"dev": {"auth": entry, **knobs}}}
+    context = {"stage": "dev", "stages": {"dev": {"auth": entry, "quotas": {"stage_tokens_per_day": 1}, **knobs}}}
     cdk_json = tmp_path / "cdk.json"
     cdk_json.write_text(json.dumps({"context": context}), encoding="utf-8")
     written, read = read_stage(cdk_json, None), StageConfig.from_context(context)

@@ -22,6 +22,7 @@ JSON = st.recursive(
 KNOBS = st.sampled_from(list(knobs_of(StageConfig)))
 NETWORK = {"vpc_id": "vpc-0a1b2c3d", "subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
 ZONE = {"id": "Z0123456789ABC", "name": "example.org"}
+QUOTAS = {"stage_tokens_per_day": 400_000}
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
 
 
@@ -159,6 +160,7 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "monitoring none has no alarms": {"monitoring": "none", "alarm_email": "ops@example.org"},
     "canary needs monitoring": {"monitoring": "none", "canary": True},
     "monthly_budget_usd needs alarm_email": {"monthly_budget_usd": 10},
+    "quotas.stage_tokens_per_day is missing": {"auth": {"guest": {}}, "quotas": {"messages_per_day": 20}},
     "settings may not hold table": {"settings": {"table": "mine"}},
 }
 
@@ -171,7 +173,7 @@ def test_what_cannot_be_had_together_is_refused_by_the_knob_to_change(sentence: 
 def test_a_stage_has_a_place_for_its_secrets_without_being_asked() -> None:
     config = StageConfig.from_context(_context())
     assert (config.model_key_name, config.guest_secret_name) == ("/chatkit/dev/model-key", None)
-    config = StageConfig.from_context(_context(model_key_parameter="/mine", auth={"guest": {}}))
+    config = StageConfig.from_context(_context(model_key_parameter="/mine", auth={"guest": {}}, quotas=QUOTAS))
     assert (config.model_key_name, config.guest_secret_name) == ("/mine", "/chatkit/dev/guest-secret")
 
 
@@ -201,7 +203,7 @@ POOL = {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}
     ],
 )
 def test_people_may_be_let_in_in_several_ways(auth: dict[str, Any]) -> None:
-    config = StageConfig.from_context(_context(auth=auth))
+    config = StageConfig.from_context(_context(auth=auth, quotas=QUOTAS))
     assert (config.auth.cognito is not None, config.auth.guest is not None) == ("cognito" in auth, "guest" in auth)
 
 

@@ -56,7 +56,10 @@ def test_where_cloudfront_signs_the_token_travels_in_a_header_of_its_own() -> No
 
 
 def test_guests_and_a_backend_of_ones_own_are_told_beside_the_issuer() -> None:
-    told = _told(auth={**AUTH, "public_keys": [JWK], "guest": {"messages_per_day": 5}})
+    told = _told(
+        auth={**AUTH, "public_keys": [JWK], "guest": {"messages_per_day": 5}},
+        quotas={"stage_tokens_per_day": 400_000},
+    )
     assert json.loads(told["CHAT_AUTH_PUBLIC_KEYS"]) == [JWK]
     assert told["CHAT_GUEST_SECRET"] == "/chatkit/dev/guest-secret"
     assert told["CHAT_GUEST_MESSAGES_PER_DAY"] == "5"

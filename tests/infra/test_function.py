@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from infra.config import LOG_RETENTION_DAYS
 from infra.function import RETENTION
+from infra.stage_knobs import LOG_RETENTION_DAYS
 from tests.infra.conftest import StackOf
 
 FUNCTION = "AWS::Lambda::Function"

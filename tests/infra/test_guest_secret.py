@@ -14,12 +14,13 @@ from infra.errors import PreflightError
 from infra.preflight import Account, is_there
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+QUOTAS = {"stage_tokens_per_day": 400_000}
 NAME = "/chatkit/dev/guest-secret"
 MIN_SECRET_CHARS = 32  # what the function asks for: lambda_src/auth/guests.py
 
 
 def _stage(auth: dict[str, Any]) -> StageConfig:
-    return StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth}}})
+    return StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, "quotas": QUOTAS}}})
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_it_is_made_once_and_encrypted(ssm: Any, account: Account) -> None:
 
 def test_two_stages_have_two(ssm: Any, account: Account) -> None:
     guest_secret.ensure(_stage({"guest": {}}), account)
-    other = StageConfig.from_context({"stage": "demo", "stages": {"demo": {"auth": {"guest": {}}}}})
+    other = StageConfig.from_context({"stage": "demo", "stages": {"demo": {"auth": {"guest": {}}, "quotas": QUOTAS}}})
     guest_secret.ensure(other, account)
     names = [NAME, "/chatkit/demo/guest-secret"]
     found = ssm.get_parameters(Names=names, WithDecryption=True)["Parameters"]

@@ -74,7 +74,7 @@ def aws() -> Aws:
 @pytest.fixture
 def run(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`make logs` for a stage dev; afterwards nothing that was expected of AWS may be left unasked."""
-    context = {"stage": "dev", "stages": {"dev": {"auth": {"guest": {}}}}}
+    context = {"stage": "dev", "stages": {"dev": {"auth": {"guest": {}}, "quotas": {"stage_tokens_per_day": 400_000}}}}
     (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     account = Account("1", "eu-central-1", clients=lambda service, region: aws.stubbers[service].client)

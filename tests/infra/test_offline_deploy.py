@@ -82,7 +82,9 @@ def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
     """Stage `staging` of the release before, whose data is not disposable; the local AWS trusts the fake issuer."""
     with serve(tmp_path) as (issuer, certificate):
         auth = {"issuer": issuer.url, "audience": AUDIENCE, "guest": {}}
-        asked = for_this_machine({**context, "stage": STAGE, "stages": {STAGE: {"auth": auth}}})
+        asked = for_this_machine(
+            {**context, "stage": STAGE, "stages": {STAGE: {"auth": auth, "quotas": {"stage_tokens_per_day": 400_000}}}}
+        )
         try:
             target = LAMBDA[asked["stages"][STAGE]["architecture"]]
             code = bundling.build(ROOT, environ=os.environ, target=target, out=tmp_path / "zip").zip

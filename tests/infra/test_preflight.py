@@ -193,7 +193,7 @@ def test_a_key_that_anyone_could_read_is_refused(stubs: Stubs, faults: Faults) -
     stubs.stack()
     stubs.stack()
     stubs.secrets(model_key="String", guest_secret="StringList")
-    said = faults(auth={"guest": {}})
+    said = faults(auth={"guest": {}}, quotas={"stage_tokens_per_day": 400_000})
     assert [line.partition(":")[0] for line in said] == [
         "/chatkit/dev/model-key is a String, readable in every listing",
         "/chatkit/dev/guest-secret is a StringList, readable in every listing",

@@ -1,5 +1,7 @@
 """infra/storage.py and infra/data_stack.py: what keeps the data private, whole and there."""
 
+from typing import Any
+
 from aws_cdk.assertions import Match, Matcher, Template
 
 from tests.infra.conftest import StackOf
@@ -91,10 +93,32 @@ def test_files_go_and_old_versions_too_when_the_stage_says_so(data_of: StackOf) 
     data_of("full").has_resource_properties(BUCKET, versioned)
 
 
-def test_only_the_stages_own_sites_may_upload(data: Template, dev_data: Template, data_of: StackOf) -> None:
-    rule = {"AllowedMethods": ["PUT"], "AllowedHeaders": ["content-type", "if-none-match"], "MaxAge": 3600}
-    here = rule | {"AllowedOrigins": ["https://www.example.org"]}
-    data.has_resource_properties(BUCKET, {"CorsConfiguration": {"CorsRules": [here]}})
-    named = rule | {"AllowedOrigins": ["https://chat.example.org"]}
-    data_of("cloudfront-named").has_resource_properties(BUCKET, {"CorsConfiguration": {"CorsRules": [named]}})
-    dev_data.has_resource_properties(BUCKET, {"CorsConfiguration": Match.absent()})
+RULE = {"AllowedMethods": ["PUT"], "AllowedHeaders": ["content-type", "if-none-match"], "MaxAge": 3600}
+
+
+def _uploaders(stack: Template) -> list[Any]:
+    [bucket] = stack.find_resources(BUCKET).values()
+    [rule] = bucket["Properties"]["CorsConfiguration"]["CorsRules"]
+    origins: list[Any] = rule.pop("AllowedOrigins")
+    assert rule == RULE
+    return origins
+
+
+def _in_the_region(begin: str, end: str) -> dict[str, Any]:
+    return {"Fn::Join": ["", [begin, {"Ref": "AWS::Region"}, end]]}
+
+
+def test_our_own_page_may_upload_as_shipped_from_whatever_name_its_door_gets(dev_data: Template) -> None:
+    assert _uploaders(dev_data) == [_in_the_region("https://*.lambda-url.", ".on.aws")]
+
+
+def test_beside_it_only_the_sites_that_may_call_upload(data: Template, data_of: StackOf) -> None:
+    other = "https://www.example.org"
+    assert _uploaders(data) == [other, _in_the_region("https://*.lambda-url.", ".on.aws")]
+    assert _uploaders(data_of("cloudfront")) == [other, "https://*.cloudfront.net"]
+    gateway = _in_the_region("https://*.execute-api.", ".amazonaws.com")
+    assert _uploaders(data_of("apigw")) == [other, "https://example.org", gateway]
+
+
+def test_a_page_with_a_name_of_its_own_uploads_from_there_only(data_of: StackOf) -> None:
+    assert _uploaders(data_of("cloudfront-named")) == ["https://chat.example.org"]

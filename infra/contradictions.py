@@ -1,0 +1,48 @@
+"""What one stage cannot have together. Knows knobs; no construct, no file and no AWS."""
+
+from infra.config_parts import SET_BY_THE_STACK, bedrock_region
+from infra.stage_knobs import StageKnobs
+
+MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
+
+
+def contradictions(stage: StageKnobs) -> list[str]:
+    """What cannot be had together, each as a sentence that begins with the knob to change."""
+    by_url = stage.front_door in ("url", "cloudfront")
+    cdn = stage.front_door == "cloudfront"
+    managed = stage.managed_instances is not None
+    guests = stage.auth.guest is not None
+    zoned = stage.domain is not None and stage.domain.hosted_zone is not None
+    taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
+    proven = stage.domain is not None and stage.domain.certificate_arn is not None
+    of_a_kind = {
+        f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
+        "snapstart cannot be had on managed_instances: their environments stay warm.": stage.snapstart and managed,
+        f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed
+        and stage.memory_mb < MANAGED_MEMORY_MB,
+        "reserved_concurrency does not hold on managed_instances: max_vcpus does.": managed
+        and stage.reserved_concurrency is not None,
+        "vpc and managed_instances both name a network: keep the one in managed_instances.": managed
+        and stage.vpc is not None,
+        "vpc needs front_door apigw: AWS says that function URLs do not stream in a VPC.": by_url
+        and stage.vpc is not None,
+        "domain needs front_door cloudfront.": not cdn and stage.domain is not None,
+        "domain needs either hosted_zone or certificate_arn.": stage.domain is not None and zoned == proven,
+        "waf needs front_door cloudfront.": not cdn and stage.waf,
+        "origin_access needs front_door cloudfront.": not cdn and stage.origin_access == "iam",
+        "account and region must be named for waf and hosted_zone, which stand in us-east-1.": stage.needs_edge
+        and (stage.account is None or stage.region is None),
+        "region must be named for kms cmk: the key's name is part of the table.": stage.kms == "cmk"
+        and stage.region is None,
+        "monitoring none has no alarms to mail: take basic, or no alarm_email.": stage.monitoring == "none"
+        and stage.alarm_email is not None,
+        "canary needs monitoring: without alarms nothing would turn it back.": stage.canary
+        and stage.monitoring == "none",
+        "models is missing: the role may ask Amazon Bedrock for exactly the models named there.": not stage.models
+        and bedrock_region(stage.settings) is not None,
+        "quotas.stage_tokens_per_day is missing: nothing else caps what guests can cost in a day.": guests
+        and (stage.quotas is None or stage.quotas.stage_tokens_per_day is None),
+        "monthly_budget_usd needs alarm_email: somebody must hear of it.": stage.monthly_budget_usd is not None
+        and stage.alarm_email is None,
+    }
+    return [sentence for sentence, true in of_a_kind.items() if true]
