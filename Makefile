@@ -155,8 +155,8 @@ verify: .venv/installed ## what a deployment does, seen from outside: URL= (ORIG
 	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
 	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)")
 
-cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 a month
-	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8),--idle)
+cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
+	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8) --memory $(or $(MEMORY),1024) --mode $(or $(MODE),lambda),--idle)
 
 add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe
 	@test -n "$(NAME)" || { echo "make add needs a name: make add NAME=stripe" >&2; exit 1; }

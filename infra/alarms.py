@@ -126,7 +126,7 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
         ),
         Alarm(
             name="unreadable-rows",
-            does="A row cannot be read, people see a placeholder: `chat doctor` names it.",
+            does="A row cannot be read, people see a placeholder: `make chat ARGS=doctor` names it.",
             metric=observed.metric("PoisonRows", statistic="Sum", period=PERIOD),
             threshold=1,
         ),

@@ -73,12 +73,12 @@ class AuthConfig:
     audience: str | None = knob(
         optional(text),
         "The `aud` (Cognito: `client_id`) that a token must carry.",
-        takes="text; with issuer or public_keys",
+        takes="text or null; with issuer or public_keys",
         default=None,
     )
     public_keys: tuple[str, ...] = knob(
         list_of(public_key, at_most=10),
-        "Public JWKs of the backend of yours that signs tokens: `chat keys new` prints one.",
+        "Public JWKs of the backend of yours that signs tokens: docs/auth.md says how one is made.",
         takes="list of JWKs",
         default=(),
     )
@@ -138,7 +138,9 @@ class QuotaConfig:
     running_turns: int | None = knob(
         optional(whole(1, 100, "turns")), "Answers written for one user at a time.", takes="1-100 or null", default=None
     )
-    tokens_per_day: int | None = knob(optional(whole(*TOKENS, "tokens")), "Of one user.", takes="number", default=None)
+    tokens_per_day: int | None = knob(
+        optional(whole(*TOKENS, "tokens")), "Of one user.", takes="number or null", default=None
+    )
     stage_tokens_per_day: int | None = knob(
         optional(whole(*TOKENS, "tokens")),
         "Of all users together: the kill switch that caps what a day can cost.",

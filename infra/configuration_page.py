@@ -49,28 +49,33 @@ before anything is built.
 Only stage `dev` is disposable: destroying its stacks deletes what they hold. Every other stage keeps its table, bucket,
 users and logs. In stage `prod` the demo model does not answer: without a model's key turns are refused.
 
+What has no knob here may stand in `settings`: the settings of the function are listed in [settings.md](settings.md).
+
 ## A stage
 """
 
 
 def page() -> str:
     """The whole page."""
-    sections = [HEAD, *_table(StageConfig)]
+    sections = [HEAD, *table(StageConfig)]
     for name, part in PARTS.items():
-        sections += [f"\n### `{name}`\n", f"{(part.__doc__ or '').strip()}\n", *_table(part)]
+        sections += [f"\n### `{name}`\n", f"{(part.__doc__ or '').strip()}\n", *table(part)]
     return "\n".join(sections) + "\n"
 
 
-def _table(cls: type) -> Iterator[str]:
+def table(cls: type) -> Iterator[str]:
     yield "| knob | takes | default | |"
     yield "|---|---|---|---|"
     for name, one in knobs_of(cls).items():
         takes = one.metadata["takes"].replace("|", "\\|")
-        yield f"| `{name}` | {takes} | {_default(one.default)} | {_sentence(one.metadata['doc'])} |"
+        yield f"| `{name}` | {takes} | {_default(one)} | {_sentence(one.metadata['doc'])} |"
 
 
-def _default(value: Any) -> str:  # noqa: ANN401 - whatever a knob may hold
-    return "required" if value is MISSING else f"`{json.dumps(value)}`"
+def _default(knob: Any) -> str:  # noqa: ANN401 - a dataclass's field of whatever type
+    if knob.default is MISSING:
+        return "required"
+    is_empty_object = knob.default == () and knob.metadata["takes"].startswith("object")
+    return "`{}`" if is_empty_object else f"`{json.dumps(knob.default)}`"
 
 
 def _sentence(doc: str) -> str:

@@ -25,7 +25,7 @@ TRUSTED = httpx2.create_ssl_context()  # one for all clients: to read the author
 IDLE_S = 120.0  # how long a connection is kept for the next turn; a handshake costs 50 ms and more
 KEYLESS = (
     "No model's key is set yet, so nobody can answer. "
-    "Whoever runs this must set one: `chat secret set model-key`, on a laptop OPENAI_API_KEY."
+    'Whoever runs this must set one: `make chat ARGS="secret set model-key"`, on a laptop OPENAI_API_KEY.'
 )
 
 

@@ -86,3 +86,13 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text(encoding="utf-8")))
     assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_runs_as_it_is_written(page: Path) -> None:
+    """In a new shell at the project's root: no `chat` and no `uv` is on its PATH, and its `python` is another one."""
+    text = page.read_text(encoding="utf-8")
+    fenced = [line for block in blocks(page, "(?:console|sh|text)?") for line in block.splitlines()]
+    inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    commands = [line.removeprefix("$ ").strip() for line in [*fenced, *inline]]
+    assert not [line for line in commands if re.match(r"(python3?|uv|chat|cdk|pytest) (?!=)", line)]

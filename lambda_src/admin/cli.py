@@ -120,7 +120,7 @@ def erase(
 @app.command(name="import")
 def import_(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What `chat export` wrote.", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="What `export` wrote.", exists=True, dir_okay=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")] = False,
     users: Annotated[Path | None, typer.Option("--map", help="CSV of: old user,new user", exists=True)] = None,
 ) -> None:

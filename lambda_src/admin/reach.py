@@ -107,7 +107,12 @@ def streamed(pieces: Iterable[bytes]) -> Row:
     found = [piece.count(DELTA) for piece in pieces]
     deltas, arrived = sum(found), sum(count > 0 for count in found)
     if deltas < FEWEST:
-        return Row("streaming", "look", f"the answer had {deltas} deltas: too few to tell", "Ask it with `chat talk`.")
+        return Row(
+            "streaming",
+            "look",
+            f"the answer had {deltas} deltas: too few to tell",
+            "Ask it with `make chat ARGS=talk`.",
+        )
     told = f"{deltas} deltas arrived in {arrived} pieces"
     if deltas > LUMP * arrived:
         return Row("streaming", "wrong", told,

@@ -75,7 +75,7 @@ def rotate(
     """Make a new one, which nobody sees, and write it over what is there."""
     try:
         if name is Name.model_key:
-            raise RequestError("A model's key is made by its vendor: make one there, then `chat secret set model-key`.")
+            raise RequestError("A model's key is made by its vendor: make one there, then `secret set model-key`.")
         found = read_stage(cdk_json, stage)
         parameter = parameter_of(name, found)
         if not yes:

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from infra import configuration_page, template
+from infra.config import StageConfig
+from infra.errors import ConfigError
+from infra.knobs import knobs_of
 from tests.infra.conftest import REFERENCE, VARIANTS, Templates
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +36,23 @@ def test_there_is_no_snapshot_of_what_is_gone() -> None:
 def test_the_page_about_configuration_is_fresh() -> None:
     committed = (ROOT / template.CONFIGURATION).read_text(encoding="utf-8")
     assert configuration_page.page() == committed, "run `make template` and commit docs/configuration.md"
+
+
+@pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)
+def test_a_default_on_the_page_about_configuration_can_be_copied(part: type) -> None:
+    shown = [row.rsplit(" | ", 2)[1].strip("`") for row in configuration_page.table(part)][2:]
+    for knob, default in zip(knobs_of(part).values(), shown, strict=True):
+        assert default == "required" or knob.metadata["parse"](json.loads(default)) == knob.default, knob.name
+
+
+@pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)
+def test_the_page_about_configuration_says_where_null_is_taken(part: type) -> None:
+    for knob in knobs_of(part).values():
+        if "null" in knob.metadata["takes"]:
+            assert knob.metadata["parse"](None) is None, knob.name
+        else:
+            with pytest.raises((ValueError, ConfigError)):
+                knob.metadata["parse"](None)
 
 
 def test_no_template_holds_a_secret(templates: Templates, variants: dict[str, Templates]) -> None:

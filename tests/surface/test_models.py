@@ -151,7 +151,7 @@ def test_the_model_goes_by_key_and_address(key: str | None, base_url: str | None
     ],
 )
 def test_nobody_but_amazon_is_asked_without_a_key_as_our_credentials_would_sign_it(base_url: str) -> None:
-    with pytest.raises(UnavailableError, match=r"No model's key is set yet.*`chat secret set model-key`"):
+    with pytest.raises(UnavailableError, match=r"No model.s key is set yet.*make chat ARGS=.secret set model-key"):
         chosen_run_config(None, base_url=base_url, api="chat_completions")
 
 
