@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chatkit.actions import Action
 from chatkit.errors import BaseStreamError, CustomStreamError
 from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
-from chatkit.store import Store
+from chatkit.store import NotFoundError, Store
 from chatkit.types import (
     AssistantMessageContentPartTextDelta,
     AudioInput,
@@ -27,6 +27,7 @@ from chatkit.types import (
     ThreadItemUpdatedEvent,
     ThreadMetadata,
     ThreadsAddUserMessageReq,
+    ThreadsCreateReq,
     ThreadStreamEvent,
     TranscriptionResult,
     UserMessageItem,
@@ -41,7 +42,7 @@ from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
 from lambda_src.dictation import Transcribe
 from lambda_src.dispatcher import AgentDispatcher
-from lambda_src.errors import ConflictError, RequestError
+from lambda_src.errors import ChatError, ConflictError, RequestError
 from lambda_src.explain import stream_error
 from lambda_src.runs import Runs
 from lambda_src.settings import HISTORY_TOKENS
@@ -153,9 +154,17 @@ class ChatServer(ChatKitServer[RequestContext]):
     ) -> titles.Suggestion | None:
         """Take the title, unless somebody renamed the thread meanwhile; the suggestion if it still is to come."""
         title = await suggestion.taken()
-        if title is not None and (await self.store.load_thread(thread.id, context=context)).title == thread.title:
+        if title is not None and await self._has_title(thread.id, thread.title, context):
             thread.title = title
         return None if suggestion.ready else suggestion
+
+    async def _has_title(self, thread_id: str, title: str | None, context: RequestContext) -> bool:
+        """Whether nobody renamed the thread; no, when that cannot be read: a title is never worth the answer."""
+        try:
+            return (await self.store.load_thread(thread_id, context=context)).title == title
+        except (ChatError, NotFoundError) as fault:
+            log.warning("title_not_taken", extra={"error_type": type(fault).__qualname__})
+            return False
 
     async def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext
@@ -172,10 +181,20 @@ class ChatServer(ChatKitServer[RequestContext]):
                     case _:
                         pass
                 yield event
-        except Exception:
-            if made is not None:
-                await self.store.delete_thread(made, context=context)
+        except BaseException:  # one that was cancelled is no thread either
+            if made is not None and isinstance(request, ThreadsCreateReq):
+                await self._take_back(made, request.params.input.attachments, context)
             raise
+
+    async def _take_back(self, thread_id: str, attachments: Sequence[str], context: RequestContext) -> None:
+        """Delete a new thread, but not the uploads of its message: whoever sends it again names them again."""
+        for attachment_id in attachments:
+            with suppress(NotFoundError):
+                attachment = await self.store.load_attachment(attachment_id, context=context)
+                if attachment.thread_id == thread_id:
+                    unbound = attachment.model_copy(update={"thread_id": None})
+                    await self.store.save_attachment(unbound, context=context)
+        await self.store.delete_thread(thread_id, context=context)
 
     async def _processed(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[ThreadStreamEvent]:
         """Upstream's; but a message does not read its thread again when its check has just done so."""

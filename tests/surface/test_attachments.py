@@ -1,5 +1,6 @@
 """Files of a message: created, uploaded, checked, kept, shown, read by the model, deleted."""
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -10,6 +11,8 @@ from agents.testing import ScriptedModel, assistant_message
 from botocore.exceptions import ClientError
 
 from lambda_src.attachments.media import HEAD_BYTES, MAX_FILES, proves
+from lambda_src.errors import UnavailableError
+from lambda_src.store.memory import MemoryStore
 from tests.chat import message
 from tests.surface.house import ANN, PNG, House, attached, items_of, thread_of
 
@@ -122,6 +125,27 @@ async def test_someone_elses_file_is_a_missing_file(house: House, operation: str
     assert [answer.status for answer in answers] == [404] * 3
     assert len({answer.body for answer in answers}) == 1
     assert await house.kept() == before
+
+
+@pytest.mark.parametrize("fault", [UnavailableError("Too much at once."), asyncio.CancelledError()])
+async def test_a_message_that_could_not_be_kept_leaves_its_files_to_the_next_try(
+    house: House, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    """A new thread is taken back with all that belongs to it, and a client's transport sends the same body again."""
+    chat = house.chat()
+    attachment_id = await attached(chat, house)
+
+    async def add_thread_item(*_: Any, **__: Any) -> None:
+        raise fault
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryStore, "add_thread_item", add_thread_item)
+        first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
+    assert items_of(first) == []
+    assert (await chat("threads.list")).json["data"] == []
+    again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
+    assert [one["id"] for one in items_of(again)[0]["attachments"]] == [attachment_id]
+    assert f"kept/ann/{attachment_id}/file" in house.aws.objects(house.bucket)
 
 
 async def test_a_file_belongs_to_one_thread(house: House) -> None:

@@ -1,15 +1,22 @@
 """A title at once, a better one beside the answer, and never in its way."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message
+from chatkit.store import NotFoundError
+from chatkit.types import ThreadMetadata, ThreadStreamEvent
 
 from lambda_src import titles
 from lambda_src.dispatcher import AgentDispatcher
-from tests.chat import message
-from tests.surface.house import ANN, House, house_without_files, thread_of
+from lambda_src.errors import UnavailableError
+from lambda_src.runs import Runs
+from lambda_src.store.memory import MemoryStore
+from tests.chat import Chat, message
+from tests.surface.house import ANN, House, house_without_files, items_of, thread_of
 from tests.surface.test_choices import Named
 
 
@@ -78,6 +85,37 @@ async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(house: House) 
     chat = house.chat(suggest_title=suggest)
     thread_id = thread_of(await chat("threads.create", input=message("socks")))
     assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "By hand"
+
+
+@pytest.mark.parametrize("fault", [UnavailableError("Too much at once."), NotFoundError("gone")])
+@pytest.mark.parametrize("when", ["mid-answer", "at the end"])
+async def test_a_title_that_cannot_be_checked_costs_the_answer_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, fault: Exception, when: str
+) -> None:
+    answered = asyncio.Event()
+
+    async def suggest(_: str, __: titles.Used) -> str:
+        if when == "at the end":
+            await answered.wait()
+        return "By machine"
+
+    async def stream(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
+        async for event in events(*args, **more):
+            yield event
+        answered.set()
+
+    async def load_thread(*_: Any, **__: Any) -> ThreadMetadata:
+        raise fault
+
+    app = house.app(suggest_title=suggest)
+    events = Runs.events
+    monkeypatch.setattr(Runs, "events", stream)
+    monkeypatch.setattr(MemoryStore, "load_thread", load_thread)
+    answer = await Chat(app)("threads.create", input=message("socks"))
+    monkeypatch.undo()
+    assert answer.of("error") == []
+    assert [item["type"] for item in items_of(answer)] == ["user_message", "assistant_message"]
+    assert (await Chat(app)("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "socks"
 
 
 @pytest.mark.parametrize(("bad", "words"), [("", "1 to 200"), ("  ", "1 to 200"), ("x" * 201, "1 to 200")])
