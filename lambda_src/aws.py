@@ -3,9 +3,11 @@
 Part of the composition root: whoever uses a client is handed it.
 """
 
+import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.errors import UnavailableError
@@ -13,6 +15,15 @@ from lambda_src.errors import UnavailableError
 if TYPE_CHECKING:
     from botocore.config import Config
     from botocore.session import Session
+
+UNREADABLE = "A secret of this server cannot be read at the moment. Try again shortly."
+NO_PARAMETER = "ParameterNotFound"
+
+log = logging.getLogger(__name__)
+
+
+class _MissingError(UnavailableError):
+    """Nobody has put the parameter there yet."""
 
 
 class Clients:
@@ -45,33 +56,48 @@ class Clients:
         return self.client(service, config) if is_snapshot() else _Late(lambda: self.client(service, config))
 
     def model_key(self, parameter: str | None) -> str | None:
-        """The model's key from SSM (a SecureString); None when no parameter is named, or none is there yet."""
+        """The model's key from SSM (a SecureString); None when no parameter is named, or none is there yet.
+
+        UnavailableError: it cannot be read at the moment, or at all.
+        """
         if parameter is None:
             return None
-        client = self.client("ssm")
         try:
-            key: str = client.get_parameter(Name=parameter, WithDecryption=True)["Parameter"]["Value"]
-        except client.exceptions.ParameterNotFound:
+            return self._parameter(parameter)
+        except _MissingError:
             return None
-        return key
 
     def stored_secret(self, name: str) -> str:
         """A secret's text: an SSM parameter's, where `name` is a path, else from Secrets Manager.
 
         UnavailableError: it cannot be read at the moment, or at all.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
+        return self._parameter(name) if name.startswith("/") else self._secret(name)
 
-        text: str
-        try:
-            if name.startswith("/"):
-                text = self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
-            else:
-                text = self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
-        except (BotoCoreError, ClientError) as error:
-            told = "A secret of this server cannot be read at the moment. Try again shortly."
-            raise UnavailableError(told) from error
+    def _parameter(self, name: str) -> str:
+        with _readable():
+            text: str = self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
         return text
+
+    def _secret(self, name: str) -> str:
+        with _readable():
+            text: str = self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        return text
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What AWS says when a secret is read, as an UnavailableError whose text names neither the secret nor why."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__qualname__
+        if code == NO_PARAMETER:
+            raise _MissingError(UNREADABLE) from error
+        log.warning("secret_not_read", extra={"kind": code})
+        raise UnavailableError(UNREADABLE) from error
 
 
 def is_snapshot() -> bool:

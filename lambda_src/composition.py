@@ -86,7 +86,7 @@ def build_app(
                 files=files,
                 models=settings.models,
                 transcribe=transcribe,
-                suggest_title=titles.by_model(dispatcher, models=settings.models),
+                suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
             )
 
         linked = store if files is None else LinkedStore(store, files)
@@ -197,14 +197,15 @@ def runner(settings: Settings) -> BuildRunConfig:
     def build() -> "RunConfig | Provisional":
         key = AWS.model_key(parameter)
         built = run_config(key, settings, read_key=lambda: AWS.model_key(parameter) or "")
-        return built if key is not None or parameter is None else Provisional(built, KEYLESS_S)
+        is_final = key is not None or parameter is None or settings.model_base_url is not None  # Bedrock's: no demo
+        return built if is_final else Provisional(built, KEYLESS_S)
 
     return build
 
 
 def transcriber(settings: Settings) -> Transcribe | None:
-    """Dictation, where there is a key for a model; None offers none."""
-    if settings.model_key_parameter is None:
+    """Dictation, where it is asked for; None offers none. That a key will be there is theirs to know who ask for it."""
+    if not settings.dictation:
         return None
     return dictation(lambda: AWS.model_key(settings.model_key_parameter) or "", settings)
 
@@ -216,7 +217,7 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
         from lambda_src import models  # noqa: PLC0415 - off the cold path
 
         if not (known := key()):
-            raise RequestError("Dictation is not set up on this server.")
+            raise RequestError("Dictation is not set up on this server: no model's key is set yet.")
         renewal = models.RenewedKey(Secret(key, known=known))
         return models.openai_client(known, base_url=settings.model_base_url, renewal=renewal)
 

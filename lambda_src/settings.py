@@ -211,6 +211,12 @@ class Settings:
     models: tuple[str, ...] = _setting(
         _names, "Models that may be asked for, the default first; none leaves it to agent/.", default=()
     )
+    titles: bool = _setting(
+        _flag, "true or false: the model names new threads, with a call each; else their first words do.", default=True
+    )
+    dictation: bool = _setting(
+        _flag, "true or false: offer dictation, which needs a key and `/audio/transcriptions`.", default=False
+    )
     max_body_bytes: int = _setting(_positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
     history_items: int = _setting(
         _to_a_hundred,

@@ -8,6 +8,8 @@ import boto3
 import pytest
 import snapshot_restore_py
 from agents import RunConfig
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from chatkit.store import NotFoundError
 from chatkit.types import AudioInput
 from moto import mock_aws
@@ -102,8 +104,31 @@ def test_where_the_demo_model_may_not_answer_nobody_does_until_there_is_a_key(ss
     assert isinstance(_run_config(CHAT_DEMO_MODEL="false"), RunConfig)
 
 
+def test_bedrock_needs_no_key_so_none_is_looked_for_again(ssm: Any) -> None:
+    built = _run_config(CHAT_MODEL_BASE_URL="https://bedrock-mantle.eu-central-1.api.aws/openai/v1")
+    assert isinstance(built, RunConfig), "a Provisional one would build its client anew every 30 s"
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_a_key_that_cannot_be_read_is_no_missing_key(ssm: Any, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": f"no {PARAMETER}"}}, "GetParameter")
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", refused)
+    with pytest.raises(UnavailableError, match="cannot be read at the moment") as caught:
+        _run_config()
+    assert PARAMETER not in str(caught.value)
+
+
+def test_dictation_is_offered_where_it_is_asked_for_not_where_a_key_may_be_one_day() -> None:
+    named = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER}  # as the stack always does
+    assert composition.transcriber(Settings.from_env(named)) is None
+    assert composition.transcriber(Settings.from_env({**named, "CHAT_DICTATION": "true"})) is not None
+
+
 async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
-    transcribe = composition.transcriber(Settings.from_env({**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER}))
+    env = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, "CHAT_DICTATION": "true"}
+    transcribe = composition.transcriber(Settings.from_env(env))
     assert transcribe is not None
     with pytest.raises(RequestError, match="Dictation is not set up"):
         await transcribe(AudioInput(data=b"", mime_type="audio/webm"))

@@ -11,11 +11,14 @@ from chatkit.store import NotFoundError
 from chatkit.types import ThreadMetadata, ThreadStreamEvent
 
 from lambda_src import titles
+from lambda_src.composition import build_app
+from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import UnavailableError
 from lambda_src.runs import Runs
+from lambda_src.settings import Settings
 from lambda_src.store.memory import MemoryStore
-from tests.chat import Chat, message
+from tests.chat import Chat, known_by_name, message, no_pause
 from tests.surface.house import ANN, House, house_without_files, items_of, thread_of
 from tests.surface.test_choices import Named
 
@@ -156,3 +159,20 @@ async def test_the_demo_model_is_not_asked_for_a_title() -> None:
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
     assert await titles.by_model(dispatcher)("What about socks?", NOBODY) is None
+
+
+@pytest.mark.parametrize(("titled", "calls"), [(True, 2), (False, 1)])
+async def test_no_second_call_is_made_where_titles_are_switched_off(titled: bool, calls: int) -> None:
+    provider = Named(DemoModel(sleep=no_pause))
+    settings, store = Settings(store="memory", titles=titled), MemoryStore()
+    app = build_app(
+        settings,
+        store,
+        store.ledger,
+        authenticate=known_by_name,
+        build_agent=lambda: Agent(name="Test"),
+        build_run_config=lambda: RunConfig(model_provider=provider, tracing_disabled=True),
+    )
+    answer = await Chat(app)("threads.create", input=message("socks"))
+    assert len(provider.asked) == calls
+    assert answer.of("thread.updated")[0]["thread"]["title"] == "socks"
