@@ -40,7 +40,7 @@ def test_the_page_about_configuration_is_fresh() -> None:
 
 @pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)
 def test_a_default_on_the_page_about_configuration_can_be_copied(part: type) -> None:
-    shown = [row.rsplit(" | ", 2)[1].strip("`") for row in configuration_page.table(part)][2:]
+    shown = [row.rsplit(" | ", 2)[1].strip("`") for row in list(configuration_page.table(part))[2:]]
     for knob, default in zip(knobs_of(part).values(), shown, strict=True):
         assert default == "required" or knob.metadata["parse"](json.loads(default)) == knob.default, knob.name
 
