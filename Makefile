@@ -41,7 +41,7 @@ BRING_UV = python=$$($(FIND_PYTHON)); \
 page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first time npm brings its libraries)
 	@$(RUN) $(PY) -m infra.page
 
-$(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/*)
+$(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/client/*)
 	@echo "Building the page ..."; $(RUN) $(PY) -m infra.page
 
 dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)

@@ -2,10 +2,10 @@
 //
 //   index.html          with its style inside; names its script by hash
 //   static/NAME-HASH.js the script, and what it loads later; the hash is of the content, so they may be kept for ever
-//   chat-client.js, .d.ts  the helper for other front ends, as it stands in src/: its name must not change; copied into
-//                       the examples, too, which stand alone
+//   chat-client.js, .d.ts  the helper for other front ends, one readable file: its name must not change; copied into the
+//                       examples, too, which stand alone
 //
-// Run by `make page`. A folder given as argument takes the place of ../lambda_src/web/.
+// Run by `make page`. A folder given as argument takes the place of ../lambda_src/web/; the examples stay as they are then.
 import { build } from "esbuild";
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -13,14 +13,14 @@ import path from "node:path";
 const here = import.meta.dirname;
 const target = path.resolve(process.argv[2] ?? path.join(here, "../lambda_src/web"));
 const fresh = `${target}.fresh`; // complete before it takes the old one's place: a server may be reading that
-const common = { bundle: true, minify: true, legalComments: "none", target: "es2022", logLevel: "warning" };
+const common = { absWorkingDir: here, bundle: true, minify: true, legalComments: "none", target: "es2022", logLevel: "warning" };
 
 await rm(fresh, { recursive: true, force: true });
 await mkdir(fresh, { recursive: true });
 
 const scripts = await build({
   ...common, entryPoints: [path.join(here, "src/main.js")], outdir: path.join(fresh, "static"),
-  format: "esm", splitting: true, metafile: true, absWorkingDir: here,
+  format: "esm", splitting: true, metafile: true,
   entryNames: "[name]-[hash]", chunkNames: "[name]-[hash]",
 });
 const style = await build({ ...common, entryPoints: [path.join(here, "src/page.css")], write: false });
@@ -31,9 +31,14 @@ const built = html
   .replace("<!-- style -->", () => `<style>${style.outputFiles[0].text.trim()}</style>`)
   .replace("src/main.js", `static/${path.basename(entry)}`);
 await writeFile(path.join(fresh, "index.html"), built);
-const copies = [fresh, path.join(here, "../examples/react-vite/src"), path.join(here, "../examples/next/app")];
+await build({
+  ...common, minify: false, entryPoints: [path.join(here, "src/chat-client.js")], outdir: fresh, format: "esm",
+  banner: { js: "// chatkit-lambda's helper for front ends of your own, built of web/src/chat-client.js and web/src/client/." },
+});
+await copyFile(path.join(here, "src/chat-client.d.ts"), path.join(fresh, "chat-client.d.ts"));
+const copies = process.argv[2] ? [] : [path.join(here, "../examples/react-vite/src"), path.join(here, "../examples/next/app")];
 for (const name of ["chat-client.js", "chat-client.d.ts"])
-  for (const folder of copies) await copyFile(path.join(here, "src", name), path.join(folder, name));
+  for (const folder of copies) await copyFile(path.join(fresh, name), path.join(folder, name));
 
 await rm(target, { recursive: true, force: true });
 await rename(fresh, target);

@@ -1,7 +1,7 @@
 // The helper a page uses: when it tells the server to stop, and when it must not. Run by tests/web/test_chat_client.py.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chatFetch } from "../../web/src/chat-client.js";
+import { chatClient } from "../../web/src/chat-client.js";
 
 const URL_ = "https://chat.test/chatkit";
 const MESSAGE = JSON.stringify({ type: "threads.create", params: {} });
@@ -21,7 +21,7 @@ function scene({ token = "t1", status = 200 } = {}) {
     } });
     return new Response(body, { status, headers: { "content-type": "text/event-stream; charset=utf-8" } });
   };
-  return { seen, streams, document, chat: chatFetch({ url: URL_, getToken: async () => token, fetch, document }) };
+  return { seen, streams, document, chat: chatClient({ url: URL_, getToken: async () => token, fetch, document }).fetch };
 }
 
 const post = (chat, body, signal) => chat(URL_, { method: "POST", body, signal });
@@ -135,7 +135,7 @@ function lock({ tokens, good }) {
     return new Response("{}", { status: good.includes(token) ? 200 : 401 });
   };
   const getToken = async (how) => { asked.push(how.renew); return tokens[Math.min(asked.length, tokens.length) - 1]; };
-  return { asked, seen, chat: chatFetch({ url: URL_, getToken, fetch, document: { visibilityState: "visible" } }) };
+  return { asked, seen, chat: chatClient({ url: URL_, getToken, fetch, document: { visibilityState: "visible" } }).fetch };
 }
 
 test("a token that is good for a while is asked for once", async () => {

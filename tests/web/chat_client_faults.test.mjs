@@ -138,6 +138,39 @@ test("where CloudFront signs, the token travels in a header of its own, and the 
   assert.equal(headers["x-amz-content-sha256"], createHash("sha256").update(seen[0].body).digest("hex"));
 });
 
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
+
+for (const [what, body] of [
+  ["nothing", undefined], ["an empty text", ""], ["a text", "Grüße"], ["bytes", new Uint8Array([0, 255, 128])],
+  ["a file", new Blob([new Uint8Array([0, 255])], { type: "image/png" })], ["parameters", new URLSearchParams({ a: "ä" })],
+]) {
+  test(`where CloudFront signs, ${what} as a body has the hash of its bytes`, async () => {
+    const { chat, seen } = client(() => Response.json({}), { getToken: () => "secret", tokenHeader: "x-chat-authorization" });
+    await chat.fetch(chat.url, { method: "POST", body });
+    assert.equal(seen[0].headers.get("x-amz-content-sha256"), sha256(new Uint8Array(await new Response(body).arrayBuffer())));
+    assert.equal(sha256(new Uint8Array(await new Response(seen[0].body).arrayBuffer())), seen[0].headers.get("x-amz-content-sha256"));
+  });
+}
+
+test("where CloudFront signs, a form is sent as the bytes that were hashed, and its parts can be read", async () => {
+  const form = new FormData();
+  form.set("file", new Blob([new Uint8Array([0, 255, 128])]), "x.bin");
+  const { chat, seen } = client(() => Response.json({}), { getToken: () => "secret", tokenHeader: "x-chat-authorization" });
+  await chat.fetch(chat.url, { method: "POST", body: form });
+  const { body, headers } = seen[0];
+  assert.equal(headers.get("x-amz-content-sha256"), sha256(new Uint8Array(body)));
+  const read = await new Response(body, { headers: { "content-type": headers.get("content-type") } }).formData();
+  assert.deepEqual(new Uint8Array(await read.get("file").arrayBuffer()), new Uint8Array([0, 255, 128]));
+});
+
+test("where nobody else signs, a request is sent as it is", async () => {
+  const form = new FormData();
+  const { chat, seen } = client(() => Response.json({}), { getToken: () => "secret" });
+  await chat.fetch(chat.url, { method: "POST", body: form });
+  assert.equal(seen[0].body, form);
+  assert.equal(seen[0].headers.get("x-amz-content-sha256"), null);
+});
+
 test("a token that cannot be renewed leaves the server's 401, with its sentence", async () => {
   const { chat } = client(() => Response.json({ error: "unauthorized", message: "Sign in." }, { status: 401 }),
     { getToken: ({ renew }) => { if (renew) throw new Error("the issuer is down"); return jwt(600); } });

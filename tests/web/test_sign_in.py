@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.web.chat_page import ChatPage, json_answer
-from tests.web.conftest import ISSUER
+from tests.web.conftest import GUESTS, ISSUER, served
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -76,6 +76,19 @@ def test_a_guest_chats_without_a_question_and_is_the_same_after_a_reload(guest: 
     guest.page.reload()
     expect(guest.threads).to_have_count(1)
     assert guest.page.evaluate("Object.keys(localStorage)") == []
+
+
+def test_where_cloudfront_signs_every_post_says_the_hash_of_its_body(tab: Page) -> None:
+    sent: list[Request] = []
+    tab.on("request", lambda request: sent.append(request))
+    with served(GUESTS | {"CHAT_TOKEN_HEADER": "x-chat-authorization"}) as url:
+        ChatPage(tab, url).open().ask("hello")
+    posts = [request for request in sent if request.method == "POST"]
+    assert {urlsplit(request.url).path for request in posts} == {"/auth/guest", "/chatkit"}
+    for request in posts:
+        digest = hashlib.sha256(request.post_data_buffer or b"").hexdigest()
+        assert request.headers["x-amz-content-sha256"] == digest
+        assert "authorization" not in request.headers
 
 
 def test_another_tab_is_another_guest(guest: ChatPage, guests: str) -> None:

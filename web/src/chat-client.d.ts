@@ -11,7 +11,7 @@ export interface ChatClientOptions {
   getToken?: (how: { renew: boolean }) => string | null | Promise<string | null>;
   /**
    * The header that carries it, where CloudFront signs requests and Authorization is its own (`origin_access` iam):
-   * "x-chat-authorization". The body's SHA-256 is then sent, too.
+   * "x-chat-authorization". The SHA-256 of each body is then sent, too, whatever fetch takes as one.
    */
   tokenHeader?: string;
   /** What sends; the browser's own by default. */
@@ -44,7 +44,7 @@ export interface ChatClient {
   readonly url: string;
   /**
    * For ChatKit's `api.fetch`: adds the token and the turn's id, repeats once after a 401, tells the server of Stop.
-   * A request body must be a string, as ChatKit's are. Requests to other places pass untouched.
+   * The body of a message must be a string, as ChatKit's are. Requests to other places pass untouched.
    */
   fetch: typeof globalThis.fetch;
   /** One of ChatKit's operations that answer with JSON, such as `call("threads.list", { limit: 20 })`. */
@@ -74,9 +74,6 @@ export interface ChatClient {
 }
 
 export function chatClient(options: ChatClientOptions): ChatClient;
-
-/** Only the fetch of a client. */
-export function chatFetch(options: ChatClientOptions): typeof globalThis.fetch;
 
 /** What the server refused. `call`, `stop`, `upload`, `running` and `resume` throw it; `fetch` does not. */
 export class ChatError extends Error {

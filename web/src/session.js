@@ -1,21 +1,26 @@
 // Who is signed in: nobody needs to be, a guest, a person of an OpenID issuer, or whoever the site around us says.
 // Tokens live in this tab (sessionStorage) and nowhere else; what renews them lives in memory only.
 
+import { signable } from "./client/sending.js";
+
 const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
 const FLOW = "chat.sign-in"; // what we must remember while people are at the issuer
 const BEFORE = "chat.token.before"; // the token of the guest that this person was, until the chats have come along
 
 /**
  * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/page.py
+ * @param {{ tokenHeader?: string }} how  the header that tokens travel in
  * An EventTarget that sends "change". getToken is for chatClient; signIn leaves the page, if it must.
  */
 export class Session extends EventTarget {
   #auth;
+  #tokenHeader;
   #refresh = null; // the issuer's refresh token
 
-  constructor(auth) {
+  constructor(auth, { tokenHeader = "authorization" } = {}) {
     super();
     this.#auth = auth;
+    this.#tokenHeader = tokenHeader;
     this.getToken = this.getToken.bind(this);
   }
 
@@ -117,7 +122,7 @@ export class Session extends EventTarget {
   }
 
   async #guest() {
-    const answer = await fetch("auth/guest", { method: "POST" });
+    const answer = await fetch("auth/guest", await signable({ method: "POST" }, this.#tokenHeader));
     const told = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Error(told.message ?? "No guests are let in now. Try again later.");
     this.#keep("guest", told.token);
