@@ -170,3 +170,14 @@ def attachment_payload(user_id: str, attachment_id: str, write_id: str) -> str:
 def attachment_objects(user_id: str, attachment_id: str) -> str:
     """Prefix of an attachment's bytes once it is bound to a message."""
     return f"{user_objects(KEPT_PREFIX, user_id)}{object_segment(attachment_id)}/"
+
+
+def row_of_attachment_object(key: str) -> tuple[str, str] | None:
+    """The row whose attachment's bytes are under this key; None when the key tells a hash in its place."""
+    match key.removeprefix(KEPT_PREFIX).split("/"):
+        case [user_id, attachment_id, _] if _PLAIN_SEGMENT.fullmatch(user_id) and _PLAIN_SEGMENT.fullmatch(
+            attachment_id
+        ):
+            return user_partition(user_id), attachment_sort(attachment_id)
+        case _:
+            return None

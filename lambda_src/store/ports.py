@@ -280,7 +280,7 @@ class Sweeps(Protocol):
         ...
 
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
-        """Remove payload objects older than a day that no row names: all, or those of one hour of the day (0 to 23)."""
+        """Remove objects older than a day that no row names: all, or those of one hour of the day (0 to 23)."""
         ...
 
 

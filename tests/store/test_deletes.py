@@ -1,15 +1,23 @@
 """Deletes: gone for the user after one write, gone from table and bucket after a sweep that may die anywhere."""
 
+from typing import Any
+
 import pytest
 from chatkit.store import NotFoundError
 
-from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
+from lambda_src.attachments.linked_store import LinkedStore
+from lambda_src.attachments.media import FileLimits
+from lambda_src.attachments.s3 import S3AttachmentStore
+from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
+from lambda_src.store.bounds import UNBOUND_S
+from lambda_src.store.calls import Calls
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from tests.store.dying import KilledError, dying_after
 from tests.store.local import Local, populate
+from tests.store.model import Inline
 
 ADA = context_of("ada")
 
@@ -135,6 +143,67 @@ async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_neve
     assert not [key for key in local.objects.kept if key.endswith("/orphan")]
     assert len(local.objects.kept) == 3
     assert await item_ids(store, "thr_0", ADA) == ["msg_large", "msg_0", "msg_1", "msg_2"]
+
+
+# Files without a row
+
+
+def files_of(local: Local) -> S3AttachmentStore:
+    """Files in the bucket of this process."""
+    client: Any = local.objects
+    return S3AttachmentStore(client, "bucket", calls=Calls(Inline()), limits=FileLimits(), clock=lambda: local.now)
+
+
+async def test_a_file_whose_row_could_not_be_bound_goes_when_nobody_can_bind_it_any_more() -> None:
+    local = Local()
+    store = local.store()
+    linked = LinkedStore(store, files_of(local))
+    await store.save_thread(thread_of(), ADA)
+    await linked.save_attachment(file_of(), ADA)
+    local.objects.put_object(Key="pending/ada/atc_1", Body=b"x")
+    put, local.engine.put_item = local.engine.put_item, killed  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        await linked.save_attachment(file_of(thread_id="thr_1"), ADA)
+    local.engine.put_item = put  # type: ignore[method-assign]  # a new process
+    local.later(25 * 3600)
+    assert await store.sweep_orphans(hour=None, stop=never) == 0, "the message may still come"
+    assert "kept/ada/atc_1/file" in local.objects.kept
+    local.later(UNBOUND_S)
+    assert sum([await store.sweep_orphans(hour=hour, stop=never) for hour in range(24)]) == 1
+    assert list(local.objects.kept) == ["pending/ada/atc_1"]
+
+
+async def test_a_picture_that_comes_after_its_thread_was_cleared_goes_after_a_day() -> None:
+    local = Local()
+    store, files = local.store(), files_of(local)
+    await store.save_thread(thread_of(), ADA)
+    await store.save_attachment(file_of(thread_id="thr_1"), ADA)
+    await store.delete_thread("thr_1", ADA)
+    await finish(local, store)
+    await files.keep_image("atc_1", b"\x89PNG\r\n\x1a\n", ADA)
+    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    local.later(25 * 3600)
+    assert await store.sweep_orphans(hour=None, stop=never) == 1
+    assert local.objects.kept == {}
+
+
+async def test_a_file_that_a_message_names_stays_and_so_does_one_whose_owner_cannot_be_told() -> None:
+    local = Local()
+    store, files = local.store(), files_of(local)
+    odd = context_of("an odd/user")  # a hash stands in the key in its place
+    for user in (ADA, odd):
+        await store.save_thread(thread_of(), user)
+        await store.save_attachment(file_of(thread_id="thr_1"), user)
+        await files.keep_image("atc_1", b"x", user)
+    await files.keep_image("atc_gone", b"x", odd)
+    local.later(400 * 24 * 3600)
+    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    assert len(local.objects.kept) == 3
+
+
+def killed(**_: object) -> None:
+    """The process dies here."""
+    raise KilledError
 
 
 async def test_expired_rows_are_filtered_when_they_are_read() -> None:

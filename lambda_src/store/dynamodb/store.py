@@ -213,7 +213,7 @@ class DynamoDBStore(Store[RequestContext]):
         return await self._sweeper.sweep(stop=stop)
 
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
-        """ports.Sweeps: payload objects that no row names."""
+        """ports.Sweeps: objects that no row names."""
         return await self._sweeper.orphans(hour=hour, stop=stop)
 
     @within_budget

@@ -12,7 +12,7 @@ from lambda_src.store import keys
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import GET_BATCH, Key, Table, key_of
 from lambda_src.store.ports import Erased
-from lambda_src.store.s3 import PayloadBucket, StoredObject
+from lambda_src.store.s3 import PayloadBucket
 
 LATE_WRITES_S = 900  # Lambda's longest invocation: until then a run that lost its thread may still write an item
 ORPHAN_AGE = timedelta(hours=24)  # an object may wait for its row as long as a write takes; a day is far beyond
@@ -93,33 +93,53 @@ class Sweeper:
         await self._table.delete((shard, keys.sweep_sort(user_id, thread_id)))
 
     async def orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
-        """Remove payload objects older than a day that no row names: all, or the hour's 24th part. Returns how many."""
+        """Remove objects older than a day that no row names: all, or the hour's 24th part. Returns how many.
+
+        Of uploads only those whose row is gone: one that no message names may still be bound, for two days.
+        """
         if self._bucket is None:
             return 0
-        oldest = datetime.fromtimestamp(self._clock() / 1_000_000_000, UTC) - ORPHAN_AGE
         removed = 0
-        batch: list[StoredObject] = []
-        async for found in self._bucket.list_under(keys.OFFLOAD_PREFIX):
-            if stop():
-                return removed
-            if found.modified <= oldest and (hour is None or _slice(found.key) == hour % ORPHAN_SLICES):
-                batch.append(found)
-            if len(batch) == GET_BATCH:
-                removed += await self._remove_unnamed(self._bucket, batch)
-                batch = []
-        return removed + await self._remove_unnamed(self._bucket, batch)
+        for prefix, orphans_of in (
+            (keys.OFFLOAD_PREFIX, self._unnamed_payloads),
+            (keys.KEPT_PREFIX, self._files_without_a_row),
+        ):
+            async for batch in self._old(self._bucket, prefix, hour, stop):
+                for key in await orphans_of(self._bucket, batch):
+                    await self._bucket.delete(key)
+                    removed += 1
+        return removed
 
-    async def _remove_unnamed(self, bucket: PayloadBucket, batch: list[StoredObject]) -> int:
-        named = {found.key: await bucket.row_of(found.key) for found in batch}
+    async def _old(
+        self, bucket: PayloadBucket, prefix: str, hour: int | None, stop: Callable[[], bool]
+    ) -> AsyncIterator[list[str]]:
+        """Keys of what is old enough, as many at a time as rows are read at once."""
+        oldest = datetime.fromtimestamp(self._clock() / 1_000_000_000, UTC) - ORPHAN_AGE
+        batch: list[str] = []
+        async for found in bucket.list_under(prefix):
+            if stop():
+                return
+            if found.modified <= oldest and (hour is None or _slice(found.key) == hour % ORPHAN_SLICES):
+                batch.append(found.key)
+            if len(batch) == GET_BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    async def _unnamed_payloads(self, bucket: PayloadBucket, batch: list[str]) -> list[str]:
+        named = {key: await bucket.row_of(key) for key in batch}
         owned = {key: owner for key, owner in named.items() if all(owner)}  # what names no row is not ours to judge
         standing = await self._table.get_many(list(owned.values()), only=(rows.OBJECT,)) if owned else {}
-        removed = 0
-        for key, owner in owned.items():
-            row = standing.get(owner)
-            if row is None or row.get(rows.OBJECT, {}).get("S") != key:
-                await bucket.delete(key)
-                removed += 1
-        return removed
+        return [key for key, owner in owned.items() if standing.get(owner, {}).get(rows.OBJECT, {}).get("S") != key]
+
+    async def _files_without_a_row(self, bucket: PayloadBucket, batch: list[str]) -> list[str]:
+        owners = {key: keys.row_of_attachment_object(key) for key in batch}
+        owned = {key: owner for key, owner in owners.items() if owner is not None}
+        standing = await self._table.get_many(list(owned.values()), only=(keys.TTL_ATTRIBUTE,)) if owned else {}
+        now_s = self._clock() // 1_000_000_000
+        living = {owner for owner, row in standing.items() if not rows.is_expired(row, now_s=now_s)}
+        return [key for key, owner in owned.items() if owner not in living]
 
     async def _clear_attachments(self, user_id: str, thread_id: str) -> tuple[int, int]:
         """Remove a thread's attachments; objects first, since the row is how they are found again."""

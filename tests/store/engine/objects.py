@@ -15,10 +15,15 @@ class Objects:
         self.kept: dict[str, tuple[bytes, dict[str, str], datetime]] = {}
         self.now = datetime.fromtimestamp(0, UTC)
 
-    def put_object(self, *, Key: str, Body: bytes, Metadata: dict[str, str], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+    def put_object(self, *, Key: str, Body: bytes, **more: Any) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """PutObject."""
-        self.kept[Key] = (Body, Metadata, self.now)
+        self.kept[Key] = (Body, more.get("Metadata", {}), self.now)
         return {"ETag": hashlib.sha256(Body).hexdigest()}
+
+    def copy_object(self, *, Key: str, CopySource: dict[str, str], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """CopyObject, with new metadata."""
+        self.kept[Key] = (self._found("CopyObject", CopySource["Key"])[0], {}, self.now)
+        return {}
 
     def get_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """GetObject."""
