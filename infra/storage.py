@@ -103,7 +103,7 @@ def page_origins(config: StageConfig, *, region: str) -> list[str]:
     """The sites whose pages may upload: those that may call, and our own page's, by its name or by its door's.
 
     The name that a door gets is known after a deployment only, and bucket and door stand in two stacks: so every name
-    of such a door may send, with the one * that S3 takes. What lets an upload in is its URL's signature, not its origin.
+    of such a door may send, with the one * that S3 takes. An upload is let in by its URL's signature, not its origin.
     """
     return [*config.cors_origins, f"https://{config.domain.name}" if config.domain else _of_the_door(config, region)]
 
