@@ -101,7 +101,11 @@ def erase(
     user: Annotated[str, typer.Argument(help="The user's id, as in the logs.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove everything of a user's. When it dies half way, run it again."""
+    """Remove everything of a user's. When it dies half way, run it again.
+
+    The ids of the threads stay for a quarter of an hour: the hourly sweep removes them, and what an answer that was
+    being written meanwhile left behind.
+    """
     if not yes:
         typer.confirm(f"Remove everything that user {user} has?", abort=True, err=True)
 

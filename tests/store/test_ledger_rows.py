@@ -12,6 +12,7 @@ from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
 from lambda_src.store.calls import Calls, ConditionFailedError
 from lambda_src.store.dynamodb import DynamoDBStore, quotas
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.ports import JournalBatch, QuotaLimits, TurnLedger
 from tests.store.engine.engine import Engine
@@ -188,6 +189,9 @@ async def test_an_export_and_an_erasure_know_what_turns_leave() -> None:
     assert [record["kind"] async for record in store.export_user(ADA)] == ["thread"]
     async for _ in store.erase_user(ADA):
         pass
+    assert all("deleted_at" in row for row in engine.rows.values())
+    clock.later(ms=LATE_WRITES_S * 1000)
+    await store.sweep(stop=lambda: False)
     assert engine.rows == {}
 
 

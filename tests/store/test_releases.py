@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, context_of, file_of, item_of, message_of, thread_of
 from lambda_src.store import codec, keys
 from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from tests.store.local import Local
 
 ADA = context_of("ada")
@@ -117,6 +118,8 @@ async def test_erasing_a_user_leaves_no_row_of_a_newer_release_behind() -> None:
     of_a_newer_release(local.engine.rows, {"future_attribute": {"S": "x"}}, ("a", 1))
     async for _ in local.store().erase_user(ADA):
         pass
+    local.later(LATE_WRITES_S)
+    await local.store().sweep(stop=lambda: False)
     assert [key for key in local.engine.rows if key[0].startswith(keys.user_partition("ada"))] == []
 
 

@@ -66,7 +66,10 @@ class Threads:
         self._snapshots.keep(thread, Snapshot(_name(key), fields, loaded=loaded))
 
     async def restore(self, user_id: str, thread_id: str, fields: dict[str, str], *, order: int) -> bool:
-        """Put an exported thread back at its own place; False when the same is there, ConflictError when another is."""
+        """Put an exported thread back at its own place; False when the same is there, ConflictError when another is.
+
+        ConditionFailedError over a deleted one that is not swept to the end.
+        """
         key = _key(user_id, thread_id)
         row = await self._table.get(key)
         if row is not None and rows.is_alive(row, now_s=self._now_s()):

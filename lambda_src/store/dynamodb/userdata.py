@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from lambda_src.store import bounds, codec, keys, records
+from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.items import Items
@@ -64,8 +65,12 @@ class UserRows:
         bounds.writable(user_id, record["id"], record.get("thread_id", record["id"]))
         match record["kind"]:
             case "thread":
-                fields = records.fields_of(record)
-                return await self._threads.restore(user_id, record["id"], fields, order=record["order"])
+                fields, order = records.fields_of(record), record["order"]
+                try:
+                    return await self._threads.restore(user_id, record["id"], fields, order=order)
+                except ConditionFailedError:  # it was deleted or erased a moment ago: finish that first
+                    await self._sweeper.purge(user_id, record["id"])
+                    return await self._threads.restore(user_id, record["id"], fields, order=order)
             case "item":
                 return await self._items.restore(
                     user_id, record["thread_id"], record["id"], records.data_of(record), order=record["order"]
@@ -84,14 +89,21 @@ class UserRows:
                 raise ValueError(f"A record of an unknown kind: {kind}.")
 
     async def erase(self, user_id: str) -> AsyncIterator[Erased]:
-        """Remove the user's threads, then everything else in the user's partition and in the bucket."""
+        """Remove all that the user has now.
+
+        Every thread is deleted first, as its user would, so that what an answer under way still writes is seen by
+        nobody, and goes with the tombstones: the hourly sweep removes both, sweep.LATE_WRITES_S later.
+        """
         partition = keys.user_partition(user_id)
-        async for row in self._rows(partition, keys.THREAD_PREFIX):
-            erased = await self._sweeper.purge(user_id, rows.sort_id(row, keys.THREAD_PREFIX))
-            yield erased + Erased(threads=1)
-        while rest := await self._table.partition(partition, only=(keys.ORDER_KEY,)):
-            await self._table.write_many(deletes=[key_of(row) for row in rest])
-            yield Erased(attachments=sum(key_of(row)[1].startswith(keys.ATTACHMENT_PREFIX) for row in rest))
+        threads = [rows.sort_id(row, keys.THREAD_PREFIX) async for row in self._rows(partition, keys.THREAD_PREFIX)]
+        for thread_id in threads:
+            yield Erased(threads=int(await self._threads.bury(user_id, thread_id)))
+        for thread_id in threads:
+            yield await self._sweeper.clear(user_id, thread_id, stop=lambda: False)
+        async for page in self._pages(partition):
+            doomed = [key_of(row) for row in page if not rows.is_tombstone(row) and not _is_thread(row)]
+            await self._table.write_many(deletes=doomed)
+            yield Erased(attachments=sum(sort.startswith(keys.ATTACHMENT_PREFIX) for _, sort in doomed))
         if self._bucket is not None:
             for prefix in (keys.OFFLOAD_PREFIX, keys.PENDING_PREFIX, keys.KEPT_PREFIX):
                 yield Erased(objects=await self._bucket.delete_under(keys.user_objects(prefix, user_id)))
@@ -124,8 +136,17 @@ class UserRows:
 
     async def _rows(self, partition: str, prefix: str) -> AsyncIterator[Row]:
         """Every row of a partition whose sort key begins with `prefix`."""
-        after = ""
-        while page := await self._table.partition(partition, prefix=prefix, after=after):
+        async for page in self._pages(partition, prefix=prefix):
             for row in page:
                 yield row
+
+    async def _pages(self, partition: str, *, prefix: str = "") -> AsyncIterator[list[Row]]:
+        after = ""
+        while page := await self._table.partition(partition, prefix=prefix, after=after):
+            yield page
             after = key_of(page[-1])[1]
+
+
+def _is_thread(row: Row) -> bool:
+    """Whether the row is a thread that its user sees: in an erasure, one begun since."""
+    return key_of(row)[1].startswith(keys.THREAD_PREFIX) and keys.ORDER_KEY in row

@@ -1,0 +1,49 @@
+"""A user is erased while an answer of theirs is being written: nothing of it is seen, and nothing of it stays."""
+
+from typing import Any
+
+import pytest
+
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from tests.store.engine.engine import Engine
+from tests.store.model import Inline
+from tests.turns.scene import THREAD, Model, Process, as_user, thread_at
+from tests.turns.virtual_time import VirtualTime
+
+ANN = as_user("ann")
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["it ends by itself at once", "it notices"])
+async def test_what_an_answer_under_way_writes_after_an_erasure_goes_with_the_hourly_sweep(ends: bool) -> None:
+    time = VirtualTime()
+    engine: Any = Engine()
+    store: Any = DynamoDBStore(engine, "table", clock=time.now_ns, executor=Inline())
+    process = Process(store, time)
+    await store.save_thread(thread_at(THREAD), ANN)
+    thread = await store.load_thread(THREAD, ANN)
+    model = Model()
+    reader = await process.ask(model, "hi")
+    model.say("private words")
+    await time.advance(1.2)
+    model.say(" that wait for the next second")
+    await time.rest()
+
+    async for _ in store.erase_user(ANN):
+        pass
+    if ends:
+        model.finish()
+        await time.rest()
+    await time.advance(1.5)
+    assert reader.over
+    assert "ITEM" in str(engine.rows) or "EVENTS" in str(engine.rows), "else this test shows nothing"
+    assert (await store.load_thread_items(THREAD, None, 100, "asc", ANN)).data == []
+    assert [record async for record in store.export_user(ANN)] == []
+    assert await process.turns.running_in(THREAD, ANN) is None
+    thread.title = "private words"
+    with pytest.raises(Exception, match="deleted"):
+        await store.save_thread(thread, ANN)
+
+    await time.advance(LATE_WRITES_S)
+    await store.sweep(stop=lambda: False)
+    assert engine.rows == {}
