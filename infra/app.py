@@ -13,7 +13,7 @@ from typing import Any
 from aws_cdk import App, Environment, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 
-from infra import bundling
+from infra import bundling, first_start
 from infra.api_stack import ApiStack
 from infra.cloudfront import Edge
 from infra.config import EDGE_REGION, StageConfig
@@ -84,7 +84,7 @@ def main(environ: Mapping[str, str]) -> int:
         # The CLI hands over its own reading of the context, `-c stage=...` included; without it we read the file.
         run_by_cdk = "CDK_OUTDIR" in environ
         app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
-        config = StageConfig.from_context(app.node.get_all_context({}))
+        config = first_start.stage_of(app.node.get_all_context({}))
         zip_file = bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
         add_stage(app, config=config, code=zip_file)
     except InfraError as error:

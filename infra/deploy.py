@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra import bundling, guest_secret, toolchain
+from infra import bundling, first_start, guest_secret, toolchain
 from infra.app import api_stack_name, read_context
 from infra.config import StageConfig
 from infra.errors import InfraError, PreflightError
@@ -54,7 +54,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     stage = parser.parse_args(arguments).stage
     try:
-        config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
+        config = first_start.stage_of(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
         account = preflight(config)
         bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture])
         if guest_secret.ensure(config, account):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra import bundling, guest_secret, ministack, template, toolchain
+from infra import bundling, first_start, guest_secret, ministack, template, toolchain
 from infra.app import api_stack_name, data_stack_name, read_context, stack_names
 from infra.config import StageConfig
 from infra.errors import InfraError, ToolError
@@ -106,7 +106,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         return 0
     try:
         context = read_context(Path("cdk.json")) | ({"stage": asked.stage} if asked.stage else {})
-        config = StageConfig.from_context(context)
+        config = first_start.stage_of(context)
         here = for_this_machine(context)
         target = LAMBDA[StageConfig.from_context(here).architecture]
         code = bundling.build(Path.cwd(), environ=environ, target=target).zip

@@ -21,7 +21,7 @@ from typing import Any
 
 from aws_cdk import App
 
-from infra import bundling, configuration_page
+from infra import bundling, configuration_page, first_start
 from infra.app import add_stage, read_context
 from infra.config import StageConfig
 from infra.errors import BundleError, InfraError, ToolError
@@ -126,7 +126,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     try:
         refresh_committed()
         context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
-        config = StageConfig.from_context(context)
+        config = first_start.stage_of(context)
         shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
         code = _code(environ, architecture=config.architecture)
         names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))

@@ -23,9 +23,9 @@ def guest_tokens(
     settings: Settings, read_secret: ReadSecret, *, now: Callable[[], float] = time.monotonic
 ) -> GuestTokens | None:
     """Guests' tokens; None where the stage has no guests. The secret is read when the first of them comes."""
-    if (arn := settings.guest_secret) is None:
+    if (name := settings.guest_secret) is None:
         return None
-    return GuestTokens(Secret(lambda: read_secret(arn), oldest_s=OLDEST_S, now=now))
+    return GuestTokens(Secret(lambda: read_secret(name), oldest_s=OLDEST_S, now=now))
 
 
 def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticate:

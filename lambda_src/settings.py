@@ -133,6 +133,14 @@ def _model_api(value: str) -> ModelApi:
             raise ValueError(f"must be responses or chat_completions, and is {value!r}")
 
 
+def _meant(name: str, known: tuple[str, ...]) -> str:
+    """The end of a sentence about an unknown name: the one that was meant, or all that are known."""
+    import difflib  # noqa: PLC0415 - of use to a person only, not on the cold path
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"
+
+
 def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
     return field(default=default, metadata={"parse": parse, "doc": doc})
 
@@ -251,7 +259,7 @@ class Settings:
             elif setting.default is MISSING:
                 faults.append(f"{name} is missing: {setting.metadata['doc']}")
         faults += [
-            f"{name} is not a setting; known are {', '.join(names)}."
+            f"{name} is not a setting; {_meant(name, tuple(names))}."
             for name in env
             if name.startswith(PREFIX) and not name.startswith(RUNTIME_PREFIX) and name not in names
         ]

@@ -72,6 +72,13 @@ def test_a_malformed_or_unknown_setting_is_named(name: str, value: str) -> None:
         Settings.from_env({**ENV, name: value})
 
 
+def test_a_slip_of_the_pen_is_answered_with_the_name_that_was_meant() -> None:
+    with pytest.raises(SettingsError, match="CHAT_HISTROY_ITEMS is not a setting; did you mean CHAT_HISTORY_ITEMS"):
+        Settings.from_env({**ENV, "CHAT_HISTROY_ITEMS": "20"})
+    with pytest.raises(SettingsError, match="CHAT_ZZZ is not a setting; known are CHAT_TABLE, "):
+        Settings.from_env({**ENV, "CHAT_ZZZ": "20"})
+
+
 def test_lists_are_separated_by_commas() -> None:
     origins = "https://a.test, http://localhost:5173"
     settings = Settings.from_env({**ENV, "CHAT_CORS_ORIGINS": origins, "CHAT_ORIGIN_SECRETS": "arn:2,arn:1"})
