@@ -201,7 +201,7 @@ async def test_a_file_that_a_message_names_stays_and_so_does_one_whose_owner_can
     assert len(local.objects.kept) == 3
 
 
-def killed(**_: object) -> None:
+def killed(**_: Any) -> dict[str, Any]:
     """The process dies here."""
     raise KilledError
 
