@@ -15,7 +15,7 @@ PAGE := lambda_src/web/index.html
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page dev test examples test-agent eval check check-own-agent lint types contracts format template bundle bootstrap deploy lock clean \
+.PHONY: help setup page dev browser test examples test-agent eval check check-own-agent lint types contracts format template bundle bootstrap deploy lock clean \
 	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify add
 
 help: ## this list
@@ -47,7 +47,10 @@ $(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/
 dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)
 	@$(RUN) $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
 
-test: .venv/installed $(PAGE) ## all tests, offline
+browser: ## bring the Chromium that the tests of the page drive, where there is none (Debian's; needs root)
+	@.ci/browser
+
+test: .venv/installed $(PAGE) ## all tests, offline (those of the page need a browser: make browser)
 	@$(RUN) $(PY) -m pytest -n auto --dist loadgroup -q
 
 examples: .venv/installed $(PAGE) ## build examples/, and drive them in Chromium against make dev

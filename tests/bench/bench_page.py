@@ -77,7 +77,6 @@ def p95(values: list[float]) -> float:
 def measured_page() -> Iterator[ChatPage]:
     """The page with MEASURE in it, on a server of its own."""
     chromium = conftest.find_chromium()
-    assert chromium is not None, "no Chromium here: apt-get install chromium"
     with ExitStack() as stack:
         url = stack.enter_context(conftest.served(conftest.HOSTED))
         playwright = stack.enter_context(sync_playwright())

@@ -74,7 +74,6 @@ def answer_of(question: str, text: str) -> dict[str, Any]:
 def main() -> None:
     """Light, dark, phone."""
     chromium = conftest.find_chromium()
-    assert chromium is not None, "no Chromium here: apt-get install chromium"
     with conftest.served(conftest.HOSTED) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=conftest.CHROMIUM_FLAGS)
         shoot(browser, url, "light", width=1200, height=800, dark=False)
