@@ -11,6 +11,7 @@ import pytest
 from infra.config import StageConfig
 from lambda_src.dev.testing import AgentChat
 from lambda_src.settings import PREFIX, Settings
+from tests.bench import report
 
 ROOT = Path(__file__).parents[1]
 THE_USERS = ("lambda_src/agent/", "tests/agent/")  # what stands in there, and whether it does, is no test's business
@@ -96,3 +97,30 @@ def test_every_command_on_a_page_runs_as_it_is_written(page: Path) -> None:
     inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
     commands = [line.removeprefix("$ ").strip() for line in [*fenced, *inline]]
     assert not [line for line in commands if re.match(r"(python3?|uv|chat|cdk|pytest) (?!=)", line)]
+
+
+@pytest.mark.parametrize(
+    ("measured", "aim", "is_missed"),
+    [
+        ("0.70x", "0.6", True),
+        ("1.21x (5.43 / 4.50 ms)", "1.25x", False),
+        ("1.26x (53.8 / 42.7 ms)", "1.2x", True),
+        ("137.3", "50 ms", True),
+        ("22 s at load 3, 36 s at load 8", "25 s", True),
+        ("32.9 MB, 94.2 MB unzipped", "40 MB, 110 MB", False),
+        ("1.01 s, 230 bytes", "2 s or 2 KB", False),
+        ("99 of 100", "all", True),
+        ("100 of 100", "all", False),
+        ("0", "0", False),
+        ("5,408.1 ms", "-", False),
+    ],
+)
+def test_what_is_more_than_was_aimed_at_counts_as_missed(measured: str, aim: str, is_missed: bool) -> None:
+    assert report.is_missed(measured, aim) is is_missed
+    row = f"| what | {measured} | {aim}{report.MISSED * is_missed} |"
+    assert report.marked(f"| | measured | aimed at |\n{row}").endswith(row)
+
+
+def test_every_figure_that_missed_its_aim_says_so() -> None:
+    page = report.REPORT.read_text(encoding="utf-8")
+    assert report.marked(page) == page, "tests/bench/report.py marks them when a section is written"

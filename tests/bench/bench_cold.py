@@ -291,7 +291,7 @@ def page(found: Measured, command: str, rounds: int) -> str:
             "",
             *report.table(head, medians),
             "",
-            *report.table(("", "measured", "at most"), rows_of(found)),
+            *report.table(("", "measured", "aimed at"), rows_of(found)),
         ],
     )
 

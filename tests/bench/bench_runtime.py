@@ -28,10 +28,10 @@ from pathlib import Path
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.emulator.delivery import Collected
 from lambda_src.dev.emulator.events import Request, event_2_0
+from tests.bench.report import write as write_section
 from tests.dev.emulator.client import Stream, open_stream
 
 ROOT = Path(__file__).resolve().parents[2]
-REPORT = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench-runtime: begin -->", "<!-- bench-runtime: end -->"
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
@@ -252,7 +252,7 @@ def report(app_mib: float, streams: int, many: dict[str, float], command: str) -
             f"A process with the app, and no server: {app_mib:.1f} MiB. The floor's app has no server and no loop,",
             "and its chunks are canned: there is no floor of their CPU.",
             "",
-            "| | measured | at most |",
+            "| | measured | aimed at |",
             "|---|---|---|",
             *ratios,
             *(f"| {what} | {value} | {most} |" for what, value, most in absolute),
@@ -263,14 +263,6 @@ def report(app_mib: float, streams: int, many: dict[str, float], command: str) -
 
 def say(line: str) -> None:
     sys.stderr.write(line + "\n")
-
-
-def write(section: str) -> None:
-    """Put the section into the report, in the place of an older one."""
-    text = REPORT.read_text() if REPORT.exists() else "# Benchmarks\n\nWhat was measured, with the command beside it.\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    REPORT.write_text(before.rstrip() + "\n\n" + section + (after or "\n"))
 
 
 async def run(*, rounds: int, requests: int, chunks: int, streams: int, command: str) -> str:
@@ -292,7 +284,7 @@ def main() -> None:
     section = asyncio.run(run(**size, command=".venv/bin/python -m tests.bench.bench_runtime"))
     say(section)
     if not quick:
-        write(section)
+        write_section("bench-runtime", section)
 
 
 if __name__ == "__main__":

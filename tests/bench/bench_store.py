@@ -15,7 +15,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it has no types of its own
@@ -27,12 +26,12 @@ from lambda_src.store.postgres import PostgresStore
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.payloads import payload_values
 from lambda_src.store.postgres.schema import items
+from tests.bench.report import write as write_section
 from tests.store.dynamodb_local import dynamodb_local
 from tests.store.ministack import ministack
 from tests.store.postgres import migrated, postgres, sessions_of
 from tests.store.tables import Aws
 
-REPORT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench-store: begin -->", "<!-- bench-store: end -->"
 ADA = context_of("ada")
 PAGE = 20
@@ -181,7 +180,7 @@ def report(rows: list[Row], command: str) -> str:
     """The section of docs/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
     lines = [BEGIN, "## The stores", "", f"`{command}` on {machine}. One run, medians; ratios within a round.", ""]
-    lines += ["| | measured | at most |", "|---|---|---|"]
+    lines += ["| | measured | aimed at |", "|---|---|---|"]
     lines += [f"| {what} | {measured} | {limit} |" for what, measured, limit in rows]
     return "\n".join([*lines, END]) + "\n"
 
@@ -205,9 +204,7 @@ def main() -> None:
     section = report(rows, command)
     sys.stdout.write(section)
     if not options.quick:
-        text = REPORT.read_text()
-        before, found, rest = text.partition(BEGIN)
-        REPORT.write_text(before.rstrip() + "\n\n" + section + (rest.partition(END)[2].lstrip("\n") if found else ""))
+        write_section("bench-store", section)
 
 
 if __name__ == "__main__":

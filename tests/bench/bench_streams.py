@@ -142,7 +142,7 @@ def main() -> None:
         f"`.venv/bin/python -m tests.bench.bench_streams` on {report.machine()}, {os.cpu_count()} cores for all three "
         f"processes. {EVENTS_A_SECOND} words a second to each stream, {SECONDS:.0f} s; one run."
     )
-    head = ("streams", "added ms, p50", "p95", "p99", "at most", "CPU, cores", "emulator's", "peak MiB")
+    head = ("streams", "added ms, p50", "p95", "p99", "aimed at", "CPU, cores", "emulator's", "peak MiB")
     text = report.section(MARK, ["## Streams in one process", "", told, "", *report.table(head, rows)])
     sys.stdout.write(text)
     if not options.quick:

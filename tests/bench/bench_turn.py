@@ -324,7 +324,7 @@ async def measured(rounds: int) -> list[str]:
         for (size, tools), cost in grown.items()
     ]
     head = ("items", "CPU ms", "DynamoDB requests", "... before the model", "ms until the model", "ms until a word")
-    return [*report.table(("", "measured", "at most"), rows), "", *report.table(head, sizes)]
+    return [*report.table(("", "measured", "aimed at"), rows), "", *report.table(head, sizes)]
 
 
 def main() -> None:

@@ -36,11 +36,11 @@ from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Asked, Turns
+from tests.bench.report import write as write_section
 from tests.chat import message, server_with
 from tests.e2e.house import House, emulated, said, whole_events
 from tests.model_api import ModelApi, model_api
 
-REPORT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench-turns: begin -->", "<!-- bench-turns: end -->"
 SEED = 5  # where the kills fall; the same in every run
 KILL_WITHIN_S = 3.0  # of the first words: before, in and after several batches
@@ -195,7 +195,7 @@ def report(rows: list[Row], command: str) -> str:
     """The section of docs/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
     lines = [BEGIN, "## Turns", "", f"`{command}` on {machine}. One run, emulator and MiniStack on the same cores.", ""]
-    lines += ["| | measured | at most |", "|---|---|---|"]
+    lines += ["| | measured | aimed at |", "|---|---|---|"]
     lines += [f"| {what} | {figure} | {limit} |" for what, figure, limit in rows]
     return "\n".join([*lines, END]) + "\n"
 
@@ -213,9 +213,7 @@ def main() -> None:
     section = report(rows, command)
     sys.stdout.write(section)
     if not options.quick:
-        text = REPORT.read_text()
-        before, found, rest = text.partition(BEGIN)
-        REPORT.write_text(before.rstrip() + "\n\n" + section + (rest.partition(END)[2].lstrip("\n") if found else ""))
+        write_section("bench-turns", section)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def make_browser(path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_missing_browser_skips_the_tests_and_says_what_brings_one(tmp_path: Path) -> None:
-    with pytest.raises(pytest.skip.Exception, match="NO BROWSER.*`make browser` brings one"):
+    with pytest.raises(pytest.skip.Exception, match=r"NO BROWSER.*`make browser` brings one"):
         conftest.find_chromium({"PATH": str(tmp_path)})
 
 
