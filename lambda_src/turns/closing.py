@@ -74,16 +74,16 @@ class Closing:
         Whether the lease was still ours. ChatError: it could not be ended.
         """
         if cut is not None:
-            await asyncio.gather(self._flush(), self._keep(cut))
-            for event in endings.last_words(cut, failed=failed):
+            _, shown = await asyncio.gather(self._flush(), self._keep(cut))
+            for event in endings.last_words(cut, failed=failed, shown=shown):
                 self._emit(event)
         await self._flush()
         if not self._is_kept:
             return True
         return await self._ledger.end_lease(self._thread_id, self._turn_id, context=self._context)
 
-    async def _keep(self, cut: Cut) -> None:
-        """What was said so far, stored (by the superseder, if there is one) and ended in the stream."""
+    async def _keep(self, cut: Cut) -> bool:
+        """What was said so far, stored (by the superseder, if there is one) and ended in the stream; was there any."""
         events = self._journal.events
         try:
             async with asyncio.timeout(_patience_s(cut)):
@@ -96,9 +96,10 @@ class Closing:
         except Exception as fault:  # noqa: BLE001 - a fence: what comes behind it matters whatever the store says
             self._is_kept = cut == "superseded"
             log_fault("turn_keep_failed", fault)
-            return
+            return False
         for item in items:
             self._emit(endings.done(item))
+        return bool(items)
 
     async def _flush(self) -> None:
         try:

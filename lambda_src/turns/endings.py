@@ -19,6 +19,9 @@ OPENING = (ERROR, b'data: {"type":"stream_options"')
 GO_ON = "Write “continue” and I will go on from there."
 DEADLINE = NoticeEvent(level="warning", title="Cut off", message=f"This answer took longer than one may take. {GO_ON}")
 SHUTDOWN = NoticeEvent(level="warning", title="Interrupted", message=f"The server had to stop here. {GO_ON}")
+ELSEWHERE = NoticeEvent(
+    level="info", title="Not answered here", message="This conversation went on in another window. Reload it."
+)
 BROKEN = ErrorEvent(code="custom", message="The answer broke off here. What you see was kept.", allow_retry=True)
 
 
@@ -34,8 +37,11 @@ def done(item: AssistantMessageItem) -> bytes:
     return encoded(ThreadItemDoneEvent(item=item.model_copy(update={"created_at": created_at})))
 
 
-def last_words(cut: Cut, *, failed: bool) -> list[bytes]:
-    """What is said behind the kept answer: why it is not whole and how to go on, unless the user knows."""
+def last_words(cut: Cut, *, failed: bool, shown: bool = True) -> list[bytes]:
+    """What is said behind the kept answer: why it is not whole and how to go on, unless the user knows.
+
+    `shown`: whether any of it was kept, and so ended in the stream.
+    """
     match cut:
         case "deadline":
             return [encoded(DEADLINE)]
@@ -43,7 +49,9 @@ def last_words(cut: Cut, *, failed: bool) -> list[bytes]:
             return [encoded(SHUTDOWN)]
         case "failed":
             return [encoded(BROKEN)] if failed else []
-        case "stopped" | "superseded":
+        case "superseded":
+            return [] if shown else [encoded(ELSEWHERE)]
+        case "stopped":
             return []
 
 

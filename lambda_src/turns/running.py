@@ -54,6 +54,7 @@ class Hooks:
 
     began_ms: int
     begin_by_ms: int
+    check: Callable[[], Awaitable[None]] | None  # to be asked again right before the lease is taken
     removes: bool  # whether the request takes items away: those of a turn that still writes are not all there yet
     leased: Callable[[str], Awaitable[bool]]  # in this thread; whether somebody asked to stop before
     ended: Callable[[bool, bool], Awaitable[None]]  # whether it ran, and whether it still had its lease
@@ -139,6 +140,8 @@ class RunningTurn:
         try:
             self._start(self._until_deadline())
             if thread_id is not None:
+                if self._hooks.check is not None:
+                    await self._hooks.check()
                 await self._take_lease(thread_id)
             cut = await self._pull(await begin())
         except asyncio.CancelledError:

@@ -28,6 +28,7 @@ LOOK_AGAIN_S = (0.05, 0.1, 0.25)  # a duplicate whose first one has not begun as
 END_S = 2.0  # a turn that lost its lease has noticed and ended by then, or it is dead
 
 RETRIED = frozenset({"threads.create", "threads.add_user_message"})  # what a client's transport sends again by itself
+ONCE = frozenset({"threads.add_client_tool_output", "threads.add_structured_input"})  # a second tab's is refused
 REMOVING = frozenset({"threads.retry_after_item"})  # what takes items away before it answers
 
 Check = Callable[[], Awaitable[None]]
@@ -96,7 +97,8 @@ class Turns:
 
         `context.turn` is minted from the request's key. `check` raises what is wrong with the request, before it may
         end the turn that runs; it writes nothing, and does not count for a repeated request, whose first one has
-        changed the thread already. `begin` starts the run.
+        changed the thread already. What only one request may answer (ONCE) is checked again right before the lease is
+        taken: another one may have answered it meanwhile, and runs. `begin` starts the run.
 
         A request that its client named attaches to the turn of that name for BOUND_S. Without a name the same bytes of
         the same user attach while their turn runs, and new messages also SAME_BODY_S after: so "continue" twice, a
@@ -127,7 +129,8 @@ class Turns:
                 raise refused
             if self.around.quotas is not None:
                 await self.around.quotas.admit(context)
-            hooks = self._hooks(asked, key, turn.id, began_ms, begin_by_ms, context)
+            again = check if asked.operation in ONCE else None
+            hooks = self._hooks(asked, key, turn.id, began_ms, begin_by_ms, again, context)
             running = RunningTurn(turn, context, self.around, hooks)
             await running.open(begin, thread_id=asked.thread_id)
         except BaseException as error:
@@ -240,7 +243,14 @@ class Turns:
         return "attach" if self._is_live(row) or is_retried else "over"
 
     def _hooks(
-        self, asked: Asked, key: str, turn_id: str, began_ms: int, begin_by_ms: int, context: RequestContext
+        self,
+        asked: Asked,
+        key: str,
+        turn_id: str,
+        began_ms: int,
+        begin_by_ms: int,
+        check: Check | None,
+        context: RequestContext,
     ) -> Hooks:
         ledger = self.around.ledger
 
@@ -263,4 +273,4 @@ class Turns:
                     else:
                         await ledger.release_request(key, turn_id, context=context)
 
-        return Hooks(began_ms, begin_by_ms, asked.operation in REMOVING, leased, ended)
+        return Hooks(began_ms, begin_by_ms, check, asked.operation in REMOVING, leased, ended)

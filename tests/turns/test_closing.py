@@ -113,3 +113,13 @@ async def test_a_fault_before_chatkits_error_event_does_not_replace_it(method: s
     model.finish()
     await scene.time.rest()
     assert OPTIONS in reader.events
+
+
+async def test_a_reader_whose_turn_was_superseded_before_a_word_of_it_was_kept_is_told() -> None:
+    scene = await Scene.set()
+    reader = await scene.one.ask(Model(), "hi")
+    other = await scene.two.ask(Model("msg_other"), "and this")
+    await scene.time.advance(RENEW_S)
+    assert reader.events[-1] == endings.encoded(endings.ELSEWHERE)
+    assert not other.over
+    await other.stream.stop()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lambda_src.checks import Checks
 from lambda_src.demo_model import DemoModel
 from lambda_src.dev.showcase import actions, build_agent
 from tests.chat import Answer, Chat, message
@@ -92,6 +93,44 @@ async def test_a_tools_output_sent_twice_at_once_is_one_run_and_two_equal_stream
     assert one.body == two.body
     assert tabs.model.asked == before + 1
     assert await tabs.kinds(thread_id) == ["user_message", "client_tool_call", "assistant_message"]
+
+
+@pytest.mark.parametrize("operation", ["threads.add_client_tool_output", "threads.add_structured_input"])
+async def test_two_different_answers_to_one_question_are_one_run_and_one_refusal(
+    tabs: Tabs, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second tab looked while the question was open, and comes to the lease when the first one's answer runs."""
+    asked = "read my clipboard" if operation == "threads.add_client_tool_output" else "ask me something"
+    thread_id = await waiting(tabs.one, asked)
+    question = (await tabs.one("threads.get_by_id", thread_id=thread_id)).json["items"]["data"][-1]
+    looked, go_on = asyncio.Event(), asyncio.Event()
+    look = Checks.check
+
+    async def slow_look(checks: Checks, request: Any, context: Any) -> None:
+        await look(checks, request, context)
+        if not looked.is_set():
+            looked.set()
+            await go_on.wait()
+
+    monkeypatch.setattr(Checks, "check", slow_look)
+
+    async def answer(tab: Chat, word: str) -> Answer:
+        if operation == "threads.add_client_tool_output":
+            return await tab(operation, thread_id=thread_id, result={"text": word})
+        sent = {"status": "answered", "answers": {"colour": {"values": [word]}}}
+        return await tab(operation, thread_id=thread_id, item_id=question["id"], input=sent)
+
+    late = asyncio.create_task(answer(tabs.two, "green"))
+    await looked.wait()
+    tabs.gate.reached.clear()
+    tabs.gate.opened.clear()
+    first = asyncio.create_task(answer(tabs.one, "red"))
+    await tabs.gate.reached.wait()
+    go_on.set()
+    assert (await late).status == 409
+    tabs.gate.opened.set()
+    assert items_of(await first)[-1]["type"] == "assistant_message"
+    assert (await tabs.kinds(thread_id))[-1] == "assistant_message"
 
 
 async def test_a_form_answered_twice_at_once_is_one_run_and_two_equal_streams(tabs: Tabs) -> None:
