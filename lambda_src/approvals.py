@@ -37,7 +37,7 @@ APPROVE, DENY = "Approve", "Deny"
 FORM, STATE, TAKEN = "approval-", "approval-state-", "approval-taken-"  # ids of the three items begin with these
 ARGUMENTS_CHARS = 2_000  # of a call, shown to whoever is to allow it; what is longer says so
 DENIED = "The user did not allow this."
-OVER = "This can not be answered any more: the conversation has moved on. Ask for it again."
+OVER = "This cannot be answered any more: the conversation has moved on. Ask for it again."
 CHANGED = "The assistant has changed since it asked. Ask for it again."
 
 

@@ -1,6 +1,7 @@
 """One log line a request, one more a turn: who (hashed), what, how long, how much. Never a word of what was said.
 
-Knows ASGI and the scope's `chat.*` entries, which app.py fills in. Metrics are made of these lines (observability.py).
+Knows ASGI and the entries `chat.*` of the scope, which routes.py and app.py fill in. observability.py makes metrics of
+these lines.
 """
 
 import logging
@@ -15,7 +16,7 @@ from lambda_src.context import Turn, User
 from lambda_src.page import SECURITY_HEADERS
 
 ALWAYS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-TOLD = ("operation", "user", "code", "limit")  # of what app.py notes in the scope, as `chat.<name>`
+TOLD = ("operation", "user", "code", "limit")  # of what is noted in the scope, as `chat.<name>`
 TOKEN = b'"assistant_message.content_part.text_delta"'
 
 log = logging.getLogger(__name__)

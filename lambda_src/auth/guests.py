@@ -1,7 +1,7 @@
 """Guests: people who need not sign in. Each gets a token of our own, signed and expiring, and is one user of their own.
 
-The token is a JWT (HS256) that only this server makes and takes. Who may have one, and how often, is guests' quota
-(lambda_src/quotas.py), not this file's.
+The token is a JWT (HS256) that only this server makes and takes. Who may have one, and how often, is said in
+lambda_src/guests.py; what guests may spend, in lambda_src/quotas.py.
 """
 
 import time

@@ -4,12 +4,11 @@ After a cancel nothing can be emitted through ChatKit (its generator re-raises),
 its server encodes them. No text of a model or of an exception is ever in a notice.
 """
 
-from datetime import UTC
-
 from chatkit.store import NotFoundError
 from chatkit.types import AssistantMessageItem, ErrorEvent, NoticeEvent, ThreadItemDoneEvent
 from pydantic import BaseModel
 
+from lambda_src import wire
 from lambda_src.errors import ConflictError, UnavailableError
 from lambda_src.turns.keeping import Cut
 
@@ -27,14 +26,12 @@ BROKEN = ErrorEvent(code="custom", message="The answer broke off here. What you 
 
 def encoded(event: BaseModel) -> bytes:
     """One event as ChatKit's server sends it."""
-    body = event.model_dump_json(by_alias=True, exclude_none=True, context={"exclude_metadata": True})
-    return b"data: " + body.encode() + b"\n\n"
+    return b"data: " + wire.encoded(event) + b"\n\n"
 
 
 def done(item: AssistantMessageItem) -> bytes:
     """The event that ends an answer where it was cut."""
-    created_at = item.created_at.replace(tzinfo=item.created_at.tzinfo or UTC)
-    return encoded(ThreadItemDoneEvent(item=item.model_copy(update={"created_at": created_at})))
+    return encoded(ThreadItemDoneEvent(item=item))
 
 
 def last_words(cut: Cut, *, failed: bool, shown: bool = True) -> list[bytes]:

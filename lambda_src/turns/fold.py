@@ -18,11 +18,6 @@ def split(data: bytes) -> list[bytes]:
     return [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
 
 
-def encoded(event: dict[str, Any]) -> bytes:
-    """One event as ChatKit's server would send it."""
-    return b"data: " + json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
 def unfinished(events: Iterable[bytes]) -> list[AssistantMessageItem]:
     """The assistant messages that were begun and not ended, in order, with what they had said; empty ones left out.
 
