@@ -4,10 +4,11 @@
 carry a hash of their content and may be kept for ever; everything else is asked for anew, and is always answered in
 full: a 304 has no body, and an answer without one hangs a function URL.
 
-The policy (Content Security Policy, level 3) allows our own origin, the bucket that files are uploaded to, and the
-issuer that people sign in at. No script inside the page may run, and no style but the one whose hash is named: whoever
-gets a word into the page gets no code into it. Only with a domain key may ChatKit's CDN serve scripts and frames, and
-may styles stand in the page: its component puts one there, and changes it when OpenAI likes.
+The policy (Content Security Policy, level 3) allows our own origin, the bucket that files are uploaded to, the issuer
+that people sign in at, and pictures of the domains that the settings allow. No script inside the page may run, and no
+style but the one whose hash is named: whoever gets a word into the page gets no code into it. Only with a domain key
+may ChatKit's CDN serve scripts and frames, and may styles stand in the page: its component puts one there, and changes
+it when OpenAI likes.
 """
 
 import base64
@@ -102,11 +103,13 @@ class Page:
 def page_of(settings: Settings, *, upload_origin: str | None, dictation: bool, is_open: bool = False) -> Page:
     """The page of a stage. `is_open`: nobody need sign in, as on a laptop; `upload_origin`: the bucket's, if any."""
     bucket = () if upload_origin is None else (upload_origin,)
+    pictures = (*bucket, *(f"https://{domain}" for domain in settings.allowed_image_domains))
     told: dict[str, Any] = {
         "auth": {"kind": "open"} if is_open else sign_in(settings),
         "token_header": settings.token_header,
         "domain_key": settings.domain_key,
         "assistants": [],
+        "pictures": list(pictures),
         "features": {
             "attachments": settings.bucket is not None,
             "dictation": dictation,
@@ -115,7 +118,7 @@ def page_of(settings: Settings, *, upload_origin: str | None, dictation: bool, i
         },
     }
     issuers = () if is_open or settings.auth_client_id is None else issuer_origins(settings)
-    return Page(told=told, origins=(*bucket, *issuers), pictures=bucket)
+    return Page(told=told, origins=(*bucket, *issuers), pictures=pictures)
 
 
 def sign_in(settings: Settings) -> dict[str, Any]:

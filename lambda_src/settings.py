@@ -74,6 +74,20 @@ def _origins(value: str) -> tuple[str, ...]:
     return origins
 
 
+_DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.ASCII)
+
+
+def _domains(value: str) -> tuple[str, ...]:
+    domains = _names(value)
+    for domain in domains:
+        if not _DOMAIN.fullmatch(domain):
+            raise ValueError(
+                "must list domains such as images.example.com or *.example.com "
+                f"(lower case; no scheme, port or path), and holds {domain!r}"
+            )
+    return domains
+
+
 def _tracing(value: str) -> Literal["xray"]:
     if value != "xray":
         raise ValueError(f"must be xray, and is {value!r}")
@@ -237,6 +251,9 @@ class Settings:
     )
     max_image_bytes: int = _setting(_positive, "Largest image that may be attached.", default=MAX_IMAGE_BYTES)
     max_file_bytes: int = _setting(_positive, "Largest file of other types.", default=MAX_FILE_BYTES)
+    allowed_image_domains: tuple[str, ...] = _setting(
+        _domains, "Domains whose pictures a widget may show in our page; all others become links.", default=()
+    )
     prewarm: bool = _setting(
         _flag, "true or false: load what a first message needs before the first request, or with it.", default=True
     )

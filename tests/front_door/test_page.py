@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,16 @@ async def test_with_a_domain_key_chatkit_may_run_and_style_itself(with_chatkit: 
     assert policy["connect-src"] == ["'self'", CHATKIT, BUCKET]
     assert policy["style-src"] == ["'self'", "'unsafe-inline'"]
     assert not any("unsafe" in source for name, sources in policy.items() for source in sources if name != "style-src")
+
+
+async def test_pictures_come_from_the_bucket_and_the_domains_that_are_allowed(folder: Path) -> None:
+    env = SIGNED_IN | {"CHAT_ALLOWED_IMAGE_DOMAINS": "images.example.com, *.example.org"}
+    page = replace(page_of(Settings.from_env(env), upload_origin=BUCKET, dictation=False), folder=folder)
+    allowed = [BUCKET, "https://images.example.com", "https://*.example.org"]
+    assert page.told["pictures"] == allowed
+    policy = policy_of(await chat_with(page).post(b"", "/", "GET"))
+    assert policy["img-src"] == ["'self'", "data:", "blob:", *allowed]
+    assert policy["connect-src"] == ["'self'", BUCKET]
 
 
 async def test_what_the_page_is_told_ends_no_element(chat: Chat) -> None:

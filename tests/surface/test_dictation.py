@@ -38,6 +38,14 @@ async def test_what_was_said_comes_back(house: House) -> None:
     assert answer.json == {"text": f"{len(WEBM)} bytes of audio/webm"}
 
 
+@pytest.mark.parametrize(("audio_bytes", "status"), [(740_000, 200), (750_000, 413)])
+async def test_a_recording_may_be_as_long_as_the_documentation_says(
+    house: House, audio_bytes: int, status: int
+) -> None:
+    answer = await house.chat(transcribe=heard)("input.transcribe", **sent(WEBM.ljust(audio_bytes, b"\0")))
+    assert answer.status == status
+
+
 @pytest.mark.parametrize(
     "params",
     [

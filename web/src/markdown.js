@@ -40,7 +40,7 @@ const KINDS = {
 const cellOf = (name, cell) => h(name, { align: cell.align }, drawn(cell.tokens));
 
 /** A link out of this page; what leads elsewhere than to a site, a mailbox or a telephone stays text. */
-function linkTo({ href, title, raw }, content) {
+export function linkTo({ href, title, raw }, content) {
   const url = URL.canParse(decoded(href)) ? new URL(decoded(href)) : null; // nothing relative: it would be a part of us
   if (!SCHEMES.has(url?.protocol)) return raw;
   return h("a", { href: url.href, title, target: "_blank", rel: "noopener noreferrer nofollow" }, content);

@@ -6,6 +6,7 @@ import { h, icon, iconButton } from "./dom.js";
 import { wordsOf } from "./fold.js";
 import { markdown } from "./tasks.js";
 import "./messages.js";
+import { showPicturesOf } from "./pictures.js";
 import { followEnd } from "./scroll.js";
 import { onSystemTheme, setTheme, theme } from "./theme.js";
 import "./threads.js";
@@ -21,6 +22,7 @@ class ChatApp extends HTMLElement {
   async start({ config, session }) {
     this.config = config;
     this.session = session;
+    showPicturesOf(config.pictures);
     this.#build();
     session.addEventListener("change", () => this.#showAccount());
     const unfinished = await session.finish().then(() => null, (error) => error);

@@ -1,5 +1,6 @@
 // ChatKit's widgets: a tree of components as JSON, drawn with our own style. What we do not know shows its children.
 import { h, icon } from "./dom.js";
+import { picture } from "./pictures.js";
 import { markdown } from "./tasks.js";
 
 const UNIT_PX = 4; // of ChatKit's spacing
@@ -77,7 +78,7 @@ const KINDS = {
   Divider: () => h("hr"),
   Spacer: () => h("span.space"),
   Icon: (one) => h("span.sign", {}, icon(one.name)),
-  Image: (one) => h("img", { src: /^(https?:|data:image\/(png|jpe?g|gif|webp);)/i.test(one.src) ? one.src : "", alt: one.alt ?? "", loading: "lazy" }),
+  Image: (one) => picture(one.src, one.alt),
   Button: (one, perform) => h(one.style === "secondary" || one.variant === "outline" || one.variant === "ghost" ? "button.plain" : "button.primary", {
     type: one.submit ? "submit" : "button", disabled: one.disabled, "data-color": one.color, "aria-label": one.label ? null : one.iconStart,
     onclick: one.submit ? null : () => perform(one.onClickAction),

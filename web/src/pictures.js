@@ -1,0 +1,23 @@
+// Pictures that widgets name. One that is elsewhere tells its server who reads, and when: so it is shown where the stage
+// allows its domain (CHAT_ALLOWED_IMAGE_DOMAINS), as the page's policy does, and is a link else.
+import { h } from "./dom.js";
+import { linkTo } from "./markdown.js";
+
+const INSIDE = /^data:image\/(png|jpe?g|gif|webp);/i;
+let shown = [];
+
+/** `origins` as in the policy: https://images.example.com, https://*.example.com, the bucket's. */
+export function showPicturesOf(origins) { shown = [location.origin, ...origins]; }
+
+/** @returns {HTMLElement} */
+export function picture(src, alt) {
+  const url = URL.canParse(src) ? new URL(src) : null;
+  if (INSIDE.test(src) || shown.some((origin) => isOf(url, origin))) return h("img", { src, alt: alt ?? "", loading: "lazy" });
+  const name = alt || "Picture";
+  return h("span", {}, linkTo({ href: src, raw: name }, name));
+}
+
+function isOf(url, origin) {
+  const [scheme, domain] = origin.split("*"); // https:// and .example.com; one that is whole has no domain here
+  return domain === undefined ? url?.origin === origin : url?.protocol === "https:" && !url.port && url.hostname.endsWith(domain);
+}
