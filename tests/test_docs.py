@@ -124,3 +124,11 @@ def test_what_is_more_than_was_aimed_at_counts_as_missed(measured: str, aim: str
 def test_every_figure_that_missed_its_aim_says_so() -> None:
     page = report.REPORT.read_text(encoding="utf-8")
     assert report.marked(page) == page, "tests/bench/report.py marks them when a section is written"
+
+
+def test_the_page_of_architecture_names_every_module() -> None:
+    section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Every module")[2]
+    rows = [row.split(" | ")[0] for row in section.partition("\n## ")[0].splitlines() if row.startswith("| `")]
+    named = [name.rstrip("/") for row in rows for name in re.findall(r"`(.+?)`", row)]
+    there = {path.name for path in (ROOT / "lambda_src").iterdir() if not path.name.startswith("__")}
+    assert sorted(named) == sorted(there | {"web", "agent"})  # built, and the user's: there or not
