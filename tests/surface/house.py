@@ -54,6 +54,7 @@ class House:
         build_run_config: BuildRunConfig | None = None,
         agent: Agent[Any] | None = None,
         build_agent: BuildAgent | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
         **more: Any,
     ) -> FastAPI:
         """The app with an agent of the test; `more` is ChatServer's."""
@@ -69,7 +70,7 @@ class House:
         )
         links = None if self.files is None else EventLinks(self.files)
         turns = Turns(Surroundings(self.store.ledger, Keeper(self.store), links=links))
-        return create_app(server, turns, authenticate=known_by_name, sweeps=self.store, max_body_bytes=MAX_BODY_BYTES)
+        return create_app(server, turns, authenticate=known_by_name, sweeps=self.store, max_body_bytes=max_body_bytes)
 
     def chat(self, **more: Any) -> Chat:
         """Ann's client of such an app."""

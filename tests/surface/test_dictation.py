@@ -14,7 +14,7 @@ from lambda_src.composition import dictation
 from lambda_src.dictation import Dictation
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.models import openai_client
-from lambda_src.settings import Settings
+from lambda_src.settings import MAX_BODY_BYTES, Settings
 from tests.surface.house import House, house_without_files
 
 WEBM = b"\x1a\x45\xdf\xa3 and sound"
@@ -42,7 +42,9 @@ async def test_what_was_said_comes_back(house: House) -> None:
 async def test_a_recording_may_be_as_long_as_the_documentation_says(
     house: House, audio_bytes: int, status: int
 ) -> None:
-    answer = await house.chat(transcribe=heard)("input.transcribe", **sent(WEBM.ljust(audio_bytes, b"\0")))
+    answer = await house.chat(transcribe=heard, max_body_bytes=MAX_BODY_BYTES)(
+        "input.transcribe", **sent(WEBM.ljust(audio_bytes, b"\0"))
+    )
     assert answer.status == status
 
 
