@@ -47,18 +47,16 @@ def _with_urls(event: bytes, of_attachment: UrlOf, of_image: UrlOf) -> bytes:
     return _DATA + json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
-def _set(value: Any, of_attachment: UrlOf, of_image: UrlOf) -> None:  # noqa: ANN401 - any JSON value
-    """Give every image in `value` its URL: attachments have `preview_url`, generated ones `image.url`."""
-    match value:
-        case {"type": "image", "preview_url": str()}:
-            value["preview_url"] = of_attachment(value)
-        case {"image": {"id": str(), "url": str()}}:
-            value["image"]["url"] = of_image(value["image"])
-        case dict():
-            for inner in value.values():
-                _set(inner, of_attachment, of_image)
-        case list():
-            for inner in value:
-                _set(inner, of_attachment, of_image)
+def _set(event: Any, of_attachment: UrlOf, of_image: UrlOf) -> None:  # noqa: ANN401 - any event
+    """Give our pictures their URLs: those of a user's message, and generated ones. What a tool or widget has is its."""
+    match event:
+        case {"item": {"type": "user_message", "attachments": [*attachments]}}:
+            for attachment in attachments:
+                if attachment["type"] == "image":
+                    attachment["preview_url"] = of_attachment(attachment)
+        case {"item": {"type": "generated_image", "image": {"id": str()} as image}} | {
+            "update": {"type": "generated_image.updated", "image": {"id": str()} as image}
+        }:
+            image["url"] = of_image(image)
         case _:
             pass
