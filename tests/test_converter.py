@@ -1,5 +1,6 @@
 """The converter: every item reaches the model, every id is ours."""
 
+import base64
 from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import count
@@ -12,6 +13,8 @@ from chatkit.types import (
     AssistantMessageItem,
     ClientToolCallItem,
     FileAttachment,
+    GeneratedImage,
+    GeneratedImageItem,
     HiddenContextItem,
     InferenceOptions,
     NoticeEvent,
@@ -26,9 +29,11 @@ from chatkit.types import (
     UserMessageTextContent,
 )
 
-from lambda_src.converter import HistoryConverter, with_own_ids
+from lambda_src.converter import HistoryConverter, history, with_own_ids
 from lambda_src.converter.history import tokens_of
+from lambda_src.settings import MAX_FILE_BYTES
 
+PNG = b"\x89PNG\r\n\x1a\n"
 NOW = datetime(2026, 1, 1)
 BASE = {"id": "msg_1", "thread_id": "thr_1", "created_at": NOW}
 
@@ -144,7 +149,7 @@ def call(number: int, output: object) -> ClientToolCallItem:
 
 async def test_the_newest_items_that_fit_are_kept_and_calls_stay_with_their_outputs() -> None:
     items: list[ThreadItem] = [*(call(n, "x" * 4_000) for n in range(10)), user("and now?")]
-    shown = await HistoryConverter(max_tokens=5_000).history_to_input(items)
+    shown = await HistoryConverter(max_tokens=6_500).history_to_input(items)
     kinds = [part.get("type") for part in shown]
     assert kinds == ["function_call", "function_call_output"] * 4 + ["message"]
     assert [part.get("call_id") for part in shown[:-1:2]] == ["call_6", "call_7", "call_8", "call_9"]
@@ -158,10 +163,10 @@ async def test_what_came_since_the_last_user_message_is_always_shown() -> None:
     assert "old" not in shown
 
 
-@pytest.mark.parametrize(("text", "about"), [("word " * 1_000, 1_250), ("ä" * 1_000, 500), ("", 0)])
+@pytest.mark.parametrize(("text", "about"), [("word " * 1_000, 1_666), ("ä" * 1_000, 666), ("", 0)])
 def test_tokens_are_counted_by_bytes(text: str, about: int) -> None:
     counted = tokens_of([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}])
-    assert about <= counted <= about + 40
+    assert about <= counted <= about + 50
 
 
 def test_a_picture_counts_as_a_picture_not_as_its_base64() -> None:
@@ -183,3 +188,56 @@ async def test_a_pending_call_is_not_shown() -> None:
 
 async def test_an_empty_thread_is_an_empty_input() -> None:
     assert await HistoryConverter().history_to_input([]) == []
+
+
+# Files
+
+
+def file(size: int | None, *, mime_type: str = "application/pdf") -> FileAttachment:
+    told = {} if size is None else {"size": size}
+    return FileAttachment(id="atc_1", name="plan", mime_type=mime_type, metadata=told)
+
+
+async def shown_of(kept: bytes, attachment: FileAttachment) -> str:
+    """What the model is shown of a file that is kept like this."""
+
+    async def read(_: str, max_bytes: int) -> bytes:
+        return kept[:max_bytes]
+
+    return str(await HistoryConverter(read=read).attachment_to_message_content(attachment))
+
+
+async def test_a_file_larger_than_the_default_limit_is_shown_whole() -> None:
+    """CHAT_MAX_FILE_BYTES may be raised; what is cut in the middle is no PDF."""
+    data = b"%PDF-" + b"x" * MAX_FILE_BYTES
+    assert base64.b64encode(data).decode() in await shown_of(data, file(len(data)))
+
+
+@pytest.mark.parametrize("size", [1_001, None], ids=["known", "unknown"])
+async def test_a_file_that_does_not_fit_is_a_sentence_never_a_part_of_it(
+    monkeypatch: pytest.MonkeyPatch, size: int | None
+) -> None:
+    monkeypatch.setattr(history, "FILES_SHOWN_BYTES", 1_000)
+    assert "It is not shown here" in await shown_of(b"x" * 1_001, file(size))
+    assert "It is not shown here" not in await shown_of(b"x" * 1_000, file(size and 1_000))
+
+
+@pytest.mark.parametrize(("more", "cut"), [(0, False), (1, True)])
+async def test_of_a_long_text_the_beginning_is_shown_and_said_to_be_one(more: int, cut: bool) -> None:
+    data = b"x" * (history.TEXT_SHOWN_BYTES + more)
+    shown = await shown_of(data, file(len(data), mime_type="text/plain"))
+    assert ("Only its beginning is shown" in shown) is cut
+    assert shown.count("x") >= history.TEXT_SHOWN_BYTES
+
+
+async def test_a_picture_of_the_models_that_does_not_fit_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "FILES_SHOWN_BYTES", 10)
+
+    async def read(_: str, max_bytes: int) -> bytes:
+        return (PNG + b"x" * 100)[:max_bytes]
+
+    image = GeneratedImage(id="img_1", url="about:blank")
+    item = GeneratedImageItem(id="msg_1", thread_id="thr_1", created_at=NOW, image=image)
+    shown = str(await HistoryConverter(read=read).history_to_input([item]))
+    assert "You made a picture here" in shown
+    assert "base64" not in shown

@@ -38,7 +38,7 @@ class Files(AttachmentStore[RequestContext]):
 
     @abstractmethod
     async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
-        """Keep a generated PNG; the next one under the same id takes its place."""
+        """Keep a generated image; the next one under the same id takes its place."""
 
     @abstractmethod
     def image_url(self, image_id: str, context: RequestContext) -> str:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 UPLOAD_URL_TTL_S = 900  # to send 20 MB over a phone; the role's own credentials outlast it
 VIEW_URL_TTL_S = 3600  # a page that stays open longer renews its pictures by loading the thread again
-GENERATED_TYPE = "image/png"
 SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # boto3's default in us-east-1 signs neither length nor headers
     Config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"})
 )
@@ -167,18 +166,20 @@ class S3AttachmentStore(Files):
         return self._shown(key, attachment.mime_type, name=attachment.name)
 
     async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
-        """Keep a generated PNG; the next one under the same id takes its place."""
+        """Keep a generated image; the next one under the same id takes its place."""
+        media_type = media.image_type_of(data)
         await self._calls.run(
             self._client.put_object,
             Bucket=self._bucket,
             Key=_kept(image_id, context),
             Body=data,
-            ContentType=GENERATED_TYPE,
+            ContentType=media_type,
+            ContentDisposition=_disposition(f"{image_id}.{media_type.removeprefix('image/')}"),
         )
 
     def image_url(self, image_id: str, context: RequestContext) -> str:
         """A short-lived URL that shows a generated image."""
-        return self._shown(_kept(image_id, context), GENERATED_TYPE, name=f"{image_id}.png")
+        return self._presigned(_kept(image_id, context))  # its type and name stand beside it
 
     async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
         """Keep a copy of a bound file in another user's folder. Twice is once; quiet when the file is gone."""
@@ -205,16 +206,11 @@ class S3AttachmentStore(Files):
             return {"size": int(answer["ContentRange"].rpartition("/")[2]), "data": body.read()}
 
     def _shown(self, key: str, media_type: str, *, name: str) -> str:
-        return self._client.generate_presigned_url(
-            "get_object",
-            Params={
-                "Bucket": self._bucket,
-                "Key": key,
-                "ResponseContentType": media_type,
-                "ResponseContentDisposition": _disposition(name),
-            },
-            ExpiresIn=VIEW_URL_TTL_S,
-        )
+        return self._presigned(key, ResponseContentType=media_type, ResponseContentDisposition=_disposition(name))
+
+    def _presigned(self, key: str, **sent_as: str) -> str:
+        place = {"Bucket": self._bucket, "Key": key}
+        return self._client.generate_presigned_url("get_object", Params=place | sent_as, ExpiresIn=VIEW_URL_TTL_S)
 
 
 def _not_as_said(attachment: Attachment) -> RequestError:

@@ -32,11 +32,11 @@ from openai.types.responses.response_input_item_param import Message
 
 from lambda_src import approvals
 from lambda_src.attachments.files import FileMissingError
-from lambda_src.attachments.media import KINDS
+from lambda_src.attachments.media import KINDS, image_type_of
 from lambda_src.errors import UnavailableError
-from lambda_src.settings import HISTORY_TOKENS, MAX_FILE_BYTES
+from lambda_src.settings import HISTORY_TOKENS
 
-BYTES_PER_TOKEN = 4  # of UTF-8 JSON: OpenAI's own rule of thumb for English, careful for other scripts
+BYTES_PER_TOKEN = 3  # of UTF-8 JSON: English has four, code and digits fewer; for base64 HISTORY_TOKENS has room twice
 IMAGE_TOKENS = 1_105  # OpenAI's own example of a large picture in high detail
 FILE_BYTES_PER_TOKEN = 33  # a page of a PDF has some 50 KB and costs some 1,500 tokens, text and picture
 TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
@@ -84,15 +84,18 @@ class HistoryConverter(ThreadItemConverter):
     async def attachment_to_message_content(self, attachment: Attachment) -> ResponseInputContentParam:
         """The file itself, as the model takes it; a sentence where it is gone, or too much for one turn."""
         kind = KINDS.get(attachment.mime_type)
-        max_bytes = TEXT_SHOWN_BYTES if kind == "text" else MAX_FILE_BYTES
-        size = min(max_bytes, (attachment.metadata or {}).get("size", 0))
+        most = min(TEXT_SHOWN_BYTES, self._bytes_left) if kind == "text" else self._bytes_left
+        size = (attachment.metadata or {}).get("size", 0)
         named = f"the file {attachment.name!r} ({attachment.mime_type})"
-        if kind is None or size > self._bytes_left:
-            return _said(f"[The user attached {named}. It is not shown here.]")
+        not_shown = _said(f"[The user attached {named}. It is not shown here.]")
+        if kind is None or most < 1 or (kind != "text" and size > most):
+            return not_shown
         try:
-            data = await self._read(attachment.id, max_bytes)
+            data = await self._read(attachment.id, most + 1)
         except (FileMissingError, UnavailableError):
             return _said(f"[The user attached {named}. It cannot be read any more.]")
+        if kind != "text" and len(data) > most:  # its size was not known; what is cut is no file of its type
+            return not_shown
         self._bytes_left -= len(data)
         match kind:
             case "image":
@@ -101,8 +104,8 @@ class HistoryConverter(ThreadItemConverter):
                 url = _data_url(attachment.mime_type, data)
                 return ResponseInputFileParam(type="input_file", filename=attachment.name, file_data=url)
             case "text":
-                cut = " Only its beginning is shown." if len(data) == TEXT_SHOWN_BYTES else ""
-                return _said(f"[The user attached {named}.{cut} It says:]\n{data.decode(errors='replace')}")
+                cut = " Only its beginning is shown." if len(data) > most else ""
+                return _said(f"[The user attached {named}.{cut} It says:]\n{data[:most].decode(errors='replace')}")
 
     async def assistant_message_to_input(self, item: AssistantMessageItem) -> TResponseInputItem | None:
         """Plain text. Upstream's parts are refused by the Chat Completions converter of the Agents SDK."""
@@ -114,13 +117,13 @@ class HistoryConverter(ThreadItemConverter):
         if item.image is None:
             return None
         try:
-            data = await self._read(item.image.id, MAX_FILE_BYTES)
+            data = await self._read(item.image.id, self._bytes_left + 1)
         except (FileMissingError, UnavailableError):
             return _message(_said("[You made a picture here that cannot be read any more.]"))
         if len(data) > self._bytes_left:
             return _message(_said("[You made a picture here.]"))
         self._bytes_left -= len(data)
-        return _message(_said("You made this picture:"), _image("image/png", data))
+        return _message(_said("You made this picture:"), _image(image_type_of(data), data))
 
     async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputTextParam:
         """What the mention @tag stands for, as the page sent it."""

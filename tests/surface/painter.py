@@ -17,7 +17,8 @@ from tests.surface.house import PNG
 class Painter(Model):
     """Paints one picture in two partial steps under a constant id; notes what it was shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, picture: bytes = PNG) -> None:
+        self.picture = picture
         self.shown: list[Any] = []
 
     async def get_response(self, *_: Any, **__: Any) -> ModelResponse:
@@ -35,12 +36,12 @@ class Painter(Model):
         for number in range(2):
             yield r.ResponseImageGenCallPartialImageEvent(
                 item_id="ig_1",
-                partial_image_b64=base64.b64encode(PNG + bytes([number])).decode(),
+                partial_image_b64=base64.b64encode(self.picture + bytes([number])).decode(),
                 partial_image_index=number,
                 type="response.image_generation_call.partial_image",
                 **place,
             )
-        final = call.model_copy(update={"status": "completed", "result": base64.b64encode(PNG).decode()})
+        final = call.model_copy(update={"status": "completed", "result": base64.b64encode(self.picture).decode()})
         yield r.ResponseOutputItemDoneEvent(item=final, type="response.output_item.done", **place)
         for event in said[1:]:
             yield event

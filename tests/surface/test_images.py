@@ -3,6 +3,8 @@
 import base64
 from typing import Any
 
+import pytest
+
 from tests.chat import Chat, message
 from tests.surface.house import ANN, PNG, House, thread_of
 from tests.surface.painter import Painter
@@ -58,3 +60,21 @@ async def test_a_picture_goes_with_its_thread(house: House) -> None:
     thread_id, events = await painted(chat)
     image_id = next(e["item"]["image"]["id"] for e in events if e.get("item", {}).get("image"))
     assert (await house.store.load_attachment(image_id, ANN)).thread_id == thread_id, "that is what the cascade goes by"
+
+
+@pytest.mark.parametrize(
+    ("picture", "kind"), [(PNG, "png"), (b"\xff\xd8\xff\xe0 of light", "jpeg"), (b"RIFF\0\0\0\0WEBPVP8 ", "webp")]
+)
+async def test_a_picture_is_kept_shown_and_given_back_as_what_it_is(house: House, picture: bytes, kind: str) -> None:
+    painter = Painter(picture)
+    chat = house.chat(model=painter)
+    thread_id, events = await painted(chat)
+    image = next(e["item"]["image"] for e in events if e.get("item", {}).get("image"))
+    kept = house.aws.s3.get_object(Bucket=house.bucket, Key=f"kept/ann/{image['id']}/file")
+    assert (kept["ContentType"], kept["ContentDisposition"]) == (
+        f"image/{kind}",
+        f"attachment; filename*=UTF-8''{image['id']}.{kind}",
+    )
+    assert "response-content" not in image["url"], "the type that stands beside the file is the one that is sent"
+    await chat("threads.add_user_message", thread_id=thread_id, input=message("larger"))
+    assert f"data:image/{kind};base64,{base64.b64encode(picture).decode()}" in str(painter.shown[1])
