@@ -12,12 +12,13 @@ from contextlib import suppress
 from typing import Protocol
 
 from lambda_src.context import RequestContext
-from lambda_src.errors import ChatError
+from lambda_src.errors import ChatError, UnavailableError
 from lambda_src.store.ports import JournalBatch, TurnLedger
 from lambda_src.turns import fold
 
 BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst is written before its second is over
 TTL_S = 7 * 24 * 3600  # as long as the lease's row: who returns within a week finds what a crash left
+FOLLOW_FAULTS = 5  # in a row: half a minute of a store that does not answer, and the follower gives up
 FOLLOW_EVERY_S = 0.5  # two reads each: a follower is at most this far behind the second that the journal is behind
 
 
@@ -110,16 +111,28 @@ async def follow(
     sleep: Sleep = asyncio.sleep,
     clock: NowMs = now_ms,
 ) -> AsyncIterator[bytes]:
-    """The turn's events from the first one, then as they are journaled, until it ends, is superseded or has died."""
-    number, rest = 0, b""
+    """The turn's events from the first one, then as they are journaled, until it ends, is superseded or has died.
+
+    A store that fails ends no stream by that: the turn goes on, and what was missed is read a little later.
+    UnavailableError when it fails FOLLOW_FAULTS times in a row and once more.
+    """
+    number, rest, faults = 0, b"", 0
     while True:
-        row = await ledger.load_turn(thread_id, context=context)  # before the journal: a batch after the end is none
-        async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
-            number = batch.number + 1
-            events = fold.split(rest + batch.data)
-            rest = (rest + batch.data)[sum(map(len, events)) :]
-            for event in events:
-                yield event
-        if row is None or row.turn_id != turn_id or row.ended or row.expires_ms <= clock():
-            return
+        try:
+            row = await ledger.load_turn(
+                thread_id, context=context
+            )  # before the journal: a batch after the end is none
+            async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
+                number = batch.number + 1
+                events = fold.split(rest + batch.data)
+                rest = (rest + batch.data)[sum(map(len, events)) :]
+                for event in events:
+                    yield event
+        except UnavailableError:
+            if (faults := faults + 1) > FOLLOW_FAULTS:
+                raise
+        else:
+            faults = 0
+            if row is None or row.turn_id != turn_id or row.ended or row.expires_ms <= clock():
+                return
         await sleep(FOLLOW_EVERY_S)

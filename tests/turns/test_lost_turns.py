@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from lambda_src.errors import UnavailableError
 from lambda_src.store.ports import TurnRow
+from lambda_src.turns.journal import FOLLOW_EVERY_S, FOLLOW_FAULTS
 from lambda_src.turns.keeping import CUT_NOTE, SUPERSEDED_NOTE
 from lambda_src.turns.running import LEASE_MS, RENEW_S
 from tests.turns.scene import THREAD, Model, Reader, Replaced, Scene, as_user, kill
@@ -93,6 +95,38 @@ async def test_whoever_follows_a_turn_that_dies_sees_what_was_kept(scene: Scene)
     assert resumed.over
     assert resumed.kinds[-1] == "thread.item.done"
     assert (await scene.texts())[:2] == ["hi", "half an ans"]
+
+
+@pytest.mark.parametrize("method", ["load_turn", "read_journal"])
+@pytest.mark.parametrize("faults", [1, FOLLOW_FAULTS, FOLLOW_FAULTS + 1])
+async def test_who_follows_a_turn_outlasts_a_store_that_fails_for_some_seconds(
+    scene: Scene, method: str, faults: int
+) -> None:
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    await said(scene, model, "one ")
+    await scene.time.advance(RENEW_S)
+    ledger = scene.two.store.ledger
+    failing = iter([False] * 3 + [True] * faults)
+
+    def unless_failing(*args: Any, **named: Any) -> Any:
+        if next(failing, False):
+            raise UnavailableError("throttled")
+        return getattr(ledger, method)(*args, **named)
+
+    flaky: Any = Replaced(ledger, **{method: unless_failing})
+    scene.two.turns.around = replace(scene.two.turns.around, ledger=flaky)
+    resumed = Reader(await scene.two.turns.resume(reader.stream.turn_id, ANN))
+    resumed.task = asyncio.create_task(resumed.read())
+    await scene.time.advance(2 * RENEW_S)
+    await said(scene, model, "two")
+    await scene.time.advance(FOLLOW_EVERY_S * FOLLOW_FAULTS)
+    model.finish()
+    await scene.time.advance(RENEW_S)
+    if faults > FOLLOW_FAULTS:
+        assert isinstance(resumed.error, UnavailableError)
+    else:
+        assert (resumed.over, resumed.error, resumed.events) == (True, None, reader.events)
 
 
 async def test_the_same_words_run_anew_once_the_turn_that_they_began_is_dead(scene: Scene) -> None:

@@ -126,8 +126,11 @@ async def test_two_different_answers_to_one_question_are_one_run_and_one_refusal
     tabs.gate.opened.clear()
     first = asyncio.create_task(answer(tabs.one, "red"))
     await tabs.gate.reached.wait()
+    running = f"/chatkit/threads/{thread_id}/turn"
+    runs = (await tabs.two.post(b"", running, "GET")).json["turn_id"]
     go_on.set()
     assert (await late).status == 409
+    assert (await tabs.two.post(b"", running, "GET")).json["turn_id"] == runs is not None
     tabs.gate.opened.set()
     assert items_of(await first)[-1]["type"] == "assistant_message"
     assert (await tabs.kinds(thread_id))[-1] == "assistant_message"
