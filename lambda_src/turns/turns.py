@@ -101,10 +101,11 @@ class Turns:
         taken: another one may have answered it meanwhile, and runs. `begin` starts the run.
 
         A request that its client named attaches to the turn of that name for BOUND_S. Without a name the same bytes of
-        the same user attach while their turn runs, and new messages, also those of new threads, SAME_BODY_S after: nobody
+        the same user attach while their turn runs, and those of a new message or a new thread SAME_BODY_S after: nobody
         can tell a second "hi" from a transport that sent the first one again. After that "continue" twice, a second
-        Regenerate or "hi" in two new chats each run; a client that means two of them at once names them. ConflictError: the name was used for another body. What
-        `check`, the quotas and `begin` refuse is raised, for each duplicate alike, and leaves no trace.
+        Regenerate or "hi" in two new chats each run; a client that means two at once names them. ConflictError: the
+        name was used for another body. What `check`, the quotas and `begin` refuse is raised, for each duplicate alike,
+        and leaves no trace.
         """
         turn = context.turn
         assert turn is not None, "the app gives every streaming request a turn"
