@@ -22,7 +22,7 @@ NAMESPACE = "ChatKit"  # of what is read from the log here; the function's own i
 NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
 NEAR_MEMORY = 0.9
 NEAR_CONCURRENCY = 0.8
-UNRESERVED = 10  # executions at a time that a new account has
+TABLE_REFUSALS = 5  # in 5 minutes: the client library tries again, so that one alone hurts nobody
 LOG_BYTES_AN_HOUR = 100_000_000  # $0.05 an hour; a turn writes some 2 KB
 BILLED_MS_AN_HOUR = 10 * 3_600_000  # ten streams at once for an hour, $0.48 at 1 GB
 SLOW_FIRST_TOKEN_MS = 10_000  # people leave; a model that thinks takes some 5 s
@@ -39,6 +39,7 @@ class Watched:
     table: dynamodb.ITableV2
     sweep: events.Rule
     log_group: logs.LogGroup
+    client_errors: cloudwatch.IMetric
     server_errors: cloudwatch.IMetric
 
 
@@ -55,7 +56,11 @@ class Alarm:
 
 
 def basic(watched: Watched) -> list[Alarm]:
-    """The five that say that people get no answer. Of the ten that an account has for nothing."""
+    """The five that say that people get no answer, of one metric each: two stages' are free in an account.
+
+    Every turn writes to the table, about once a second, and a partition takes a third of the writes that it takes of
+    reads: writes are refused first.
+    """
     alias, config = watched.alias, watched.config
     return [
         Alarm(
@@ -84,17 +89,17 @@ def basic(watched: Watched) -> list[Alarm]:
         ),
         Alarm(
             name="table-throttles",
-            does="DynamoDB refuses requests: one partition is too hot, or traffic doubled within minutes.",
-            metric=_table(watched.table, "ThrottledRequests"),
-            threshold=5,
+            does="DynamoDB refuses writes: one partition is too hot, or traffic doubled within minutes.",
+            metric=_table(watched.table, "WriteThrottleEvents"),  # reads have an alarm of their own, in full
+            threshold=TABLE_REFUSALS,
         ),
     ]
 
 
 def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
-    """Ten more: causes before they hurt, money, and silence where there should be a sign of life."""
+    """Eleven more: causes before they hurt, money, and silence where there should be a sign of life."""
     alias, config = watched.alias, watched.config
-    concurrency = config.reserved_concurrency or UNRESERVED
+    concurrency = config.reserved_concurrency or config.account_concurrency
     line = _line_metric(watched)
     observed = Observed(alias.lambda_)
     return [
@@ -104,6 +109,12 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
             metric=alias.metric("ConcurrentExecutions", period=PERIOD, statistic="Maximum"),
             threshold=NEAR_CONCURRENCY * concurrency,
             times=3,
+        ),
+        Alarm(
+            name="table-reads",
+            does="DynamoDB refuses reads: one thread is too hot, or traffic doubled within minutes.",
+            metric=_table(watched.table, "ReadThrottleEvents"),
+            threshold=TABLE_REFUSALS,
         ),
         Alarm(
             name="memory",
@@ -151,7 +162,7 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
         Alarm(
             name="refusals",
             does="Many requests are refused: a page sends no token, or somebody is guessing.",
-            metric=alias.metric("Url4xxCount", period=PERIOD, statistic="Sum"),
+            metric=watched.client_errors,
             threshold=REFUSALS,
         ),
         Alarm(
@@ -204,6 +215,7 @@ def _filtered(
 
 
 def _table(table: dynamodb.ITableV2, name: str) -> cloudwatch.IMetric:
+    """A metric that DynamoDB sends of a whole table. ThrottledRequests is none: it is told by operation only."""
     return cloudwatch.Metric(
         namespace="AWS/DynamoDB",
         metric_name=name,

@@ -44,6 +44,7 @@ class ApiStack(Stack):
             log_group=chat.log_group,
             table=data.table,
             sweep=sweep.rule,
+            client_errors=front_door.client_errors,
             server_errors=front_door.server_errors,
         )
         if config.canary:
@@ -65,15 +66,16 @@ def _holdings(config: StageConfig, data: DataStack, secrets: OriginSecrets | Non
         issuer=pool.issuer if pool else auth.issuer,
         audience=pool.client_id if pool else auth.audience,
         client_id=pool.client_id if pool else auth.client_id,
-        sign_in_url=pool.url if pool else None,
+        sign_in_url=pool.url if pool else auth.sign_in_url,
         secrets=secrets.accepted if secrets else (),
     )
 
 
 def frontend_snippet(url: str) -> str:
-    """The options of ChatKit's web component, ready to paste: `token()` is yours, `domainKey` comes from OpenAI."""
+    """What docs/frontend.md has a page do, for this address: `getToken` is yours, `domainKey` comes from OpenAI."""
     return (
-        f'const options = {{ api: {{ url: "{url}chatkit", domainKey: "YOUR-DOMAIN-KEY", '
-        "fetch: async (input, init) => fetch(input, { ...init, headers: "
-        "{ ...init?.headers, authorization: `Bearer ${await token()}` } }) } };"
+        f'import {{ chatClient }} from "{url}chat-client.js"; '
+        f'const chat = chatClient({{ url: "{url}chatkit", getToken }}); '
+        'chatkit.setOptions({ api: { url: chat.url, domainKey: "YOUR-DOMAIN-KEY", fetch: chat.fetch, '
+        'uploadStrategy: { type: "two_phase" } } });'
     )

@@ -16,6 +16,7 @@ TOKENS = (1, 10**9)
 
 _SUBNET = matching(r"subnet-[0-9a-f]{8,17}", example="subnet-0a1b2c3d")
 _GROUP = matching(r"sg-[0-9a-f]{8,17}", example="sg-0a1b2c3d")
+_HTTPS = matching(r"https://[^\s/]+(/\S*)?", example="https://my-chat.auth.eu-central-1.amazoncognito.com")
 _HOST = matching(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", example="chat.example.com")
 
 
@@ -88,6 +89,12 @@ class AuthConfig:
         takes="text or null; with issuer",
         default=None,
     )
+    sign_in_url: str | None = knob(
+        optional(_HTTPS),
+        "Where the issuer gives our page its tokens, if on another host than its own: Cognito's domain, Google's.",
+        takes="https URL or null; with client_id",
+        default=None,
+    )
     cognito: CognitoConfig | None = knob(
         optional(object_of(CognitoConfig)), "A user pool of our own.", takes="object or null", default=None
     )
@@ -120,6 +127,8 @@ def _of_ways(given: Set[object]) -> list[str]:
         "audience means nothing without issuer or public_keys.": not signed and "audience" in given,
         "client_id means nothing without issuer; cognito brings its own.": "client_id" in given
         and "issuer" not in given,
+        "sign_in_url means nothing without client_id; cognito brings its own.": "sign_in_url" in given
+        and "client_id" not in given,
         "cognito is an issuer of its own: take it, or issuer and public_keys.": signed and "cognito" in given,
     }
     return [sentence for sentence, true in faults.items() if true]
@@ -211,9 +220,8 @@ class DomainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Places in a network of yours."""
+    """Places in a network of yours, which the subnets name."""
 
-    vpc_id: str = knob(matching(r"vpc-[0-9a-f]{8,17}", example="vpc-0a1b2c3d"), "The network.", takes="id")
     subnets: tuple[str, ...] = knob(
         list_of(_SUBNET, at_least=1, at_most=16), "With a way out to the model and to AWS.", takes="list of ids"
     )

@@ -3,6 +3,11 @@
 from infra.config_parts import SET_BY_THE_STACK, bedrock_region
 from infra.stage_knobs import StageKnobs
 
+# Issuers that give tokens on another host than their own name, and where: our page may not ask it unless it is named.
+ELSEWHERE = {
+    "https://cognito-idp.": "https://<prefix>.auth.<region>.amazoncognito.com",
+    "https://accounts.google.com": "https://oauth2.googleapis.com",
+}
 MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
 
 
@@ -15,7 +20,11 @@ def contradictions(stage: StageKnobs) -> list[str]:
     zoned = stage.domain is not None and stage.domain.hosted_zone is not None
     taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
     proven = stage.domain is not None and stage.domain.certificate_arn is not None
+    elsewhere = next((host for begin, host in ELSEWHERE.items() if (stage.auth.issuer or "").startswith(begin)), None)
     of_a_kind = {
+        f"auth.sign_in_url is missing: this issuer gives tokens at {elsewhere}, and our page may ask no other host.": (
+            elsewhere is not None and stage.auth.client_id is not None and stage.auth.sign_in_url is None
+        ),
         f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
         "snapstart cannot be had on managed_instances: their environments stay warm.": stage.snapstart and managed,
         f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed

@@ -72,7 +72,7 @@ def _variables(config: StageConfig) -> dict[str, str]:
         issuer=f"https://cognito-idp.ap-southeast-2.amazonaws.com/{'p' * 24}" if pool else auth.issuer,
         audience="c" * 26 if pool else auth.audience,
         client_id="c" * 26 if pool else auth.client_id,
-        sign_in_url=f"https://{'d' * 63}.auth.ap-southeast-2.amazoncognito.com" if pool else None,
+        sign_in_url=f"https://{'d' * 63}.auth.ap-southeast-2.amazoncognito.com" if pool else auth.sign_in_url,
         origin_secrets=("a" * 140,) * 2 if proven else (),
     )
     return variables(config, places)

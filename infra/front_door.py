@@ -26,12 +26,13 @@ RESPONSE_HEADERS = ["x-chat-turn", "x-request-id", "retry-after"]
 
 
 class FrontDoor(Construct):
-    """The door that the stage chose. `url` ends with a slash; `server_errors` counts what it answered with a 5xx.
+    """The door that the stage chose. `url` ends with a slash; the errors count what it answered with a 4xx or a 5xx.
 
     Who calls is checked in the app, by their token: ChatKit's browser client cannot sign requests with SigV4.
     """
 
     url: str
+    client_errors: cloudwatch.IMetric
     server_errors: cloudwatch.IMetric
 
     def __init__(
@@ -47,16 +48,18 @@ class FrontDoor(Construct):
         super().__init__(scope, construct_id)
         match config.front_door:
             case "url":
-                self.url, self.server_errors = function_url(alias, config).url, _errors_of_the_url(alias)
+                self.url = function_url(alias, config).url
+                self.client_errors, self.server_errors = _errors_of_the_url(alias)
             case "cloudfront":
                 behind = function_url(alias, config)
                 distribution = Distribution(self, "Cdn", config=config, behind=behind, secrets=secrets, edge=edge)
-                self.url, self.server_errors = distribution.url, _errors_of_the_url(alias)
+                self.url = distribution.url
+                self.client_errors, self.server_errors = _errors_of_the_url(alias)
             case "apigw":
                 api = StreamingRestApi(
                     self, "Rest", config=config, alias=alias, headers=REQUEST_HEADERS, remember_s=PREFLIGHT_S
                 )
-                self.url, self.server_errors = api.url, api.server_errors
+                self.url, self.client_errors, self.server_errors = api.url, api.client_errors, api.server_errors
             case _:
                 assert_never(config.front_door)
 
@@ -87,5 +90,8 @@ def _cors(origins: tuple[str, ...], headers: list[str]) -> lambda_.FunctionUrlCo
     )
 
 
-def _errors_of_the_url(alias: lambda_.Alias) -> cloudwatch.IMetric:
-    return alias.metric("Url5xxCount", statistic="Sum", period=Duration.minutes(5))
+def _errors_of_the_url(alias: lambda_.Alias) -> tuple[cloudwatch.IMetric, cloudwatch.IMetric]:
+    """What callers did wrong, and what we did."""
+    period = Duration.minutes(5)
+    client, server = (alias.metric(name, statistic="Sum", period=period) for name in ("Url4xxCount", "Url5xxCount"))
+    return client, server

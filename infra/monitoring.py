@@ -2,7 +2,7 @@
 
 none     nothing
 basic    five alarms, within what an account has for nothing
-full     fifteen alarms, a dashboard, a health check each 5 minutes, a budget where a sum is named
+full     sixteen alarms, a dashboard, a health check each 5 minutes, a budget where a sum is named
 """
 
 from aws_cdk import Acknowledgment, Stack, Validations
@@ -40,6 +40,7 @@ class Monitoring(Construct):
         log_group: logs.LogGroup,
         table: dynamodb.ITableV2,
         sweep: events.Rule,
+        client_errors: cloudwatch.IMetric,
         server_errors: cloudwatch.IMetric,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -48,7 +49,13 @@ class Monitoring(Construct):
         if config.monitoring == "none":
             return
         watched = Watched(
-            config=config, alias=alias, table=table, sweep=sweep, log_group=log_group, server_errors=server_errors
+            config=config,
+            alias=alias,
+            table=table,
+            sweep=sweep,
+            log_group=log_group,
+            client_errors=client_errors,
+            server_errors=server_errors,
         )
         topic = self._topic(config.alarm_email) if config.alarm_email else None
         chosen = alarms.basic(watched)

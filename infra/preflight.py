@@ -138,6 +138,8 @@ def _kept_in(config: StageConfig) -> str:
 def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
     """What would be set aside, against what the account has: what this stage set aside before, it may use again."""
     if config.reserved_concurrency is None:
+        if config.monitoring == "full":
+            yield from _alarm_that_never_rings(config, account)
         return
     limits = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
     kept = KEPT_UNRESERVED if limits["ConcurrentExecutions"] > KEPT_UNRESERVED else KEPT_OF_FEW
@@ -147,6 +149,17 @@ def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
             f"reserved_concurrency {config.reserved_concurrency} is more than the {free} that the account can set "
             "aside: leave it out, or `aws service-quotas request-service-quota-increase --service-code lambda "
             "--quota-code L-B99A9384 --desired-value 1000`."
+        )
+
+
+def _alarm_that_never_rings(config: StageConfig, account: Account) -> Iterator[str]:
+    limit = int(
+        account.clients("lambda", account.region).get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    )
+    if limit < config.account_concurrency:
+        yield (
+            f"account_concurrency {config.account_concurrency} is more than the {limit} that the account runs at a "
+            f"time: the alarm `concurrency` would never ring. Set it to {limit}."
         )
 
 

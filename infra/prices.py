@@ -46,8 +46,6 @@ SECRET = Price(0.40, "secret a month", "https://aws.amazon.com/secrets-manager/p
 KEY = Price(1.00, "key a month", "https://aws.amazon.com/kms/pricing/")
 WEB_ACL = Price(5.00, "web ACL a month", "https://aws.amazon.com/waf/pricing/")
 WEB_ACL_RULE = Price(1.00, "rule a month", "https://aws.amazon.com/waf/pricing/")
-REST_REQUEST = Price(3.50 / 1e6, "request", "https://aws.amazon.com/api-gateway/pricing/")
-CDN_REQUEST = Price(0.75 / 1e6, "request", "https://aws.amazon.com/cloudfront/pricing/pay-as-you-go/")
 
 FREE_ALARMS = 10  # an account's, each month, for nothing: two stages with basic monitoring
 FREE_DASHBOARDS = 3

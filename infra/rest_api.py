@@ -17,7 +17,7 @@ RATE_PER_S = 50
 
 
 class StreamingRestApi(Construct):
-    """`url` ends with a slash and names the API's stage; `server_errors` counts its 5xx."""
+    """`url` ends with a slash and names the API's stage; the errors count its 4xx and 5xx."""
 
     def __init__(
         self,
@@ -49,7 +49,9 @@ class StreamingRestApi(Construct):
         api.root.add_method("ANY", integration)
         api.root.add_proxy(default_integration=integration)
         self.url = api.url
-        self.server_errors: cloudwatch.IMetric = api.metric_server_error(statistic="Sum", period=Duration.minutes(5))
+        period = Duration.minutes(5)
+        self.client_errors: cloudwatch.IMetric = api.metric_client_error(statistic="Sum", period=period)
+        self.server_errors: cloudwatch.IMetric = api.metric_server_error(statistic="Sum", period=period)
         _acknowledge(api)
 
 

@@ -98,6 +98,12 @@ class StageKnobs:
         takes="1-1000 or null",
         default=None,
     )
+    account_concurrency: int = knob(
+        whole(1, 1_000_000, "invocations"),
+        "What Lambda lets the account run at a time, for the alarm `concurrency`; new accounts may have 10.",
+        takes="number",
+        default=MAX_CONCURRENCY,
+    )
     architecture: Literal["arm64", "x86_64"] = knob(
         choice("arm64", "x86_64"),
         "The processors; x86_64 where a wheel of yours, or a local AWS, needs it.",

@@ -20,8 +20,9 @@ JSON = st.recursive(
     max_leaves=8,
 )
 KNOBS = st.sampled_from(list(knobs_of(StageConfig)))
-NETWORK = {"vpc_id": "vpc-0a1b2c3d", "subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
+NETWORK = {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
 ZONE = {"id": "Z0123456789ABC", "name": "example.org"}
+ELSEWHERE = {"issuer": "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool", "audience": "page"}
 QUOTAS = {"stage_tokens_per_day": 400_000}
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
 
@@ -161,6 +162,7 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "canary needs monitoring": {"monitoring": "none", "canary": True},
     "monthly_budget_usd needs alarm_email": {"monthly_budget_usd": 10},
     "quotas.stage_tokens_per_day is missing": {"auth": {"guest": {}}, "quotas": {"messages_per_day": 20}},
+    "auth.sign_in_url is missing": {"auth": {**ELSEWHERE, "client_id": "page"}},
     "settings may not hold table": {"settings": {"table": "mine"}},
 }
 
@@ -213,6 +215,7 @@ def test_people_may_be_let_in_in_several_ways(auth: dict[str, Any]) -> None:
         ({"audience": "chat"}, "issuer, public_keys, cognito or guest must say who may call."),
         ({"public_keys": [JWK]}, "audience is missing"),
         ({"guest": {}, "audience": "chat"}, "audience means nothing"),
+        ({**AUTH, "sign_in_url": "https://a.example/"}, "sign_in_url means nothing"),
         ({**AUTH, "cognito": POOL}, "cognito is an issuer of its own"),
         ({"public_keys": [{**JWK, "d": "hunter2"}], "audience": "chat"}, "public_keys holds a private key"),
         ({"public_keys": [{"kty": "oct", "kid": "k"}], "audience": "chat"}, "public_keys holds a private key"),

@@ -3,7 +3,9 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from aws_cdk.assertions import Match, Template
 
 from tests.infra.conftest import StackOf
@@ -27,9 +29,9 @@ def test_none_is_none(api_of: StackOf) -> None:
     assert _alarms(api_of("snapstart")) == set()
 
 
-def test_full_has_fifteen_alarms_and_each_has_its_place_in_the_runbook(api_of: StackOf) -> None:
+def test_full_has_sixteen_alarms_and_each_has_its_place_in_the_runbook(api_of: StackOf) -> None:
     alarms = _alarms(api_of("full"))
-    assert len(alarms) == 15
+    assert len(alarms) == 16
     headings = set(re.findall(r"^\| `([a-z-]+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE))
     assert alarms <= headings
 
@@ -80,3 +82,51 @@ def test_metrics_of_the_log_are_read_from_lambdas_own_reports_and_from_failed_ru
         "BilledMs-full": '{ $.type = "platform.report" }',
         "ModelErrors-full": '{ $.message = "run_failed" }',
     }
+
+
+# By what AWS tells each metric: an alarm on any other dimensions sees nothing, and never rings.
+DIMENSIONS = {
+    "AWS/ApiGateway": {"ApiName"},
+    "AWS/DynamoDB": {"TableName"},
+    "AWS/Events": {"RuleName"},
+    "AWS/Lambda": {"FunctionName", "Resource"},
+    "AWS/Logs": {"LogGroupName"},
+}
+OF_A_TABLE = {"WriteThrottleEvents", "ReadThrottleEvents"}  # ThrottledRequests is told by table and operation only
+
+
+def _metrics(stack: Template) -> dict[str, dict[str, Any]]:
+    """What each alarm looks at; of an expression, its one metric."""
+    found = {}
+    for alarm in stack.find_resources(ALARM).values():
+        told = alarm["Properties"]
+        [seen] = [m["MetricStat"]["Metric"] for m in told.get("Metrics", []) if "MetricStat" in m] or [told]
+        found[told["AlarmName"].split("-", 2)[2]] = seen
+    return found
+
+
+@pytest.mark.parametrize("variant", ["full", "apigw", "cloudfront"])
+def test_alarms_look_at_metrics_in_the_dimensions_in_which_aws_tells_them(variant: str, api_of: StackOf) -> None:
+    for name, metric in _metrics(api_of(variant)).items():
+        if metric["Namespace"] in DIMENSIONS:
+            assert {one["Name"] for one in metric["Dimensions"]} == DIMENSIONS[metric["Namespace"]], name
+        assert metric["Namespace"] != "AWS/DynamoDB" or metric["MetricName"] in OF_A_TABLE
+
+
+def test_errors_are_counted_at_the_door_that_the_stage_has(api_of: StackOf) -> None:
+    def counted(variant: str) -> list[tuple[str, str]]:
+        seen = _metrics(api_of(variant))
+        return [(seen[name]["Namespace"], seen[name]["MetricName"]) for name in ("refusals", "server-errors")]
+
+    assert counted("full") == [("AWS/Lambda", "Url4xxCount"), ("AWS/Lambda", "Url5xxCount")]
+    assert counted("apigw") == [("AWS/ApiGateway", "4XXError"), ("AWS/ApiGateway", "5XXError")]
+
+
+def test_nearly_all_streams_are_those_of_the_reservation_or_of_the_account(api_of: StackOf) -> None:
+    def threshold(variant: str) -> float:
+        alarms = [alarm["Properties"] for alarm in api_of(variant).find_resources(ALARM).values()]
+        [found] = [one["Threshold"] for one in alarms if one["AlarmName"].endswith("-concurrency")]
+        return float(found)
+
+    assert threshold("full") == 0.8 * 20
+    assert threshold("apigw") == 0.8 * 1000

@@ -18,7 +18,7 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 DATA, API, EDGE = "chatkit-dev-data", "chatkit-dev-api", "chatkit-dev-edge"
 OURS = [{"Key": "project", "Value": "chatkit-lambda"}]
-NETWORK = {"vpc_id": "vpc-0a1b2c3d", "subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
+NETWORK = {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
 EDGED = {"front_door": "cloudfront", "waf": True, "account": ACCOUNT, "region": REGION}
 
 
@@ -220,6 +220,20 @@ def test_what_the_stage_set_aside_itself_does_not_stand_in_its_own_way(stubs: St
     stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": after_the_first})
     stubs.function(900)
     assert faults(reserved_concurrency=900) == []
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(10, True), (1000, False), (5000, False)])
+def test_an_alarm_that_could_never_ring_is_said(stubs: Stubs, faults: Faults, limit: int, refused: bool) -> None:
+    stubs.bootstrapped()
+    stubs.stack()
+    stubs.stack()
+    stubs.secrets()
+    has = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": has})
+    said = faults(monitoring="full")
+    assert [line.split(":")[0] for line in said] == refused * [
+        "account_concurrency 1000 is more than the 10 that the account runs at a time"
+    ]
 
 
 def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Faults) -> None:

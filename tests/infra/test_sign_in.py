@@ -44,4 +44,12 @@ def test_the_function_takes_the_pools_tokens(api_of: StackOf) -> None:
     [function] = api_of("cognito").find_resources("AWS::Lambda::Function").values()
     told = function["Properties"]["Environment"]["Variables"]
     assert "cognito-idp." in json.dumps(told["CHAT_AUTH_ISSUER"])
+    assert "auth." in json.dumps(told["CHAT_AUTH_SIGN_IN_URL"])
     assert "UsersPage" in json.dumps(told["CHAT_AUTH_AUDIENCE"])
+
+
+def test_a_pool_that_is_there_already_names_the_host_that_gives_its_tokens(api_of: StackOf) -> None:
+    [function] = api_of("issuer").find_resources("AWS::Lambda::Function").values()
+    told = function["Properties"]["Environment"]["Variables"]
+    assert told["CHAT_AUTH_SIGN_IN_URL"] == "https://my-chat.auth.eu-central-1.amazoncognito.com"
+    assert told["CHAT_AUTH_CLIENT_ID"] == "1h57kf5cpq17m0eml12EXAMPLE"
