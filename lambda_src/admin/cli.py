@@ -1,6 +1,7 @@
 """The commands. Each says what it did on standard error, keeps data on standard output, and ends with 0, 1 or 2.
 
 0: done. 1: something is wrong, and the message says what. 2: the command line was not understood.
+Each imports what it needs when it runs, so that `--help` answers at once.
 """
 
 import asyncio
@@ -9,22 +10,23 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lambda_src.admin import files, hosted, keys, reach, secret, talk, uploads
-from lambda_src.admin.endpoint import AUTHORIZATION, connected
-from lambda_src.admin.stores import Place, as_user, database, opened, s3_client
+from lambda_src.admin import keys, secret
+from lambda_src.admin.place import AUTHORIZATION, LOCAL, Place
 from lambda_src.errors import ChatError
-from lambda_src.store.ports import Erased
+
+if TYPE_CHECKING:
+    from lambda_src.admin.reach import Row
+    from lambda_src.store.ports import Erased
 
 app = typer.Typer(name="chat", help="Looks after the threads that the chat keeps.", no_args_is_help=True)
 app.add_typer(keys.app)
 app.add_typer(secret.app)
-app.command(name="talk")(talk.command)
 err = Console(stderr=True)
 
 
@@ -53,14 +55,32 @@ def place(
 
 
 @app.command()
+def talk(
+    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="Where the chat is; `make deploy` prints it.")] = LOCAL,
+    token: Annotated[
+        str | None, typer.Option(envvar="CHATKIT_TOKEN", help="Your bearer token; without one you are a guest.")
+    ] = None,
+    token_header: Annotated[
+        str, typer.Option(help="The header for it, where CHAT_TOKEN_HEADER names another.")
+    ] = AUTHORIZATION,
+) -> None:
+    """Talk to a chat in the terminal: one of `make dev`, or a deployed one. Reads lines from a pipe, too."""
+    from lambda_src.admin import talk as talking
+
+    if not talking.talk(url, token=token, token_header=token_header):
+        raise typer.Exit(1)
+
+
+@app.command()
 def migrate(context: typer.Context) -> None:
     """Bring the PostgreSQL database to this release's schema. A DynamoDB table needs none."""
+    from lambda_src.admin.stores import database
 
     async def run() -> None:
         if context.obj.store != "postgres":
             err.print("A DynamoDB table has no schema to migrate.")
             return
-        from lambda_src.store.postgres import migrate as schema  # noqa: PLC0415 - DynamoDB's users have no SQLAlchemy
+        from lambda_src.store.postgres import migrate as schema
 
         async with database(context.obj) as engine:
             before = await schema.current(engine)
@@ -78,6 +98,8 @@ def export(
     files_to: Annotated[Path | None, typer.Option(help="Write the attachments' bytes into this folder.")] = None,
 ) -> None:
     """Everything of a user's: one JSON line per thread, item, attachment, feedback."""
+    from lambda_src.admin import files, uploads
+    from lambda_src.admin.stores import opened, s3_client
 
     async def run() -> None:
         s3 = s3_client(context.obj) if context.obj.bucket and (links_for or files_to) else None
@@ -106,6 +128,9 @@ def erase(
     The ids of the threads stay for a quarter of an hour: the hourly sweep removes them, and what an answer that was
     being written meanwhile left behind.
     """
+    from lambda_src.admin.stores import as_user, opened
+    from lambda_src.store.ports import Erased
+
     if not yes:
         typer.confirm(f"Remove everything that user {user} has?", abort=True, err=True)
 
@@ -129,6 +154,7 @@ def import_(
     users: Annotated[Path | None, typer.Option("--map", help="CSV of: old user,new user", exists=True)] = None,
 ) -> None:
     """Put an export back: same ids, same order, same times. When it dies half way, run it again."""
+    from lambda_src.admin import files
 
     async def run() -> None:
         mapped = files.read_map(users) if users else {}
@@ -148,6 +174,7 @@ def import_hosted(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch and check, write nothing.")] = False,
 ) -> None:
     """Bring threads over from OpenAI's hosted ChatKit (OPENAI_API_KEY)."""
+    from lambda_src.admin import files, hosted
 
     async def run() -> None:
         if not raw.exists():
@@ -164,6 +191,7 @@ def import_hosted(
 @app.command()
 def sweep(context: typer.Context) -> None:
     """Finish deletes: rows and objects of deleted threads, and objects that no row names."""
+    from lambda_src.admin.stores import opened
 
     async def run() -> None:
         async with opened(context.obj) as store:
@@ -180,7 +208,7 @@ def doctor(
     origin: Annotated[
         str | None, typer.Option(help="Look at the door instead: can a page of this origin use the chat?")
     ] = None,
-    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="With --origin: where the chat is.")] = talk.LOCAL,
+    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="With --origin: where the chat is.")] = LOCAL,
     token: Annotated[str | None, typer.Option(envvar="CHATKIT_TOKEN", help="With --origin: a bearer token.")] = None,
     token_header: Annotated[str, typer.Option(help="With --origin: the header for it.")] = AUTHORIZATION,
 ) -> None:
@@ -190,11 +218,16 @@ def doctor(
     """
 
     async def look() -> int:
+        from lambda_src.admin import reach
+        from lambda_src.admin.endpoint import connected
+
         page = reach.origin_of(origin or "")
         async with connected(url, token=token, token_header=token_header) as endpoint:
             return sum([_told(row) async for row in reach.rows(endpoint, page)])
 
     async def run() -> int:
+        from lambda_src.admin.stores import opened
+
         faults = rows = 0
         async with opened(context.obj) as store:
             with _progress("rows looked at") as step:
@@ -211,13 +244,16 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _told(row: reach.Row) -> bool:
+def _told(row: "Row") -> bool:
     """Say it; whether it is wrong."""
     typer.echo(str(row))
     return row.state == "wrong"
 
 
 async def _import(where: Place, found: Iterator[Any], users: dict[str, str], *, dry_run: bool) -> tuple[int, int]:
+    from lambda_src.admin import files
+    from lambda_src.admin.stores import opened
+
     new = there = 0
     async with opened(where) as store:
         with _progress("records read") as step:
@@ -229,7 +265,9 @@ async def _import(where: Place, found: Iterator[Any], users: dict[str, str], *, 
 
 async def _fetch(raw: Path, user: str | None) -> None:
     """Write what OpenAI sends beside `raw`, and move it there when it is whole."""
-    from openai import AsyncOpenAI  # noqa: PLC0415 - a second that no other command needs
+    from openai import AsyncOpenAI
+
+    from lambda_src.admin import files, hosted
 
     part = raw.with_name(raw.name + ".part")
     async with AsyncOpenAI() as client:
@@ -240,7 +278,7 @@ async def _fetch(raw: Path, user: str | None) -> None:
     part.replace(raw)
 
 
-def _counted(verb: str, erased: Erased) -> str:
+def _counted(verb: str, erased: "Erased") -> str:
     return (
         f"{verb} {erased.threads} threads, {erased.items} items, {erased.attachments} attachments, "
         f"{erased.objects} objects."

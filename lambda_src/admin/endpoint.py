@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from lambda_src.admin.place import AUTHORIZATION
 from lambda_src.errors import ChatError
 
-AUTHORIZATION = "authorization"
 ASSISTANT = re.compile(r"/chatkit(/[a-z][a-z0-9-]*)?/*$")
 CONNECT_S = 10.0
 SILENCE_S = 90.0  # a heartbeat comes every 15 s: after this nobody is there any more

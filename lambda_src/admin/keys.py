@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 from rich.console import Console
 
 app = typer.Typer(name="keys", help="Keys of your own backend: see docs/auth.md.", no_args_is_help=True)
@@ -55,6 +52,14 @@ def new(
 
 def pair(algorithm: Algorithm) -> tuple[bytes, dict[str, Any]]:
     """A new private key as PEM (PKCS 8), and its public half as a JWK whose `kid` is its thumbprint (RFC 7638)."""
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519  # noqa: PLC0415 - no other command needs it
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - as above
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+    from jwt.algorithms import ECAlgorithm, OKPAlgorithm  # noqa: PLC0415 - as above
+
     key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     public: dict[str, Any]
     match algorithm:

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from lambda_src.admin.place import Place
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import SettingsError
 from lambda_src.store.ports import Inspects, Sweeps, UserData
@@ -12,17 +12,6 @@ from lambda_src.store.ports import Inspects, Sweeps, UserData
 
 class AdminStore(UserData, Sweeps, Inspects, Protocol):
     """What every command needs of a store."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the threads are: the options that all commands share."""
-
-    store: Literal["dynamodb", "postgres"]
-    table: str | None
-    bucket: str | None
-    database_url: str | None
-    endpoint_url: str | None
 
 
 def as_user(user_id: str) -> RequestContext:

@@ -10,16 +10,14 @@ import sys
 import uuid
 from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 
 from lambda_src.admin import shown
-from lambda_src.admin.endpoint import AUTHORIZATION, Endpoint, EndpointError, Events, connected
+from lambda_src.admin.endpoint import Endpoint, EndpointError, Events, connected
 from lambda_src.admin.screen import Screen
 
-LOCAL = "http://127.0.0.1:8000"  # where `make dev` is
 LISTED = 20  # threads of /threads, items of /open
 ASK_AGAIN_S = 0.5  # a turn that has not begun yet cannot be stopped yet
 HELP = """\
@@ -31,30 +29,20 @@ HELP = """\
 //...         a message that begins with a slash"""
 
 
-def command(
-    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="Where the chat is; `make deploy` prints it.")] = LOCAL,
-    token: Annotated[
-        str | None, typer.Option(envvar="CHATKIT_TOKEN", help="Your bearer token; without one you are a guest.")
-    ] = None,
-    token_header: Annotated[
-        str, typer.Option(help="The header for it, where CHAT_TOKEN_HEADER names another.")
-    ] = AUTHORIZATION,
-) -> None:
-    """Talk to a chat in the terminal: one of `make dev`, or a deployed one. Reads lines from a pipe, too."""
+def talk(url: str, *, token: str | None, token_header: str) -> bool:
+    """Converse until the input ends; whether all went well. What went wrong was shown."""
     screen = Screen(Console(highlight=False))
     with asyncio.Runner() as runner:
         session = contextlib.AsyncExitStack()
         try:
             endpoint = runner.run(session.enter_async_context(connected(url, token=token, token_header=token_header)))
-            talk = Talk(endpoint, screen)
-            failed = talk.converse(runner.run, _lines(screen.console)) and not sys.stdin.isatty()
+            lost = Talk(endpoint, screen).converse(runner.run, _lines(screen.console))
+            return not lost or sys.stdin.isatty()
         except EndpointError as fault:
             screen.fail(str(fault))
-            failed = True
+            return False
         finally:
             runner.run(session.aclose())
-    if failed:
-        raise typer.Exit(1)
 
 
 class Talk:

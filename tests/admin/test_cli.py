@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -276,3 +278,10 @@ def test_items_of_threads_never_saved_are_erased_with_the_thread(aws: Aws, table
         return await item_ids(store, "thr_1", ADA)
 
     assert asyncio.run(run()) == []
+
+
+def test_the_list_of_commands_loads_nothing_that_only_a_command_needs() -> None:
+    heavy = "{'boto3', 'chatkit', 'cryptography', 'httpx2', 'openai', 'pydantic', 'rich.markdown', 'sqlalchemy'}"
+    look = f"import sys, lambda_src.admin.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
