@@ -4,8 +4,9 @@ import { fold, wordsOf } from "./fold.js";
 const PAGE = 50; // items that are read at once
 
 /**
- * Events it sends (as CustomEvent): "items" with { ids } of what changed, or { all: true }; "state" when what else it
- * holds did; "notice" and "effect" with ChatKit's own; "saved" when the list of threads may have changed.
+ * Events it sends (as CustomEvent): "items" with { ids } of what changed, or { all: true }, and { now: true } where the
+ * user waits for it; "state" when what else it holds did; "notice" and "effect" with ChatKit's own; "saved" when the
+ * list of threads may have changed.
  */
 export class Conversation extends EventTarget {
   items = new Map();
@@ -63,7 +64,7 @@ export class Conversation extends EventTarget {
     const input = { content: item.content, attachments: attachments.map((one) => one.id), inference_options: {} };
     const attempt = () => {
       this.items.set(item.id, item);
-      this.#tell("items", { ids: [item.id] });
+      this.#tell("items", { ids: [item.id], now: true });
       const [type, params] = this.id
         ? ["threads.add_user_message", { thread_id: this.id, input }] : ["threads.create", { input }];
       return this.#stream(type, params, { again: attempt, pending: item.id });

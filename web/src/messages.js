@@ -35,10 +35,11 @@ export class ChatMessages extends HTMLElement {
   }
   #now = null;
 
-  #mark({ ids, all, renamed }) {
+  #mark({ ids, all, renamed, now }) {
     if (renamed) this.#rename(...renamed);
     for (const id of all ? this.#now.items.keys() : ids) this.#changed.add(id);
-    this.#schedule();
+    if (now) this.#draw();
+    else this.#schedule();
   }
 
   #rename(pending, id) { // the same words: the row stays where it is, and as it is

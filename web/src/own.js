@@ -186,8 +186,7 @@ class ChatApp extends HTMLElement {
     await this.#ready;
     const { now } = this;
     this.notices.replaceChildren();
-    this.end.toEnd();
-    now.send(text, attachments);
+    now.send(text, attachments); // its bubble is drawn when this returns
     this.end.toEnd();
   }
 
