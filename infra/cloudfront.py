@@ -1,4 +1,4 @@
-"""CloudFront before the function URL: caches nothing, passes everything on as it came, streams. Knows no route.
+"""CloudFront before the function URL: passes everything on as it came, streams, and caches the page's files alone.
 
 The bare URL stays reachable, so CloudFront proves itself: by a secret header that the app checks (the ChatKit client
 then works unmodified), or by signing (browsers must send the SHA-256 of each body as x-amz-content-sha256).
@@ -20,6 +20,7 @@ from infra.config_parts import DomainConfig
 from infra.errors import ConfigError
 from infra.origin_secrets import HEADER, OriginSecrets
 
+FOR_EVER = "static/*"  # names of these carry a hash of their content: lambda_src/page.py
 READ_TIMEOUT_S = 30  # between two packets; the app's heartbeat comes each 15 s
 
 
@@ -45,19 +46,20 @@ class Distribution(Construct):
         edge: Edge,
     ) -> None:
         super().__init__(scope, construct_id)
-        domain = config.domain
+        domain, origin = config.domain, _origin(behind, secrets=secrets)
         distribution = cloudfront.Distribution(
             self,
             "Distribution",
             comment=f"Chat, stage {config.stage}",
             default_behavior=cloudfront.BehaviorOptions(
-                origin=_origin(behind, secrets=secrets),
+                origin=origin,
                 allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                 cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
                 origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
                 compress=False,  # compressing would hold small events back
             ),
+            additional_behaviors={FOR_EVER: _for_ever(origin)},
             domain_names=[domain.name] if domain else None,
             certificate=self._certificate(domain, edge) if domain else None,
             minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if domain else None,
@@ -85,6 +87,19 @@ class Distribution(Construct):
         target = route53.RecordTarget.from_alias(targets.CloudFrontTarget(distribution))
         route53.ARecord(self, "A", zone=zone, record_name=f"{domain.name}.", target=target)
         route53.AaaaRecord(self, "Aaaa", zone=zone, record_name=f"{domain.name}.", target=target)
+
+
+def _for_ever(origin: cloudfront.IOrigin) -> cloudfront.BehaviorOptions:
+    """Kept at the edge as long as their headers say, a year: the function answers once for each file and edge.
+
+    Compressed, where the origin says how long they are: CloudFront leaves the rest as it is.
+    """
+    return cloudfront.BehaviorOptions(
+        origin=origin,
+        viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+        cache_policy=cloudfront.CachePolicy.CACHING_OPTIMIZED,
+        compress=True,
+    )
 
 
 def _origin(behind: lambda_.FunctionUrl, *, secrets: OriginSecrets | None) -> cloudfront.IOrigin:

@@ -186,6 +186,7 @@ SET_BY_THE_STACK = frozenset(
         "model_key_parameter",
         "models",
         "origin_secrets",
+        "origin_signed",
         "retention_days",
         "store",
         "table",

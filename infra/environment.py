@@ -42,6 +42,7 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_RETENTION_DAYS": config.thread_retention_days,
         "CHAT_ORIGIN_SECRETS": ",".join(places.origin_secrets) or None,
         "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.origin_access == "iam" else None,
+        "CHAT_ORIGIN_SIGNED": "true" if config.origin_access == "iam" else None,
         # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
         "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
     }

@@ -49,6 +49,8 @@ def in_front(settings: Settings, read_secret: ReadSecret) -> list[front.Before]:
     found: list[front.Before] = []
     if settings.origin_secrets is not None:
         found.append(front.closed_but_for(*(Secret(partial(read_secret, arn)) for arn in settings.origin_secrets)))
+    elif settings.origin_signed:
+        found.append(front.AsViewer)
     if settings.cors_origins is not None:
         found.append(front.open_to(settings.cors_origins, token_header=settings.token_header))
     return found

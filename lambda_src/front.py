@@ -28,7 +28,7 @@ PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps
 def closed_but_for(*secrets: Secret) -> Before:
     """Answers 403 to whoever does not send one of `secrets`: the newest first, then the one before it.
 
-    Behind CloudFront the address that called is CloudFront's: the viewer's takes its place, once the proof holds.
+    Once the proof holds, the viewer's address takes the place of CloudFront's: see AsViewer.
     """
     return partial(FromCloudFront, secrets=secrets)
 
@@ -47,11 +47,24 @@ def open_to(origins: Sequence[str], *, token_header: str) -> Before:
     )
 
 
+class AsViewer:
+    """ASGI middleware where only CloudFront can call: the address that asked is the viewer's, not CloudFront's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            edge, port = scope.get("client") or ("", 0)
+            scope["client"] = (viewer_of(Headers(scope=scope).get("x-forwarded-for", ""), edge), port)
+        await self._app(scope, receive, send)
+
+
 class FromCloudFront:
     """ASGI middleware: see closed_but_for."""
 
     def __init__(self, app: ASGIApp, *, secrets: Sequence[Secret]) -> None:
-        self._app, self._secrets = app, secrets
+        self._app, self._secrets = AsViewer(app), secrets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -64,8 +77,6 @@ class FromCloudFront:
             if not proven:
                 await _refused(403, "forbidden", CLOSED)(scope, receive, send)
                 return
-            edge, port = scope.get("client") or ("", 0)
-            scope["client"] = (viewer_of(headers.get("x-forwarded-for", ""), edge), port)
         await self._app(scope, receive, send)
 
     async def _proves(self, sent: str) -> bool:

@@ -202,6 +202,11 @@ class Settings:
     origin_secrets: tuple[str, ...] | None = _setting(
         _names, "ARNs of what CloudFront proves itself with; without it every address is open.", default=None
     )
+    origin_signed: bool = _setting(
+        _flag,
+        "true or false: only CloudFront can call, by signing; the viewer's address is then its word.",
+        default=False,
+    )
     cors_origins: tuple[str, ...] | None = _setting(
         _origins, "Other sites whose pages may call, where no function URL answers CORS.", default=None
     )

@@ -19,6 +19,7 @@ import pytest
 from chatkit.types import AttachmentCreateParams
 
 from infra import environment, front_door, observed, origin_secrets
+from infra.cloudfront import FOR_EVER
 from infra.config import StageConfig
 from infra.stage_knobs import TIMEOUT_S
 from lambda_src import front, observability
@@ -37,6 +38,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.running import CLOSING_TIME_MS
+from tests.front_door.test_front import app_behind
 from tests.infra.aws_calls import AwsCalls, Grant
 from tests.store.tables import moto_aws
 
@@ -138,6 +140,11 @@ def test_the_function_looks_for_the_proof_where_cloudfront_puts_it() -> None:
 
 
 # The clock
+
+
+def test_cloudfront_keeps_what_the_page_names_by_its_hash_and_nothing_else() -> None:
+    paths = {getattr(route, "path", "") for route in app_behind().routes}
+    assert "/" + FOR_EVER.replace("*", "{name}") in paths
 
 
 async def test_the_event_of_each_hour_is_one_that_the_function_knows() -> None:

@@ -3,6 +3,8 @@
 import httpx2
 import pytest
 from fastapi import FastAPI
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_src import doors, front
 from lambda_src.app import create_app
@@ -136,6 +138,31 @@ async def test_a_secret_that_cannot_be_read_is_no_refusal_for_good(kept: Kept) -
 )
 def test_the_viewer_is_whom_cloudfront_saw_and_not_whom_they_claim_to_be(forwarded: str, viewer: str) -> None:
     assert viewer_of(forwarded, "edge") == viewer
+
+
+async def seen_by(settings: Settings, *, forwarded: str) -> str:
+    """The address that a request of CloudFront's edge comes from, as the app is told."""
+    addresses: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        addresses.append(scope["client"][0])
+        await JSONResponse({})(scope, receive, send)
+
+    stack: ASGIApp = app
+    for before in doors.in_front(settings, lambda name: "never read"):
+        stack = before(stack)
+    transport = httpx2.ASGITransport(stack, client=("edge", 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://chat.test") as client:
+        await client.get("/", headers={"x-forwarded-for": forwarded})
+    [address] = addresses
+    return address
+
+
+async def test_where_only_cloudfront_can_call_the_address_is_the_viewers_without_any_secret() -> None:
+    env = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "chat"}
+    signed = Settings.from_env({**env, "CHAT_ORIGIN_SIGNED": "true"})
+    assert await seen_by(signed, forwarded="made up, viewer, edge") == "viewer"
+    assert await seen_by(Settings.from_env(env), forwarded="made up") == "edge"
 
 
 # The token's header

@@ -29,10 +29,19 @@ def _distribution(stack: Template) -> dict[str, Any]:
     return config
 
 
-def test_nothing_is_cached_and_nothing_compressed(front: Template) -> None:
+def test_no_answer_is_cached_and_none_compressed(front: Template) -> None:
     behavior = _distribution(front)["DefaultCacheBehavior"]
     caching_disabled = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
     assert (behavior["CachePolicyId"], behavior["Compress"]) == (caching_disabled, False)
+
+
+def test_files_whose_names_carry_their_hash_are_kept_at_the_edge_and_compressed(front: Template) -> None:
+    [behavior] = _distribution(front)["CacheBehaviors"]
+    caching_optimized = "658327ea-f89d-4fab-a63d-7e88639e58f6"
+    assert (behavior["PathPattern"], behavior["CachePolicyId"]) == ("static/*", caching_optimized)
+    assert behavior["Compress"] is True
+    assert "AllowedMethods" not in behavior, "CloudFront's own: GET and HEAD"
+    assert behavior["TargetOriginId"] == _distribution(front)["DefaultCacheBehavior"]["TargetOriginId"]
 
 
 def test_every_header_but_the_host_reaches_the_function_with_authorization_among_them(front: Template) -> None:

@@ -53,6 +53,7 @@ def test_cors_origins_are_told_only_where_nothing_in_front_answers_for_them() ->
 def test_where_cloudfront_signs_the_token_travels_in_a_header_of_its_own() -> None:
     told = _told(front_door="cloudfront", origin_access="iam")
     assert told["CHAT_TOKEN_HEADER"] == "x-chat-authorization"
+    assert told["CHAT_ORIGIN_SIGNED"] == "true"
 
 
 def test_guests_and_a_backend_of_ones_own_are_told_beside_the_issuer() -> None:
@@ -86,6 +87,7 @@ def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
         "auth_sign_in_url",
         "demo_model",
         "origin_secrets",
+        "origin_signed",
         "token_header",
         "store",
     }  # in other stages; by leaving it alone
