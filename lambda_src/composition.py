@@ -19,7 +19,7 @@ from lambda_src.checks import Checks
 from lambda_src.desks import Chat, Desk, Desks
 from lambda_src.dictation import Dictation, Transcribe
 from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
-from lambda_src.errors import RequestError
+from lambda_src.errors import RequestError, SettingsError
 from lambda_src.events import Events
 from lambda_src.front import Before
 from lambda_src.late_server import LateServer
@@ -174,8 +174,14 @@ def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:
 
 
 def asgi_app() -> ChatApp:
-    """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`."""
+    """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition:asgi_app`.
+
+    SettingsError lists all that is wrong with it; X-Ray's traces are Lambda's, so nobody may ask for them here.
+    """
+    quiet_libraries(logging.getLogger())
     settings = Settings.from_env(os.environ)
+    if settings.tracing is not None:
+        raise SettingsError(["CHAT_TRACING works on Lambda only, which makes the traces: leave it out."])
     store, ledger = build_store(settings, AWS)
     guest_tokens = doors.guest_tokens(settings, AWS.stored_secret)
     return build_app(

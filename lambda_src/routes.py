@@ -5,6 +5,7 @@ Knows HTTP, the turns and the server; not who may call (auth) nor what an error 
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -20,6 +21,7 @@ from chatkit.types import (
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from lambda_src import intake, limits, uploads
@@ -157,6 +159,9 @@ def request_context(request: Request, user: User) -> RequestContext:
 class TurnResponse(StreamingResponse):
     """A turn's events as text/event-stream, its id in x-chat-turn. However the reading ends, no turn is left behind.
 
+    Where a server tells that a client has gone (uvicorn does, Lambda does not) the turn runs to its end all the same:
+    a reload finds it. On Lambda the process is frozen when the response ends, so the turn ends with it.
+
     With `seen`, events carry ids that count from 1, and the first `seen` of them are left out; without, the stream is
     ChatKit's own, byte for byte.
     """
@@ -168,8 +173,12 @@ class TurnResponse(StreamingResponse):
         self._turn, self._told = turn, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_on_lambda = "aws.context" in scope
         try:
-            await super().__call__(scope, receive, send)
+            with nullcontext() if is_on_lambda else suppress(ClientDisconnect):
+                await super().__call__(scope, receive, send)
+            if not is_on_lambda:
+                await self._turn.finished()
         finally:
             await self._turn.stop()
             self._told.tell()

@@ -122,6 +122,11 @@ class RunningTurn:
             self._turn.end_reason = reason
             self._task.cancel()
 
+    async def finished(self) -> None:
+        """Wait until the turn is over and cleaned up, whoever reads it."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
     async def stop(self) -> None:
         """Nobody reads any more: end the turn unless it is over, and wait for its clean-up, CLEAN_UP_S at most.
 

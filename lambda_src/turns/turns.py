@@ -43,6 +43,10 @@ class TurnStream(Protocol):
         """The events, encoded, from the first one on."""
         ...
 
+    async def finished(self) -> None:
+        """Wait until the turn is over, if this process runs it."""
+        ...
+
     async def stop(self) -> None:
         """Nobody reads any more."""
         ...
@@ -81,6 +85,9 @@ class Attached:
             await self._turns.recover(self._thread_id, self._context)
             for item in await around.keeper.kept(unfinished, self._context):
                 yield endings.done(item)
+
+    async def finished(self) -> None:
+        """Nothing to wait for: the turn is not ours."""
 
     async def stop(self) -> None:
         """Nothing to do: the turn is not ours."""

@@ -1,0 +1,87 @@
+"""The command of docs/stores.md: the same app on uvicorn, in a process of its own, to a browser that reloads."""
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.chat import message, read_events
+from tests.issuer import AUDIENCE, Issuer
+
+ROOT = Path(__file__).parents[2]
+WITHIN_S = 60  # on a busy machine: it imports the Agents SDK first
+
+
+def environment(issuer: Issuer, **more: str) -> dict[str, str]:
+    """A server for whoever `issuer` signs for, with nothing of AWS."""
+    [key, _] = issuer.documents()["keys"]["keys"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CHAT_", "AWS_"))}
+    ours = {"CHAT_STORE": "memory", "CHAT_AUTH_PUBLIC_KEYS": json.dumps([key]), "CHAT_AUTH_AUDIENCE": AUDIENCE}
+    return inherited | ours | more
+
+
+async def started(env: dict[str, str]) -> asyncio.subprocess.Process:
+    """The documented command on a free port."""
+    page = (ROOT / "docs" / "stores.md").read_text("utf-8")
+    command = re.search(r"^\$ CHAT_STORE=postgres \.venv/bin/(uvicorn .*)$", page, re.MULTILINE)
+    assert command is not None, "docs/stores.md says how"
+    words = command[1].split()
+    words[words.index("--port") + 1] = "0"
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *words,
+        cwd=ROOT,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of such a server."""
+    issuer = Issuer()
+    process = await started(environment(issuer))
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not (found := re.search(rb"running on (http://\S+)", await process.stdout.readline())):
+                pass
+        reading = asyncio.create_task(process.stdout.read())
+        headers = {"authorization": f"Bearer {issuer.token()}"}
+        async with httpx2.AsyncClient(base_url=found[1].decode(), headers=headers, timeout=WITHIN_S) as client:
+            yield client
+    finally:
+        process.terminate()
+        await process.wait()
+        await reading
+
+
+async def test_a_reload_finds_the_answer_going_on(http: httpx2.AsyncClient) -> None:
+    name = "turn-named-by-the-client"
+    body = {"type": "threads.create", "params": {"input": message("hello, how are you?")}}
+    async with http.stream("POST", "/chatkit", json=body, headers={"x-chat-turn": name}) as answer:
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            if "text_delta" in line:
+                break  # the tab is closed
+    again = await http.get(f"/chatkit/turns/{name}/events")
+    events = read_events(again.content)
+    [said] = [e["item"] for e in events if e["type"] == "thread.item.done" and e["item"]["type"] == "assistant_message"]
+    deltas = [e["update"]["delta"] for e in events if e.get("update", {}).get("type", "").endswith("text_delta")]
+    assert "".join(deltas) == said["content"][0]["text"]
+    assert [e for e in events if e["type"] in ("notice", "error")] == []
+
+
+async def test_what_only_lambda_does_is_refused_in_words() -> None:
+    process = await started(environment(Issuer(), CHAT_TRACING="xray"))
+    told, _ = await process.communicate()
+    assert process.returncode != 0
+    assert b"CHAT_TRACING works on Lambda only" in told
