@@ -103,14 +103,16 @@ def test_the_keyboard_alone_is_enough(chat: ChatPage) -> None:
     page.keyboard.press("Enter")
     chat.ended()
     expect(chat.text).to_be_focused()
-    reached = set()
-    for _ in range(40):
+    reached: set[str] = set()
+    for _ in range(400):  # however many chats the tests before this one have left in the list
         page.keyboard.press("Shift+Tab")
         reached.add(
             page.evaluate(
                 "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
             )
         )
+        if "Skip to the message box" in reached:  # the first of all
+            break
     assert {
         "Ship",
         "Answer again",
