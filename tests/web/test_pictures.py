@@ -21,6 +21,7 @@ LINKS = [
     "https://wide.test/g.png",
     "https://notwide.test/h.png",
 ]
+MADE = "https://elsewhere.test/made.png"
 TEXTS = ["javascript:hacked()", "data:image/svg+xml,<svg/>", "i.png", ""]
 
 
@@ -44,7 +45,8 @@ def test_a_picture_is_shown_or_is_a_link(tab: Page, showing_some: str) -> None:
     sign_in(tab)
     chat = ChatPage(tab, showing_some)
     pictures = [{"type": "Image", "src": src, "alt": f"at {src}", "size": 40} for src in (*SHOWN, *LINKS, *TEXTS)]
-    chat.showing([{"id": "w", "type": "widget", "widget": {"type": "Card", "children": pictures}}])
+    made = {"id": "g", "type": "generated_image", "image": {"id": "i", "url": MADE}}
+    chat.showing([{"id": "w", "type": "widget", "widget": {"type": "Card", "children": pictures}}, made])
     for src in SHOWN:
         picture = tab.get_by_role("img", name=f"at {src}")
         assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 1
@@ -52,6 +54,7 @@ def test_a_picture_is_shown_or_is_a_link(tab: Page, showing_some: str) -> None:
         link = tab.get_by_role("link", name=f"at {src}", exact=True)
         expect(link).to_have_attribute("href", src)
         expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
+    expect(tab.get_by_role("link", name="Picture made by the assistant")).to_have_attribute("href", MADE)
     for src in TEXTS:
         expect(tab.locator(".widget span", has_text=f"at {src}").last).to_be_visible()
     expect(tab.locator(".widget img")).to_have_count(len(SHOWN))

@@ -3,6 +3,7 @@ import { h, iconButton } from "./dom.js";
 import { wordsOf } from "./fold.js";
 import { structuredInput, toolCall } from "./forms.js";
 import { copied } from "./markdown.js";
+import { picture } from "./pictures.js";
 import { sources, spinner, task, workflow } from "./tasks.js";
 import { widget } from "./widgets.js";
 
@@ -86,7 +87,7 @@ export class ChatMessages extends HTMLElement {
       case "widget": return row.replaceChildren(widget(item, { act: (action) => now.act(action, item) }));
       case "workflow": return row.replaceChildren(workflow(item, { live, was }));
       case "task": return row.replaceChildren(task(item));
-      case "generated_image": return row.replaceChildren(picture(item));
+      case "generated_image": return row.replaceChildren(generatedImage(item));
       case "structured_input":
         return row.replaceChildren(structuredInput(item, { was: was?.matches("form") ? was : null, send: (input) => now.answerForm(item, input) }));
       case "client_tool_call":
@@ -156,9 +157,9 @@ function attachment(one) {
   return h("a", { href: one.preview_url, target: "_blank", rel: "noopener noreferrer" }, h("img", { src: one.preview_url, alt: one.name }));
 }
 
-function picture(item) {
+function generatedImage(item) {
   if (!item.image) return h("div.picture.waiting", { role: "status" }, spinner(), h("span.unseen", {}, "Making a picture ..."));
-  return h("div.picture", {}, h("img", { src: item.image.url, alt: "Picture made by the assistant" }));
+  return h("div.picture", {}, picture(item.image.url, "Picture made by the assistant"));
 }
 
 customElements.define("chat-messages", ChatMessages);

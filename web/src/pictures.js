@@ -1,4 +1,4 @@
-// Pictures that widgets name. One that is elsewhere tells its server who reads, and when: so it is shown where the stage
+// Pictures that widgets and agents name. One that is elsewhere tells its server who reads, and when: so it is shown where the stage
 // allows its domain (CHAT_ALLOWED_IMAGE_DOMAINS), as the page's policy does, and is a link else.
 import { h } from "./dom.js";
 import { linkTo } from "./markdown.js";
