@@ -4,9 +4,9 @@ PORT ?= 8000
 UV_VERSION := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONPATH
 
-# The best interpreter here: 3.13 (the one in Lambda), also pyenv's; else any that is 3.11 or newer.
-FIND_PYTHON = for p in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
-	  python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3.12 python3.11 python3 python3.14; do \
+# PYTHON= if it is named, and no other; else the best here: 3.13 (the one in Lambda), also pyenv's, or any from 3.11 on.
+FIND_PYTHON = for p in $(or $(PYTHON),python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
+	  python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3.12 python3.11 python3 python3.14); do \
 	  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
 # uv, from PATH or brought into .local: by a venv, or by pip alone where Debian ships Python without ensurepip.
 FIND_UV = if [ -x .local/uv/bin/uv ]; then echo "$(CURDIR)/.local/uv/bin/uv"; else command -v uv; fi
@@ -25,7 +25,7 @@ setup: .venv/installed $(PAGE) ## find Python, bring uv, install what uv.lock sa
 
 # Sets $$python to the best interpreter, and sees to it that FIND_UV finds something.
 BRING_UV = python=$$($(FIND_PYTHON)); \
-	 if [ -z "$$python" ]; then echo "No Python >= 3.11 found. Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
+	 if [ -z "$$python" ]; then echo "No Python >= 3.11 found$(if $(PYTHON),: PYTHON=$(PYTHON) is none). Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
 	 if [ -z "$$($(FIND_UV))" ]; then \
 	   echo "Bringing uv $(UV_VERSION) into .local/uv ..."; mkdir -p .local; \
 	   { "$$python" -m venv .local/uv >/dev/null 2>&1 && .local/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); } \

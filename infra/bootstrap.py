@@ -27,7 +27,9 @@ def bootstrap_command(account: str, regions: list[str], *, cdk: list[str]) -> li
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Prepare the regions of the stage that is named, or of the one that cdk.json's context names. The exit code."""
-    parser = argparse.ArgumentParser(prog="make bootstrap", description="Prepare an AWS account for CDK, once.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.bootstrap", description="Prepare an AWS account for CDK, once."
+    )
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     stage = parser.parse_args(arguments).stage
     try:

@@ -26,7 +26,7 @@ def what_stays(config: StageConfig, *, data: bool) -> list[str]:
     name = data_stack_name(config.stage)
     lines = []
     if not data:
-        lines.append(f"stack {name} with every thread and file: python -m infra.destroy --stage {config.stage} --data")
+        lines.append(f"stack {name} with every thread and file: make destroy STAGE={config.stage} DATA=1")
     if not config.disposable:
         if data:
             lines += [

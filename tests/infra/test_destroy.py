@@ -42,6 +42,12 @@ def test_of_stage_dev_nothing_stays_but_what_others_may_use() -> None:
     ]
 
 
+def test_what_stays_of_the_data_goes_with_a_command_of_make() -> None:
+    assert what_stays(_config("staging"), data=False)[0] == (
+        "stack chatkit-staging-data with every thread and file: make destroy STAGE=staging DATA=1"
+    )
+
+
 def test_a_stage_is_never_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([])

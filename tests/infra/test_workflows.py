@@ -1,9 +1,17 @@
 """.github/workflows: pinned, without rights that are not needed, without keys; they run what people run."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from infra.first_start import stage_of
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -43,8 +51,47 @@ def test_ci_runs_what_a_person_runs_on_both_pythons() -> None:
     assert "run: .ci/run" in text
 
 
+def test_a_job_of_ci_runs_on_the_python_that_it_names() -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert text.count("PYTHON: ${{ steps.python.outputs.python-path }}") == 2
+    assert text.index('os.environ["MEANT"]') < text.index("run: .ci/run")
+
+
+def _found(python: str) -> str:
+    """The interpreter that the Makefile takes where `PYTHON` names one."""
+    made = "include Makefile\nfound:\n\t@$(FIND_PYTHON)\n"
+    command = ["make", "-s", "-f", "-", "found", f"PYTHON={python}"]
+    return subprocess.run(command, cwd=ROOT, input=made, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def test_the_python_that_is_named_is_taken_and_no_other(tmp_path: Path) -> None:
+    named = tmp_path / "mine"
+    named.symlink_to(sys.executable)
+    assert _found(str(named)) == str(named)
+    assert _found(str(tmp_path / "missing")) == ""
+
+
 def test_prod_comes_after_dev_has_answered() -> None:
     text = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
-    assert re.search(r"\n  prod:\n    needs: dev\n", text)
+    assert re.search(r"\n  prod:\n    needs: \[dev, stages\]\n", text)
     stage = (ROOT / ".github" / "workflows" / "stage.yml").read_text(encoding="utf-8")
     assert stage.index("make deploy") < stage.index("chat/health")
+
+
+@pytest.mark.parametrize(("stages", "said"), [({"dev": {}}, "prod=false"), ({"dev": {}, "prod": {}}, "prod=true")])
+def test_prod_is_deployed_where_there_is_one(stages: dict[str, Any], said: str, tmp_path: Path) -> None:
+    text = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
+    [script] = re.findall(r"id: known\n +run: \|\n((?: {10}.*\n)+)", text)
+    assert "if: needs.stages.outputs.prod == 'true'" in text
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stages": stages}}), encoding="utf-8")
+    output = tmp_path / "output"
+    environ = os.environ | {"GITHUB_OUTPUT": str(output)}
+    subprocess.run(["bash", "-euc", textwrap.dedent(script)], cwd=tmp_path, env=environ, check=True)
+    assert output.read_text(encoding="utf-8").strip() == said
+
+
+def test_the_stage_prod_that_the_docs_give_to_copy_is_one() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    [entry] = re.findall(r"```json\n(\"prod\": .+?)\n```", text, re.DOTALL)
+    config = stage_of({"stage": "prod", "stages": json.loads(f"{{{entry}}}")})
+    assert not config.disposable
