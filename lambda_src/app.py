@@ -65,7 +65,7 @@ def create_app(
     async def within_limits(request: Request) -> None:
         limits.check_head(request)
 
-    app = ChatApp(in_front, adoption, prewarm, dependencies=[Depends(within_limits)])
+    app = ChatApp(in_front, prewarm, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
@@ -127,15 +127,11 @@ def serve(app: FastAPI, page: Page) -> None:
 
 
 class ChatApp(FastAPI):
-    """FastAPI with its middleware outside of Starlette's own, so that a 500 leaves like any other answer.
-
-    `adoption` is what the hourly event goes on with, where there are guests.
-    """
+    """FastAPI with its middleware outside of Starlette's own, so that a 500 leaves like any other answer."""
 
     def __init__(
         self,
         in_front: Sequence[Before],
-        adoption: Adoption | None,
         prewarm: Prewarm | None,
         *,
         dependencies: Sequence[params.Depends],
@@ -154,7 +150,7 @@ class ChatApp(FastAPI):
             dependencies=dependencies,
             lifespan=lifespan,
         )
-        self._in_front, self.adoption = in_front, adoption
+        self._in_front = in_front
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette's hook: its stack, what stands in front of it, and the log of it all."""

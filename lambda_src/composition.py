@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambda_src import deferred, doors, levers
@@ -16,7 +17,7 @@ from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.aws import Clients
 from lambda_src.checks import Checks
-from lambda_src.desks import Chat, Desk, Desks
+from lambda_src.desks import Desk, Desks
 from lambda_src.dictation import Dictation, Transcribe
 from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
 from lambda_src.errors import RequestError, SettingsError
@@ -48,30 +49,46 @@ AWS = Clients()
 KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one
 
 
-def build_app(
-    settings: Settings,
-    store: "ChatStore",
-    ledger: TurnLedger,
-    *,
-    authenticate: Authenticate,
-    build_run_config: BuildRunConfig,
-    build_agent: BuildAgent = shipped_agent,
-    build_actions: BuildActions = shipped_actions,
-    load_assistants: LoadAssistants = shipped,
-    transcribe: Transcribe | None = None,
-    guest_tokens: GuestTokens | None = None,
-    in_front: Sequence[Before] = (),
-    page: Page | None = None,
-) -> ChatApp:
-    """The chat server as an ASGI app. What differs between Lambda, a laptop and a test is handed in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What differs between Lambda, a server elsewhere, a laptop and a test."""
+
+    authenticate: Authenticate
+    build_run_config: BuildRunConfig
+    build_agent: BuildAgent = shipped_agent
+    build_actions: BuildActions = shipped_actions
+    load_assistants: LoadAssistants = shipped
+    transcribe: Transcribe | None = None
+    guest_tokens: GuestTokens | None = None
+    in_front: Sequence[Before] = ()
+    page: Page | None = None
+
+
+def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts) -> ChatApp:
+    """The chat server as an ASGI app."""
+    return _joined(settings, store, ledger, parts)[0]
+
+
+def build_handler(settings: Settings, parts: Parts) -> StreamingMangum:
+    """The chat server as a Lambda handler."""
+    store, ledger = build_store(settings, AWS)
+    app, adoption = _joined(settings, store, ledger, parts)
+    return StreamingMangum(app, lifespan="on", on_event=Events(store, adoption))
+
+
+def _joined(
+    settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts
+) -> tuple[ChatApp, Adoption | None]:
+    """The app, and what the hourly event goes on with where there are guests."""
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
     configure_logging()
     counters = build_counters(settings, store)
     files = build_files(settings, AWS, counters)
+    dictation = parts.transcribe is not None
 
-    def open_desk(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> Desk:
-        dispatcher = AgentDispatcher(build_agent, build_run_config=build_run_config, build_actions=build_actions)
+    def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LateServer:
+        dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
         def load_server() -> "ChatServer":
             from lambda_src import models, server, titles  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
@@ -85,67 +102,40 @@ def build_app(
                 history_tokens=settings.history_tokens,
                 files=files,
                 models=settings.models,
-                transcribe=transcribe,
+                transcribe=parts.transcribe,
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
             )
 
         linked = store if files is None else LinkedStore(store, files)
-        checks = Checks(linked, settings.history_items, files, settings.models, dictation=transcribe is not None)
-        server = LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
+        checks = Checks(linked, settings.history_items, files, settings.models, dictation=dictation)
+        return LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
+
+    def turns_of(settings: Settings) -> Turns:
         quotas = doors.quotas(settings, ledger, counters)
         links = None if files is None else EventLinks(files)
-        return Desk(server, Turns(Surroundings(ledger, Keeper(store), quotas=quotas, links=links)))
+        return Turns(Surroundings(ledger, Keeper(store), quotas=quotas, links=links))
 
     def open_named(assistant: Assistant) -> Desk:
-        return open_desk(assistant.settings(settings), assistant.build_agent, lambda: assistant.actions)
+        own = assistant.settings(settings)
+        return Desk(late_server(own, assistant.build_agent, lambda: assistant.actions), turns_of(own))
 
-    nameless = open_desk(settings, build_agent, build_actions)
-    return create_app(
-        nameless.server,
-        nameless.turns,
-        authenticate=authenticate,
+    server, turns = late_server(settings, parts.build_agent, parts.build_actions), turns_of(settings)
+    adoption = None if parts.guest_tokens is None else Adoption(store, turns, files=files)
+    app = create_app(
+        server,
+        turns,
+        authenticate=parts.authenticate,
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,
-        named=Desks(load_assistants, open_named),
-        guests=doors.guests(guest_tokens, counters),
-        page=page or page_of(settings, upload_origin=upload_origin(settings), dictation=transcribe is not None),
+        named=Desks(parts.load_assistants, open_named),
+        guests=doors.guests(parts.guest_tokens, counters),
+        page=parts.page or page_of(settings, upload_origin=upload_origin(settings), dictation=dictation),
         token_header=settings.token_header,
-        in_front=in_front,
-        adoption=None if guest_tokens is None else Adoption(store, nameless.turns, files=files),
-        prewarm=prewarming(nameless.server) if settings.prewarm else None,
+        in_front=parts.in_front,
+        adoption=adoption,
+        prewarm=prewarming(server) if settings.prewarm else None,
     )
-
-
-def build_handler(
-    settings: Settings,
-    *,
-    authenticate: Authenticate,
-    build_run_config: BuildRunConfig,
-    build_agent: BuildAgent = shipped_agent,
-    build_actions: BuildActions = shipped_actions,
-    load_assistants: LoadAssistants = shipped,
-    transcribe: Transcribe | None = None,
-    guest_tokens: GuestTokens | None = None,
-    in_front: Sequence[Before] = (),
-    page: Page | None = None,
-) -> StreamingMangum:
-    """The chat server as a Lambda handler."""
-    store, ledger = build_store(settings, AWS)
-    app = build_app(
-        settings,
-        store,
-        ledger,
-        authenticate=authenticate,
-        build_run_config=build_run_config,
-        build_agent=build_agent,
-        build_actions=build_actions,
-        load_assistants=load_assistants,
-        transcribe=transcribe,
-        guest_tokens=guest_tokens,
-        in_front=in_front,
-        page=page,
-    )
-    return StreamingMangum(app, lifespan="on", on_event=Events(store, app.adoption))
+    return app, adoption
 
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
@@ -153,24 +143,7 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     quiet_libraries(logging.getLogger())
     configure_logging(service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
     settings = Settings.from_env(env)
-    guest_tokens = doors.guest_tokens(settings, AWS.stored_secret)
-    return build_handler(
-        settings,
-        authenticate=doors.authenticator(settings, guest_tokens),
-        build_run_config=runner(settings),
-        transcribe=transcriber(settings),
-        guest_tokens=guest_tokens,
-        in_front=[*tracing(settings, env), *doors.in_front(settings, AWS.stored_secret)],
-    )
-
-
-def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:
-    """What traces each request; nothing, unless it is asked for."""
-    if settings.tracing is None:
-        return []
-    from lambda_src.tracing import traced  # noqa: PLC0415 - only what is chosen is loaded
-
-    return [traced(env.get("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"))]
+    return build_handler(settings, deployed(settings, in_front=tracing(settings, env)))
 
 
 def asgi_app() -> ChatApp:
@@ -183,17 +156,28 @@ def asgi_app() -> ChatApp:
     if settings.tracing is not None:
         raise SettingsError(["CHAT_TRACING works on Lambda only, which makes the traces: leave it out."])
     store, ledger = build_store(settings, AWS)
+    return build_app(settings, store, ledger, deployed(settings))
+
+
+def deployed(settings: Settings, *, in_front: Sequence[Before] = ()) -> Parts:
+    """The parts of a deployment, by its settings; `in_front` stands before all that they name."""
     guest_tokens = doors.guest_tokens(settings, AWS.stored_secret)
-    return build_app(
-        settings,
-        store,
-        ledger,
+    return Parts(
         authenticate=doors.authenticator(settings, guest_tokens),
         build_run_config=runner(settings),
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
-        in_front=doors.in_front(settings, AWS.stored_secret),
+        in_front=[*in_front, *doors.in_front(settings, AWS.stored_secret)],
     )
+
+
+def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:
+    """What traces each request; nothing, unless it is asked for."""
+    if settings.tracing is None:
+        return []
+    from lambda_src.tracing import traced  # noqa: PLC0415 - only what is chosen is loaded
+
+    return [traced(env.get("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"))]
 
 
 def runner(settings: Settings) -> BuildRunConfig:
@@ -230,13 +214,12 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
     return Dictation(build_client)
 
 
-def prewarming(server: Chat) -> Prewarm:
+def prewarming(server: LateServer) -> Prewarm:
     """What the first message needs, done before the first request is taken: see prewarm.py."""
 
     async def prewarmed() -> None:
         from lambda_src.prewarm import prewarm  # noqa: PLC0415 - it imports the Agents SDK, and may be switched off
 
-        assert isinstance(server, LateServer)
         await prewarm(server)
 
     return prewarmed

@@ -7,7 +7,7 @@ from agents import Agent
 
 from lambda_src.actions import Actions
 from lambda_src.assistants import Assistants, shipped, shipped_actions, shipped_agent
-from lambda_src.composition import build_handler, dictation, run_config
+from lambda_src.composition import Parts, build_handler, dictation, run_config
 from lambda_src.context import User
 from lambda_src.dev import showcase
 from lambda_src.dev.broken import told_if_broken
@@ -45,11 +45,13 @@ settings = local_settings(os.environ)
 key = local_key(settings, os.environ)
 handler = build_handler(
     settings,
-    authenticate=local_user,
-    build_agent=local_agent,
-    build_actions=local_actions,
-    load_assistants=local_assistants,
-    build_run_config=lambda: run_config(key, settings),
-    transcribe=dictation(lambda: key or "", settings) if key else None,
-    page=page_of(settings, upload_origin=upload_origin(settings), dictation=bool(key), is_open=True),
+    Parts(
+        authenticate=local_user,
+        build_agent=local_agent,
+        build_actions=local_actions,
+        load_assistants=local_assistants,
+        build_run_config=lambda: run_config(key, settings),
+        transcribe=dictation(lambda: key or "", settings) if key else None,
+        page=page_of(settings, upload_origin=upload_origin(settings), dictation=bool(key), is_open=True),
+    ),
 )

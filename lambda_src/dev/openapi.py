@@ -16,7 +16,7 @@ from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from lambda_src.auth import GuestTokens
 from lambda_src.aws import Clients
-from lambda_src.composition import build_app, runner
+from lambda_src.composition import Parts, build_app, runner
 from lambda_src.intake import Adopt, Stop
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
@@ -82,7 +82,7 @@ def main() -> None:
     store, ledger = build_store(settings, Clients())
     tokens = GuestTokens(Secret(str))
     config = runner(settings)
-    app = build_app(settings, store, ledger, authenticate=tokens, build_run_config=config, guest_tokens=tokens)
+    app = build_app(settings, store, ledger, Parts(authenticate=tokens, build_run_config=config, guest_tokens=tokens))
     print(json.dumps(document(app), indent=1))
 
 

@@ -66,11 +66,13 @@ def lambda_handler() -> StreamingMangum:
     settings = Settings.from_env(os.environ)
     return composition.build_handler(
         settings,
-        authenticate=doors.authenticator(settings, None),
-        build_run_config=composition.runner(settings),
-        build_agent=build_agent,
-        build_actions=Actions,
-        transcribe=composition.transcriber(settings),
+        composition.Parts(
+            authenticate=doors.authenticator(settings, None),
+            build_run_config=composition.runner(settings),
+            build_agent=build_agent,
+            build_actions=Actions,
+            transcribe=composition.transcriber(settings),
+        ),
     )
 
 

@@ -4,7 +4,7 @@ import os
 
 from agents import Agent, RunConfig
 
-from lambda_src.composition import build_handler
+from lambda_src.composition import Parts, build_handler
 from lambda_src.demo_model import DemoModel
 from lambda_src.models import openai_run_config
 from lambda_src.settings import Settings
@@ -21,7 +21,9 @@ def run_config() -> RunConfig:
 
 handler = build_handler(
     Settings.from_env(os.environ),
-    authenticate=known_by_name,
-    build_agent=lambda: Agent(name="Test"),
-    build_run_config=run_config,
+    Parts(
+        authenticate=known_by_name,
+        build_agent=lambda: Agent(name="Test"),
+        build_run_config=run_config,
+    ),
 )

@@ -7,7 +7,7 @@ from agents import Agent, RunConfig, function_tool
 from chatkit.types import AudioInput
 
 from lambda_src.assistants import Assistant
-from lambda_src.composition import build_handler
+from lambda_src.composition import Parts, build_handler
 from lambda_src.dev import showcase
 from lambda_src.dev.showcase.chat import Chat
 from lambda_src.settings import Settings
@@ -33,10 +33,12 @@ def build_shop() -> Agent[Any]:
 
 handler = build_handler(
     Settings.from_env(os.environ),
-    authenticate=known_by_name,
-    build_agent=showcase.build_agent,
-    build_actions=lambda: showcase.actions,
-    load_assistants=lambda: {"": Assistant(showcase.build_agent), "shop": Assistant(build_shop)},
-    build_run_config=lambda: RunConfig(model=DemoPainter(), tracing_disabled=True),
-    transcribe=heard,
+    Parts(
+        authenticate=known_by_name,
+        build_agent=showcase.build_agent,
+        build_actions=lambda: showcase.actions,
+        load_assistants=lambda: {"": Assistant(showcase.build_agent), "shop": Assistant(build_shop)},
+        build_run_config=lambda: RunConfig(model=DemoPainter(), tracing_disabled=True),
+        transcribe=heard,
+    ),
 )

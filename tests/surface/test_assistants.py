@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from lambda_src.actions import ActionCall, Actions
 from lambda_src.assistants import TAKEN, Assistant, checked
-from lambda_src.composition import build_app
+from lambda_src.composition import Parts, build_app
 from lambda_src.context import User
 from lambda_src.demo_model import DemoModel
 from lambda_src.dev.showcase.widgets import order_card
@@ -65,11 +65,13 @@ def app() -> FastAPI:
         Settings.from_env(ENV),
         store,
         store.ledger,
-        authenticate=known_by_name,
-        build_agent=ASSISTANTS[""].build_agent,
-        build_actions=lambda: ASSISTANTS[""].actions,
-        load_assistants=lambda: ASSISTANTS,
-        build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+        Parts(
+            authenticate=known_by_name,
+            build_agent=ASSISTANTS[""].build_agent,
+            build_actions=lambda: ASSISTANTS[""].actions,
+            load_assistants=lambda: ASSISTANTS,
+            build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+        ),
     )
 
 
@@ -179,11 +181,14 @@ async def test_the_folder_is_not_loaded_for_the_only_assistant() -> None:
         raise AssertionError("loaded")
 
     store = MemoryStore()
-    app = build_app(
-        Settings.from_env(ENV), store, store.ledger, authenticate=known_by_name, load_assistants=load,
-        build_agent=build("Main"), build_actions=Actions,
+    parts = Parts(
+        authenticate=known_by_name,
+        load_assistants=load,
+        build_agent=build("Main"),
+        build_actions=Actions,
         build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
-    )  # fmt: skip
+    )
+    app = build_app(Settings.from_env(ENV), store, store.ledger, parts)
     assert (await Chat(app)("threads.create", input=message("hi"))).status == 200
 
 

@@ -11,7 +11,7 @@ from chatkit.store import NotFoundError
 from chatkit.types import ThreadMetadata, ThreadStreamEvent
 
 from lambda_src import titles
-from lambda_src.composition import build_app
+from lambda_src.composition import Parts, build_app
 from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import UnavailableError
@@ -169,9 +169,11 @@ async def test_no_second_call_is_made_where_titles_are_switched_off(titled: bool
         settings,
         store,
         store.ledger,
-        authenticate=known_by_name,
-        build_agent=lambda: Agent(name="Test"),
-        build_run_config=lambda: RunConfig(model_provider=provider, tracing_disabled=True),
+        Parts(
+            authenticate=known_by_name,
+            build_agent=lambda: Agent(name="Test"),
+            build_run_config=lambda: RunConfig(model_provider=provider, tracing_disabled=True),
+        ),
     )
     answer = await Chat(app)("threads.create", input=message("socks"))
     assert len(provider.asked) == calls

@@ -14,7 +14,7 @@ from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 
 from lambda_src.auth import FirstOf, GuestTokens
-from lambda_src.composition import build_handler
+from lambda_src.composition import Parts, build_handler
 from lambda_src.context import User
 from lambda_src.demo_model import DemoModel, events_of, message_of
 from lambda_src.errors import AuthError
@@ -94,8 +94,10 @@ settings = Settings.from_env(os.environ)
 guest_tokens = GuestTokens(Secret(lambda: "browser-tests-" * 4)) if settings.guest_secret else None
 handler = build_handler(
     settings,
-    authenticate=person if guest_tokens is None else FirstOf(guest_tokens, person),
-    build_agent=lambda: Agent(name="Echo"),
-    build_run_config=lambda: RunConfig(model=Echo(), tracing_disabled=True),
-    guest_tokens=guest_tokens,
+    Parts(
+        authenticate=person if guest_tokens is None else FirstOf(guest_tokens, person),
+        build_agent=lambda: Agent(name="Echo"),
+        build_run_config=lambda: RunConfig(model=Echo(), tracing_disabled=True),
+        guest_tokens=guest_tokens,
+    ),
 )
