@@ -31,6 +31,9 @@ IDENTITY: dict[str, tuple[str, ...]] = {
     "AWS::CloudFront::Distribution": (),
 }
 
+# "Update requires: No interruption" in the same reference; the local AWS says "Conditionally" of what it does not know.
+IN_PLACE = {("AWS::S3::Bucket", "CorsConfiguration")}
+
 Identities = dict[str, dict[str, Any]]
 
 
@@ -69,6 +72,7 @@ def replaced_by(changes: Mapping[str, Mapping[str, Any]]) -> set[str]:
             is_replaced(detail.get("CausingEntity", "").partition(".")[0]) or detail["Evaluation"] == "Static"
             for detail in change["Details"]
             if detail["Target"]["RequiresRecreation"] != "Never"
+            and (change.get("ResourceType"), detail["Target"].get("Name")) not in IN_PLACE
         )
 
     return {name for name in changes if is_replaced(name)}
