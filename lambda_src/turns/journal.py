@@ -119,9 +119,7 @@ async def follow(
     number, rest, faults = 0, b"", 0
     while True:
         try:
-            row = await ledger.load_turn(
-                thread_id, context=context
-            )  # before the journal: a batch after the end is none
+            row = await ledger.load_turn(thread_id, context=context)  # first: after its end no batch comes
             async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
                 number = batch.number + 1
                 events = fold.split(rest + batch.data)

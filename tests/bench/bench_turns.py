@@ -1,4 +1,4 @@
-"""Stop, kill -9 and the cost of a turn's bookkeeping, through real processes and a model behind a real socket.
+"""Stop, kill -9, the deadline and the cost of a turn's bookkeeping, through real processes and a model on a socket.
 
     .venv/bin/python -m tests.bench.bench_turns [--quick]
 
@@ -31,7 +31,7 @@ from chatkit.types import ThreadsCreateReq
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel, message_of
 from lambda_src.demo_model import events_of as model_events
-from lambda_src.dev.local_aws import local_aws
+from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
@@ -45,7 +45,8 @@ BEGIN, END = "<!-- bench-turns: begin -->", "<!-- bench-turns: end -->"
 SEED = 5  # where the kills fall; the same in every run
 KILL_WITHIN_S = 3.0  # of the first words: before, in and after several batches
 DELTAS = 2_000  # of the answer whose CPU is measured: some 16 KB
-AGAIN = (429, 502, 503)  # what a client tries again after
+TIMEOUTS_S = range(1, 11)  # Lambda's
+AT_ONCE = 5  # answers cut by each
 Row = tuple[str, str, str]
 
 
@@ -89,21 +90,38 @@ async def killed(house: House, after_s: float) -> Killed:
             os.kill(pid, signal.SIGKILL)
         with suppress(httpx2.HTTPError):
             await reading
-    body = {"type": "threads.add_user_message", "params": {"thread_id": stream.thread_id, "input": message(second)}}
-    items = None
-    while items is None:  # a sandbox found dead answers 502, and the client asks again, as ChatKit's does
-        async with house.http.stream("POST", "/chatkit", json=body) as answer:
-            if answer.status_code == 200:
-                await anext(answer.aiter_raw())
-                items = await house.items(stream.thread_id)
-            elif answer.status_code not in AGAIN:
-                raise RuntimeError(f"status {answer.status_code}: {(await answer.aread())[:200]!r}")
-    await house.http.post("/chatkit/stop", json={"thread_id": stream.thread_id})
+    items = await house.items_once_answered(stream.thread_id, second)
     users = [item["content"][0]["text"] for item in items if item["type"] == "user_message"]
     kept = next((item["content"][0]["text"] for item in items if item["type"] == "assistant_message"), "")
     shown = said(whole_events(stream.body))
     lost_since_s = next((at_s for at_s, length in arrivals if length > len(kept)), died_s)
     return Killed(max(0.0, died_s - lost_since_s), max(0, len(shown) - len(kept)), len({first, second} - set(users)))
+
+
+async def cut_well(house: House) -> bool:
+    """If an answer that Lambda's time-out cuts ends as valid events, with a notice, and is kept as it was shown."""
+    body = {"type": "threads.create", "params": {"input": message(f"go on for ever, {uuid.uuid4().hex}")}}
+    try:
+        answer = await house.http.post("/chatkit", json=body)
+    except httpx2.HTTPError:  # cut in the middle
+        return False
+    if answer.status_code != 200 or not answer.content.endswith(b"\n\n"):
+        return False
+    events = whole_events(answer.content)
+    items = await house.items(events[0]["thread"]["id"])
+    kept = [item["content"][0]["text"] for item in items if item["type"] == "assistant_message"]
+    return events[-1]["type"] == "notice" and kept == ([said(events)] if said(events) else [])
+
+
+async def deadlines(aws: LocalAws, model_url: str, *, output: io.StringIO) -> tuple[int, int]:
+    """How many answers were cut well, of AT_ONCE at each time-out; each after a first one that loads everything."""
+    well = []
+    for timeout_s in TIMEOUTS_S:
+        switches = {"timeout_s": float(timeout_s), "managed": AT_ONCE}
+        async with emulated(aws, model_url, output=output, **switches) as house:
+            await cut_well(house)
+            well += await asyncio.gather(*(cut_well(house) for _ in range(AT_ONCE)))
+    return sum(well), len(well)
 
 
 class LongAnswer(DemoModel):
@@ -168,6 +186,7 @@ async def measured(*, stops: int, kills: int, rounds: int) -> list[Row]:
                 ends = [await stopped(house, api) for _ in range(stops)]
             async with emulated(aws, f"{api.url}/endless", output=output) as house:
                 crashes = [await killed(house, random_s.uniform(0, KILL_WITHIN_S)) for _ in range(kills)]
+            well, cut = await deadlines(aws, f"{api.url}/endless", output=output)
     times_s = sorted(took_s for took_s, _ in ends)
     kept = sum(whole for _, whole in ends)
     lost_s = sorted(crash.lost_s for crash in crashes)
@@ -178,6 +197,7 @@ async def measured(*, stops: int, kills: int, rounds: int) -> list[Row]:
         (f"kill -9 at {kills} random points: user messages lost", str(sum(c.lost_messages for c in crashes)), "0"),
         ("... of the answer lost, p50", f"{statistics.median(lost_s):.2f} s", "-"),
         ("... at most", f"{lost_s[-1]:.2f} s, {max(crash.lost_bytes for crash in crashes)} bytes", "2 s or 2 KB"),
+        (f"Time-outs of 1 to 10 s, {cut} answers: valid to a last notice and kept as shown", f"{well} of {cut}", "all"),
         (
             "CPU a delta: with lease, guard and journal to without",
             f"{with_turns / without:.2f}x ({with_turns:.0f} / {without:.0f} us)",

@@ -16,6 +16,7 @@ from tests.chat import message
 from tests.e2e.conftest import ROOT, SETTINGS
 
 DELTAS = 8  # read before something happens to the turn
+AGAIN = (429, 502, 503)  # what a client tries again after
 
 
 @asynccontextmanager
@@ -61,6 +62,22 @@ class House:
         """What the thread shows, oldest first."""
         answer = await self.ask("items.list", thread_id=thread_id, order="asc", limit=100)
         return list(answer.json()["data"])
+
+    async def items_once_answered(self, thread_id: str, text: str) -> list[dict[str, Any]]:
+        """What the thread shows when the user has written again and the answer begins, which is stopped then.
+
+        A sandbox found dead answers 502, and the client asks again, as ChatKit's does.
+        """
+        body = {"type": "threads.add_user_message", "params": {"thread_id": thread_id, "input": message(text)}}
+        while True:
+            async with self.http.stream("POST", "/chatkit", json=body) as answer:
+                if answer.status_code == 200:
+                    await anext(answer.aiter_raw())
+                    items = await self.items(thread_id)
+                    await self.http.post("/chatkit/stop", json={"thread_id": thread_id})
+                    return items
+                if answer.status_code not in AGAIN:
+                    raise RuntimeError(f"status {answer.status_code}: {(await answer.aread())[:200]!r}")
 
 
 @dataclass(slots=True)
