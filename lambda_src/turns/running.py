@@ -16,7 +16,7 @@ from lambda_src.context import EndReason, RequestContext, Turn
 from lambda_src.errors import ChatError, UnavailableError
 from lambda_src.quotas import Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
-from lambda_src.turns import endings, journal
+from lambda_src.turns import endings, journal, names
 from lambda_src.turns.closing import Closing, log_fault
 from lambda_src.turns.handing import Handing
 from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
@@ -241,10 +241,9 @@ class RunningTurn:
         return await self._around.ledger.renew_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context)
 
     async def _until_deadline(self) -> None:
-        """End the turn CLOSING_TIME_MS before Lambda kills us; after two thirds of the time when there is little."""
+        """End the turn in time to keep what it said before Lambda kills us."""
         if self._context.deadline_ms is not None:
-            left_ms = self._context.deadline_ms - self._around.clock()
-            await self._around.sleep(max(0, left_ms - min(CLOSING_TIME_MS, left_ms // 3)) / 1000)
+            await self._around.sleep(ms_to_run(self._context.deadline_ms - self._around.clock()) / 1000)
             self.end("deadline")
 
     def _emit(self, event: bytes) -> None:
@@ -259,13 +258,33 @@ class RunningTurn:
         return any(event.startswith(endings.OPENING) for event in self._journal.events)
 
 
+def ms_to_run(left_ms: int) -> int:
+    """How long a turn may run of the time that is left; a third of it, when that is little."""
+    return max(0, left_ms - min(CLOSING_TIME_MS, left_ms * 2 // 3))
+
+
 async def recover(around: Surroundings, thread_id: str, row: TurnRow | None, context: RequestContext) -> None:
     """Keep what the unfinished turn of `row` had journaled. Its lease must be ours; quiet when there is none."""
     if row is None or row.ended:
         return
-    turns = (*row.unfolded, row.turn_id)  # it died before it could do for those what is done here for it
+    turns = await _unkept(around, thread_id, row, context)
     journals = await asyncio.gather(*(journal.read(around.ledger, thread_id, turn, context) for turn in turns))
     cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > around.clock() else "crashed"
     for turn_id, events in zip(turns, journals, strict=True):
         why = cut if turn_id == row.turn_id else "crashed"
         await around.keeper.keep(thread_id, turn_id, events, cut=why, context=context)
+
+
+async def _unkept(around: Surroundings, thread_id: str, row: TurnRow, context: RequestContext) -> list[str]:
+    """The turn of `row`, and before it those that it superseded and died before it could keep what they had said.
+
+    One that is bound to the thread had kept it: what those journaled since would stand behind its message.
+    """
+    turns = [row.turn_id]
+    for before in reversed(row.unfolded):
+        key = names.key_in(turns[0])
+        found = None if key is None else await around.ledger.load_request(key, context=context)
+        if found is not None and (found.turn_id, found.thread_id) == (turns[0], thread_id):
+            break
+        turns.insert(0, before)
+    return turns

@@ -15,13 +15,14 @@ from lambda_src.store.ports import JournalBatch
 from lambda_src.turns import fold, journal
 from lambda_src.turns.journal import Journal
 from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import CLEAN_UP_S, LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings
+from lambda_src.turns.running import CLEAN_UP_S, LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings, ms_to_run
 from tests.chat import Chat, app_with, message, server_with
 from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Model, Replaced, Scene, as_user
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")
+WRITES_S = 0.15  # lease, answer and journal side by side, each some 10 ms: what closing takes at least
 
 
 @pytest.fixture
@@ -76,6 +77,11 @@ def test_two_renewals_may_fail_before_a_lease_runs_out() -> None:
 
 def test_a_turn_asks_for_no_more_time_to_close_than_the_runtime_gives() -> None:
     assert CLEAN_UP_S < runtime_stop.CLEAN_UP_S
+
+
+@pytest.mark.parametrize("timeout_s", range(1, 11))
+def test_a_turn_that_meets_its_deadline_closes_before_the_runtime_stops_it(timeout_s: int) -> None:
+    assert runtime_stop.seconds_to_run(timeout_s) - ms_to_run(timeout_s * 1000) / 1000 > WRITES_S
 
 
 async def test_a_process_that_is_told_to_end_writes_its_journal_first() -> None:

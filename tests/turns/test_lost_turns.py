@@ -46,6 +46,17 @@ async def test_a_newer_message_from_another_process_supersedes_and_keeps_what_th
     assert await scene.texts() == ["first", "I was saying", f"[{SUPERSEDED_NOTE}]", "second", "Yes."]
 
 
+async def test_what_a_turn_journals_after_the_next_one_began_is_not_put_behind_its_message(scene: Scene) -> None:
+    old, new = Model("msg_old"), Model("msg_new")
+    older = await scene.one.ask(old, "first")
+    await said(scene, old, "never journaled")
+    await scene.two.ask(new, "second")
+    await older.stream.stop()  # its process goes down: all of it is journaled now
+    await scene.time.rest()
+    await scene.one.ask(Model("msg_newest"), "third")
+    assert [text for text in await scene.texts() if not text.startswith("[")] == ["first", "second", "third"]
+
+
 async def test_a_turn_that_finishes_after_it_was_superseded_doubles_nothing(scene: Scene) -> None:
     old, new = Model("msg_old"), Model("msg_new")
     older = await scene.one.ask(old, "first")
