@@ -1,9 +1,12 @@
 """What quotas stand on, on one engine and one clock: ledger and counters. Knows no app."""
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.counters import Counters
+from lambda_src.errors import QuotaError
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.store.ports import TurnLedger
 from tests.store.local import Local
@@ -32,3 +35,17 @@ class Ground:
             clock=lambda: self.local.now,
             now=lambda: self.now_s,
         )
+
+
+async def admitted(quotas: Quotas, *contexts: RequestContext) -> int:
+    """How many of them may begin, asked all at once."""
+    results = await asyncio.gather(*(quotas.admit(context) for context in contexts), return_exceptions=True)
+    assert all(result is None or isinstance(result, QuotaError) for result in results), results
+    return results.count(None)
+
+
+def asks_again(context: RequestContext, used: int) -> Awaitable[None]:
+    """The turn has used so many tokens, and is about to ask its model once more."""
+    assert context.turn is not None
+    assert context.turn.more is not None
+    return context.turn.more(used)

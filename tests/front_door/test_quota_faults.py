@@ -1,0 +1,104 @@
+"""Quotas on a store that fails or a request that is cancelled: it has spent nothing."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from lambda_src.errors import QuotaError, UnavailableError
+from lambda_src.quotas import RESERVED_TOKENS, Allowance, Quotas
+from tests.front_door.ground import Ground, admitted, asks_again, turn_of
+
+
+class Fault:
+    """At write number `at` of all that are watched: refused once (UnavailableError), or kept waiting for ever."""
+
+    def __init__(self, at: int, *, waits: bool) -> None:
+        self._left, self.waits = at, waits
+        self.struck = asyncio.Event()
+
+    def watch(self, engine: object) -> Any:
+        """The same engine, whose additions go by here."""
+        return Watched(engine, self)
+
+    async def pass_by(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.struck.set()
+            if self.waits:
+                await asyncio.Event().wait()
+            raise UnavailableError("Too much at once.")
+
+
+class Watched:
+    """An engine whose writes `spend_quota` and `add` may strike a fault."""
+
+    def __init__(self, engine: object, fault: Fault) -> None:
+        self._engine, self._fault = engine, fault
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._engine, name)
+        if name not in ("spend_quota", "add"):
+            return method
+
+        async def watched(*args: Any, **kwargs: Any) -> Any:
+            await self._fault.pass_by()
+            return await method(*args, **kwargs)
+
+        return watched
+
+
+async def struck_by(fault: Fault, work: Awaitable[None]) -> None:
+    """Do it until the fault; where that waits, cancel it there."""
+    task = asyncio.ensure_future(work)
+    await fault.struck.wait()
+    if fault.waits:
+        task.cancel()
+    with pytest.raises((UnavailableError, asyncio.CancelledError)):
+        await task
+
+
+ONE_OF_EACH = {
+    "guest_messages_per_day": 20,
+    "tokens_per_day": RESERVED_TOKENS,
+    "stage_tokens_per_day": RESERVED_TOKENS,
+    "guest_tokens_percent": 100,
+}
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
+@pytest.mark.parametrize("at", range(1, 5), ids=["message", "user", "guests", "stage"])
+async def test_an_admission_that_dies_at_any_write_has_spent_nothing(ground: Ground, at: int, waits: bool) -> None:
+    fault = Fault(at, waits=waits)
+    faulty = Quotas(
+        fault.watch(ground.ledger),
+        fault.watch(ground.counters),
+        Allowance(**ONE_OF_EACH),
+        clock=lambda: ground.local.now,
+        now=lambda: ground.now_s,
+    )
+    await struck_by(fault, faulty.admit(turn_of("ann", guest=True)))
+    assert await admitted(faulty, turn_of("ann", 1, guest=True), turn_of("ann", 2, guest=True)) == 1
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
+@pytest.mark.parametrize("at", range(1, 3), ids=["user", "stage"])
+async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(ground: Ground, at: int, waits: bool) -> None:
+    fault = Fault(at + 2, waits=waits)
+    faulty = Quotas(
+        ground.ledger,
+        fault.watch(ground.counters),
+        Allowance(tokens_per_day=2 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS),
+        clock=lambda: ground.local.now,
+        now=lambda: ground.now_s,
+    )
+    turn = turn_of("ann")
+    await faulty.admit(turn)
+    await struck_by(fault, asks_again(turn, RESERVED_TOKENS))
+    await asks_again(turn, RESERVED_TOKENS)
+    with pytest.raises(QuotaError):
+        await asks_again(turn, RESERVED_TOKENS + 1)
+
+
+# In the middle of a turn
