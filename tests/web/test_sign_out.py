@@ -59,7 +59,7 @@ def test_a_draft_leaves_with_who_wrote_it(tab: Page, visitors: str) -> None:
 
 def test_an_answer_that_goes_on_after_signing_out_shows_its_title_to_nobody(tab: Page, visitors: str) -> None:
     page = ada(tab, visitors)
-    page.say("slowly my private matter " + "word " * 20)
+    page.say("slowly my private matter " + "word " * 60)
     page.writing(3)
     with tab.expect_event("requestfinished", lambda request: "threads.create" in (request.post_data or "")):
         page.button("Sign out").click()

@@ -119,12 +119,13 @@ def test_what_is_said_while_the_thread_is_read_comes_last_and_once(echo: ChatPag
         else:
             route.fallback()
 
+    second = "slowly " + " ".join(f"w{number}" for number in range(60))
     echo.page.route("**/chatkit", hold)
     echo.page.reload()
-    echo.say("slowly second one two three four five six seven")
+    echo.say(second)
     echo.writing(3)
     held[0].continue_()
     expect(echo.said).to_have_count(2)
     echo.ended()
-    expect(echo.said).to_have_text(["first", "slowly second one two three four five six seven"])
-    expect(echo.answer).to_have_text("slowly second one two three four five six seven")
+    expect(echo.said).to_have_text(["first", second])
+    expect(echo.answer).to_have_text(second)
