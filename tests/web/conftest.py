@@ -4,6 +4,7 @@ Where there is none these tests are skipped, and the run ends with a line that s
 """
 
 import asyncio
+import fcntl
 import os
 import re
 import shutil
@@ -62,10 +63,16 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def built() -> Path:
-    """The page that is served, as its sources are now."""
-    done = subprocess.run([sys.executable, "-m", "infra.page"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page that is served, as its sources are now. Built once in a run: the others would see it replaced."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+    mark = tmp_path_factory.getbasetemp().parent / f"page-{run}"
+    with mark.open("a+") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        if mark.stat().st_size == 0:
+            done = subprocess.run([sys.executable, "-m", "infra.page"], cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            one_at_a_time.write("built")
     return ROOT / "lambda_src" / "web"
 
 
