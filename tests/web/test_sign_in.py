@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 import uuid
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
@@ -211,6 +212,44 @@ def test_who_is_no_longer_signed_in_is_told_and_loses_no_word(person: ChatPage) 
     expect(person.button("Sign out")).to_be_visible()
     expect(person.said).to_have_text(["one"])  # the thread it was in
     expect(person.text).to_have_value("two")
+
+
+def signing_in(person: ChatPage) -> Callable[[], None]:
+    """Sign in, and be back at the page while the issuer makes the token; a call lets it."""
+    Issuer(person.page)
+    held: list[Route] = []
+    person.page.route(f"{ISSUER}/token", lambda route: held.append(route))
+    person.open()
+    with person.page.expect_request(f"{ISSUER}/token"):
+        person.button("Sign in").first.click()
+    return lambda: held[0].fallback()
+
+
+def test_what_is_sent_while_signing_in_is_sent_once_it_is_done(person: ChatPage) -> None:
+    go_on = signing_in(person)
+    person.text.fill("one")
+    person.text.press("Enter")
+    person.text.press("Enter")
+    expect(person.text).to_have_value("one")
+    go_on()
+    expect(person.answer).to_have_text("one")
+    person.ended()
+    expect(person.said).to_have_text(["one"])
+    expect(person.threads).to_have_count(1)
+
+
+def test_what_is_written_further_while_signing_in_is_not_sent_unasked(person: ChatPage) -> None:
+    go_on = signing_in(person)
+    person.text.press_sequentially("one")
+    person.text.press("Enter")
+    person.text.press_sequentially(" more")
+    go_on()
+    expect(person.button("Sign out")).to_be_visible()
+    expect(person.page.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(person.text).to_have_value("one more")
+    person.text.press("Enter")
+    person.ended()
+    expect(person.said).to_have_text(["one more"])
 
 
 def test_a_guest_whose_token_has_ended_becomes_another(guest: ChatPage) -> None:

@@ -8,13 +8,15 @@ const DRAFT = "chat.draft"; // what was written survives a reload and a sign-in
 export class ChatComposer extends HTMLElement {
   #running = false;
   #closed = null;
+  #ready = false; // there is a conversation to say it in
+  #wanted = false; // Enter was pressed before there was one
 
   connectedCallback() {
     this.uploads = h("chat-uploads", { hidden: true });
     this.text = h("textarea", {
       id: "message", rows: 1, placeholder: "Write a message", "aria-label": "Message", "aria-describedby": "composer-hint",
       enterkeyhint: "send", autocomplete: "off",
-      oninput: () => this.#written(), onkeydown: (event) => this.#key(event),
+      oninput: () => { this.#wanted = false; this.#written(); }, onkeydown: (event) => this.#key(event),
       onpaste: (event) => this.#dropped(event, event.clipboardData),
     });
     this.files = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-hidden": "true", onchange: () => {
@@ -63,6 +65,12 @@ export class ChatComposer extends HTMLElement {
     this.#update();
   }
 
+  /** What was to be sent before there was a conversation is sent now. */
+  ready() {
+    this.#ready = true;
+    if (this.#wanted) this.#act();
+  }
+
   /** Why nothing can be written here, or null. */
   set closed(reason) {
     this.#closed = reason;
@@ -73,7 +81,8 @@ export class ChatComposer extends HTMLElement {
 
   #act() {
     if (this.#running) return this.dispatchEvent(new Event("stop"));
-    if (!this.#sendable) return;
+    this.#wanted = !this.#ready && this.#sendable;
+    if (this.#wanted || !this.#sendable) return;
     const detail = { text: this.text.value.trim(), attachments: this.uploads.take() };
     this.text.value = "";
     this.#written();

@@ -16,8 +16,6 @@ const wide = matchMedia("(min-width: 48rem)");
 /** <chat-app>: the page, from start() on. The open thread stands in the address, as #thread=ID. */
 class ChatApp extends HTMLElement {
   #open = new Map(); // thread id -> Conversation that runs, so that leaving it does not end it
-  #shown; // resolves #ready
-  #ready = new Promise((shown) => { this.#shown = shown; }); // a conversation is there: signing in may take its time
 
   async start({ config, session }) {
     this.config = config;
@@ -132,8 +130,7 @@ class ChatApp extends HTMLElement {
     if ((this.dataset.menu === "open") === open) return;
     this.dataset.menu = open ? "open" : "closed";
     this.menu.setAttribute("aria-expanded", String(open));
-    if (open) this.side.querySelector("button").focus();
-    else this.menu.focus();
+    (open ? this.side.querySelector("button") : this.menu).focus();
   }
 
   #go(id) {
@@ -151,7 +148,6 @@ class ChatApp extends HTMLElement {
     const now = (id && this.#open.get(id)) ?? new Conversation(api, id && (this.threads.find(id) ?? { id }));
     const known = this.#open.get(id) === now;
     this.now = now;
-    this.#shown();
     this.notices.replaceChildren();
     this.#unlisten?.abort();
     this.#unlisten = new AbortController();
@@ -164,6 +160,7 @@ class ChatApp extends HTMLElement {
     this.threads.current = id;
     this.#state();
     this.#inviteIn();
+    this.composer.ready(); // signing in may have taken its time
     this.end.toEnd();
     if (wide.matches) this.composer.focus();
     if (!id || known) return;
@@ -182,8 +179,7 @@ class ChatApp extends HTMLElement {
   }
   #unlisten = null;
 
-  async #say({ text, attachments }) {
-    await this.#ready;
+  #say({ text, attachments }) {
     const { now } = this;
     this.notices.replaceChildren();
     now.send(text, attachments); // its bubble is drawn when this returns

@@ -40,9 +40,7 @@ export class Session extends EventTarget {
   }
 
   /** After a 401 that a new token did not heal: forget the old one, so that the next request begins anew. */
-  expire() {
-    this.#forget();
-  }
+  expire() { this.#forget(); }
 
   signOut() {
     this.#forget();
