@@ -22,7 +22,7 @@ from infra.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX, PENDING_PREF
 HANDLER = "lambda_src.handler.handler"
 ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
 
-# Exactly what the store calls: tests/test_agreements.py records its calls and compares.
+# Exactly what the store calls: tests/test_role.py records its calls and compares.
 TABLE_ACTIONS = [
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",

@@ -1,6 +1,6 @@
 """The metrics that the function makes of its log lines, as alarms and graphs name them. Knows no alarm and no graph.
 
-lambda_src/observability.py emits them; tests/test_agreements.py holds every name here to what it emits.
+lambda_src/observability.py emits them; tests/test_metrics.py holds every name here to what it emits.
 """
 
 from dataclasses import dataclass

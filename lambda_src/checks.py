@@ -113,7 +113,7 @@ class Checks:
         refuse_unless_active(await self.store.load_thread(thread_id, context=context))
 
     async def _read_thread(self, thread_id: str, context: RequestContext) -> None:
-        """_open_thread, and beside it what the answer will need of the thread: a round trip less before the model."""
+        """_open_thread, and beside it what the answer will need of the thread: two round trips fewer."""
         if context.turn is None or not levers.taken("ahead"):
             await self._open_thread(thread_id, context)
             return

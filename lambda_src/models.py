@@ -15,7 +15,7 @@ from openai.providers import bedrock
 from lambda_src.errors import UnavailableError
 from lambda_src.model_client import Client
 from lambda_src.secrets import Secret
-from lambda_src.settings import ModelApi
+from lambda_src.setting_values import ModelApi
 
 CONNECT_S = 5.0
 STALL_S = 30.0  # of silence between two bytes of an answer: a model that thinks longer still sends events

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 
 OLDEST_S = 60  # of what no other but we refuse: rotated away, it is taken for as long at most
-REREAD_S = (
-    30  # after a refusal at most this often: whoever sends wrong tokens cannot make us ask for the secret all day
-)
+REREAD_S = 30  # after a refusal, at most this often: wrong tokens cannot make us ask for the secret all day
 
 log = logging.getLogger(__name__)
 

@@ -5,63 +5,37 @@ The one side is read from the committed template, which tests/infra/test_templat
 
 import ast
 import json
-import logging
 import os
-import re
-import time
-from collections.abc import Callable, Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from chatkit.types import AttachmentCreateParams
 from fastapi import FastAPI
 
-from infra import environment, front_door, observed, origin_secrets
+from infra import environment, front_door, origin_secrets
 from infra.cloudfront import FOR_EVER
 from infra.config import StageConfig
 from infra.stage_knobs import TIMEOUT_S
-from lambda_src import front, observability
+from lambda_src import front
 from lambda_src.admin.stage import read_stage
 from lambda_src.app import serve
-from lambda_src.attachments.media import FileLimits
-from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
-from lambda_src.context import User
-from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
-from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.events import Events
 from lambda_src.page import Page
 from lambda_src.runs import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
-from lambda_src.store.calls import Calls
-from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.running import CLOSING_TIME_MS
-from tests.infra.aws_calls import AwsCalls, Grant
-from tests.store.tables import moto_aws
+from tests.deployed import Properties, resources
 
 ROOT = Path(__file__).parents[1]
 TASK_ROOT = "/var/task"
-OPERATORS_ONLY = {"scan"}  # of the command line, with an operator's own rights: the function may not
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-TWO_DAYS_NS = 2 * 86_400 * 10**9
-
-Properties = dict[str, Any]
-
-
-def _of_type(kind: str) -> list[Properties]:
-    template = json.loads((ROOT / "tests" / "template.json").read_text(encoding="utf-8"))
-    return [r["Properties"] for r in template["Resources"].values() if r["Type"] == kind]
 
 
 @pytest.fixture(scope="module")
 def function() -> Properties:
     """The one function."""
-    [function] = _of_type("AWS::Lambda::Function")
+    [function] = resources("AWS::Lambda::Function")
     return function
 
 
@@ -75,7 +49,7 @@ def variables(function: Properties) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def table() -> Properties:
     """The one table."""
-    [table] = _of_type("AWS::DynamoDB::GlobalTable")
+    [table] = resources("AWS::DynamoDB::GlobalTable")
     return table
 
 
@@ -151,7 +125,7 @@ def test_cloudfront_keeps_what_the_page_names_by_its_hash_and_nothing_else() -> 
 
 
 async def test_the_event_of_each_hour_is_one_that_the_function_knows() -> None:
-    [rule] = _of_type("AWS::Events::Rule")
+    [rule] = resources("AWS::Events::Rule")
     [target] = rule["Targets"]
     assert (rule["ScheduleExpression"], json.loads(target["Input"])) == ("rate(1 hour)", {"chat": "sweep"})
     swept = await Events(MemoryStore())(json.loads(target["Input"]), Hours())
@@ -182,7 +156,7 @@ def test_rows_expire_by_the_attribute_that_the_store_sets(table: Properties) -> 
 
 
 def test_uploads_expire_under_the_prefix_where_the_store_looks_for_them() -> None:
-    [bucket] = _of_type("AWS::S3::Bucket")
+    [bucket] = resources("AWS::S3::Bucket")
     assert [rule["Prefix"] for rule in bucket["LifecycleConfiguration"]["Rules"]] == [keys.PENDING_PREFIX]
 
 
@@ -208,169 +182,4 @@ def test_a_turn_that_is_cut_has_time_to_end_well(function: Properties) -> None:
 
 
 def test_the_url_streams_as_the_runtime_answers() -> None:
-    assert [url["InvokeMode"] for url in _of_type("AWS::Lambda::Url")] == ["RESPONSE_STREAM"]
-
-
-# What it tells of itself
-
-
-def _metrics(value: Any) -> Iterator[tuple[str, frozenset[str]]]:
-    """(name, dimensions) of each metric of the function's own in a template: of alarms, of graphs, of searches."""
-    match value:
-        case {"Namespace": observed.NAMESPACE, "MetricName": str(name), "Dimensions": dimensions}:
-            yield name, frozenset(one["Name"] for one in dimensions)
-        case dict():
-            for inner in value.values():
-                yield from _metrics(inner)
-        case list():
-            for inner in value:
-                yield from _metrics(inner)
-        case str():
-            graphed = rf'"{observed.NAMESPACE}","(\w+)"((?:,"\w+","?[^"\]]*"?)*)'
-            for name, dimensions in re.findall(graphed, value):
-                yield name, frozenset(re.findall(r',"(\w+)",', dimensions))
-            for dimensions, name in re.findall(rf'{{{observed.NAMESPACE},([\w,]+)}} MetricName=\\+"(\w+)\\+"', value):
-                yield name, frozenset(dimensions.split(","))
-
-
-def _emitted() -> set[tuple[str, frozenset[str]]]:
-    """(name, dimensions) of each metric that some log line becomes."""
-    fields: list[dict[str, Any]] = [
-        {"status": 401, "limit": "day", "cold_start": True, "items": 2},
-        {"operation": "attachments.create", "status": 200, "kind": "stopped", "error_type": "E"},
-        {"first_event_ms": 1, "first_token_ms": 2, "tokens_in": 3, "tokens_out": 4, "kind": "deadline"},
-    ]
-    told = StringIO()
-    handler = observability.MetricsHandler(told, service="chat")
-    for event in observability.METRICS:
-        for one in fields:
-            handler.emit(logging.makeLogRecord({"msg": event, **one}))
-    return {
-        (metric["Name"], frozenset(dimensions))
-        for line in told.getvalue().splitlines()
-        for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
-        for dimensions in directive["Dimensions"]
-        for metric in directive["Metrics"]
-        if directive["Namespace"] == observed.NAMESPACE
-    }
-
-
-def test_alarms_and_graphs_show_metrics_that_the_function_emits_and_all_of_them() -> None:
-    template = json.loads((ROOT / "tests/infra/snapshots/full.json").read_text(encoding="utf-8"))
-    shown = {*_metrics(template)}
-    assert shown <= _emitted()
-    assert {name for name, _ in _emitted()} - {name for name, _ in shown} == {"Attachments"}
-
-
-# What the function may do
-
-
-async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
-    """One short life with all that the function does to its store; export, import and erase are the admin's."""
-    ada, bob = context_of("ada"), context_of("bob")
-    large = message_of("msg_2", incompressible(2 * INLINE_MAX_BYTES))
-    thread = thread_of()
-    await store.save_thread(thread, ada)
-    thread.title = "Renamed"
-    await store.save_thread(thread, ada)
-    await store.load_thread("thr_1", ada)
-    await store.load_threads(10, None, "desc", ada)
-    for item in (message_of("msg_1"), large, message_of("msg_3")):
-        await store.add_thread_item("thr_1", item, ada)
-    await store.save_item("thr_1", large, ada)
-    await store.load_item("thr_1", "msg_2", ada)
-    await store.load_thread_items("thr_1", "msg_1", 10, "asc", ada)
-    await store.add_feedback("thr_1", ["msg_1"], "positive", ada)
-    await store.delete_thread_item("thr_1", "msg_2", ada)
-    for attachment in (file_of("atc_1"), file_of("atc_2", thread_id="thr_1")):
-        await store.save_attachment(attachment, ada)
-    await store.load_attachment("atc_2", ada)
-    await store.delete_attachment("atc_1", ada)
-    await store.add_thread_item("thr_1", large, ada)
-    await store.delete_thread("thr_1", ada)
-    await store.save_thread(thread_of("thr_2"), ada)
-    await store.add_thread_item("thr_2", large, ada)
-    await store.claim_guest("ada", bob)
-    await store.hand_over("thr_2", "ada", bob, copy_file=nothing_to_copy)
-    assert [claim.guest_id async for claim in store.claimed_guests()] == ["ada"]
-    await store.end_claim("ada", bob)
-    await later.sweep(stop=lambda: False)
-    await later.sweep_orphans(hour=None, stop=lambda: False)
-
-
-async def nothing_to_copy(_: str) -> None:
-    """Files are the AttachmentStore's."""
-
-
-async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], object]) -> None:
-    """One short life of a file: asked for, uploaded by the browser, looked at, kept, read, removed."""
-    ada = context_of("ada")
-    asked = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
-    picture = await files.create_attachment(asked, ada)
-    upload(keys.user_objects(keys.PENDING_PREFIX, "ada") + keys.object_segment(picture.id))
-    await files.verify(picture, ada)
-    await files.bind(picture, ada)
-    await files.read(picture.id, ada, max_bytes=100)
-    await files.keep_image("img_1", PNG, ada)
-    files.image_url("img_1", ada)
-    await files.copy_to(User("bob"), picture.id, ada)
-    await files.delete_attachment(picture.id, ada)
-
-
-@pytest.fixture
-async def calls() -> AwsCalls:
-    """What that life asks of AWS."""
-    calls = AwsCalls()
-    with moto_aws() as aws:
-        bucket, table = aws.bucket(), aws.table()
-        upload = keys.attachment_objects("ada", "atc_2") + "bytes"
-        orphan = keys.offload_object("ada", "thr_0", "msg_0", "0")
-        for key in (upload, orphan):
-            aws.s3.put_object(Bucket=bucket, Key=key, Metadata={"pk": "USER%23ada", "sk": "THREAD%23thr_0"})
-        signing = boto3.client(
-            "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=SIGNING_CONFIG
-        )
-        for client in (aws.dynamodb, aws.s3, signing):
-            calls.listen_to(client)
-        files = S3AttachmentStore(signing, bucket, calls=Calls(), limits=FileLimits(), clock=time.time_ns)
-        store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
-        later = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, clock=lambda: time.time_ns() + TWO_DAYS_NS)
-        await _use_everything(store, later)
-        browser = boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
-        await _attach_a_picture(files, lambda key: browser.put_object(Bucket=bucket, Key=key, Body=PNG))
-    return calls
-
-
-def _granted() -> set[Grant]:
-    """What the role may do in the table and the bucket."""
-    [policy] = _of_type("AWS::IAM::Policy")
-    granted = set()
-    for statement in policy["PolicyDocument"]["Statement"]:
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-        granted |= {(action, _resource(action, resource)) for action in actions for resource in resources}
-    return {(action, resource) for action, resource in granted if action.startswith(("dynamodb:", "s3:"))}
-
-
-def _resource(action: str, resource: Any) -> str:
-    """The part of a resource's name that we wrote: an index or a folder; nothing after it means the whole."""
-    ending = resource["Fn::Join"][1][-1] if isinstance(resource, dict) and "Fn::Join" in resource else ""
-    if not isinstance(ending, str) or not ending:
-        return "table" if action.startswith("dynamodb:") else "bucket"
-    return "index" if ending == f"/index/{keys.ORDER_INDEX}" else ending.removeprefix("/")
-
-
-async def test_the_role_allows_exactly_what_the_stores_ask_for(calls: AwsCalls) -> None:
-    assert _granted() == calls.needed
-
-
-async def test_no_operation_of_the_stores_was_left_out_of_the_record(calls: AwsCalls) -> None:
-    named: set[str] = set()
-    sources = [path for folder in ("store", "attachments") for path in (ROOT / "lambda_src" / folder).rglob("*.py")]
-    for source in sources:
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-            match node:
-                case ast.Attribute(value=ast.Attribute(attr="_client"), attr=operation):
-                    named.add(operation.replace("_", ""))
-    named.discard("generatepresignedurl")  # not an operation: it signs one, which is recorded by its own name
-    assert named - OPERATORS_ONLY == {operation.lower() for operation in calls.operations}
+    assert [url["InvokeMode"] for url in resources("AWS::Lambda::Url")] == ["RESPONSE_STREAM"]

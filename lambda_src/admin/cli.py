@@ -4,21 +4,16 @@
 Each imports what it needs when it runs, so that `--help` answers at once.
 """
 
-import asyncio
-import sys
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from lambda_src.admin import keys, secret
+from lambda_src.admin.console import err, progress, run_it, writing
 from lambda_src.admin.place import AUTHORIZATION, LOCAL, Place
-from lambda_src.errors import ChatError
 
 if TYPE_CHECKING:
     from lambda_src.admin.reach import Row
@@ -27,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(name="chat", help="Looks after the threads that the chat keeps.", no_args_is_help=True)
 app.add_typer(keys.app)
 app.add_typer(secret.app)
-err = Console(stderr=True)
 
 
 class StoreName(StrEnum):
@@ -86,7 +80,7 @@ def migrate(context: typer.Context) -> None:
             before = await schema.current(engine)
             err.print(f"Schema {before or 'none'} -> {await schema.migrate(engine)}.")
 
-    _run(run())
+    run_it(run())
 
 
 @app.command()
@@ -104,7 +98,7 @@ def export(
     async def run() -> None:
         s3 = s3_client(context.obj) if context.obj.bucket and (links_for or files_to) else None
         async with opened(context.obj) as store:
-            with _progress("records exported") as step, _writing(output) as file:
+            with progress("records exported") as step, writing(output) as file:
                 async for record in files.export_lines(store, user):
                     line = record
                     if s3 is not None and links_for:
@@ -114,7 +108,7 @@ def export(
                     file.write(files.line_of(line))
                     step()
 
-    _run(run())
+    run_it(run())
 
 
 @app.command()
@@ -137,13 +131,13 @@ def erase(
     async def run() -> None:
         total = Erased()
         async with opened(context.obj) as store:
-            with _progress("steps") as step:
+            with progress("steps") as step:
                 async for erased in store.erase_user(as_user(user)):
                     total += erased
                     step()
         err.print(_counted("Removed", total))
 
-    _run(run())
+    run_it(run())
 
 
 @app.command(name="import")
@@ -162,7 +156,7 @@ def import_(
             new, there = await _import(context.obj, files.read_records(lines), mapped, dry_run=dry_run)
         err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
-    _run(run())
+    run_it(run())
 
 
 @app.command(name="import-hosted")
@@ -185,7 +179,7 @@ def import_hosted(
             new, there = await _import(context.obj, found, mapped, dry_run=dry_run)
         err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
-    _run(run())
+    run_it(run())
 
 
 @app.command()
@@ -199,7 +193,7 @@ def sweep(context: typer.Context) -> None:
             orphans = await store.sweep_orphans(hour=None, stop=lambda: False)
         err.print(f"{_counted('Removed', erased)} {orphans} objects that no row named.")
 
-    _run(run())
+    run_it(run())
 
 
 @app.command()
@@ -230,7 +224,7 @@ def doctor(
 
         faults = rows = 0
         async with opened(context.obj) as store:
-            with _progress("rows looked at") as step:
+            with progress("rows looked at") as step:
                 async for finding in store.inspect():
                     rows += 1
                     step()
@@ -240,7 +234,7 @@ def doctor(
         err.print(f"{rows} rows looked at, {faults} with something wrong.")
         return faults
 
-    if _run(run() if origin is None else look()):
+    if run_it(run() if origin is None else look()):
         raise typer.Exit(1)
 
 
@@ -256,7 +250,7 @@ async def _import(where: Place, found: Iterator[Any], users: dict[str, str], *, 
 
     new = there = 0
     async with opened(where) as store:
-        with _progress("records read") as step:
+        with progress("records read") as step:
             async for was_new in files.import_records(store, found, users=users, dry_run=dry_run):
                 new, there = (new + 1, there) if was_new else (new, there + 1)
                 step()
@@ -271,7 +265,7 @@ async def _fetch(raw: Path, user: str | None) -> None:
 
     part = raw.with_name(raw.name + ".part")
     async with AsyncOpenAI() as client:
-        with _progress("threads and items fetched") as step, part.open("w", encoding="utf-8") as file:
+        with progress("threads and items fetched") as step, part.open("w", encoding="utf-8") as file:
             async for value in hosted.fetch(client, user=user):
                 file.write(files.line_of(value))
                 step()
@@ -283,29 +277,3 @@ def _counted(verb: str, erased: "Erased") -> str:
         f"{verb} {erased.threads} threads, {erased.items} items, {erased.attachments} attachments, "
         f"{erased.objects} objects."
     )
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Any]:
-    """Counts steps on standard error while a person looks on."""
-    columns = (SpinnerColumn(), TextColumn("{task.completed} {task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda: progress.advance(task)
-
-
-@contextmanager
-def _writing(output: Path | None) -> Iterator[Any]:
-    if output is None:
-        yield sys.stdout
-        return
-    with output.open("w", encoding="utf-8") as file:
-        yield file
-
-
-def _run(command: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the command returns
-    try:
-        return asyncio.run(command)
-    except ChatError as fault:
-        err.print(str(fault), style="red", markup=False)
-        raise typer.Exit(1) from None

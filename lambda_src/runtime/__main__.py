@@ -13,7 +13,7 @@ from collections.abc import Callable, MutableMapping
 
 from lambda_src.runtime import extension, logs, snapstart
 from lambda_src.runtime.client import RuntimeClient
-from lambda_src.runtime.environment import Environment
+from lambda_src.runtime.environment import Environment, check_switches
 from lambda_src.runtime.errors import RuntimeApiError, report_of
 from lambda_src.runtime.loading import kind_of, load
 from lambda_src.runtime.loop import Loop
@@ -32,6 +32,7 @@ def main(env: MutableMapping[str, str]) -> int:
         asyncio.set_event_loop(runner.get_loop())  # modules that ask for the loop while they are imported get the one
         client = RuntimeClient(environment.api, coalesce=environment.coalesce)
         try:
+            check_switches(env)
             # Outside of the running loop: a module may call asyncio.run() while it is imported.
             gc.disable()  # loading makes a heap that stays: collecting it meanwhile is a tenth of the cold start
             handler = load(environment.handler, concurrency=environment.concurrency, buffered=environment.buffered)

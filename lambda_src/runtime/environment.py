@@ -10,7 +10,9 @@ from typing import Self
 
 from lambda_src.runtime.errors import HandlerError
 
-ON = ("1", "true", "on")
+ON, OFF = ("1", "true", "on"), ("0", "false", "off")
+PREFIX = "CHAT_RUNTIME_"
+SWITCHES = ("SIGTERM", "BUFFERED", "COALESCE", "SHOW_ERRORS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +62,29 @@ class Environment:
             memory_mb=_number(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
             log_group=env.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
             log_stream=env.get("AWS_LAMBDA_LOG_STREAM_NAME", ""),
-            sigterm=env.get("CHAT_RUNTIME_SIGTERM", "").lower() in ON,
-            buffered=env.get("CHAT_RUNTIME_BUFFERED", "").lower() in ON,
-            coalesce=env.get("CHAT_RUNTIME_COALESCE", "on").lower() in ON,
-            show_errors=env.get("CHAT_RUNTIME_SHOW_ERRORS", "").lower() in ON,
+            sigterm=_is_on(env, "SIGTERM"),
+            buffered=_is_on(env, "BUFFERED"),
+            coalesce=_is_on(env, "COALESCE", default="on"),
+            show_errors=_is_on(env, "SHOW_ERRORS"),
         )
+
+
+def check_switches(env: Mapping[str, str]) -> None:
+    """HandlerError when a switch of ours is misspelt, or neither on nor off: it would be off without a word."""
+    named = {name: value for name, value in env.items() if name.startswith(PREFIX)}
+    faults = [
+        f"{name} is not a switch of the runtime; known are {', '.join(PREFIX + switch for switch in SWITCHES)}."
+        if name.removeprefix(PREFIX) not in SWITCHES
+        else f"{name} must be one of {', '.join(ON + OFF)}, and is {value!r}."
+        for name, value in sorted(named.items())
+        if name.removeprefix(PREFIX) not in SWITCHES or value.lower() not in ON + OFF
+    ]
+    if faults:
+        raise HandlerError("Runtime.InvalidEnvironment", " ".join(faults))
+
+
+def _is_on(env: Mapping[str, str], switch: str, *, default: str = "off") -> bool:
+    return env.get(PREFIX + switch, default).lower() in ON
 
 
 def _number(value: str | None) -> int:

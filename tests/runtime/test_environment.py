@@ -2,7 +2,7 @@
 
 import pytest
 
-from lambda_src.runtime.environment import Environment
+from lambda_src.runtime.environment import Environment, check_switches
 from lambda_src.runtime.errors import HandlerError
 
 NEEDED = {"AWS_LAMBDA_RUNTIME_API": "h:1", "_HANDLER": "a.b"}
@@ -36,3 +36,18 @@ def test_what_is_missing_is_said_in_one_sentence() -> None:
 )
 def test_each_variable_fills_its_field(name: str, value: str, field: str, expected: object) -> None:
     assert getattr(Environment.from_env({**NEEDED, name: value}), field) == expected
+
+
+@pytest.mark.parametrize("value", ["1", "true", "ON", "0", "False", "off"])
+def test_a_switch_is_on_or_off(value: str) -> None:
+    check_switches({**NEEDED, "CHAT_RUNTIME_SIGTERM": value, "CHAT_TABLE": "t"})
+
+
+def test_what_is_no_switch_is_said_in_one_go() -> None:
+    with pytest.raises(HandlerError) as refusal:
+        check_switches({"CHAT_RUNTIME_SIGTRM": "1", "CHAT_RUNTIME_COALESCE": "no"})
+    assert str(refusal.value) == (
+        "CHAT_RUNTIME_COALESCE must be one of 1, true, on, 0, false, off, and is 'no'. "
+        "CHAT_RUNTIME_SIGTRM is not a switch of the runtime; known are CHAT_RUNTIME_SIGTERM, CHAT_RUNTIME_BUFFERED, "
+        "CHAT_RUNTIME_COALESCE, CHAT_RUNTIME_SHOW_ERRORS."
+    )

@@ -150,6 +150,15 @@ async def test_a_function_that_cannot_start_says_why_and_exits_with_1(
     assert report["errorMessage"]
 
 
+async def test_a_misspelt_switch_of_the_runtime_is_an_init_error() -> None:
+    async with runtime("plain", CHAT_RUNTIME_SIGTRM="1") as (api, process):
+        request = await (await api.take("/runtime/init/error")).whole()
+        request.answer(202)
+        code, _ = await process.ended()
+    assert code == 1
+    assert "CHAT_RUNTIME_SIGTRM is not a switch of the runtime" in json.loads(request.body)["errorMessage"]
+
+
 async def test_a_process_that_lambda_did_not_start_says_what_is_missing() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "lambda_src.runtime", cwd=ROOT, env={}, stderr=asyncio.subprocess.PIPE
