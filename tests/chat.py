@@ -43,6 +43,22 @@ async def no_pause(_: float) -> None:
     await asyncio.sleep(0)
 
 
+def dispatcher_with(
+    *,
+    model: Model | None = None,
+    tools: Sequence[Tool] = (),
+    run_config: RunConfig | None = None,
+    actions: Actions | None = None,
+) -> AgentDispatcher:
+    """An agent of the tests, run by `model` (the demo model) or as `run_config` says."""
+    run_config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
+    return AgentDispatcher(
+        lambda: Agent(name="Test", tools=list(tools)),
+        build_run_config=lambda: run_config,
+        build_actions=lambda: actions or Actions(),
+    )
+
+
 def server_with(
     store: MemoryStore,
     *,
@@ -54,13 +70,8 @@ def server_with(
     transcribe: Transcribe | None = None,
     actions: Actions | None = None,
 ) -> ChatServer:
-    """The chat server with an agent of the tests, run by `model` (the demo model) or as `run_config` says."""
-    run_config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
-    dispatcher = AgentDispatcher(
-        lambda: Agent(name="Test", tools=list(tools)),
-        build_run_config=lambda: run_config,
-        build_actions=lambda: actions or Actions(),
-    )
+    """The chat server with such an agent."""
+    dispatcher = dispatcher_with(model=model, tools=tools, run_config=run_config, actions=actions)
     return ChatServer(
         store,
         dispatcher,

@@ -16,10 +16,11 @@ from lambda_src.context import RequestContext, Turn, User
 from lambda_src.counters import MemoryCounters
 from lambda_src.demo_model import DemoModel
 from lambda_src.quotas import Allowance, Quotas
+from lambda_src.server import ChatServer
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import SETTLED_MS, Surroundings
 from lambda_src.turns.turns import Asked, Turns
-from tests.chat import message, no_pause, server_with
+from tests.chat import dispatcher_with, message, no_pause
 from tests.turns.scene import THREAD, Replaced
 from tests.turns.test_costs import ROUND_TRIP_S, Counted
 
@@ -51,13 +52,15 @@ class Asker:
 
     def __init__(self, counted: Counted, quotas: Quotas | None = None) -> None:
         self.counted, self.model = counted, Asks(counted)
-        self.server = server_with(counted.store, model=self.model)
         time, store = counted.time, counted.store
+        self.agent = dispatcher_with(model=self.model)
+        self.server = ChatServer(store, self.agent, feedback=store, history_items=40)
         around = Surroundings(store.ledger, Keeper(store), sleep=time.sleep, clock=time.now_ms, quotas=quotas)
         self.turns = Turns(around)
 
     async def say(self, text: str, *, thread_id: str | None = THREAD) -> None:
         """A message, and time for its answer."""
+        await self.agent.ensure_initialized()  # in a thread, whose time is not ours to pass
         self.counted.engine.began_s = self.counted.time.now_s
         task = self.counted.time.begun(self.answered(text, thread_id=thread_id))
         await self.counted.time.advance(4)
@@ -154,6 +157,7 @@ async def test_what_another_turn_wrote_since_the_check_is_shown(counted: Counted
 
     late: Any = Replaced(ledger, take_lease=take)
     asker.turns.around = replace(asker.turns.around, ledger=late)
+    await other.agent.ensure_initialized()
     await asker.say("mine")
     shown = texts(asker.model.shown[-1])
     assert shown[0] == "from the other tab"
