@@ -164,7 +164,7 @@ def group(leader: int) -> list[int]:
 
 
 def cpu_s(pids: Sequence[int]) -> float:
-    """Time on a processor, in seconds: the scheduler's own count, in ns, where /proc/*/stat counts in ticks of 10 ms."""
+    """Time on a processor, in seconds: by the scheduler's own count, for /proc/*/stat ticks every 10 ms only."""
     threads = [thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()]
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
