@@ -5,9 +5,11 @@ UV_VERSION := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONPATH
 
 # PYTHON= if it is named, and no other; else the best here: 3.13 (the one in Lambda), also pyenv's, or any from 3.11 on.
-FIND_PYTHON = for p in $(or $(PYTHON),python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
+# Of a virtual environment that somebody works in, the Python that it was made with: it may be gone tomorrow.
+FIND_PYTHON = BASE='import sys; sys.version_info < (3, 11) and sys.exit(1); print(getattr(sys, "_base_executable", sys.executable))'; \
+	for p in $(or $(PYTHON),python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
 	  python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3.12 python3.11 python3 python3.14); do \
-	  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done
+	  "$$p" -c "$$BASE" 2>/dev/null && break; done
 # uv, from PATH or brought into .local: by a venv, or by pip alone where Debian ships Python without ensurepip.
 FIND_UV = if [ -x .local/uv/bin/uv ]; then echo "$(CURDIR)/.local/uv/bin/uv"; else command -v uv; fi
 PY := .venv/bin/python

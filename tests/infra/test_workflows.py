@@ -14,6 +14,7 @@ import pytest
 from infra.first_start import stage_of
 
 ROOT = Path(__file__).parents[2]
+BASE_PYTHON: str = getattr(sys, "_base_executable", sys.executable)  # under the virtual environment of these tests
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -66,9 +67,23 @@ def _found(python: str) -> str:
 
 def test_the_python_that_is_named_is_taken_and_no_other(tmp_path: Path) -> None:
     named = tmp_path / "mine"
-    named.symlink_to(sys.executable)
+    named.symlink_to(BASE_PYTHON)
     assert _found(str(named)) == str(named)
     assert _found(str(tmp_path / "missing")) == ""
+
+
+def test_of_a_virtual_environment_the_python_under_it_is_taken(tmp_path: Path) -> None:
+    subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", tmp_path / "theirs"], check=True)
+    assert _found(str(tmp_path / "theirs" / "bin" / "python")) == BASE_PYTHON
+
+
+def test_a_python_that_is_too_old_is_none(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.write_text(
+        f'#!/bin/sh\nexec "{BASE_PYTHON}" -c "import sys; sys.version_info = (3, 10); $2"\n', encoding="utf-8"
+    )
+    old.chmod(0o755)
+    assert _found(str(old)) == ""
 
 
 def test_prod_comes_after_dev_has_answered() -> None:
