@@ -18,7 +18,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev browser test examples test-agent eval check check-own-agent lint types contracts format template bundle bootstrap deploy lock clean \
-	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify add
+	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-journal bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify add
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
@@ -117,6 +117,9 @@ bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, throu
 test-machines: .venv/installed ## the stores beside their models: 500 machines on the fast engines, 50 on the others
 	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto tests/store/test_model.py tests/store/test_ledger_model.py \
 	  tests/store/test_ministack.py::test_the_model_agrees tests/store/test_postgres.py::test_the_model_agrees
+
+bench-journal: .venv/installed ## what keeping an answer against a crash costs: the journal beside a checkpoint
+	@$(RUN) $(PY) -m tests.bench.bench_journal
 
 bench-auth: .venv/installed ## what it costs to verify a token
 	@$(RUN) $(PY) -m tests.bench.bench_auth

@@ -1,0 +1,138 @@
+"""What survives a crash, kept in two ways: the journal of a turn's events, beside a checkpoint row of the text so far.
+
+    .venv/bin/python -m tests.bench.bench_journal
+
+writes its section of docs/benchmarks.md. Both write once a second, to a table in this process that bills as DynamoDB
+does; the answers are our own pages, said by a model at WORDS_A_SECOND. A checkpoint holds less than the journal: no
+duplicate and no reload can be served from it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.items import TResponseStreamEvent
+from chatkit.types import ThreadsCreateReq
+
+from lambda_src.context import RequestContext, User
+from lambda_src.demo_model import DemoModel, message_of
+from lambda_src.demo_model import events_of as model_events
+from lambda_src.store import codec
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.memory import MemoryStore
+from lambda_src.turns import fold
+from lambda_src.turns.journal import Journal
+from tests.bench import report
+from tests.chat import message, server_with
+from tests.store.engine.strict import row_size
+from tests.store.metered import Metered
+from tests.store.model import Inline
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+WORDS_A_SECOND = 60
+ANSWERS_BYTES = (1_000, 8_000, 40_000)
+CONTEXT = RequestContext(user=User("ann"), request_id="r")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What keeping one answer took: units of writing, the bytes of all rows together, milliseconds of CPU."""
+
+    units: int
+    row_bytes: int
+    cpu_ms: float
+
+
+class Says(DemoModel):
+    """Says one text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+
+    async def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[TResponseStreamEvent]:
+        """Word by word, at once."""
+        for number, event in enumerate(model_events(message_of(self._text))):
+            event.sequence_number = number
+            yield event
+
+
+async def seconds_of(text: str) -> list[list[bytes]]:
+    """The events of an answer as the server streams them, second by second."""
+    server = server_with(MemoryStore(), model=Says(text))
+    request = ThreadsCreateReq.model_validate({"params": {"input": message("hi")}})
+    events = [event async for event in await server.events(request, CONTEXT)]
+    return [events[start : start + WORDS_A_SECOND] for start in range(0, len(events), WORDS_A_SECOND)]
+
+
+async def journaled(seconds: list[list[bytes]]) -> Cost:
+    """Each second's events, appended as a row."""
+    client: Any = Metered()
+    journal = Journal(DynamoDBStore(client, "table", executor=Inline()).ledger, "turn", CONTEXT)
+    client.reset()
+    cpu_s = 0.0
+    for second in seconds:
+        for event in second:
+            journal.add(event)
+        cpu_s -= time.process_time()
+        await journal.flush("thr_1")
+        cpu_s += time.process_time()
+    return Cost(client.writes, sum(map(row_size, client.rows.values())), cpu_s * 1000)
+
+
+def checkpointed(seconds: list[list[bytes]]) -> Cost:
+    """The message so far, written over itself."""
+    client: Any = Metered()
+    client.reset()
+    cpu_s, so_far = 0.0, list[bytes]()
+    for second in seconds:
+        so_far += second
+        if not (partial := fold.unfinished(so_far)):
+            continue  # before its first word, and after its last
+        cpu_s -= time.process_time()
+        packed = codec.pack(codec.dump(partial[0]))
+        client.put_item(TableName="table", Item=row_of(packed.data))
+        cpu_s += time.process_time()
+    return Cost(client.writes, sum(map(row_size, client.rows.values())), cpu_s * 1000)
+
+
+def row_of(data: bytes) -> dict[str, Any]:
+    """A checkpoint as it would be stored."""
+    return {
+        "pk": {"S": "USER#ann#THREAD#thr_1"},
+        "sk": {"S": "PARTIAL"},
+        "payload": {"B": data},
+        "ttl": {"N": "1" * 10},
+    }
+
+
+async def measured() -> list[list[str]]:
+    """The table's rows."""
+    prose = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
+    rows = []
+    for size in ANSWERS_BYTES:
+        seconds = await seconds_of(prose[:size])
+        for how, cost in (("journal", await journaled(seconds)), ("checkpoint", checkpointed(seconds))):
+            what = [f"{size:,} bytes in {len(seconds)} s", how, str(cost.units)]
+            rows.append([*what, f"{cost.row_bytes:,}", f"{cost.cpu_ms:.1f}"])
+    return rows
+
+
+def main() -> None:
+    head = ["answer", "kept by", "write units", "bytes at its end", "CPU ms"]
+    lines = [
+        "## What survives a crash",
+        "",
+        f"`.venv/bin/python -m tests.bench.bench_journal` on {report.machine()}.",
+        "",
+    ]
+    lines += report.table(head, asyncio.run(measured()))
+    report.write("bench-journal", report.section("bench-journal", lines))
+    print("\n".join(lines))  # noqa: T201 - a command
+
+
+if __name__ == "__main__":
+    main()
