@@ -6,9 +6,11 @@ CHAT_SCHEMATHESIS says how many (CI sends 100; `make fuzz` 1,000).
 import asyncio
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
+import pytest
 import requests
 import schemathesis
 from fastapi import FastAPI
@@ -19,34 +21,39 @@ from schemathesis.core.result import Ok
 
 from lambda_src.adoption import Adoption
 from lambda_src.app import create_app
+from lambda_src.attachments.event_links import EventLinks
+from lambda_src.attachments.files import Files
 from lambda_src.auth import GuestTokens
 from lambda_src.counters import MemoryCounters
 from lambda_src.dev import openapi
 from lambda_src.guests import Guests
 from lambda_src.secrets import Secret
+from lambda_src.server import ChatServer
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
-from tests.chat import MAX_BODY_BYTES, known_by_name, server_with
+from tests.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name
+from tests.surface.house import house_on_moto
 
 CASES = int(os.environ.get("CHAT_SCHEMATHESIS", "100"))
 REFUSED = {400, 401, 404, 405, 409, 413, 422, 429}
 HOST = "http://chat.test"
 
 
-def built() -> FastAPI:
+def built(files: Files | None = None) -> FastAPI:
     """An app that has every route but the page's."""
     store = MemoryStore()
-    turns = Turns(Surroundings(store.ledger, Keeper(store)))
+    links = None if files is None else EventLinks(files)
+    turns = Turns(Surroundings(store.ledger, Keeper(store), links=links))
     return create_app(
-        server_with(store),
+        ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files),
         turns,
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
         guests=Guests(GuestTokens(Secret(lambda: "s" * 64)), MemoryCounters()),
-        adoption=Adoption(store, turns),
+        adoption=Adoption(store, turns, files=files),
     )
 
 
@@ -68,7 +75,15 @@ def test_the_document_has_every_route_of_the_app_and_a_shape_for_every_body() ->
     assert named <= known.keys()
 
 
-async def send(case: Case[Any]) -> httpx2.Response:
+@pytest.fixture(scope="module")
+def files() -> Iterator[Files]:
+    """A bucket."""
+    with house_on_moto() as house:
+        assert house.files is not None
+        yield house.files
+
+
+async def send(case: Case[Any], files: Files) -> httpx2.Response:
     """The app's answer to a case, as ann."""
     wanted: dict[str, Any] = case.as_transport_kwargs(base_url=HOST)
     known = {
@@ -81,7 +96,7 @@ async def send(case: Case[Any]) -> httpx2.Response:
     headers["authorization"] = "Bearer ann"
     body = made.body or b""
     assert isinstance(body, bytes | str), "nothing is streamed"
-    transport = httpx2.ASGITransport(app=built(), raise_app_exceptions=False)
+    transport = httpx2.ASGITransport(app=built(files), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=HOST) as client:
         return await client.request(case.method, made.url or HOST, headers=headers, content=body)
 
@@ -95,8 +110,8 @@ async def send(case: Case[Any]) -> httpx2.Response:
     suppress_health_check=list(HealthCheck),
 )
 @given(st.one_of([operation.as_strategy() for operation in OPERATIONS]))
-def test_no_request_is_a_fault_of_ours(case: Case[Any]) -> None:
-    answer = asyncio.run(send(case))
+def test_no_request_is_a_fault_of_ours(files: Files, case: Case[Any]) -> None:
+    answer = asyncio.run(send(case, files))
     assert answer.status_code == 200 or answer.status_code in REFUSED, (answer.status_code, case.as_curl_command())
     if answer.status_code != 200:
         assert set(answer.json()) == {"error", "message"}
