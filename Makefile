@@ -97,7 +97,7 @@ test-litellm: .venv/installed ## LiteLLM against a fake on the wire (brings the 
 	@$(RUN) sh -c '"$$UV" run --quiet --no-sync --with "litellm~=1.106" python -m pytest -q -W ignore tests/surface/litellm_model.py'
 
 test-deletable: .venv/installed ## every suite but the runtime's own, on a stub in the place of lambda_src/runtime
-	@$(RUN) TEST_DELETABLE=all $(PY) -m pytest -q tests/dev/test_deletable.py
+	@$(RUN) TEST_DELETABLE=all $(PY) -m pytest -q --timeout 0 tests/dev/test_deletable.py
 
 bench-runtime: .venv/installed ## the runtime beside an adapter with a loopback hop, and beside the floor
 	@$(RUN) $(PY) -m tests.bench.bench_runtime
@@ -125,7 +125,7 @@ bench-auth: .venv/installed ## what it costs to verify a token
 	@$(RUN) $(PY) -m tests.bench.bench_auth
 
 fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
-	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q tests/front_door/test_fuzz.py tests/front_door/test_openapi.py
+	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/front_door/test_fuzz.py tests/front_door/test_openapi.py
 
 test-levers: .venv/installed ## the suites that a shortcut can reach, with each shortcut off (LEVER=mcp for one; docs/speed.md)
 	@$(RUN) sh -eu -c 'for lever in $(or $(LEVER),mcp requests ahead history deltas); do echo "without $$lever"; \

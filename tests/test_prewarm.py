@@ -13,7 +13,6 @@ from lambda_src.app import create_app
 from lambda_src.checks import Checks
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.late_server import LateServer
-from lambda_src.runtime.lifespan import Lifespan
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
@@ -98,10 +97,8 @@ async def test_it_runs_when_the_app_starts_before_any_request() -> None:
         max_body_bytes=1,
         prewarm=prewarming,
     )
-    lifespan = Lifespan(app, "on")
-    await lifespan.startup()
-    assert ran == ["prewarm"]
-    await lifespan.shutdown()
+    async with app.router.lifespan_context(app):
+        assert ran == ["prewarm"]
 
 
 def test_the_agents_sdk_builds_no_exporter_for_traces_that_nobody_asked_for() -> None:

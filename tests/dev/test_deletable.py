@@ -14,7 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "native_runtime_stub.py"
 KEPT = ("protocol.py", "http1.py", "__init__.py")  # the wire itself: the emulator is its other end
-RUNTIMES_OWN = ("tests/runtime", "tests/dev/emulator", "tests/bench", "tests/dev/test_deletable.py")
+RUNTIMES_OWN = (
+    *("tests/runtime", "tests/dev/emulator", "tests/bench", "tests/dev/test_deletable.py"),
+    "tests/e2e/test_imports.py",  # what our process imports before its first `next`
+)
+STARTED = "from lambda_src.runtime.adapter import main\n\nif __name__ == '__main__':\n    main()\n"
 NAMES_ITS_FILES = "tests/test_docs.py::test_every_file_that_a_page_names_is_there"
 MOST_LINES = 100
 
@@ -29,7 +33,7 @@ def copy(tmp_path: Path) -> Path:
         if path.name not in KEPT:
             path.unlink()
     shutil.copy(STUB, runtime / "adapter.py")
-    (runtime / "__main__.py").write_text("from lambda_src.runtime.adapter import main\n\nmain()\n")
+    (runtime / "__main__.py").write_text(STARTED)
     return tmp_path / "tree"
 
 

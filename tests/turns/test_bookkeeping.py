@@ -8,21 +8,19 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import UnavailableError
-from lambda_src.runtime import stop as runtime_stop
 from lambda_src.store import budget
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.ports import JournalBatch
 from lambda_src.turns import fold, journal
 from lambda_src.turns.journal import Journal
 from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import CLEAN_UP_S, LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings, ms_to_run
+from lambda_src.turns.running import LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings
 from tests.chat import Chat, app_with, message, server_with
 from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Model, Replaced, Scene, as_user
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")
-WRITES_S = 0.15  # lease, answer and journal side by side, each some 10 ms: what closing takes at least
 
 
 @pytest.fixture
@@ -73,15 +71,6 @@ async def test_a_journal_that_is_slow_delays_no_renewal(scene: Scene) -> None:
 def test_two_renewals_may_fail_before_a_lease_runs_out() -> None:
     assert 3 * (RENEW_S + RENEW_WITHIN_S) * 1000 < LEASE_MS
     assert RENEW_WITHIN_S < budget.OPERATION_BUDGET_S, "else it would be the budget that decides"
-
-
-def test_a_turn_asks_for_no_more_time_to_close_than_the_runtime_gives() -> None:
-    assert CLEAN_UP_S < runtime_stop.CLEAN_UP_S
-
-
-@pytest.mark.parametrize("timeout_s", range(1, 11))
-def test_a_turn_that_meets_its_deadline_closes_before_the_runtime_stops_it(timeout_s: int) -> None:
-    assert runtime_stop.seconds_to_run(timeout_s) - ms_to_run(timeout_s * 1000) / 1000 > WRITES_S
 
 
 async def test_a_process_that_is_told_to_end_writes_its_journal_first() -> None:
