@@ -138,8 +138,7 @@ class Turns:
                 raise refused
             if self.around.quotas is not None:
                 await self.around.quotas.admit(context)
-            again = check if asked.operation in ONCE else None
-            hooks = self._hooks(asked, key, turn.id, began_ms, begin_by_ms, again, context)
+            hooks = self._hooks(asked, key, check, context, began_ms=began_ms, begin_by_ms=begin_by_ms)
             running = RunningTurn(turn, context, self.around, hooks)
             await running.open(begin, thread_id=asked.thread_id)
         except BaseException as error:
@@ -252,16 +251,10 @@ class Turns:
         return "attach" if self._is_live(row) or is_retried else "over"
 
     def _hooks(
-        self,
-        asked: Asked,
-        key: str,
-        turn_id: str,
-        began_ms: int,
-        begin_by_ms: int,
-        check: Check | None,
-        context: RequestContext,
+        self, asked: Asked, key: str, check: Check, context: RequestContext, *, began_ms: int, begin_by_ms: int
     ) -> Hooks:
-        ledger = self.around.ledger
+        assert context.turn is not None
+        ledger, turn_id = self.around.ledger, context.turn.id
 
         async def leased(thread_id: str) -> bool:
             """From now on the turn is found by its id and name: to stop it, to resume it, to attach to it."""
@@ -282,4 +275,5 @@ class Turns:
                     else:
                         await ledger.release_request(key, turn_id, context=context)
 
-        return Hooks(began_ms, begin_by_ms, check, asked.operation in REMOVING, leased, ended)
+        again = check if asked.operation in ONCE else None
+        return Hooks(began_ms, begin_by_ms, again, asked.operation in REMOVING, leased, ended)
