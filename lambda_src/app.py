@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from lambda_src import limits
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
-from lambda_src.desks import Chat, Desk, Desks
+from lambda_src.desks import Desk, Desks
 from lambda_src.errors import (
     AuthError,
     ChatError,
@@ -33,7 +33,6 @@ from lambda_src.page import Page, Served
 from lambda_src.request_log import RequestLog
 from lambda_src.routes import chat_router
 from lambda_src.store.ports import Sweeps
-from lambda_src.turns.turns import Turns
 
 Prewarm = Callable[[], Awaitable[None]]
 
@@ -42,8 +41,7 @@ RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by i
 
 
 def create_app(
-    server: Chat,
-    turns: Turns,
+    desk: Desk,
     *,
     authenticate: Authenticate,
     sweeps: Sweeps,
@@ -58,8 +56,8 @@ def create_app(
 ) -> "ChatApp":
     """The ASGI app: POST /chatkit and what belongs to it (routes.py), GET /chat/health, and `page`, where there is one.
 
-    `server` and `turns` are the nameless assistant's; `named` are the others, if there are any. `in_front` asks before
-    any route does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request.
+    `desk` is the nameless assistant's; `named` are the others', if there are any. `in_front` asks before any route
+    does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request.
     """
 
     async def within_limits(request: Request) -> None:
@@ -70,7 +68,7 @@ def create_app(
         app.add_exception_handler(error, refuse)
 
     chat = chat_router(
-        Desk(server, turns),
+        desk,
         named,
         authenticate=authenticate,
         token_header=token_header,

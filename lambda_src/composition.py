@@ -122,8 +122,7 @@ def _joined(
     server, turns = late_server(settings, parts.build_agent, parts.build_actions), turns_of(settings)
     adoption = None if parts.guest_tokens is None else Adoption(store, turns, files=files)
     app = create_app(
-        server,
-        turns,
+        Desk(server, turns),
         authenticate=parts.authenticate,
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,

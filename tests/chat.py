@@ -15,6 +15,7 @@ from lambda_src.app import create_app
 from lambda_src.auth import Authenticate
 from lambda_src.context import User
 from lambda_src.demo_model import DemoModel
+from lambda_src.desks import Desk
 from lambda_src.dictation import Transcribe
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import AuthError
@@ -93,7 +94,9 @@ def app_with(
     store = server.store
     assert isinstance(store, MemoryStore)
     turns = Turns(around or Surroundings(store.ledger, Keeper(store)))
-    return create_app(server, turns, authenticate=authenticate, sweeps=store, max_body_bytes=MAX_BODY_BYTES, page=page)
+    return create_app(
+        Desk(server, turns), authenticate=authenticate, sweeps=store, max_body_bytes=MAX_BODY_BYTES, page=page
+    )
 
 
 def message(text: str, **extra: Any) -> dict[str, Any]:

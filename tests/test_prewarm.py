@@ -11,6 +11,7 @@ from lambda_src import models, prewarm
 from lambda_src.answers import Answers
 from lambda_src.app import create_app
 from lambda_src.checks import Checks
+from lambda_src.desks import Desk
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.late_server import LateServer
 from lambda_src.store.memory import MemoryStore
@@ -90,8 +91,7 @@ async def test_it_runs_when_the_app_starts_before_any_request() -> None:
 
     store = MemoryStore()
     app = create_app(
-        server_with(store),
-        Turns(Surroundings(store.ledger, Keeper(store))),
+        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store)))),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=1,

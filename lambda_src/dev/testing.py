@@ -31,6 +31,7 @@ from lambda_src.app import create_app
 from lambda_src.assistants import BuildAgent, shipped_actions, shipped_agent
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel
+from lambda_src.desks import Desk
 from lambda_src.dev.local_settings import local_run_config, local_settings
 from lambda_src.dispatcher import AgentDispatcher, BuildActions
 from lambda_src.errors import AuthError, SettingsError
@@ -140,8 +141,7 @@ class AgentChat:
         )
         self._server = _WatchedServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
         self._app = create_app(
-            self._server,
-            Turns(Surroundings(self.store.ledger, Keeper(self.store))),
+            Desk(self._server, Turns(Surroundings(self.store.ledger, Keeper(self.store)))),
             authenticate=_by_name,
             sweeps=self.store,
             max_body_bytes=MAX_BODY_BYTES,

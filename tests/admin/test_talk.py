@@ -24,6 +24,7 @@ from lambda_src.admin.talk import HELP, Talk
 from lambda_src.app import create_app
 from lambda_src.auth import GuestTokens
 from lambda_src.counters import MemoryCounters
+from lambda_src.desks import Desk
 from lambda_src.dev import showcase
 from lambda_src.guests import Guests
 from lambda_src.secrets import Secret
@@ -152,8 +153,7 @@ def guests_app() -> ASGIApp:
     store = MemoryStore()
     tokens = GuestTokens(Secret(lambda: "s" * 32))
     return create_app(
-        server_with(store),
-        Turns(Surroundings(store.ledger, Keeper(store))),
+        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store)))),
         authenticate=tokens,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

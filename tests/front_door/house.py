@@ -13,6 +13,7 @@ from lambda_src.app import create_app
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import S3AttachmentStore
 from lambda_src.demo_model import DemoModel
+from lambda_src.desks import Desk
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_of, message_of, thread_of
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.server import ChatServer
@@ -109,8 +110,7 @@ def a_house() -> Iterator[House]:
         )
         server = ChatServer(store, dispatcher, feedback=store, history_items=40, files=files)
         app = create_app(
-            server,
-            Turns(Surroundings(store.ledger, Keeper(store))),
+            Desk(server, Turns(Surroundings(store.ledger, Keeper(store)))),
             authenticate=known_by_name,
             sweeps=store,
             max_body_bytes=MAX_BODY_BYTES,

@@ -10,6 +10,7 @@ from lambda_src.app import create_app
 from lambda_src.auth import FirstOf, GuestTokens
 from lambda_src.context import RequestContext, User
 from lambda_src.counters import MemoryCounters
+from lambda_src.desks import Desk
 from lambda_src.dev.store_contract.samples import file_of, message_of, thread_of
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.events import Events
@@ -69,8 +70,7 @@ def house() -> House:
     turns = Turns(Surroundings(store.ledger, Keeper(store), clock=lambda: clock.ns() // 10**6))
     adoption = Adoption(store, turns, now=clock.seconds)
     app = create_app(
-        server_with(store),
-        turns,
+        Desk(server_with(store), turns),
         authenticate=FirstOf(tokens, known_by_name),
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
@@ -218,5 +218,7 @@ class Folders:
 async def test_a_stage_without_guests_has_no_such_route() -> None:
     store = MemoryStore()
     turns = Turns(Surroundings(store.ledger, Keeper(store)))
-    app = create_app(server_with(store), turns, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    app = create_app(
+        Desk(server_with(store), turns), authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES
+    )
     assert (await Chat(app).post(b'{"guest_token": "x"}', "/chatkit/adopt")).status == 404

@@ -14,6 +14,7 @@ from lambda_src.app import create_app
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
 from lambda_src.composition import run_config
 from lambda_src.counters import MemoryCounters
+from lambda_src.desks import Desk
 from lambda_src.errors import AuthError, QuotaError, SettingsError
 from lambda_src.guests import PER_ADDRESS, PER_STAGE, Guests
 from lambda_src.quotas import Allowance, Quotas
@@ -105,8 +106,7 @@ def open_house(counters: MemoryCounters, *, guests: bool = True) -> Chat:
     store, tokens = MemoryStore(), GuestTokens(Secret(lambda: SECRET))
     quotas = Quotas(store.ledger, counters, Allowance(guest_messages_per_day=2))
     app = create_app(
-        server_with(store),
-        Turns(Surroundings(store.ledger, Keeper(store), quotas=quotas)),
+        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store), quotas=quotas))),
         authenticate=tokens,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_src import doors, front
 from lambda_src.app import create_app
+from lambda_src.desks import Desk
 from lambda_src.errors import UnavailableError
 from lambda_src.front import ORIGIN_HEADER, PREFLIGHT_S, Before, closed_but_for, open_to, viewer_of
 from lambda_src.page import SECURITY_HEADERS
@@ -52,8 +53,7 @@ def app_behind(*in_front: Before, token_header: str = "authorization") -> FastAP
     """The app with that in front of it; what its store cannot do is a fault of ours."""
     store = MemoryStore()
     return create_app(
-        server_with(store),
-        Turns(Surroundings(store.ledger, Keeper(store))),
+        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store)))),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

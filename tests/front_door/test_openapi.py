@@ -25,6 +25,7 @@ from lambda_src.attachments.event_links import EventLinks
 from lambda_src.attachments.files import Files
 from lambda_src.auth import GuestTokens
 from lambda_src.counters import MemoryCounters
+from lambda_src.desks import Desk
 from lambda_src.dev import openapi
 from lambda_src.guests import Guests
 from lambda_src.secrets import Secret
@@ -47,8 +48,7 @@ def built(files: Files | None = None) -> FastAPI:
     links = None if files is None else EventLinks(files)
     turns = Turns(Surroundings(store.ledger, Keeper(store), links=links))
     return create_app(
-        ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files),
-        turns,
+        Desk(ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files), turns),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

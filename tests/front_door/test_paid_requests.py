@@ -11,6 +11,7 @@ from lambda_src.actions import ActionCall, Actions
 from lambda_src.app import create_app
 from lambda_src.context import User
 from lambda_src.counters import MemoryCounters
+from lambda_src.desks import Desk
 from lambda_src.quotas import DICTATION_TOKENS, GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
@@ -63,7 +64,9 @@ def booth(user: str = "ann", **allowance: int) -> Booth:
     quotas = Quotas(store.ledger, counters, Allowance(**allowance), now=lambda: here.now_s)
     turns = Turns(Surroundings(store.ledger, Keeper(store), quotas=quotas))
     server = server_with(store, transcribe=heard, actions=actions)
-    app = create_app(server, turns, authenticate=guests_are_called_so, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    app = create_app(
+        Desk(server, turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=MAX_BODY_BYTES
+    )
     here = Booth(counters, Chat(app, user))
     return here
 

@@ -13,6 +13,7 @@ from lambda_src import titles
 from lambda_src.app import create_app
 from lambda_src.context import RequestContext, User
 from lambda_src.counters import MemoryCounters
+from lambda_src.desks import Desk
 from lambda_src.quotas import RESERVED_TOKENS, Allowance, Quotas
 from lambda_src.store import quota
 from lambda_src.store.memory import MemoryStore
@@ -62,7 +63,7 @@ def room(
     quotas = Quotas(recorder, counters, Allowance(**allowance))
     turns = Turns(Surroundings(recorder, Keeper(store), quotas=quotas))
     server = server_with(store, model=model, tools=tools, suggest_title=suggest_title)
-    app = create_app(server, turns, authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    app = create_app(Desk(server, turns), authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
     return Room(store, recorder, counters, Chat(app))
 
 

@@ -17,6 +17,7 @@ from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.context import RequestContext, User
 from lambda_src.demo_model import DemoModel
+from lambda_src.desks import Desk
 from lambda_src.dispatcher import AgentDispatcher, BuildRunConfig
 from lambda_src.server import ChatServer
 from lambda_src.store.calls import Calls
@@ -70,7 +71,9 @@ class House:
         )
         links = None if self.files is None else EventLinks(self.files)
         turns = Turns(Surroundings(self.store.ledger, Keeper(self.store), links=links))
-        return create_app(server, turns, authenticate=known_by_name, sweeps=self.store, max_body_bytes=max_body_bytes)
+        return create_app(
+            Desk(server, turns), authenticate=known_by_name, sweeps=self.store, max_body_bytes=max_body_bytes
+        )
 
     def chat(self, **more: Any) -> Chat:
         """Ann's client of such an app."""
