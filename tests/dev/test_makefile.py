@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PYTHON = """#!/bin/sh
 case "$1 $2 $3" in
+  "-c "*) echo "$0" ;;
   "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
   "-m pip install") printf '#!/bin/sh\\necho "uv ran: $*"\\n' > "$(dirname "$0")/uv" && chmod +x "$(dirname "$0")/uv" ;;
 esac
