@@ -17,7 +17,7 @@ from lambda_src.turns import endings, fold
 from lambda_src.turns.journal import Journal
 from lambda_src.turns.keeping import Cut, Keeper
 
-HURRIED_S = 1.0  # at a deadline: what the lease and the keeping may take each, so that the notice goes out in time
+HURRIED_S = 1.0  # at a deadline: what lease, keeping and journal may take each, so that the notice goes out in time
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,10 @@ class Closing:
         Whether the lease was still ours. ChatError: it could not be ended.
         """
         if cut is not None:
-            _, shown = await asyncio.gather(self._flush(), self._keep(cut))
+            _, shown = await asyncio.gather(self._flush(cut), self._keep(cut))
             for event in endings.last_words(cut, failed=failed, shown=shown):
                 self._emit(event)
-        await self._flush()
+        await self._flush(cut)
         if not self._is_kept:
             return True
         return await self._ledger.end_lease(self._thread_id, self._turn_id, context=self._context)
@@ -101,14 +101,15 @@ class Closing:
             self._emit(endings.done(item))
         return bool(items)
 
-    async def _flush(self) -> None:
+    async def _flush(self, cut: Cut | None) -> None:
         try:
-            await self._journal.flush(self._thread_id)
-        except ChatError as fault:  # the answer itself is kept, or its lease stays
+            async with asyncio.timeout(_patience_s(cut)):
+                await self._journal.flush(self._thread_id)
+        except (ChatError, TimeoutError) as fault:  # the answer itself is kept, or its lease stays
             log_fault("turn_journal_failed", fault)
 
 
-def _patience_s(cut: Cut) -> float | None:
+def _patience_s(cut: Cut | None) -> float | None:
     return HURRIED_S if cut == "deadline" else None
 
 

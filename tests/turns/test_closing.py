@@ -1,5 +1,6 @@
 """A turn that ends before its time over a store that fails just then: the reader is told, and no word is lost."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import UnavailableError
-from lambda_src.turns import endings
+from lambda_src.turns import closing, endings
 from lambda_src.turns.keeping import CUT_NOTE, STOPPED_NOTE
 from lambda_src.turns.running import LEASE_MS, RENEW_S
 from tests.turns.scene import OPTIONS, THREAD, Model, Reader, Replaced, Scene, as_user, sse
@@ -123,3 +124,30 @@ async def test_a_reader_whose_turn_was_superseded_before_a_word_of_it_was_kept_i
     assert reader.events[-1] == endings.encoded(endings.ELSEWHERE)
     assert not other.over
     await other.stream.stop()
+
+
+@pytest.mark.parametrize("method", ["renew_lease", "append_journal"])
+async def test_a_store_that_hangs_at_the_deadline_holds_no_notice_back(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Its own patience is longer than the time that is left: Lambda would end the stream without a word."""
+    monkeypatch.setattr(closing, "HURRIED_S", 0.0)
+    scene = await Scene.set()
+    around = scene.one.turns.around
+    hangs = asyncio.Event()
+
+    async def call(*args: Any, **named: Any) -> Any:
+        await (asyncio.Event().wait() if hangs.is_set() else asyncio.sleep(0))
+        return await getattr(around.ledger, method)(*args, **named)
+
+    slow: Any = Replaced(around.ledger, **{method: call})
+    scene.one.turns.around = replace(around, ledger=slow)
+    model = Model()
+    reader = await scene.one.ask(model, "hi", deadline_ms=scene.time.now_ms() + 10_000)
+    model.say(SAID)
+    await scene.time.rest()
+    hangs.set()
+    await scene.time.advance(7.0)
+    assert reader.over
+    assert reader.events[-1] == endings.encoded(endings.DEADLINE)
+    assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
