@@ -71,16 +71,20 @@ class Environment:
 
 def check_switches(env: Mapping[str, str]) -> None:
     """HandlerError when a switch of ours is misspelt, or neither on nor off: it would be off without a word."""
+    if faults := switch_faults(env):
+        raise HandlerError("Runtime.InvalidEnvironment", " ".join(faults))
+
+
+def switch_faults(env: Mapping[str, str]) -> list[str]:
+    """What is wrong with our switches, a sentence for each."""
     named = {name: value for name, value in env.items() if name.startswith(PREFIX)}
-    faults = [
+    return [
         f"{name} is not a switch of the runtime; known are {', '.join(PREFIX + switch for switch in SWITCHES)}."
         if name.removeprefix(PREFIX) not in SWITCHES
         else f"{name} must be one of {', '.join(ON + OFF)}, and is {value!r}."
         for name, value in sorted(named.items())
         if name.removeprefix(PREFIX) not in SWITCHES or value.lower() not in ON + OFF
     ]
-    if faults:
-        raise HandlerError("Runtime.InvalidEnvironment", " ".join(faults))
 
 
 def _is_on(env: Mapping[str, str], switch: str, *, default: str = "off") -> bool:

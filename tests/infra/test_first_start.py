@@ -52,6 +52,17 @@ def test_every_setting_that_is_wrong_is_named_at_once() -> None:
     ]
 
 
+def test_a_switch_of_the_runtime_is_one_that_it_takes() -> None:
+    """The runtime refuses it before any setting is read: the stage would be down after a deployment that went well."""
+    assert _faults(settings={"runtime_sigtrm": 1, "runtime_coalesce": "no", "tracing": "yes"}) == [
+        "stages.dev.settings.runtime_coalesce must be one of 1, true, on, 0, false, off, and is 'no'.",
+        "stages.dev.settings.runtime_sigtrm is not a switch of the runtime; known are "
+        "runtime_sigterm, runtime_buffered, runtime_coalesce, runtime_show_errors.",
+        "stages.dev.settings.tracing must be xray, and is 'yes'.",
+    ]
+    assert stage_of({"stage": "dev", "stages": {"dev": {"auth": AUTH, "settings": {"runtime_sigterm": True}}}})
+
+
 @pytest.mark.parametrize("broken", [{"x": "a", "y": "b"}, {"crv": "P-384"}, {"kty": "EC2"}])
 def test_a_public_key_is_one_by_which_tokens_can_be_checked(broken: dict[str, str]) -> None:
     [fault] = _faults(auth={"public_keys": [JWK | broken], "audience": "chat"})
