@@ -230,6 +230,25 @@ async def test_of_a_long_text_the_beginning_is_shown_and_said_to_be_one(more: in
     assert shown.count("x") >= history.TEXT_SHOWN_BYTES
 
 
+async def test_a_picture_behind_a_text_that_took_all_the_room_asks_for_no_less_than_a_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of less S3 makes no range: it would answer with the whole file, and not say which part that is."""
+    monkeypatch.setattr(history, "FILES_SHOWN_BYTES", 10)
+    asked: list[int] = []
+
+    async def read(_: str, max_bytes: int) -> bytes:
+        asked.append(max_bytes)
+        return b"x" * max_bytes
+
+    converter = HistoryConverter(read=read)
+    await converter.attachment_to_message_content(file(20, mime_type="text/plain"))
+    image = GeneratedImage(id="img_1", url="about:blank")
+    item = GeneratedImageItem(id="msg_1", thread_id="thr_1", created_at=NOW, image=image)
+    await converter.history_to_input([item])
+    assert asked == [11, 1]
+
+
 async def test_a_picture_of_the_models_that_does_not_fit_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "FILES_SHOWN_BYTES", 10)
 

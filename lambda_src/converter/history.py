@@ -96,7 +96,8 @@ class HistoryConverter(ThreadItemConverter):
             return _said(f"[The user attached {named}. It cannot be read any more.]")
         if kind != "text" and len(data) > most:  # its size was not known; what is cut is no file of its type
             return not_shown
-        self._bytes_left -= len(data)
+        shown = data[:most]
+        self._bytes_left -= len(shown)
         match kind:
             case "image":
                 return _image(attachment.mime_type, data)
@@ -105,7 +106,7 @@ class HistoryConverter(ThreadItemConverter):
                 return ResponseInputFileParam(type="input_file", filename=attachment.name, file_data=url)
             case "text":
                 cut = " Only its beginning is shown." if len(data) > most else ""
-                return _said(f"[The user attached {named}.{cut} It says:]\n{data[:most].decode(errors='replace')}")
+                return _said(f"[The user attached {named}.{cut} It says:]\n{shown.decode(errors='replace')}")
 
     async def assistant_message_to_input(self, item: AssistantMessageItem) -> TResponseInputItem | None:
         """Plain text. Upstream's parts are refused by the Chat Completions converter of the Agents SDK."""
