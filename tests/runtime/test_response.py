@@ -1,7 +1,6 @@
 """runtime-api, section 2: POST .../response, streaming; recorded bytes, limits, back-pressure."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -10,13 +9,11 @@ from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Receive, Scope, Send
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.connection import Connection
-from lambda_src.runtime.cycle import HttpCycle
-from lambda_src.runtime.errors import IncompleteResponseError
 from lambda_src.runtime.handler import BufferedHandler
 from lambda_src.runtime.loop import Loop
 from lambda_src.runtime.protocol import Invocation, Prelude
-from lambda_src.runtime.reply import Reply, Stage
 from tests.runtime.apps import body, sends, start
+from tests.runtime.recorded import RecordedTransport, recorded
 from tests.runtime.scripted_api import http_event
 from tests.runtime.serving import ENVIRONMENT, serving
 
@@ -31,33 +28,6 @@ HEAD = (
     b"\r\n"
 )
 PRELUDE = Prelude(200, {"content-type": "text/plain"})
-
-
-class Transport(asyncio.Transport):
-    """Records each write; nothing else works."""
-
-    def __init__(self) -> None:
-        self.writes: list[bytes] = []
-
-    def write(self, data: Any) -> None:
-        self.writes.append(bytes(data))
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self
-
-    def setsockopt(self, *option: int) -> None:
-        """As a socket's."""
-
-
-def recorded() -> tuple[Reply, list[bytes]]:
-    transport = Transport()
-    connection = Connection(coalesce=False)  # each write as it is made; test_coalescing.py has the rest
-    connection.connection_made(transport)
-    invocation = Invocation(request_id="r-1", deadline_ms=1, event=b"", invocation_id="i-1")
-    return Reply(connection, invocation, host="h:1"), transport.writes
 
 
 async def test_head_prelude_delimiter_and_first_bytes_leave_in_one_write() -> None:
@@ -83,7 +53,7 @@ async def test_each_further_chunk_is_one_write_and_the_last_one_carries_the_end(
 
 async def test_the_connection_has_nagles_algorithm_off() -> None:
     options: list[tuple[int, ...]] = []
-    transport = Transport()
+    transport = RecordedTransport()
     transport.setsockopt = lambda *option: options.append(option)  # type: ignore[method-assign]  # a recorder
     Connection().connection_made(transport)
     assert options == [(6, 1, 1)]  # IPPROTO_TCP, TCP_NODELAY
@@ -235,67 +205,6 @@ async def test_a_refused_answer_is_logged_and_the_runtime_goes_on(
 async def test_a_500_for_an_answer_ends_the_process() -> None:
     async with serving(sends(start(), body(b"x"))) as (api, _):
         (await api.deliver()).answer(500, b"{}")
-
-
-async def test_a_silent_stream_of_events_gets_a_comment_as_a_heartbeat() -> None:
-    written: list[bytes] = []
-    beats = asyncio.Event()
-
-    class Heard(Reply):
-        def write_if_idle(self, data: bytes) -> None:
-            written.append(data)
-            if len(written) == 2:
-                beats.set()
-
-    answer, _ = recorded()
-    answer.__class__ = Heard
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start(200, (b"content-type", b"text/event-stream")))
-        await send(body(b"data: 1\n\n", more=True))
-        await beats.wait()
-        await send(body())
-
-    await HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=0.001).run(app)
-    assert written == [b": ka\n", b": ka\n"]
-
-
-async def test_the_heart_of_an_answer_that_was_given_up_stops_beating() -> None:
-    """Its app may never return, and would else be woken every 15 s for as long as the process lives."""
-    answer, writes = recorded()
-    begun, released = asyncio.Event(), asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start(200, (b"content-type", b"text/event-stream")))
-        await send(body(b"data: 1\n\n", more=True))
-        begun.set()
-        await released.wait()
-
-    cycle = HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=3600)
-    running = asyncio.create_task(cycle.run(app))
-    await begun.wait()
-    answer.stage, heart = Stage.DONE, cycle._heart
-    cycle._send_heartbeat()  # as the loop would in an hour
-    assert (cycle._heart, len(writes)) == (heart, 1), "it is set again"
-    released.set()
-    with pytest.raises(IncompleteResponseError):
-        await running
-
-
-@pytest.mark.parametrize(
-    ("content_type", "data"), [(b"application/json", b"1\n"), (b"text/event-stream", b"data: in the middle of a line")]
-)
-async def test_there_is_no_heartbeat_elsewhere_nor_inside_a_line(content_type: bytes, data: bytes) -> None:
-    answer, writes = recorded()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start(200, (b"content-type", content_type)))
-        await send(body(data, more=True))
-        await asyncio.sleep(0.01)
-        await send(body())
-
-    await HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=0.001).run(app)
-    assert len(writes) == 2
 
 
 def test_the_limits_are_awss_own() -> None:
