@@ -4,79 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import Stubber
 
 from infra import preflight
 from infra.config import StageConfig
 from infra.errors import PreflightError
 from infra.preflight import Account
-from infra.regions import region_faults
+from tests.infra.stubbed_account import ACCOUNT, API, DATA, REGION, Stubs
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
-ACCOUNT, REGION = "123456789012", "eu-central-1"
-DATA, API, EDGE = "chatkit-dev-data", "chatkit-dev-api", "chatkit-dev-edge"
-OURS = [{"Key": "project", "Value": "chatkit-lambda"}]
 NETWORK = {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
 EDGED = {"front_door": "cloudfront", "waf": True, "account": ACCOUNT, "region": REGION}
-
-
-class Stubs:
-    """One stubbed client for each service and region; what is not expected fails."""
-
-    def __init__(self) -> None:
-        self._stubbers: dict[tuple[str, str], Stubber] = {}
-
-    def of(self, service: str, region: str = REGION) -> Stubber:
-        if (service, region) not in self._stubbers:
-            client = boto3.client(  # type: ignore[call-overload] # the service is not known to the type checker
-                service, region_name=region, aws_access_key_id="id", aws_secret_access_key="secret"
-            )
-            self._stubbers[service, region] = Stubber(client)
-            self._stubbers[service, region].activate()
-        return self._stubbers[service, region]
-
-    def client(self, service: str, region: str) -> Any:
-        return self.of(service, region).client
-
-    def bootstrapped(self, version: str | None = "30", region: str = REGION) -> None:
-        if version is None:
-            self.of("ssm", region).add_client_error("get_parameter", "ParameterNotFound")
-        else:
-            self.of("ssm", region).add_response("get_parameter", {"Parameter": {"Value": version}})
-
-    def stack(self, status: str | None = None, *, tags: list[dict[str, str]] = OURS, region: str = REGION) -> None:
-        stubber = self.of("cloudformation", region)
-        if status is None:
-            stubber.add_client_error("describe_stacks", "ValidationError", "does not exist")
-        else:
-            stack = {"StackName": "any", "CreationTime": "2026-01-01", "StackStatus": status, "Tags": tags}
-            stubber.add_response("describe_stacks", {"Stacks": [stack]})
-
-    def secrets(self, **types: str) -> None:
-        """What is there, by the end of its name: `model_key="String"`."""
-        found = [{"Name": f"/chatkit/dev/{name.replace('_', '-')}", "Type": kind} for name, kind in types.items()]
-        self.of("ssm").add_response("describe_parameters", {"Parameters": found})
-
-    def function(self, reserved: int | None) -> None:
-        """Whether the API stack is there with its function, and what that has set aside."""
-        stubber = self.of("cloudformation")
-        if reserved is None:
-            stubber.add_client_error("describe_stack_resources", "ValidationError", "does not exist")
-            return
-        of_a_kind = {"Timestamp": "2026-01-01", "ResourceStatus": "CREATE_COMPLETE", "LogicalResourceId": "any"}
-        resources = [
-            {**of_a_kind, "ResourceType": "AWS::IAM::Role", "PhysicalResourceId": "role"},
-            {**of_a_kind, "ResourceType": "AWS::Lambda::Function", "PhysicalResourceId": "chat"},
-        ]
-        stubber.add_response("describe_stack_resources", {"StackResources": resources}, {"StackName": API})
-        answer = {"ReservedConcurrentExecutions": reserved}
-        self.of("lambda").add_response("get_function_concurrency", answer, {"FunctionName": "chat"})
-
-    def all_asked(self) -> None:
-        for stubber in self._stubbers.values():
-            stubber.assert_no_pending_responses()
 
 
 @pytest.fixture
@@ -286,24 +224,3 @@ def test_without_a_region_nothing_is_deployed(monkeypatch: pytest.MonkeyPatch, t
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH}}})
     with pytest.raises(PreflightError, match="no AWS region: set `region` of the stage"):
         preflight.sign_in(config)
-
-
-@pytest.mark.parametrize(
-    ("region", "knobs", "fault"),
-    [
-        ("eu-central-2", {}, "eu-central-2 has no function URLs"),
-        ("eu-central-2", {"front_door": "cloudfront"}, "eu-central-2 has no function URLs"),
-        ("eu-central-2", {"front_door": "apigw"}, None),
-        ("ap-east-2", {"snapstart": True}, "ap-east-2 has no SnapStart"),
-        ("ap-east-2", {}, None),
-        ("eu-central-1", {"snapstart": True}, None),
-        ("cn-north-1", {}, "cn-north-1 is of a partition of its own"),
-    ],
-)
-def test_what_a_region_has_not_is_said_with_the_page_that_says_so(
-    region: str, knobs: dict[str, Any], fault: str | None
-) -> None:
-    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
-    said = list(region_faults(config, region))
-    assert len(said) == (fault is not None)
-    assert fault is None or said[0].startswith(fault)

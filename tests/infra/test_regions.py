@@ -1,0 +1,31 @@
+"""infra/regions.py: what a region has not is said before anything is sent, with the page that says so."""
+
+from typing import Any
+
+import pytest
+
+from infra.config import StageConfig
+from infra.regions import region_faults
+
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+
+
+@pytest.mark.parametrize(
+    ("region", "knobs", "fault"),
+    [
+        ("eu-central-2", {}, "eu-central-2 has no function URLs"),
+        ("eu-central-2", {"front_door": "cloudfront"}, "eu-central-2 has no function URLs"),
+        ("eu-central-2", {"front_door": "apigw"}, None),
+        ("ap-east-2", {"snapstart": True}, "ap-east-2 has no SnapStart"),
+        ("ap-east-2", {}, None),
+        ("eu-central-1", {"snapstart": True}, None),
+        ("cn-north-1", {}, "cn-north-1 is of a partition of its own"),
+    ],
+)
+def test_what_a_region_has_not_is_said_with_the_page_that_says_so(
+    region: str, knobs: dict[str, Any], fault: str | None
+) -> None:
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
+    said = list(region_faults(config, region))
+    assert len(said) == (fault is not None)
+    assert fault is None or said[0].startswith(fault)
