@@ -1,0 +1,278 @@
+"""A ledger driven at random by two processes, beside its model. Knows no engine: a subclass opens them.
+
+Any request may be sent twice, as botocore does when an answer is lost: nobody must be able to tell.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+from chatkit.store import NotFoundError
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from lambda_src.context import RequestContext
+from lambda_src.dev.store_contract.samples import message_of, thread_of
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from lambda_src.store.ports import Bound, JournalBatch, QuotaLimits, TurnLedger, TurnRow
+from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, bare, until
+from tests.store.ledger_model import ModelClaim, ModelThread, ModelUser
+
+TTL_S = 20
+STEP_MS = (1, 999, 5_000, LEASE_MS, TTL_S * 1000, 60_000, 86_400_000)
+RUN_MS = 30_000
+SWEPT_MS = (LATE_WRITES_S - 10) * 1000  # less the difference of the clocks
+SKEW_NS = 7_000 * 1_000_000  # two machines: less than a lease, and now and then across a minute's end
+
+processes = st.integers(0, 1)
+users = st.sampled_from([ADA, BOB])
+threads = st.sampled_from(["thr_a", "thr_b"])
+turns = st.sampled_from(["one", "two", "three"])
+numbers = st.integers(0, 3)
+bodies = st.sampled_from([b"a", b"b"])
+limits = st.builds(
+    QuotaLimits, per_minute=st.sampled_from([0, 2]), per_day=st.sampled_from([0, 4]), running=st.sampled_from([0, 2])
+)
+
+R = TypeVar("R")
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Two processes, two users, two threads each, three turns. A subclass defines `open`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.now = START_NS
+        self.stutters = False
+        self.model = {ADA.user.id: ModelUser(), BOB.user.id: ModelUser()}
+        self.stores = self.open()
+
+    def open(self) -> list[Any]:
+        """Two stores on the same new rows, their clocks `self.clock`; they send twice while `self.stutters`."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        """After the last step."""
+        self.loop.close()
+
+    def clock(self, process: int) -> int:
+        """A process's time in nanoseconds: the second one's is ahead."""
+        return self.now + process * SKEW_NS
+
+    def now_ms(self, process: int) -> int:
+        """The same in milliseconds."""
+        return self.clock(process) // 1_000_000
+
+    def run(self, operation: Coroutine[Any, Any, R]) -> R:
+        """The outcome of one operation."""
+        return self.loop.run_until_complete(operation)
+
+    def ledger(self, process: int) -> TurnLedger:
+        """The ledger of a process."""
+        ledger: TurnLedger = self.stores[process].ledger
+        return ledger
+
+    def thread(self, user: RequestContext, thread: str) -> ModelThread:
+        """The model's thread."""
+        return self.model[user.user.id].threads.setdefault(thread, ModelThread())
+
+    @rule(ms=st.sampled_from(STEP_MS))
+    def wait(self, ms: int) -> None:
+        self.now += ms * 1_000_000
+
+    @rule(stutters=st.booleans())
+    def lose_answers(self, stutters: bool) -> None:
+        self.stutters = stutters
+
+    @rule(process=processes, user=users, thread=threads, turn=turns)
+    def take(self, process: int, user: RequestContext, thread: str, turn: str) -> None:
+        deleted_ms = self.model[user.user.id].gone.get(thread)
+        if deleted_ms is not None and self.now_ms(process) >= deleted_ms + SWEPT_MS:
+            return  # how long a deleted thread is remembered is not promised: no turn lives so long
+        taking = self.ledger(process).take_lease(thread, turn, lease_ms=LEASE_MS, context=user)
+        if deleted_ms is not None:
+            try:
+                self.run(taking)
+            except NotFoundError:
+                return
+            raise AssertionError("the lease of a deleted thread was taken")
+        held = self.thread(user, thread)
+        assert bare(self.run(taking).previous) == held.turn
+        unfolded = (*held.turn.unfolded, held.turn.turn_id) if held.turn and not held.turn.ended else ()
+        held.turn = TurnRow(turn, self.now_ms(process) + LEASE_MS, False, False, 0, unfolded)
+
+    @rule(process=processes, user=users, thread=threads, turn=turns)
+    def renew(self, process: int, user: RequestContext, thread: str, turn: str) -> None:
+        held = self.thread(user, thread)
+        found = self.run(self.ledger(process).renew_lease(thread, turn, lease_ms=LEASE_MS, context=user))
+        if held.turn is None or held.turn.turn_id != turn or held.turn.ended:
+            assert found == "superseded"
+        elif held.turn.stop:
+            assert found == "stopped"
+        else:
+            assert found == "held"
+            held.turn = held.kept_up(expires_ms=self.now_ms(process) + LEASE_MS)
+
+    @rule(process=processes, user=users, thread=threads, turn=turns, died=st.booleans())
+    def end(self, process: int, user: RequestContext, thread: str, turn: str, *, died: bool) -> None:
+        held = self.thread(user, thread)
+        ended = self.run(self.ledger(process).end_lease(thread, turn, died=died, context=user))
+        assert ended == (held.turn is not None and held.turn.turn_id == turn)
+        if held.turn is not None and ended and not held.turn.ended:
+            held.turn = held.kept_up(ended=True, expires_ms=0 if died else self.now_ms(process))
+
+    @rule(process=processes, user=users, thread=threads, turn=st.none() | turns)
+    def stop(self, process: int, user: RequestContext, thread: str, turn: str | None) -> None:
+        held = self.thread(user, thread)
+        asked = self.run(self.ledger(process).ask_to_stop(thread, turn, context=user))
+        running = held.turn is not None and not held.turn.ended and held.turn.expires_ms > self.now_ms(process)
+        if held.turn is None or not running or turn not in (None, held.turn.turn_id):
+            assert asked is None
+        else:
+            held.turn = replace(held.turn, stop=True)
+            assert bare(asked) == held.turn
+
+    @rule(process=processes, user=users, thread=threads)
+    def look(self, process: int, user: RequestContext, thread: str) -> None:
+        assert bare(self.run(self.ledger(process).load_turn(thread, context=user))) == self.thread(user, thread).turn
+
+    @rule(process=processes, user=users, thread=threads)
+    def say(self, process: int, user: RequestContext, thread: str) -> None:
+        """A new item: later than all this process knows of the thread."""
+        if thread in self.model[user.user.id].gone:
+            return
+        self.now += 1_000_000  # its id
+        self.run(self.stores[process].add_thread_item(thread, message_of(f"msg_{self.now}", thread_id=thread), user))
+
+    @rule(process=processes, user=users, thread=threads)
+    def delete(self, process: int, user: RequestContext, thread: str) -> None:
+        owner = self.model[user.user.id]
+        if thread in owner.gone:
+            self.run(self.stores[process].save_thread(thread_of(thread), user))
+            del owner.gone[thread]
+        else:
+            self.run(self.stores[process].save_thread(thread_of(thread), user))
+            self.run(self.stores[process].delete_thread(thread, user))
+            self.run(self.stores[process].sweep(stop=lambda: False))
+            owner.gone[thread] = self.now_ms(process)
+        owner.threads[thread] = ModelThread()
+
+    @rule(process=processes, user=users, thread=threads, turn=turns, number=numbers, data=st.binary(max_size=8))
+    def append(self, process: int, user: RequestContext, thread: str, turn: str, number: int, data: bytes) -> None:
+        if thread in self.model[user.user.id].gone:
+            return  # what a late turn writes there is the sweep's
+        journal = self.thread(user, thread).journals.setdefault(turn, {})
+        batch = JournalBatch(number, data)
+        self.run(self.ledger(process).append_journal(thread, turn, batch, ttl_s=TTL_S, context=user))
+        journal.setdefault(number, (data, self.now_ms(process) + TTL_S * 1000))
+
+    @rule(process=processes, user=users, thread=threads, turn=turns, first=numbers)
+    def read(self, process: int, user: RequestContext, thread: str, turn: str, first: int) -> None:
+        async def all_of_them() -> list[JournalBatch]:
+            batches = self.ledger(process).read_journal(thread, turn, first=first, context=user)
+            return [batch async for batch in batches]
+
+        journal = self.thread(user, thread).journals.get(turn, {})
+        living = {number: data for number, (data, expires_ms) in journal.items() if expires_ms > self.now_ms(process)}
+        assert self.run(all_of_them()) == [JournalBatch(n, living[n]) for n in sorted(living) if n >= first]
+
+    @rule(process=processes, user=users, key=turns, turn=turns, body=bodies, instead_of=st.none() | turns)
+    def claim(
+        self, process: int, user: RequestContext, key: str, turn: str, body: bytes, instead_of: str | None
+    ) -> None:
+        claims = self.model[user.user.id].claims
+        claiming = self.ledger(process).claim_request(
+            key, turn, body_hash=body, ttl_s=TTL_S, instead_of=instead_of, context=user
+        )
+        lost = self.run(claiming)
+        held = self.standing(process, user, key)
+        if held is None or held.refusal or (held.turn_id == instead_of and held.thread_id):
+            assert lost is None
+            claims[key] = ModelClaim(turn, None, body, self.now_ms(process) + TTL_S * 1000)
+        else:
+            assert lost == held.lost(body)
+
+    def standing(self, process: int, user: RequestContext, key: str) -> ModelClaim | None:
+        """The claim that holds now, as this process sees the time."""
+        held = self.model[user.user.id].claims.get(key)
+        return held if held is not None and held.expires_ms > self.now_ms(process) else None
+
+    def own(self, user: RequestContext, key: str, turn: str) -> ModelClaim | None:
+        """The turn's claim, over or not."""
+        held = self.model[user.user.id].claims.get(key)
+        return held if held is not None and held.turn_id == turn else None
+
+    @rule(process=processes, user=users, key=turns, body=st.none() | bodies)
+    def look_up(self, process: int, user: RequestContext, key: str, body: bytes | None) -> None:
+        found = self.run(self.ledger(process).load_request(key, body_hash=body, context=user))
+        held = self.standing(process, user, key)
+        assert found == (held.lost(body) if held else None)
+
+    @rule(process=processes, user=users, key=turns, turn=turns, thread=threads)
+    def bind(self, process: int, user: RequestContext, key: str, turn: str, thread: str) -> None:
+        bound = self.run(self.ledger(process).bind_request(key, turn, thread_id=thread, ttl_s=TTL_S, context=user))
+        held = self.own(user, key, turn)
+        stop_of, until_ms = self.model[user.user.id].stops.get(key, ("", 0))
+        assert bound == (Bound(stop_of if until_ms > self.now_ms(process) else None) if held else None)
+        if held:
+            held.thread_id, held.expires_ms = thread, self.now_ms(process) + TTL_S * 1000
+
+    @rule(process=processes, user=users, key=turns, turn=turns)
+    def refuse(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        self.run(self.ledger(process).refuse_request(key, turn, f"not {turn}", context=user))
+        if held := self.own(user, key, turn):
+            held.refusal = f"not {turn}"
+
+    @rule(process=processes, user=users, key=turns, turn=turns)
+    def end_key(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        self.run(self.ledger(process).end_request(key, turn, ttl_s=TTL_S, context=user))
+        if held := self.own(user, key, turn):
+            held.ended, held.expires_ms = True, self.now_ms(process) + TTL_S * 1000
+
+    @rule(process=processes, user=users, key=turns, turn=st.none() | turns)
+    def stop_key(self, process: int, user: RequestContext, key: str, turn: str | None) -> None:
+        owner = self.model[user.user.id]
+        stopping = self.ledger(process).stop_request(key, f"{turn}!", turn_id=turn, ttl_s=TTL_S, context=user)
+        found = self.run(stopping)
+        kept, held = owner.claims.get(key), self.standing(process, user, key)
+        assert found == (held.lost(None) if held and turn in (None, held.turn_id) else None)
+        unbound = kept is None or kept.thread_id is None
+        if unbound and (turn is None or (kept is not None and kept.turn_id == turn)):
+            owner.stops[key] = f"{turn}!", self.now_ms(process) + TTL_S * 1000
+
+    @rule(process=processes, user=users, key=turns, turn=turns)
+    def release(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        self.run(self.ledger(process).release_request(key, turn, context=user))
+        if self.own(user, key, turn):
+            del self.model[user.user.id].claims[key]
+
+    @rule(process=processes, user=users, turn=st.integers(0, 7), limit=limits)
+    def spend(self, process: int, user: RequestContext, turn: int, limit: QuotaLimits) -> None:
+        owner, name = self.model[user.user.id], f"turn-{turn}"
+        if owner.runs.get(name, self.now_ms(process) + 1) <= self.now_ms(process):
+            return  # whether a crashed turn is still known is not promised
+        context = until(user, self.now_ms(process) + RUN_MS)
+        refused = self.run(self.ledger(process).spend_quota(name, limit, context=context))
+        windows = {"minute": self.now_ms(process) // 60_000, "day": self.now_ms(process) // 86_400_000}
+        live = sum(expires_ms > self.now_ms(process) for expires_ms in owner.runs.values())
+        full = {
+            "day": 0 < limit.per_day <= owner.spent["day", windows["day"]],
+            "minute": 0 < limit.per_minute <= owner.spent["minute", windows["minute"]],
+            "running": 0 < limit.running <= live,
+        }
+        if name in owner.runs or not any(full.values()):
+            assert refused is None
+            if name not in owner.runs:
+                owner.spent.update(windows.items())
+                owner.runs[name] = self.now_ms(process) + RUN_MS
+        else:
+            assert refused is not None
+            assert refused.limit == next(which for which, is_full in full.items() if is_full)
+            assert refused.retry_after_s > 0
+
+    @rule(process=processes, user=users, turn=st.integers(0, 7))
+    def end_quota(self, process: int, user: RequestContext, turn: int) -> None:
+        self.run(self.ledger(process).end_quota(f"turn-{turn}", context=user))
+        self.model[user.user.id].runs.pop(f"turn-{turn}", None)
