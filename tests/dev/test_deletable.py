@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "native_runtime_stub.py"
-KEPT = ("protocol.py", "http1.py", "__init__.py")  # the wire itself: the emulator is its other end
+KEPT = (
+    *("protocol.py", "http1.py", "__init__.py"),  # the wire itself: the emulator is its other end
+    *("environment.py", "errors.py"),  # its switches: dev/first_start.py looks at them before a deployment
+)
 RUNTIMES_OWN = (
     *("tests/runtime", "tests/dev/emulator", "tests/bench", "tests/dev/test_deletable.py"),
     "tests/e2e/test_imports.py",  # what our process imports before its first `next`
