@@ -95,10 +95,13 @@ class ChatPage:
 
         self.page.route("**/chatkit", fulfil)
 
-    def showing(self, items: Sequence[dict[str, Any]]) -> None:
-        """Load a thread that has these items, as the server would list them."""
-        data = [{"thread_id": "thr_x", "created_at": "2026-01-01T00:00:00Z", **item} for item in items]
-        self.answering("items.list", json_answer({"data": data[::-1], "has_more": False}))
+    def showing(self, *reads: Sequence[dict[str, Any]]) -> None:
+        """Load a thread that has these items, as the server would list them; at each read the next ones, if any."""
+        lists = [
+            [{"thread_id": "thr_x", "created_at": "2026-01-01T00:00:00Z", **item} for item in items] for items in reads
+        ]
+        lists += lists[-1:]  # one that does not end with an answer is read again
+        self.answering("items.list", *(json_answer({"data": data[::-1], "has_more": False}) for data in lists))
         thread = {"id": "thr_x", "title": "Made up", "created_at": "2026-01-01T00:00:00Z", "status": {"type": "active"}}
         self.answering("threads.get_by_id", json_answer(thread))
         self.page.route("**/threads/thr_x/turn", lambda route: route.fulfill(**json_answer({"turn_id": None})))

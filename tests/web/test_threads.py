@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.web.chat_page import ChatPage
+from tests.web.chat_page import ChatPage, assistant
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -129,3 +129,36 @@ def test_what_is_said_while_the_thread_is_read_comes_last_and_once(echo: ChatPag
     echo.ended()
     expect(echo.said).to_have_text(["first", second])
     expect(echo.answer).to_have_text(second)
+
+
+def test_what_is_said_and_read_before_its_stream_has_begun_is_shown_once(echo: ChatPage) -> None:
+    """The server kept it, and listed it, before the page heard so: it is on the screen under two names then."""
+    echo.open().ask("first")
+    held: dict[str, Route] = {}
+
+    def hold(route: Route) -> None:
+        kind = (route.request.post_data_json or {}).get("type")
+        if kind in ("items.list", "threads.add_user_message"):
+            held[kind] = route
+        else:
+            route.fallback()
+
+    echo.page.route("**/chatkit", hold)
+    echo.page.reload()
+    echo.say("second")
+    whole = held["threads.add_user_message"].fetch()
+    held["items.list"].continue_()
+    expect(echo.said).to_have_count(3)
+    held["threads.add_user_message"].fulfill(response=whole)
+    echo.ended()
+    expect(echo.said).to_have_text(["first", "second"])
+    expect(echo.answer).to_have_text("second")
+
+
+def test_an_answer_that_ends_between_the_two_reads_of_a_thread_is_shown(echo: ChatPage) -> None:
+    """Its items were listed before it was kept, its turn was asked for when it was over."""
+    words = {"content": [{"type": "input_text", "text": "hi"}], "attachments": [], "inference_options": {}}
+    said = {"id": "msg_said", "type": "user_message", **words}
+    echo.showing([said], [said, assistant("there")])
+    expect(echo.said).to_have_text("hi")
+    expect(echo.answer).to_have_text("there")

@@ -35,7 +35,9 @@ export class Conversation extends EventTarget {
   /** What is stored, and the turn that runs meanwhile; rejects with a Refusal. */
   async load() {
     const [page, turnId] = await Promise.all([this.#page(null), this.#api.running(this.id)]);
-    this.#before(page);
+    const followed = turnId || this.running;
+    const whole = followed || page.at(-1)?.type === "assistant_message"; // else an answer may have ended between the two
+    this.#before(whole ? page : await this.#page(null));
     if (turnId && !this.running) this.#run((options) => this.#api.follow(turnId, options), {});
   }
 

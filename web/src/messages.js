@@ -46,7 +46,9 @@ export class ChatMessages extends HTMLElement {
   #rename(pending, id) { // the same words: the row stays where it is, and as it is
     const row = this.#rows.get(pending);
     this.#rows.delete(pending);
-    if (row) this.#rows.set(id, row);
+    if (!row) return;
+    this.#rows.get(id)?.remove(); // the thread was read in between, and had it already
+    this.#rows.set(id, row);
   }
 
   #schedule() { this.#frame ||= requestAnimationFrame(() => this.#draw()); }
