@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 OLDEST_S = 60  # of what no other but we refuse: rotated away, it is taken for as long at most
-REREAD_S = 30  # after a refusal, at most this often: wrong tokens cannot make us ask for the secret all day
+REREAD_S = 30  # at most this often, also when it cannot be read: wrong tokens cannot make us ask for it all day
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Secret:
         """`known` is what `read` gave a moment ago, if somebody asked already."""
         self._read, self._oldest_s, self._now = read, oldest_s, now
         self._value = known
-        self._read_s = now()
+        self._read_s = self._asked_s = now()
         self._reading = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -41,7 +41,7 @@ class Secret:
         async with self._reading:
             if self._value is None:
                 await self._ask()
-            elif self._now() - self._read_s >= self._oldest_s:
+            elif self._now() - self._read_s >= self._oldest_s and self._may_ask():
                 await self._ask_again()
             assert self._value is not None
             return self._value
@@ -49,17 +49,20 @@ class Secret:
     async def newer_than(self, refused: str) -> str | None:
         """What the secret is now, when `refused` was refused; None when it is still the same, or was just read."""
         async with self._reading:
-            if self._value == refused and self._now() - self._read_s >= REREAD_S:
+            if self._value == refused and self._may_ask():
                 await self._ask()
             return self._value if self._value != refused else None
+
+    def _may_ask(self) -> bool:
+        return self._now() - self._asked_s >= REREAD_S
 
     async def _ask_again(self) -> None:
         try:
             await self._ask()
         except Exception as error:  # noqa: BLE001 - whatever `read` raises: nobody is locked out for it
-            self._read_s = self._now() - self._oldest_s + REREAD_S  # not by every request meanwhile
             log.warning("secret_not_read_again", extra={"error_type": type(error).__qualname__})
 
     async def _ask(self) -> None:
+        self._asked_s = self._now()
         self._value = await asyncio.to_thread(self._read)
         self._read_s = self._now()

@@ -1,5 +1,7 @@
 """A secret is read once, read again when it is refused or old, and never more often than that."""
 
+import math
+from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -94,6 +96,19 @@ async def test_the_old_one_serves_while_it_cannot_be_read_and_is_asked_for_rarel
     kept.fails = False
     kept.now_s += REREAD_S
     assert await secret.value() == "two"
+
+
+@pytest.mark.parametrize("oldest_s", [OLDEST_S, math.inf])
+async def test_wrong_tokens_do_not_ask_for_one_that_cannot_be_read_all_day(kept: Kept, oldest_s: float) -> None:
+    """Whoever asks holds up everybody else who needs it, for as long as the fault lasts."""
+    secret = kept.secret(oldest_s=oldest_s)
+    await secret.value()
+    kept.fails = True
+    kept.now_s += OLDEST_S
+    for _ in range(100):
+        with suppress(UnavailableError):
+            await secret.newer_than(await secret.value())
+    assert kept.reads == 2
 
 
 async def test_the_first_reading_that_fails_is_an_error(kept: Kept) -> None:
