@@ -17,21 +17,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from pathlib import Path
 
 from infra import bundling
 from infra.wheels import LAMBDA
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
-from lambda_src.runtime.http1 import End, Head, Parser
-from tests.auth.test_backend import ED_JWK, token
+from tests.auth.test_backend import ED_JWK
 from tests.bench import report
-from tests.bench.processes import cpu_s, peak_mib
-from tests.chat import message
+from tests.bench.cold_start import KINDS, Contestant, Start, started
 from tests.model_api import ModelApi, model_api
 
 MARK = "bench-cold"
@@ -39,124 +35,6 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "/chatkit/bench/model-key"
 WARM, COLD, BARE = "ours, prewarmed", "ours, not prewarmed", "ours without bytecode"
 NAIVE, NAIVE_BARE = "naive", "naive without bytecode"
-KINDS = ("list", "message")
-FIRST = {"list": b"has_more", "message": b"text_delta"}  # what makes the answer's first byte, or first word
-
-
-@dataclass
-class Start:
-    """One cold start: CPU and wall seconds since exec at the first `next`, the first word and the end; memory."""
-
-    next_cpu: float
-    next_wall: float
-    first_cpu: float
-    first_wall: float
-    end_cpu: float
-    peak_mib: float
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """Something that is started: by `command`, in `folder`, with `env`."""
-
-    name: str
-    folder: Path
-    command: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-
-
-class RuntimeApi:
-    """Delivers one event, and notes when it was asked for, when its answer began and when it was done."""
-
-    def __init__(self, event: Mapping[str, object], first: bytes) -> None:
-        self.event, self.first = json.dumps(event).encode(), first
-        self.pid, self.began_s = 0, 0.0
-        self.at: dict[str, tuple[float, float]] = {}
-        self.body = bytearray()
-        self.done = asyncio.Event()
-
-    def note(self, what: str) -> None:
-        if what not in self.at:
-            self.at[what] = cpu_s(self.pid), time.perf_counter() - self.began_s
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        parser = Parser(requests=True)
-        is_next = False
-        while data := await reader.read(1 << 16):
-            for part in parser.feed(data):
-                match part:
-                    case Head():
-                        is_next = part.start[1].endswith("/next")
-                    case End() if not is_next:
-                        self.note("end")
-                        writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
-                    case End() if "next" in self.at:
-                        self.done.set()
-                    case End():
-                        self.note("next")
-                        head = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nLambda-Runtime-Aws-Request-Id: one\r\n"
-                        head += "Lambda-Runtime-Deadline-Ms: %d\r\nLambda-Runtime-Invoked-Function-Arn: arn\r\n\r\n"
-                        deadline_ms = int(time.time() * 1000) + 60_000
-                        writer.write((head % (len(self.event), deadline_ms)).encode() + self.event)
-                    case _:
-                        self.body += part
-                        if self.first in self.body:
-                            self.note("first")
-
-
-def request_of(kind: str) -> dict[str, object]:
-    """A first request. No two messages are alike: the same bytes again would be taken for a retry, and replayed."""
-    if kind == "list":
-        return {"type": "threads.list", "params": {}}
-    return {"type": "threads.create", "params": {"input": message(uuid.uuid4().hex)}}
-
-
-def event_of(body: Mapping[str, object]) -> dict[str, object]:
-    """What a function URL makes of a POST /chatkit."""
-    http = {"method": "POST", "path": "/chatkit", "sourceIp": "127.0.0.1", "protocol": "HTTP/1.1"}
-    headers = {"content-type": "application/json", "authorization": token(), "host": "chat.test"}
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": "/chatkit",
-        "rawQueryString": "",
-        "headers": headers,
-        "requestContext": {"http": http, "stage": "$default"},
-        "body": json.dumps(body),
-        "isBase64Encoded": False,
-    }
-
-
-async def started(contestant: Contestant, kind: str, env: Mapping[str, str], model: ModelApi) -> Start:
-    """Start it, let it answer one request, end it. RuntimeError with what it said when it dies or refuses."""
-    api = RuntimeApi(event_of(request_of(kind)), FIRST[kind])
-    asked = len(model.requests)
-    server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    with tempfile.TemporaryFile() as output:
-        api.began_s = time.perf_counter()
-        process = await asyncio.create_subprocess_exec(
-            *contestant.command,
-            cwd=contestant.folder,
-            env={**env, **contestant.env, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"},
-            stdout=output,
-            stderr=output,
-        )
-        api.pid = process.pid
-        ended = asyncio.create_task(process.wait())
-        done = asyncio.create_task(api.done.wait())
-        await asyncio.wait({ended, done}, timeout=120, return_when=asyncio.FIRST_COMPLETED)
-        if "first" not in api.at or not done.done():
-            output.seek(0)
-            raise RuntimeError(f"{contestant.name}: {output.read()[-3000:].decode()} {bytes(api.body)[:500]!r}")
-        peak = peak_mib(process.pid)
-        process.kill()
-        await ended
-    server.close()
-    if len(model.requests) - asked != (kind == "message"):
-        raise RuntimeError(f"{contestant.name}: a {kind} asked the model {len(model.requests) - asked} times")
-    next_, first, end = api.at["next"], api.at["first"], api.at["end"]
-    return Start(next_[0], next_[1], first[0], first[1], end[0], peak)
 
 
 @asynccontextmanager
