@@ -1,0 +1,109 @@
+"""What a turn costs as its thread grows: threads of every size on MiniStack, turns in them in turn."""
+
+import asyncio
+import statistics
+import tempfile
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents import Agent, FunctionTool, function_tool
+from chatkit.types import ThreadsAddUserMessageReq
+
+from lambda_src.demo_model import message_of, tool_call_of
+from lambda_src.dev.local_aws import TABLE, LocalAws, local_aws
+from lambda_src.dev.store_contract.samples import answer_of, thread_of
+from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.model_client import Client
+from lambda_src.server import ChatServer
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.turns.turns import Turns
+from tests.bench.in_process_turn import HISTORY_ITEMS, around, context, turn
+from tests.bench.scripted_model import run_config
+from tests.chat import message
+
+SIZES = (10, 100, 1_000, 10_000)
+
+
+@function_tool
+def look() -> str:
+    """Look."""
+    return "seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One turn: CPU; DynamoDB's requests, all and before the model was asked; when it was asked; the first word."""
+
+    cpu_ms: float
+    requests: float
+    before_model: float
+    asked_ms: float
+    first_word_ms: float
+
+
+class Grown:
+    """A thread of so many items in the table, and turns in it."""
+
+    def __init__(self, aws: LocalAws, size: int) -> None:
+        self.size, self.thread_id = size, f"thr_{size}"
+        self.sent: list[float] = []
+        client = aws.client("dynamodb")
+        client.meta.events.register("before-send", lambda **_: self.sent.append(time.perf_counter()))
+        self.store = DynamoDBStore(client, TABLE, executor=ThreadPoolExecutor(32))
+
+    async def fill(self) -> None:
+        who = context()
+        await self.store.save_thread(thread_of(self.thread_id), who)
+        for start in range(0, self.size, 50):
+            numbers = range(start, min(self.size, start + 50))
+            await asyncio.gather(
+                *(
+                    self.store.add_thread_item(
+                        self.thread_id, answer_of(f"msg_{n}", "It is raining.", thread_id=self.thread_id), who
+                    )
+                    for n in numbers
+                )
+            )
+
+    async def turn(self, *, tools: bool) -> Cost:
+        asked: list[float] = []
+        answers = [tool_call_of("look"), message_of("Done now.")] if tools else [message_of("Done now.")]
+        config = run_config(Client, *answers, asked=asked)
+        used: list[FunctionTool] = [look] if tools else []
+        dispatcher = AgentDispatcher(lambda: Agent(name="T", tools=list(used)), build_run_config=lambda: config)
+        await dispatcher.ensure_initialized()
+        server = ChatServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
+        params = {"thread_id": self.thread_id, "input": message(uuid.uuid4().hex)}
+        request = ThreadsAddUserMessageReq.model_validate({"params": params})
+        self.sent.clear()
+        began_s, cpu_s, first_s = time.perf_counter(), time.process_time(), 0.0
+        async for event in await turn(server, Turns(around(self.store)), request, context()):
+            if not first_s and b"text_delta" in event:
+                first_s = time.perf_counter()
+        cpu_ms = (time.process_time() - cpu_s) * 1e3
+        assert len(asked) == (2 if tools else 1), "the turn was replayed, or did not call its tool"
+        before = sum(at < asked[0] for at in self.sent)
+        return Cost(cpu_ms, len(self.sent), before, (asked[0] - began_s) * 1e3, (first_s - began_s) * 1e3)
+
+
+async def growth(rounds: int) -> dict[tuple[int, bool], Cost]:
+    """The medians of turns in threads of every size, in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with local_aws(Path(folder)) as aws:
+            threads = [Grown(aws, size) for size in SIZES]
+            for thread in threads:
+                await thread.fill()
+            found: dict[tuple[int, bool], list[Cost]] = {}
+            for number in range(rounds + 1):
+                for thread in threads:
+                    for tools in (False, True):
+                        cost = await thread.turn(tools=tools)
+                        if number:
+                            found.setdefault((thread.size, tools), []).append(cost)
+    return {
+        key: Cost(*(statistics.median(getattr(cost, name) for cost in costs) for name in Cost.__slots__))
+        for key, costs in found.items()
+    }

@@ -1,0 +1,47 @@
+"""A turn in this process, with guard, lease and journal, as routes.py has it run. Knows no HTTP."""
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from chatkit.types import StreamingReq, ThreadsCreateReq
+
+from lambda_src.context import RequestContext, Turn, User
+from lambda_src.server import ChatServer
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Asked, Turns
+
+HISTORY_ITEMS = 40  # the default
+ANN = User("ann")
+
+
+def context() -> RequestContext:
+    """A request of its own."""
+    return RequestContext(user=ANN, request_id="r", turn=Turn(id=uuid.uuid4().hex))
+
+
+def body_of(request: Any) -> bytes:
+    return bytes(request.model_dump_json().encode())
+
+
+def around(store: Any) -> Surroundings:
+    return Surroundings(store.ledger, Keeper(store))
+
+
+async def turn(server: ChatServer, turns: Turns, request: StreamingReq, who: RequestContext) -> AsyncIterator[bytes]:
+    """The events of one turn, as routes.py has it run."""
+    thread_id = None if isinstance(request, ThreadsCreateReq) else request.params.thread_id
+    asked = Asked(request.type, thread_id=thread_id, body=body_of(request), named=None)
+
+    async def begin() -> Any:
+        return await server.events(request, who)
+
+    running = await turns.open(asked, lambda: server.check(request, who), begin, context=who)
+
+    async def events() -> AsyncIterator[bytes]:
+        async for event in running:
+            yield event
+        await running.stop()
+
+    return events()

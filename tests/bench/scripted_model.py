@@ -1,0 +1,50 @@
+"""The Responses API without a network: any client of openai's is answered event by event, in this process."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+from agents import OpenAIProvider, RunConfig
+from openai import AsyncOpenAI
+
+from lambda_src.demo_model import events_of
+
+MakeClient = Callable[..., AsyncOpenAI]
+
+
+class Bytes(httpx2.AsyncByteStream):
+    """An answer's bytes, event by event, as they come from a socket."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for line in self._lines:
+            await asyncio.sleep(0)
+            yield line
+
+
+def run_config(make: MakeClient, *answers: Any, asked: list[float] | None = None) -> RunConfig:
+    """Agents run by a model that gives `answers` in turn, over and over; `asked` notes when it is asked."""
+    scripts = [
+        [f"event: {event.type}\ndata: {event.model_dump_json()}\n\n".encode() for event in events_of(answer)]
+        for answer in answers
+    ]
+    calls = 0
+
+    async def respond(request: httpx2.Request) -> httpx2.Response:
+        nonlocal calls
+        if asked is not None:
+            asked.append(time.perf_counter())
+        if not json.loads(request.content).get("stream"):
+            return httpx2.Response(400, json={})
+        calls += 1
+        lines = scripts[(calls - 1) % len(scripts)]
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Bytes(lines))
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
+    client = make(api_key="none", http_client=http, max_retries=0)
+    return RunConfig(model_provider=OpenAIProvider(openai_client=client), tracing_disabled=True)
