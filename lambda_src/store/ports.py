@@ -6,7 +6,7 @@ foreign reads as missing.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal, Protocol
 
 from chatkit.types import FeedbackKind
@@ -48,12 +48,7 @@ class Erased:
     objects: int = 0
 
     def __add__(self, other: "Erased") -> "Erased":
-        return Erased(
-            self.threads + other.threads,
-            self.items + other.items,
-            self.attachments + other.attachments,
-            self.objects + other.objects,
-        )
+        return Erased(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
 
 class UserData(Protocol):
