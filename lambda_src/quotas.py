@@ -7,8 +7,9 @@ anew before each time, and ends there when nothing is left. What costs without b
 Knows no HTTP and no thread.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -144,11 +145,15 @@ class Quotas:
             raise
 
     async def settle(self, context: RequestContext, *, ran: bool) -> None:
-        """The turn is over: free its place, and put what it used in the place of what was reserved."""
+        """The turn is over: free its place, and put what it used in the place of what was reserved.
+
+        Each on its own, so that one that fails leaves no other undone; the first fault is raised then.
+        """
         turn = context.turn
         assert turn is not None, "only turns are counted"
+        writes: list[Awaitable[None]] = []
         if _counts(self._allowance.of(context)):
-            await self._ledger.end_quota(turn.id, context=context)
+            writes.append(self._ledger.end_quota(turn.id, context=context))
         used = (turn.tokens_in or 0) + (turn.tokens_out or 0)
         for name, user_id, ceiling in self._ceilings(context):
             reserved = self._reserved(ceiling) + turn.reserved_more
@@ -159,7 +164,10 @@ class Quotas:
             else:
                 cost = used
             if cost != reserved:
-                await self._counters.correct(name, cost - reserved, ceiling=ceiling, user_id=user_id)
+                writes.append(self._counters.correct(name, cost - reserved, ceiling=ceiling, user_id=user_id))
+        for fault in await asyncio.gather(*writes, return_exceptions=True):
+            if fault is not None:
+                raise fault
 
     def _ceilings(self, context: RequestContext) -> list[Ceiling]:
         """Of every count of tokens that this user's turns run into."""

@@ -1,7 +1,7 @@
 """Quotas on a store that fails or a request that is cancelled: it has spent nothing."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
@@ -32,14 +32,14 @@ class Fault:
 
 
 class Watched:
-    """An engine whose writes `spend_quota` and `add` may strike a fault."""
+    """An engine whose writes `names` may strike a fault."""
 
-    def __init__(self, engine: object, fault: Fault) -> None:
-        self._engine, self._fault = engine, fault
+    def __init__(self, engine: object, fault: Fault, *, names: Sequence[str] = ("spend_quota", "add")) -> None:
+        self._engine, self._fault, self._names = engine, fault, names
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._engine, name)
-        if name not in ("spend_quota", "add"):
+        if name not in self._names:
             return method
 
         async def watched(*args: Any, **kwargs: Any) -> Any:
@@ -102,3 +102,21 @@ async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(ground:
 
 
 # In the middle of a turn
+
+
+@pytest.mark.parametrize("name", ["end_quota", "correct"])
+async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(ground: Ground, name: str) -> None:
+    fault = Fault(1, waits=False)
+    ledger, counters = (Watched(engine, fault, names=(name,)) for engine in (ground.ledger, ground.counters))
+    allowance = Allowance(running=1, tokens_per_day=9 * RESERVED_TOKENS, stage_tokens_per_day=4 * RESERVED_TOKENS)
+    quotas = Quotas(ledger, counters, allowance, clock=lambda: ground.local.now)
+    ann = turn_of("ann")
+    await quotas.admit(ann)
+    assert ann.turn is not None
+    ann.turn.used(4 * RESERVED_TOKENS, 0)
+    with pytest.raises(UnavailableError):
+        await quotas.settle(ann, ran=True)
+    with pytest.raises(QuotaError) as caught:
+        await quotas.admit(turn_of("bob"))
+    assert caught.value.limit == "stage_tokens", "what ann used was counted"
+    assert await admitted(ground.quotas(running=1), turn_of("ann", 1)) == (name == "correct")
