@@ -7,7 +7,8 @@ import jwt
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
-from tests.web.chat_page import ChatPage
+from tests.web.chat_page import ChatPage, json_answer
+from tests.web.conftest import ISSUER
 from tests.web.test_sign_in import Issuer
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -103,3 +104,20 @@ def test_where_one_must_sign_in_nothing_can_be_written_after_signing_out(tab: Pa
     expect(page.text).to_be_disabled()
     expect(tab.get_by_text("You are not signed in.")).to_be_visible()
     assert seen == []
+
+
+def test_a_token_that_is_renewed_while_one_signs_out_signs_nobody_in(tab: Page, visitors: str) -> None:
+    page = ada(tab, visitors)
+    page.ask("hello")
+    held: list[Route] = []
+    tab.route(f"{ISSUER}/token", lambda route: held.append(route))
+    page.answering("threads.add_user_message", json_answer({"error": "unauthorized", "message": "Sign in first."}, 401))
+    with tab.expect_request(f"{ISSUER}/token"):
+        page.say("more")
+    page.button("Sign out").click()
+    expect(tab.get_by_text("Your chats will be here.")).to_be_visible()
+    with tab.expect_response(f"{ISSUER}/token"):
+        held[0].fallback()
+    page.ask("a secret of the next person")
+    expect(page.button("Sign in")).to_be_visible()
+    assert tab.evaluate("sessionStorage.getItem('chat.token.kind')") == "guest"

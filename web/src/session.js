@@ -16,6 +16,7 @@ export class Session extends EventTarget {
   #auth;
   #tokenHeader;
   #refresh = null; // the issuer's refresh token
+  #left = 0; // how often a token was forgotten: one that was asked for before is nobody's now
 
   constructor(auth, { tokenHeader = "authorization" } = {}) {
     super();
@@ -103,11 +104,13 @@ export class Session extends EventTarget {
   }
 
   async #exchange(asked) {
+    const left = this.#left;
     const { token_endpoint: endpoint } = await this.#discovered();
     const body = new URLSearchParams({ ...asked, client_id: this.#auth.client_id });
     const answer = await fetch(endpoint, { method: "POST", body }).catch(() => null);
     if (!answer?.ok) return false;
     const told = await answer.json();
+    if (left !== this.#left) return false;
     this.#refresh = told.refresh_token ?? this.#refresh;
     this.#keep("issuer", told.access_token);
     return true;
@@ -138,6 +141,7 @@ export class Session extends EventTarget {
   }
 
   #forget() {
+    this.#left += 1;
     sessionStorage.removeItem(TOKEN);
     sessionStorage.removeItem(`${TOKEN}.kind`);
     this.dispatchEvent(new Event("change"));
