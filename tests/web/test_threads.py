@@ -1,7 +1,7 @@
 """The list of threads."""
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from tests.web.chat_page import ChatPage, assistant
 
@@ -129,6 +129,26 @@ def test_what_is_said_while_the_thread_is_read_comes_last_and_once(echo: ChatPag
     echo.ended()
     expect(echo.said).to_have_text(["first", second])
     expect(echo.answer).to_have_text(second)
+
+
+def test_a_chat_that_is_begun_while_the_list_is_read_stays_in_it(echo: ChatPage) -> None:
+    echo.open().ask("older")
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if (route.request.post_data_json or {}).get("type") == "threads.list":
+            held.append((route, route.fetch()))
+        else:
+            route.fallback()
+
+    echo.page.route("**/chatkit", hold)
+    echo.page.evaluate("history.replaceState(null, '', location.pathname)")
+    echo.page.reload()
+    echo.ask("newer")
+    expect(echo.threads).to_have_count(1)
+    [(route, before)] = held
+    route.fulfill(response=before)
+    expect(echo.threads).to_have_text(["newer", "older"])
 
 
 def test_what_is_said_and_read_before_its_stream_has_begun_is_shown_once(echo: ChatPage) -> None:

@@ -6,6 +6,7 @@ const PAGE = 50;
 /** <chat-threads>: sends "open" with { thread } (null: a new one) and "gone" with { id }. */
 export class ChatThreads extends HTMLElement {
   #threads = [];
+  #kept = new Map(); // thread by id, since the list was asked for: what comes after a question is newer than its answer
   #after = null;
   #current = null;
   #asked = 0;
@@ -43,6 +44,7 @@ export class ChatThreads extends HTMLElement {
 
   /** A thread that is new, or has another title. */
   keep(thread) {
+    this.#kept.set(thread.id, thread);
     const known = this.#threads.findIndex((one) => one.id === thread.id);
     if (known >= 0) this.#threads[known] = thread;
     else this.#threads.unshift(thread);
@@ -54,11 +56,14 @@ export class ChatThreads extends HTMLElement {
 
   async #load(after) {
     const asked = ++this.#asked; // only the newest answer counts
+    this.#kept.clear();
     if (!this.#threads.length) this.status.textContent = "Loading ...";
     try {
       const page = await this.#api.call("threads.list", { limit: PAGE, order: "desc", after });
       if (asked !== this.#asked) return;
-      this.#threads = after ? [...this.#threads, ...page.data] : page.data;
+      const listed = new Set(page.data.map(({ id }) => id));
+      const before = after ? this.#threads : [...this.#kept.values()].reverse();
+      this.#threads = [...before.filter(({ id }) => !listed.has(id)), ...page.data.map((one) => this.#kept.get(one.id) ?? one)];
       this.#after = page.has_more ? page.after : null;
       this.#draw();
     } catch (error) {
