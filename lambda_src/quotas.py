@@ -108,10 +108,11 @@ class Quotas:
         limits = replace(self._allowance.of(context), running=0)
         if _counts(limits):
             own_id = token_hex(ID_BYTES)
-            refused = await self._ledger.spend_quota(own_id, limits, context=context)
+            over = replace(context, deadline_ms=self._clock() // 1_000_000)  # by when it has ended: its place is free
+            refused = await self._ledger.spend_quota(own_id, limits, context=over)
             if refused is not None:
                 raise _of_ledger(refused)
-            with suppress(ChatError):  # else its place is free when a turn would have had to end
+            with suppress(ChatError):  # else the next turn clears it up
                 await self._ledger.end_quota(own_id, context=context)
         if tokens:
             await self._reserve([(one, min(tokens, one[2])) for one in self._ceilings(context)])

@@ -120,3 +120,17 @@ async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
         await quotas.admit(turn_of("bob"))
     assert caught.value.limit == "stage_tokens", "what ann used was counted"
     assert await admitted(ground.quotas(running=1), turn_of("ann", 1)) == (name == "correct")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_is_no_turn_takes_no_turns_place_though_it_is_not_cleared_up(ground: Ground, waits: bool) -> None:
+    """Of one who may have one answer at a time, a guest who presses a button while a message is on its way."""
+    fault = Fault(1, waits=waits)
+    ledger = Watched(ground.ledger, fault, names=("end_quota",))
+    quotas = Quotas(ledger, ground.counters, Allowance(), clock=lambda: ground.local.now)
+    pressed = asyncio.create_task(quotas.spend(turn_of("eve", guest=True), tokens=0))
+    await fault.struck.wait()
+    turns = [turn_of("eve", number, guest=True) for number in (1, 2)]
+    assert await admitted(ground.quotas(), turns[0]) == 1
+    assert await admitted(ground.quotas(), turns[1]) == 0
+    pressed.cancel()
