@@ -31,6 +31,7 @@ SECURITY_HEADERS = {  # of every answer
 }
 NEW_EACH_TIME = {"cache-control": "no-cache"}
 FOR_EVER = {"cache-control": "public, max-age=31536000, immutable"}  # a year, HTTP's longest
+FOR_NOBODY = {"cache-control": "no-store"}
 TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
 SignIn = Literal["open", "guest", "issuer", "backend"]
 
@@ -68,8 +69,16 @@ class Page:
         return Served(html, "text/html; charset=utf-8", headers)
 
     def static(self, name: str) -> Served | None:
-        """A file that the page names by the hash of its content; None for what there is not."""
-        return self._file(self.folder / "static", name, FOR_EVER)
+        """A file that the page names by the hash of its content; None for what there is not.
+
+        While a deployment takes over, the page of one version asks the other for its files, and a tab that is open for
+        days asks for those of long ago: they get the file that has the name now, and keep it for nobody.
+        """
+        folder = self.folder / "static"
+        if (found := self._file(folder, name, FOR_EVER)) is not None or not folder.is_dir():
+            return found
+        now = (path.name for path in folder.iterdir() if _unhashed(path.name) == _unhashed(name) is not None)
+        return next((self._file(folder, one, FOR_NOBODY) for one in now), None)
 
     def helper(self, name: str) -> Served | None:
         """chat-client.js or its types, whose names stay: other sites import them."""
@@ -98,6 +107,12 @@ class Page:
             "frame-ancestors": ["'none'"],  # nobody lays another page over ours
         }
         return "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
+
+
+def _unhashed(name: str) -> str | None:
+    """`main` of main-YPGI2BBK.js; None for what is not named so."""
+    stem, dash, _ = name.rpartition("-")
+    return stem if dash and name.endswith(".js") else None
 
 
 def page_of(settings: Settings, *, upload_origin: str | None, dictation: bool, is_open: bool = False) -> Page:

@@ -5,11 +5,13 @@ have yet, and speaks the wire for it. tests/dev/test_deletable.py puts this file
 """
 
 import asyncio
+import contextlib
 import functools
 import http.client
 import importlib
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -33,6 +35,12 @@ class StreamingMangum(Mangum):
     def __init__(self, app: Any, lifespan: Any = "auto", *, on_event: Any = None) -> None:
         super().__init__(app, lifespan)
         self._on_event, self.state = on_event, dict[str, Any]()
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        """A buffered invoke."""
+        if "requestContext" in event:
+            return super().__call__(event, context)
+        return asyncio.get_event_loop().run_until_complete(self._on_event(event, context))
 
     async def stream(self, event: Any, context: Any) -> AsyncIterator[bytes]:
         """The prelude, then the body as it is written."""
@@ -62,17 +70,30 @@ class StreamingMangum(Mangum):
 
 def main() -> None:
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
-    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
     module, _, name = os.environ["_HANDLER"].rpartition(".")
     try:
         handler: StreamingMangum = getattr(importlib.import_module(module), name)
     except Exception as error:
         report = ErrorReport("Runtime.Unknown", type(error).__name__, str(error))
+        api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
         api.request("POST", INIT_ERROR_PATH, report.encode(), dict(report.headers()))
         raise SystemExit(1) from error
     lifespan = LifespanCycle(handler.app, handler.lifespan)
     lifespan.__enter__()
     handler.state = lifespan.lifespan_state
+    for _ in range(int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1"))):
+        threading.Thread(target=_serve, args=(handler, loop), daemon=True).start()
+    loop.run_forever()
+
+
+def _serve(handler: StreamingMangum, loop: asyncio.AbstractEventLoop) -> None:
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    with contextlib.suppress(OSError, http.client.HTTPException):  # the sandbox has ended
+        _answer_all(api, handler, loop)
+    loop.call_soon_threadsafe(loop.stop)
+
+
+def _answer_all(api: http.client.HTTPConnection, handler: StreamingMangum, loop: asyncio.AbstractEventLoop) -> None:
     while True:
         api.request("GET", NEXT_PATH)
         answer = api.getresponse()
@@ -87,4 +108,7 @@ def main() -> None:
 
 
 def _next_chunk(loop: asyncio.AbstractEventLoop, stream: AsyncIterator[bytes]) -> bytes | None:
-    return loop.run_until_complete(anext(stream, None))
+    async def taken() -> bytes | None:
+        return await anext(stream, None)
+
+    return asyncio.run_coroutine_threadsafe(taken(), loop).result()

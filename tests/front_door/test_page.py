@@ -121,6 +121,12 @@ async def test_names_with_a_hash_are_kept_for_ever_and_all_others_asked_for_anew
     assert set(kept.values()) == {"no-cache"}
 
 
+async def test_a_page_of_another_version_gets_todays_file_and_nobody_keeps_it(chat: Chat) -> None:
+    """While a deployment takes over, or in a tab that was open meanwhile: a 404 would be a blank page."""
+    answer = await chat.post(b"", "/static/main-OLD9.js", "GET")
+    assert (answer.status, answer.body, answer.headers["cache-control"]) == (200, b"1", "no-store")
+
+
 @pytest.mark.parametrize("path", ["/", "/static/main-AB12.js", "/chat-client.js"])
 async def test_who_has_it_already_is_answered_in_full_and_uncompressed(chat: Chat, path: str) -> None:
     first = await chat.post(b"", path, "GET")
@@ -130,7 +136,17 @@ async def test_who_has_it_already_is_answered_in_full_and_uncompressed(chat: Cha
     assert not {"content-encoding", "etag", "last-modified"} & again.headers.keys()
 
 
-@pytest.mark.parametrize("path", ["/secret.py", "/static/secret.py", "/static/%2e%2e%2fsecret.py", "/static/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/secret.py",
+        "/static/secret.py",
+        "/static/%2e%2e%2fsecret.py",
+        "/static/",
+        "/static/other-AB12.js",
+        "/static/x.js",
+    ],
+)
 async def test_nothing_but_what_was_built_is_served(chat: Chat, path: str) -> None:
     assert (await chat.post(b"", path, "GET")).status == 404
 
