@@ -12,7 +12,7 @@ export class ChatComposer extends HTMLElement {
   #wanted = false; // Enter was pressed before there was one
 
   connectedCallback() {
-    this.uploads = h("chat-uploads", { hidden: true });
+    this.uploads = h("chat-uploads", { hidden: true, role: "list", "aria-label": "Attached files" });
     this.text = h("textarea", {
       id: "message", rows: 1, placeholder: "Write a message", "aria-label": "Message", "aria-describedby": "composer-hint",
       enterkeyhint: "send", autocomplete: "off",

@@ -41,9 +41,7 @@ export class Conversation extends EventTarget {
     if (turnId && !this.running) this.#run((options) => this.#api.follow(turnId, options), {});
   }
 
-  async loadEarlier() {
-    this.#before(await this.#page(this.before));
-  }
+  async loadEarlier() { this.#before(await this.#page(this.before)); }
 
   /** Items from the server stand before those that are here: a turn may have begun while they were on their way. */
   #before(page) {

@@ -116,10 +116,7 @@ class ChatApp extends HTMLElement {
 
   async #signIn() {
     this.composer.restore(this.now.unsent);
-    if (this.session.canSignIn) {
-      await this.session.signIn().catch((error) => this.#notice({ level: "danger", message: error.message }));
-      return;
-    }
+    if (this.session.canSignIn) return this.session.signIn().catch((error) => this.#notice({ level: "danger", message: error.message }));
     this.session.expire(); // a guest gets another token with the next request
     this.#connect();
     this.threads.refresh();

@@ -8,16 +8,8 @@ const TAKEN = "image/png,image/jpeg,image/gif,image/webp,application/pdf,.txt,.m
 export class ChatUploads extends HTMLElement {
   #uploads = new Set();
 
-  connectedCallback() {
-    this.setAttribute("role", "list");
-    this.setAttribute("aria-label", "Attached files");
-  }
-
   /** Where requests go, and what is taken: `features` of the page's configuration. */
-  use(api, features) {
-    this.api = api;
-    this.features = features;
-  }
+  use(api, features) { Object.assign(this, { api, features }); }
 
   get accept() { return TAKEN; }
   get busy() { return [...this.#uploads].some((upload) => upload.state === "sending"); }
