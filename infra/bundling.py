@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import archive, records, toolchain, wheels
+from infra import archive, generated_code, records, toolchain, wheels
 from infra.errors import BundleError, InfraError
 from infra.wheels import LAMBDA, Target
 
@@ -31,7 +31,7 @@ EXECUTABLE = "bootstrap"
 PAGE = "web/index.html"
 ENTRY_POINTS = (EXECUTABLE, "handler.py")
 RECIPE = tuple(
-    Path(str(module.__file__)) for module in (sys.modules[__name__], archive, records, wheels)
+    Path(str(module.__file__)) for module in (sys.modules[__name__], archive, generated_code, records, wheels)
 )  # how we build is an input too
 # Lambda would take 50 MB and 250 MB; what we promise is less, since every byte is read in a cold start.
 MAX_ZIPPED_BYTES = 40_000_000
@@ -74,10 +74,11 @@ def build(
     uv = toolchain.find_uv(environ)
     python = toolchain.find_python(target.python, uv=uv)
     code = code_files(root / CODE)
+    recorder = [path for path in [root / CODE / generated_code.RECORDER] if path.is_file()]
     services = wheels.services_named(path for path in code if path.suffix == ".py")
     inputs = {
         "wheels": _digest([*RECIPE, root / "uv.lock"], str(target), python is None, sorted(services)),
-        "code": _digest(code, [path.relative_to(root).as_posix() for path in code]),
+        "code": _digest([*code, *recorder], [path.relative_to(root).as_posix() for path in code]),
     }
     stamp = _read_stamp(stamp_file)
     if stamp.get("inputs") == inputs and zip_file.is_file() and stamp.get("zip") == _digest([zip_file]):
@@ -93,7 +94,8 @@ def build(
         )
     if not folder.is_dir() or stamp.get("inputs", {}).get("wheels") != inputs["wheels"]:
         say(f"{_shown(folder)}: installing the locked wheels for {target}")
-        shutil.rmtree(folder, ignore_errors=True)
+        for old in (folder, generated_code.beside(folder)):
+            shutil.rmtree(old, ignore_errors=True)
         folder.mkdir(parents=True)
         wheels.install(root, to=folder, target=target, uv=uv, environ=environ)
         say(f"  {records.verify(folder)} files are what their wheels' RECORDs say")
@@ -101,6 +103,10 @@ def build(
         if python and (complaint := wheels.compile_bytecode(folder, under=folder, python=python)):
             say(f"  warning: some files of others have no bytecode:\n{complaint}")
     _replace_code(root, folder, code=code, python=python)
+    if python and recorder:
+        written = generated_code.write(root / CODE, folder=folder, target=target, python=python, uv=uv, environ=environ)
+        if written:
+            say(f"  warning: what a cold start generates is not compiled, which makes it a tenth longer:\n{written}")
     sizes = _measured(folder, zip_file)
     done = {"inputs": inputs, "zip": _digest([zip_file]), "sizes": asdict(sizes)}
     stamp_file.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambda_src import deferred, doors, levers
+from lambda_src import doors
 from lambda_src.adoption import Adoption
 from lambda_src.answers import Answers
 from lambda_src.app import ChatApp, Prewarm, create_app
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
     from lambda_src.server import ChatServer
     from lambda_src.storage import ChatStore
-
-if levers.taken("mcp"):
-    deferred.defer("mcp")  # before anything imports the Agents SDK
 
 AWS = Clients()
 KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one

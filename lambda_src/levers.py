@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 VARIABLE = "CHAT_LEVERS_OFF"  # read when this is imported: some shortcuts are taken before any setting is read
-Lever = Literal["mcp", "requests", "ahead", "history", "deltas"]
+Lever = Literal["generated", "names", "models", "requests", "ahead", "history", "deltas"]
 LEVERS: tuple[Lever, ...] = get_args(Lever)
 
 

@@ -105,14 +105,16 @@ def chat_router(
         stopped = await desk.turns.stop(context, turn_id=asked.turn_id, thread_id=asked.thread_id)
         return JSONResponse({"stopped": stopped})
 
+    # Paths are read from the request: a parameter of its own loads FastAPI's support of pydantic 1 with a cold start.
     @router.get("/turns/{turn_id}/events")
-    async def resume(request: Request, turn_id: str, context: Context, desk: AtDesk) -> Response:
+    async def resume(request: Request, context: Context, desk: AtDesk) -> Response:
         told = TurnLog(request.scope, None, user=context.user)
-        return TurnResponse(await desk.turns.resume(turn_id, context), seen=intake.events_seen(request), told=told)
+        turn = await desk.turns.resume(request.path_params["turn_id"], context)
+        return TurnResponse(turn, seen=intake.events_seen(request), told=told)
 
     @router.get("/threads/{thread_id}/turn")
-    async def running(thread_id: str, context: Context, desk: AtDesk) -> JSONResponse:
-        return JSONResponse({"turn_id": await desk.turns.running_in(thread_id, context)})
+    async def running(request: Request, context: Context, desk: AtDesk) -> JSONResponse:
+        return JSONResponse({"turn_id": await desk.turns.running_in(request.path_params["thread_id"], context)})
 
     @router.post("/upload")
     async def upload(request: Request, context: Context, desk: AtDesk) -> Response:

@@ -1,10 +1,11 @@
 """What the app takes, as an OpenAPI document: `python -m lambda_src.dev.openapi` prints it. Not part of the zip.
 
-The routes are the app's own. Their bodies are read as bytes, limited before they are parsed, so FastAPI knows no shape
-of them: it is put in here, from the types that parse them.
+The routes are the app's own. Their bodies are read as bytes, limited before they are parsed, and their paths from the
+request, so FastAPI knows no shape of them: it is put in here, from the types that parse them.
 """
 
 import json
+import re
 import warnings
 from typing import Any
 
@@ -42,6 +43,10 @@ UPLOAD = {
 }
 
 
+def _in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
 def document(app: FastAPI) -> dict[str, Any]:
     """The document of an app made by create_app."""
     found = get_openapi(title=app.title, version="1", routes=app.routes)
@@ -49,6 +54,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas.clear()  # FastAPI's own errors, which the app never answers
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
+            operation["parameters"] = [_in_path(name) for name in re.findall(r"{(\w+)}", path)]
             operation["responses"] = {"200": {"description": "done"}, "default": _refused()}
             if method == "post" and path != "/auth/guest":
                 operation["requestBody"] = _body(path, schemas)

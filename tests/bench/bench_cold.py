@@ -3,8 +3,9 @@
     .venv/bin/python -m tests.bench.bench_cold [--rounds 7] [--quick]
 
 writes its section of docs/benchmarks.md. What starts is the built zip's folder (`make bundle`), with its bytecode and
-without; beside it, on the same libraries, the naive server of tests/bench/naive. MiniStack stands for AWS, a fake of
-the Responses API for the model. The contestants take turns, so that a noisy neighbour hits all; read the ratios. Linux.
+without; beside it the naive server of tests/bench/naive, on the same libraries as their wheels hold them: with all of
+botocore's data. MiniStack stands for AWS, a fake of the Responses API for the model. The contestants take turns, so
+that a noisy neighbour hits all; read the ratios. Linux.
 """
 
 import argparse
@@ -21,6 +22,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from pathlib import Path
+
+import botocore
 
 from infra import bundling
 from infra.wheels import LAMBDA
@@ -72,7 +75,11 @@ def contestants(built: Path, folder: Path) -> list[Contestant]:
             compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(naive)]
             subprocess.run(compiling, check=True)
     ours = ("sh", "lambda_src/bootstrap", sys.executable, "bootstrap.py")
-    naive_of = {place: {"PYTHONPATH": f"{folder / f'naive-{place.name}'}:{place}"} for place in (built, bare)}
+    whole = str(Path(botocore.__file__).parent / "data")  # infra/wheels.py has trimmed that of the zip
+    naive_of = {
+        place: {"PYTHONPATH": f"{folder / f'naive-{place.name}'}:{place}", "AWS_DATA_PATH": whole}
+        for place in (built, bare)
+    }
     loop = (sys.executable, "-m", "tests.bench.naive")
     cold = {"CHAT_PREWARM": "false"}
     return [

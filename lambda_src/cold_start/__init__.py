@@ -1,0 +1,51 @@
+"""How the libraries of others are loaded: what a process does not use is neither imported nor built.
+
+`install` runs before the first of them is imported, when `lambda_src` itself is. Each shortcut stands in a module of
+its own and leaves what it does not fit to the plain path: what can be imported, and what it does, is the same.
+docs/speed.md says what each is worth and how to switch it off.
+"""
+
+import sys
+from pathlib import Path
+
+from lambda_src import levers
+from lambda_src.cold_start import generated
+from lambda_src.cold_start.finder import Finder
+from lambda_src.cold_start.models import LateModels, SharedModels
+from lambda_src.cold_start.names import LateNames
+
+GENERATED = Path(__file__).with_name("generated.bin")  # in the zip only: infra/generated_code.py writes it
+
+# Packages that hand on the names of hundreds of modules, of which few are used.
+HANDING_ON = frozenset(
+    {
+        "mcp",  # the Agents SDK imports mcp.shared.exceptions for one class: not its client, its server, its web server
+        "openai.types",
+        "openai.types.beta",
+        "openai.types.chat",
+        "openai.types.graders",
+        "openai.types.realtime",
+        "openai.types.responses",
+        "openai.types.shared",
+    }
+)
+# Packages whose pydantic models are many, and mostly unused.
+FULL_OF_MODELS = ("agents", "fastapi.openapi", "mcp_types")
+# Modules whose models are in each model of an answer and of its events. openai builds none before it is used.
+SHARED_MODELS = frozenset({"openai.types.responses.response_output_item", "openai.types.responses.tool"})
+
+
+def install() -> None:
+    """Let what is imported from here on take the shortcuts."""
+    if levers.taken("generated"):
+        generated.use(GENERATED)
+    if levers.taken("names"):
+        sys.meta_path.insert(0, Finder(LateNames, HANDING_ON.__contains__))
+    if levers.taken("models"):
+        sys.meta_path.insert(0, Finder(LateModels, is_full_of_models))
+        sys.meta_path.insert(0, Finder(SharedModels, SHARED_MODELS.__contains__))
+
+
+def is_full_of_models(module: str) -> bool:
+    """Whether it is one of those packages, or a module in one."""
+    return any(module == one or module.startswith(f"{one}.") for one in FULL_OF_MODELS)

@@ -1,0 +1,163 @@
+"""Models that are built late are the same models: what they take, what they say, what they refuse."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cold_start.conftest import Run
+
+LATE = """
+import sys
+from lambda_src.cold_start.finder import Finder
+from lambda_src.cold_start.models import LateModels
+sys.meta_path.insert(0, Finder(LateModels, {"shapes"}.__contains__))
+"""
+SHAPES = """
+from __future__ import annotations
+from typing import Generic, Optional, TypeVar, Union
+from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+T = TypeVar("T")
+class Point(BaseModel):
+    x: int
+class Tree(BaseModel):
+    point: Point
+    below: list[Tree] = []
+    later: Optional[Later] = None
+class Later(BaseModel):
+    tree: Optional[Tree] = None
+class Box(BaseModel, Generic[T]):
+    inside: T
+class Loose(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    x: int
+class Own(BaseModel):
+    model_config = ConfigDict(defer_build=False)
+    x: int
+points = TypeAdapter(Union[Point, list[Point]])
+strict = TypeAdapter(list[int], config=ConfigDict(strict=True))
+loose = TypeAdapter(Loose)
+def within():
+    class Local(BaseModel):
+        x: int
+    return TypeAdapter(list["Local"])
+"""
+USES = [
+    "shapes.Point(x='1')",
+    "shapes.Point.model_validate_json('{\"x\": 1}').model_dump_json()",
+    "shapes.Point(x='one')",
+    "shapes.Tree(point={'x': 1}, below=[{'point': {'x': 2}}], later={'tree': None})",
+    "shapes.Tree.model_json_schema()",
+    "shapes.Box[shapes.Point](inside={'x': '1'})",
+    "shapes.Box[int](inside='a')",
+    "shapes.points.validate_python([{'x': 1}])",
+    "shapes.points.validate_python('no')",
+    "shapes.points.dump_json(shapes.Point(x=1))",
+    "shapes.strict.validate_python(['1'])",
+    "shapes.loose.validate_python({'x': 1, 'y': 2})",
+    "shapes.within().validate_python([{'x': 1}])",
+    "shapes.Own(x=1)",
+    "(shapes.Tree.model_fields['below'].default, shapes.Tree.__signature__)",
+    "__import__('pickle').loads(__import__('pickle').dumps(shapes.Point(x=1)))",
+    "type('More', (shapes.Point,), {'__annotations__': {'y': int}})(x=1, y='2')",
+]
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    (tmp_path / "shapes.py").write_text(SHAPES)
+    return tmp_path
+
+
+def test_every_use_comes_to_the_same(shapes: Path, run: Run) -> None:
+    program = f"""
+import shapes
+for use in {USES!r}:
+    try:
+        print(repr(eval(use)))
+    except Exception as error:
+        print(type(error).__name__, error)
+"""
+    late, plain = run(LATE + program), run(program)
+    assert late == plain
+    assert len(plain.splitlines()) > len(USES)
+
+
+def test_nothing_is_built_before_its_use_and_nothing_else_is_late(shapes: Path, run: Run) -> None:
+    told = run(
+        f"""{LATE}
+import shapes
+from pydantic import BaseModel, TypeAdapter
+class After(BaseModel):
+    x: int
+print(shapes.Point.__pydantic_complete__, shapes.points.pydantic_complete, shapes.Own.__pydantic_complete__)
+print(After.__pydantic_complete__, TypeAdapter(list[int]).pydantic_complete, shapes.strict.pydantic_complete)
+shapes.Point(x=1)
+print(shapes.Point.__pydantic_complete__)
+"""
+    )
+    assert told.splitlines() == ["False False True", "True True True", "True"]
+
+
+def test_a_module_that_fails_leaves_everything_as_it_was(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "shapes.py").write_text("raise RuntimeError('no')\n")
+    told = run(
+        f"""{LATE}
+from pydantic import BaseModel
+try:
+    import shapes
+except RuntimeError as error:
+    print(error)
+class After(BaseModel):
+    x: int
+print(After.__pydantic_complete__)
+"""
+    )
+    assert told.splitlines() == ["no", "True"]
+
+
+def test_threads_that_import_at_once_leave_everything_as_it_was(run: Run) -> None:
+    told = run(
+        """
+        import threading
+        from pydantic import BaseModel, TypeAdapter
+        from lambda_src.cold_start.late_building import late_building
+        usual = BaseModel.model_config, TypeAdapter.__init__
+        inside, outside = threading.Barrier(3), threading.Barrier(3)
+        def late(first):
+            with late_building():
+                inside.wait()
+                if not first:
+                    outside.wait()
+            if first:
+                outside.wait()
+        threads = [threading.Thread(target=late, args=(first,)) for first in (True, False)]
+        [one.start() for one in threads]
+        inside.wait()
+        print(BaseModel.model_config)
+        outside.wait()
+        [one.join() for one in threads]
+        print(usual == (BaseModel.model_config, TypeAdapter.__init__))
+        """
+    )
+    assert told.splitlines() == ["{'defer_build': True}", "True"]
+
+
+def test_the_sdks_build_what_they_use(run: Run) -> None:
+    """If this fails, an SDK or pydantic has changed: the lever `models` no longer pays, or no longer fits."""
+    told = run(
+        """
+        import lambda_src
+        import agents, agents.run_state, fastapi, mcp_types
+        from pydantic import TypeAdapter
+        from fastapi.openapi.models import PathItem, Schema
+        from openai.types.responses import Response, ResponseOutputMessage
+        from openai.types.responses.tool import FunctionTool
+        adapters = [value for value in vars(agents.run_state).values() if isinstance(value, TypeAdapter)]
+        print(mcp_types.Tool.__pydantic_complete__, PathItem.__pydantic_complete__, Response.__pydantic_complete__)
+        print(any(not one.pydantic_complete for one in adapters))
+        print(ResponseOutputMessage.__pydantic_complete__, FunctionTool.__pydantic_complete__)
+        print(mcp_types.Tool(name="look", inputSchema={}).name, Schema(type="string").type)
+        """
+    )
+    assert told.splitlines() == ["False False False", "True", "True True", "look string"]

@@ -1,0 +1,175 @@
+"""A package that hands names on is the real one, later: by import, by name, from many threads at once; and with mcp."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cold_start.conftest import Run
+
+LATE = """
+import sys
+from lambda_src.cold_start.finder import Finder
+from lambda_src.cold_start.names import LateNames
+sys.meta_path.insert(0, Finder(LateNames, {"shop"}.__contains__))
+"""
+SERVER = """
+from mcp.server import MCPServer
+server = MCPServer("dice")
+@server.tool()
+def roll() -> str:
+    return "four"
+server.run()
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """`shop`, which hands on names of two of its modules, of a package in it and of another library."""
+    folder = tmp_path / "shop"
+    (folder / "cellar").mkdir(parents=True)
+    body = (
+        '"""Fruit and more."""\nfrom __future__ import annotations\n'
+        "from .fruit import Apple, PRICE as price\nfrom .tools import Knife as Knife\nfrom shop.cellar import Wine\n"
+        "from . import cellar as below\nfrom json import dumps\n__version__ = '1'\n"
+        "__all__ = ['Apple', 'price', 'Knife', 'Wine', 'below', 'dumps']\n"
+    )
+    (folder / "__init__.py").write_text(body)
+    (folder / "fruit.py").write_text("import time\ntime.sleep(0.02)\nclass Apple: pass\nPRICE = 3\n")
+    (folder / "tools.py").write_text("from shop.fruit import Apple\nclass Knife: cuts = Apple\n")
+    (folder / "cellar" / "__init__.py").write_text("class Wine: pass\n")
+    (folder / "unsold.py").write_text("WEIGHT = 1\n")
+    return folder
+
+
+def test_a_name_imports_its_own_module_and_no_other(shop: Path, run: Run) -> None:
+    told = run(f"{LATE}from shop import price\nprint(price, [name for name in sys.modules if 'shop' in name])")
+    assert told == "3 ['shop', 'shop.fruit']"
+
+
+def test_what_is_below_is_imported_without_the_rest(shop: Path, run: Run) -> None:
+    told = run(f"{LATE}import shop.cellar\nprint(shop.cellar.Wine, 'shop.fruit' in sys.modules)")
+    assert told == "<class 'shop.cellar.Wine'> False"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from shop import *\nfound = {name: globals()[name] for name in shop.__all__}",
+        "found = {name: getattr(shop, name) for name in shop.__all__}",
+        "found = {name: vars(shop)[name] for name in shop.__all__}",
+        "found = {name: vars(shop)[name] for name in sorted(vars(shop)) if name[0] != '_'}",
+        "found = {name: getattr(__import__('shop', fromlist=[name]), name) for name in shop.__all__}",
+        "import importlib\nimportlib.reload(shop)\nfound = {name: vars(shop)[name] for name in shop.__all__}",
+    ],
+)
+def test_every_name_is_what_the_plain_package_has(use: str, shop: Path, run: Run) -> None:
+    end = "\nprint({name: repr(value)[:18] for name, value in found.items()}, shop.__version__, shop.__doc__)"
+    assert run(f"{LATE}import shop\n{use}{end}") == run(f"import shop\n{use}{end}")
+
+
+def test_a_module_that_no_name_is_of_is_found_and_what_is_not_there_is_not(shop: Path, run: Run) -> None:
+    program = """
+        import shop, inspect
+        from shop import unsold
+        print(unsold.WEIGHT, shop.tools.Knife, hasattr(shop, "nothing"), hasattr(shop, "__wrapped__"))
+        print(inspect.getsource(shop)[:12], shop.__file__.endswith("__init__.py"), "Knife" in dir(shop))
+        try:
+            from shop import nothing
+        except ImportError as error:
+            print(error.name)
+    """
+    lines = run(f"{LATE}\nexec({program!r}.replace('\\n        ', '\\n'))").splitlines()
+    assert lines == ["1 <class 'shop.tools.Knife'> False False", '"""Fruit and True True', "shop"]
+
+
+def test_eight_threads_that_ask_at_once_get_the_same(shop: Path, run: Run) -> None:
+    program = """
+import threading, shop
+together, seen = threading.Barrier(8), []
+def ask(number):
+    together.wait()
+    seen.append(shop.Apple if number % 2 else shop.Knife.cuts)
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+print(len(seen), len(set(seen)))
+"""
+    assert run(LATE + program) == "8 1"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "import time\n",
+        "print('at work')\n",
+        "LIMIT = 3\n",
+        "def helper(): return Apple\n",
+        "class Own(Apple): pass\n",
+        "from .fruit import *\n",
+        "if price: SOLD = 1\n",
+        "__all__ += [Apple.__name__]\n",
+        "from .fruit import Apple as fruit\n",  # the module shop.fruit, once it is imported, has this name too
+        "for name in list(globals()): pass\n",
+    ],
+)
+def test_a_body_that_does_more_than_hand_on_is_run_as_ever(more: str, shop: Path, run: Run) -> None:
+    with (shop / "__init__.py").open("a") as body:
+        body.write(more)
+    end = "import shop\nprint(type(shop).__name__, 'shop.tools' in sys.modules, sorted(vars(shop)))"
+    assert run(LATE + end) == run(f"import sys\n{end}")
+
+
+def test_a_body_that_fails_says_so_as_ever(shop: Path, run: Run) -> None:
+    (shop / "__init__.py").write_text("from .fruit import Apple\nraise RuntimeError('closed')\n")
+    program = f"{LATE}try:\n    import shop\nexcept RuntimeError as error:\n    print(error, 'shop' in sys.modules)"
+    assert run(program) == "closed False"
+
+
+def test_a_name_whose_module_lacks_it_is_an_import_error(shop: Path, run: Run) -> None:
+    (shop / "fruit.py").write_text("PRICE = 3\n")
+    told = run(f"{LATE}try:\n    from shop import Apple\nexcept ImportError as error:\n    print(error.name)")
+    assert told == "shop"
+
+
+def test_the_sdks_load_what_they_use(run: Run) -> None:
+    """If this fails, an SDK has changed: the lever `names` no longer pays, or no longer fits."""
+    told = run(
+        """
+        import sys
+        import lambda_src
+        import agents, chatkit.agents
+        from lambda_src.cold_start import HANDING_ON
+        from openai.types.responses import Response
+        from openai.types.responses.response import Response as Same
+        loaded = {name: type(sys.modules[name]).__name__ for name in HANDING_ON if name in sys.modules}
+        print(set(loaded.values()), {"mcp", "openai.types", "openai.types.responses"} <= set(loaded))
+        print({"mcp.client", "mcp.server", "openai.types.evals", "openai.types.batch"} & set(sys.modules))
+        print(Response is Same, sum(name.startswith("openai.types.") for name in sys.modules) < 350)
+        """
+    )
+    assert told.splitlines() == ["{'_Package'} True", "set()", "True True"]
+
+
+@pytest.mark.parametrize("off", ["", "names", "names,models"])
+def test_an_agent_with_an_mcp_server_calls_its_tool(off: str, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "dice.py").write_text(SERVER)
+    told = run(
+        f"""
+        import asyncio, sys
+        import lambda_src
+        from agents import Agent, RunConfig, Runner
+        from agents.mcp import MCPServerStdio
+        from lambda_src.demo_model import DemoModel
+
+        async def main():
+            params = {{"command": sys.executable, "args": [{str(tmp_path / "dice.py")!r}]}}
+            async with MCPServerStdio(params=params, client_session_timeout_seconds=60) as server:
+                agent = Agent(name="Test", mcp_servers=[server], model=DemoModel(sleep=lambda _: asyncio.sleep(0)))
+                run = await Runner.run(agent, "roll", run_config=RunConfig(tracing_disabled=True))
+                print(run.final_output)
+
+        asyncio.run(main())
+        """,
+        CHAT_LEVERS_OFF=off,
+    )
+    assert "four" in told
