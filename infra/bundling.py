@@ -130,7 +130,8 @@ def code_files(package: Path) -> list[Path]:
 
 def _is_shipped(path: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.parts)
-    return not (hidden or path.parts[0] in NEVER_SHIPPED or "__pycache__" in path.parts)
+    made = "__pycache__" in path.parts or path == generated_code.WRITTEN
+    return not (hidden or made or path.parts[0] in NEVER_SHIPPED)
 
 
 def _replace_code(root: Path, folder: Path, *, code: Iterable[Path], python: str | None) -> None:

@@ -42,7 +42,7 @@ def test_the_addresses_of_other_services_go_too(tmp_path: Path) -> None:
         (data / service / "2010-08-01").mkdir(parents=True)
         described = json.dumps({"metadata": {"endpointPrefix": prefix}}).encode()
         (data / service / "2010-08-01" / "service-2.json.gz").write_bytes(gzip.compress(described))
-    every = {"s3": {"endpoints": {}}, "monitoring": {}, "ec2": {}, "cloudwatch": {}}
+    every: dict[str, object] = {"s3": {"endpoints": {}}, "monitoring": {}, "ec2": {}, "cloudwatch": {}}
     partitions = [{"partition": "aws", "services": every}, {"partition": "aws-cn", "services": {"ec2": {}}}]
     (data / "endpoints.json").write_text(json.dumps({"version": 3, "partitions": partitions}), encoding="utf-8")
     trim_services(tmp_path, keep={"s3", "cloudwatch"})
