@@ -1,7 +1,7 @@
 """What others wrote: the locked wheels for one platform, cut down to what is used, and compiled. Knows no code of ours.
 
 boto3 carries a description of every AWS service, half of the zip. Kept are those that some code in the zip names in a
-call, `client("sqs")` or `resource("sqs")`; write the name like that once, and its service is there.
+call, `client("sqs")` or `resource("sqs")`; write the name like that once, and its service is there. Without its prose.
 """
 
 import gzip
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from infra.errors import BundleError
 
@@ -84,26 +85,43 @@ def trim_services(folder: Path, *, keep: set[str]) -> list[str]:
         if service not in wanted:
             shutil.rmtree(data / service)
     kept = [service for service in services if service in wanted]
-    _trim_endpoints(data, kept)
+    _trim_endpoints(data, {prefix for service in kept for prefix in _described(data / service)})
     return kept
 
 
-def _trim_endpoints(data: Path, services: Iterable[str]) -> None:
+def _described(service: Path) -> set[str]:
+    """By which names endpoints.json may know a service. Takes the prose out of its descriptions on the way.
+
+    It is most of them; a process parses and keeps all of it to serve help() alone.
+    """
+    prefixes = {service.name}
+    for packed in sorted(service.glob("*/service-2.json.gz")):
+        description = _without_prose(json.loads(gzip.decompress(packed.read_bytes())))
+        prefixes.add(description["metadata"]["endpointPrefix"])
+        packed.with_suffix("").write_text(json.dumps(description, separators=(",", ":")), "utf-8")
+        packed.unlink()
+    return prefixes
+
+
+def _without_prose(part: Any) -> Any:  # noqa: ANN401 - JSON
+    """The same, each `documentation` empty: botocore asks for some, and where it is no text it is a member's name."""
+    if isinstance(part, dict):
+        return {
+            name: "" if name == "documentation" and isinstance(inner, str) else _without_prose(inner)
+            for name, inner in part.items()
+        }
+    return [_without_prose(inner) for inner in part] if isinstance(part, list) else part
+
+
+def _trim_endpoints(data: Path, prefixes: set[str]) -> None:
     """Leave only these services in endpoints.json: a process's first client reads all of it, for 20 ms and 6 MB."""
     file = data / "endpoints.json"
     if not file.is_file():
         return
     endpoints = json.loads(file.read_text("utf-8"))
-    prefixes = {prefix for service in services for prefix in _endpoint_prefixes(data / service)}
     for partition in endpoints["partitions"]:
         partition["services"] = {name: found for name, found in partition["services"].items() if name in prefixes}
     file.write_text(json.dumps(endpoints, separators=(",", ":")), "utf-8")
-
-
-def _endpoint_prefixes(service: Path) -> set[str]:
-    """By which names endpoints.json may know a service: its own, and what its descriptions say."""
-    described = [json.loads(gzip.decompress(file.read_bytes())) for file in service.glob("*/service-2.json.gz")]
-    return {service.name, *(one["metadata"]["endpointPrefix"] for one in described)}
 
 
 def compile_bytecode(folder: Path, *, under: Path, python: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
 
-from lambda_src import levers
+from lambda_src import cold_start, levers
 from lambda_src.answers import Answers
 from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
@@ -73,7 +73,9 @@ def _for_good(load: "Callable[[], ChatServer]") -> "ChatServer":
     was_on = gc.isenabled()
     gc.disable()
     try:
-        return load()
+        server = load()
+        cold_start.loaded()
+        return server
     finally:
         gc.freeze()
         if was_on:

@@ -46,6 +46,11 @@ def install() -> None:
         sys.meta_path.insert(0, Finder(SharedModels, SHARED_MODELS.__contains__))
 
 
+def loaded() -> None:
+    """Everything that a message needs has been imported: what the build compiled has been used."""
+    generated.stand_back()
+
+
 def is_full_of_models(module: str) -> bool:
     """Whether it is one of those packages, or a module in one."""
     return any(module == one or module.startswith(f"{one}.") for one in FULL_OF_MODELS)

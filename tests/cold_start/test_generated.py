@@ -43,11 +43,8 @@ print(Fruit("a") < Fruit("b"), Fruit("a", 1), hints, found.match("x ab-12", 2).g
 @pytest.fixture
 def unwatched() -> Iterator[None]:
     """Whatever a test lets stand in is gone after it."""
-    usual = re._compiler.compile  # type: ignore[attr-defined]
     yield
-    for module, name in ((dataclasses, "exec"), (typing, "compile")):
-        vars(module).pop(name, None)
-    re._compiler.compile = usual  # type: ignore[attr-defined]
+    generated.stand_back()
     re.purge()
 
 
@@ -84,6 +81,23 @@ def test_a_pattern_that_is_known_is_not_parsed(file: Path, run: Run) -> None:
     assert run(f"{program}\n{DEFINED}\nprint(len(parsed))") == "0"
     file.unlink()
     assert run(f"{program}\n{DEFINED}\nprint(len(parsed))") == "1"
+
+
+def test_when_all_is_loaded_python_compiles_for_itself_again(file: Path, run: Run) -> None:
+    program = f"{WATCHED}\ngenerated.stand_back()\n{DEFINED}\nprint(compiled[:1], vars(dataclasses).get('exec'))"
+    assert run(program) == "['<string>'] None"
+    told = run(
+        """
+        import asyncio, dataclasses, re, typing
+        from lambda_src.cold_start import generated
+        from lambda_src.late_server import LateServer
+        generated.stand_in(generated.Generated({}, {}))
+        server = LateServer(lambda: "the server", None, checks=None, answers=None)
+        print("exec" in vars(dataclasses), asyncio.run(server.loaded()))
+        print("exec" in vars(dataclasses), "compile" in vars(typing), re._compiler.compile is generated.plain_pattern)
+        """
+    )
+    assert told.splitlines() == ["True the server", "False False True"]
 
 
 def test_it_comes_to_the_same(file: Path, run: Run) -> None:

@@ -1,10 +1,18 @@
 """infra/wheels.py: which AWS services stay in botocore."""
 
 import gzip
+import io
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
+from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ClientError
+from botocore.loaders import Loader
 
 from infra.wheels import services_named, trim_services
 
@@ -40,7 +48,7 @@ def test_the_addresses_of_other_services_go_too(tmp_path: Path) -> None:
     data = tmp_path / "botocore" / "data"
     for service, prefix in (("s3", "s3"), ("cloudwatch", "monitoring"), ("ec2", "ec2")):
         (data / service / "2010-08-01").mkdir(parents=True)
-        described = json.dumps({"metadata": {"endpointPrefix": prefix}}).encode()
+        described = json.dumps({"metadata": {"endpointPrefix": prefix}, "documentation": "<p>Long.</p>"}).encode()
         (data / service / "2010-08-01" / "service-2.json.gz").write_bytes(gzip.compress(described))
     every: dict[str, object] = {"s3": {"endpoints": {}}, "monitoring": {}, "ec2": {}, "cloudwatch": {}}
     partitions = [{"partition": "aws", "services": every}, {"partition": "aws-cn", "services": {"ec2": {}}}]
@@ -49,6 +57,51 @@ def test_the_addresses_of_other_services_go_too(tmp_path: Path) -> None:
     left = json.loads((data / "endpoints.json").read_text(encoding="utf-8"))
     assert left["version"] == 3
     assert [set(one["services"]) for one in left["partitions"]] == [{"s3", "monitoring", "cloudwatch"}, set()]
+
+
+def test_descriptions_lose_their_prose_and_nothing_else(tmp_path: Path) -> None:
+    whole = Path(botocore.__file__).parent / "data"
+    for service in ("s3", "ssm"):
+        shutil.copytree(whole / service, tmp_path / "botocore" / "data" / service)
+    for file in whole.glob("*.json"):
+        shutil.copy(file, tmp_path / "botocore" / "data")
+    trim_services(tmp_path, keep={"s3", "ssm"})
+    weight = sum(path.stat().st_size for path in (tmp_path / "botocore" / "data").rglob("service-2.json"))
+    assert 100_000 < weight < 900_000  # 2.4 MB with their prose
+    plain, trimmed = botocore.session.Session(), botocore.session.Session()
+    trimmed.register_component(
+        "data_loader", Loader([str(tmp_path / "botocore" / "data")], include_default_search_paths=False)
+    )
+    for region in ("eu-central-1", "us-gov-west-1", "cn-north-1"):
+        for service, call, asked in (
+            ("s3", "get_object", {"Bucket": "files", "Key": "a b"}),
+            ("ssm", "get_parameter", {"Name": "/chat/key", "WithDecryption": True}),
+        ):
+            sent = [_sent(session, service, region, call, asked) for session in (plain, trimmed)]
+            assert sent[0] == sent[1]
+
+
+def _sent(session: botocore.session.Session, service: str, region: str, call: str, asked: Any) -> tuple[Any, ...]:
+    """What a client would send, and where; and what it takes its answer for."""
+    client: Any = session.create_client(service, region_name=region, aws_access_key_id="a", aws_secret_access_key="b")
+    found: list[AWSRequest] = []
+
+    def answer(request: Any, **_: object) -> AWSResponse:
+        found.append(request)
+        return AWSResponse(request.url, 404, HTTPHeaders(), Raw(b'{"__type": "ParameterNotFound", "message": "none"}'))
+
+    client.meta.events.register("before-send.*.*", answer)
+    with pytest.raises(ClientError) as refused:
+        getattr(client, call)(**asked)
+    shapes = client.meta.service_model
+    return found[0].method, found[0].url, found[0].body, refused.type.__name__, sorted(shapes.operation_names)
+
+
+class Raw(io.BytesIO):
+    """As urllib3's answers are read."""
+
+    def stream(self, *_: object, **__: object) -> Any:
+        yield self.read()
 
 
 def test_a_bundle_without_boto3_has_nothing_to_trim(tmp_path: Path) -> None:
