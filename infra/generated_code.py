@@ -30,8 +30,10 @@ def write(code: Path, *, folder: Path, target: Target, python: str, uv: list[str
     # Of the environment only what finds programs: no PYTHON... and no AWS_... that would change what is loaded.
     env = {"PATH": environ.get("PATH", os.defpath), "PYTHONPATH": path, "PYTHONHASHSEED": "0"}
     written = folder / code.name / WRITTEN
-    keep = ["-B"] if libraries == folder else []  # no bytecode of times into the zip; beside it saves the next a second
-    command = [python, "-P", *keep, str(code / RECORDER), str(written)]
+    quiet = (
+        ["-B"] if libraries == folder else []
+    )  # no further bytecode into the zip; beside it saves time the next time
+    command = [python, "-P", *quiet, str(code / RECORDER), str(written)]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         written.unlink(missing_ok=True)

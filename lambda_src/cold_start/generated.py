@@ -59,14 +59,15 @@ class Generated:
 
 
 def use(file: Path) -> bool:
-    """Take from `file` what is asked for from here on; False when it is missing, or was written for another Python."""
+    """Take from `file` what is asked for from here on; False when it is missing, broken or another Python's."""
     try:
         content = file.read_bytes()
-    except FileNotFoundError:
+        if not content.startswith(HEADER):
+            return False
+        texts, patterns = marshal.loads(content[len(HEADER) :])  # noqa: S302 - as bytecode is, from the zip
+    except (FileNotFoundError, EOFError, ValueError, TypeError):
         return False
-    if not content.startswith(HEADER):
-        return False
-    stand_in(Generated(*marshal.loads(content[len(HEADER) :])))  # noqa: S302 - as bytecode is, from the zip
+    stand_in(Generated(texts, patterns))
     return True
 
 

@@ -21,7 +21,7 @@ class LateNames(SourceFileLoader):
         return _Package(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """importlib's hook: note the names, or run the body where there is more in it; on a reload always."""
+        """importlib's hook: note the names, or run the body where there is more in it."""
         noted = _noted(self.get_code(module.__name__)) if type(module) is _Package else None
         if noted is None:
             module.__class__ = ModuleType  # nothing of ours stands in the way
@@ -49,12 +49,10 @@ class _Package(ModuleType):
         raise self._missing(name)
 
     @property
-    def __dict__(self) -> dict[str, object]:  # type: ignore[override]  # for vars(module), which asks nobody else
-        self.__class__ = ModuleType  # type: ignore[assignment]
-        assert self.__spec__ is not None
-        assert self.__spec__.loader is not None
-        self.__spec__.loader.exec_module(self)
-        return self.__dict__
+    def __dict__(self) -> dict[str, object]:  # type: ignore[override]  # for vars(module), which asks for no name
+        for name in self._names():
+            getattr(self, name)
+        return super().__dict__
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._names()})

@@ -123,8 +123,10 @@ def test_what_is_not_known_is_compiled_as_ever(unwatched: None) -> None:
         re.compile("[a")
 
 
-@pytest.mark.parametrize("content", [b"", b"another Python's", MAGIC_NUMBER + b"1\n"])
-def test_a_file_of_another_python_is_left_alone(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [b"", b"another Python's", MAGIC_NUMBER + b"1\n", generated.HEADER, generated.HEADER + b"("]
+)
+def test_a_file_that_is_broken_or_another_pythons_is_left_alone(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "generated.bin").write_bytes(content)
     assert not generated.use(tmp_path / "generated.bin")
     assert "exec" not in vars(dataclasses)

@@ -3,6 +3,7 @@
 import pytest
 
 from lambda_src.counters import MemoryCounters
+from lambda_src.store import budget
 from lambda_src.store.memory import MemoryStore
 from lambda_src.table_counters import TableCounters
 from tests.front_door.ground import Ground
@@ -10,7 +11,8 @@ from tests.store.local import Local
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
-def ground(request: pytest.FixtureRequest) -> Ground:
+def ground(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    monkeypatch.setattr(budget, "OPERATION_BUDGET_S", None)  # a thousand at once take what this machine takes
     local = Local()
 
     def clock() -> int:
