@@ -129,7 +129,7 @@ fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,
 
 test-levers: .venv/installed ## the suites that a shortcut can reach, with each shortcut off (LEVER=names for one; docs/speed.md)
 	@$(RUN) sh -eu -c 'file=lambda_src/cold_start/generated.bin; trap "rm -f $$file" EXIT; \
-	  PYTHONPATH=. $(PY) -P lambda_src/dev/generated_code.py $$file; for lever in $(or $(LEVER),generated names models requests ahead history deltas); do echo "without $$lever"; \
+	  rm -f $$file; PYTHONPATH=. AWS_DEFAULT_REGION=us-east-1 $(PY) -P lambda_src/dev/generated_code.py $$file; for lever in $(or $(LEVER),generated names models requests ahead history deltas); do echo "without $$lever"; \
 	  CHAT_LEVERS_OFF=$$lever $(PY) -m pytest -q -n auto tests/test_*.py tests/surface tests/front_door tests/turns tests/e2e; done; \
 	  echo "without coalescing"; CHAT_RUNTIME_COALESCE=off $(PY) -m pytest -q -n auto tests/runtime tests/e2e'
 

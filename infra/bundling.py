@@ -104,9 +104,11 @@ def build(
             say(f"  warning: some files of others have no bytecode:\n{complaint}")
     _replace_code(root, folder, code=code, python=python)
     if python and recorder:
-        written = generated_code.write(root / CODE, folder=folder, target=target, python=python, uv=uv, environ=environ)
-        if written:
-            say(f"  warning: what a cold start generates is not compiled, which makes it a tenth longer:\n{written}")
+        complaint = generated_code.write(
+            root / CODE, folder=folder, target=target, python=python, uv=uv, environ=environ
+        )
+        if complaint:
+            say(f"  warning: what a cold start generates is not compiled, which makes it a tenth longer:\n{complaint}")
     sizes = _measured(folder, zip_file)
     done = {"inputs": inputs, "zip": _digest([zip_file]), "sizes": asdict(sizes)}
     stamp_file.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")

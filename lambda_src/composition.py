@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambda_src import doors
+from lambda_src import cold_start, doors
 from lambda_src.adoption import Adoption
 from lambda_src.answers import Answers
 from lambda_src.app import ChatApp, Prewarm, create_app
@@ -88,6 +88,7 @@ def _joined(
         dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
         def load_server() -> "ChatServer":
+            cold_start.load_models()
             from lambda_src import models, server, titles  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
 
             models.trace_nothing()
@@ -214,6 +215,7 @@ def prewarming(server: LateServer) -> Prewarm:
     """What the first message needs, done before the first request is taken: see prewarm.py."""
 
     async def prewarmed() -> None:
+        cold_start.load_models()
         from lambda_src.prewarm import prewarm  # noqa: PLC0415 - it imports the Agents SDK, and may be switched off
 
         await prewarm(server)

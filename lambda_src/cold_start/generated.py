@@ -34,10 +34,10 @@ class Generated:
     def __init__(self, texts: Texts, patterns: Patterns) -> None:
         self._texts, self._patterns = texts, patterns
 
-    def exec(self, text: str, names: dict[str, Any], local: dict[str, Any]) -> None:
+    def exec(self, text: str, globals_: dict[str, Any], locals_: dict[str, Any]) -> None:
         """In the place of the builtin that `dataclasses` calls."""
         known = self._texts.get(("exec", text))
-        builtins.exec(text if known is None else marshal.loads(known), names, local)  # noqa: S102, S302 - from the zip
+        builtins.exec(text if known is None else marshal.loads(known), globals_, locals_)  # noqa: S102, S302 - from the zip
 
     def compile(self, text: str, filename: str, mode: str, **options: Any) -> CodeType:  # noqa: ANN401 - as compile()
         """In the place of the builtin that `typing` calls."""

@@ -3,10 +3,11 @@
 Such a model is used as any other; one that cannot be built says so at its first use. Imports pydantic: import it late.
 """
 
+import sys
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, ForwardRef, get_args
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter
 
@@ -14,31 +15,40 @@ LATE = ConfigDict(defer_build=True)
 
 _usual_config, _usual_init = BaseModel.model_config, TypeAdapter.__init__
 _lock = threading.Lock()
-_within = 0  # modules that are being run so: they import each other, and from several threads
+_within: set[str] = set()  # the modules that are being run so: they import each other, and from several threads
 
 
 @contextmanager
-def late_building() -> Generator[None]:
-    """Within, what is defined is built late; by other threads too, for which it works as well."""
-    _enter(+1)
+def late_building(module: str) -> Generator[None]:
+    """While it runs, what `module` defines is built late.
+
+    So are models that others define meanwhile, which pydantic's setting cannot tell apart: those that `module` imports,
+    those of another thread.
+    """
+    _let(_within.add, module)
     try:
         yield
     finally:
-        _enter(-1)
+        _let(_within.remove, module)
 
 
-def _enter(step: int) -> None:
-    global _within  # it belongs to the process, as what it counts for does
+def _let(change: Callable[[str], None], module: str) -> None:
     with _lock:
-        _within += step
+        change(module)
         BaseModel.model_config = LATE if _within else _usual_config
         TypeAdapter.__init__ = _late_init if _within else _usual_init  # type: ignore[assignment, method-assign]
 
 
 def _late_init(adapter: TypeAdapter[Any], type: Any, **given: Any) -> None:  # noqa: A002, ANN401 - pydantic's own
-    """A TypeAdapter's, which builds late unless its maker has configured it."""
+    """A TypeAdapter's, which builds late unless its maker has configured it, or has names that it looks up here."""
+    maker = sys._getframe(1).f_globals.get("__name__", "")
     given["_parent_depth"] = given.get("_parent_depth", 2) + 1  # this frame stands between its maker and pydantic
-    try:
-        _usual_init(adapter, type, **{"config": LATE, **given})
-    except PydanticUserError:  # a type with a configuration of its own takes no other
-        _usual_init(adapter, type, **given)
+    if maker in _within and not _has_references(type):
+        with suppress(PydanticUserError):  # a type with a configuration of its own takes no other
+            _usual_init(adapter, type, **{"config": LATE, **given})
+            return
+    _usual_init(adapter, type, **given)
+
+
+def _has_references(type: Any) -> bool:  # noqa: A002, ANN401 - as above
+    return isinstance(type, str | ForwardRef) or any(map(_has_references, get_args(type)))

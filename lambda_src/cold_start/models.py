@@ -1,5 +1,7 @@
 """Libraries full of pydantic models: when their validators are built. That of a model that nothing uses is not."""
 
+from collections.abc import Iterable
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 
@@ -11,18 +13,18 @@ class LateModels(SourceFileLoader):
         """importlib's hook."""
         from lambda_src.cold_start.late_building import late_building  # noqa: PLC0415 - it imports pydantic
 
-        with late_building():
+        with late_building(module.__name__):
             super().exec_module(module)
 
 
-class SharedModels(SourceFileLoader):
-    """Loads a module whose models are parts of many others, and builds each of them: once, not within each of those."""
+def build_shared(modules: Iterable[str]) -> None:
+    """Build the models that these modules hold: once, not within each model that they are part of.
 
-    def exec_module(self, module: ModuleType) -> None:
-        """importlib's hook."""
-        super().exec_module(module)
-        from pydantic import BaseModel  # noqa: PLC0415 - the module has imported it
+    Not while one of them is imported: building has a lock of its own, and whoever holds that may wait for an import.
+    """
+    from pydantic import BaseModel  # noqa: PLC0415 - as above
 
-        for value in vars(module).values():
+    for module in modules:
+        for value in list(vars(import_module(module)).values()):
             if isinstance(value, type) and issubclass(value, BaseModel):
-                value.model_rebuild()
+                value.model_rebuild(raise_errors=False)

@@ -5,7 +5,9 @@ when there is anything else in it, it runs as ever. importlib's LazyLoader canno
 look up its package's `__path__`, and that already wakes it.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -14,7 +16,9 @@ from types import CodeType, ModuleType
 
 
 class LateNames(SourceFileLoader):
-    """Loads a package without the modules whose names it hands on."""
+    """Loads a package without the modules whose names it hands on; each is imported for a name of its own."""
+
+    whole = False
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """importlib's hook."""
@@ -22,48 +26,95 @@ class LateNames(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """importlib's hook: note the names, or run the body where there is more in it."""
-        noted = _noted(self.get_code(module.__name__)) if type(module) is _Package else None
+        code = self.get_code(module.__name__) if type(module) is _Package else None
+        noted = None if code is None else _noted(code, module.__name__)
         if noted is None:
             module.__class__ = ModuleType  # nothing of ours stands in the way
             super().exec_module(module)
             return
         names, own = noted
+        for name in names:
+            with suppress(AttributeError):  # of before a reload
+                delattr(module, name)
         assert module.__spec__ is not None
-        module.__spec__.loader_state = names
+        module.__spec__.loader_state = _Names(names, whole=self.whole)
         for name, value in own.items():
             setattr(module, name, value)
 
 
+class LateWhole(LateNames):
+    """The same for a package whose modules import each other in circles: its first name imports all of them."""
+
+    whole = True
+
+
 class _Package(ModuleType):
-    """A package that gets each of its names when it is first asked for it; all when asked for its `__dict__`."""
+    """A package that gets its names when it is asked for them; all when asked for its `__dict__`, as by dir()."""
 
     def __getattr__(self, name: str) -> object:
+        missing = AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
         if name.startswith("__"):  # Python's own questions
-            raise self._missing(name)
-        if (promised := self._names().get(name)) is not None:
-            value = promised.imported(self.__name__)
-            setattr(self, name, value)
-            return value
-        if find_spec(f"{self.__name__}.{name}") is not None:
-            return import_module(f"{self.__name__}.{name}")  # a module of it, which the body has mostly imported
-        raise self._missing(name)
+            raise missing
+        noted = _names_of(self)
+        if noted.whole:
+            noted.bring_all(self)
+            if name in (own := _own_dict(self)):
+                return own[name]
+        if name in noted.names:
+            return noted.bring(name, self)
+        if not noted.whole and _is_module(f"{self.__name__}.{name}"):
+            return import_module(f"{self.__name__}.{name}")  # which its body has mostly imported
+        raise missing
 
     @property
     def __dict__(self) -> dict[str, object]:  # type: ignore[override]  # for vars(module), which asks for no name
-        for name in self._names():
-            getattr(self, name)
-        return super().__dict__
+        _names_of(self).bring_all(self)
+        return _own_dict(self)
 
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._names()})
 
-    def _names(self) -> "Mapping[str, _Name]":
-        assert self.__spec__ is not None
-        names: Mapping[str, _Name] = self.__spec__.loader_state
-        return names
+class _Names:
+    """What a package hands on, and the bringing of it."""
 
-    def _missing(self, name: str) -> AttributeError:
-        return AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+    def __init__(self, names: "Mapping[str, _Name]", *, whole: bool) -> None:
+        self.names, self.whole = names, whole
+        self._lock, self._brought = threading.RLock(), False
+
+    def bring(self, name: str, package: ModuleType) -> object:
+        """The value of one name, which is the package's from now on."""
+        value = self.names[name].imported(package.__name__)
+        setattr(package, name, value)
+        return value
+
+    def bring_all(self, package: ModuleType) -> None:
+        """Once, by one thread; what has been brought, or set by somebody else, stays. A circle may ask it again."""
+        with self._lock:
+            if self._brought:
+                return
+            self._brought = True
+            own = _own_dict(package)
+            try:
+                for name in self.names:
+                    if name not in own:
+                        self.bring(name, package)
+            except BaseException:
+                self._brought = False
+                raise
+
+
+_own_dict: Callable[[ModuleType], dict[str, object]] = vars(ModuleType)["__dict__"].__get__
+
+
+def _names_of(package: ModuleType) -> _Names:
+    assert package.__spec__ is not None
+    noted: _Names = package.__spec__.loader_state
+    return noted
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # something that somebody has put among the modules
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +145,7 @@ class _Source:
         return _Name(source, name, level)
 
 
-def _noted(code: CodeType | None) -> tuple[Mapping[str, _Name], Mapping[str, object]] | None:
+def _noted(code: CodeType, package: str) -> tuple[Mapping[str, _Name], Mapping[str, object]] | None:
     """The names that a body hands on, and what else it says of itself (`__all__`); None when it does more than that."""
 
     def note(
@@ -104,8 +155,6 @@ def _noted(code: CodeType | None) -> tuple[Mapping[str, _Name], Mapping[str, obj
             raise TypeError("import x, from x import *, from .. import x")
         return _Source(source, level)
 
-    if code is None:
-        return None
     found: dict[str, object] = {"__builtins__": {"__import__": note}, "__name__": ""}
     try:
         exec(code, found)  # noqa: S102 - a library's own body; without builtins it can do nothing else
@@ -116,5 +165,6 @@ def _noted(code: CodeType | None) -> tuple[Mapping[str, _Name], Mapping[str, obj
     own = {name: value for name, value in found.items() if name not in names}
     if any(not name.startswith("__") or not isinstance(value, str | list | tuple) for name, value in own.items()):
         return None
-    modules = {name.source.partition(".")[0] for name in names.values() if name.level == 1}
+    sources = {one.source if one.level else one.source.removeprefix(f"{package}.") for one in names.values()}
+    modules = {source.partition(".")[0] for source in sources}
     return None if modules & names.keys() else (names, own)  # a module's name that comes to mean something else

@@ -17,7 +17,6 @@ from typing import Any
 from lambda_src.cold_start import generated
 
 STAGE = {
-    "AWS_DEFAULT_REGION": "us-east-1",
     "CHAT_TABLE": "recorded",
     "CHAT_BUCKET": "recorded",
     "CHAT_AUTH_ISSUER": "https://recorded.invalid/",
@@ -33,10 +32,10 @@ class Recorder(generated.Generated):
         self.texts: set[tuple[str, str]] = set()
         self.patterns: set[tuple[str | bytes, int]] = set()
 
-    def exec(self, text: str, names: dict[str, Any], local: dict[str, Any]) -> None:
+    def exec(self, text: str, globals_: dict[str, Any], locals_: dict[str, Any]) -> None:
         """As what it replaces."""
         self.texts.add(("exec", text))
-        super().exec(text, names, local)
+        super().exec(text, globals_, locals_)
 
     def compile(self, text: str, filename: str, mode: str, **options: Any) -> CodeType:  # noqa: ANN401 - as compile()
         """As what it replaces."""
@@ -71,16 +70,25 @@ def packed(texts: Iterable[tuple[str, str]], patterns: Iterable[tuple[str | byte
     return generated.HEADER + marshal.dumps((known_texts, known_patterns))
 
 
+def both(one: Recorder, before: bytes) -> tuple[set[tuple[str, str]], set[tuple[str | bytes, int]]]:
+    """What it has noted that is also in a file written before."""
+    texts, patterns = marshal.loads(before[len(generated.HEADER) :])  # noqa: S302 - the same build's
+    return one.texts & set(texts), one.patterns & set(patterns)
+
+
 def main(file: Path) -> None:
-    """Make the handler of a stage and run a canned turn, as a cold start does; write what was compiled meanwhile."""
+    """Make the handler of a stage and run a canned turn, as a cold start does; write what was compiled meanwhile.
+
+    Where `file` is there, only what it knows too: what depends on the order of a set is another in another process.
+    """
     recorder = Recorder()
     generated.stand_in(recorder)
-    os.environ |= STAGE
     from lambda_src import composition, prewarm  # noqa: PLC0415 - after the recorder is in its place
 
-    composition.lambda_handler(os.environ)
+    composition.lambda_handler(os.environ | STAGE)
     asyncio.run(prewarm.canned_turn())
-    file.write_bytes(packed(recorder.texts, recorder.patterns))
+    known = both(recorder, file.read_bytes()) if file.exists() else (recorder.texts, recorder.patterns)
+    file.write_bytes(packed(*known))
 
 
 if __name__ == "__main__":

@@ -35,12 +35,14 @@ class Own(BaseModel):
     model_config = ConfigDict(defer_build=False)
     x: int
 points = TypeAdapter(Union[Point, list[Point]])
+named = TypeAdapter(list["Point"])
 strict = TypeAdapter(list[int], config=ConfigDict(strict=True))
 loose = TypeAdapter(Loose)
 def within():
     class Local(BaseModel):
         x: int
     return TypeAdapter(list["Local"])
+local = within()
 """
 USES = [
     "shapes.Point(x='1')",
@@ -56,6 +58,8 @@ USES = [
     "shapes.strict.validate_python(['1'])",
     "shapes.loose.validate_python({'x': 1, 'y': 2})",
     "shapes.within().validate_python([{'x': 1}])",
+    "shapes.named.validate_python([{'x': '1'}])",
+    "shapes.local.validate_python([{'x': '1'}])",
     "shapes.Own(x=1)",
     "(shapes.Tree.model_fields['below'].default, shapes.Tree.__signature__)",
     "__import__('pickle').loads(__import__('pickle').dumps(shapes.Point(x=1)))",
@@ -125,7 +129,7 @@ def test_threads_that_import_at_once_leave_everything_as_it_was(run: Run) -> Non
         usual = BaseModel.model_config, TypeAdapter.__init__
         inside, outside = threading.Barrier(3), threading.Barrier(3)
         def late(first):
-            with late_building():
+            with late_building(f"module{first}"):
                 inside.wait()
                 if not first:
                     outside.wait()
@@ -156,6 +160,7 @@ def test_the_sdks_build_what_they_use(run: Run) -> None:
         adapters = [value for value in vars(agents.run_state).values() if isinstance(value, TypeAdapter)]
         print(mcp_types.Tool.__pydantic_complete__, PathItem.__pydantic_complete__, Response.__pydantic_complete__)
         print(any(not one.pydantic_complete for one in adapters))
+        lambda_src.cold_start.load_models()
         print(ResponseOutputMessage.__pydantic_complete__, FunctionTool.__pydantic_complete__)
         print(mcp_types.Tool(name="look", inputSchema={}).name, Schema(type="string").type)
         """

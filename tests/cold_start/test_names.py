@@ -9,9 +9,10 @@ from tests.cold_start.conftest import Run
 LATE = """
 import sys
 from lambda_src.cold_start.finder import Finder
-from lambda_src.cold_start.names import LateNames
+from lambda_src.cold_start.names import LateNames, LateWhole
 sys.meta_path.insert(0, Finder(LateNames, {"shop"}.__contains__))
 """
+WHOLE = LATE.replace("LateNames", "LateWhole")
 SERVER = """
 from mcp.server import MCPServer
 server = MCPServer("dice")
@@ -82,6 +83,76 @@ def test_a_module_that_no_name_is_of_is_found_and_what_is_not_there_is_not(shop:
     assert lines == ["1 <class 'shop.tools.Knife'> False False", '"""Fruit and True True', "shop"]
 
 
+@pytest.mark.parametrize("late", [LATE, WHOLE])
+def test_dir_says_all_there_is(late: str, shop: Path, run: Run) -> None:
+    end = "import shop\nprint([name for name in dir(shop) if name != '__builtins__'])"
+    assert run(late + end) == run(end)
+
+
+@pytest.mark.parametrize("late", [LATE, WHOLE])
+def test_what_somebody_has_set_stays_until_a_reload(late: str, shop: Path, run: Run) -> None:
+    program = """
+import importlib, shop
+shop.Apple = "mine"
+print(shop.Knife.__name__, vars(shop)["Apple"], shop.Apple)
+print(importlib.reload(shop).Apple)
+"""
+    assert run(late + program).splitlines() == ["Knife mine mine", "<class 'shop.fruit.Apple'>"]
+
+
+@pytest.mark.parametrize("ask", ["vars(shop)", "shop.Wine"])
+def test_a_module_that_fails_is_tried_anew(ask: str, shop: Path, run: Run) -> None:
+    (shop / "cellar" / "__init__.py").write_text(
+        "import sys\nif not hasattr(sys, 'ok'): raise RuntimeError('locked')\nclass Wine: pass\n"
+    )
+    program = f"""
+import shop
+try:
+    {ask}
+except RuntimeError as error:
+    print(error)
+sys.ok = True
+{ask}
+print(shop.Wine.__name__, shop.Knife.__name__)
+"""
+    assert run(LATE + program).splitlines() == ["locked", "Wine Knife"]
+
+
+def test_modules_in_a_circle_are_imported_together(shop: Path, run: Run) -> None:
+    (shop / "__init__.py").write_text("from .one import One\nfrom .two import Two\n")
+    (shop / "one.py").write_text("import time\ntime.sleep(0.02)\nfrom .two import Two\nclass One: pass\n")
+    (shop / "two.py").write_text("class Two: pass\nimport time\ntime.sleep(0.02)\nimport shop.one\n")
+    program = """
+import threading, shop
+together, seen = threading.Barrier(8), []
+def ask(number):
+    together.wait()
+    seen.append(shop.One if number % 2 else shop.Two)
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+print(len(seen), len(set(seen)), hasattr(shop, "three"), shop.one.__name__)
+"""
+    assert run(WHOLE + program) == "8 2 False shop.one"
+
+
+def test_one_thread_asks_for_all_while_others_ask_for_one(shop: Path, run: Run) -> None:
+    program = """
+import threading
+sys.setswitchinterval(1e-6)
+import shop
+together, seen = threading.Barrier(8), []
+def ask(number):
+    together.wait()
+    seen.append(vars(shop)["Apple"] if number < 2 else shop.Knife.cuts)
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+print(len(seen), len(set(seen)))
+"""
+    assert run(LATE + program) == "8 1"
+
+
 def test_eight_threads_that_ask_at_once_get_the_same(shop: Path, run: Run) -> None:
     program = """
 import threading, shop
@@ -109,6 +180,7 @@ print(len(seen), len(set(seen)))
         "if price: SOLD = 1\n",
         "__all__ += [Apple.__name__]\n",
         "from .fruit import Apple as fruit\n",  # the module shop.fruit, once it is imported, has this name too
+        "from shop.fruit import Apple as fruit\n",
         "for name in list(globals()): pass\n",
     ],
 )
@@ -138,10 +210,11 @@ def test_the_sdks_load_what_they_use(run: Run) -> None:
         import sys
         import lambda_src
         import agents, chatkit.agents
-        from lambda_src.cold_start import HANDING_ON
+        from lambda_src.cold_start import HANDING_ON, HANDING_ON_WHOLE
         from openai.types.responses import Response
         from openai.types.responses.response import Response as Same
-        loaded = {name: type(sys.modules[name]).__name__ for name in HANDING_ON if name in sys.modules}
+        known = (HANDING_ON | HANDING_ON_WHOLE) & set(sys.modules)
+        loaded = {name: type(sys.modules[name]).__name__ for name in known}
         print(set(loaded.values()), {"mcp", "openai.types", "openai.types.responses"} <= set(loaded))
         print({"mcp.client", "mcp.server", "openai.types.evals", "openai.types.batch"} & set(sys.modules))
         print(Response is Same, sum(name.startswith("openai.types.") for name in sys.modules) < 350)
