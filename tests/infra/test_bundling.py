@@ -242,8 +242,8 @@ pathlib.Path(sys.argv[1]).write_text(" ".join(where))
 def recorder(project: Path) -> Path:
     """What writes down which code a cold start generates: here, whose files it was run on."""
     (project / "lambda_src" / "cold_start").mkdir()
-    (project / "lambda_src" / "cold_start" / "__init__.py").touch()
-    recorder = project / "lambda_src" / "dev" / "generated_code.py"
+    (project / "lambda_src" / "cold_start" / "names.py").touch()
+    recorder = project / "lambda_src/dev/generated_code.py"
     recorder.write_text(RECORDER, encoding="utf-8")
     return recorder
 
@@ -281,8 +281,7 @@ FAULTS = {"import no_such_library": "ModuleNotFoundError", "import os; os.kill(o
 def test_a_zip_without_generated_code_is_a_warning(build: Build, recorder: Path, fault: str, told: str) -> None:
     recorder.write_text(fault + "\n", encoding="utf-8")
     said: list[str] = []
-    bundle = build(say=said.append)
-    assert _generated(bundle) is None
+    assert _generated(build(say=said.append)) is None
     (warning,) = [line for line in said if line.startswith("  warning: what a cold start generates is not compiled")]
     assert told in warning
 
