@@ -112,8 +112,8 @@ def serve(app: FastAPI, page: Page) -> None:
         return answered(built)
 
     @app.get("/static/{name}")
-    def static(name: str) -> Response:
-        return answered(page.static(name))
+    def static(request: Request) -> Response:
+        return answered(page.static(request.path_params["name"]))
 
     @app.get("/chat-client.js")
     def client() -> Response:
