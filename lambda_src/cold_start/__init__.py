@@ -32,7 +32,7 @@ HANDING_ON = frozenset(
 # The Agents SDK imports mcp.shared.exceptions, for one class: not its client, its server, its web server.
 HANDING_ON_WHOLE = frozenset({"mcp"})
 # Packages whose pydantic models are many, and mostly unused.
-FULL_OF_MODELS = ("agents", "fastapi.openapi", "mcp_types")
+FULL_OF_MODELS = ("agents", "fastapi.openapi", "mcp_types", "openai.lib.streaming")
 # Modules whose models are in each model of an answer and of its events. openai builds none before it is used.
 SHARED_MODELS = ("openai.types.responses.response_output_item", "openai.types.responses.tool")
 

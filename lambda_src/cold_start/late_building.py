@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter
 LATE = ConfigDict(defer_build=True)
 
 _usual_config, _usual_init = BaseModel.model_config, TypeAdapter.__init__
+_usual_rebuild = BaseModel.__dict__["model_rebuild"]
 _lock = threading.Lock()
 _within: set[str] = set()  # the modules that are being run so: they import each other, and from several threads
 
@@ -37,6 +38,8 @@ def _let(change: Callable[[str], None], module: str) -> None:
         change(module)
         BaseModel.model_config = LATE if _within else _usual_config
         TypeAdapter.__init__ = _late_init if _within else _usual_init  # type: ignore[assignment, method-assign]
+        rebuild = classmethod(_late_rebuild) if _within else _usual_rebuild
+        BaseModel.model_rebuild = rebuild  # type: ignore[assignment, method-assign]
 
 
 def _late_init(adapter: TypeAdapter[Any], type: Any, **given: Any) -> None:  # noqa: A002, ANN401 - pydantic's own
@@ -48,6 +51,21 @@ def _late_init(adapter: TypeAdapter[Any], type: Any, **given: Any) -> None:  # n
             _usual_init(adapter, type, **{"config": LATE, **given})
             return
     _usual_init(adapter, type, **given)
+
+
+def _late_rebuild(model: type[BaseModel], /, **given: Any) -> bool | None:  # noqa: ANN401 - pydantic's own
+    """A model's, which leaves a late one to its first use: what its module says of it there is known then as well.
+
+    pydantic asks for it too, of each generic model that is given a type: `Page[Item]` would build `Page`.
+    """
+    asks = sys._getframe(1)
+    itself = asks.f_code.co_name == "<module>" and asks.f_globals.get("__name__") == model.__module__ and not given
+    generic = asks.f_code.co_name == "__class_getitem__" and not given.get("_types_namespace")
+    if model.model_config.get("defer_build") and (itself or generic):
+        return None
+    given["_parent_namespace_depth"] = given.get("_parent_namespace_depth", 2) + 1  # as above
+    rebuilt: bool | None = _usual_rebuild.__get__(None, model)(**given)
+    return rebuilt
 
 
 def _has_references(type: Any) -> bool:  # noqa: A002, ANN401 - as above

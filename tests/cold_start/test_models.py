@@ -31,9 +31,17 @@ class Box(BaseModel, Generic[T]):
 class Loose(TypedDict):
     __pydantic_config__ = ConfigDict(extra="forbid")
     x: int
+class Boxes(BaseModel, Generic[T]):
+    all: list[Box[T]] = []
+    first: Optional[Box[Unknown]] = None
+class Unknown(BaseModel):
+    x: int
 class Own(BaseModel):
     model_config = ConfigDict(defer_build=False)
     x: int
+Tree.model_rebuild()
+Later.model_rebuild()
+numbers = Boxes[int]
 points = TypeAdapter(Union[Point, list[Point]])
 named = TypeAdapter(list["Point"])
 strict = TypeAdapter(list[int], config=ConfigDict(strict=True))
@@ -41,8 +49,16 @@ loose = TypeAdapter(Loose)
 def within():
     class Local(BaseModel):
         x: int
-    return TypeAdapter(list["Local"])
-local = within()
+    class Of(BaseModel):
+        local: "Elsewhere"
+    Elsewhere = Local
+    Of.model_rebuild()
+    class Some(BaseModel, Generic[T]):
+        local: "Nowhere"
+        inside: T
+    Nowhere = Local
+    return TypeAdapter(list["Local"]), Of, Some[int]
+local, of_local, some_local = within()
 """
 USES = [
     "shapes.Point(x='1')",
@@ -57,9 +73,17 @@ USES = [
     "shapes.points.dump_json(shapes.Point(x=1))",
     "shapes.strict.validate_python(['1'])",
     "shapes.loose.validate_python({'x': 1, 'y': 2})",
-    "shapes.within().validate_python([{'x': 1}])",
+    "shapes.within()[0].validate_python([{'x': 1}])",
     "shapes.named.validate_python([{'x': '1'}])",
     "shapes.local.validate_python([{'x': '1'}])",
+    "shapes.of_local(local={'x': '1'})",
+    "shapes.some_local(local={'x': '1'}, inside='2')",
+    "shapes.some_local(local={'x': '1'}, inside='b')",
+    "shapes.numbers(all=[{'inside': '1'}], first={'inside': {'x': 1}})",
+    "shapes.numbers(all=[{'inside': 'a'}])",
+    "shapes.numbers.model_json_schema()",
+    "shapes.Boxes[shapes.Point](all=[{'inside': {'x': 1}}])",
+    "shapes.Later.model_rebuild(force=True)",
     "shapes.Own(x=1)",
     "(shapes.Tree.model_fields['below'].default, shapes.Tree.__signature__)",
     "__import__('pickle').loads(__import__('pickle').dumps(shapes.Point(x=1)))",
@@ -95,12 +119,13 @@ from pydantic import BaseModel, TypeAdapter
 class After(BaseModel):
     x: int
 print(shapes.Point.__pydantic_complete__, shapes.points.pydantic_complete, shapes.Own.__pydantic_complete__)
+print(shapes.Tree.__pydantic_complete__, shapes.Later.__pydantic_complete__, shapes.Boxes.__pydantic_complete__)
 print(After.__pydantic_complete__, TypeAdapter(list[int]).pydantic_complete, shapes.strict.pydantic_complete)
 shapes.Point(x=1)
 print(shapes.Point.__pydantic_complete__)
 """
     )
-    assert told.splitlines() == ["False False True", "True True True", "True"]
+    assert told.splitlines() == ["False False True", "False False False", "True True True", "True"]
 
 
 def test_a_module_that_fails_leaves_everything_as_it_was(tmp_path: Path, run: Run) -> None:
@@ -126,7 +151,7 @@ def test_threads_that_import_at_once_leave_everything_as_it_was(run: Run) -> Non
         import threading
         from pydantic import BaseModel, TypeAdapter
         from lambda_src.cold_start.late_building import late_building
-        usual = BaseModel.model_config, TypeAdapter.__init__
+        usual = BaseModel.model_config, TypeAdapter.__init__, BaseModel.model_rebuild
         inside, outside = threading.Barrier(3), threading.Barrier(3)
         def late(first):
             with late_building(f"module{first}"):
@@ -141,7 +166,7 @@ def test_threads_that_import_at_once_leave_everything_as_it_was(run: Run) -> Non
         print(BaseModel.model_config)
         outside.wait()
         [one.join() for one in threads]
-        print(usual == (BaseModel.model_config, TypeAdapter.__init__))
+        print(usual == (BaseModel.model_config, TypeAdapter.__init__, BaseModel.model_rebuild))
         """
     )
     assert told.splitlines() == ["{'defer_build': True}", "True"]
@@ -154,15 +179,24 @@ def test_the_sdks_build_what_they_use(run: Run) -> None:
         import lambda_src
         import agents, agents.run_state, fastapi, mcp_types
         from pydantic import TypeAdapter
-        from fastapi.openapi.models import PathItem, Schema
-        from openai.types.responses import Response, ResponseOutputMessage
+        from fastapi.openapi.models import Operation, PathItem, Schema
+        from openai.types.responses import ParsedResponse, Response, ResponseOutputMessage
         from openai.types.responses.tool import FunctionTool
         adapters = [value for value in vars(agents.run_state).values() if isinstance(value, TypeAdapter)]
         print(mcp_types.Tool.__pydantic_complete__, PathItem.__pydantic_complete__, Response.__pydantic_complete__)
         print(any(not one.pydantic_complete for one in adapters))
+        import openai.resources.responses
+        asked_for = mcp_types.CallToolRequestParams, Operation, ParsedResponse
+        print([one.__pydantic_complete__ for one in asked_for])
         lambda_src.cold_start.load_models()
         print(ResponseOutputMessage.__pydantic_complete__, FunctionTool.__pydantic_complete__)
         print(mcp_types.Tool(name="look", inputSchema={}).name, Schema(type="string").type)
         """
     )
-    assert told.splitlines() == ["False False False", "True", "True True", "look string"]
+    assert told.splitlines() == [
+        "False False False",
+        "True",
+        "[False, False, False]",
+        "True True",
+        "look string",
+    ]
