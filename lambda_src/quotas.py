@@ -48,9 +48,9 @@ class Allowance:
 
     @property
     def of_guests(self) -> int:
-        """Tokens of all guests together; 0 is no limit."""
-        stage = self.stage_tokens_per_day
-        return max(1, stage * self.guest_tokens_percent // 100) if stage else 0
+        """Tokens of all guests together; 0 is no limit but the stage's."""
+        stage, percent = self.stage_tokens_per_day, self.guest_tokens_percent
+        return max(1, stage * percent // 100) if stage and percent < 100 else 0
 
     def of(self, context: RequestContext) -> QuotaLimits:
         """What the ledger counts for this user."""
@@ -74,6 +74,11 @@ class Quotas:
         self._ledger, self._counters, self._allowance = ledger, counters, allowance
         self._clock, self._now = clock, now
         self._switch: tuple[float, str | None] = (float("-inf"), None)
+
+    async def look(self) -> None:
+        """Read the switch, beside what else stands before `admit`, which then knows it. What fails here fails there."""
+        with suppress(ChatError):
+            await self._switched_off()
 
     async def admit(self, context: RequestContext) -> None:
         """Spend what one turn costs. What is raised has spent nothing, but for the message where tokens had run out.

@@ -122,7 +122,7 @@ class Turns:
         claim = partial(ledger.claim_request, key, turn.id, body_hash=digest, ttl_s=UNBEGUN_S, context=context)
         began_ms = self.around.clock()
         begin_by_ms = began_ms + UNBEGUN_S * 1000
-        claimed, refused = await asyncio.gather(claim(), check(), return_exceptions=True)
+        claimed, refused, _ = await asyncio.gather(claim(), check(), self._look(), return_exceptions=True)
         while claimed is not None:
             if isinstance(claimed, BaseException):
                 with suppress(ChatError):  # its write may have landed, or may land still: the key is free in UNBEGUN_S
@@ -192,6 +192,10 @@ class Turns:
             return
         await recover(self.around, thread_id, row, context)  # without the lease: a reader must not end a newer turn
         await self.around.ledger.end_lease(thread_id, row.turn_id, died=True, context=context)
+
+    async def _look(self) -> None:
+        if self.around.quotas is not None:
+            await self.around.quotas.look()
 
     def _is_live(self, row: TurnRow) -> bool:
         return not row.ended and row.expires_ms > self.around.clock()

@@ -63,7 +63,7 @@ ONE_OF_EACH = {
     "guest_messages_per_day": 20,
     "tokens_per_day": RESERVED_TOKENS,
     "stage_tokens_per_day": RESERVED_TOKENS,
-    "guest_tokens_percent": 100,
+    "guest_tokens_percent": 99,  # with all of the stage's they have no ceiling of their own
 }
 
 

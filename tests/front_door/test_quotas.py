@@ -1,10 +1,12 @@
 """Quotas: who may begin a turn, in which order it is asked, and what is spent by whom, on both ledgers."""
 
+from typing import Any
+
 import pytest
 
 from lambda_src.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.errors import QuotaError
-from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S
+from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
 from lambda_src.store.dynamodb import rows
 from lambda_src.table_counters import SWITCH
 from tests.front_door.ground import Ground, admitted, asks_again, turn_of
@@ -98,6 +100,38 @@ async def test_a_thousand_guests_cannot_spend_more_than_the_guests_share(ground:
     guests = [turn_of(f"g{number}", guest=True) for number in range(1000)]
     assert await admitted(quotas, *guests) == 12
     assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(100))) == 28
+
+
+async def test_guests_who_may_take_all_take_no_more_than_the_stage_has(ground: Ground) -> None:
+    quotas = ground.quotas(stage_tokens_per_day=4 * RESERVED_TOKENS, guest_tokens_percent=100)
+    assert await admitted(quotas, turn_of("ann")) == 1
+    assert await admitted(quotas, *(turn_of(f"g{number}", guest=True) for number in range(9))) == 3
+
+
+async def test_whose_messages_are_spent_takes_nothing_of_the_stages_tokens(ground: Ground) -> None:
+    spent = ground.quotas(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
+    assert await admitted(spent, turn_of("ann")) == 1
+    added: list[str] = []
+
+    class Noted:
+        def __getattr__(self, name: str) -> Any:
+            added.append(name)
+            return getattr(ground.counters, name)
+
+    allowance = Allowance(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
+    counters: Any = Noted()
+    noted = Quotas(ground.ledger, counters, allowance, clock=lambda: ground.local.now)
+    assert await admitted(noted, turn_of("ann", 1)) == 0
+    assert added == ["switched_off"]
+
+
+async def test_a_switch_that_was_looked_at_is_not_asked_for_again(ground: Ground) -> None:
+    quotas = ground.quotas()
+    await _switch(ground, "Back at nine.")
+    await quotas.look()
+    await _switch(ground, None)
+    with pytest.raises(QuotaError, match="Back at nine"):
+        await quotas.admit(turn_of("ann"))
 
 
 async def test_a_guest_has_limits_of_its_own(ground: Ground) -> None:

@@ -83,6 +83,9 @@ async def test_duplicates_of_a_request_that_is_refused_are_refused_alike_and_at_
     tried: list[str] = []
 
     class Refusing:
+        async def look(self) -> None:
+            """The switch is on."""
+
         async def admit(self, *_: object) -> None:
             tried.append("admit")
             await scene.time.sleep(0.2)
@@ -178,6 +181,9 @@ async def test_a_request_that_took_too_long_to_begin_never_runs_beside_the_one_t
         return await ledger.bind_request(*args, **kwargs)
 
     class Slow:
+        async def look(self) -> None:
+            """The switch is on."""
+
         async def admit(self, *_: object) -> None:
             await scene.time.sleep(UNBEGUN_S + 1)
 

@@ -13,19 +13,19 @@ from chatkit.types import ThreadsAddUserMessageReq, ThreadsCreateReq
 
 from lambda_src import levers
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.counters import MemoryCounters
 from lambda_src.demo_model import DemoModel
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.server import ChatServer
+from lambda_src.table_counters import TableCounters
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import SETTLED_MS, Surroundings
 from lambda_src.turns.turns import Asked, Turns
 from tests.chat import dispatcher_with, message, no_pause
+from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Replaced
 from tests.turns.test_costs import ROUND_TRIP_S, Counted
 
 AT_MOST = 4  # requests one after the other before the model is asked
-ALLOWANCE = Allowance(messages_per_minute=5, messages_per_day=50, running=3)
 NUMBERS = count()  # of messages: no two are the same request
 ahead_only = pytest.mark.skipif(not levers.taken("ahead"), reason="without the shortcut nothing is read ahead")
 
@@ -50,8 +50,9 @@ class Asks(DemoModel):
 class Asker:
     """Ann, at the whole server over a counted store."""
 
-    def __init__(self, counted: Counted, quotas: Quotas | None = None) -> None:
+    def __init__(self, counted: Counted, quotas: Quotas | None = None, *, user: User | None = None) -> None:
         self.counted, self.model = counted, Asks(counted)
+        self.user = user or User("ann")
         time, store = counted.time, counted.store
         self.agent = dispatcher_with(model=self.model)
         self.server = ChatServer(store, self.agent, feedback=store, history_items=40)
@@ -74,7 +75,7 @@ class Asker:
         if thread_id is not None:
             kind, params["thread_id"] = ThreadsAddUserMessageReq, thread_id
         request = kind.model_validate({"params": params})
-        context = RequestContext(user=User("ann"), request_id="r", turn=Turn(id=f"turn-that-is-number-{number}"))
+        context = RequestContext(user=self.user, request_id="r", turn=Turn(id=f"turn-that-is-number-{number}"))
         asked = Asked(request.type, thread_id=thread_id, body=b"%d" % number, named=None)
 
         async def check() -> None:
@@ -91,6 +92,14 @@ class Asker:
     async def pause(self) -> None:
         """Long enough that all clocks agree that the last turn is over."""
         await self.counted.time.advance(SETTLED_MS / 1000 + 1)
+
+
+def quotas_of(counted: Counted, **allowance: int) -> Quotas:
+    """Quotas whose counters are as far away as the store is."""
+    time, near = counted.time, TableCounters(counted.near.table, clock=counted.time.now_ns)
+    counters: Any = Far(near, Line(time, ROUND_TRIP_S / 2), taken=lambda *_: None)
+    ledger = counted.store.ledger
+    return Quotas(ledger, counters, Allowance(**allowance), clock=time.now_ns, now=lambda: time.now_s)
 
 
 @pytest.fixture
@@ -116,12 +125,35 @@ async def test_a_message_asks_for_four_things_in_sequence_before_the_model_is_as
 
 
 @ahead_only
-async def test_limits_are_one_more_and_so_is_the_row_of_a_new_thread(counted: Counted) -> None:
-    time = counted.time
-    quotas = Quotas(counted.store.ledger, MemoryCounters(), ALLOWANCE, clock=time.now_ns, now=lambda: time.now_s)
-    asker = Asker(counted, quotas)
+@pytest.mark.parametrize(
+    ("allowance", "more"),
+    [
+        ({}, 0),  # the switch is asked for beside the check
+        ({"messages_per_minute": 5, "messages_per_day": 50, "running": 3}, 1),
+        ({"messages_per_day": 50, "stage_tokens_per_day": 400_000}, 2),
+        ({"messages_per_day": 50, "tokens_per_day": 50_000, "stage_tokens_per_day": 400_000}, 3),
+    ],
+)
+async def test_each_kind_of_limit_is_one_more(counted: Counted, allowance: dict[str, int], more: int) -> None:
+    asker = Asker(counted, quotas_of(counted, **allowance))
     await asker.say("one")
-    assert asker.model.round_trips == AT_MOST + 1
+    assert asker.model.round_trips == AT_MOST + more
+
+
+@ahead_only
+@pytest.mark.parametrize(("percent", "more"), [(100, 2), (25, 3)], ids=["all", "a quarter"])
+async def test_a_guest_asks_for_the_share_of_guests_where_they_have_one(
+    counted: Counted, percent: int, more: int
+) -> None:
+    guest = User("ann", is_guest=True)
+    quotas = quotas_of(counted, stage_tokens_per_day=400_000, guest_tokens_percent=percent)
+    asker = Asker(counted, quotas, user=guest)
+    await asker.say("one")
+    assert asker.model.round_trips == AT_MOST + more
+
+
+@ahead_only
+async def test_the_row_of_a_new_thread_is_one_more(counted: Counted) -> None:
     asker = Asker(counted)
     await asker.say("a new thread", thread_id=None)
     assert asker.model.round_trips == AT_MOST + 1
