@@ -91,11 +91,12 @@ class Quotas:
         refused: QuotaRefused | None = None
         try:
             if _counts(limits):
-                refused = await self._ledger.spend_quota(context.turn.id, limits, context=context)
+                placed = context if limits.running else self._over(context)
+                refused = await self._ledger.spend_quota(context.turn.id, limits, context=placed)
             if refused is None:
                 await self._reserve([(one, self._reserved(one[2])) for one in ceilings])
         except BaseException:  # a cancelled turn has a place too, and nobody settles what never began
-            if _counts(limits):
+            if limits.running:
                 with suppress(ChatError):  # else its place is free when it would have had to end
                     await self._ledger.end_quota(context.turn.id, context=context)
             raise
@@ -113,8 +114,7 @@ class Quotas:
         limits = replace(self._allowance.of(context), running=0)
         if _counts(limits):
             own_id = token_hex(ID_BYTES)
-            over = replace(context, deadline_ms=self._clock() // 1_000_000)  # by when it has ended: its place is free
-            refused = await self._ledger.spend_quota(own_id, limits, context=over)
+            refused = await self._ledger.spend_quota(own_id, limits, context=self._over(context))
             if refused is not None:
                 raise _of_ledger(refused)
             with suppress(ChatError):  # else the next turn clears it up
@@ -158,7 +158,7 @@ class Quotas:
         turn = context.turn
         assert turn is not None, "only turns are counted"
         writes: list[Awaitable[None]] = []
-        if _counts(self._allowance.of(context)):
+        if self._allowance.of(context).running:
             writes.append(self._ledger.end_quota(turn.id, context=context))
         used = (turn.tokens_in or 0) + (turn.tokens_out or 0)
         for name, user_id, ceiling in self._ceilings(context):
@@ -174,6 +174,10 @@ class Quotas:
         for fault in await asyncio.gather(*writes, return_exceptions=True):
             if fault is not None:
                 raise fault
+
+    def _over(self, context: RequestContext) -> RequestContext:
+        """For the ledger: its turn has ended by now, so it takes no running place that somebody would have to free."""
+        return replace(context, deadline_ms=self._clock() // 1_000_000)
 
     def _ceilings(self, context: RequestContext) -> list[Ceiling]:
         """Of every count of tokens that this user's turns run into."""

@@ -84,6 +84,18 @@ async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None
     assert await admitted(quotas, second) == 1
 
 
+async def test_a_limit_on_turns_at_a_time_that_is_set_later_counts_none_that_ended(ground: Ground) -> None:
+    """Where there was none, no turn says that it ended."""
+    unlimited = ground.quotas(messages_per_day=100)
+    for number in range(70):
+        turn = turn_of("ann", number)
+        await unlimited.admit(turn)
+        await unlimited.settle(turn, ran=True)
+    limited = ground.quotas(messages_per_day=100, running=1)
+    assert await admitted(limited, turn_of("ann", 70), turn_of("ann", 71)) == 1
+    assert await admitted(ground.quotas(messages_per_day=100), *(turn_of("ann", 80 + n) for n in range(40))) == 29
+
+
 async def test_what_the_stage_refuses_is_given_back_to_the_user(ground: Ground) -> None:
     quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS, stage_tokens_per_day=RESERVED_TOKENS, running=1)
     bob = turn_of("bob")

@@ -67,11 +67,12 @@ def room(
     return Room(store, recorder, counters, Chat(app))
 
 
-async def test_a_turns_calls_come_in_the_order_guard_quota_lease() -> None:
-    here = room(messages_per_day=5)
+@pytest.mark.parametrize("running", [0, 2])
+async def test_a_turns_calls_come_in_the_order_guard_quota_lease(running: int) -> None:
+    here = room(messages_per_day=5, running=running)
     await here.chat("threads.create", input=message("hi"))
     assert here.recorder.calls[:3] == ["claim_request", "spend_quota", "take_lease"]
-    assert "end_quota" in here.recorder.calls
+    assert ("end_quota" in here.recorder.calls) == (running > 0)
 
 
 async def test_a_refused_message_is_a_429_before_the_stream_and_leaves_no_trace() -> None:

@@ -127,13 +127,16 @@ async def test_lease_guard_and_journal_are_five_requests_and_two_a_second(counte
     assert len([row for row in beside if row == "EVENTS"]) <= math.ceil(answer_s) + 1
 
 
-async def test_limits_on_what_a_user_may_spend_are_two_requests_more(counted: Counted) -> None:
+@pytest.mark.parametrize(("running", "more"), [(0, 1), (3, 2)])
+async def test_a_limit_on_messages_is_a_request_more_and_one_on_turns_at_a_time_another(
+    counted: Counted, running: int, more: int
+) -> None:
     ledger = counted.store.ledger
-    allowance = Allowance(messages_per_minute=5, messages_per_day=50, running=3)
+    allowance = Allowance(messages_per_minute=5, messages_per_day=50, running=running)
     time = counted.time
     quotas = Quotas(ledger, MemoryCounters(), allowance, clock=time.now_ns, now=lambda: time.now_s)
     await turn_of(counted, 3.3, quotas=quotas)
-    assert [row for _, _, row in counted.engine.seen].count(keys.QUOTA) == 2
+    assert [row for _, _, row in counted.engine.seen].count(keys.QUOTA) == more
 
 
 async def test_the_page_of_costs_says_what_a_turn_of_eight_seconds_asks_for(counted: Counted) -> None:
