@@ -1,4 +1,7 @@
-"""What a turn costs as its thread grows: threads of every size on MiniStack, turns in them in turn."""
+"""What a turn costs as its thread grows: threads of every size on MiniStack, turns in them in turn.
+
+Between two turns of a thread somebody reads and types, by the clock that turns and store are given.
+"""
 
 import asyncio
 import statistics
@@ -6,7 +9,8 @@ import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from agents import Agent, FunctionTool, function_tool
@@ -25,6 +29,8 @@ from tests.bench.scripted_model import run_config
 from tests.chat import message
 
 SIZES = (10, 100, 1_000, 10_000)
+WINDOWS = (HISTORY_ITEMS, SIZES[0])  # how many items the model is shown; with the second, as many in every thread
+TYPING_NS = 10 * 10**9
 
 
 @function_tool
@@ -50,9 +56,14 @@ class Grown:
     def __init__(self, aws: LocalAws, size: int) -> None:
         self.size, self.thread_id = size, f"thr_{size}"
         self.sent: list[float] = []
+        self.passed_ns = 0
         client = aws.client("dynamodb")
         client.meta.events.register("before-send", lambda **_: self.sent.append(time.perf_counter()))
-        self.store = DynamoDBStore(client, TABLE, executor=ThreadPoolExecutor(32))
+        self.store = DynamoDBStore(client, TABLE, clock=self.now_ns, executor=ThreadPoolExecutor(32))
+
+    def now_ns(self) -> int:
+        """The time, and the pauses that nobody waited for."""
+        return time.time_ns() + self.passed_ns
 
     async def fill(self) -> None:
         who = context()
@@ -68,19 +79,21 @@ class Grown:
                 )
             )
 
-    async def turn(self, *, tools: bool) -> Cost:
+    async def turn(self, *, tools: bool, window: int) -> Cost:
         asked: list[float] = []
         answers = [tool_call_of("look"), message_of("Done now.")] if tools else [message_of("Done now.")]
         config = run_config(Client, *answers, asked=asked)
         used: list[FunctionTool] = [look] if tools else []
         dispatcher = AgentDispatcher(lambda: Agent(name="T", tools=list(used)), build_run_config=lambda: config)
         await dispatcher.ensure_initialized()
-        server = ChatServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
+        server = ChatServer(self.store, dispatcher, feedback=self.store, history_items=window)
         params = {"thread_id": self.thread_id, "input": message(uuid.uuid4().hex)}
         request = ThreadsAddUserMessageReq.model_validate({"params": params})
+        turns = Turns(replace(around(self.store), clock=lambda: self.now_ns() // 10**6))
+        self.passed_ns += TYPING_NS
         self.sent.clear()
         began_s, cpu_s, first_s = time.perf_counter(), time.process_time(), 0.0
-        async for event in await turn(server, Turns(around(self.store)), request, context()):
+        async for event in await turn(server, turns, request, context()):
             if not first_s and b"text_delta" in event:
                 first_s = time.perf_counter()
         cpu_ms = (time.process_time() - cpu_s) * 1e3
@@ -89,20 +102,19 @@ class Grown:
         return Cost(cpu_ms, len(self.sent), before, (asked[0] - began_s) * 1e3, (first_s - began_s) * 1e3)
 
 
-async def growth(rounds: int) -> dict[tuple[int, bool], Cost]:
-    """The medians of turns in threads of every size, in turn."""
+async def growth(rounds: int) -> dict[tuple[int, bool, int], Cost]:
+    """The medians of turns in threads of every size, in turn: by size, tools and window."""
     with tempfile.TemporaryDirectory() as folder:
         async with local_aws(Path(folder)) as aws:
             threads = [Grown(aws, size) for size in SIZES]
             for thread in threads:
                 await thread.fill()
-            found: dict[tuple[int, bool], list[Cost]] = {}
+            found: dict[tuple[int, bool, int], list[Cost]] = {}
             for number in range(rounds + 1):
-                for thread in threads:
-                    for tools in (False, True):
-                        cost = await thread.turn(tools=tools)
-                        if number:
-                            found.setdefault((thread.size, tools), []).append(cost)
+                for thread, tools, window in product(threads, (False, True), WINDOWS):
+                    cost = await thread.turn(tools=tools, window=window)
+                    if number:
+                        found.setdefault((thread.size, tools, window), []).append(cost)
     return {
         key: Cost(*(statistics.median(getattr(cost, name) for cost in costs) for name in Cost.__slots__))
         for key, costs in found.items()
