@@ -54,14 +54,14 @@ def _late_init(adapter: TypeAdapter[Any], type: Any, **given: Any) -> None:  # n
 
 
 def _late_rebuild(model: type[BaseModel], /, **given: Any) -> bool | None:  # noqa: ANN401 - pydantic's own
-    """A model's, which leaves a late one to its first use: what its module says of it there is known then as well.
+    """A model's, which pydantic asks for of each generic model that is given a type: `Page[Item]` would build `Page`.
 
-    pydantic asks for it too, of each generic model that is given a type: `Page[Item]` would build `Page`.
+    A late one is left to its first use, unless names in its fields are not known yet: who derives from it elsewhere
+    could not know them.
     """
-    asks = sys._getframe(1)
-    itself = asks.f_code.co_name == "<module>" and asks.f_globals.get("__name__") == model.__module__ and not given
-    generic = asks.f_code.co_name == "__class_getitem__" and not given.get("_types_namespace")
-    if model.model_config.get("defer_build") and (itself or generic):
+    named = sys._getframe(1).f_code.co_name == "__class_getitem__" and not given.get("_types_namespace")
+    known = getattr(model, "__pydantic_fields_complete__", False)
+    if named and known and model.model_config.get("defer_build"):
         return None
     given["_parent_namespace_depth"] = given.get("_parent_namespace_depth", 2) + 1  # as above
     rebuilt: bool | None = _usual_rebuild.__get__(None, model)(**given)
