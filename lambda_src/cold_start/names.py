@@ -14,6 +14,8 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
 from types import CodeType, ModuleType
 
+WAIT_S = 10.0  # for another thread to bring all names; it may itself wait for a module that this one is importing
+
 
 class LateNames(SourceFileLoader):
     """Loads a package without the modules whose names it hands on; each is imported for a name of its own."""
@@ -86,8 +88,13 @@ class _Names:
         return value
 
     def bring_all(self, package: ModuleType) -> None:
-        """Once, by one thread; what has been brought, or set by somebody else, stays. A circle may ask it again."""
-        with self._lock:
+        """Once, by one thread; what has been brought, or set by somebody else, stays. A circle may ask it again.
+
+        Not at all where two threads would wait for each other: then the name that was asked for is brought alone.
+        """
+        if not self._lock.acquire(timeout=WAIT_S):
+            return
+        try:
             if self._brought:
                 return
             self._brought = True
@@ -99,6 +106,8 @@ class _Names:
             except BaseException:
                 self._brought = False
                 raise
+        finally:
+            self._lock.release()
 
 
 _own_dict: Callable[[ModuleType], dict[str, object]] = vars(ModuleType)["__dict__"].__get__

@@ -136,6 +136,37 @@ print(len(seen), len(set(seen)), hasattr(shop, "three"), shop.one.__name__)
     assert run(WHOLE + program) == "8 2 False shop.one"
 
 
+def test_threads_that_need_each_others_modules_do_not_wait_for_ever(tmp_path: Path, run: Run) -> None:
+    """One is bringing all names and comes to `slow`, which the other is importing, and which asks for a name."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    (tmp_path / "gate.py").write_text(
+        "import threading\nwithin, bringing, go = [threading.Event() for _ in range(3)]\n"
+    )
+    (folder / "__init__.py").write_text("from .first import One\nfrom .slow import Two\nfrom .last import Three\n")
+    (folder / "first.py").write_text("import gate\ngate.bringing.set()\nOne = 1\n")
+    (folder / "slow.py").write_text("import gate\ngate.within.set()\ngate.go.wait()\nfrom pair import Three\nTwo = 2\n")
+    (folder / "last.py").write_text("Three = 3\n")
+    program = """
+from lambda_src.cold_start import names
+names.WAIT_S = 0.1
+import threading, gate, importlib
+direct = threading.Thread(target=importlib.import_module, args=("pair.slow",), daemon=True)
+direct.start()
+gate.within.wait()
+seen = []
+all_names = threading.Thread(target=lambda: seen.append(importlib.import_module("pair").Two), daemon=True)
+all_names.start()
+gate.bringing.wait()
+gate.go.set()
+direct.join(30)
+all_names.join(30)
+import pair
+print(direct.is_alive(), all_names.is_alive(), seen, pair.One, pair.Three)
+"""
+    assert run(WHOLE.replace("shop", "pair") + program) == "False False [2] 1 3"
+
+
 def test_one_thread_asks_for_all_while_others_ask_for_one(shop: Path, run: Run) -> None:
     program = """
 import threading
