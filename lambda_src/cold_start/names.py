@@ -59,7 +59,11 @@ class _Package(ModuleType):
             raise missing
         noted = _names_of(self)
         if noted.whole:
-            noted.bring_all(self)
+            try:
+                noted.bring_all(self)
+            except (AttributeError, ImportError):  # where the module that asks is being imported, and is one of them
+                if name not in noted.names:
+                    raise
             if name in (own := _own_dict(self)):
                 return own[name]
         if name in noted.names:

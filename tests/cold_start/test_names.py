@@ -136,6 +136,23 @@ print(len(seen), len(set(seen)), hasattr(shop, "three"), shop.one.__name__)
     assert run(WHOLE + program) == "8 2 False shop.one"
 
 
+def test_a_module_of_a_circle_is_imported_before_its_package_is_asked_for_anything(tmp_path: Path, run: Run) -> None:
+    """As mcp.client.session_group is: while it is being imported it asks its package, which hands on a name of it."""
+    folder = tmp_path / "circle"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("from .part import Part\nfrom .group import Group\nfrom .last import Last\n")
+    (folder / "part.py").write_text("class Part: pass\n")
+    (folder / "group.py").write_text("import circle\nclass Group: parts = circle.Part, circle.Last\n")
+    (folder / "last.py").write_text("class Last: pass\n")
+    program = """
+from circle.group import Group
+import circle
+print(Group is circle.Group, Group.parts == (circle.Part, circle.Last), sorted(n for n in dir(circle) if n[0] != "_"))
+"""
+    late = WHOLE.replace("shop", "circle")
+    assert run(late + program) == "True True ['Group', 'Last', 'Part', 'group', 'last', 'part']"
+
+
 def test_threads_that_need_each_others_modules_do_not_wait_for_ever(tmp_path: Path, run: Run) -> None:
     """One is bringing all names and comes to `slow`, which the other is importing, and which asks for a name."""
     folder = tmp_path / "pair"
