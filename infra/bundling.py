@@ -109,6 +109,7 @@ def build(
         )
         if complaint:
             say(f"  warning: what a cold start generates is not compiled, which makes it a tenth longer:\n{complaint}")
+            inputs["code"] = ""  # the next build tries again
     sizes = _measured(folder, zip_file)
     done = {"inputs": inputs, "zip": _digest([zip_file]), "sizes": asdict(sizes)}
     stamp_file.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")

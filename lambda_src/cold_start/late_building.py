@@ -14,9 +14,18 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter
 LATE = ConfigDict(defer_build=True)
 
 _usual_config, _usual_init = BaseModel.model_config, TypeAdapter.__init__
-_usual_rebuild = BaseModel.__dict__["model_rebuild"]
+_usual_rebuild = vars(BaseModel).get("model_rebuild")
 _lock = threading.Lock()
 _within: set[str] = set()  # the modules that are being run so: they import each other, and from several threads
+
+
+def _fits() -> bool:
+    """Whether pydantic still is what the functions below stand in for; else models are built as ever."""
+    taken = getattr(getattr(_usual_rebuild, "__func__", None), "__code__", None), _usual_init.__code__
+    return all(
+        code is not None and name in code.co_varnames
+        for code, name in zip(taken, ("_parent_namespace_depth", "_parent_depth"), strict=True)
+    )
 
 
 @contextmanager
@@ -26,6 +35,9 @@ def late_building(module: str) -> Generator[None]:
     So are models that others define meanwhile, which pydantic's setting cannot tell apart: those that `module` imports,
     those of another thread.
     """
+    if not _fits():
+        yield
+        return
     _let(_within.add, module)
     try:
         yield
@@ -45,7 +57,7 @@ def _let(change: Callable[[str], None], module: str) -> None:
 def _late_init(adapter: TypeAdapter[Any], type: Any, **given: Any) -> None:  # noqa: A002, ANN401 - pydantic's own
     """A TypeAdapter's, which builds late unless its maker has configured it, or has names that it looks up here."""
     maker = sys._getframe(1).f_globals.get("__name__", "")
-    given["_parent_depth"] = given.get("_parent_depth", 2) + 1  # this frame stands between its maker and pydantic
+    _one_frame_more(given, "_parent_depth")
     if maker in _within and not _has_references(type):
         with suppress(PydanticUserError):  # a type with a configuration of its own takes no other
             _usual_init(adapter, type, **{"config": LATE, **given})
@@ -63,9 +75,14 @@ def _late_rebuild(model: type[BaseModel], /, **given: Any) -> bool | None:  # no
     known = getattr(model, "__pydantic_fields_complete__", False)
     if named and known and model.model_config.get("defer_build"):
         return None
-    given["_parent_namespace_depth"] = given.get("_parent_namespace_depth", 2) + 1  # as above
-    rebuilt: bool | None = _usual_rebuild.__get__(None, model)(**given)
+    _one_frame_more(given, "_parent_namespace_depth")
+    rebuilt: bool | None = _usual_rebuild.__get__(None, model)(**given)  # type: ignore[union-attr]
     return rebuilt
+
+
+def _one_frame_more(given: dict[str, Any], depth: str) -> None:
+    """Ours stands between pydantic and who asked; 0 is no frame at all."""
+    given[depth] = given.get(depth, 2) + (given.get(depth, 2) > 0)
 
 
 def _has_references(type: Any) -> bool:  # noqa: A002, ANN401 - as above

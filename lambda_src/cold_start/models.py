@@ -1,6 +1,7 @@
 """Libraries full of pydantic models: when their validators are built. That of a model that nothing uses is not."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
@@ -20,11 +21,13 @@ class LateModels(SourceFileLoader):
 def build_shared(modules: Iterable[str]) -> None:
     """Build the models that these modules hold: once, not within each model that they are part of.
 
-    Not while one of them is imported: building has a lock of its own, and whoever holds that may wait for an import.
+    One that cannot be built says so where it is used. Not while one of them is imported: building has a lock of its
+    own, and whoever holds that may wait for an import.
     """
-    from pydantic import BaseModel  # noqa: PLC0415 - as above
+    from pydantic import BaseModel, PydanticUserError  # noqa: PLC0415 - as above
 
     for module in modules:
         for value in list(vars(import_module(module)).values()):
-            if isinstance(value, type) and issubclass(value, BaseModel):
-                value.model_rebuild(raise_errors=False)
+            if isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel:
+                with suppress(PydanticUserError):
+                    value.model_rebuild(raise_errors=False)

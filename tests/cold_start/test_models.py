@@ -63,6 +63,12 @@ def within():
     return TypeAdapter(list["Local"]), Of, Some[int]
 local, of_local, some_local = within()
 """
+INIT = """
+_usual = pydantic.TypeAdapter.__init__
+def init(self, type, *, config=None, depth=2, module=None):
+    _usual(self, type, config=config, _parent_depth=depth + 1, module=module)
+pydantic.TypeAdapter.__init__ = init
+"""
 USES = [
     "shapes.Point(x='1')",
     "shapes.Point.model_validate_json('{\"x\": 1}').model_dump_json()",
@@ -132,6 +138,38 @@ print(shapes.Point.__pydantic_complete__)
 """
     )
     assert told.splitlines() == ["False False True", "False False", "True True True", "True"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["pydantic.BaseModel.model_rebuild = classmethod(lambda cls, **given: None)", INIT],
+    ids=["rebuild", "init"],
+)
+def test_with_another_pydantic_models_are_built_as_ever(shapes: Path, run: Run, change: str) -> None:
+    program = f"import pydantic\n{change}\n{LATE}\nimport shapes\nprint(shapes.Point.__pydantic_complete__)\n"
+    assert run(program + "print(shapes.Point(x='1'))") == "True\nx=1"
+
+
+def test_a_shared_model_that_cannot_be_built_says_so_where_it_is_used(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "shapes.py").write_text(
+        """
+from pydantic import BaseModel
+class Odd: pass
+class Broken(BaseModel, defer_build=True):
+    odd: Odd
+class Whole(BaseModel, defer_build=True):
+    x: int
+"""
+    )
+    told = run(
+        """
+from lambda_src.cold_start.models import build_shared
+build_shared(["shapes"])
+import shapes
+print(shapes.Whole.__pydantic_complete__, shapes.Broken.__pydantic_complete__)
+"""
+    )
+    assert told == "True False"
 
 
 def test_a_module_that_fails_leaves_everything_as_it_was(tmp_path: Path, run: Run) -> None:

@@ -281,9 +281,9 @@ FAULTS = {"import no_such_library": "ModuleNotFoundError", "import os; os.kill(o
 def test_a_zip_without_generated_code_is_a_warning(build: Build, recorder: Path, fault: str, told: str) -> None:
     recorder.write_text(fault + "\n", encoding="utf-8")
     said: list[str] = []
-    assert _generated(build(say=said.append)) is None
-    (warning,) = [line for line in said if line.startswith("  warning: what a cold start generates is not compiled")]
-    assert told in warning
+    for _ in range(2):  # the second tries again
+        assert _generated(build(say=said.append)) is None
+    assert [told in line for line in said if line.startswith("  warning: what a cold start gen")] == [True, True]
 
 
 def test_libraries_that_cannot_be_had_for_this_machine_are_a_warning(
