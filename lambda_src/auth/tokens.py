@@ -1,7 +1,9 @@
 """What every JWT must hold, whoever signed it. Pure but for the clock; knows no issuer and no HTTP.
 
 Rules (RFC 8725, RFC 7519): algorithms come from our list and never from the token; `jku`, `x5u` and `jwk` in a token's
-head are ignored; `exp` and `sub` must be there. Whatever is wrong, the caller is told one and the same sentence.
+head are ignored; `exp` and `sub` must be there. Tokens of another kind are refused although their signature holds
+(RFC 8725 section 3.11): logout and security event tokens, DPoP proofs, ID and refresh tokens that say so, and
+access tokens bound to a key (`cnf`), which are not for whoever carries them. Every refusal is the same sentence.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,6 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from lambda_src.errors import AuthError
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
+HEAD_TYPES = frozenset({"jwt", "at+jwt"})  # of access tokens (RFC 9068, section 2.1); most issuers name none
+CLAIM_TYPES = frozenset({"bearer", "access"})  # Keycloak says Bearer, ID, Refresh, Offline or Logout in a claim `typ`
+FOREIGN_CLAIMS = frozenset({"events", "cnf"})  # security events (RFC 8417); bound to a key (RFC 7800)
 LEEWAY_S = 60  # clocks differ: the issuer's, Lambda's
 MAX_TOKEN_CHARS = 8192  # Entra's tokens with many groups have some 6,000; API Gateway takes 10 KB of headers in all
 MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
@@ -31,7 +36,7 @@ def head_of(token: str, *, algorithms: Sequence[str] = ALGORITHMS) -> dict[str, 
         head = jwt.get_unverified_header(token)
     except NONSENSE:
         raise AuthError(INVALID) from None
-    if head.get("alg") not in algorithms:
+    if head.get("alg") not in algorithms or not _is_access_type(head.get("typ")):
         raise AuthError(INVALID)
     return head
 
@@ -57,7 +62,15 @@ def claims_of(
     is_time = isinstance(claims["exp"], int | float)  # PyJWT takes a text of digits too, RFC 7519 does not
     if not is_time or not 0 < len(claims["sub"]) <= MAX_SUBJECT_CHARS:
         raise AuthError(INVALID)
+    kind = claims.get("typ", "bearer")
+    if not isinstance(kind, str) or kind.lower() not in CLAIM_TYPES or FOREIGN_CLAIMS & claims.keys():
+        raise AuthError(INVALID)
     return claims
+
+
+def _is_access_type(typ: object) -> bool:
+    """Whether a head's `typ` may be an access token's: a media type, in any case, with or without `application/`."""
+    return typ is None or (isinstance(typ, str) and typ.lower().removeprefix("application/") in HEAD_TYPES)
 
 
 def names(audience: object, ours: str) -> bool:

@@ -1,6 +1,7 @@
 """Tokens that prove nobody, one by name: each is what somebody tried against somebody's server. Knows no HTTP.
 
-Sources: RFC 8725 section 2, the PyJWT and Auth0 advisories on algorithm confusion, and what our own checks promise.
+Sources: RFC 8725 sections 2 and 3.11, RFC 9068, the PyJWT and Auth0 advisories on algorithm confusion, and what our own
+checks promise.
 """
 
 import base64
@@ -158,6 +159,34 @@ HEADS: dict[str, Attack] = {
     "a space inside": lambda i: i.token().replace(".", ". ", 1),
 }
 
+KINDS: dict[str, Attack] = {  # sound tokens that are not access tokens, or not for whoever carries them
+    "a logout token": headed(typ="logout+jwt"),
+    "a security event token": headed(typ="secevent+jwt"),
+    "a security event token, by its media type": headed(typ="application/secevent+jwt"),
+    "a DPoP proof": headed(typ="dpop+jwt"),
+    "a token introspection answer": headed(typ="token-introspection+jwt"),
+    "a kind in capitals": headed(typ="LOGOUT+JWT"),
+    "a kind nobody knows": headed(typ="x"),
+    "kind a media type without a name": headed(typ="application/"),
+    "kind prefixed twice": headed(typ="application/application/jwt"),
+    "kind with a space": headed(typ="JWT "),
+    "kind a list": lambda i: raw({"alg": "ES256", "kid": "key-1", "typ": ["JWT"]}, i.claims(), b"x" * 64),
+    "kind a list, signed": headed(typ=["JWT"]),
+    "kind a number, signed": headed(typ=7),
+    "a logout token without its kind": sound(
+        events={"http://schemas.openid.net/event/backchannel-logout": {}}, sid="session"
+    ),
+    "events of another sort": sound(events={}),
+    "bound to a DPoP key": sound(cnf={"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}),
+    "bound to a client certificate": sound(cnf={"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+    "bound to nothing": lambda i: _unchecked(i, cnf=None),
+    "Keycloak's ID token": sound(typ="ID"),
+    "Keycloak's refresh token": sound(typ="Refresh"),
+    "Keycloak's offline token": sound(typ="Offline"),
+    "Keycloak's logout token": sound(typ="Logout"),
+    "kind claimed as a list": sound(typ=["Bearer"]),
+}
+
 CLAIMS: dict[str, Attack] = {
     "issuer without its slash": lambda i: i.token(iss=i.url.rstrip("/")),
     "issuer in capitals": lambda i: i.token(iss=i.url.upper()),
@@ -201,4 +230,4 @@ def _unchecked(issuer: Issuer, **claims: object) -> str:
     return _of(issuer, issuer.claims() | claims)
 
 
-ATTACKS = SIGNATURES | HEADS | CLAIMS
+ATTACKS = SIGNATURES | HEADS | KINDS | CLAIMS

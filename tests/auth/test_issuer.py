@@ -49,6 +49,19 @@ async def test_a_cognito_access_token_says_client_id_instead_of_aud(issuer: Issu
     assert await authenticate(f"Bearer {token}") == user_of(ISSUER, "ann")
 
 
+@pytest.mark.parametrize("typ", [None, "JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/JWT"])
+async def test_an_access_token_may_name_its_kind_in_any_case(
+    issuer: Issuer, authenticate: BearerToken, typ: str | None
+) -> None:
+    token = issuer.token(head={"typ": typ})  # PyJWT leaves it out when it is None
+    assert jwt.get_unverified_header(token).get("typ") == typ
+    assert await authenticate(f"Bearer {token}") == user_of(ISSUER, "ann")
+
+
+async def test_a_keycloak_access_token_is_accepted(issuer: Issuer, authenticate: BearerToken) -> None:
+    assert await authenticate(f"Bearer {issuer.token(typ='Bearer', azp='page', sid='s')}") == user_of(ISSUER, "ann")
+
+
 def test_a_user_is_one_issuers_subject_and_tells_nothing() -> None:
     people = {user_of(i, s).at(c).id for i in ("a", "b") for s in ("a", "b", "a|b") for c in ("", "a")}
     assert len(people) == 12
