@@ -17,11 +17,15 @@ PAGE := lambda_src/web/index.html
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page dev browser test examples test-agent eval check check-own-agent lint types contracts format template bundle bootstrap deploy lock clean \
-	test-dynamodb-local test-deletable test-litellm bench-auth bench-runtime bench-store fuzz audit bench-turns bench-journal bench-page screenshots bench-cold bench-turn bench-streams test-levers imports test-machines chat deploy-local destroy cost logs verify add
+.PHONY: help setup page dev chat test-agent eval test browser add clean template bootstrap deploy deploy-local \
+	bundle verify logs cost destroy examples check check-own-agent lint snapshots test-dynamodb-local test-litellm \
+	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal \
+	bench-auth fuzz test-levers bench-cold bench-turn bench-streams imports audit lock types contracts format
+
+##@ Develop
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/' | sort
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/installed $(PAGE) ## find Python, bring uv, install what uv.lock says, build the page
 
@@ -49,20 +53,62 @@ $(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/
 dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)
 	@$(RUN) $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
 
-browser: ## bring the Chromium that the tests of the page drive, where there is none (Debian's; needs root)
-	@.ci/browser
-
-test: .venv/installed $(PAGE) ## all tests, offline (those of the page need a browser: make browser)
-	@$(RUN) $(PY) -m pytest -n auto --dist loadgroup -q
-
-examples: .venv/installed $(PAGE) ## build examples/, and drive them in Chromium against make dev
-	@$(RUN) $(PY) -m pytest -q -m slow tests/web
+chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
+	@$(RUN) $(PY) -m lambda_src.admin $(or $(ARGS),--help)
 
 test-agent: .venv/installed ## the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
 	@$(RUN) $(PY) -m pytest -q tests/agent
 
 eval: .venv/installed ## how well your agent does on tests/agent/cases.jsonl (FLAGS="--real --at-least 90%"; CASES=other.jsonl)
 	@$(RUN) $(PY) -m lambda_src.dev.evals $(CASES) $(FLAGS)
+
+test: .venv/installed $(PAGE) ## all tests, offline (those of the page need a browser: make browser)
+	@$(RUN) $(PY) -m pytest -n auto --dist loadgroup -q
+
+browser: ## bring the Chromium that the tests of the page drive, where there is none (Debian's; needs root)
+	@.ci/browser
+
+add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe
+	@test -n "$(NAME)" || { echo "make add needs a name: make add NAME=stripe" >&2; exit 1; }
+	@$(RUN) sh -c '"$$UV" add --quiet --group agent "$(NAME)"'
+
+clean: ## remove what can be made again (your local data in .local/ stays)
+	@rm -rf .venv build lambda_src/web web/node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+##@ Deploy
+
+template: .venv/installed ## synthesize the stacks of STAGE= to cdk.out/, without an account
+	@$(RUN) $(PY) -m infra.template $(if $(STAGE),--stage $(STAGE))
+
+bootstrap: .venv/installed ## prepare your AWS account for CDK, once in each region
+	@$(RUN) $(PY) -m infra.bootstrap $(if $(STAGE),--stage "$(STAGE)")
+
+deploy: .venv/installed $(PAGE) ## build the zip and deploy it to your AWS account
+	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
+
+deploy-local: .venv/installed $(PAGE) ## deploy the stage to a local AWS that keeps running (STOP=1 ends it; PORT= for another port)
+	@$(RUN) $(PY) -m infra.local $(if $(STAGE),--stage $(STAGE)) $(if $(filter-out file,$(origin PORT)),--port $(PORT)) $(if $(STOP),--stop)
+
+bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
+	@$(RUN) $(PY) -m infra.bundling $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
+
+verify: .venv/installed ## what a deployment does, seen from outside: URL= (ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
+	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
+	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)")
+
+logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
+	@$(RUN) $(PY) -m infra.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
+
+cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
+	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8) --memory $(or $(MEMORY),1024) --mode $(or $(MODE),lambda),--idle)
+
+destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays
+	@$(RUN) $(PY) -m infra.destroy --stage "$(STAGE)" $(if $(DATA),--data)
+
+##@ Maintain
+
+examples: .venv/installed $(PAGE) ## build examples/, and drive them in Chromium against make dev
+	@$(RUN) $(PY) -m pytest -q -m slow tests/web
 
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
 
@@ -78,17 +124,8 @@ contracts: .venv/installed
 format: .venv/installed ## let ruff put the code in order
 	@$(RUN) ruff format --quiet . && $(RUN) ruff check --fix --quiet .
 
-template: .venv/installed ## synthesize the stacks to cdk.out/ and refresh tests/template.json
-	@$(RUN) $(PY) -m infra.template $(if $(STAGE),--stage $(STAGE))
-
-bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
-	@$(RUN) $(PY) -m infra.bundling $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
-
-deploy: .venv/installed $(PAGE) ## build the zip and deploy it to your AWS account
-	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
-
-bootstrap: .venv/installed ## prepare your AWS account for CDK, once in each region
-	@$(RUN) $(PY) -m infra.bootstrap $(if $(STAGE),--stage "$(STAGE)")
+snapshots: .venv/installed ## rewrite the committed templates and docs/configuration.md after a change of infra/
+	@$(RUN) $(PY) -m infra.template --snapshots
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
 	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py
@@ -148,31 +185,5 @@ imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold funct
 audit: .venv/installed ## a bill of materials of the zip, and whether any of it is known to be vulnerable (network)
 	@$(RUN) .ci/audit
 
-chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
-	@$(RUN) $(PY) -m lambda_src.admin $(ARGS)
-
-deploy-local: .venv/installed $(PAGE) ## deploy the stage to a local AWS that goes on running (STOP=1 ends it)
-	@$(RUN) $(PY) -m infra.local $(if $(STAGE),--stage $(STAGE)) $(if $(STOP),--stop)
-
-destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays
-	@$(RUN) $(PY) -m infra.destroy --stage "$(STAGE)" $(if $(DATA),--data)
-
-logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
-	@$(RUN) $(PY) -m infra.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
-
-verify: .venv/installed ## what a deployment does, seen from outside: URL= (ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
-	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
-	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)")
-
-cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
-	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8) --memory $(or $(MEMORY),1024) --mode $(or $(MODE),lambda),--idle)
-
-add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe
-	@test -n "$(NAME)" || { echo "make add needs a name: make add NAME=stripe" >&2; exit 1; }
-	@$(RUN) sh -c '"$$UV" add --quiet --group agent "$(NAME)"'
-
 lock: ## resolve the dependencies again
 	@$(BRING_UV); "$$($(FIND_UV))" lock
-
-clean: ## remove what can be made again (your local data in .local/ stays)
-	@rm -rf .venv build lambda_src/web web/node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

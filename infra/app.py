@@ -1,57 +1,27 @@
 """The CDK app: the stacks of one stage. The CDK CLI runs it (cdk.json), and so does `python -m infra.app`.
 
-Knows which stacks there are and what they are called; what is in them is theirs.
+Knows which stacks a stage has; each stack knows what is in it.
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from aws_cdk import App, Environment, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 
-from infra import bundling, first_start
+from infra import bundling, first_start, page
 from infra.api_stack import ApiStack
 from infra.cloudfront import Edge
-from infra.config import EDGE_REGION, StageConfig
+from infra.config import EDGE_REGION, StageConfig, read_context
 from infra.data_stack import DataStack
 from infra.edge_stack import EdgeStack
-from infra.errors import ConfigError, InfraError
+from infra.errors import InfraError
+from infra.stack_names import api_stack_name, data_stack_name, edge_stack_name
 from infra.wheels import LAMBDA
 
 PROJECT = "chatkit-lambda"
-
-
-def data_stack_name(stage: str) -> str:
-    return f"chatkit-{stage}-data"
-
-
-def api_stack_name(stage: str) -> str:
-    return f"chatkit-{stage}-api"
-
-
-def edge_stack_name(stage: str) -> str:
-    return f"chatkit-{stage}-edge"
-
-
-def stack_names(config: StageConfig) -> list[str]:
-    """All stacks of a stage, in the order in which they are deployed."""
-    edge = [edge_stack_name(config.stage)] if config.needs_edge else []
-    return [data_stack_name(config.stage), *edge, api_stack_name(config.stage)]
-
-
-def read_context(path: Path) -> dict[str, Any]:
-    """The context of a cdk.json; ConfigError where none can be read."""
-    try:
-        context = json.loads(path.read_text(encoding="utf-8")).get("context", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError([f"{path} cannot be read: {error}."]) from None
-    if not isinstance(context, dict):
-        raise ConfigError([f"context must be an object, and is {context!r}."])
-    return context
 
 
 def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | None = None) -> None:
@@ -79,12 +49,14 @@ def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | Non
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Build the zip if need be, then synthesize: to where the CDK CLI says, else to cdk.out/. Returns the exit code."""
+    """Build page and zip if need be, then synthesize into the CDK CLI's folder, or cdk.out/. Returns the exit code."""
     try:
         # The CLI hands over its own reading of the context, `-c stage=...` included; without it we read the file.
         run_by_cdk = "CDK_OUTDIR" in environ
         app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
         config = first_start.stage_of(app.node.get_all_context({}))
+        if not page.PAGE.is_file():  # somebody runs the CDK CLI without our Makefile
+            page.build(Path.cwd())
         zip_file = bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
         add_stage(app, config=config, code=zip_file)
     except InfraError as error:

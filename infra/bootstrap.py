@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra import toolchain
-from infra.app import read_context
-from infra.config import StageConfig
+from infra.config import StageConfig, read_context
 from infra.errors import InfraError
 from infra.preflight import regions, sign_in
 
@@ -47,7 +46,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             code = subprocess.run(command, cwd=empty, env=cdk_environ, check=False).returncode
         except KeyboardInterrupt:  # the CLI had it too
             return INTERRUPTED
-    print("prepared; next: make deploy" if code == 0 else "Not prepared: see above.")
+    print(f"prepared; next: make deploy STAGE={config.stage}" if code == 0 else "Not prepared: see above.")
     return code
 
 

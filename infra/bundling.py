@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -90,7 +91,7 @@ def build(
     if python is None:
         say(
             f"warning: no Python {target.python} here, so the zip has no bytecode and every cold start takes twice as "
-            f"long. `uv python install {target.python}`, then build again."
+            f"long. Run `{shlex.join(uv)} python install {target.python}`, then build again."
         )
     if not folder.is_dir() or stamp.get("inputs", {}).get("wheels") != inputs["wheels"]:
         say(f"{_shown(folder)}: installing the locked wheels for {target}")

@@ -1,14 +1,16 @@
-"""One stage as cdk.json's context has it: read, validated, every fault in one message; and what follows from it.
+"""The configuration of one stage: read from cdk.json's context, validated, every fault in one message.
 
-Knows no construct, no file and no AWS. The shape of the context:
+Knows no construct and no AWS. The shape of the context:
 
     "stage": "dev",                    the stage that is meant when nobody says another (`-c stage=prod`)
     "stages": {"dev": {...}, ...}      one entry a stage: the knobs of infra/stage_knobs.py
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from infra.contradictions import contradictions
@@ -17,6 +19,17 @@ from infra.knobs import nearest, read
 from infra.stage_knobs import StageKnobs
 
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
+
+
+def read_context(path: Path) -> dict[str, Any]:
+    """The context of a cdk.json; ConfigError if the file cannot be read or its context is not an object."""
+    try:
+        context = json.loads(path.read_text(encoding="utf-8")).get("context", {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError([f"{path} cannot be read: {error}."]) from None
+    if not isinstance(context, dict):
+        raise ConfigError([f"context must be an object, and is {context!r}."])
+    return context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """docs/configuration.md, made from infra/stage_knobs.py: no knob is described anywhere but where it is read. Pure."""
 
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import MISSING
@@ -31,7 +32,7 @@ PARTS: dict[str, type] = {
 
 HEAD = """# Configuration
 
-Made from `infra/stage_knobs.py` by `make template`: change it there.
+Made from `infra/stage_knobs.py` by `make snapshots`: change it there.
 
 A stage is an entry of `context.stages` in `cdk.json`; `context.stage` names the one that is meant when nobody says
 another. Each has its own account, region and names, so that two never meet: `make deploy STAGE=prod` deploys
@@ -59,7 +60,7 @@ def page() -> str:
     """The whole page."""
     sections = [HEAD, *table(StageConfig)]
     for name, part in PARTS.items():
-        sections += [f"\n### `{name}`\n", f"{(part.__doc__ or '').strip()}\n", *table(part)]
+        sections += [f"\n### `{name}`\n", f"{inspect.cleandoc(part.__doc__ or '')}\n", *table(part)]
     return "\n".join(sections) + "\n"
 
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra import bundling, first_start, guest_secret, toolchain
-from infra.app import api_stack_name, read_context
-from infra.config import StageConfig
+from infra.config import StageConfig, read_context
 from infra.errors import InfraError, PreflightError
 from infra.preflight import Account, account_faults, is_there, set_secret, sign_in
+from infra.stack_names import api_stack_name
 from infra.wheels import LAMBDA
 
 OUTPUTS = Path("cdk.out/outputs.json")

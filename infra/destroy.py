@@ -9,10 +9,10 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError, WaiterError
 
-from infra.app import api_stack_name, data_stack_name, edge_stack_name, read_context
-from infra.config import EDGE_REGION, StageConfig
+from infra.config import EDGE_REGION, StageConfig, read_context
 from infra.errors import InfraError
 from infra.preflight import Account, sign_in
+from infra.stack_names import api_stack_name, data_stack_name, edge_stack_name
 
 
 def stacks_to_delete(config: StageConfig, *, data: bool) -> list[str]:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from infra import bundling, first_start, guest_secret, ministack, template, toolchain
-from infra.app import api_stack_name, data_stack_name, read_context, stack_names
-from infra.config import StageConfig
+from infra.config import StageConfig, read_context
 from infra.errors import InfraError, ToolError
 from infra.ministack import ACCOUNT, REGION, LocalCloud
 from infra.preflight import Account
+from infra.stack_names import api_stack_name, data_stack_name, stack_names
 from infra.wheels import LAMBDA
 
 FOLDER = Path(".local/stack")
@@ -95,7 +95,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Deploy, or with --stop end the local AWS. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.local", description="Deploy to a local AWS.")
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
-    parser.add_argument("--port", type=int, default=4566, help="of the local AWS (4566)")
+    parser.add_argument("--port", type=int, default=4566, help="the port of the local AWS (4566)")
     parser.add_argument("--stop", action="store_true", help="end the local AWS, and with it what is deployed")
     asked = parser.parse_args(arguments)
     running = _running()

@@ -2,16 +2,17 @@
 command. Knows the names of stacks and how AWS refuses; builds nothing.
 """
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.app import api_stack_name, data_stack_name, stack_names
 from infra.config import EDGE_REGION, StageConfig
 from infra.errors import PreflightError
 from infra.regions import region_faults
+from infra.stack_names import api_stack_name, data_stack_name, stack_names
 from infra.stack_states import NOT_YET_MADE, refusal
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
@@ -21,8 +22,7 @@ KEPT_UNRESERVED, KEPT_OF_FEW = 100, 10
 PROJECT_TAG = {"Key": "project", "Value": "chatkit-lambda"}
 
 NO_CREDENTIALS = (
-    "make deploy needs an AWS account: no credentials found; "
-    "run `aws configure` or `aws sso login`, or set AWS_PROFILE, then `make deploy` again."
+    "no AWS credentials found: run `aws configure` or `aws sso login`, or set AWS_PROFILE, then run this again."
 )
 
 
@@ -42,13 +42,16 @@ class Account:
         return f"account {self.account}, region {self.region}"
 
 
-def sign_in(config: StageConfig) -> Account:
-    """The account that the credentials of this machine speak for; PreflightError in one line if there is none."""
+def sign_in(config: StageConfig, environ: Mapping[str, str] = os.environ) -> Account:
+    """The account that this machine's credentials belong to; PreflightError in one line if there are none.
+
+    boto3 reads AWS_DEFAULT_REGION alone; AWS_REGION, which AWS's other SDKs prefer, counts here too.
+    """
     try:
         session = boto3.Session()
         if session.get_credentials() is None:
             raise PreflightError([NO_CREDENTIALS])
-        region = config.region or session.region_name
+        region = config.region or environ.get("AWS_REGION") or session.region_name
         if region is None:
             raise PreflightError(["no AWS region: set `region` of the stage in cdk.json, or AWS_REGION."])
 
@@ -57,7 +60,7 @@ def sign_in(config: StageConfig) -> Account:
 
         account = clients("sts", region).get_caller_identity()["Account"]
     except BotoCoreError as error:  # a profile that does not exist, a config file that cannot be read, no network
-        raise PreflightError([f"make deploy needs an AWS account: {str(error).rstrip('.')}."]) from None
+        raise PreflightError([f"no AWS account can be reached: {str(error).rstrip('.')}."]) from None
     except ClientError as error:
         raise PreflightError(
             [f"AWS does not take the credentials, {_code(error)}: `aws sso login`, or others."]

@@ -1,12 +1,15 @@
 """`make template`: what this code would deploy, as files, without an account.
 
-    cdk.out/               the stage that cdk.json means: what `make deploy` would hand to CloudFormation
-    tests/template.json    the reference stage (tests/infra/reference.json), committed: suites build their tables from
-                           it, and its diff shows what a change does to what is deployed
-    tests/infra/snapshots/ the same for each front door and mode (tests/infra/variants.json)
-    docs/configuration.md  what a stage may say, from infra/config.py
+    cdk.out/               the stage that cdk.json selects: what `make deploy` would hand to CloudFormation
 
-cdk.json's values belong to whoever deploys, so the committed file must not depend on them.
+`make snapshots`, for maintainers, rewrites the committed files instead; users' commands never do:
+
+    tests/template.json    the reference stage (tests/infra/reference.json): suites build their tables from it, and its
+                           diff shows what a change does to a deployment
+    tests/infra/snapshots/ the same for each front door and mode (tests/infra/variants.json)
+    docs/configuration.md  the options of a stage, from infra/stage_knobs.py
+
+cdk.json's values belong to whoever deploys, so the committed files do not depend on them.
 """
 
 import argparse
@@ -22,8 +25,8 @@ from typing import Any
 from aws_cdk import App
 
 from infra import bundling, configuration_page, first_start
-from infra.app import add_stage, read_context
-from infra.config import StageConfig
+from infra.app import add_stage
+from infra.config import StageConfig, read_context
 from infra.errors import BundleError, InfraError, ToolError
 from infra.wheels import LAMBDA
 
@@ -119,12 +122,16 @@ def refresh_committed() -> None:
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Refresh the committed template, then cdk.out/. Returns the exit code."""
+    """Synthesize into cdk.out/, or with --snapshots rewrite the committed files. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.template", description="What would be deployed, as files.")
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
-    stage = parser.parse_args(arguments).stage
+    parser.add_argument("--snapshots", action="store_true", help="rewrite the committed templates and pages instead")
+    options = parser.parse_args(arguments)
+    stage = options.stage
     try:
-        refresh_committed()
+        if options.snapshots:
+            refresh_committed()
+            return 0
         context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
         config = first_start.stage_of(context)
         shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
@@ -133,7 +140,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     except InfraError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"cdk.out/: {names}\nnext: make deploy")
+    print(f"cdk.out/: {names}\nnext: make deploy STAGE={config.stage}")
     return 0
 
 

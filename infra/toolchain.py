@@ -13,13 +13,19 @@ from pathlib import Path
 
 from infra.errors import ToolError
 
+INSTALLED_UV = Path(__file__).parents[1] / ".local" / "uv" / "bin" / "uv"  # by the Makefile
+
 
 def find_uv(environ: Mapping[str, str]) -> list[str]:
-    """The words that start uv: what `UV` names, else uv on the PATH, else the module of this interpreter."""
+    """The command that starts uv: what `UV` names, else what `make setup` installed, else uv on the PATH, else the
+    module of this interpreter.
+    """
     if named := environ.get("UV"):
         if shutil.which(named) is None:
             raise ToolError(f"UV names {named}, which cannot be run: set it to the path of uv.")
         return [named]
+    if INSTALLED_UV.is_file():
+        return [str(INSTALLED_UV)]
     if found := shutil.which("uv", path=environ.get("PATH")):
         return [found]
     if find_spec("uv") is not None:

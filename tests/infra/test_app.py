@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from infra import app
+from infra.config import read_context
 from infra.errors import ConfigError
 from tests.infra.conftest import Templates
 
@@ -41,12 +42,12 @@ def test_a_cdk_json_that_cannot_be_read_is_a_fault_in_words(text: str, tmp_path:
     file = tmp_path / "cdk.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError):
-        app.read_context(file)
+        read_context(file)
 
 
 def test_a_cdk_json_that_is_missing_is_a_fault_in_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        app.read_context(tmp_path / "cdk.json")
+        read_context(tmp_path / "cdk.json")
 
 
 def test_a_wrong_context_ends_the_app_with_one_message_and_no_traceback(

@@ -35,7 +35,7 @@ def test_no_credentials_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
     done = _deploy(tmp_path, _nowhere(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("make deploy needs an AWS account: no credentials found; ")
+    assert done.stderr.startswith("no AWS credentials found: ")
     assert done.stderr.count("\n") == 1
 
 

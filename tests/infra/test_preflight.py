@@ -1,9 +1,12 @@
 """infra/preflight.py: why a deployment would fail is said at once, each with its command. AWS is stubbed."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from infra import preflight
@@ -211,7 +214,7 @@ def test_a_profile_that_does_not_exist_is_one_line(monkeypatch: pytest.MonkeyPat
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH}}})
     with pytest.raises(PreflightError) as caught:
         preflight.sign_in(config)
-    assert caught.value.faults == ["make deploy needs an AWS account: The config profile (nobody) could not be found."]
+    assert caught.value.faults == ["no AWS account can be reached: The config profile (nobody) could not be found."]
 
 
 def test_without_a_region_nothing_is_deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -224,3 +227,31 @@ def test_without_a_region_nothing_is_deployed(monkeypatch: pytest.MonkeyPatch, t
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH}}})
     with pytest.raises(PreflightError, match="no AWS region: set `region` of the stage"):
         preflight.sign_in(config)
+
+
+def test_the_region_is_read_from_aws_region_as_the_cdk_cli_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "missing"))
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    regions: list[str] = []
+
+    class Session(boto3.Session):
+        def client(self, service: str, *, region_name: str) -> Any:  # type: ignore[override] # a fake that notes it
+            regions.append(region_name)
+            return type("Sts", (), {"get_caller_identity": lambda self: {"Account": ACCOUNT}})()
+
+    monkeypatch.setattr(boto3, "Session", Session)
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH}}})
+    account = preflight.sign_in(config, {"AWS_REGION": "eu-central-1"})
+    assert (account.region, regions) == ("eu-central-1", ["eu-central-1"])
+
+
+def test_reading_a_log_or_taking_a_stage_down_imports_no_aws_cdk() -> None:
+    modules = "infra.logs, infra.destroy, infra.bootstrap, infra.preflight"
+    check = f"import sys, {modules}; sys.exit('aws_cdk' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], check=False).returncode == 0

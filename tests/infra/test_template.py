@@ -20,13 +20,13 @@ SNAPSHOTS = Path(__file__).with_name("snapshots")
 
 def test_the_committed_template_is_fresh(templates: Templates) -> None:
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
-    assert template.merge(templates) == committed, "run `make template` and commit tests/template.json"
+    assert template.merge(templates) == committed, "run `make snapshots` and commit tests/template.json"
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_snapshot_of_each_front_door_and_mode_is_fresh(name: str, variants: dict[str, Templates]) -> None:
     committed = json.loads((SNAPSHOTS / f"{name}.json").read_text(encoding="utf-8"))
-    assert template.merge(variants[name]) == committed, "run `make template` and commit tests/infra/snapshots/"
+    assert template.merge(variants[name]) == committed, "run `make snapshots` and commit tests/infra/snapshots/"
 
 
 def test_there_is_no_snapshot_of_what_is_gone() -> None:
@@ -35,7 +35,7 @@ def test_there_is_no_snapshot_of_what_is_gone() -> None:
 
 def test_the_page_about_configuration_is_fresh() -> None:
     committed = (ROOT / template.CONFIGURATION).read_text(encoding="utf-8")
-    assert configuration_page.page() == committed, "run `make template` and commit docs/configuration.md"
+    assert configuration_page.page() == committed, "run `make snapshots` and commit docs/configuration.md"
 
 
 @pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)

@@ -18,6 +18,23 @@ def _program(folder: Path, name: str) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def uv_installed_by_make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `make setup` would have put uv: nothing is there yet."""
+    path = tmp_path / "installed" / "uv"
+    monkeypatch.setattr(toolchain, "INSTALLED_UV", path)
+    return path
+
+
+def test_a_cdk_cli_of_ones_own_finds_the_uv_that_make_setup_installed(
+    tmp_path: Path, uv_installed_by_make: Path
+) -> None:
+    uv_installed_by_make.parent.mkdir()
+    _program(uv_installed_by_make.parent, "uv")
+    assert toolchain.find_uv({"PATH": ""}) == [str(uv_installed_by_make)]
+    assert toolchain.find_uv({"UV": str(_program(tmp_path, "my-uv"))}) == [str(tmp_path / "my-uv")]
+
+
 def test_uv_is_what_the_environment_names_before_what_is_on_the_path(tmp_path: Path) -> None:
     named, found = _program(tmp_path, "my-uv"), _program(tmp_path, "uv")
     environ = {"PATH": str(tmp_path)}
