@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import agents
@@ -97,10 +98,7 @@ def openai_run_config(
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> RunConfig:
     """Agents run by OpenAI's models, or by whoever speaks one of its two APIs at `base_url`. Nothing is traced."""
-    client = openai_client(key, base_url=base_url, stall_s=stall_s, renewal=renewal, transport=transport)
-    return RunConfig(
-        model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True
-    )
+    return _run_by(openai_client(key, base_url=base_url, stall_s=stall_s, renewal=renewal, transport=transport), api)
 
 
 def is_bedrock(base_url: str) -> bool:
@@ -122,8 +120,15 @@ def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: f
         timeout=httpx2.Timeout(stall_s, connect=CONNECT_S),
         http_client=_http(stall_s),
     )
+    return _run_by(client, api)
+
+
+def _run_by(client: AsyncOpenAI, api: ModelApi) -> RunConfig:
+    """Runs by this client. Over Chat Completions it asks for usage, which the SDK does at OpenAI's own address only."""
     return RunConfig(
-        model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"), tracing_disabled=True
+        model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"),
+        model_settings=ModelSettings(include_usage=True) if api == "chat_completions" else None,
+        tracing_disabled=True,
     )
 
 
@@ -147,7 +152,7 @@ def chosen_run_config(
 def capped(config: RunConfig, max_output_tokens: int) -> RunConfig:
     """The same, with answers of so many tokens at most, whatever agent/ says; 0 leaves it to agent/."""
     if max_output_tokens:
-        config.model_settings = ModelSettings(max_tokens=max_output_tokens)
+        config.model_settings = replace(config.model_settings or ModelSettings(), max_tokens=max_output_tokens)
     return config
 
 

@@ -128,7 +128,8 @@ class Runs:
         finally:
             await pulled.leave(agent_context)
             await _end(run)
-            if context.turn is not None and (usage := run.context_wrapper.usage).requests:
+            usage = run.context_wrapper.usage
+            if context.turn is not None and usage.total_tokens:  # else the vendor counted nothing, which is not free
                 context.turn.used(usage.input_tokens, usage.output_tokens)
 
     async def _shown_until(

@@ -172,3 +172,12 @@ async def test_what_a_title_costs_is_counted_too() -> None:
     here = room(model=model, suggest_title=suggest, tokens_per_day=100 * RESERVED_TOKENS)
     await here.chat("threads.create", input=message("hi"))
     assert here.counters.sums.total() == 197
+
+
+async def test_a_turn_whose_vendor_counts_nothing_costs_what_was_reserved() -> None:
+    """As over Chat Completions where a server knows no `stream_options`."""
+    model = ScriptedModel([[assistant_message("hello")]], default_usage=Usage(requests=1))
+    here = room(model=model, tokens_per_day=RESERVED_TOKENS)
+    assert (await here.chat("threads.create", input=message("hi"))).status == 200
+    assert here.counters.sums.total() == RESERVED_TOKENS
+    assert (await here.chat("threads.create", input=message("more"))).status == 429

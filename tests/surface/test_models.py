@@ -12,7 +12,7 @@ from agents import function_tool
 
 from lambda_src.composition import run_config
 from lambda_src.errors import UnavailableError
-from lambda_src.models import bedrock_run_config, chosen_run_config, openai_run_config
+from lambda_src.models import bedrock_run_config, capped, chosen_run_config, openai_run_config
 from lambda_src.settings import Settings
 from tests.chat import message
 from tests.model_api import ANSWER, model_api
@@ -73,6 +73,14 @@ async def test_chat_completions_answer_at_an_address_of_ones_own(house: House) -
     assert items_of(answer)[-1]["content"][0]["text"].split() == ["one", "two", "three"]
     assert requests[0][0].startswith("POST /v1/chat/completions ")
     assert requests[0][1]["messages"][-1]["content"] in ("hi", [{"type": "text", "text": "hi"}])
+
+
+async def test_chat_completions_are_asked_for_usage_at_any_address(house: House) -> None:
+    async with completions_api(text("one")) as (url, requests):
+        config = capped(openai_run_config("key", base_url=url, api="chat_completions"), 100)
+        await house.chat(run_config=config)("threads.create", input=message("hi"))
+    assert requests[0][1]["stream_options"] == {"include_usage": True}
+    assert requests[0][1]["max_tokens"] == 100
 
 
 async def test_answers_under_one_constant_id_are_kept_apart(house: House) -> None:
