@@ -2,7 +2,7 @@
 
 One assistant needs no word of this: `build_agent()`, and `actions` where there are any. Several are a table:
 
-    AGENTS = {"": Assistant(build_agent), "sales": Assistant(build_sales, models=["gpt-5"], messages_per_day=20)}
+    AGENTS = {"": Assistant(build_agent), "sales": Assistant(build_sales, models=["gpt-6.1-sol"], messages_per_day=20)}
 
 The one without a name answers at POST /chatkit, the others at POST /chatkit/{name}. What a named one leaves out is as
 the settings say; the nameless one is as they say altogether.

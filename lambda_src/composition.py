@@ -208,7 +208,7 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
         renewal = models.RenewedKey(Secret(key, known=known))
         return models.openai_client(known, base_url=settings.model_base_url, renewal=renewal)
 
-    return Dictation(build_client)
+    return Dictation(build_client, model=settings.dictation_model)
 
 
 def prewarming(server: LateServer) -> Prewarm:

@@ -11,16 +11,15 @@ from lambda_src.errors import RequestError, UnavailableError
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-MODEL = "gpt-4o-mini-transcribe"
 ENDINGS: Final = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "mp4"}  # the API goes by the file's name
 
 Transcribe = Callable[[AudioInput], Awaitable[str]]
 
 
 class Dictation:
-    """Made into text by `model`; the client is built when somebody first dictates."""
+    """Transcribes with `model`; the client is built on the first dictation."""
 
-    def __init__(self, build_client: "Callable[[], AsyncOpenAI]", *, model: str = MODEL) -> None:
+    def __init__(self, build_client: "Callable[[], AsyncOpenAI]", *, model: str) -> None:
         self._build_client, self._model = build_client, model
         self._client: AsyncOpenAI | None = None
 

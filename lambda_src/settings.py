@@ -127,6 +127,7 @@ class Settings:
     dictation: bool = _setting(
         values.flag, "true or false: offer dictation, which needs a key and `/audio/transcriptions`.", default=False
     )
+    dictation_model: str = _setting(values.text, "The model that transcribes dictation.", default="gpt-transcribe")
     max_body_bytes: int = _setting(values.positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
     history_items: int = _setting(
         values.to_a_hundred,

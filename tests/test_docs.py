@@ -2,8 +2,10 @@
 
 import json
 import re
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -55,8 +57,11 @@ def test_the_stage_that_the_readme_gives_to_copy_is_one() -> None:
     assert config.auth.issuer
 
 
-async def test_the_agent_of_the_readme_does_what_it_says() -> None:
+async def test_the_agent_of_the_readme_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     [block] = blocks(README, "python")
+    module = ModuleType("lambda_src.agent.model")  # the user's folder may no longer have that file
+    monkeypatch.setattr(module, "MODEL", "a-model", raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     defined: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), defined)
     said = re.search(r'when you say "(.+?)"', README.read_text(encoding="utf-8"))
@@ -70,6 +75,11 @@ def test_the_front_end_of_the_readme_is_part_of_the_one_that_is_tested() -> None
     [block] = blocks(README, "js")
     whole = {line.strip() for line in (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8").splitlines()}
     assert {line.strip() for line in block.splitlines()} <= whole | {""}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_pages_import_the_default_model_instead_of_naming_it(page: Path) -> None:
+    assert re.findall(r'model="gpt[^"]*"', page.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,10 +7,9 @@ dependency group `agent`: `make add NAME=...`.
 from agents import Agent
 from chatkit.agents import AgentContext
 
+from lambda_src.agent.model import MODEL
 from lambda_src.agent.tools import current_time, my_user_id
 from lambda_src.context import RequestContext
-
-MODEL = "gpt-5-mini"
 
 INSTRUCTIONS = """\
 You are a friendly and precise assistant. Answer briefly, in the user's language.

@@ -90,7 +90,7 @@ AUDIO = AudioInput(data=WEBM, mime_type="audio/webm;codecs=opus")
 async def test_the_api_is_sent_the_audio_under_a_name_it_knows() -> None:
     fake = speech_api("200 OK", b'{"text": "hello"}')
     async with fake as (url, requests), openai_client("key", base_url=url) as client:
-        assert await Dictation(lambda: client)(AUDIO) == "hello"
+        assert await Dictation(lambda: client, model="some-model")(AUDIO) == "hello"
     assert b"POST /audio/transcriptions" in requests[0]
     assert b'filename="audio.webm"' in requests[0]
     assert WEBM in requests[0]
@@ -109,7 +109,7 @@ async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[
     fake = speech_api(status, b'{"error": {"message": "secret"}}')
     async with fake as (url, _), openai_client("key", base_url=url) as client:
         with pytest.raises(error) as raised:
-            await Dictation(lambda: client)(AUDIO)
+            await Dictation(lambda: client, model="some-model")(AUDIO)
     assert "secret" not in str(raised.value)
 
 
@@ -119,8 +119,8 @@ async def test_a_key_that_was_changed_is_found_by_the_dictation_that_was_refused
     monkeypatch.setattr(secrets, "REREAD_S", 0)
     keys = ["old", "new", "new"]
     async with speech_api("200 OK", b'{"text": "hello"}', key="new") as (url, requests):
-        stage = Settings(store="memory", model_base_url=url)
+        stage = Settings(store="memory", model_base_url=url, dictation_model="my-transcriber")
         transcribe = dictation(lambda: keys.pop(0), stage)
         assert [await transcribe(AUDIO), await transcribe(AUDIO)] == ["hello", "hello"]
     assert [b"Bearer new" in request for request in requests] == [False, True, True]
-    assert all(WEBM in request for request in requests)
+    assert all(WEBM in request and b"my-transcriber" in request for request in requests)

@@ -1,9 +1,12 @@
 """docs/agents.md, executed."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 from agents.testing import ScriptedModel, assistant_message, function_call
 
 from lambda_src import tool_servers
@@ -13,6 +16,14 @@ from tests.surface.house import house_without_files, items_of, thread_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def named_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page imports the model's name from the user's folder, which may no longer have that file."""
+    module = ModuleType("lambda_src.agent.model")
+    monkeypatch.setattr(module, "MODEL", "a-model", raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 def block(name: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", root)
     write(root, THE_AGENT, SOME_AGENT)
+    write(root, "lambda_src/agent/model.py", 'MODEL = "a-model"\n')
     write(root, CONFTEST, SHIPPED_CONFTEST)
     return root
 

@@ -30,7 +30,7 @@ def look() -> str:
     return "seen"
 
 
-agent = Agent(name="Naive", model=OpenAIResponsesModel("gpt-5-mini", client), tools=[look])
+agent = Agent(name="Naive", model=OpenAIResponsesModel("a-model", client), tools=[look])
 
 
 class TableStore(Store[Any]):
