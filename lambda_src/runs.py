@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agents import (
     Agent,
+    RawResponsesStreamEvent,
     RunContextWrapper,
     RunHooks,
     Runner,
@@ -35,7 +36,7 @@ from chatkit.types import (
 
 from lambda_src import approvals, choices
 from lambda_src.context import RequestContext
-from lambda_src.converter import HistoryConverter, KeptImages, with_own_ids
+from lambda_src.converter import REPAIRS, HistoryConverter, KeptImages, with_own_ids
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import QuotaError
 
@@ -204,9 +205,14 @@ class Pulled:
         self._puller: asyncio.Task[Any] | None = None
 
     async def stream_events(self) -> AsyncGenerator[StreamEvent]:
-        """The run's own."""
+        """The run's own, with the model's events repaired for ChatKit; see converter/model_events.py."""
         self._puller = asyncio.current_task()
         async for event in self._run.stream_events():
+            if event.type == "raw_response_event" and (repair := REPAIRS.get(event.data.type)) is not None:
+                if (data := repair(event.data)) is None:
+                    continue
+                if data is not event.data:
+                    event = RawResponsesStreamEvent(data=data)
             yield event
             self._puller = asyncio.current_task()
 

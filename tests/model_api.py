@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from openai.types import responses as r
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
@@ -152,6 +153,34 @@ def numbered(text: str) -> list[r.ResponseStreamEvent]:
     for number, event in enumerate(events):
         event.sequence_number = number
     return events
+
+
+def sse(*events: dict[str, Any]) -> bytes:
+    """A stream of the Responses API: these events as they are, whatever is wrong with them."""
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+@asynccontextmanager
+async def scripted_api(
+    *answers: bytes, status: str = "200 OK", content_type: str = "text/event-stream"
+) -> AsyncIterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    """A server of either API that sends these bodies, one per request: its URL, and each request's head and body."""
+    requests: list[tuple[str, dict[str, Any]]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        length = next(int(line.split(":")[1]) for line in head.lower().split("\r\n") if "content-length" in line)
+        body = json.loads(await reader.readexactly(length))
+        requests.append((head, body))
+        answer = answers[len(requests) - 1]
+        writer.write(f"HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\nconnection: close\r\n\r\n".encode())
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", requests
 
 
 @asynccontextmanager

@@ -2,5 +2,6 @@
 
 from lambda_src.converter.answer import KeptImages, with_own_ids
 from lambda_src.converter.history import HistoryConverter
+from lambda_src.converter.model_events import REPAIRS
 
-__all__ = ["HistoryConverter", "KeptImages", "with_own_ids"]
+__all__ = ["REPAIRS", "HistoryConverter", "KeptImages", "with_own_ids"]

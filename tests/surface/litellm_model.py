@@ -8,8 +8,9 @@ from agents import Agent, RunConfig, function_tool
 from agents.extensions.models.litellm_model import LitellmModel
 
 from tests.chat import message
+from tests.model_api import scripted_api
 from tests.surface.house import house_without_files, items_of, thread_of
-from tests.surface.test_models import completions_api, text, tool_call
+from tests.surface.test_models import text, tool_call
 
 
 @function_tool
@@ -19,7 +20,7 @@ def roll_dice() -> str:
 
 
 async def test_a_tool_is_called_and_two_answers_under_one_constant_id_are_kept_apart() -> None:
-    async with completions_api(tool_call("roll_dice"), text("one two"), text("three")) as (url, requests):
+    async with scripted_api(tool_call("roll_dice"), text("one two"), text("three")) as (url, requests):
         model = LitellmModel(model="openai/m", base_url=url, api_key="k")
         agent = Agent(name="Test", tools=[roll_dice], model=model)
         chat = house_without_files().chat(agent=agent, run_config=RunConfig(tracing_disabled=True))

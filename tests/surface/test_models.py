@@ -1,9 +1,6 @@
 """Models behind OpenAI's two APIs at any address: the real client library against fakes on the wire."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +12,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.models import bedrock_run_config, capped, chosen_run_config, openai_run_config
 from lambda_src.settings import Settings
 from tests.chat import message
-from tests.model_api import ANSWER, model_api
+from tests.model_api import ANSWER, model_api, scripted_api
 from tests.surface.house import House, house_without_files, items_of, thread_of
 
 REQUIRED = {"CHAT_TABLE": "t", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "a"}
@@ -46,28 +43,8 @@ def tool_call(name: str) -> bytes:
     return chunk({"role": "assistant", "tool_calls": [function]}) + done + b"data: [DONE]\n\n"
 
 
-@asynccontextmanager
-async def completions_api(*answers: bytes) -> AsyncIterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    """A wire-level fake of a Chat Completions server: its URL, and the head and body of each request."""
-    requests: list[tuple[str, dict[str, Any]]] = []  # the head whole, for those who look at its headers
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = next(int(line.split(":")[1]) for line in head.lower().split("\r\n") if "content-length" in line)
-        body = json.loads(await reader.readexactly(length))
-        requests.append((head, body))
-        answer = answers[len(requests) - 1]
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + answer)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", requests
-
-
 async def test_chat_completions_answer_at_an_address_of_ones_own(house: House) -> None:
-    async with completions_api(text("one two three")) as (url, requests):
+    async with scripted_api(text("one two three")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
         answer = await house.chat(run_config=config)("threads.create", input=message("hi"))
     assert items_of(answer)[-1]["content"][0]["text"].split() == ["one", "two", "three"]
@@ -84,7 +61,7 @@ async def test_chat_completions_are_asked_for_usage_at_any_address(house: House)
 
 
 async def test_answers_under_one_constant_id_are_kept_apart(house: House) -> None:
-    async with completions_api(text("one"), text("two")) as (url, requests):
+    async with scripted_api(text("one"), text("two")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
         chat = house.chat(run_config=config)
         thread_id = thread_of(await chat("threads.create", input=message("first")))
@@ -102,7 +79,7 @@ async def test_tools_work_over_chat_completions(house: House) -> None:
         """A throw."""
         return "four"
 
-    async with completions_api(tool_call("roll_dice"), text("You threw a four.")) as (url, requests):
+    async with scripted_api(tool_call("roll_dice"), text("You threw a four.")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
         answer = await house.chat(run_config=config, tools=[roll_dice])("threads.create", input=message("roll"))
     assert "four" in items_of(answer)[-1]["content"][0]["text"]
@@ -122,7 +99,7 @@ async def test_bedrock_is_asked_with_the_roles_own_signature_and_no_key(
     role = {"ACCESS_KEY_ID": "AKIDEXAMPLE", "SECRET_ACCESS_KEY": "s", "SESSION_TOKEN": "t", "REGION": "eu-central-1"}
     for name, value in role.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    async with completions_api(text("one"), text("two")) as (url, requests):
+    async with scripted_api(text("one"), text("two")) as (url, requests):
         chat = house.chat(run_config=bedrock_run_config(url, api="chat_completions"))
         answer = await chat("threads.create", input=message("first"))
         later = await chat("threads.add_user_message", thread_id=thread_of(answer), input=message("second"))
@@ -168,7 +145,7 @@ async def test_a_turn_before_the_vendors_key_is_set_sends_nothing_and_says_what_
 ) -> None:
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
         monkeypatch.setenv(f"AWS_{name}", "of-the-role")
-    async with completions_api(text("one")) as (url, requests):
+    async with scripted_api(text("one")) as (url, requests):
         settings = replace(Settings.from_env(REQUIRED), model_base_url=url, model_api="chat_completions")
         chat = house.chat(build_run_config=lambda: run_config(None, settings))
         answer = await chat("threads.create", input=message("hi"))

@@ -1,0 +1,158 @@
+"""Repairs a model's stream events for ChatKit's converter, which ends the answer over one that it cannot read. Pure.
+
+chatkit.agents expects every field that OpenAI documents, and citations in the classes of a finished message. The openai
+library gives streamed citations other classes, and other vendors leave fields out (llama.cpp: `content_index`,
+`annotations`). What cannot be repaired is dropped, and the answer continues.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, get_args
+
+from openai.types import responses as r
+from openai.types.responses import response_output_text
+from pydantic import BaseModel, ValidationError
+
+Event = Any  # a class of openai's ResponseStreamEvent; a vendor's may lack any field, whatever its class says
+
+CITATIONS: dict[str, type[BaseModel]] = {
+    get_args(one.model_fields["type"].annotation)[0]: one
+    for one in get_args(get_args(response_output_text.Annotation)[0])
+}
+
+
+def citation(raw: object, text: str | None = None) -> BaseModel | None:
+    """The citation in the class that ChatKit accepts; None if it is incomplete or of an unknown type.
+
+    `text` is what it cites, when that is known: an index beyond its end becomes its end.
+    """
+    data = raw.model_dump(warnings=False) if isinstance(raw, BaseModel) else raw
+    known = CITATIONS.get(str(data.get("type"))) if isinstance(data, dict) else None
+    if known is None or not isinstance(data, dict):
+        return None
+    if text is not None:
+        data = {key: _within(text, value) if key in ("index", "end_index") else value for key, value in data.items()}
+    try:
+        return known.model_validate(data)
+    except ValidationError:
+        return None
+
+
+def _within(text: str, index: object) -> object:
+    return max(0, min(index, len(text))) if isinstance(index, int) else index
+
+
+def _content(part: Event) -> Event | None:
+    match getattr(part, "type", None):
+        case "output_text":
+            text = _text(part.text)
+            cited = (citation(one, text) for one in getattr(part, "annotations", None) or ())
+            return part.model_copy(update={"text": text, "annotations": [one for one in cited if one is not None]})
+        case "refusal":
+            return part.model_copy(update={"refusal": _text(part.refusal)})
+        case "reasoning_text":
+            return part
+        case _:
+            return None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _delta(event: Event) -> Event | None:
+    if type(event.content_index) is int and type(event.item_id) is str and type(event.delta) is str:
+        return event  # thousands of them: nothing is copied
+    return _placed(event, delta=event.delta) if isinstance(event.delta, str) else None
+
+
+def _placed(event: Event, **repaired: object) -> Event:
+    at = {"item_id": _text(event.item_id), "content_index": _number(event.content_index)}
+    return event.model_copy(update=at | repaired)
+
+
+def _part_added(event: Event) -> Event | None:
+    part = _content(event.part)
+    return None if part is None else _placed(event, part=part)
+
+
+def _text_done(event: Event) -> Event | None:
+    return _placed(event) if isinstance(event.text, str) else None
+
+
+def _annotation_added(event: Event) -> Event | None:
+    annotation = citation(event.annotation)
+    return None if annotation is None else _placed(event, annotation=annotation)
+
+
+def _item(event: Event) -> Event | None:
+    item = event.item
+    match getattr(item, "type", None):
+        case "message":
+            content = [one for part in item.content or () if (one := _content(part)) is not None]
+            return event.model_copy(update={"item": item.model_copy(update={"id": _text(item.id), "content": content})})
+        case "image_generation_call" if item.result is not None:
+            result = item.result if _is_base64(item.result) else None
+            return event.model_copy(update={"item": item.model_copy(update={"id": _text(item.id), "result": result})})
+        case None:
+            return None
+        case _:
+            return event
+
+
+def _partial_image(event: Event) -> Event | None:
+    if not _is_base64(event.partial_image_b64):
+        return None
+    return event.model_copy(
+        update={"item_id": _text(event.item_id), "partial_image_index": _number(event.partial_image_index)}
+    )
+
+
+def _is_base64(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(base64.b64decode(value, validate=True))
+    except binascii.Error:
+        return False
+
+
+def _thought(event: Event) -> Event | None:
+    words = event.delta if event.type == "response.reasoning_summary_text.delta" else event.text
+    if not isinstance(words, str):
+        return None
+    return event.model_copy(update={"item_id": _text(event.item_id), "summary_index": _number(event.summary_index)})
+
+
+RAW_THOUGHT = -1  # the summary index of reasoning that is not a summary: never the index of one
+
+
+def _raw_thought_delta(event: Event) -> Event | None:
+    if not isinstance(event.delta, str):
+        return None
+    return r.ResponseReasoningSummaryTextDeltaEvent(
+        delta=event.delta,
+        item_id=_text(event.item_id),
+        output_index=_number(event.output_index),
+        sequence_number=_number(event.sequence_number),
+        summary_index=RAW_THOUGHT,
+        type="response.reasoning_summary_text.delta",
+    )
+
+
+REPAIRS: dict[str, Callable[[Event], Event | None]] = {
+    "response.output_text.delta": _delta,
+    "response.content_part.added": _part_added,
+    "response.output_text.done": _text_done,
+    "response.output_text.annotation.added": _annotation_added,
+    "response.output_item.added": _item,
+    "response.output_item.done": _item,
+    "response.image_generation_call.partial_image": _partial_image,
+    "response.reasoning_summary_text.delta": _thought,
+    "response.reasoning_summary_text.done": _thought,
+    "response.reasoning_text.delta": _raw_thought_delta,
+}
+"""By type, for the events that ChatKit's converter reads: the event repaired, or None to drop it."""
