@@ -53,7 +53,7 @@ async def test_chat_completions_answer_at_an_address_of_ones_own(house: House) -
 
 
 async def test_chat_completions_are_asked_for_usage_at_any_address(house: House) -> None:
-    async with completions_api(text("one")) as (url, requests):
+    async with scripted_api(text("one")) as (url, requests):
         config = capped(openai_run_config("key", base_url=url, api="chat_completions"), 100)
         await house.chat(run_config=config)("threads.create", input=message("hi"))
     assert requests[0][1]["stream_options"] == {"include_usage": True}
