@@ -1,7 +1,7 @@
 """Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Turn:
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
     `ahead` is taken away when another turn may have written in the thread since.
     `more` asks for leave to go on, so many having been used: QuotaError; `reserved_more` is what it was given so far.
+    `tool_errors` are exceptions of tools; the model was told of a failure, and the turn went on.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Turn:
     tokens_out: int | None = None
     more: Callable[[int], Awaitable[None]] | None = None  # None: nobody counts
     reserved_more: int = 0
+    tool_errors: list[Exception] = field(default_factory=list)
 
     def used(self, tokens_in: int, tokens_out: int) -> None:
         """Add what one run of the agent used."""

@@ -10,6 +10,7 @@ from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
 from lambda_src.assistants import Assistant, Assistants, LoadAssistants
 from lambda_src.context import RequestContext
 from lambda_src.errors import NoAssistantError
+from lambda_src.faults import log_fault
 from lambda_src.turns.turns import Turns
 from lambda_src.uploads import Upload
 
@@ -55,7 +56,11 @@ class Desks:
         """The desk of one assistant, made once a process; NoAssistantError."""
         async with self._loading:
             if self._assistants is None:
-                self._assistants = await asyncio.to_thread(self._load)  # the folder agent/, and agents with it
+                try:
+                    self._assistants = await asyncio.to_thread(self._load)  # the folder agent/, and agents with it
+                except Exception as error:
+                    log_fault("agent_not_loaded", error)
+                    raise
             if name not in self._assistants:
                 raise no_assistant()
             if name not in self._desks:

@@ -3,8 +3,6 @@
 ChatKit shows CustomStreamError's text as it is; what no sentence fits becomes StreamError, which it translates itself.
 """
 
-import logging
-
 import openai
 from agents.exceptions import (
     AgentsException,
@@ -17,15 +15,17 @@ from agents.exceptions import (
 from chatkit.errors import BaseStreamError, CustomStreamError, ErrorCode, StreamError
 
 from lambda_src.errors import ChatError
+from lambda_src.faults import log_fault
 
-log = logging.getLogger(__name__)
 
+def stream_error(error: Exception, event: str = "run_failed", **fields: str) -> BaseStreamError:
+    """The ChatKit error for `error`, which is logged as `event` with `fields`, its type and its place.
 
-def stream_error(error: Exception) -> BaseStreamError:
-    """The ChatKit error for `error`, which is logged by type and place, never by its text: that may quote a user."""
+    Never by its text: that may quote a user.
+    """
     if isinstance(error, BaseStreamError):
         return error
-    log.warning("run_failed", extra={"error_type": type(error).__qualname__, "place": _place(error)})
+    log_fault(event, error, **fields)
     match error:
         case ChatError():
             return CustomStreamError(str(error), allow_retry=True)
@@ -47,16 +47,3 @@ def stream_error(error: Exception) -> BaseStreamError:
             return CustomStreamError("The assistant lost its way. Try again.", allow_retry=True)
         case _:
             return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
-
-
-def _place(error: Exception) -> str:
-    """The innermost line that is in a file; of a file that cannot be read, the line in it."""
-    if isinstance(error, SyntaxError) and error.filename is not None:
-        return f"{error.filename}:{error.lineno}"
-    place = "unknown"
-    trace = error.__traceback__
-    while trace is not None:
-        if not (file := trace.tb_frame.f_code.co_filename).startswith("<frozen "):  # importlib's own
-            place = f"{file}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return place

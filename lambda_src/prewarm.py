@@ -6,8 +6,6 @@ store in memory. Public interfaces only, and nothing of the deployment is touche
 the snapshot; no key and no connection is.
 """
 
-import logging
-
 import httpx2
 from agents import Agent, function_tool
 from chatkit.types import InferenceOptions, ThreadCreateParams, ThreadsCreateReq, UserMessageInput
@@ -17,14 +15,13 @@ from lambda_src import models
 from lambda_src.context import RequestContext, User
 from lambda_src.demo_model import Output, events_of, message_of, tool_call_of
 from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.faults import log_fault
 from lambda_src.late_server import LateServer
 from lambda_src.server import ChatServer
 from lambda_src.store.memory import MemoryStore
 
 NOBODY = RequestContext(user=User("prewarm"), request_id="prewarm")
 ANSWER = message_of("Ready when you are.")
-
-log = logging.getLogger(__name__)
 
 
 async def prewarm(server: LateServer) -> None:
@@ -33,7 +30,7 @@ async def prewarm(server: LateServer) -> None:
         await canned_turn()
         await server.ready()
     except Exception as error:  # noqa: BLE001 - a fence: a user's agent that cannot be built must not end the process
-        log.warning("prewarm_failed", extra={"error_type": type(error).__qualname__})
+        log_fault("prewarm_failed", error)
 
 
 async def canned_turn() -> int:

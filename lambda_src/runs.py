@@ -16,6 +16,8 @@ from agents import (
     RunResultStreaming,
     RunState,
     StreamEvent,
+    ToolErrorFormatter,
+    ToolErrorFormatterArgs,
     TResponseInputItem,
 )
 from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
@@ -39,6 +41,7 @@ from lambda_src.context import RequestContext
 from lambda_src.converter import REPAIRS, HistoryConverter, KeptImages, with_own_ids
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import QuotaError
+from lambda_src.faults import log_fault
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -101,7 +104,12 @@ class Runs:
         agent, run_config = choices.applied(
             choices.options_of(newest_first), agent, self._dispatcher.run_config, models=self._models
         )
-        run_config = replace(run_config, group_id=thread.id)  # of which the SDK makes OpenAI's prompt_cache_key
+        run_config = replace(
+            run_config,
+            group_id=thread.id,  # of which the SDK makes OpenAI's prompt_cache_key
+            tool_not_found_behavior="return_error_to_model",
+            tool_error_formatter=_log_tool_errors(context),
+        )
         agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
         held = await approvals.taken(newest_first, self._store, context)
         until = newest_first[0].id if newest_first else ""
@@ -178,6 +186,23 @@ class Runs:
     def _mint(self, item: ThreadItem, thread: ThreadMetadata, context: RequestContext) -> str:
         kind: StoreItemType = "tool_call" if isinstance(item, ClientToolCallItem) else "message"
         return self._store.generate_item_id(kind, thread, context)
+
+
+def _log_tool_errors(context: RequestContext) -> ToolErrorFormatter:
+    """A formatter that logs why a tool failed and keeps the SDK's message, which tells the model nothing of it."""
+
+    def log_error(failed: ToolErrorFormatterArgs[Any]) -> None:
+        match failed.kind:
+            case "tool_exception" if failed.error is not None:
+                log_fault("tool_failed", failed.error, tool=failed.tool_name)
+                if context.turn is not None:
+                    context.turn.tool_errors.append(failed.error)
+            case "tool_not_found":
+                log.warning("tool_not_found")  # without its name: the model made it up
+            case _:
+                pass
+
+    return log_error
 
 
 class Metered(RunHooks[Any]):

@@ -44,6 +44,7 @@ from lambda_src.dictation import Transcribe
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import ChatError, ConflictError, RequestError
 from lambda_src.explain import stream_error
+from lambda_src.faults import log_fault
 from lambda_src.runs import Runs
 from lambda_src.settings import HISTORY_TOKENS
 from lambda_src.store.ports import FeedbackStore
@@ -231,12 +232,15 @@ class ChatServer(ChatKitServer[RequestContext]):
         """What the function registered for it does. CustomStreamError: there is none, or its payload is not valid."""
         try:
             await self._dispatcher.ensure_initialized()
+        except Exception as error:
+            raise stream_error(error) from error  # without the action's name: nobody knows yet whether it is one
+        try:
             async for event in self._dispatcher.actions.stream(action, self._call(thread, action, sender, context)):
                 yield event
         except RequestError as error:
             raise CustomStreamError(str(error)) from error
         except Exception as error:
-            raise stream_error(error) from error
+            raise stream_error(error, "action_failed", action=action.type) from error
 
     async def sync_action(
         self,
@@ -248,11 +252,20 @@ class ChatServer(ChatKitServer[RequestContext]):
         """The same without a stream, kept before it is answered. RequestError, or ConflictError with the text of a
         CustomStreamError that the function raised.
         """
-        await self._dispatcher.ensure_initialized()
+        try:
+            await self._dispatcher.ensure_initialized()
+        except Exception as error:
+            log_fault("run_failed", error)
+            raise
         try:
             item = await self._dispatcher.actions.once(action, self._call(thread, action, sender, context))
         except BaseStreamError as error:
             raise ConflictError(str(error)) from error
+        except RequestError:
+            raise
+        except Exception as error:
+            log_fault("action_failed", error, action=action.type)
+            raise
         if item is not None:
             keep = self.store.add_thread_item if sender is None else self.store.save_item
             await keep(thread.id, item, context=context)

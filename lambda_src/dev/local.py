@@ -12,6 +12,7 @@ from lambda_src.context import User
 from lambda_src.dev import showcase
 from lambda_src.dev.broken import told_if_broken
 from lambda_src.dev.local_settings import local_key, local_settings
+from lambda_src.faults import show_tracebacks
 from lambda_src.page import page_of
 from lambda_src.storage import upload_origin
 
@@ -41,6 +42,7 @@ def local_assistants() -> Assistants:
         return shipped()
 
 
+show_tracebacks()
 settings = local_settings(os.environ)
 key = local_key(settings, os.environ)
 handler = build_handler(

@@ -7,7 +7,16 @@ import json
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-TOLD = ("level", "location", "message", "timestamp", "request_id", "user", "cold_start")  # or of no interest here
+TOLD = (
+    "level",
+    "location",
+    "message",
+    "timestamp",
+    "request_id",
+    "user",
+    "cold_start",
+    "traceback",
+)  # or of no interest here
 
 
 def readable(line: str) -> str | None:
@@ -38,7 +47,8 @@ def _event(fields: Mapping[str, Any]) -> str:
         case event:
             rest = " ".join(f"{name}={value}" for name, value in fields.items() if name not in TOLD)
             level = "" if fields["level"] == "INFO" else f"{fields['level']} "
-            return f"{level}{event} {rest}".rstrip()
+            traceback = f"\n{fields['traceback'].rstrip()}" if "traceback" in fields else ""
+            return f"{level}{event} {rest}".rstrip() + traceback
 
 
 def _seconds(duration_ms: float) -> str:

@@ -25,7 +25,8 @@ import pytest
 from agents import Agent, FunctionTool, Handoff, Model, ModelResponse, RunConfig, handoff
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from agents.testing import ScriptedModel, assistant_message, function_call
-from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMessageItem
+from chatkit.actions import Action
+from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
 
 from lambda_src.app import create_app
 from lambda_src.assistants import BuildAgent, shipped_actions, shipped_agent
@@ -62,7 +63,8 @@ class Reply:
 
     `tools`: those that ran, in order: yours, MCP servers', those of agents that took over. `events` are ChatKit's,
     `items` what the thread holds afterwards. `tokens_in` and `tokens_out` are what the model counted: None from a
-    script. `cause` is the exception behind `error`, if your agent or its model raised one.
+    script. `cause` is the exception that your code or its model raised: behind what the user was told, or in a tool, of
+    which the model is only told that it failed.
     """
 
     thread_id: str
@@ -77,8 +79,9 @@ class Reply:
 
     @property
     def error(self) -> str | None:
-        """What the user was told went wrong."""
-        return next((event.get("message", event["code"]) for event in self.events if event["type"] == "error"), None)
+        """What the user was told went wrong; if nothing, the first exception of a tool, as `LookupError: no order`."""
+        told = next((event.get("message", event["code"]) for event in self.events if event["type"] == "error"), None)
+        return told or (None if self.cause is None else f"{type(self.cause).__name__}: {self.cause}")
 
 
 @dataclass(slots=True)
@@ -114,6 +117,21 @@ class _WatchedServer(ChatServer):
                     yield event
         except Exception as error:
             self.cause = error.__cause__ or error
+            raise
+
+    async def action(
+        self,
+        thread: ThreadMetadata,
+        action: Action[str, Any],
+        sender: WidgetItem | None,
+        context: RequestContext,
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        try:
+            async with aclosing(super().action(thread, action, sender, context)) as events:  # type: ignore[type-var] # as above
+                async for event in events:
+                    yield event
+        except Exception as error:
+            self.cause = self.cause or error.__cause__ or error
             raise
 
 
@@ -203,7 +221,7 @@ class AgentChat:
             items,
             tokens_in=turn and turn.tokens_in,
             tokens_out=turn and turn.tokens_out,
-            cause=self._server.cause,
+            cause=self._server.cause or next(iter(turn.tool_errors if turn else []), None),
         )
 
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:

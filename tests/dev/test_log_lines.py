@@ -31,6 +31,8 @@ def line(event: str, level: int = logging.INFO, **fields: Any) -> str:
         (line("turn", kind="whole", first_token_ms=150, duration_ms=2500, tokens_in=120, tokens_out=40),
          "     answer: first word after 0.15 s, all after 2.50 s, 120 + 40 tokens"),
         (line("turn", kind="stopped", duration_ms=900), "     answer: all after 0.90 s, stopped"),
+        (line("tool_failed", logging.WARNING, tool="look", traceback="Traceback:\n  x\nKeyError\n"),
+         "WARNING tool_failed tool=look\nTraceback:\n  x\nKeyError"),
         (line("run_failed", logging.WARNING, error_type="KeyError", place="x.py:3"),
          "WARNING run_failed error_type=KeyError place=x.py:3"),
         (line("feedback", kind="positive", items=1), "feedback items=1 kind=positive"),

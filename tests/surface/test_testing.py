@@ -6,6 +6,7 @@ import pytest
 from agents import Agent, function_tool
 from agents.mcp import MCPServerStreamableHttp
 
+from lambda_src.actions import ActionCall, Actions
 from lambda_src.dev import showcase
 from lambda_src.dev.testing import AgentChat, RefusedError, calls, real_model, says
 from lambda_src.errors import SettingsError
@@ -86,6 +87,39 @@ async def test_what_the_agent_raised_is_told_beside_what_the_user_was_told() -> 
     reply = await chat.say("hello", script=[says("never")])
     assert reply.error is not None
     assert isinstance(reply.cause, LookupError)
+
+
+async def test_an_exception_in_a_tool_is_the_error_of_a_reply_that_arrived() -> None:
+    @function_tool
+    def refund(order: int) -> str:
+        """Refund an order."""
+        raise LookupError(f"no order {order}")
+
+    chat = AgentChat(lambda: Agent(name="Shop", tools=[refund]))
+    reply = await chat.say("refund order 17", script=[calls("refund", order=17), says("That failed.")])
+    assert (reply.text, reply.error) == ("That failed.", "LookupError: no order 17")
+    assert isinstance(reply.cause, LookupError)
+    after = await chat.say("thanks", script=[says("Bye.")])
+    assert (after.error, after.cause) == (None, None)
+
+
+async def test_an_exception_in_an_action_is_the_cause_of_its_reply() -> None:
+    actions = Actions()
+
+    @actions.on("order.cancel")
+    async def cancel(_: None, call: ActionCall) -> None:
+        raise LookupError("no order")
+
+    chat = AgentChat(shop, build_actions=lambda: actions)
+    await chat.say("hello", script=[says("Hello.")])
+    reply = await chat.press("order.cancel")
+    assert reply.error is not None
+    assert isinstance(reply.cause, LookupError)
+
+
+async def test_a_tool_that_does_not_exist_is_told_to_the_model() -> None:
+    reply = await AgentChat(shop).say("refund", script=[calls("pay_back"), says("I cannot do that.")])
+    assert (reply.text, reply.tools, reply.error) == ("I cannot do that.", [], None)
 
 
 async def test_a_real_model_on_this_machine_needs_no_key_and_its_tokens_are_told() -> None:
