@@ -7,6 +7,7 @@ it is read anew from the thread, up to the item that was the newest then.
 """
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 APPROVE, DENY = "Approve", "Deny"
 FORM, STATE, TAKEN = "approval-", "approval-state-", "approval-taken-"  # ids of the three items begin with these
-ARGUMENTS_CHARS = 2_000  # of a call, shown to whoever is to allow it; what is longer says so
 DENIED = "The user did not allow this."
 OVER = "This cannot be answered any more: the conversation has moved on. Ask for it again."
 CHANGED = "The assistant has changed since it asked. Ask for it again."
@@ -100,16 +100,33 @@ def asked(
 
 
 def question(tool: str, arguments: str) -> str:
-    """What the user is asked, with everything that the tool would be given."""
+    """What the user is asked to allow: the tool with every argument, whole, as JSON; `visible` says how.
+
+    Nothing is cut: whatever is left out could be what the user would have refused.
+    """
     try:
         given = json.loads(arguments)
-    except ValueError:
-        given = None
-    named = given.items() if isinstance(given, dict) else ()
-    told = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in named)
-    if len(told) > ARGUMENTS_CHARS:
-        told = f"{told[:ARGUMENTS_CHARS]} ... ({len(told) - ARGUMENTS_CHARS} more characters)"
-    return f"Allow {tool} with {told}?" if told else f"Allow {tool}?"
+    except (ValueError, RecursionError):
+        given = arguments
+    shown = arguments.strip()
+    if isinstance(given, dict):
+        shown = ", ".join(f"{_name(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in given.items())
+    return visible(f"Allow {tool} with {shown}?" if shown else f"Allow {tool}?")
+
+
+def visible(text: str) -> str:
+    """`text` with every character that no reader sees as a JSON escape: controls, bidi controls, zero-width characters.
+
+    Such a character can hide a part of what a person is asked to allow, or show it in another order.
+    """
+    return "".join(
+        char if char.isprintable() or unicodedata.category(char) == "Zs" else json.dumps(char)[1:-1] for char in text
+    )
+
+
+def _name(name: str) -> str:
+    """An argument's name, quoted when it could be read as more than a name."""
+    return name if name.isidentifier() else json.dumps(name, ensure_ascii=False)
 
 
 def lapsed(newest_first: Sequence[ThreadItem]) -> list[StructuredInputItem]:

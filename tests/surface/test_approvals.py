@@ -198,14 +198,41 @@ async def test_an_agent_that_changed_since_says_so_and_later_turns_work(house: H
     assert items_of(later)[-1]["content"][0]["text"] == "All is done."
 
 
-def test_a_long_argument_says_that_it_is_cut() -> None:
-    told = approvals.question("send", json.dumps({"text": "x" * 10_000}))
-    assert len(told) < approvals.ARGUMENTS_CHARS + 100
-    assert "more characters" in told
+def test_every_argument_is_shown_whole_however_long() -> None:
+    arguments = {"memo": "x" * 200_000, "payee": "mallory", "amount": 9_000}
+    told = approvals.question("pay", json.dumps(arguments))
+    assert told == f'Allow pay with memo: "{arguments["memo"]}", payee: "mallory", amount: 9000?'
 
 
-@pytest.mark.parametrize("arguments", ["", "{", "[1]", "null", "7"])
-def test_arguments_that_are_none_are_not_told(arguments: str) -> None:
+@pytest.mark.parametrize(
+    "hidden", ["\u202e", "\u2066", "\u200b", "\ufeff", "\u00ad", "\u2028", "\x9b", "\n", "\U000e0041"]
+)
+def test_characters_that_hide_or_reorder_text_are_shown_as_escapes(hidden: str) -> None:
+    sound = json.dumps({f"to{hidden}": f"a{hidden}b", "list": [{"c": hidden}]}, ensure_ascii=False)
+    escape = json.dumps(hidden)[1:-1]
+    told = approvals.question(f"pay{hidden}", sound)
+    assert hidden not in told
+    assert told == f'Allow pay{escape} with "to{escape}": "a{escape}b", list: [{{"c": "{escape}"}}]?'
+
+
+def test_letters_of_any_language_are_shown_as_they_are() -> None:
+    arguments = {"name": "Zoë Ünlü 山田\u3000太郎 أحمد नमस्ते 👍🏽"}
+    assert approvals.question("greet", json.dumps(arguments)) == f'Allow greet with name: "{arguments["name"]}"?'
+
+
+def test_a_name_of_an_argument_cannot_pose_as_another_argument() -> None:
+    told = approvals.question("pay", json.dumps({"amount: 1, payee": "mallory"}))
+    assert told == 'Allow pay with "amount: 1, payee": "mallory"?'
+
+
+@pytest.mark.parametrize("arguments", ["{", "[1]", "null", "7", "[" * 50_000, '{"a": 1', "\u202e"])
+def test_arguments_that_are_not_an_object_are_shown_as_they_came(arguments: str) -> None:
+    shown = arguments.replace("\u202e", "\\u202e")
+    assert approvals.question("send", arguments) == f"Allow send with {shown}?"
+
+
+@pytest.mark.parametrize("arguments", ["", "  ", "{}"])
+def test_a_call_without_arguments_asks_for_the_tool_alone(arguments: str) -> None:
     assert approvals.question("send", arguments) == "Allow send?"
 
 

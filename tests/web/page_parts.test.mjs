@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Blocks, tokensOf } from "../../web/src/blocks.js";
 import { fold } from "../../web/src/fold.js";
+import { targetBeside } from "../../web/src/links.js";
 
 /** A random source that a number repeats (mulberry32). */
 function dice(seed) {
@@ -93,3 +94,42 @@ test("every other update lands in its item", () => {
   update("m", { type: "assistant_message.content_part.annotation_added", content_index: 0, annotation_index: 0, annotation: { index: 1 } });
   assert.equal(items.get("m").content[0].annotations.length, 1);
 });
+
+for (const [text, target, beside] of [
+  ["https://bank.example/login", "https://evil.test/", "evil.test"],
+  ["bank.example", "https://evil.test:8443/bank.example", "evil.test:8443"],
+  ["Log in at BANK.example now", "https://evil.test/", "evil.test"],
+  ["https://bank.example@evil.test/", "https://evil.test/", "evil.test"],
+  ["evil.test, formerly bank.example", "https://evil.test/", "evil.test"],
+  ["bank.example", "https://bank.example.evil.test/", "bank.example.evil.test"],
+  ["bank.example", "https://mybank.example/", "mybank.example"],
+  ["ban\u200bk.exa\u202emple", "https://evil.test/", "evil.test"],
+  ["ｂａｎｋ.example", "https://evil.test/", "evil.test"],
+  ["bank。example", "https://evil.test/", "evil.test"],
+  ["bank.example", "https://b\u0430nk.example/", "xn--bnk-6cd.example"],
+  ["help@bank.example", "mailto:help@evil.test", "help@evil.test"],
+  ["bank.example", "mailto:a@evil.test?subject=bank.example", "a@evil.test"],
+  ["bank.example", "tel:+15550100", "+15550100"],
+]) {
+  test(`a link that says ${JSON.stringify(text)} and leads to ${target} shows where`, () => {
+    assert.equal(targetBeside(text, new URL(target)), beside);
+  });
+}
+
+for (const [text, target] of [
+  ["our docs", "https://evil.test/"],
+  ["https://example.com/a?b=c.d#e", "https://example.com/a?b=c.d#e"],
+  ["example.com", "https://www.example.com/"],
+  ["www.example.com", "https://example.com/"],
+  ["example.com", "https://docs.example.com/page"],
+  ["www.example.com", "https://docs.example.com/page"],
+  ["EXAMPLE.com:8080/readme.md", "https://example.com:8080/readme.md"],
+  ["b\u00fccher.example", "https://xn--bcher-kva.example/"],
+  ["help@example.com", "mailto:help@example.com"],
+  ["version 1.2.3", "https://example.com/"],
+  ["Wait...", "https://example.com/"],
+]) {
+  test(`a link that says ${JSON.stringify(text)} and leads to ${target} stays as it is`, () => {
+    assert.equal(targetBeside(text, new URL(target)), null);
+  });
+}

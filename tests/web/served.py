@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
-from agents import Agent, RunConfig, TResponseInputItem
+from agents import Agent, RunConfig, TResponseInputItem, function_tool
 from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 
 from lambda_src.auth import FirstOf, GuestTokens
 from lambda_src.composition import Parts, build_handler
 from lambda_src.context import User
-from lambda_src.demo_model import DemoModel, events_of, message_of
+from lambda_src.demo_model import DemoModel, Output, events_of, message_of, tool_call_of
 from lambda_src.errors import AuthError
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
@@ -48,17 +48,26 @@ CLIENT = "page"  # a client id: whoever names it gets what the issuer of the tes
 
 
 class Echo(DemoModel):
-    """Says the last thing that the user said."""
+    """Says the last thing that the user said. "pay {...}" calls the tool `pay` with these arguments."""
 
     async def stream_response(
         self, system_instructions: str | None, input: str | list[TResponseInputItem], *_: Any, **__: Any
     ) -> AsyncIterator[TResponseStreamEvent]:
         said = asked(input)
-        for number, event in enumerate(long_answer() if said == LONG else events_of(message_of(said))):
+        output: Output = message_of(said)
+        if said.startswith("pay ") and isinstance(input, list) and input[-1].get("type") != "function_call_output":
+            output = tool_call_of("pay").model_copy(update={"arguments": said.removeprefix("pay ")})
+        for number, event in enumerate(long_answer() if said == LONG else events_of(output)):
             if isinstance(event, r.ResponseTextDeltaEvent):
                 await asyncio.sleep(SLOW_S if said.startswith("slowly") else PAUSE_S)
             event.sequence_number = number
             yield event
+
+
+@function_tool(needs_approval=True)
+def pay(memo: str, payee: str) -> str:
+    """Pays somebody."""
+    return f"paid to {payee}"
 
 
 def long_answer() -> list[TResponseStreamEvent]:
@@ -96,7 +105,7 @@ handler = build_handler(
     settings,
     Parts(
         authenticate=person if guest_tokens is None else FirstOf(guest_tokens, person),
-        build_agent=lambda: Agent(name="Echo"),
+        build_agent=lambda: Agent(name="Echo", tools=[pay]),
         build_run_config=lambda: RunConfig(model=Echo(), tracing_disabled=True),
         guest_tokens=guest_tokens,
     ),

@@ -1,5 +1,6 @@
 """Chatting in the page of `make dev`, in a browser."""
 
+import json
 import re
 
 import pytest
@@ -55,6 +56,26 @@ def test_markdown_becomes_what_it_means(echo: ChatPage) -> None:
     expect(echo.answer.get_by_role("cell", name="2")).to_be_visible()
     expect(echo.answer.get_by_role("checkbox")).to_be_checked()
     expect(echo.answer.locator("code .kwd").first).to_have_text("def")
+
+
+def test_a_link_whose_text_names_another_site_shows_where_it_leads(echo: ChatPage) -> None:
+    echo.open().ask("[bank.example](https://evil.test/x) or <https://example.com/a>")
+    expect(echo.answer.get_by_role("link")).to_have_text(["bank.example (evil.test)", "https://example.com/a"])
+
+
+def test_a_long_request_for_approval_is_shown_whole_and_scrolls(echo: ChatPage) -> None:
+    memo = "word " * 2_000
+    arguments = json.dumps({"memo": memo, "payee": "mal\u202elory"})
+    echo.open().ask(f"pay {arguments}")
+    question = echo.page.locator(".questions legend")
+    expect(question).to_have_text(f'Allow pay with memo: "{memo}", payee: "mal\\u202elory"?', use_inner_text=False)
+    inner, outer = question.evaluate("node => [node.scrollHeight, node.clientHeight]")
+    assert inner > outer < echo.page.viewport_size["height"]  # type: ignore[index] # every tab of ours has a size
+    expect(echo.button("Answer")).to_be_visible()
+    question.focus()
+    echo.page.keyboard.press("End")
+    assert question.evaluate("node => node === document.activeElement")
+    echo.page.wait_for_function("document.querySelector('.questions legend').scrollTop > 0")
 
 
 def test_code_is_copied_to_the_letter(echo: ChatPage) -> None:

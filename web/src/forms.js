@@ -20,15 +20,19 @@ export function structuredInput(item, { send, was }) {
   return form;
 }
 
+const LONG_CHARS = 600; // a question this long may scroll: the keyboard must reach it
+
+const scrolling = (question) => (question.length > LONG_CHARS ? { tabindex: "0" } : {});
+
 function choice(input, item) {
   const name = `${item.id}-${input.id}`;
   const type = input.multiple ? "checkbox" : "radio";
   const own = h("input.own", { type: "text", "aria-label": `Another answer to: ${input.question}`, placeholder: "Something else", name: `${name}-own` });
-  return h("fieldset", {}, h("legend", {}, input.question),
+  return h("fieldset", {}, h("legend", scrolling(input.question), input.question),
     input.options.map(({ value }) => h("label.option", {}, h("input", { type, name, value }), h("span", {}, value))), own);
 }
 
-const freeform = (input, item) => h("label.question", {}, h("span.legend", {}, input.question),
+const freeform = (input, item) => h("label.question", {}, h("span.legend", scrolling(input.question), input.question),
   input.description ? h("span.detail", {}, input.description) : null,
   h("textarea", { rows: 2, name: `${item.id}-${input.id}` }));
 
@@ -38,7 +42,7 @@ function answerTo(input, form) {
   return { values, skipped: values.length === 0 };
 }
 
-const answered = (item) => h("dl.answers", {}, item.inputs.map((input) => h("div", {}, h("dt", {}, input.question),
+const answered = (item) => h("dl.answers", {}, item.inputs.map((input) => h("div", {}, h("dt", scrolling(input.question), input.question),
   h("dd", {}, input.answer?.values.length ? input.answer.values.join(", ") : "Skipped"))));
 
 /** What the assistant may ask this page for. Each gives a result, or throws a sentence. */

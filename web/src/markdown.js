@@ -2,6 +2,7 @@
 // so whatever a model says, in markup or not, can only become text, or one of the elements below.
 import { Blocks, tokensOf } from "./blocks.js";
 import { h, icon, iconButton } from "./dom.js";
+import { targetBeside } from "./links.js";
 
 const SCHEMES = new Set(["https:", "http:", "mailto:", "tel:"]);
 
@@ -39,11 +40,17 @@ const KINDS = {
 
 const cellOf = (name, cell) => h(name, { align: cell.align }, drawn(cell.tokens));
 
-/** A link out of this page; what leads elsewhere than to a site, a mailbox or a telephone stays text. */
+/**
+ * A link out of this page; anything but a site, a mailbox or a telephone number stays text. If its text names another
+ * site than its target, the target's host is shown beside the text.
+ */
 export function linkTo({ href, title, raw }, content) {
   const url = URL.canParse(decoded(href)) ? new URL(decoded(href)) : null; // nothing relative: it would be a part of us
   if (!SCHEMES.has(url?.protocol)) return raw;
-  return h("a", { href: url.href, title, target: "_blank", rel: "noopener noreferrer nofollow" }, content);
+  const link = h("a", { href: url.href, title, target: "_blank", rel: "noopener noreferrer nofollow" }, content);
+  const beside = targetBeside(link.textContent, url);
+  if (beside) link.append(h("span.target", {}, ` (${beside})`));
+  return link;
 }
 
 /** Text in which markdown's entities (&amp;) are what they stand for. */
