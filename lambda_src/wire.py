@@ -1,4 +1,8 @@
-"""ChatKit's wire format, with an offset on every time: a naive one would be read in the browser's own zone. Pure."""
+"""ChatKit's wire format, as every browser reads it: an offset on every time, null for NaN and Infinity. Pure.
+
+Browsers read a time without an offset in their own zone. JSON has no NaN and no Infinity: one of them, from a tool or
+from the store, would make the whole answer unreadable.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,9 +12,9 @@ from pydantic_core import to_json
 
 
 def encoded(obj: BaseModel) -> bytes:
-    """`obj` as ChatKit's server encodes it; every time in UTC. Naive means UTC here, since the process runs in it."""
+    """`obj` as ChatKit's server encodes it, with every time in UTC. A naive time is UTC, the process's own zone."""
     plain = obj.model_dump(by_alias=True, exclude_none=True, context={"exclude_metadata": True})
-    return to_json(_in_utc(plain))
+    return to_json(_in_utc(plain), inf_nan_mode="null")
 
 
 def _in_utc(value: Any) -> Any:  # noqa: ANN401 - any JSON-like value

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
+
 from lambda_src.admin.stores import AdminStore, as_user
 from lambda_src.errors import RequestError
-from lambda_src.store import records
 from lambda_src.store.ports import Record
 
 
@@ -19,8 +20,8 @@ async def export_lines(store: AdminStore, user_id: str) -> AsyncIterator[Record]
 
 
 def line_of(record: Record) -> str:
-    """A record as one line."""
-    return records.dump(record) + "\n"
+    """A record as one line of JSON. NaN and Infinity become null: other programs could not read the line."""
+    return to_json(record, inf_nan_mode="null").decode() + "\n"
 
 
 def read_records(lines: Iterable[str]) -> Iterator[Record]:
