@@ -12,6 +12,7 @@ from chatkit.types import (
     ThreadsGetByIdReq,
 )
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
 
 from lambda_src import limits
 from lambda_src.errors import RequestError
@@ -20,6 +21,7 @@ FAULTS_TOLD = 3  # of all that is wrong with a body: enough to mend it, short en
 FAULT_CHARS = 200  # of one fault's text
 
 TURN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+TAG_DATA = ("input_tag", "data")  # the end of a fault's place, where a tag has no data
 EVENT_ID = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -41,8 +43,25 @@ def parse(body: bytes) -> ChatKitReq:
     try:
         request: ChatKitReq = _requests.validate_json(body)
     except ValidationError as error:
+        if not any(fault["loc"][-2:] == TAG_DATA for fault in error.errors(include_input=False)):
+            raise RequestError(_sentence(error)) from None
+    else:
+        return request
+    try:
+        request = _requests.validate_json(to_json(_with_tag_data(from_json(body))))
+    except ValidationError as error:
         raise RequestError(_sentence(error)) from None
     return request
+
+
+def _with_tag_data(body: Any) -> Any:  # noqa: ANN401 - JSON
+    """`body` with an empty `data` in each tag without one: ChatKit's page may omit it, its Python types require it."""
+    match body:
+        case {"params": {"input": {"content": [*parts]}}}:
+            for part in parts:
+                if isinstance(part, dict) and part.get("type") == "input_tag" and part.get("data") is None:
+                    part["data"] = {}
+    return body
 
 
 def _sentence(error: ValidationError) -> str:

@@ -170,6 +170,27 @@ async def test_a_request_that_is_not_one_is_refused_in_words(
     assert not await everything(store)
 
 
+@pytest.mark.parametrize("data", [{}, {"data": None}, {"data": {}}], ids=["left out", "null", "empty"])
+@pytest.mark.parametrize("operation", ["threads.create", "threads.add_user_message"])
+async def test_a_tag_may_leave_out_its_data(chat: Chat, operation: str, data: dict[str, Any]) -> None:
+    tag = {"type": "input_tag", "id": "ann", "text": "Ann", "group": "people", "interactive": True}
+    content = [{"type": "input_text", "text": "ask "}, tag | data, tag | {"data": {"role": "boss"}}]
+    there = {} if operation == "threads.create" else {"thread_id": await thread_of(chat)}
+    answer = await chat(operation, input=message("", content=content), **there)
+    assert answer.status == 200, answer.json
+    [said] = [item for item in answer.of("thread.item.done") if item["item"]["type"] == "user_message"]
+    assert [part.get("data") for part in said["item"]["content"]] == [None, {}, {"role": "boss"}]
+
+
+@pytest.mark.parametrize("tag", [{"data": 7}, {"data": [1]}, {"id": None}, {"text": 3, "data": None}], ids=str)
+async def test_a_tag_that_is_wrong_in_another_way_is_refused(chat: Chat, tag: dict[str, Any]) -> None:
+    content = [{"type": "input_tag", "id": "ann", "text": "Ann"} | tag, {"type": "input_tag", "id": "b", "text": "B"}]
+    others: list[list[Any]] = [[], [7], [None], [{}], [[]]]
+    for more in others:
+        answer = await chat("threads.create", input=message("", content=content + more))
+        assert (answer.status, answer.json["error"]) == (422, "invalid_request")
+
+
 async def test_what_a_user_wrote_is_not_echoed_by_a_refusal(chat: Chat) -> None:
     answer = await chat.post(b'{"type": "threads.create", "params": {"input": "my secret"}}')
     assert b"my secret" not in answer.body

@@ -71,6 +71,13 @@ async def test_attachments_and_tags_do_not_end_the_conversation() -> None:
     assert "boss" in shown
 
 
+async def test_a_tag_without_data_is_named_to_the_model() -> None:
+    tag = UserMessageTagContent(id="t", text="Ann", data={})
+    shown = str(await HistoryConverter().history_to_input([user("", content=[tag])]))
+    assert "@Ann has the id 't'." in shown
+    assert "stands for" not in shown
+
+
 async def test_one_item_that_cannot_be_converted_becomes_a_sentence() -> None:
     class Brittle(HistoryConverter):
         async def assistant_message_to_input(self, item: AssistantMessageItem) -> None:

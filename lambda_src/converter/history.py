@@ -127,7 +127,9 @@ class HistoryConverter(ThreadItemConverter):
         return _message(_said("You made this picture:"), _image(image_type_of(data), data))
 
     async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputTextParam:
-        """What the mention @tag stands for, as the page sent it."""
+        """The data that the page sent with a mention, or its id when it sent none."""
+        if not tag.data:
+            return _said(f"@{tag.text} has the id {tag.id!r}.")
         return _said(f"@{tag.text} stands for: {json.dumps(tag.data, ensure_ascii=False, default=str)}")
 
     async def hidden_context_to_input(
