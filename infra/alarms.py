@@ -17,6 +17,7 @@ from infra.config import StageConfig
 from infra.observed import Observed
 
 PERIOD = Duration.minutes(5)
+DAY = Duration.days(1)
 SILENCE = Duration.minutes(15)
 NAMESPACE = "ChatKit"  # of what is read from the log here; the function's own is in infra/observed.py
 NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
@@ -24,7 +25,8 @@ NEAR_MEMORY = 0.9
 NEAR_CONCURRENCY = 0.8
 TABLE_REFUSALS = 5  # in 5 minutes: the client library tries again, so that one alone hurts nobody
 LOG_BYTES_AN_HOUR = 100_000_000  # $0.05 an hour; a turn writes some 2 KB
-BILLED_MS_AN_HOUR = 10 * 3_600_000  # ten streams at once for an hour, $0.48 at 1 GB
+COMPUTE_MS_AN_HOUR = 10 * 3_600_000  # ten streams at once for an hour, $0.48 at 1 GB
+SPENT = 0.5  # of a day's tokens: an ordinary day stays below, and half of the ceiling is left to act in
 SLOW_FIRST_TOKEN_MS = 10_000  # people leave; a model that thinks takes some 5 s
 MODEL_ERRORS = 5  # in 5 minutes: a vendor's outage, a key that was withdrawn
 REFUSALS = 500  # in 5 minutes: somebody is guessing tokens, or a page is broken
@@ -56,12 +58,11 @@ class Alarm:
 
 
 def basic(watched: Watched) -> list[Alarm]:
-    """The five that say that people get no answer, of one metric each: two stages' are free in an account.
+    """The four that say that people get no answer, or that money runs out: five metrics, so that two stages are free.
 
-    Every turn writes to the table, about once a second, and a partition takes a third of the writes that it takes of
-    reads: writes are refused first.
+    An account has ten alarm metrics for nothing, and an alarm is billed by the metrics that it reads.
     """
-    alias, config = watched.alias, watched.config
+    alias = watched.alias
     return [
         Alarm(
             name="errors",
@@ -76,33 +77,71 @@ def basic(watched: Watched) -> list[Alarm]:
             threshold=1,
         ),
         Alarm(
+            name="server-errors",
+            does="The front door answers 5xx: look at errors and throttles first, then at the last deployment.",
+            metric=watched.server_errors,
+            threshold=3,
+        ),
+        _spend(watched) or _compute(watched),
+    ]
+
+
+def _spend(watched: Watched) -> Alarm | None:
+    """Tokens against the ceiling of the stage; None where it has no ceiling.
+
+    A turn is counted when it ends, so the alarm rings at half of the ceiling, while there is still time to act.
+    """
+    quotas = watched.config.quotas
+    if quotas is None or quotas.stage_tokens_per_day is None:
+        return None
+    observed = Observed(watched.alias.lambda_)
+    tokens = {
+        "i": observed.metric("TokensIn", statistic="Sum", period=DAY),
+        "o": observed.metric("TokensOut", statistic="Sum", period=DAY),
+    }
+    return Alarm(
+        name="spend",
+        does="A day's turns took half of stage_tokens_per_day: see who it was, or stop the bleeding.",
+        metric=cloudwatch.MathExpression(
+            expression="FILL(i, 0) + FILL(o, 0)", using_metrics=tokens, period=DAY, label="tokens"
+        ),
+        threshold=SPENT * quotas.stage_tokens_per_day,
+    )
+
+
+def _compute(watched: Watched) -> Alarm:
+    return Alarm(
+        name="compute",
+        does="More compute runs than ten streams at once make: stop the bleeding, then look for a loop.",
+        metric=watched.alias.metric_duration(period=Duration.hours(1), statistic="Sum"),
+        threshold=COMPUTE_MS_AN_HOUR,
+    )
+
+
+def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
+    """What `basic` leaves out: causes before they hurt, and silence where there should be a sign of life.
+
+    Every turn writes to the table, about once a second, and a partition takes a third of the writes that it takes of
+    reads: writes are refused first.
+    """
+    alias, config = watched.alias, watched.config
+    concurrency = config.concurrency_cap or config.account_concurrency
+    line = _line_metric(watched)
+    observed = Observed(alias.lambda_)
+    return [
+        *([_compute(watched)] if _spend(watched) else []),  # else `basic` has it already
+        Alarm(
             name="near-timeout",
             does="Turns last as long as they may: raise timeout_s, or see why the model is slow.",
             metric=alias.metric_duration(period=PERIOD, statistic="p99"),
             threshold=NEAR_TIMEOUT * config.timeout_s * 1000,
         ),
         Alarm(
-            name="server-errors",
-            does="The front door answers 5xx: look at errors and throttles first, then at the last deployment.",
-            metric=watched.server_errors,
-            threshold=3,
-        ),
-        Alarm(
             name="table-throttles",
             does="DynamoDB refuses writes: one partition is too hot, or traffic doubled within minutes.",
-            metric=_table(watched.table, "WriteThrottleEvents"),  # reads have an alarm of their own, in full
+            metric=_table(watched.table, "WriteThrottleEvents"),
             threshold=TABLE_REFUSALS,
         ),
-    ]
-
-
-def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
-    """Eleven more: causes before they hurt, money, and silence where there should be a sign of life."""
-    alias, config = watched.alias, watched.config
-    concurrency = config.reserved_concurrency or config.account_concurrency
-    line = _line_metric(watched)
-    observed = Observed(alias.lambda_)
-    return [
         Alarm(
             name="concurrency",
             does="Nearly all streams that may run at once do: raise the quota before people are refused.",
@@ -140,12 +179,6 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
             does="A row cannot be read, people see a placeholder: `make chat ARGS=doctor` names it.",
             metric=observed.metric("PoisonRows", statistic="Sum", period=PERIOD),
             threshold=1,
-        ),
-        Alarm(
-            name="spend",
-            does="More compute is billed than ten streams at once make: stop the bleeding, then look for a loop.",
-            metric=line("BilledMs", "$.record.metrics.billedDurationMs", "Sum", period=Duration.hours(1)),
-            threshold=BILLED_MS_AN_HOUR,
         ),
         Alarm(
             name="log-volume",

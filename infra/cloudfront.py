@@ -6,13 +6,14 @@ then works unmodified), or by signing (browsers must send the SHA-256 of each bo
 
 from dataclasses import dataclass
 
-from aws_cdk import Acknowledgment, Duration, Validations
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
 from aws_cdk import aws_certificatemanager as acm
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_route53_targets as targets
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.config import StageConfig
@@ -66,11 +67,18 @@ class Distribution(Construct):
             web_acl_id=edge.web_acl_arn,
             price_class=cloudfront.PriceClass.PRICE_CLASS_100,
             http_version=cloudfront.HttpVersion.HTTP2_AND_3,
+            enable_logging=config.access_logs,
+            log_bucket=_access_log(self, config) if config.access_logs else None,
         )
         self.url = f"https://{domain.name if domain else distribution.distribution_domain_name}/"
         if domain and domain.hosted_zone:
             self._record(domain, distribution)
-        _acknowledge(distribution, named=domain is not None, guarded=edge.web_acl_arn is not None)
+        _acknowledge(
+            distribution,
+            named=domain is not None,
+            guarded=edge.web_acl_arn is not None,
+            logged=config.access_logs,
+        )
 
     def _certificate(self, domain: DomainConfig, edge: Edge) -> acm.ICertificate:
         if domain.certificate_arn is not None:
@@ -102,6 +110,24 @@ def _for_ever(origin: cloudfront.IOrigin) -> cloudfront.BehaviorOptions:
     )
 
 
+def _access_log(scope: Construct, config: StageConfig) -> s3.Bucket:
+    """A bucket for CloudFront's access log: callers' addresses and paths, no cookie, deleted as the stage's log is."""
+    bucket = s3.Bucket(
+        scope,
+        "AccessLog",
+        object_ownership=s3.ObjectOwnership.OBJECT_WRITER,  # CloudFront delivers logs by an ACL
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        enforce_ssl=True,
+        lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(config.log_retention_days))],
+        removal_policy=RemovalPolicy.RETAIN,  # CloudFormation deletes no bucket that holds something
+    )
+    Validations.of(bucket).acknowledge(
+        Acknowledgment(id="AwsSolutions-S1", reason="It holds an access log: a log of who reads it would never end.")
+    )
+    return bucket
+
+
 def _origin(behind: lambda_.FunctionUrl, *, secrets: OriginSecrets | None) -> cloudfront.IOrigin:
     """The URL as an origin: with the secret header, or, where there is no secret, signed by CloudFront."""
     read_timeout = Duration.seconds(READ_TIMEOUT_S)
@@ -110,11 +136,12 @@ def _origin(behind: lambda_.FunctionUrl, *, secrets: OriginSecrets | None) -> cl
     return origins.FunctionUrlOrigin(behind, custom_headers={HEADER: secrets.sent}, read_timeout=read_timeout)
 
 
-def _acknowledge(distribution: cloudfront.Distribution, *, named: bool, guarded: bool) -> None:
-    reasons = {
-        "AwsSolutions-CFR1": "People chat from wherever they are.",
-        "AwsSolutions-CFR3": "Access logs would keep who asked what and when; the app logs what is needed.",
-    }
+def _acknowledge(distribution: cloudfront.Distribution, *, named: bool, guarded: bool, logged: bool) -> None:
+    reasons = {"AwsSolutions-CFR1": "People chat from wherever they are."}
+    if not logged:
+        reasons["AwsSolutions-CFR3"] = (
+            "`access_logs: true` adds it; it keeps callers' addresses, and the app logs the rest."
+        )
     if not guarded:
         reasons["AwsSolutions-CFR2"] = "`waf: true` adds it, for a monthly charge; tokens and quotas guard without."
     if not named:

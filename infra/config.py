@@ -18,6 +18,8 @@ from infra.errors import ConfigError
 from infra.knobs import nearest, read
 from infra.stage_knobs import StageKnobs
 
+GUEST_CONCURRENCY = 50  # turns at a time that a stage with guests runs, if it names no number and the account has room
+UNCAPPED = "chatkit:uncapped"  # context key by which `make deploy` says that the account has no room for that cap
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
 
 
@@ -34,7 +36,19 @@ def read_context(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageConfig(StageKnobs):
-    """What one stage chose, and what follows from it."""
+    """What one stage chose, and what follows from it. `uncapped`: the account has no concurrency to set aside."""
+
+    uncapped: bool = False
+
+    @property
+    def capped_by_default(self) -> bool:
+        """True where strangers may call and the stage names no number of turns at a time itself."""
+        return self.open_to_strangers and self.reserved_concurrency is None and self.managed_instances is None
+
+    @property
+    def concurrency_cap(self) -> int | None:
+        """Turns at a time, at most: the stage's own number, or the one for guests; None leaves it to the account."""
+        return GUEST_CONCURRENCY if self.capped_by_default and not self.uncapped else self.reserved_concurrency
 
     @property
     def model_key_name(self) -> str:
@@ -77,7 +91,8 @@ class StageConfig(StageKnobs):
             faults.append(f"stages.{stage} must be an object, and is {stages[stage]!r}.")
         else:
             try:
-                config = cls(stage=stage, **read(cls, stages[stage]))
+                uncapped = bool(context.get(UNCAPPED, False))
+                config = cls(stage=stage, uncapped=uncapped, **read(cls, stages[stage]))
             except ConfigError as error:
                 faults += [f"stages.{stage}.{fault}" for fault in error.faults]
         if config is not None:

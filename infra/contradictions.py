@@ -16,7 +16,6 @@ def contradictions(stage: StageKnobs) -> list[str]:
     by_url = stage.front_door in ("url", "cloudfront")
     cdn = stage.front_door == "cloudfront"
     managed = stage.managed_instances is not None
-    guests = stage.auth.guest is not None
     zoned = stage.domain is not None and stage.domain.hosted_zone is not None
     taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
     proven = stage.domain is not None and stage.domain.certificate_arn is not None
@@ -49,8 +48,10 @@ def contradictions(stage: StageKnobs) -> list[str]:
         and stage.monitoring == "none",
         "models is missing: the role may ask Amazon Bedrock for exactly the models named there.": not stage.models
         and bedrock_region(stage.settings) is not None,
-        "quotas.stage_tokens_per_day is missing: nothing else caps what guests can cost in a day.": guests
+        "quotas.stage_tokens_per_day is missing: nothing else caps what strangers can cost.": stage.open_to_strangers
         and (stage.quotas is None or stage.quotas.stage_tokens_per_day is None),
+        "access_logs needs front_door cloudfront or apigw: a function URL keeps no access log.": stage.access_logs
+        and stage.front_door == "url",
         "monthly_budget_usd needs alarm_email: somebody must hear of it.": stage.monthly_budget_usd is not None
         and stage.alarm_email is None,
     }

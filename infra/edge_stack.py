@@ -1,5 +1,7 @@
 """What CloudFront takes from us-east-1 only, wherever the rest stands: the certificate and the firewall."""
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import Stack
 from aws_cdk import aws_certificatemanager as acm
@@ -11,6 +13,8 @@ from infra.cloudfront import Edge
 from infra.config import StageConfig
 from infra.config_parts import DomainConfig, HostedZoneConfig
 
+REPUTATION_LIST = "AWSManagedRulesAmazonIpReputationList"  # addresses that attacked others, or scan
+ANONYMOUS_LIST = "AWSManagedRulesAnonymousIpList"  # Tor, proxies, VPNs, hosting providers: one attacker, many addresses
 COMMON_RULES = "AWSManagedRulesCommonRuleSet"
 # They look for attacks in bodies. Our bodies are what people write, code included: they count, and let pass.
 RULES_ABOUT_BODIES = [
@@ -48,23 +52,30 @@ class EdgeStack(Stack):
             scope="CLOUDFRONT",
             default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
             visibility_config=_counted("firewall"),
-            rules=[_common_rules(priority=0), _rate_limit(priority=1)],
+            rules=[
+                _managed("reputation", REPUTATION_LIST, priority=0),
+                _managed("anonymous", ANONYMOUS_LIST, priority=1),
+                _managed("common", COMMON_RULES, priority=2, counting=RULES_ABOUT_BODIES),
+                _rate_limit(priority=3),
+            ],
         )
 
 
-def _common_rules(*, priority: int) -> wafv2.CfnWebACL.RuleProperty:
+def _managed(name: str, group: str, *, priority: int, counting: Sequence[str] = ()) -> wafv2.CfnWebACL.RuleProperty:
+    """AWS's rules of that name; those in `counting` count and let pass."""
     acl = wafv2.CfnWebACL
     passing = [
-        acl.RuleActionOverrideProperty(name=name, action_to_use=acl.RuleActionProperty(count={}))
-        for name in RULES_ABOUT_BODIES
+        acl.RuleActionOverrideProperty(name=rule, action_to_use=acl.RuleActionProperty(count={})) for rule in counting
     ]
-    group = acl.ManagedRuleGroupStatementProperty(name=COMMON_RULES, vendor_name="AWS", rule_action_overrides=passing)
+    rules = acl.ManagedRuleGroupStatementProperty(
+        name=group, vendor_name="AWS", rule_action_overrides=passing if passing else None
+    )
     return acl.RuleProperty(
-        name="common",
+        name=name,
         priority=priority,
         override_action=acl.OverrideActionProperty(none={}),
-        statement=acl.StatementProperty(managed_rule_group_statement=group),
-        visibility_config=_counted("common"),
+        statement=acl.StatementProperty(managed_rule_group_statement=rules),
+        visibility_config=_counted(name),
     )
 
 

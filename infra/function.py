@@ -110,7 +110,7 @@ class ChatFunction(Construct):
             memory_size=config.memory_mb,
             timeout=Duration.seconds(config.timeout_s),
             environment=_environment(config, holdings),
-            reserved_concurrent_executions=config.reserved_concurrency,
+            reserved_concurrent_executions=config.concurrency_cap,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if config.snapstart else None,
             current_version_options=lambda_.VersionOptions(removal_policy=_of_old_versions(config)),
             role=role,

@@ -23,7 +23,8 @@ FREE = frozenset(
         *("AWS::CloudFront::Distribution", "AWS::CloudFront::OriginAccessControl", "AWS::Route53::RecordSet"),
         *("AWS::CertificateManager::Certificate", "AWS::CDK::Metadata"),
         *("AWS::ApiGateway::RestApi", "AWS::ApiGateway::Method", "AWS::ApiGateway::Resource"),
-        *("AWS::ApiGateway::Deployment", "AWS::ApiGateway::Stage"),
+        *("AWS::ApiGateway::Deployment", "AWS::ApiGateway::Stage", "AWS::ApiGateway::GatewayResponse"),
+        "AWS::ApiGateway::Account",
         *("AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"),
         *("AWS::Cognito::UserPool", "AWS::Cognito::UserPoolClient", "AWS::Cognito::UserPoolDomain"),
     }

@@ -1,16 +1,17 @@
-"""Who watches: alarms to a topic, and with `full` a dashboard, a health check and a budget. Knows what is watched only.
+"""Monitoring: alarms and the topic that mails them; with `full` a dashboard, a health check and a budget.
 
 none     nothing
-basic    five alarms, within what an account has for nothing
-full     sixteen alarms, a dashboard, a health check each 5 minutes, a budget where a sum is named
+basic    four alarms, within what an account has for nothing
+full     all alarms, a dashboard, a health check every 5 minutes, a budget where a sum is named
 """
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Acknowledgment, ArnFormat, Stack, Validations
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
@@ -72,11 +73,19 @@ class Monitoring(Construct):
             self.dashboard_url = (
                 f"https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#dashboards:name={name}"
             )
-        if config.monthly_budget_usd is not None and config.alarm_email is not None:
-            self._budget(config.monthly_budget_usd, email=config.alarm_email, stage=config.stage)
+        if config.monthly_budget_usd is not None and topic is not None:
+            self._budget(config.monthly_budget_usd, topic=topic, stage=config.stage)
 
     def _topic(self, email: str) -> sns.Topic:
+        """A topic with a policy of its own: that replaces SNS's default one, so each publisher must be allowed here."""
         topic = sns.Topic(self, "Topic", enforce_ssl=True)
+        stack = Stack.of(self)
+        alarms_of_ours = stack.format_arn(
+            service="cloudwatch", resource="alarm", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        topic.add_to_resource_policy(_may_publish("cloudwatch", alarms_of_ours, topic, account=stack.account))
+        budgets_of_ours = f"arn:{stack.partition}:budgets::{stack.account}:*"
+        topic.add_to_resource_policy(_may_publish("budgets", budgets_of_ours, topic, account=stack.account))
         subscription = topic.add_subscription(subscriptions.EmailSubscription(email))
         Validations.of(subscription).acknowledge(
             Acknowledgment(id="Serverless-SNSRedrivePolicy", reason="A mail that cannot be sent is of no use later.")
@@ -107,10 +116,10 @@ class Monitoring(Construct):
             made.add_ok_action(actions.SnsAction(topic))
         return made
 
-    def _budget(self, dollars: int, *, email: str, stage: str) -> None:
+    def _budget(self, dollars: int, *, topic: sns.Topic, stage: str) -> None:
         """Of the whole account: a budget of one stage would need its tags activated in billing first."""
         budget = budgets.CfnBudget
-        to = [budget.SubscriberProperty(address=email, subscription_type="EMAIL")]
+        to = [budget.SubscriberProperty(address=topic.topic_arn, subscription_type="SNS")]
 
         def at(percent: int, kind: str) -> budgets.CfnBudget.NotificationWithSubscribersProperty:
             notification = budget.NotificationProperty(
@@ -129,3 +138,14 @@ class Monitoring(Construct):
             ),
             notifications_with_subscribers=[at(BUDGET_PERCENT, "ACTUAL"), at(100, "FORECASTED")],
         )
+
+
+def _may_publish(service: str, source: str, topic: sns.Topic, *, account: str) -> iam.PolicyStatement:
+    """What lets `service` publish for this account only: another account's alarm must not write to our people."""
+    return iam.PolicyStatement(
+        sid=f"Allow{service.title()}",
+        principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
+        actions=["sns:Publish"],
+        resources=[topic.topic_arn],
+        conditions={"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source}},
+    )

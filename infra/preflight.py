@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.config import EDGE_REGION, StageConfig
+from infra.config import EDGE_REGION, GUEST_CONCURRENCY, StageConfig
 from infra.errors import PreflightError
 from infra.regions import region_faults
 from infra.stack_names import api_stack_name, data_stack_name, stack_names
@@ -19,6 +19,10 @@ BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 6  # the least that the stacks of this CDK ask for
 # Executions that Lambda keeps for functions without a number of their own: fewer where an account has few at all.
 KEPT_UNRESERVED, KEPT_OF_FEW = 100, 10
+MORE_CONCURRENCY = (
+    "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 "
+    "--desired-value 1000"
+)
 PROJECT_TAG = {"Key": "project", "Value": "chatkit-lambda"}
 
 NO_CREDENTIALS = (
@@ -138,21 +142,33 @@ def _kept_in(config: StageConfig) -> str:
     return "no table and no bucket, but the next deployment makes new ones, and no thread of the old is seen there"
 
 
+def has_room_for_cap(config: StageConfig, account: Account) -> bool:
+    """Whether the account can set aside what a stage with guests is capped at; no, where we may not ask."""
+    try:
+        return _free(config, account) >= GUEST_CONCURRENCY
+    except (BotoCoreError, ClientError):
+        return False
+
+
 def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
-    """What would be set aside, against what the account has: what this stage set aside before, it may use again."""
+    """The concurrency that the stage reserves, against what the account can set aside."""
     if config.reserved_concurrency is None:
-        if config.monitoring == "full":
+        if config.monitoring == "full" and config.concurrency_cap is None:
             yield from _alarm_that_never_rings(config, account)
         return
-    limits = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
-    kept = KEPT_UNRESERVED if limits["ConcurrentExecutions"] > KEPT_UNRESERVED else KEPT_OF_FEW
-    free = max(0, int(limits["UnreservedConcurrentExecutions"]) + _set_aside(config, account) - kept)
+    free = _free(config, account)
     if config.reserved_concurrency > free:
         yield (
             f"reserved_concurrency {config.reserved_concurrency} is more than the {free} that the account can set "
-            "aside: leave it out, or `aws service-quotas request-service-quota-increase --service-code lambda "
-            "--quota-code L-B99A9384 --desired-value 1000`."
+            f"aside: leave it out, or `{MORE_CONCURRENCY}`."
         )
+
+
+def _free(config: StageConfig, account: Account) -> int:
+    """What the account can set aside for this stage: what the stage reserved before, it may use again."""
+    limits = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
+    kept = KEPT_UNRESERVED if limits["ConcurrentExecutions"] > KEPT_UNRESERVED else KEPT_OF_FEW
+    return max(0, int(limits["UnreservedConcurrentExecutions"]) + _set_aside(config, account) - kept)
 
 
 def _alarm_that_never_rings(config: StageConfig, account: Account) -> Iterator[str]:

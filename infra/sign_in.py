@@ -70,6 +70,11 @@ class SignIn(Construct):
             ),
             Acknowledgment(
                 id="AwsSolutions-COG8",
-                reason="The Plus plan costs for every user; quotas bound what a stolen account can do.",
+                reason="The Plus plan costs for every user. "
+                + (
+                    "Where anybody may open an account, a ceiling on the stage's tokens is required."
+                    if config.self_sign_up
+                    else "Nobody opens an account here but you; passwords are long, a second factor is possible."
+                ),
             ),
         )

@@ -94,7 +94,8 @@ class StageKnobs:
     timeout_s: int = knob(whole(*TIMEOUT_S, "seconds"), "The longest turn.", takes="30-900", default=300)
     reserved_concurrency: int | None = knob(
         optional(whole(1, MAX_CONCURRENCY, "invocations")),
-        "Turns at a time, at most; null leaves it to the account, since new ones have too few to set any aside.",
+        "Turns at a time, at most. null: 50 with guests, where the account can set them aside; else no limit but the "
+        "account's.",
         takes="1-1000 or null",
         default=None,
     )
@@ -150,7 +151,16 @@ class StageKnobs:
         optional(object_of(DomainConfig)), "A name of your own, with CloudFront.", takes="object or null", default=None
     )
     waf: bool = knob(
-        flag, "AWS's common rules and a rate limit before CloudFront.", takes="true or false", default=False
+        flag,
+        "A firewall before CloudFront: AWS's common rules, its lists of bad and anonymous addresses, a rate limit.",
+        takes="true or false",
+        default=False,
+    )
+    access_logs: bool = knob(
+        flag,
+        "Keep CloudFront's or API Gateway's own access log, with callers' addresses, for log_retention_days.",
+        takes="true or false",
+        default=False,
     )
     canary: bool = knob(
         flag,
@@ -196,13 +206,14 @@ class StageKnobs:
     )
     alarm_email: str | None = knob(
         optional(matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", example="ops@example.com")),
-        "Who hears of alarms; AWS asks them to confirm.",
+        "Who gets mail about alarms, once AWS's mail is confirmed; null is for nobody. `make deploy` of a stage with "
+        "guests wants one of the two in writing.",
         takes="address or null",
         default=None,
     )
     monthly_budget_usd: int | None = knob(
         optional(whole(1, 1_000_000, "dollars")),
-        "At 80 % of it, and when the month is forecast to pass it, alarm_email hears.",
+        "At 80 % of it, and when the month is forecast to pass it, alarm_email gets mail.",
         takes="number or null",
         default=None,
     )
@@ -211,3 +222,8 @@ class StageKnobs:
     def needs_edge(self) -> bool:
         """True where something must stand in us-east-1: a web ACL, or a certificate of ours."""
         return self.waf or (self.domain is not None and self.domain.hosted_zone is not None)
+
+    @property
+    def open_to_strangers(self) -> bool:
+        """True where anybody may spend the model's key: as a guest, or by opening an account."""
+        return self.auth.guest is not None or (self.auth.cognito is not None and self.auth.cognito.self_sign_up)

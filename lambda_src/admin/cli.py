@@ -65,6 +65,22 @@ def talk(
         raise typer.Exit(1)
 
 
+@app.command(name="alarm-test")
+def alarm_test(
+    context: typer.Context, stage: secret.StageName = None, cdk_json: secret.CdkJson = secret.CDK_JSON
+) -> None:
+    """Ring one alarm of a stage, so that you see its mail arrive; or say why nobody would get one."""
+    from lambda_src.admin import alarms
+    from lambda_src.admin.stage import read_stage
+    from lambda_src.errors import ChatError
+
+    try:
+        err.print(alarms.ring(read_stage(cdk_json, stage), context.obj.endpoint_url), markup=False, soft_wrap=True)
+    except ChatError as fault:
+        err.print(str(fault), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
 @app.command()
 def migrate(context: typer.Context) -> None:
     """Bring the PostgreSQL database to this release's schema. A DynamoDB table needs none."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, assert_never
 import typer
 from rich.console import Console
 
-from lambda_src.admin.stage import Stage, read_stage
+from lambda_src.admin.stage import Stage, read_stage, session_for
 from lambda_src.errors import ChatError, RequestError, SettingsError, UnavailableError
 
 app = typer.Typer(name="secret", help="A stage's secrets.", no_args_is_help=True)
@@ -151,18 +151,10 @@ def write(parameter: str, value: str, stage: Stage, endpoint_url: str | None) ->
 
     SettingsError: these credentials are of another account than the stage. UnavailableError: why AWS would not.
     """
-    import boto3  # noqa: PLC0415 - as above
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
 
     try:
-        session = boto3.Session(region_name=stage.region)
-        if stage.account is not None:
-            account = session.client("sts", endpoint_url=endpoint_url).get_caller_identity()["Account"]
-            if account != stage.account:
-                raise SettingsError(
-                    [f"these credentials are for account {account}, stage {stage.name} is of {stage.account}."]
-                )
-        ssm: Any = session.client("ssm", endpoint_url=endpoint_url)
+        ssm: Any = session_for(stage, endpoint_url).client("ssm", endpoint_url=endpoint_url)
         version: int = ssm.put_parameter(Name=parameter, Value=value, Type="SecureString", Overwrite=True)["Version"]
     except ClientError as error:  # its whole text could quote what was sent
         code = error.response.get("Error", {}).get("Code", "an error")

@@ -7,9 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lambda_src.errors import SettingsError
+
+if TYPE_CHECKING:
+    import boto3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,3 +48,17 @@ def read_stage(cdk_json: Path, name: str | None) -> Stage:
         guest_secret=f"/chatkit/{wanted}/guest-secret" if guests else None,
         model_base_url=entry.get("settings", {}).get("model_base_url"),
     )
+
+
+def session_for(stage: Stage, endpoint_url: str | None) -> "boto3.Session":
+    """An AWS session in the stage's region. SettingsError: these credentials are of another account than the stage."""
+    import boto3  # noqa: PLC0415 - a second that no other command needs
+
+    session = boto3.Session(region_name=stage.region)
+    if stage.account is not None:
+        account = session.client("sts", endpoint_url=endpoint_url).get_caller_identity()["Account"]
+        if account != stage.account:
+            raise SettingsError(
+                [f"these credentials are for account {account}, stage {stage.name} is of {stage.account}."]
+            )
+    return session

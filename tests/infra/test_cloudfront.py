@@ -113,7 +113,10 @@ def test_a_name_of_ones_own_has_certificate_records_and_tls_1_2(api_of: StackOf,
 
 def test_the_firewall_limits_rates_and_lets_people_write_about_code(edge: Template, api_of: StackOf) -> None:
     [acl] = edge.find_resources("AWS::WAFv2::WebACL").values()
-    common, rate = acl["Properties"]["Rules"]
+    reputation, anonymous, common, rate = acl["Properties"]["Rules"]
+    lists = [rule["Statement"]["ManagedRuleGroupStatement"] for rule in (reputation, anonymous)]
+    assert [one["Name"] for one in lists] == ["AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesAnonymousIpList"]
+    assert all("RuleActionOverrides" not in one for one in lists), "both block"
     overridden = common["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
     assert [(rule["Name"], rule["ActionToUse"]) for rule in overridden] == [
         (r, {"Count": {}}) for r in RULES_ABOUT_BODIES
@@ -137,3 +140,12 @@ def test_where_cloudfront_signs_other_sites_may_send_what_it_takes(api_of: Stack
     assert {"x-chat-authorization", "x-amz-content-sha256"} <= set(headers)
     [url] = api_of("cloudfront").find_resources("AWS::Lambda::Url").values()
     assert "x-amz-content-sha256" not in url["Properties"]["Cors"]["AllowHeaders"]
+
+
+def test_callers_addresses_are_kept_only_where_a_stage_asks_for_an_access_log(front: Template, api_of: StackOf) -> None:
+    assert "Logging" not in _distribution(front)
+    named = api_of("cloudfront-named")
+    assert "IncludeCookies" not in _distribution(named)["Logging"]
+    expiring = {"Rules": [{"ExpirationInDays": 30, "Status": "Enabled"}]}
+    named.has_resource_properties("AWS::S3::Bucket", {"LifecycleConfiguration": expiring})
+    named.has_resource_properties("AWS::S3::Bucket", {"PublicAccessBlockConfiguration": Match.any_value()})

@@ -141,6 +141,8 @@ def test_only_stage_dev_is_disposable() -> None:
     assert disposable == [True, False, False]
 
 
+POOL = {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}
+
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "snapstart cannot be had": {"snapstart": True, "managed_instances": NETWORK, "memory_mb": 2048},
     "memory_mb must be at least 2048": {"managed_instances": NETWORK},
@@ -162,6 +164,10 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "canary needs monitoring": {"monitoring": "none", "canary": True},
     "monthly_budget_usd needs alarm_email": {"monthly_budget_usd": 10},
     "quotas.stage_tokens_per_day is missing": {"auth": {"guest": {}}, "quotas": {"messages_per_day": 20}},
+    "quotas.stage_tokens_per_day is missing: nothing else caps what strangers": {
+        "auth": {"cognito": {**POOL, "self_sign_up": True}}
+    },
+    "access_logs needs front_door": {"access_logs": True},
     "auth.sign_in_url is missing": {"auth": {**ELSEWHERE, "client_id": "page"}},
     "settings may not hold table": {"settings": {"table": "mine"}},
 }
@@ -191,7 +197,6 @@ def test_a_retention_of_nothing_means_nothing(knob: str) -> None:
 
 
 JWK = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "k"}
-POOL = {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}
 
 
 @pytest.mark.parametrize(
@@ -280,3 +285,16 @@ def test_bedrock_needs_its_models_named(url: str, asks: bool) -> None:
         "stages.dev.models is missing: the role may ask Amazon Bedrock for exactly the models named there."
     ]
     StageConfig.from_context(_context(settings={"model_base_url": url}, models=["openai.gpt-oss-120b"]))
+
+
+def test_strangers_turns_are_capped_and_a_stage_may_say_by_how_many() -> None:
+    guests: dict[str, Any] = {"auth": {"guest": {}}, "quotas": QUOTAS}
+
+    def cap(uncapped: bool = False, **knobs: Any) -> int | None:
+        context = _context(**knobs) | ({"chatkit:uncapped": "true"} if uncapped else {})
+        return StageConfig.from_context(context).concurrency_cap
+
+    assert (cap(), cap(reserved_concurrency=7)) == (None, 7)
+    assert (cap(**guests), cap(**guests, reserved_concurrency=7)) == (50, 7)
+    assert cap(uncapped=True, **guests) is None
+    assert cap(auth={"cognito": {**POOL, "self_sign_up": True}}, quotas=QUOTAS) == 50

@@ -29,11 +29,11 @@ def test_two_stages_as_shipped_still_cost_nothing(templates: Templates, dev_temp
     ("variant", "usd"),
     [
         ("cloudfront", 0.80),  # two secrets
-        ("cloudfront-named", 7.40),  # a web ACL, two rules, a secret
+        ("cloudfront-named", 9.40),  # a web ACL, four rules, a secret
         ("apigw", 0.60),  # six alarms more than are free
         ("snapstart", 3.95),
         ("managed", 226.06),
-        ("full", 1.60),  # a key, and six alarms more than are free
+        ("full", 1.80),  # a key, and eight metrics of alarms more than are free
         ("cognito", 0.0),
     ],
 )

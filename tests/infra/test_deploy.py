@@ -5,8 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from infra import deploy
+from infra.config import StageConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,3 +60,36 @@ def test_the_endpoint_is_read_from_what_the_cli_wrote(tmp_path: Path) -> None:
     assert deploy.endpoint(outputs, stage="prod") is None
     outputs.write_text(json.dumps({"chatkit-prod-api": {"Endpoint": "https://x.on.aws/"}}), encoding="utf-8")
     assert deploy.endpoint(outputs, stage="prod") == "https://x.on.aws/"
+
+
+GUESTS = {"auth": {"guest": {}}, "quotas": {"stage_tokens_per_day": 400_000}}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "missing"),
+    [
+        (GUESTS, True),
+        ({**GUESTS, "alarm_email": None}, False),
+        ({**GUESTS, "alarm_email": "ops@example.org"}, False),
+        ({"auth": {"issuer": "https://login.example.org/", "audience": "chat"}}, False),
+    ],
+)
+def test_a_stage_for_strangers_names_who_gets_its_alarms_or_that_nobody_does(
+    chosen: dict[str, Any], missing: bool
+) -> None:
+    context = {"stage": "dev", "stages": {"dev": chosen}}
+    faults = deploy.alarm_faults(context, StageConfig.from_context(context))
+    assert [fault.split(":")[0] for fault in faults] == missing * ["stages.dev.alarm_email is missing"]
+
+
+def test_a_deployment_without_that_choice_fails_before_aws_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "dev", "stages": {"dev": GUESTS}}}))
+    done = _deploy(tmp_path, _nowhere(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "stages.dev.alarm_email is missing" in done.stderr
+    assert "or to null for no mail" in done.stderr
+
+
+def test_the_cli_is_told_when_the_account_has_no_room_for_the_cap() -> None:
+    command = deploy.deploy_command("dev", cdk=["cdk"], unattended=False, uncapped=True)
+    assert command[-2:] == ["--context", "chatkit:uncapped=true"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from tests.infra.conftest import StackOf
+from tests.infra.conftest import VARIANTS, StackOf
 
 ALARM = "AWS::CloudWatch::Alarm"
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -20,18 +20,39 @@ def _alarms(stack: Template) -> set[str]:
     return {name.split("-", 2)[2] for name in names}
 
 
-def test_basic_is_what_is_shipped_and_leaves_room_for_a_second_stage_within_what_is_free(api: Template) -> None:
-    assert _alarms(api) == {"errors", "throttles", "near-timeout", "server-errors", "table-throttles"}
-    assert 2 * len(_alarms(api)) <= FREE_ALARMS
+def _metrics_read(stack: Template) -> int:
+    """What AWS bills: the metrics that alarms read, not the alarms."""
+    alarms = (alarm["Properties"] for alarm in stack.find_resources(ALARM).values())
+    return sum(max(1, sum("MetricStat" in m for m in alarm.get("Metrics", []))) for alarm in alarms)
+
+
+def test_basic_is_what_is_shipped_and_leaves_room_for_a_second_stage_within_what_is_free(
+    api: Template, api_of: StackOf
+) -> None:
+    assert _alarms(api) == {"errors", "throttles", "server-errors", "compute"}
+    assert _alarms(api_of("guests")) == {"errors", "throttles", "server-errors", "spend"}
+    for stack in (api, api_of("guests")):
+        assert 2 * _metrics_read(stack) <= FREE_ALARMS
+
+
+def test_spend_rings_at_half_of_the_stages_ceiling_within_a_day(api_of: StackOf) -> None:
+    alarms = [alarm["Properties"] for alarm in api_of("guests").find_resources(ALARM).values()]
+    [spend] = [alarm for alarm in alarms if alarm["AlarmName"] == "chatkit-guests-spend"]
+    assert spend["Threshold"] == 0.5 * 400_000
+    stats = {m["MetricStat"]["Metric"]["MetricName"]: m["MetricStat"] for m in spend["Metrics"] if "MetricStat" in m}
+    assert {name: (stat["Period"], stat["Stat"]) for name, stat in stats.items()} == {
+        "TokensIn": (86_400, "Sum"),
+        "TokensOut": (86_400, "Sum"),
+    }
 
 
 def test_none_is_none(api_of: StackOf) -> None:
     assert _alarms(api_of("snapstart")) == set()
 
 
-def test_full_has_sixteen_alarms_and_each_has_its_place_in_the_runbook(api_of: StackOf) -> None:
+def test_full_has_seventeen_alarms_and_each_has_its_place_in_the_runbook(api_of: StackOf) -> None:
     alarms = _alarms(api_of("full"))
-    assert len(alarms) == 16
+    assert len(alarms) == 17
     headings = set(re.findall(r"^\| `([a-z-]+)` \|", OPERATIONS.read_text(encoding="utf-8"), re.MULTILINE))
     assert alarms <= headings
 
@@ -41,12 +62,59 @@ def test_an_alarm_says_what_to_do(api_of: StackOf) -> None:
         assert ": " in alarm["Properties"]["AlarmDescription"]
 
 
-def test_alarms_are_mailed_over_tls_to_whom_the_stage_names(api_of: StackOf, api: Template) -> None:
-    full = api_of("full")
-    full.has_resource_properties("AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "ops@example.org"})
-    full.all_resources_properties(ALARM, {"AlarmActions": [Match.any_value()], "OKActions": [Match.any_value()]})
-    assert "aws:SecureTransport" in json.dumps(full.find_resources("AWS::SNS::TopicPolicy"))
-    api.resource_count_is("AWS::SNS::Topic", 0)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_alarm_reaches_the_mailbox_that_the_stage_names(variant: str, api_of: StackOf) -> None:
+    """Alarm -> action -> topic -> its policy -> subscription, and the same for a budget."""
+    stack, email = api_of(variant), VARIANTS[variant].get("alarm_email")
+    publishers = {"cloudwatch": [alarm["Properties"] for alarm in stack.find_resources(ALARM).values()]}
+    targets = [
+        (service, action, target["Ref"])
+        for service, alarms in publishers.items()
+        for alarm in alarms
+        for action in ("AlarmActions", "OKActions")
+        for target in alarm.get(action, [])
+    ]
+    for budget in stack.find_resources("AWS::Budgets::Budget").values():
+        for notification in budget["Properties"]["NotificationsWithSubscribers"]:
+            [subscriber] = notification["Subscribers"]
+            assert subscriber["SubscriptionType"] == "SNS"
+            targets.append(("budgets", "budget", subscriber["Address"]["Ref"]))
+    if email is None:
+        assert targets == []
+        stack.resource_count_is("AWS::SNS::Topic", 0)
+        return
+    assert len([action for _, action, _ in targets if action == "AlarmActions"]) == len(publishers["cloudwatch"]) > 0
+    for service, _, topic in targets:
+        assert _may_publish(stack, topic, service), (service, topic)
+        assert [one["Endpoint"] for one in _subscriptions(stack, topic)] == [email]
+
+
+def _subscriptions(stack: Template, topic: str) -> list[dict[str, Any]]:
+    found = [one["Properties"] for one in stack.find_resources("AWS::SNS::Subscription").values()]
+    return [one for one in found if one["TopicArn"] == {"Ref": topic} and one["Protocol"] == "email"]
+
+
+def _may_publish(stack: Template, topic: str, service: str) -> bool:
+    """Whether the topic's policy lets the service publish, for this account's own alarms or budgets only."""
+    policies = [one["Properties"] for one in stack.find_resources("AWS::SNS::TopicPolicy").values()]
+    [policy] = [one for one in policies if {"Ref": topic} in one["Topics"]]
+    [allowed] = [
+        statement
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow" and statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+    ]
+    assert (allowed["Action"], allowed["Resource"]) == ("sns:Publish", {"Ref": topic})
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    source = json.dumps(allowed["Condition"]["ArnLike"]["aws:SourceArn"])
+    return f":{service}:" in source and "AWS::AccountId" in source
+
+
+def test_a_topics_policy_lets_nobody_else_publish_and_nobody_without_tls(api_of: StackOf) -> None:
+    [policy] = api_of("full").find_resources("AWS::SNS::TopicPolicy").values()
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    allowed = [statement["Principal"] for statement in statements if statement["Effect"] == "Allow"]
+    assert allowed == [{"Service": "cloudwatch.amazonaws.com"}, {"Service": "budgets.amazonaws.com"}]
+    assert [s["Condition"] for s in statements if s["Effect"] == "Deny"] == [{"Bool": {"aws:SecureTransport": "false"}}]
 
 
 def test_silence_is_an_alarm_only_where_there_should_be_a_sign_of_life(api_of: StackOf) -> None:
@@ -79,7 +147,6 @@ def test_metrics_of_the_log_are_read_from_lambdas_own_reports_and_from_failed_ru
     patterns = {one["MetricTransformations"][0]["MetricName"]: one["FilterPattern"] for one in filters}
     assert patterns == {
         "MemoryUsedMb-full": '{ $.type = "platform.report" }',
-        "BilledMs-full": '{ $.type = "platform.report" }',
         "ModelErrors-full": '{ $.message = "run_failed" }',
     }
 
@@ -96,11 +163,11 @@ OF_A_TABLE = {"WriteThrottleEvents", "ReadThrottleEvents"}  # ThrottledRequests 
 
 
 def _metrics(stack: Template) -> dict[str, dict[str, Any]]:
-    """What each alarm looks at; of an expression, its one metric."""
+    """What each alarm looks at; of an expression, its first metric."""
     found = {}
     for alarm in stack.find_resources(ALARM).values():
         told = alarm["Properties"]
-        [seen] = [m["MetricStat"]["Metric"] for m in told.get("Metrics", []) if "MetricStat" in m] or [told]
+        seen = next((m["MetricStat"]["Metric"] for m in told.get("Metrics", []) if "MetricStat" in m), told)
         found[told["AlarmName"].split("-", 2)[2]] = seen
     return found
 

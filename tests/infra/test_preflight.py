@@ -177,6 +177,31 @@ def test_an_alarm_that_could_never_ring_is_said(stubs: Stubs, faults: Faults, li
     ]
 
 
+@pytest.mark.parametrize(("limit", "room"), [(10, False), (100, True), (149, False), (150, True), (1000, True)])
+def test_a_guests_cap_needs_room_beside_what_lambda_keeps(stubs: Stubs, limit: int, room: bool) -> None:
+    has = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": has})
+    stubs.function(None)
+    assert preflight.has_room_for_cap(_guests(), Account(ACCOUNT, REGION, clients=stubs.client)) is room
+
+
+def test_a_guests_cap_that_was_set_aside_before_has_room_again(stubs: Stubs) -> None:
+    has = {"ConcurrentExecutions": 150, "UnreservedConcurrentExecutions": 100}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": has})
+    stubs.function(50)
+    assert preflight.has_room_for_cap(_guests(), Account(ACCOUNT, REGION, clients=stubs.client))
+
+
+def test_where_we_may_not_ask_for_room_there_is_none(stubs: Stubs) -> None:
+    stubs.of("lambda").add_client_error("get_account_settings", "AccessDeniedException")
+    assert not preflight.has_room_for_cap(_guests(), Account(ACCOUNT, REGION, clients=stubs.client))
+
+
+def _guests() -> StageConfig:
+    stage = {"auth": {"guest": {}}, "quotas": {"stage_tokens_per_day": 400_000}}
+    return StageConfig.from_context({"stage": "dev", "stages": {"dev": stage}})
+
+
 def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack()

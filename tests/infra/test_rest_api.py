@@ -1,10 +1,13 @@
 """infra/rest_api.py: API Gateway passes everything on, streams the answer, and answers preflights itself."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_cdk.assertions import Match, Template
 
+from infra import template
 from tests.infra.conftest import StackOf
 
 METHOD = "AWS::ApiGateway::Method"
@@ -58,3 +61,31 @@ def test_the_function_is_told_for_whom_to_send_cors_headers(rest: Template, api:
     origins = {"CHAT_CORS_ORIGINS": "https://www.example.org,https://example.org"}
     rest.has_resource_properties("AWS::Lambda::Function", {"Environment": {"Variables": Match.object_like(origins)}})
     assert "CHAT_CORS_ORIGINS" not in json.dumps(api.to_json())
+
+
+def test_a_page_of_another_origin_can_read_what_api_gateway_answers_itself(rest: Template) -> None:
+    own = [r["Properties"] for r in rest.find_resources("AWS::ApiGateway::GatewayResponse").values()]
+    answers = {one["ResponseType"]: one["ResponseParameters"] for one in own}
+    assert set(answers) == {"DEFAULT_4XX", "DEFAULT_5XX", "THROTTLED"}
+    for headers in answers.values():
+        assert headers["gatewayresponse.header.Access-Control-Allow-Origin"] == "'*'"
+        assert headers["gatewayresponse.header.Cache-Control"] == "'no-store'"
+    assert answers["THROTTLED"]["gatewayresponse.header.Retry-After"] == "'1'"
+
+
+def test_the_access_log_has_addresses_and_no_query_and_only_where_a_stage_asks_for_it(rest: Template) -> None:
+    [stage] = rest.find_resources("AWS::ApiGateway::Stage").values()
+    setting = stage["Properties"]["AccessLogSetting"]
+    line = json.loads(setting["Format"])
+    assert line["ip"] == "$context.identity.sourceIp"
+    assert set(line) == {"httpMethod", "ip", "requestId", "requestTime", "resourcePath", "responseLength", "status"}
+    rest.has_resource_properties("AWS::Logs::LogGroup", {"RetentionInDays": 30})
+
+
+def test_without_that_choice_api_gateway_keeps_nothing(context: dict[str, Any], tmp_path: Path) -> None:
+    asked = template.variant(context, "plain", {"front_door": "apigw"})
+    plain = Template.from_json(template.synthesize(asked, outdir=tmp_path)["chatkit-plain-api"])
+    [stage] = plain.find_resources("AWS::ApiGateway::Stage").values()
+    assert "AccessLogSetting" not in stage["Properties"]
+    plain.resource_count_is("AWS::ApiGateway::Account", 0)
+    plain.resource_count_is("AWS::ApiGateway::GatewayResponse", 0)

@@ -1,0 +1,118 @@
+"""`chat alarm-test`: it rings an alarm that somebody hears, or says why nobody would. AWS is moto's."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.sns.models import sns_backends
+from typer.testing import CliRunner, Result
+
+from infra.monitoring import OF_A_VERSION
+from lambda_src.admin.alarms import PENDING, RUNG
+from lambda_src.admin.cli import app
+
+REGION, ACCOUNT = "us-east-1", "123456789012"
+TEMPLATE = Path(__file__).parents[1] / "template.json"
+Ring = Callable[..., Result]
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def ring(aws: None, tmp_path: Path) -> Ring:
+    """Run `chat alarm-test` for stage dev."""
+
+    def run(**stage: Any) -> Result:
+        context = {"stage": "dev", "stages": {"dev": {"auth": {"guest": {}}, **stage}}}
+        (tmp_path / "cdk.json").write_text(json.dumps({"context": context}))
+        return CliRunner().invoke(app, ["alarm-test", "--cdk-json", str(tmp_path / "cdk.json")])
+
+    return run
+
+
+def _alarm(*actions: str) -> None:
+    boto3.client("cloudwatch").put_metric_alarm(
+        AlarmName=f"chatkit-dev-{RUNG}",
+        ComparisonOperator="GreaterThanOrEqualToThreshold",
+        EvaluationPeriods=1,
+        MetricName="Throttles",
+        Namespace="AWS/Lambda",
+        Period=300,
+        Statistic="Sum",
+        Threshold=1,
+        AlarmActions=list(actions),
+    )
+
+
+def _topic(email: str | None = None, *, confirmed: bool = True) -> str:
+    sns = boto3.client("sns")
+    arn: str = sns.create_topic(Name="alarms")["TopicArn"]
+    if email is not None:
+        subscription = sns.subscribe(TopicArn=arn, Protocol="email", Endpoint=email)["SubscriptionArn"]
+        if not confirmed:  # moto confirms every subscription at once
+            sns_backends[ACCOUNT][REGION].subscriptions[subscription].arn = PENDING
+    return arn
+
+
+def _state() -> str:
+    [alarm] = boto3.client("cloudwatch").describe_alarms(AlarmNames=[f"chatkit-dev-{RUNG}"])["MetricAlarms"]
+    return str(alarm["StateValue"])
+
+
+def test_an_alarm_rings_and_says_who_gets_the_mail(ring: Ring) -> None:
+    _alarm(_topic("ops@example.org"))
+    result = ring()
+    assert (result.exit_code, _state()) == (0, "ALARM")
+    assert "chatkit-dev-throttles rang: ops@example.org gets a mail" in result.stderr
+
+
+def test_a_subscription_that_nobody_confirmed_is_said_and_nothing_rings(ring: Ring) -> None:
+    _alarm(_topic("ops@example.org", confirmed=False))
+    before = _state()
+    result = ring()
+    assert (result.exit_code, _state()) == (1, before)
+    assert "ops@example.org has not confirmed the subscription" in result.stderr
+
+
+def test_a_topic_without_subscribers_reaches_nobody(ring: Ring) -> None:
+    _alarm(_topic())
+    result = ring()
+    assert result.exit_code == 1
+    assert "Nobody would get the mail" in result.stderr
+
+
+def test_an_alarm_without_an_address_names_the_option_to_set(ring: Ring) -> None:
+    _alarm()
+    result = ring()
+    assert result.exit_code == 1
+    assert "set alarm_email of stage dev in cdk.json" in result.stderr
+
+
+def test_a_stage_without_alarms_is_to_be_deployed_first(ring: Ring) -> None:
+    result = ring()
+    assert result.exit_code == 1
+    assert "There is no alarm chatkit-dev-throttles: deploy stage dev" in result.stderr
+
+
+def test_credentials_of_another_account_ring_nothing(ring: Ring) -> None:
+    _alarm(_topic("ops@example.org"))
+    assert "stage dev is of 999999999999" in ring(account="999999999999").stderr
+    assert _state() != "ALARM"
+
+
+def test_the_alarm_that_is_rung_is_in_every_stage_and_turns_no_deployment_back() -> None:
+    resources = json.loads(TEMPLATE.read_text(encoding="utf-8"))["Resources"].values()
+    names = [one["Properties"]["AlarmName"] for one in resources if one["Type"] == "AWS::CloudWatch::Alarm"]
+    assert f"chatkit-reference-{RUNG}" in names
+    assert RUNG not in OF_A_VERSION
