@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from lambda_src import limits
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
+from lambda_src.callers import Callers, MemoryDayKeys
 from lambda_src.desks import Desk, Desks
 from lambda_src.errors import (
     AuthError,
@@ -53,17 +54,19 @@ def create_app(
     in_front: Sequence[Before] = (),
     adoption: Adoption | None = None,
     prewarm: Prewarm | None = None,
+    callers: Callers | None = None,
 ) -> "ChatApp":
     """The ASGI app: POST /chatkit and what belongs to it (routes.py), GET /chat/health, and `page`, where there is one.
 
     `desk` is the nameless assistant's; `named` are the others', if there are any. `in_front` asks before any route
-    does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request.
+    does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request. `callers`
+    hashes addresses for the log; without it the hashes are those of this app alone.
     """
 
     async def within_limits(request: Request) -> None:
         limits.check_head(request)
 
-    app = ChatApp(in_front, prewarm, dependencies=[Depends(within_limits)])
+    app = ChatApp(in_front, prewarm, callers or Callers(MemoryDayKeys()), dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
@@ -131,6 +134,7 @@ class ChatApp(FastAPI):
         self,
         in_front: Sequence[Before],
         prewarm: Prewarm | None,
+        callers: Callers,
         *,
         dependencies: Sequence[params.Depends],
     ) -> None:
@@ -148,14 +152,14 @@ class ChatApp(FastAPI):
             dependencies=dependencies,
             lifespan=lifespan,
         )
-        self._in_front = in_front
+        self._in_front, self._callers = in_front, callers
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette's hook: its stack, what stands in front of it, and the log of it all."""
         app = super().build_middleware_stack()
         for before in reversed(self._in_front):
             app = before(app)
-        return RequestLog(app)
+        return RequestLog(app, self._callers)
 
 
 async def refuse(request: Request, error: Exception) -> Response:

@@ -29,7 +29,7 @@ from lambda_src.page import Page, page_of
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
-from lambda_src.storage import build_counters, build_files, build_store, upload_origin
+from lambda_src.storage import build_callers, build_counters, build_files, build_store, upload_origin
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
@@ -131,6 +131,7 @@ def _joined(
         in_front=parts.in_front,
         adoption=adoption,
         prewarm=prewarming(server) if settings.prewarm else None,
+        callers=build_callers(settings, store),
     )
     return app, adoption
 

@@ -1,18 +1,17 @@
 """Lets guests in, one token each, and not too many: per source address and for the stage. Knows no HTTP."""
 
 import hashlib
-import ipaddress
 import time
 from collections.abc import Callable
 
 from lambda_src.auth import GuestTokens
 from lambda_src.auth.guests import Minted
+from lambda_src.callers import network_of
 from lambda_src.context import User
 from lambda_src.counters import Counters, seconds_left
 from lambda_src.errors import AuthError, QuotaError, RequestError
 
 PER_ADDRESS = 50  # a day: an office or a school behind one address, and no more than a nuisance in one hand
-IPV6_BITS = 64  # of an address that say who it is; the rest is theirs to choose
 PER_STAGE = 20_000  # a day: rows of guests cost next to nothing, their tokens have a ceiling of their own (quotas.py)
 
 
@@ -40,20 +39,3 @@ class Guests:
             return await self._tokens(f"Bearer {token}")
         except AuthError:
             raise RequestError("guest_token is no guest's token, or it has ended.") from None
-
-
-def network_of(address: str) -> str:
-    """Who stands behind a source address: an IPv4 address itself, however it is written; of IPv6 the /64.
-
-    One household or server has a whole /64 (RFC 4291, section 2.5.4), so 2**64 addresses to come from.
-    What is no address, as behind a proxy that hides it, stands for itself.
-    """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])  # a zone (RFC 4007) is the sender's own business
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, IPV6_BITS), strict=False))

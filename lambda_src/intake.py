@@ -1,8 +1,9 @@
 """The bytes of a request become a ChatKit request, or a RequestError. Knows no HTTP and no thread: see checks.py."""
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from chatkit.types import (
     ChatKitReq,
@@ -62,6 +63,17 @@ def _with_tag_data(body: Any) -> Any:  # noqa: ANN401 - JSON
                 if isinstance(part, dict) and part.get("type") == "input_tag" and part.get("data") is None:
                     part["data"] = {}
     return body
+
+
+def operation_in(body: bytes) -> str | None:
+    """The operation that a malformed request names, for the log; None unless it is one of ChatKit's."""
+    try:
+        named = json.loads(body)["type"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    requests = get_args(get_args(ChatKitReq)[0])
+    known = {name for request in requests for name in get_args(request.model_fields["type"].annotation)}
+    return next((name for name in known if name == named), None)
 
 
 def _sentence(error: ValidationError) -> str:

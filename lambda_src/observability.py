@@ -15,7 +15,19 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 FIELDS = frozenset(
     {"level", "location", "message", "timestamp", "exception_name"}  # powertools' own, less the texts of exceptions
-    | {"request_id", "user", "operation", "status", "code", "limit", "kind", "error_type", "place", "cold_start"}
+    | {
+        "request_id",
+        "user",
+        "source",
+        "operation",
+        "status",
+        "code",
+        "limit",
+        "kind",
+        "error_type",
+        "place",
+        "cold_start",
+    }
     | {"tool", "action", "server", "reason", "traceback"}  # the last on a laptop only: faults.show_tracebacks
     | {"items", "bytes_in", "bytes_out", "tokens_in", "tokens_out"}
     | {"duration_ms", "first_event_ms", "first_token_ms"}

@@ -12,11 +12,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lambda_src.callers import Callers
 from lambda_src.context import Turn, User
 from lambda_src.page import SECURITY_HEADERS
 
 ALWAYS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 TOLD = ("operation", "user", "code", "limit")  # of what is noted in the scope, as `chat.<name>`
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # a caller may make one up
 TOKEN = b'"assistant_message.content_part.text_delta"'
 
 log = logging.getLogger(__name__)
@@ -25,8 +27,8 @@ log = logging.getLogger(__name__)
 class RequestLog:
     """ASGI middleware: names each request (by Lambda's id, if there) and tells the name; logs one line at the end."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, callers: Callers) -> None:
+        self._app, self._callers = app, callers
         self._is_first = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +63,8 @@ class RequestLog:
             told["operation"] = _route(scope)
             told |= {name: scope[f"chat.{name}"] for name in TOLD if f"chat.{name}" in scope}
             told["duration_ms"] = _ms(time.perf_counter() - began_s)
+            if (source := await self._callers.hashed((scope.get("client") or ("", 0))[0])) is not None:
+                told["source"] = source
             log.info("request", extra=told)
 
 
@@ -101,8 +105,15 @@ class TurnLog:
 
 
 def _route(scope: Scope) -> str:
-    """The route as its router declares it: a path that somebody made up may hold anything."""
-    return f"{scope['method']} {getattr(scope.get('route'), 'path', 'of no route')}"
+    """Method and path of a request, without a word of the caller's: parameters by their names, unknown paths left out.
+
+    A router that is included twice does not know its prefix, so the path is the one that came, less its parameters.
+    """
+    method = scope["method"] if scope["method"] in METHODS else "OTHER"
+    if "route" not in scope:
+        return f"{method} (no route)"
+    names = {value: f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
+    return f"{method} {'/'.join(names.get(part, part) for part in scope['path'].split('/'))}"
 
 
 def _ms(seconds: float) -> int:

@@ -29,6 +29,7 @@ from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.desks import Desk, Desks, no_assistant
+from lambda_src.errors import RequestError
 from lambda_src.events import sweep_after_delete
 from lambda_src.guests import Guests
 from lambda_src.quotas import DICTATION_TOKENS
@@ -58,16 +59,17 @@ def chat_router(
 
     async def current_context(request: Request) -> RequestContext:
         user = await authenticate(request.headers.get(token_header))
-        user = user.at(request.path_params.get("assistant", ""))
         request.scope["chat.user"] = user.id
-        return request_context(request, user)
+        return request_context(request, user.at(request.path_params.get("assistant", "")))
 
-    async def current_desk(context: Annotated[RequestContext, Depends(current_context)]) -> Desk:
+    async def current_desk(request: Request, context: Annotated[RequestContext, Depends(current_context)]) -> Desk:
         if not context.user.assistant:
             return nameless
         if named is None:
             raise no_assistant()
-        return await named.at(context.user.assistant)
+        desk = await named.at(context.user.assistant)
+        request.scope["chat.user"] = context.user.id  # from here on the assistant's name is ours, not the caller's
+        return desk
 
     async def limited_body(request: Request) -> bytes:
         return b"".join([chunk async for chunk in limits.limited(request, max_bytes=max_body_bytes)])
@@ -78,7 +80,12 @@ def chat_router(
 
     @router.post("")
     async def chatkit(request: Request, context: Context, desk: AtDesk, body: Body) -> Response:
-        asked = intake.parse(body)
+        try:
+            asked = intake.parse(body)
+        except RequestError:
+            if (operation := intake.operation_in(body)) is not None:
+                request.scope["chat.operation"] = operation
+            raise
         request.scope["chat.operation"] = asked.type
         if is_streaming_req(asked):
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))

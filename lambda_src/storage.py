@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lambda_src import doors
 from lambda_src.aws import Clients
+from lambda_src.callers import Callers, MemoryDayKeys
 from lambda_src.counters import Counters, MemoryCounters
 from lambda_src.observability import count_row
 from lambda_src.settings import Settings
@@ -87,6 +88,17 @@ def build_counters(settings: Settings, store: "ChatStore") -> Counters:
 
     assert isinstance(store, DynamoDBStore)
     return TableCounters(store.table)
+
+
+def build_callers(settings: Settings, store: "ChatStore") -> Callers:
+    """What hashes callers' addresses: with a day's key on the table; beside other stores with one of this process."""
+    if settings.store != "dynamodb":
+        return Callers(MemoryDayKeys())
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+    from lambda_src.table_day_keys import TableDayKeys  # noqa: PLC0415 - as above
+
+    assert isinstance(store, DynamoDBStore)
+    return Callers(TableDayKeys(store.table))
 
 
 def build_table(settings: Settings, aws: Clients) -> "DynamoDBStore":

@@ -14,6 +14,7 @@ TOLD = (
     "timestamp",
     "request_id",
     "user",
+    "source",
     "cold_start",
     "traceback",
 )  # or of no interest here

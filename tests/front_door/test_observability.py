@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from lambda_src.observability import NAMESPACE, OURS, configure_logging, count_r
 from lambda_src.request_log import TurnLog
 from lambda_src.store.memory import MemoryStore
 from tests.canaries import CANARIES as EVERYWHERE
-from tests.chat import Chat, app_with, message, server_with
+from tests.chat import MAX_BODY_BYTES, Chat, app_with, message, server_with
 from tests.issuer import AUDIENCE, ISSUER, Issuer
 
 
@@ -133,12 +134,56 @@ async def test_feedback_is_counted_by_its_kind(output: Output) -> None:
 
 
 async def test_a_made_up_path_is_not_logged(output: Output) -> None:
+    made_up = "x" * 1_500
     await chat_with().post(b"", "/my-secret", "GET")
     await chat_with().post(b"", "/chatkit/threads/my-secret/turn", "GET")
-    assert [line["operation"] for line in output.of("request")] == [
-        "GET of no route",
-        "GET /threads/{thread_id}/turn",
+    await chat_with().post(b"", f"/chatkit/{made_up}")
+    await chat_with().post(b"", "/my-secret", "BREW-MY-SECRET")
+    assert [(line["operation"], line.get("user")) for line in output.of("request")] == [
+        ("GET (no route)", None),
+        ("GET /chatkit/threads/{thread_id}/turn", "ann"),
+        ("POST /chatkit/{assistant}", "ann"),
+        ("OTHER (no route)", None),
     ]
+
+
+BAD_PARAMS = json.dumps({"type": "threads.create", "params": {}}).encode()
+REFUSALS: list[tuple[int, str, str | None, str, bytes]] = [
+    (401, "POST /chatkit", None, "/chatkit", b"{}"),
+    (401, "POST /chatkit/{assistant}", None, "/chatkit/shop", b"{}"),
+    (401, "POST /chatkit/stop", None, "/chatkit/stop", b"{}"),
+    (404, "POST /chatkit/{assistant}", "ann", "/chatkit/shop", b"{}"),
+    (404, "POST /chatkit/{assistant}/stop", "ann", "/chatkit/shop/stop", b"{}"),
+    (404, "threads.get_by_id", "ann", "/chatkit", b'{"type":"threads.get_by_id","params":{"thread_id":"x"}}'),
+    (422, "threads.create", "ann", "/chatkit", BAD_PARAMS),
+    (422, "POST /chatkit", "ann", "/chatkit", b"no JSON"),
+    (422, "POST /chatkit", "ann", "/chatkit", b'{"type":"my-secret"}'),
+    (422, "POST /chatkit", "ann", "/chatkit", b'{"type":{"a":1}}'),
+    (422, "POST /chatkit", "ann", "/chatkit", b"[" * 5_000),
+    (422, "POST /chatkit/stop", "ann", "/chatkit/stop", b"{}"),
+    (413, "POST /chatkit", "ann", "/chatkit", b" " * (MAX_BODY_BYTES + 1)),
+    (405, "POST /chatkit/threads/{thread_id}/turn", None, "/chatkit/threads/x/turn", b""),
+]
+
+
+@pytest.mark.parametrize(("status", "operation", "user", "path", "body"), REFUSALS)
+async def test_a_refusal_names_its_operation(
+    output: Output, status: int, operation: str, user: str | None, path: str, body: bytes
+) -> None:
+    assert (await chat_with().as_(user).post(body, path)).status == status
+    [line] = output.of("request")
+    assert (line["status"], line["operation"]) == (status, operation)
+
+
+async def test_every_line_has_the_callers_address_hashed(output: Output) -> None:
+    chat = chat_with()
+    await chat("threads.list")
+    await chat.as_(None)("threads.list")
+    await chat.post(b"", "/nowhere", "GET")
+    sources = {line["source"] for line in output.of("request")}
+    assert len(sources) == 1
+    assert re.fullmatch("[0-9a-f]{16}", sources.pop())
+    assert "127.0.0.1" not in output.stream.getvalue()
 
 
 # Canaries

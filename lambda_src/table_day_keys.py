@@ -1,0 +1,28 @@
+"""The day's key for hashing addresses (callers.py), in one row of the chat's table that expires by itself."""
+
+from base64 import b64decode, b64encode
+
+from lambda_src.counters import DAY_S
+from lambda_src.store import keys
+from lambda_src.store.budget import within_budget
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.table import Table
+
+TTL_S = 2 * DAY_S  # past the day's start; DynamoDB removes it within days of that, and nobody reads it in between
+
+
+class TableDayKeys:
+    """callers.DayKeys."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    @within_budget
+    async def shared(self, day: int, proposal: bytes) -> bytes:
+        """callers.DayKeys. One write: the first one of the day sets the key, the others get it back."""
+        before = await self._table.update(
+            ("STAGE#callers", f"KEY#{day}"),
+            f"SET #key = if_not_exists(#key, :key), #{keys.TTL_ATTRIBUTE} = :ttl",
+            values={":key": {"S": b64encode(proposal).decode()}, ":ttl": rows.number(day * DAY_S + TTL_S)},
+        )
+        return b64decode(before["key"]["S"]) if "key" in before else proposal

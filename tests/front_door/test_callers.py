@@ -1,0 +1,84 @@
+"""Addresses in the log: counted within a day, the same in every process, unknown without the key, gone the next day."""
+
+import pytest
+
+from lambda_src.callers import RETRY_S, Callers, MemoryDayKeys
+from lambda_src.counters import DAY_S
+from lambda_src.errors import UnavailableError
+from lambda_src.store.keys import TTL_ATTRIBUTE
+from lambda_src.table_day_keys import TableDayKeys
+from tests.store.local import Local
+
+DAY_NS = DAY_S * 10**9
+
+
+class Clock:
+    """Nanoseconds and seconds, set by hand."""
+
+    def __init__(self) -> None:
+        self.ns, self.s = 20_000 * DAY_NS, 0.0
+
+    def __call__(self) -> int:
+        return self.ns
+
+    def monotonic(self) -> float:
+        return self.s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def test_an_address_is_the_same_all_day_and_another_one_the_next_day(clock: Clock) -> None:
+    callers = Callers(MemoryDayKeys(), clock=clock)
+    before = await callers.hashed("203.0.113.7")
+    clock.ns += DAY_NS - 1
+    assert await callers.hashed("203.0.113.7") == before != await callers.hashed("203.0.113.8")
+    clock.ns += 1
+    assert await callers.hashed("203.0.113.7") not in (None, before)
+
+
+async def test_addresses_of_one_network_are_one(clock: Clock) -> None:
+    callers = Callers(MemoryDayKeys(), clock=clock)
+    assert await callers.hashed("2001:db8::1") == await callers.hashed("2001:db8::2")
+    assert await callers.hashed("2001:db8::1") != await callers.hashed("2001:db8:0:1::1")
+
+
+async def test_a_key_that_cannot_be_read_leaves_the_field_out_and_is_tried_again_a_minute_later(clock: Clock) -> None:
+    class Down(MemoryDayKeys):
+        asked = 0
+
+        async def shared(self, day: int, proposal: bytes) -> bytes:
+            self.asked += 1
+            if self.asked == 1:
+                raise UnavailableError("down")
+            return await super().shared(day, proposal)
+
+    keys = Down()
+    callers = Callers(keys, clock=clock, monotonic=clock.monotonic)
+    assert [await callers.hashed("203.0.113.7") for _ in range(3)] == [None] * 3
+    assert keys.asked == 1
+    clock.s += RETRY_S
+    assert await callers.hashed("203.0.113.7") is not None
+
+
+async def test_all_processes_of_a_stage_share_a_days_key_and_none_can_be_read_from_it(clock: Clock) -> None:
+    store = Local().store()
+    processes = [Callers(TableDayKeys(store.table), clock=clock) for _ in range(5)]
+    hashes = {await process.hashed("203.0.113.7") for process in processes}
+    assert len(hashes) == 1
+    assert hashes != {await Callers(TableDayKeys(Local().store().table), clock=clock).hashed("203.0.113.7")}
+
+
+async def test_a_process_asks_for_a_days_key_once_and_the_row_expires(clock: Clock) -> None:
+    store = Local().store()
+    callers = Callers(TableDayKeys(store.table), clock=clock)
+    for number in range(10):
+        await callers.hashed(f"203.0.113.{number}")
+    row = await store.table.get(("STAGE#callers", "KEY#20000"))
+    assert row is not None
+    assert int(row[TTL_ATTRIBUTE]["N"]) == 20_002 * DAY_S
+    await store.table.delete(("STAGE#callers", "KEY#20000"))
+    before = await callers.hashed("203.0.113.7")
+    assert await Callers(TableDayKeys(store.table), clock=clock).hashed("203.0.113.7") != before
