@@ -60,3 +60,6 @@ class QuotaError(ChatError):
 
 class UnavailableError(ChatError):
     """A service we stand on failed or did not answer in time."""
+
+
+BROKEN_OFF = "The answer broke off before it was complete. Try again."  # an UnavailableError, once text was shown

@@ -1,20 +1,27 @@
-"""The openai library's client, with two shortcuts through its public extension points. Knows no agent and no thread.
+"""The openai library's client, with two shortcuts through its public extension points. Knows no thread.
+
+An answer that ends before it is whole is an error, whichever API and vendor: see `Whole`.
 
 *history*: what is plain JSON already travels as `extra_body`: the library would walk it key by key against the types of
 all items, on every turn of a tool loop; the request's body is the same. *deltas*: an event is validated by the class
 that its type names; the library tries a union of all of them, and builds that union for the first event.
 """
 
+from collections.abc import AsyncIterator
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
+from agents import exceptions
 from openai import AsyncOpenAI, AsyncStream, BaseModel, omit
 from openai.resources.responses import AsyncResponses
+from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 from pydantic import ValidationError
 
 from lambda_src import levers
+from lambda_src.errors import BROKEN_OFF, UnavailableError
 
+T = TypeVar("T")
 MOVED = ("input", "tools")  # what grows with the conversation, and what is large from the start
 
 
@@ -28,8 +35,11 @@ class Client(AsyncOpenAI):
 
     async def post(self, path: str, **options: Any) -> Any:  # noqa: ANN401 - eight overloads
         """The library's hook for requests; a stream of a response's events gets events that make themselves."""
-        if levers.taken("deltas") and options.get("stream_cls") == AsyncStream[ResponseStreamEvent]:
-            options["stream_cls"] = AsyncStream[Event]
+        asked = options.get("stream_cls")
+        if asked == AsyncStream[ChatCompletionChunk]:
+            options["stream_cls"] = Whole[ChatCompletionChunk]
+        elif asked == AsyncStream[ResponseStreamEvent]:
+            options["stream_cls"] = Whole[Event] if levers.taken("deltas") else Whole[ResponseStreamEvent]
         return await super().post(path, **options)
 
 
@@ -53,6 +63,41 @@ def _is_json(value: object) -> bool:
     if kind is list:
         return all(map(_is_json, value))  # type: ignore[call-overload]
     return kind is str or kind is int or kind is bool or value is None or kind is float
+
+
+class Whole(AsyncStream[T]):
+    """A stream that fails if it ends without the event that ends an answer, as when a proxy's upstream is cut off.
+
+    The Agents SDK checks a Chat Completions stream at OpenAI's own address only, and takes what arrived for the whole
+    answer elsewhere. Whatever the stream fails of, what came before it still reaches the user.
+    """
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        is_whole = False
+        try:
+            async for event in super().__aiter__():
+                if not is_whole:
+                    is_whole = _is_end(event)
+                yield event
+            if not is_whole:
+                raise UnavailableError(BROKEN_OFF)
+        except Exception as error:
+            pass_on_what_came(error)
+            raise
+
+
+ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "error", "response.error"})
+
+
+def _is_end(event: Any) -> bool:  # noqa: ANN401 - an event of either API
+    if isinstance(event, ChatCompletionChunk):
+        return any(choice.finish_reason is not None for choice in event.choices or ())
+    return event.type in ENDS
+
+
+def pass_on_what_came(error: Exception) -> None:
+    """Let the Agents SDK deliver the events that it has read, before it raises `error`. Else it drops them."""
+    getattr(exceptions, "_mark_error_to_drain_stream_events", lambda _: None)(error)
 
 
 class Event:

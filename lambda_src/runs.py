@@ -5,10 +5,12 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from agents import (
     Agent,
+    ModelRefusalError,
     RawResponsesStreamEvent,
     RunContextWrapper,
     RunHooks,
@@ -24,6 +26,8 @@ from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_r
 from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import (
+    AssistantMessageContent,
+    AssistantMessageItem,
     ClientToolCallItem,
     FileAttachment,
     NoticeEvent,
@@ -38,14 +42,16 @@ from chatkit.types import (
 
 from lambda_src import approvals, choices
 from lambda_src.context import RequestContext
-from lambda_src.converter import REPAIRS, HistoryConverter, KeptImages, with_own_ids
+from lambda_src.converter import Answer, HistoryConverter, KeptImages, Repairs
 from lambda_src.dispatcher import AgentDispatcher
-from lambda_src.errors import QuotaError
+from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
 from lambda_src.faults import log_fault
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
+NO_ANSWER = "The model sent an empty answer. Try again."
+ONLY_REASONING = "The model stopped after its reasoning, without an answer. Try again."
 RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
 
@@ -124,13 +130,22 @@ class Runs:
             run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=Metered(context))
         pulled = Pulled(run)
         events = self._events_of(agent_context, cast(RunResultStreaming, pulled))
+        answer = Answer(thread.id, mint=lambda item: self._mint(item, thread, context))
         try:
-            async for event in with_own_ids(events, mint=lambda item: self._mint(item, thread, context)):
+            async for event in answer.events(events):
                 yield event
             if run.interruptions:
                 item_id = self._store.generate_item_id("message", thread, context)
                 for item in approvals.asked(run, until=until, item_id=item_id, thread=thread):
                     yield ThreadItemDoneEvent(item=item)
+            else:
+                _check_whole(answer)
+        except ModelRefusalError as refused:
+            if answer.is_cut:
+                raise
+            log.info("model_refused")
+            if not answer.has_content:
+                yield ThreadItemDoneEvent(item=self._message(refused.refusal, thread, context))
         except QuotaError as spent:  # between two steps of the run: what was said is whole
             log.info("quota_struck", extra={"limit": spent.limit})
             yield NoticeEvent(level="warning", title="Stopped here", message=str(spent))
@@ -183,6 +198,11 @@ class Runs:
         images = KeptImages(files, context, adopt)
         return images.renamed(stream_agent_response(agent_context, run, converter=images))
 
+    def _message(self, text: str, thread: ThreadMetadata, context: RequestContext) -> AssistantMessageItem:
+        item_id = self._store.generate_item_id("message", thread, context)
+        content = [AssistantMessageContent(text=text)]
+        return AssistantMessageItem(id=item_id, thread_id=thread.id, created_at=datetime.now(), content=content)
+
     def _mint(self, item: ThreadItem, thread: ThreadMetadata, context: RequestContext) -> str:
         kind: StoreItemType = "tool_call" if isinstance(item, ClientToolCallItem) else "message"
         return self._store.generate_item_id(kind, thread, context)
@@ -230,10 +250,11 @@ class Pulled:
         self._puller: asyncio.Task[Any] | None = None
 
     async def stream_events(self) -> AsyncGenerator[StreamEvent]:
-        """The run's own, with the model's events repaired for ChatKit; see converter/model_events.py."""
+        """The run's own, with the model's events repaired for ChatKit."""
         self._puller = asyncio.current_task()
+        repairs = Repairs().by_type
         async for event in self._run.stream_events():
-            if event.type == "raw_response_event" and (repair := REPAIRS.get(event.data.type)) is not None:
+            if event.type == "raw_response_event" and (repair := repairs.get(event.data.type)) is not None:
                 if (data := repair(event.data)) is None:
                     continue
                 if data is not event.data:
@@ -246,6 +267,15 @@ class Pulled:
         if self._puller is not None:
             self._puller.add_done_callback(lambda task: task.cancelled() or task.exception())
             await agent_context.stream(ProgressUpdateEvent(text=""))
+
+
+def _check_whole(answer: Answer) -> None:
+    """Raise a sentence for the user if the run ended well, but its answer is missing or has no end."""
+    if answer.is_cut:
+        raise UnavailableError(BROKEN_OFF)
+    if not answer.has_content:
+        log.warning("empty_answer", extra={"has_reasoning": answer.has_reasoning})
+        raise CustomStreamError(ONLY_REASONING if answer.has_reasoning else NO_ANSWER, allow_retry=True)
 
 
 async def _end(run: RunResultStreaming) -> None:

@@ -155,6 +155,16 @@ def numbered(text: str) -> list[r.ResponseStreamEvent]:
     return events
 
 
+DONE = b"data: [DONE]\n\n"  # how a stream of Chat Completions ends
+
+
+def chunk(delta: dict[str, Any], *, finish: str | None = None) -> bytes:
+    """One chunk of a streamed chat completion: every answer has the same id, as some servers do."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
 def sse(*events: dict[str, Any]) -> bytes:
     """A stream of the Responses API: these events as they are, whatever is wrong with them."""
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)

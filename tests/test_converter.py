@@ -29,7 +29,7 @@ from chatkit.types import (
     UserMessageTextContent,
 )
 
-from lambda_src.converter import HistoryConverter, history, with_own_ids
+from lambda_src.converter import Answer, HistoryConverter, history
 from lambda_src.converter.history import tokens_of
 from lambda_src.settings import MAX_FILE_BYTES
 
@@ -94,7 +94,8 @@ async def rewritten(*events: ThreadStreamEvent) -> list[ThreadStreamEvent]:
             yield event
 
     numbers = count(1)
-    return [event async for event in with_own_ids(run(), mint=lambda _: f"own_{next(numbers)}")]
+    answer = Answer("thr_1", mint=lambda _: f"own_{next(numbers)}")
+    return [event async for event in answer.events(run())]
 
 
 def delta(item_id: str) -> ThreadItemUpdatedEvent:
@@ -131,9 +132,8 @@ async def test_two_messages_of_one_run_under_one_constant_id_become_two() -> Non
 
 
 async def test_a_removal_names_all_that_stood_under_the_models_id() -> None:
-    item = assistant("__fake_id__")
-    done = ThreadItemDoneEvent(item=item)
-    assert ids(await rewritten(done, done, ThreadItemRemovedEvent(item_id="__fake_id__"))) == [
+    one, two = (ThreadItemDoneEvent(item=assistant("__fake_id__", text)) for text in ("one", "two"))
+    assert ids(await rewritten(one, two, ThreadItemRemovedEvent(item_id="__fake_id__"))) == [
         "own_1", "own_2", "own_1", "own_2",
     ]  # fmt: skip
 
@@ -267,3 +267,18 @@ async def test_a_picture_of_the_models_that_does_not_fit_is_a_sentence(monkeypat
     shown = str(await HistoryConverter(read=read).history_to_input([item]))
     assert "You made a picture here" in shown
     assert "base64" not in shown
+
+
+async def test_a_message_that_is_sent_twice_is_shown_once() -> None:
+    done = ThreadItemDoneEvent(item=assistant("msg_1"))
+    assert ids(await rewritten(ThreadItemAddedEvent(item=assistant("msg_1")), done, done, delta("msg_1"))) == [
+        "own_1",
+        "own_1",
+    ]
+
+
+async def test_text_before_its_message_opens_it() -> None:
+    item = assistant("msg_1")
+    events = await rewritten(delta("msg_1"), ThreadItemAddedEvent(item=item), ThreadItemDoneEvent(item=item))
+    assert [event.type for event in events] == ["thread.item.added", "thread.item.updated", "thread.item.done"]
+    assert ids(events) == ["own_1"] * 3

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import httpx2
 import pytest
-from agents import Agent, FunctionTool, OpenAIProvider, RunConfig, Runner, function_tool
+from agents import Agent, FunctionTool, OpenAIProvider, RunConfig, Runner, exceptions, function_tool
 from chatkit.types import ThreadItem
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from lambda_src import models
 from lambda_src.converter import HistoryConverter
 from lambda_src.demo_model import events_of, message_of, tool_call_of
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of
-from lambda_src.model_client import CLASSES, Client, Event, is_plain
+from lambda_src.model_client import CLASSES, Client, Event, is_plain, pass_on_what_came
 
 PLAIN = AsyncOpenAI(api_key="none")
 
@@ -173,3 +173,11 @@ async def test_an_answer_that_does_not_stream_is_the_same() -> None:
     client = Client(api_key="none", http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(answer)))
     response = await client.responses.create(model="m", input=[{"role": "user", "content": "hi"}])
     assert response.output_text == "hi"
+
+
+def test_the_agents_sdk_delivers_what_came_before_an_error_that_is_marked() -> None:
+    """If this fails, the SDK has another mark: see pass_on_what_came. Text that arrives with a failure is lost then."""
+    error = ValueError()
+    assert not exceptions._should_drain_stream_events_before_raising(error)
+    pass_on_what_came(error)
+    assert exceptions._should_drain_stream_events_before_raising(error)

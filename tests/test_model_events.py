@@ -9,11 +9,13 @@ from openai.types.responses import response_output_text_annotation_added_event a
 
 from lambda_src.converter.model_events import CITATIONS
 from lambda_src.demo_model import events_of, message_of
+from lambda_src.errors import BROKEN_OFF
 from lambda_src.models import openai_run_config
+from lambda_src.runs import NO_ANSWER, ONLY_REASONING
 from lambda_src.setting_values import ModelApi
 from tests import events_page
 from tests.chat import Answer, message
-from tests.model_api import scripted_api, sse
+from tests.model_api import DONE, chunk, scripted_api, sse
 from tests.surface.house import house_without_files, thread_of
 
 TEXT = "Pairs are rare."
@@ -157,3 +159,248 @@ def test_every_citation_class_of_the_sdk_is_on_the_page() -> None:
     assert {get_args(one.model_fields["type"].annotation)[0] for one in streamed if one is not type(None)} == set(
         CITATIONS
     )
+
+
+# llama.cpp's own /v1/responses: no indices, no annotations, no sequence numbers
+LLAMA: list[dict[str, Any]] = [
+    {"type": "response.created", "response": {"id": "resp_1", "object": "response", "status": "in_progress"}},
+    {
+        "type": "response.output_item.added",
+        "item": {"content": [], "id": "msg_1", "role": "assistant", "status": "in_progress", "type": "message"},
+    },
+    {"type": "response.content_part.added", "item_id": "msg_1", "part": {"type": "output_text", "text": ""}},
+    {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "Pairs are "},
+    {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "rare."},
+    {"type": "response.output_text.done", "item_id": "msg_1", "text": TEXT},
+    {"type": "response.content_part.done", "item_id": "msg_1", "part": {"type": "output_text", "text": TEXT}},
+    {
+        "type": "response.output_item.done",
+        "item": {
+            "type": "message",
+            "status": "completed",
+            "id": "msg_1",
+            "content": [{"type": "output_text", "text": TEXT}],
+            "role": "assistant",
+        },
+    },
+    {
+        "type": "response.completed",
+        "response": {
+            "id": "resp_1",
+            "object": "response",
+            "created_at": 0,
+            "status": "completed",
+            "model": "m",
+            "output": [
+                {
+                    "type": "message",
+                    "status": "completed",
+                    "id": "msg_1",
+                    "content": [{"type": "output_text", "text": TEXT}],
+                    "role": "assistant",
+                }
+            ],
+            "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+        },
+    },
+]
+
+
+async def test_a_responses_api_that_leaves_indices_and_annotations_out_is_understood() -> None:
+    turn = await turn_over(sse(*LLAMA))
+    assert not turn.errors
+    assert turn.text == TEXT
+    assert [event["update"]["delta"] for event in deltas(turn)] == ["Pairs are ", "rare."]
+
+
+def deltas(turn: Turn) -> list[dict[str, Any]]:
+    """The text as it was streamed."""
+    return [event for event in turn.answer.of("thread.item.updated") if event["update"]["type"].endswith("text_delta")]
+
+
+def without(*types: str, events: list[dict[str, Any]] = LLAMA) -> list[dict[str, Any]]:
+    """The events without those of some types."""
+    return [event for event in events if event["type"] not in types]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        without("response.output_item.added"),
+        without("response.content_part.added", "response.output_text.done"),
+        without("response.output_item.done"),
+        without("response.created"),
+        [LLAMA[0], LLAMA[-1]],
+        [LLAMA[0], LLAMA[3], LLAMA[2], LLAMA[1], *LLAMA[4:]],
+        [*LLAMA[:-1], LLAMA[-2], LLAMA[-1]],
+        [*LLAMA, LLAMA[-1]],
+        [*LLAMA[:-1], LLAMA[3], LLAMA[5], LLAMA[-1]],
+    ],
+    ids=[
+        "no item added",
+        "deltas alone",
+        "no item done",
+        "not created",
+        "completed alone",
+        "text before its message",
+        "a message done twice",
+        "completed twice",
+        "text after its message",
+    ],
+)
+async def test_events_that_are_missing_repeated_or_out_of_order_cost_no_text(events: list[dict[str, Any]]) -> None:
+    turn = await turn_over(sse(*events))
+    assert not turn.errors
+    assert turn.text == TEXT
+    assert len(turn.reloaded) == 1
+
+
+COMPLETED = LLAMA[-1]
+EMPTY = COMPLETED | {"response": COMPLETED["response"] | {"output": []}}
+
+
+async def test_a_message_that_neither_ends_nor_comes_whole_is_kept_and_the_user_is_told() -> None:
+    turn = await turn_over(sse(*LLAMA[:5], EMPTY))
+    [error] = turn.errors
+    assert error["message"] == BROKEN_OFF
+    assert turn.text == TEXT
+
+
+def reasoning(*content: dict[str, Any], done: bool = True) -> list[dict[str, Any]]:
+    """The events of a reasoning item."""
+    item = {"type": "reasoning", "id": "rs_1", "summary": []}
+    ended = [{"type": "response.output_item.done", "item": item, "output_index": 0, "sequence_number": 1}]
+    return [
+        {"type": "response.output_item.added", "item": item, "output_index": 0, "sequence_number": 1},
+        *content,
+        *(ended if done else []),
+    ]
+
+
+RAW_THOUGHT = {
+    "type": "response.reasoning_text.delta",
+    "item_id": "rs_1",
+    "delta": "Six by six.",
+    "output_index": 0,
+    "content_index": 0,
+    "sequence_number": 1,
+}
+
+
+def thoughts(turn: Turn) -> list[str]:
+    """The reasoning that a reload shows."""
+    workflows = [item["workflow"] for item in turn.reloaded if item["type"] == "workflow"]
+    return [task["content"] for workflow in workflows for task in workflow["tasks"]]
+
+
+async def test_reasoning_that_is_not_summarized_is_shown_and_kept() -> None:
+    turn = await turn_over(sse(LLAMA[0], *reasoning(RAW_THOUGHT, RAW_THOUGHT), *LLAMA[1:]))
+    assert not turn.errors
+    assert thoughts(turn) == ["Six by six." * 2]
+    assert turn.text == TEXT
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+async def test_reasoning_of_chat_completions_is_shown_and_kept(field: str) -> None:
+    chunks = [chunk({"role": "assistant", field: "Six "}), chunk({field: "by six."}), chunk({"content": TEXT})]
+    turn = await turn_over(b"".join([*chunks, chunk({}, finish="stop"), DONE]), api="chat_completions")
+    assert not turn.errors
+    assert thoughts(turn) == ["Six by six."]
+    assert turn.text == TEXT
+
+
+async def test_reasoning_that_says_nothing_and_takes_no_time_leaves_nothing() -> None:
+    turn = await turn_over(sse(LLAMA[0], *reasoning(), *LLAMA[1:]))
+    assert not turn.errors
+    assert [item["type"] for item in turn.reloaded] == ["assistant_message"]
+
+
+IMAGE = {"type": "image_generation_call", "id": "ig_1", "status": "failed", "result": None}
+IMAGE_EVENTS = [
+    {"type": "response.output_item.added", "item": IMAGE | {"status": "in_progress"}, "output_index": 0},
+    {"type": "response.output_item.done", "item": IMAGE, "output_index": 0},
+]
+
+
+@pytest.mark.parametrize("result", [None, "", "not base64!"])
+async def test_an_image_that_fails_does_not_stay_in_the_making(result: str | None) -> None:
+    failed = IMAGE_EVENTS[1] | {"item": IMAGE | {"result": result}}
+    turn = await turn_over(sse(LLAMA[0], IMAGE_EVENTS[0], failed, *LLAMA[1:]))
+    assert not turn.errors
+    assert [item["type"] for item in turn.reloaded] == ["assistant_message"]
+
+
+BLANK = {"id": "msg_1", "role": "assistant", "type": "message", "status": "completed"}
+
+
+def message_with(*parts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The events of a response with one message of these parts."""
+    item = BLANK | {"content": list(parts)}
+    done = {"type": "response.output_item.done", "item": item}
+    return [*LLAMA[:2], done, COMPLETED | {"response": COMPLETED["response"] | {"output": [item]}}]
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        ([LLAMA[0], EMPTY], NO_ANSWER),
+        ([EMPTY], NO_ANSWER),
+        (message_with(), NO_ANSWER),
+        (message_with({"type": "output_text", "text": "  \n", "annotations": []}), NO_ANSWER),
+        ([LLAMA[0], *reasoning(), EMPTY], NO_ANSWER),
+        ([LLAMA[0], *reasoning(RAW_THOUGHT), EMPTY], ONLY_REASONING),
+        ([LLAMA[0], *reasoning(RAW_THOUGHT, done=False), EMPTY], ONLY_REASONING),
+    ],
+    ids=["no output", "nothing else", "no part", "blank", "silent reasoning", "only reasoning", "unfinished reasoning"],
+)
+async def test_an_answer_without_words_is_explained(
+    events: list[dict[str, Any]], sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    turn = await turn_over(sse(*events))
+    [error] = turn.errors
+    assert (error["message"], error["allow_retry"]) == (sentence, True)
+    assert not turn.text
+    assert [record.message for record in caplog.records if record.message == "empty_answer"]
+    assert all(item["workflow"]["summary"] for item in turn.reloaded), "reasoning is kept, and closed"
+
+
+async def test_a_chat_completion_without_words_is_explained() -> None:
+    turn = await turn_over(chunk({"role": "assistant", "content": ""}, finish="stop") + DONE, api="chat_completions")
+    assert [error["message"] for error in turn.errors] == [NO_ANSWER]
+    assert not turn.reloaded
+
+
+REFUSAL = "I can't help with that."
+
+
+async def test_a_refusal_is_the_answer() -> None:
+    part = {"type": "response.content_part.added", "item_id": "msg_1", "part": {"type": "refusal", "refusal": ""}}
+    delta = {"type": "response.refusal.delta", "item_id": "msg_1", "delta": REFUSAL}
+    said = message_with({"type": "refusal", "refusal": REFUSAL})
+    turn = await turn_over(sse(*said[:2], part, delta, *said[2:]))
+    assert not turn.errors
+    assert turn.text == REFUSAL
+    assert len(turn.reloaded) == 1
+
+
+async def test_a_refusal_over_chat_completions_is_the_answer() -> None:
+    chunks = [chunk({"role": "assistant", "refusal": REFUSAL}), chunk({}, finish="stop"), DONE]
+    turn = await turn_over(b"".join(chunks), api="chat_completions")
+    assert not turn.errors
+    assert turn.text == REFUSAL
+    assert len(turn.reloaded) == 1
+
+
+@pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"], ids=["cut", "done"])
+async def test_a_chat_completion_that_ends_without_a_finish_reason_is_not_taken_for_whole(end: bytes) -> None:
+    turn = await turn_over(chunk({"role": "assistant", "content": TEXT}) + end, api="chat_completions")
+    [error] = turn.errors
+    assert (error["message"], error["allow_retry"]) == (BROKEN_OFF, True)
+    assert turn.text == TEXT
+
+
+async def test_a_response_that_ends_without_completed_is_not_taken_for_whole() -> None:
+    turn = await turn_over(sse(*LLAMA[:5]))
+    [error] = turn.errors
+    assert (error["message"], error["allow_retry"]) == (BROKEN_OFF, True)
+    assert turn.text == TEXT

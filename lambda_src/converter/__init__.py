@@ -1,7 +1,7 @@
 """Between a thread and the model: history.py is what the model is shown, answer.py what becomes of its output."""
 
-from lambda_src.converter.answer import KeptImages, with_own_ids
+from lambda_src.converter.answer import Answer, KeptImages
 from lambda_src.converter.history import HistoryConverter
-from lambda_src.converter.model_events import REPAIRS
+from lambda_src.converter.model_events import Repairs
 
-__all__ = ["REPAIRS", "HistoryConverter", "KeptImages", "with_own_ids"]
+__all__ = ["Answer", "HistoryConverter", "KeptImages", "Repairs"]

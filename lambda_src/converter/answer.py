@@ -1,21 +1,28 @@
-"""The model's output on its way into the thread: ids of our own, and pictures kept as files. Knows no store."""
+"""The model's output on its way into the thread: own ids, an end for every item, images in files. Knows no store."""
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import assert_never
 
 from chatkit.agents import ResponseStreamConverter
 from chatkit.types import (
+    AssistantMessageContentPartAdded,
+    AssistantMessageContentPartDone,
+    AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
     ClientEffectEvent,
     ClientToolCallItem,
+    DurationSummary,
     ErrorEvent,
     GeneratedImage,
     GeneratedImageItem,
     GeneratedImageUpdated,
+    HiddenContextItem,
     NoticeEvent,
     ProgressUpdateEvent,
+    SDKHiddenContextItem,
     StreamOptionsEvent,
     ThreadCreatedEvent,
     ThreadItem,
@@ -32,59 +39,177 @@ from chatkit.types import (
 from lambda_src.attachments.files import Files
 from lambda_src.context import RequestContext
 
+MESSAGE_UPDATE = "assistant_message."  # how the types of a message's updates begin
 PARTIAL_IMAGES = 3  # what OpenAI's image tool sends at most; progress is counted against it
 
 
-async def with_own_ids(
-    events: AsyncIterator[ThreadStreamEvent], *, mint: Callable[[ThreadItem], str]
-) -> AsyncIterator[ThreadStreamEvent]:
-    """The events of one run, with ids of our own where the model chose them.
+@dataclass(slots=True)
+class _Open:
+    own_id: str
+    item: ThreadItem
+    has_text: bool = False
+
+
+class Answer:
+    """The events of one run, with ids of our own where the model chose them, and with an end for every item.
 
     stream_agent_response keeps the model's id for assistant messages and client tool calls. With Chat Completions and
-    LiteLLM that id is one constant, so the second answer would take the place of the first (chatkit-python issue 36).
-    An id is minted when an item is first seen, and again when the model opens a second item under an id that is done.
+    LiteLLM that id is a constant, so the second answer would replace the first (chatkit-python issue 36). An id is
+    minted when an item is first seen, and again when the model opens a second item under an id that is done.
+
+    Models and vendors also leave items open, repeat events and send them out of order; ChatKit passes all that on.
     """
-    ended_workflows: set[str] = set()
-    open_ids: dict[str, str] = {}
-    all_ids: dict[str, list[str]] = {}
 
-    def own(item: ThreadItem, *, done: bool) -> ThreadItem:
-        if not isinstance(item, AssistantMessageItem | ClientToolCallItem):
-            return item  # minted by our store already
-        if item.id not in open_ids:
-            open_ids[item.id] = mint(item)
-            all_ids.setdefault(item.id, []).append(open_ids[item.id])
-        own_id = open_ids.pop(item.id) if done else open_ids[item.id]
-        return item.model_copy(update={"id": own_id})
+    def __init__(self, thread_id: str, *, mint: Callable[[ThreadItem], str]) -> None:
+        self._thread_id, self._mint = thread_id, mint
+        self._open: dict[str, _Open] = {}  # by the model's id
+        self._own_ids: dict[str, dict[str, None]] = {}
+        self._done: dict[str, ThreadItem] = {}  # the last one done under each of the model's ids
+        self._has_client_tool_call = False
+        self.has_content = False  # something that the reader sees, other than reasoning
+        self.has_reasoning = False
 
-    async for event in events:
+    @property
+    def is_cut(self) -> bool:
+        """Whether a message has text and no end."""
+        return any(known.has_text for known in self._open.values())
+
+    async def events(self, events: AsyncIterator[ThreadStreamEvent]) -> AsyncIterator[ThreadStreamEvent]:
+        """The run's events. Items without text that are open when it ends or fails are closed."""
+        try:
+            async for event in events:
+                if isinstance(event, ThreadItemUpdatedEvent):
+                    known = self._open.get(event.item_id)
+                    if known is None and event.update.type.startswith(MESSAGE_UPDATE):
+                        if event.item_id in self._own_ids:
+                            continue  # it is done: nothing can follow
+                        known = self._opened(event.item_id)
+                        yield ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id}))
+                    yield event if known is None else self._updated(known, event)
+                    continue
+                for own in self._handled(event):
+                    yield own
+        except Exception:
+            for closing in self._closing():
+                yield closing
+            raise
+        for closing in self._closing():
+            yield closing
+
+    def _handled(self, event: ThreadStreamEvent) -> Iterator[ThreadStreamEvent]:
         match event:
             case ThreadItemAddedEvent():
-                yield event.model_copy(update={"item": own(event.item, done=False)})
-            case ThreadItemDoneEvent(item=WorkflowItem(id=workflow_id)) if workflow_id in ended_workflows:
-                pass  # upstream ends one again that a quick tool began and ended before its first event was read
+                if event.item.id not in self._open:
+                    yield event.model_copy(update={"item": self._own(event.item, done=False)})
             case ThreadItemDoneEvent():
-                if isinstance(event.item, WorkflowItem):
-                    ended_workflows.add(event.item.id)
-                yield event.model_copy(update={"item": own(event.item, done=True)})
-            case ThreadItemUpdatedEvent():
-                yield event.model_copy(update={"item_id": open_ids.get(event.item_id, event.item_id)})
+                yield from self._ended(event)
             case ThreadItemRemovedEvent():
-                for own_id in all_ids.get(event.item_id, [event.item_id]):
+                self._open.pop(event.item_id, None)
+                for own_id in self._own_ids.get(event.item_id, [event.item_id]):
                     yield ThreadItemRemovedEvent(item_id=own_id)
+            case ThreadItemReplacedEvent() | ClientEffectEvent() | ErrorEvent() | NoticeEvent():
+                self.has_content = True
+                yield event
             case (
-                ThreadItemReplacedEvent()
+                ThreadItemUpdatedEvent()
                 | ThreadCreatedEvent()
                 | ThreadUpdatedEvent()
                 | StreamOptionsEvent()
                 | ProgressUpdateEvent()
-                | ClientEffectEvent()
-                | ErrorEvent()
-                | NoticeEvent()
             ):
                 yield event
             case _:
                 assert_never(event)
+
+    def _ended(self, event: ThreadItemDoneEvent) -> Iterator[ThreadStreamEvent]:
+        item = event.item
+        known = self._open.get(item.id)
+        match item:
+            case WorkflowItem():
+                if item.id in self._done:
+                    return  # upstream ends one again that a quick tool began and ended before its first event was read
+                if _is_empty(item):
+                    yield from self._removed(item.id)
+                    return
+                self.has_reasoning = True
+            case AssistantMessageItem():
+                if known is None and item.id in self._done and _said(item) == _said(self._done[item.id]):
+                    return  # sent twice
+                if not _said(item):
+                    yield from self._removed(item.id)
+                    return
+                self.has_content = True
+            case HiddenContextItem() | SDKHiddenContextItem():
+                pass
+            case _:
+                self._has_client_tool_call |= isinstance(item, ClientToolCallItem)
+                self.has_content = True
+        self._done[item.id] = item
+        yield event.model_copy(update={"item": self._own(item, done=True)})
+
+    def _own(self, item: ThreadItem, *, done: bool) -> ThreadItem:
+        known = self._open.get(item.id)
+        if known is None:
+            is_models = isinstance(item, AssistantMessageItem | ClientToolCallItem)  # else minted by our store already
+            known = self._open[item.id] = _Open(self._mint(item) if is_models else item.id, item)
+            self._own_ids.setdefault(item.id, {})[known.own_id] = None
+        if done:
+            del self._open[item.id]
+        return item if known.own_id == item.id else item.model_copy(update={"id": known.own_id})
+
+    def _opened(self, item_id: str) -> _Open:
+        """A message whose text comes before its beginning, or without one."""
+        item = AssistantMessageItem(id=item_id, thread_id=self._thread_id, created_at=datetime.now(), content=[])
+        self._own(item, done=False)
+        return self._open[item_id]
+
+    def _updated(self, known: _Open, event: ThreadItemUpdatedEvent) -> ThreadItemUpdatedEvent:
+        update = event.update
+        if not known.has_text:
+            match update:
+                case AssistantMessageContentPartTextDelta():
+                    known.has_text = bool(update.delta.strip())
+                case AssistantMessageContentPartAdded() | AssistantMessageContentPartDone():
+                    known.has_text = bool(update.content.text.strip())
+                case GeneratedImageUpdated() if isinstance(known.item, GeneratedImageItem):
+                    known.item = known.item.model_copy(update={"image": update.image})
+                case _:
+                    pass
+        return event if known.own_id == event.item_id else event.model_copy(update={"item_id": known.own_id})
+
+    def _removed(self, item_id: str) -> Iterator[ThreadStreamEvent]:
+        if (known := self._open.pop(item_id, None)) is not None:
+            yield ThreadItemRemovedEvent(item_id=known.own_id)
+
+    def _closing(self) -> Iterator[ThreadStreamEvent]:
+        """An end for what the run left open. Text without an end is left to turns/, which keeps it."""
+        for item_id, known in list(self._open.items()):
+            match known.item:
+                case AssistantMessageItem() if not known.has_text:
+                    yield from self._removed(item_id)
+                case WorkflowItem() as item if not self._has_client_tool_call:  # else the next run continues it
+                    if item.workflow.summary is None:
+                        seconds = int((datetime.now() - item.created_at).total_seconds())
+                        item.workflow.summary = DurationSummary(duration=seconds)
+                    item.workflow.expanded = False
+                    yield from self._ended(ThreadItemDoneEvent(item=item))
+                case GeneratedImageItem(image=None):
+                    yield from self._removed(item_id)
+                case GeneratedImageItem() as item:  # a preview of one that failed
+                    yield from self._ended(ThreadItemDoneEvent(item=item))
+                case _:  # a tool's own
+                    pass
+
+
+def _said(item: ThreadItem) -> str:
+    return "\n".join(part.text for part in item.content).strip() if isinstance(item, AssistantMessageItem) else ""
+
+
+def _is_empty(item: WorkflowItem) -> bool:
+    """Whether it says nothing but "Thought for 0 s": a model that does not show its reasoning."""
+    summary = item.workflow.summary
+    no_time = isinstance(summary, DurationSummary) and summary.duration == 0
+    return item.workflow.type == "reasoning" and not item.workflow.tasks and no_time
 
 
 @dataclass(slots=True)

@@ -143,16 +143,46 @@ def _raw_thought_delta(event: Event) -> Event | None:
     )
 
 
-REPAIRS: dict[str, Callable[[Event], Event | None]] = {
-    "response.output_text.delta": _delta,
-    "response.content_part.added": _part_added,
-    "response.output_text.done": _text_done,
-    "response.output_text.annotation.added": _annotation_added,
-    "response.output_item.added": _item,
-    "response.output_item.done": _item,
-    "response.image_generation_call.partial_image": _partial_image,
-    "response.reasoning_summary_text.delta": _thought,
-    "response.reasoning_summary_text.done": _thought,
-    "response.reasoning_text.delta": _raw_thought_delta,
-}
-"""By type, for the events that ChatKit's converter reads: the event repaired, or None to drop it."""
+class Repairs:
+    """The repairs of one run's events. `by_type` has one for each type that ChatKit's converter reads.
+
+    A repair returns the event, as it is or repaired, or None to drop it.
+    """
+
+    def __init__(self) -> None:
+        self._has_message = False  # whether the current response has finished a message
+        self.by_type: dict[str, Callable[[Event], Event | None]] = {
+            "response.created": self._created,
+            "response.output_item.added": _item,
+            "response.content_part.added": _part_added,
+            "response.output_text.delta": _delta,
+            "response.output_text.annotation.added": _annotation_added,
+            "response.output_text.done": _text_done,
+            "response.output_item.done": self._item_done,
+            "response.reasoning_summary_text.delta": _thought,
+            "response.reasoning_summary_text.done": _thought,
+            "response.reasoning_text.delta": _raw_thought_delta,
+            "response.image_generation_call.partial_image": _partial_image,
+            "response.completed": self._completed,
+        }
+
+    def _created(self, event: Event) -> Event:
+        self._has_message = False
+        return event
+
+    def _item_done(self, event: Event) -> Event | None:
+        self._has_message |= getattr(event.item, "type", None) == "message"
+        return _item(event)
+
+    def _completed(self, event: Event) -> Event | None:
+        """The finished message of a vendor that sends it with the whole response only. ChatKit reads no `completed`."""
+        output = getattr(event.response, "output", None) or ()
+        messages = [item for item in output if getattr(item, "type", None) == "message"]
+        if self._has_message or not messages:
+            return event
+        self._has_message = True
+        content = [part for message in messages for part in message.content or ()]
+        whole = messages[-1].model_copy(update={"content": content})
+        return _item(
+            r.ResponseOutputItemDoneEvent.model_construct(item=whole, output_index=0, type="response.output_item.done")
+        )

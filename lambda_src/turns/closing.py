@@ -75,12 +75,21 @@ class Closing:
         """
         if cut is not None:
             _, shown = await asyncio.gather(self._flush(cut), self._keep(cut))
+            self._end_items()
             for event in endings.last_words(cut, failed=failed, shown=shown):
                 self._emit(event)
         await self._flush(cut)
         if not self._is_kept:
             return True
         return await self._ledger.end_lease(self._thread_id, self._turn_id, context=self._context)
+
+    def _end_items(self) -> None:
+        """Take what the turn left open from the reader's page; what is to be kept later stays there."""
+        events = list(self._journal.events)
+        kept = {item.id for item in fold.unfinished(events)}
+        for item_id in fold.left_open(events):
+            if item_id not in kept:
+                self._emit(endings.removed(item_id))
 
     async def _keep(self, cut: Cut) -> bool:
         """What was said so far, stored (by the superseder, if there is one) and ended in the stream; was there any."""

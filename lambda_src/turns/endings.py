@@ -5,7 +5,7 @@ its server encodes them. No text of a model or of an exception is ever in a noti
 """
 
 from chatkit.store import NotFoundError
-from chatkit.types import AssistantMessageItem, ErrorEvent, NoticeEvent, ThreadItemDoneEvent
+from chatkit.types import AssistantMessageItem, ErrorEvent, NoticeEvent, ThreadItemDoneEvent, ThreadItemRemovedEvent
 from pydantic import BaseModel
 
 from lambda_src import wire
@@ -32,6 +32,11 @@ def encoded(event: BaseModel) -> bytes:
 def done(item: AssistantMessageItem) -> bytes:
     """The event that ends an answer where it was cut."""
     return encoded(ThreadItemDoneEvent(item=item))
+
+
+def removed(item_id: str) -> bytes:
+    """The event that takes an item from the reader's page."""
+    return encoded(ThreadItemRemovedEvent(item_id=item_id))
 
 
 def last_words(cut: Cut, *, failed: bool, shown: bool = True) -> list[bytes]:

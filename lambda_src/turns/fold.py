@@ -11,6 +11,7 @@ from typing import Any
 from chatkit.types import AssistantMessageItem
 
 DONE = frozenset({"thread.item.done", "thread.item.removed", "thread.item.replaced"})
+ITEM_ENDS_OR_BEGINS = tuple(f'data: {{"type":"{kind}"'.encode() for kind in ("thread.item.added", *sorted(DONE)))
 
 
 def split(data: bytes) -> list[bytes]:
@@ -37,6 +38,20 @@ def unfinished(events: Iterable[bytes]) -> list[AssistantMessageItem]:
                 pass
     items = [AssistantMessageItem.model_validate(item) for item in open_items.values()]
     return [item for item in items if any(part.text.strip() for part in item.content)]
+
+
+def left_open(events: Iterable[bytes]) -> list[str]:
+    """The ids of all items, of any type, that were added and not ended."""
+    open_ids: dict[str, None] = {}
+    for data in events:
+        if not data.startswith(ITEM_ENDS_OR_BEGINS):
+            continue
+        event = json.loads(data.removeprefix(b"data: "))
+        if event["type"] == "thread.item.added":
+            open_ids[event["item"]["id"]] = None
+        else:
+            open_ids.pop(event.get("item_id") or event["item"]["id"], None)
+    return list(open_ids)
 
 
 def _update(content: list[dict[str, Any]], update: dict[str, Any]) -> None:

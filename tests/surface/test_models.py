@@ -1,8 +1,6 @@
 """Models behind OpenAI's two APIs at any address: the real client library against fakes on the wire."""
 
-import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from agents import function_tool
@@ -12,7 +10,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.models import bedrock_run_config, capped, chosen_run_config, openai_run_config
 from lambda_src.settings import Settings
 from tests.chat import message
-from tests.model_api import ANSWER, model_api, scripted_api
+from tests.model_api import ANSWER, DONE, chunk, model_api, scripted_api
 from tests.surface.house import House, house_without_files, items_of, thread_of
 
 REQUIRED = {"CHAT_TABLE": "t", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "a"}
@@ -23,24 +21,17 @@ def house() -> House:
     return house_without_files()
 
 
-def chunk(delta: dict[str, Any], *, finish: str | None = None) -> bytes:
-    """One chunk of a streamed chat completion: every answer has the same id, as some servers do."""
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 0, "model": "m", "choices": [choice]}
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
-
-
 def text(words: str) -> bytes:
     """A whole answer."""
     parts = [chunk({"role": "assistant", "content": word + " "}) for word in words.split()]
-    return b"".join([*parts, chunk({}, finish="stop"), b"data: [DONE]\n\n"])
+    return b"".join([*parts, chunk({}, finish="stop"), DONE])
 
 
 def tool_call(name: str) -> bytes:
     """A call of a tool."""
     function = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
     done = chunk({}, finish="tool_calls")
-    return chunk({"role": "assistant", "tool_calls": [function]}) + done + b"data: [DONE]\n\n"
+    return chunk({"role": "assistant", "tool_calls": [function]}) + done + DONE
 
 
 async def test_chat_completions_answer_at_an_address_of_ones_own(house: House) -> None:
