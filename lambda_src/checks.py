@@ -6,6 +6,7 @@ what can be checked first is checked here, so that a refused request stores noth
 
 import asyncio
 import base64
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -35,6 +36,8 @@ from chatkit.types import (
     ThreadsUpdateReq,
     UserMessageInput,
     UserMessageItem,
+    UserMessageTagContent,
+    UserMessageTextContent,
     WidgetItem,
 )
 
@@ -42,7 +45,8 @@ from lambda_src import levers
 from lambda_src.attachments.files import Files
 from lambda_src.attachments.media import MAX_FILES
 from lambda_src.context import ReadAhead, RequestContext
-from lambda_src.errors import ConflictError, RequestError
+from lambda_src.errors import ConflictError, RequestError, TooLargeError
+from lambda_src.turn_limits import DEFAULT_LIMITS, LimitsByUser
 
 MAX_TITLE_CHARS = 200  # four times what a list of threads shows
 MAX_FEEDBACK_ITEMS = 100  # a page of a thread; ChatKit's client sends the few of one answer
@@ -65,11 +69,12 @@ class Checks:
     files: Files | None = None
     models: Collection[str] = field(default=())
     dictation: bool = False
+    limits: LimitsByUser = DEFAULT_LIMITS
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
         """NotFoundError: what it names is missing or someone else's. ConflictError: not in the thread's present state.
 
-        RequestError: it asks for what is not offered, or says what it is not.
+        RequestError: it asks for what is not offered, or says what it is not. TooLargeError: its message is too long.
         """
         match request:
             case ThreadsCreateReq(params=params):
@@ -131,6 +136,9 @@ class Checks:
 
     async def _message(self, input: UserMessageInput, thread_id: str | None, context: RequestContext) -> None:
         self._options(input.inference_options)
+        most = self.limits.of(context.user).message_chars
+        if (length := chars_of(input)) > most:
+            raise TooLargeError(f"This message has {length:,} characters; one may have {most:,}. Shorten it.")
         if len(input.attachments) > MAX_FILES:
             raise RequestError(f"A message takes {MAX_FILES} files at most.")
         if len(set(input.attachments)) != len(input.attachments):
@@ -170,6 +178,20 @@ class Checks:
             raise RequestError("The audio is not base64.") from None
         if not data.startswith(signature, offset):
             raise RequestError("This is not the audio it is said to be.")
+
+
+def chars_of(message: UserMessageInput) -> int:
+    """How many characters of a message the model sees: its text, mentions with their data, the quoted text."""
+    length = len(message.quoted_text or "")
+    for part in message.content:
+        match part:
+            case UserMessageTextContent():
+                length += len(part.text)
+            case UserMessageTagContent():
+                length += len(part.text) + len(json.dumps(part.data, ensure_ascii=False, default=str))
+            case _:
+                assert_never(part)
+    return length
 
 
 def refuse_unless_active(thread: ThreadMetadata) -> None:

@@ -31,6 +31,7 @@ from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
 from lambda_src.storage import build_callers, build_counters, build_files, build_store, upload_origin
 from lambda_src.store.ports import TurnLedger
+from lambda_src.turn_limits import limits_by
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
@@ -85,6 +86,7 @@ def _joined(
     dictation = parts.transcribe is not None
 
     def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LateServer:
+        limits = limits_by(settings)
         dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
         def load_server() -> "ChatServer":
@@ -97,7 +99,7 @@ def _joined(
                 dispatcher,
                 feedback=store,
                 history_items=settings.history_items,
-                history_tokens=settings.history_tokens,
+                limits=limits,
                 files=files,
                 models=settings.models,
                 transcribe=parts.transcribe,
@@ -105,7 +107,7 @@ def _joined(
             )
 
         linked = store if files is None else LinkedStore(store, files)
-        checks = Checks(linked, settings.history_items, files, settings.models, dictation=dictation)
+        checks = Checks(linked, settings.history_items, files, settings.models, dictation=dictation, limits=limits)
         return LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
 
     def turns_of(settings: Settings) -> Turns:

@@ -40,12 +40,13 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from lambda_src import approvals, choices
+from lambda_src import approvals, choices, models
 from lambda_src.context import RequestContext
 from lambda_src.converter import Answer, HistoryConverter, KeptImages, Repairs
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
 from lambda_src.faults import log_fault
+from lambda_src.turn_limits import LimitsByUser
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -69,11 +70,11 @@ class Runs:
         files: "Files | None",
         *,
         history_items: int,
-        history_tokens: int,
+        limits: LimitsByUser,
         models: Sequence[str],
     ) -> None:
         self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
-        self._history_items, self._history_tokens, self._models = history_items, history_tokens, models
+        self._history_items, self._limits, self._models = history_items, limits, models
 
     async def events(
         self, thread: ThreadMetadata, context: RequestContext, *, message: UserMessageItem | None
@@ -116,6 +117,7 @@ class Runs:
             tool_not_found_behavior="return_error_to_model",
             tool_error_formatter=_log_tool_errors(context),
         )
+        run_config = models.capped(run_config, self._limits.of(context.user).output_tokens)
         agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
         held = await approvals.taken(newest_first, self._store, context)
         until = newest_first[0].id if newest_first else ""
@@ -173,13 +175,14 @@ class Runs:
         return await self._history(context).history_to_input(newest_first[::-1])
 
     def _history(self, context: RequestContext) -> HistoryConverter:
+        most = self._limits.of(context.user).history_tokens
         if (files := self._files) is None:
-            return HistoryConverter(max_tokens=self._history_tokens)
+            return HistoryConverter(max_tokens=most)
 
         async def read(file_id: str, max_bytes: int) -> bytes:
             return await files.read(file_id, context, max_bytes=max_bytes)
 
-        return HistoryConverter(read=read, max_tokens=self._history_tokens)
+        return HistoryConverter(read=read, max_tokens=most)
 
     def _events_of(
         self, agent_context: AgentContext[RequestContext], run: RunResultStreaming

@@ -46,8 +46,8 @@ from lambda_src.errors import ChatError, ConflictError, RequestError
 from lambda_src.explain import stream_error
 from lambda_src.faults import log_fault
 from lambda_src.runs import Runs
-from lambda_src.settings import HISTORY_TOKENS
 from lambda_src.store.ports import FeedbackStore
+from lambda_src.turn_limits import DEFAULT_LIMITS, LimitsByUser
 from lambda_src.uploads import Upload
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         *,
         feedback: FeedbackStore,
         history_items: int,
-        history_tokens: int = HISTORY_TOKENS,
+        limits: LimitsByUser = DEFAULT_LIMITS,
         files: "Files | None" = None,
         models: Sequence[str] = (),
         transcribe: Transcribe | None = None,
@@ -85,12 +85,12 @@ class ChatServer(ChatKitServer[RequestContext]):
             store,
             files,
             history_items=history_items,
-            history_tokens=history_tokens,
+            limits=limits,
             models=models,
         )
         self._transcribe = transcribe
         self._suggest_title = suggest_title
-        self._checks = Checks(self.store, history_items, files, models, dictation=transcribe is not None)
+        self._checks = Checks(self.store, history_items, files, models, dictation=transcribe is not None, limits=limits)
         self._answers = answers.Answers(self.store, feedback, files)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:

@@ -16,6 +16,8 @@ RUNTIME_PREFIX = "CHAT_RUNTIME_"  # the runtime's own switches, which it reads i
 MAX_BODY_BYTES = 1_000_000  # a message is text; files travel to S3, not through us (Lambda itself takes 6 MB)
 HISTORY_ITEMS = 40  # newest items of a thread that the model is shown
 HISTORY_TOKENS = 60_000  # under half of the smallest window of today's models (128,000): the answer needs room too
+MESSAGE_CHARS = 32_000  # of one message: some 15 pages; longer texts are files
+GUEST_MESSAGE_CHARS, GUEST_HISTORY_TOKENS, GUEST_OUTPUT_TOKENS = 8_000, 8_000, 2_000  # a page or two each
 MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a third
 MAX_FILE_BYTES = 20_000_000  # OpenAI takes PDFs of 32 MB in base64
 
@@ -101,6 +103,15 @@ class Settings:
         values.limit, "Messages of one guest in a day of UTC; 0 is no limit.", default=20
     )
     guest_tokens_percent: int = _setting(values.to_a_hundred, "What guests may take of all users' tokens.", default=25)
+    guest_message_chars: int = _setting(
+        values.positive, "Characters of one message of a guest.", default=GUEST_MESSAGE_CHARS
+    )
+    guest_history_tokens: int = _setting(
+        values.positive, "CHAT_HISTORY_TOKENS for guests, if it is less.", default=GUEST_HISTORY_TOKENS
+    )
+    guest_output_tokens: int = _setting(
+        values.positive, "CHAT_MAX_OUTPUT_TOKENS for guests, if it is less.", default=GUEST_OUTPUT_TOKENS
+    )
     files_per_day: int = _setting(values.limit, "Files of one user in a day of UTC; 0 is no limit.", default=0)
     file_bytes_per_day: int = _setting(values.limit, "Their bytes together; 0 is no limit.", default=0)
     max_output_tokens: int = _setting(values.limit, "Tokens of one answer of the model; 0 is no limit.", default=0)
@@ -129,6 +140,9 @@ class Settings:
     )
     dictation_model: str = _setting(values.text, "The model that transcribes dictation.", default="gpt-transcribe")
     max_body_bytes: int = _setting(values.positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
+    message_chars: int = _setting(
+        values.positive, "Characters of one message; a longer one is refused with a 413.", default=MESSAGE_CHARS
+    )
     history_items: int = _setting(
         values.to_a_hundred,
         "Newest items of a thread that the model is shown; at most 100, a page of the store.",

@@ -4,7 +4,6 @@ import base64
 from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import count
-from typing import Any
 
 import pytest
 from chatkit.types import (
@@ -30,7 +29,6 @@ from chatkit.types import (
 )
 
 from lambda_src.converter import Answer, HistoryConverter, history
-from lambda_src.converter.history import tokens_of
 from lambda_src.settings import MAX_FILE_BYTES
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -168,17 +166,6 @@ async def test_what_came_since_the_last_user_message_is_always_shown() -> None:
     assert "the question" in shown
     assert "call_1" in shown
     assert "old" not in shown
-
-
-@pytest.mark.parametrize(("text", "about"), [("word " * 1_000, 1_666), ("ä" * 1_000, 666), ("", 0)])
-def test_tokens_are_counted_by_bytes(text: str, about: int) -> None:
-    counted = tokens_of([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}])
-    assert about <= counted <= about + 50
-
-
-def test_a_picture_counts_as_a_picture_not_as_its_base64() -> None:
-    image: Any = {"type": "input_image", "detail": "auto", "image_url": "data:image/png;base64," + "x" * 10**6}
-    assert tokens_of([{"type": "message", "role": "user", "content": [image]}]) < 2_000
 
 
 async def test_quoted_text_stays_with_the_last_user_message_when_a_tool_has_answered() -> None:

@@ -8,7 +8,6 @@ import base64
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from agents import TResponseInputItem
 from chatkit.agents import ThreadItemConverter
@@ -30,15 +29,12 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_input_item_param import Message
 
-from lambda_src import approvals
+from lambda_src import approvals, estimate
 from lambda_src.attachments.files import FileMissingError
 from lambda_src.attachments.media import KINDS, image_type_of
 from lambda_src.errors import UnavailableError
 from lambda_src.settings import HISTORY_TOKENS
 
-BYTES_PER_TOKEN = 3  # of UTF-8 JSON: English has four, code and digits fewer; for base64 HISTORY_TOKENS has room twice
-IMAGE_TOKENS = 1_105  # OpenAI's own example of a large picture in high detail
-FILE_BYTES_PER_TOKEN = 33  # a page of a PDF has some 50 KB and costs some 1,500 tokens, text and picture
 TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
 FILES_SHOWN_BYTES = 30_000_000  # of all files of a turn: what fits beside everything else into 1 GB, in base64, twice
 
@@ -66,7 +62,7 @@ class HistoryConverter(ThreadItemConverter):
         left = self._max_tokens
         for number in range(len(items) - 1, -1, -1):
             shown = await self._shown(items[number], is_last_message=number == asked)
-            left -= tokens_of(shown)
+            left -= estimate.shown_about(shown)
             if left < 0 and number < asked:
                 break
             newest_first.append(shown)
@@ -140,23 +136,6 @@ class HistoryConverter(ThreadItemConverter):
             content = json.dumps(item.content, ensure_ascii=False, default=str)
             item = item.model_copy(update={"content": content})
         return await super().hidden_context_to_input(item)
-
-
-def tokens_of(shown: Sequence[TResponseInputItem]) -> int:
-    """About how many tokens the model will count: by bytes, since no tokenizer is loaded: it would be one vendor's."""
-    return sum(_tokens(part) for part in shown)
-
-
-def _tokens(value: Any) -> int:  # noqa: ANN401 - any JSON-like value
-    match value:
-        case {"type": "input_image"}:
-            return IMAGE_TOKENS
-        case {"type": "input_file", "file_data": str(data)}:
-            return len(data) * 3 // 4 // FILE_BYTES_PER_TOKEN
-        case {"content": list(parts), **rest}:
-            return sum(map(_tokens, parts)) + _tokens(rest)
-        case _:
-            return len(json.dumps(value, ensure_ascii=False, default=str).encode(errors="replace")) // BYTES_PER_TOKEN
 
 
 def _said(text: str) -> ResponseInputTextParam:
