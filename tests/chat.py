@@ -10,6 +10,7 @@ import httpx2
 from agents import Agent, Model, RunConfig, Tool
 from fastapi import FastAPI
 
+from lambda_src import sse
 from lambda_src.actions import Actions
 from lambda_src.app import create_app
 from lambda_src.auth import Authenticate
@@ -125,11 +126,11 @@ class Answer:
 
 def read_events(body: bytes) -> list[dict[str, Any]]:
     """The events of a text/event-stream; every block must be one `data:` line, and in a named turn its `id:`."""
-    blocks = body.decode().split("\n\n")
-    assert blocks.pop() == "", "the stream ends with a whole event"
-    lines = [block.partition("\nid: ") for block in blocks]
-    assert all(not number or number.isdecimal() for _, _, number in lines)
-    return [json.loads(data.removeprefix("data: ")) for data, _, _ in lines]
+    assert body.endswith(b"\n\n") or not body, "the stream ends with a whole event"
+    messages = sse.read(body)
+    assert len(messages) == body.count(b"\n\n") == body.count(b"data: {")
+    assert all(not message.id or message.id.isdecimal() for message in messages)
+    return [json.loads(message.data) for message in messages]
 
 
 class Chat:

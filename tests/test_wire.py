@@ -12,6 +12,7 @@ from chatkit.types import Attachment, ClientEffectEvent, FileAttachment, ImageAt
 from chatkit.widgets import BarSeries, Button, Card, Chart, Text, WidgetRoot
 from pydantic import AnyUrl, TypeAdapter
 
+from lambda_src import sse
 from lambda_src.actions import ActionCall, Actions
 from lambda_src.admin import files
 from lambda_src.dev.showcase.chat import Chat as ToolChat
@@ -35,8 +36,7 @@ def strictly(data: bytes | str) -> Any:
 
 def events_of(answer: Answer) -> list[Any]:
     """The events of a stream, each read strictly."""
-    lines = [line for line in answer.body.split(b"\n") if line.startswith(b"data: ")]
-    return [strictly(line.removeprefix(b"data: ")) for line in lines]
+    return [strictly(message.data) for message in sse.read(answer.body)]
 
 
 def chart(number: float) -> WidgetRoot:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from lambda_src import sse
 from lambda_src.admin.place import AUTHORIZATION
 from lambda_src.errors import ChatError
 
@@ -155,10 +156,9 @@ class Endpoint:
                     if answer.status_code != httpx2.codes.OK:
                         await answer.aread()
                         self._json(answer)
-                    async for line in answer.aiter_lines():
-                        if line.startswith("data: "):
-                            seen, broken = seen + 1, 0
-                            yield json.loads(line[6:])
+                    async for message in sse.messages(answer.aiter_bytes()):
+                        seen, broken = seen + 1, 0
+                        yield json.loads(message.data)
                 finally:
                     await answer.aclose()
             except httpx2.TransportError as fault:

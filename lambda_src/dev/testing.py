@@ -28,6 +28,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.actions import Action
 from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
 
+from lambda_src import sse
 from lambda_src.app import create_app
 from lambda_src.assistants import BuildAgent, shipped_actions, shipped_agent
 from lambda_src.context import RequestContext, Turn, User
@@ -203,8 +204,7 @@ class AgentChat:
             answer = await client.post("/chatkit", json={"type": operation, "params": params}, headers=headers)
         if answer.status_code != 200:
             raise RefusedError(f"{operation} was refused ({answer.status_code}): {answer.json()['message']}")
-        lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
-        events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        events: list[dict[str, Any]] = [json.loads(message.data) for message in sse.read(answer.content)]
         created = next((event["thread"]["id"] for event in events if event["type"] == "thread.created"), None)
         thread_id = self._threads[user] = created or self._threads[user]
         done = [e["item"] for e in events if e["type"] in ("thread.item.done", "thread.item.replaced")]

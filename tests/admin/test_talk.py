@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from agents.testing import ScriptedModel, assistant_message
 from rich.console import Console
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp
@@ -206,6 +207,14 @@ async def test_an_answer_goes_on_where_its_connection_broke() -> None:
     whole = await terminal(app)("hello")
     torn = terminal(app, wrap=lambda inner: Breaking(inner, events=8, times=3))
     assert await torn("hello") == whole
+
+
+@pytest.mark.parametrize("text", ["a\u2028b", "a\u2029b", "a\u0085b", "a\x0bb\x1cc"], ids=ascii)
+async def test_an_answer_may_contain_any_separator_of_unicode(text: str) -> None:
+    model = ScriptedModel([[assistant_message(f"one {text} two")]])
+    said = await terminal(app_with(server_with(MemoryStore(), model=model)))("hello")
+    assert "one" in said
+    assert "two" in said
 
 
 async def test_a_connection_that_breaks_for_good_is_one_sentence() -> None:

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import httpx2
 
+from lambda_src import sse
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws
 from lambda_src.turns.running import RENEW_S
@@ -102,7 +103,7 @@ class Stream:
 
 def whole_events(body: bytes) -> list[dict[str, Any]]:
     """The events whose bytes have all arrived; heartbeats and ids left out."""
-    return [json.loads(line[6:]) for line in body.split(b"\n")[:-1] if line.startswith(b"data: ")]
+    return [json.loads(message.data) for message in sse.read(body)]
 
 
 def said(events: list[dict[str, Any]]) -> str:

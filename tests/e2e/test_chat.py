@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 
+from lambda_src import sse
 from lambda_src.dev.emulator import Emulator
 from tests.chat import message
 
@@ -23,9 +24,8 @@ def body(operation: str, **params: Any) -> dict[str, Any]:
 
 
 async def events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    async for line in answer.aiter_lines():
-        if line:
-            yield json.loads(line.removeprefix("data: "))
+    async for event in sse.messages(answer.aiter_bytes()):
+        yield json.loads(event.data)
 
 
 async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_kept(emulator: Emulator) -> None:
@@ -36,7 +36,7 @@ async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_
             assert answer.headers["content-type"].startswith("text/event-stream")
             assert answer.headers["x-request-id"]
             chunks = [chunk async for chunk in answer.aiter_raw()]
-        streamed = [json.loads(line[6:]) for line in b"".join(chunks).splitlines() if line]
+        streamed = [json.loads(message.data) for message in sse.read(b"".join(chunks))]
         deltas = [event for event in streamed if "delta" in event.get("update", {})]
         assert len(chunks) > len(deltas) / 2 > 10, "the words come one by one, not in a lump"
 

@@ -1,7 +1,6 @@
 """Turns through real processes: Stop from another one, kill -9, deadline, duplicates. The model is a real socket."""
 
 import asyncio
-import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -113,8 +112,7 @@ async def test_a_reload_in_mid_answer_finds_the_turn_and_resumes_behind_what_it_
             assert replayed.split(b"\n\n")[0].endswith(b"\nid: 4")
             await house.http.post("/chatkit/stop", json={"thread_id": stream.thread_id})
             replayed += b"".join([chunk async for chunk in chunks])
-        seen = [line for line in replayed.split(b"\n") if line.startswith(b"data: ")]
-        assert [json.loads(line[6:]) for line in seen] == (await stream.rest())[3:]
+        assert whole_events(replayed) == (await stream.rest())[3:]
         unknown = await house.http.get("/chatkit/turns/turn-that-never-was/events")
         assert unknown.status_code == 404
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from lambda_src import sse
 from tests.chat import message, read_events
 from tests.issuer import AUDIENCE, Issuer
 
@@ -69,8 +70,8 @@ async def test_a_reload_finds_the_answer_going_on(http: httpx2.AsyncClient) -> N
     body = {"type": "threads.create", "params": {"input": message("hello, how are you?")}}
     async with http.stream("POST", "/chatkit", json=body, headers={"x-chat-turn": name}) as answer:
         assert answer.status_code == 200
-        async for line in answer.aiter_lines():
-            if "text_delta" in line:
+        async for event in sse.messages(answer.aiter_bytes()):
+            if "text_delta" in event.data:
                 break  # the tab is closed
     again = await http.get(f"/chatkit/turns/{name}/events")
     events = read_events(again.content)

@@ -22,6 +22,7 @@ from infra.errors import BundleError, ToolError
 from infra.local import MACHINES, LocalDeployment, for_this_machine
 from infra.ministack import ACCOUNT, REGION, LocalCloud
 from infra.wheels import LAMBDA
+from lambda_src import sse
 from tests.infra.https_issuer import serve
 from tests.issuer import AUDIENCE, Issuer
 
@@ -130,7 +131,7 @@ def _it_answers_and_lets_nobody_in_without_a_token(stage: Deployed) -> None:
 
 def _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage: Deployed) -> None:
     status, body = stage.ask("chatkit", HELLO, token=stage.issuer.token())
-    events = [json.loads(line.removeprefix("data: ")) for line in body.splitlines() if line.startswith("data: ")]
+    events = [json.loads(message.data) for message in sse.read(body.encode())]
     assert status == 200
     assert {"thread.created", "thread.item.done"} <= {event["type"] for event in events}
     kinds = [row["sk"]["S"].partition("#")[0] for row in stage.rows()]

@@ -11,6 +11,7 @@ from chatkit.widgets import WidgetRoot
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from lambda_src import sse
 from lambda_src.actions import ActionCall, Actions
 from lambda_src.assistants import TAKEN, Assistant, checked
 from lambda_src.composition import Parts, build_app
@@ -132,7 +133,7 @@ async def test_a_turn_is_stopped_resumed_and_seen_at_its_own_assistant_only(app:
         turn = "a-turn-of-sales-01"
         body = {"type": "threads.create", "params": {"input": message("hi")}}
         answer = await http.post("/chatkit/sales", json=body, headers={"x-chat-turn": turn})
-        thread_id = json.loads(answer.text.split("\n", 1)[0].removeprefix("data: "))["thread"]["id"]
+        thread_id = json.loads(sse.read(answer.content)[0].data)["thread"]["id"]
         assert (await http.get(f"/chatkit/sales/turns/{turn}/events")).text == answer.text
         assert (await http.get(f"/chatkit/turns/{turn}/events")).status_code == 404
         for root in ("/chatkit", "/chatkit/sales"):

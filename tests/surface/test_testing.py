@@ -32,6 +32,11 @@ async def test_text_tools_events_and_items_of_an_answer() -> None:
     assert reply.events[0]["type"] == "thread.created"
 
 
+async def test_an_answer_may_contain_any_separator_of_unicode() -> None:
+    text = "a\u2028b\u2029c\u0085d\x0be\x1cf"
+    assert (await AgentChat(shop).say("hi", script=[says(text)])).text == text
+
+
 async def test_a_user_goes_on_in_their_thread_until_a_new_one() -> None:
     chat = AgentChat(shop)
     first = await chat.say("one", script=[says("1")])

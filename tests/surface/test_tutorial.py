@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from lambda_src import sse
 from tests.chat import message
 from tests.e2e.made import running
 
@@ -59,7 +60,7 @@ async def ask(http: httpx2.AsyncClient, operation: str, params: dict[str, Any]) 
     """One request of the page: the events of the answer."""
     answer = await http.post("/chatkit", json={"type": operation, "params": params})
     assert answer.status_code == 200, answer.text
-    return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
+    return [json.loads(message.data) for message in sse.read(answer.content)]
 
 
 async def test_a_newcomer_sees_it_work_under_make_dev_without_a_key(project: Path, tmp_path: Path) -> None:

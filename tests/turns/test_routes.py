@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from lambda_src import sse
 from lambda_src.store.memory import MemoryStore
 from tests.chat import app_with, message, server_with
 
@@ -30,7 +31,7 @@ async def ids_after(http: httpx2.AsyncClient, seen: str | None) -> list[int]:
     """The ids of the events replayed to a client that says it has seen `seen`."""
     answer = await http.get(EVENTS, headers={} if seen is None else {b"last-event-id": seen.encode("latin-1")})
     assert answer.status_code == 200
-    return [int(line[4:]) for line in answer.text.split("\n") if line.startswith("id: ")]
+    return [int(message.id) for message in sse.read(answer.content)]
 
 
 @pytest.mark.parametrize("garbage", ["", "abc", "-1", "1e3", "0x10", "3;4", "9" * 10, "²", "3 4", "null"])

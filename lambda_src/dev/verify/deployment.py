@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx2
 
+from lambda_src import sse
+
 ASK_S = 30.0  # for an answer that does not stream, cold start included
 SILENCE_S = 40.0  # between two chunks of a stream: more than two heartbeats
 PROMPT = "Count from one to two hundred in words, all on one line, and say nothing else."
@@ -119,18 +121,14 @@ class Person:
             yield stream, self._events(answer, stream, began_s)
 
     async def _events(self, answer: httpx2.Response, stream: Stream, began_s: float) -> AsyncIterator[None]:
-        waiting = b""
+        parser = sse.Parser()
         async for chunk in answer.aiter_raw():
             stream.reads += 1
             came_s = self.now() - began_s
-            *whole, waiting = (waiting + chunk).split(b"\n\n")
-            for block in whole:
-                for line in block.split(b"\n"):
-                    if line.startswith(b"data: "):
-                        stream.events.append(codec.loads(line[6:]))
-                        stream.came_s.append(came_s)
-                    elif line.startswith(b"id: "):
-                        stream.ids.append(int(line[4:]))
+            for message in parser.feed(chunk):
+                stream.events.append(codec.loads(message.data))
+                stream.came_s.append(came_s)
+                stream.ids.append(int(message.id))
                 yield
 
 
