@@ -92,9 +92,9 @@ deploy-local: .venv/installed $(PAGE) ## deploy the stage to a local AWS that ke
 bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
 	@$(RUN) $(PY) -m infra.bundling $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
-verify: .venv/installed ## what a deployment does, seen from outside: URL= (ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
+verify: .venv/installed ## what a deployment does, seen from outside: URL= (STAGE= ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
 	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
-	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)")
+	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)") $(if $(STAGE),--stage "$(STAGE)")
 
 logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
 	@$(RUN) $(PY) -m infra.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")

@@ -16,6 +16,7 @@ from typing import Any
 from infra import bundling, first_start, guest_secret, toolchain
 from infra.config import GUEST_CONCURRENCY, UNCAPPED, StageConfig, read_context
 from infra.errors import ConfigError, InfraError, PreflightError
+from infra.model_dates import model_faults
 from infra.preflight import (
     MORE_CONCURRENCY,
     Account,
@@ -36,11 +37,11 @@ NO_ROOM = (
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
-def preflight(config: StageConfig) -> Account:
+def preflight(config: StageConfig, environ: Mapping[str, str]) -> Account:
     """The account that this deployment goes to; PreflightError with every reason why it would fail or should not be."""
     account = sign_in(config)
     print(f"stage {config.stage}: {account}", flush=True)
-    if faults := account_faults(config, account):
+    if faults := [*account_faults(config, account), *model_faults(config, account, environ)]:
         raise PreflightError(faults)
     return account
 
@@ -88,7 +89,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         config = first_start.stage_of(context)
         if faults := alarm_faults(context, config):
             raise ConfigError(faults)
-        account = preflight(config)
+        account = preflight(config, environ)
         uncapped = config.capped_by_default and not has_room_for_cap(config, account)
         if uncapped:
             print(NO_ROOM.format(stage=config.stage), flush=True)

@@ -23,9 +23,16 @@ UNREACHABLE = "A service that this assistant needs cannot be reached at the mome
 
 def servers_of(agent: "Agent[Any]") -> "list[MCPServer]":
     """The MCP servers of the agent and of all that it may hand over to, each once."""
+    found: list[MCPServer] = []
+    for one in agents_of(agent):
+        found += [server for server in one.mcp_servers if server not in found]
+    return found
+
+
+def agents_of(agent: "Agent[Any]") -> "list[Agent[Any]]":
+    """The agent and all that it may hand over to, each once."""
     from agents import Agent, Handoff  # noqa: PLC0415 - off the cold path
 
-    found: list[MCPServer] = []
     seen: list[Agent[Any]] = []
     waiting = [agent]
     while waiting:
@@ -33,14 +40,13 @@ def servers_of(agent: "Agent[Any]") -> "list[MCPServer]":
         if any(one is other for other in seen):
             continue
         seen.append(one)
-        found += [server for server in one.mcp_servers if server not in found]
         for handoff in one.handoffs:
             target: object = handoff
             if isinstance(handoff, Handoff):
                 target = handoff._agent_ref() if handoff._agent_ref is not None else None  # the SDK has no public way
             if isinstance(target, Agent):
                 waiting.append(target)
-    return found
+    return seen
 
 
 @asynccontextmanager

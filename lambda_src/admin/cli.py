@@ -213,6 +213,35 @@ def sweep(context: typer.Context) -> None:
 
 
 @app.command()
+def models(
+    context: typer.Context,
+    stage: secret.StageName = None,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
+    new: Annotated[bool, typer.Option("--new", help="End with 1 if one is shut down within 7 days.")] = False,
+) -> None:
+    """List the models that a stage uses, and warn about those that their vendor shuts down within 90 days."""
+    from lambda_src.admin import retirement
+    from lambda_src.admin.stage import read_stage
+    from lambda_src.errors import SettingsError, UnavailableError
+
+    try:
+        found = read_stage(cdk_json, stage)
+        for model in sorted(retirement.used_by(found)):
+            typer.echo(model)
+        soon = retirement.looked_up(found, today=retirement.today(), endpoint_url=context.obj.endpoint_url)
+    except UnavailableError as fault:
+        typer.echo(str(fault), err=True)
+        return
+    except SettingsError as fault:
+        err.print(str(fault), style="red", markup=False)
+        raise typer.Exit(1) from None
+    for one in soon:
+        typer.echo(str(one), err=True)
+    if new and any(one.too_late for one in soon):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(
     context: typer.Context,
     origin: Annotated[
@@ -221,6 +250,10 @@ def doctor(
     url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="With --origin: where the chat is.")] = LOCAL,
     token: Annotated[str | None, typer.Option(envvar="CHATKIT_TOKEN", help="With --origin: a bearer token.")] = None,
     token_header: Annotated[str, typer.Option(help="With --origin: the header for it.")] = AUTHORIZATION,
+    stage: Annotated[
+        str | None, typer.Option(help="Also check whether models of this stage of cdk.json are shut down soon.")
+    ] = None,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
 ) -> None:
     """Look at every row and list what is wrong; changes nothing. With --origin: at CORS, token and streaming.
 
@@ -250,8 +283,25 @@ def doctor(
         err.print(f"{rows} rows looked at, {faults} with something wrong.")
         return faults
 
-    if run_it(run() if origin is None else look()):
+    retired = _retired(context.obj.endpoint_url, stage, cdk_json) if stage is not None else False
+    if run_it(run() if origin is None else look()) or retired:
         raise typer.Exit(1)
+
+
+def _retired(endpoint_url: str | None, stage: str, cdk_json: Path) -> bool:
+    """Warn about the stage's models that are shut down soon; whether one already is."""
+    from lambda_src.admin import retirement
+    from lambda_src.admin.stage import read_stage
+    from lambda_src.errors import ChatError
+
+    try:
+        soon = retirement.looked_up(read_stage(cdk_json, stage), today=retirement.today(), endpoint_url=endpoint_url)
+    except ChatError as fault:
+        err.print(str(fault), markup=False)
+        return False
+    for one in soon:
+        typer.echo(str(one))
+    return any(one.days_left < 0 for one in soon)
 
 
 def _told(row: "Row") -> bool:

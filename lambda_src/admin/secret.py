@@ -5,6 +5,8 @@ A model's key is tried first, with one call that costs nothing; one that is refu
 
 import secrets
 import sys
+from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, assert_never
@@ -12,7 +14,7 @@ from typing import Annotated, Any, assert_never
 import typer
 from rich.console import Console
 
-from lambda_src.admin.stage import Stage, read_stage, session_for
+from lambda_src.admin.stage import OPENAI, Stage, read_stage, session_for
 from lambda_src.errors import ChatError, RequestError, SettingsError, UnavailableError
 
 app = typer.Typer(name="secret", help="A stage's secrets.", no_args_is_help=True)
@@ -21,8 +23,6 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 MAX_CHARS = 4096  # of a standard parameter, which costs nothing
 MIN_GUEST_CHARS = 32  # of what signs guests' tokens: lambda_src/auth/guests.py
 NEW_BYTES = 48  # of one that we make
-CHECK_S = 10.0  # for the one call that tries a key
-OPENAI = "https://api.openai.com/v1"
 
 
 class Name(StrEnum):
@@ -56,7 +56,9 @@ def set_(
         parameter = parameter_of(name, found)
         value = checked_shape(name, asked(f"{name.value} of stage {found.name}"))
         if name is Name.model_key and not unchecked:
-            err.print(tried(value, found.model_base_url or OPENAI), markup=False)
+            said, dates = tried(value, found.model_base_url or OPENAI)
+            err.print(said, markup=False)
+            warn(found, dates)
         version = write(parameter, value, found, context.obj.endpoint_url)
     except ChatError as fault:
         err.print(str(fault), style="red", markup=False)
@@ -127,23 +129,38 @@ def checked_shape(name: Name, value: str) -> str:
     return value
 
 
-def tried(key: str, base_url: str) -> str:
-    """A sentence on whether the API at `base_url` takes `key`, by listing its models. RequestError: it does not."""
+def tried(key: str, base_url: str) -> tuple[str, Mapping[str, date]]:
+    """A sentence on whether the API at `base_url` takes `key`, by listing its models, and their shutdown dates.
+
+    RequestError: the API refuses the key.
+    """
     import openai  # noqa: PLC0415 - a second that no other command needs
 
+    from lambda_src.admin import retirement  # noqa: PLC0415 - as above
+
     try:
-        with openai.OpenAI(api_key=key, base_url=base_url, max_retries=0, timeout=CHECK_S) as client:
-            client.models.list()
+        dates = retirement.shutdown_dates(key, base_url)
     except openai.AuthenticationError:
         raise RequestError(
             f"{base_url} refuses this key: nothing is written. Is it of another vendor, or was it withdrawn? "
             "--unchecked writes it all the same."
         ) from None
     except openai.APIStatusError as error:
-        return f"{base_url} answered {error.status_code} when asked for its models: the key is not proven."
+        return f"{base_url} answered {error.status_code} when asked for its models: the key is not proven.", {}
     except openai.APIConnectionError:
-        return f"{base_url} cannot be reached from here: the key is not proven."
-    return f"{base_url} takes the key."
+        return f"{base_url} cannot be reached from here: the key is not proven.", {}
+    return f"{base_url} takes the key.", dates
+
+
+def warn(stage: Stage, dates: Mapping[str, date]) -> None:
+    """Say which models of `stage` are shut down soon. It never keeps a key from being written."""
+    from lambda_src.admin import retirement  # noqa: PLC0415 - as above
+
+    try:
+        for one in retirement.retiring(stage, dates, today=retirement.today()):
+            err.print(f"warning: {one}", markup=False)
+    except UnavailableError as fault:
+        err.print(str(fault), markup=False)
 
 
 def write(parameter: str, value: str, stage: Stage, endpoint_url: str | None) -> int:

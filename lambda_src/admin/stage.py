@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.errors import SettingsError
+from lambda_src.settings import Settings
 
 if TYPE_CHECKING:
     import boto3
+
+OPENAI = "https://api.openai.com/v1"  # where the models are, if the stage names no other address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,9 @@ class Stage:
     model_key: str
     guest_secret: str | None
     model_base_url: str | None
+    models: tuple[str, ...] = ()
+    dictation: bool = False
+    dictation_model: str = Settings().dictation_model
 
 
 def read_stage(cdk_json: Path, name: str | None) -> Stage:
@@ -40,13 +46,17 @@ def read_stage(cdk_json: Path, name: str | None) -> Stage:
         raise SettingsError([f"{cdk_json} has no stage {wanted!r}; known are {known}."])
     entry: Mapping[str, Any] = stages[wanted]
     guests = "guest" in entry.get("auth", {})
+    settings = entry.get("settings", {})
     return Stage(
         name=wanted,
         account=entry.get("account"),
         region=entry.get("region"),
         model_key=entry.get("model_key_parameter") or f"/chatkit/{wanted}/model-key",
         guest_secret=f"/chatkit/{wanted}/guest-secret" if guests else None,
-        model_base_url=entry.get("settings", {}).get("model_base_url"),
+        model_base_url=settings.get("model_base_url"),
+        models=tuple(entry.get("models", ())),
+        dictation=settings.get("dictation", False) in (True, "true"),
+        dictation_model=settings.get("dictation_model", Settings().dictation_model),
     )
 
 

@@ -11,6 +11,21 @@ Answer = Callable[[BaseHTTPRequestHandler, bytes], tuple[int, dict[str, Any]]]
 
 
 @contextmanager
+def ssm_with(parameters: dict[str, str]) -> Iterator[str]:
+    """The URL of an SSM from which these parameters can be read."""
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, Any]]:
+        assert request.headers["x-amz-target"] == "AmazonSSM.GetParameter"
+        name = json.loads(body)["Name"]
+        if name not in parameters:
+            return 400, {"__type": "ParameterNotFound"}
+        return 200, {"Parameter": {"Name": name, "Type": "SecureString", "Value": parameters[name]}}
+
+    with _serving(answer) as url:
+        yield url
+
+
+@contextmanager
 def ssm_api(written: list[dict[str, Any]]) -> Iterator[str]:
     """The URL of an SSM that takes parameters and notes them in `written`."""
 
@@ -24,14 +39,14 @@ def ssm_api(written: list[dict[str, Any]]) -> Iterator[str]:
 
 
 @contextmanager
-def models_api(*, good: str, status: int = 200) -> Iterator[str]:
-    """The base URL of a vendor who takes one key, and answers whoever has it with `status`."""
+def models_api(*, good: str, status: int = 200, listed: object = ()) -> Iterator[str]:
+    """The base URL of a vendor who takes one key, and answers whoever has it with `status` and the models `listed`."""
 
     def answer(request: BaseHTTPRequestHandler, _: bytes) -> tuple[int, dict[str, Any]]:
         assert request.path == "/v1/models"
         if request.headers["authorization"] != f"Bearer {good}":
             return 401, {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}
-        return status, {"object": "list", "data": []}
+        return status, {"object": "list", "data": listed}
 
     with _serving(answer) as url:
         yield f"{url}/v1"

@@ -5,17 +5,21 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
 from lambda_src.admin.cli import app
+from lambda_src.admin.retirement import today
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.admin.hosted_api import hosted_api, item, thread
+from tests.admin.secret_apis import models_api
 from tests.store.local import populate
 from tests.store.postgres import postgres
 from tests.store.tables import Aws, moto_aws
@@ -170,6 +174,20 @@ def test_sweep_finishes_deletes(aws: Aws, chat: Chat, store: DynamoDBStore, tabl
     asyncio.run(store.delete_thread("thr_0", ADA))
     assert "4 items, 1 attachments, 1 objects" in chat("sweep").stderr
     assert not [row for row in aws.rows(table) if "USER#ada#THREAD#thr_0" in str(row) and "ITEM#" in str(row)]
+
+
+@pytest.mark.parametrize(("days", "code"), [(30, 0), (-1, 1)])
+def test_doctor_warns_about_the_models_of_a_stage(chat: Chat, tmp_path: Path, days: int, code: int) -> None:
+    day = str(today() + timedelta(days=days))
+    cdk_json = tmp_path / "cdk.json"
+    with models_api(good="sk-test", listed=[{"id": "mine", "shutdown_date": day}]) as url:
+        stage = {"region": "us-east-1", "models": ["mine"], "settings": {"model_base_url": url}}
+        cdk_json.write_text(json.dumps({"context": {"stages": {"dev": stage}}}))
+        boto3.client("ssm", region_name="us-east-1").put_parameter(
+            Name="/chatkit/dev/model-key", Value="sk-test", Type="SecureString"
+        )
+        result = chat("doctor", "--stage", "dev", "--cdk-json", str(cdk_json))
+    assert (result.exit_code, f"mine on {day}" in result.stdout) == (code, True)
 
 
 def test_doctor_lists_what_cannot_be_read(aws: Aws, chat: Chat, store: DynamoDBStore, table: str) -> None:

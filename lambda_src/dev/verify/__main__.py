@@ -66,7 +66,7 @@ async def run(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
             http.event_hooks = {"request": [hashed]}
         deployment = Deployment(
             url, http, told, prompt=asked.prompt, origin=asked.origin, deadline_s=asked.timeout,
-            token=environ.get("CHAT_TOKEN"),
+            token=environ.get("CHAT_TOKEN"), stage=asked.stage,
         )  # fmt: skip
         with console.status("looking ..."):
             rows = [row async for row in verify(deployment, asked.only or LOOKS)]
@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     parser.add_argument("url", help="https://... as `make deploy` printed it, or http://127.0.0.1:8000")
     parser.add_argument("--prompt", default=PROMPT, help="what to ask for: an answer of some seconds")
     parser.add_argument("--origin", help="a site that may call, as in cors_origins")
+    parser.add_argument("--stage", help="its stage in cdk.json, to look up whether its models are shut down soon")
     parser.add_argument("--timeout", type=float, help="the stage's timeout_s, if the prompt's answer takes longer")
     parser.add_argument("--only", choices=LOOKS, action="append", help="this row and no other; again for one more")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the result (docs/verified)")

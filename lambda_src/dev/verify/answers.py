@@ -5,8 +5,12 @@ import statistics
 
 import httpx2
 
+from lambda_src.admin import retirement
+from lambda_src.admin.secret import CDK_JSON
+from lambda_src.admin.stage import read_stage
 from lambda_src.dev.verify.deployment import ASK_S, Deployment
-from lambda_src.dev.verify.row import Row, judged, seen
+from lambda_src.dev.verify.row import Row, judged, not_seen, seen
+from lambda_src.errors import ChatError
 
 STRANGER = "https://stranger.invalid"  # no site's origin
 AT_ONCE = 5  # requests at a time: a new account has ten executions
@@ -110,4 +114,18 @@ async def cold_starts(deployment: Deployment) -> Row:
     return seen("cold starts", told, warm_p50_ms=p50, slowest_at_once_ms=slowest)
 
 
-ROWS = (health, page, no_token, cors, empty_body, large_body, length, cold_starts)
+async def models(deployment: Deployment) -> Row:
+    """Whether a model of the stage is shut down soon, as its vendor says."""
+    if deployment.stage is None:
+        return not_seen("models", "STAGE= names the stage of cdk.json whose models and key to look up")
+    try:
+        stage = read_stage(CDK_JSON, deployment.stage)
+        soon = await asyncio.to_thread(retirement.looked_up, stage, today=retirement.today())
+    except ChatError as fault:
+        return not_seen("models", str(fault))
+    if not soon:
+        return judged("models", True, f"no model's shutdown is announced for the next {retirement.WARN_DAYS} days")
+    return seen("models", " ".join(map(str, soon)))
+
+
+ROWS = (health, page, no_token, cors, empty_body, large_body, length, cold_starts, models)

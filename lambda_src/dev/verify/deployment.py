@@ -160,6 +160,7 @@ class Deployment:
     origin: str | None = None  # a site that may call, if any
     deadline_s: float | None = None  # the function's time-out, if a turn may run into it
     token: str | None = None
+    stage: str | None = None  # in cdk.json: where the model's key is
     now: Callable[[], float] = time.perf_counter
     wait: Callable[[float], Any] = asyncio.sleep
 
