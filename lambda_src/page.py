@@ -32,6 +32,12 @@ SECURITY_HEADERS = {  # of every answer
 NEW_EACH_TIME = {"cache-control": "no-cache"}
 FOR_EVER = {"cache-control": "public, max-age=31536000, immutable"}  # a year, HTTP's longest
 FOR_NOBODY = {"cache-control": "no-store"}
+OURS_ALONE = {"cross-origin-resource-policy": "same-origin"}
+FOR_EVERYBODY = {"cross-origin-resource-policy": "cross-origin"}
+DEVICES = (  # of the visitor's machine, which neither the page nor anything in it may use
+    *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "hid", "magnetometer", "midi"),
+    *("payment", "publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
 TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
 SignIn = Literal["open", "guest", "issuer", "backend"]
 
@@ -65,7 +71,15 @@ class Page:
             return None
         told = json.dumps(self.told, separators=(",", ":")).replace("<", "\\u003c").encode()  # it ends no element
         html = built.replace(_CONFIG, _CONFIG.replace(b"{}", told))
-        headers = NEW_EACH_TIME | {"content-security-policy": self.policy(html)}
+        headers = (
+            NEW_EACH_TIME
+            | OURS_ALONE
+            | {
+                "content-security-policy": self.policy(html),
+                "cross-origin-opener-policy": "same-origin",  # a page that opened ours has no hold on its window
+                "permissions-policy": self.permissions(),
+            }
+        )
         return Served(html, "text/html; charset=utf-8", headers)
 
     def static(self, name: str) -> Served | None:
@@ -75,20 +89,27 @@ class Page:
         days asks for those of long ago: they get the file that has the name now, and keep it for nobody.
         """
         folder = self.folder / "static"
-        if (found := self._file(folder, name, FOR_EVER)) is not None or not folder.is_dir():
+        if (found := self._file(folder, name, FOR_EVER | OURS_ALONE)) is not None or not folder.is_dir():
             return found
         now = (path.name for path in folder.iterdir() if _unhashed(path.name) == _unhashed(name) is not None)
-        return next((self._file(folder, one, FOR_NOBODY) for one in now), None)
+        return next((self._file(folder, one, FOR_NOBODY | OURS_ALONE) for one in now), None)
 
     def helper(self, name: str) -> Served | None:
         """chat-client.js or its types, whose names stay: other sites import them."""
-        return self._file(self.folder, name, NEW_EACH_TIME)
+        return self._file(self.folder, name, NEW_EACH_TIME | FOR_EVERYBODY)
 
     def _file(self, folder: Path, name: str, headers: Mapping[str, str]) -> Served | None:
         if not folder.is_dir():
             return None
         found = next((path for path in folder.iterdir() if path.name == name and path.suffix in TYPES), None)
         return None if found is None else Served(found.read_bytes(), TYPES[found.suffix], headers)
+
+    def permissions(self) -> str:
+        """Its Permissions Policy: no device, but for the microphone where people may dictate."""
+        dictation = self.told.get("features", {}).get("dictation", False)
+        chatkit = f' "{CHATKIT}"' if self.told.get("domain_key") else ""
+        microphone = f"(self{chatkit})" if dictation else "()"
+        return ", ".join([*(f"{device}=()" for device in DEVICES), f"microphone={microphone}"])
 
     def policy(self, html: bytes) -> str:
         """Its Content Security Policy."""

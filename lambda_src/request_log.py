@@ -49,7 +49,10 @@ class RequestLog:
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *ALWAYS]
+                sent = list(message["headers"])
+                if not any(name.lower() == b"cache-control" for name, _ in sent):
+                    sent.append((b"cache-control", b"no-store"))  # it is somebody's data, or a refusal
+                message["headers"] = [*sent, (b"x-request-id", request_id.encode()), *ALWAYS]
                 told["status"] = message["status"]
             told["bytes_out"] += len(message.get("body", b""))
             await send(message)

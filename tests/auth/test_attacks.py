@@ -52,6 +52,7 @@ async def test_an_attack_is_a_401_and_always_the_same_one(
         "content-type": "application/json",
         "content-length": str(len(EXPECTED)),
         "www-authenticate": "Bearer",
+        "cache-control": "no-store",
         **SECURITY_HEADERS,
     }
     assert kept(store) == []

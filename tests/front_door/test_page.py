@@ -74,6 +74,46 @@ async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
         assert SECURITY_HEADERS.items() <= answer.headers.items()
 
 
+async def test_an_answer_that_says_nothing_of_caches_is_kept_by_none(chat: Chat) -> None:
+    answers = [
+        await chat("threads.list"),
+        await chat("threads.get_by_id", thread_id="no"),
+        await chat.as_(None)("threads.list"),
+        await chat.post(b"{}", "/chatkit/stop"),
+        await chat.post(b"", "/chat/health", "GET"),
+        await chat.post(b"", "/nothing", "GET"),
+    ]
+    assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * len(answers)
+    stream = await chat("threads.create", input=message("hi"))
+    assert stream.headers["cache-control"] == "no-cache, no-transform"
+
+
+async def test_the_page_is_alone_in_its_window_and_may_use_no_device(chat: Chat) -> None:
+    html = await chat.post(b"", "/", "GET")
+    assert html.headers["cross-origin-opener-policy"] == "same-origin"
+    assert html.headers["cross-origin-resource-policy"] == "same-origin"
+    allowed = dict(part.strip().split("=") for part in html.headers["permissions-policy"].split(","))
+    assert {"camera", "geolocation", "microphone", "display-capture", "payment", "usb"} <= allowed.keys()
+    assert set(allowed.values()) == {"()"}
+    script = await chat.post(b"", "/static/main-AB12.js", "GET")
+    assert script.headers["cross-origin-resource-policy"] == "same-origin"
+    helper = await chat.post(b"", "/chat-client.js", "GET")  # other sites import it
+    assert helper.headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize(
+    ("told", "microphone"),
+    [
+        ({"features": {"dictation": True}}, "(self)"),
+        ({"features": {"dictation": True}, "domain_key": "k"}, f'(self "{CHATKIT}")'),
+        ({"features": {"dictation": False}, "domain_key": "k"}, "()"),
+    ],
+)
+async def test_the_microphone_is_for_dictation(folder: Path, told: dict[str, Any], microphone: str) -> None:
+    html = await chat_with(Page(told=told, folder=folder)).post(b"", "/", "GET")
+    assert f"microphone={microphone}" in html.headers["permissions-policy"].split(", ")
+
+
 async def test_only_scripts_of_ours_run_and_only_the_pages_own_style_holds(chat: Chat) -> None:
     policy = policy_of(await chat.post(b"", "/", "GET"))
     assert policy["script-src"] == ["'self'"]

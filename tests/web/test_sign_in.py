@@ -23,19 +23,23 @@ KEY = "not-looked-at-" * 3
 class Issuer:
     """An OpenID issuer for one browser: everybody is one new person. Checks what RFC 7636 asks of it."""
 
-    def __init__(self, tab: Page, *, lasts_s: int = 3600) -> None:
+    def __init__(self, tab: Page, *, lasts_s: int = 3600, url: str = ISSUER) -> None:
+        self.url = url
         self.lasts_s, self.refreshed, self.asked = lasts_s, 0, {}  # type: ignore[var-annotated]
         self.refuses: str | None = None
+        self.ends_at: str | None = None  # the address of its end_session_endpoint
+        self.ended: dict[str, str] = {}
         self.person = f"ada-{uuid.uuid4().hex}"
-        tab.route(f"{ISSUER}/**", self.answer)
+        tab.route(f"https://{urlsplit(url).netloc}/**", self.answer)
 
     def answer(self, route: Route) -> None:
         """Discovery, the sign-in page (which asks nothing), tokens."""
         url = urlsplit(route.request.url)
         cors = {"access-control-allow-origin": "*"}
-        match url.path:
+        match url.path.removeprefix(urlsplit(self.url).path):
             case "/.well-known/openid-configuration":
-                found = {"authorization_endpoint": f"{ISSUER}/authorize", "token_endpoint": f"{ISSUER}/token"}
+                found = {"authorization_endpoint": f"{self.url}/authorize", "token_endpoint": f"{self.url}/token"}
+                found |= {} if self.ends_at is None else {"end_session_endpoint": self.ends_at}
                 route.fulfill(status=200, headers=cors, content_type="application/json", body=json.dumps(found))
             case "/authorize":
                 self.asked = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -44,6 +48,10 @@ class Issuer:
                 )
                 back = urlencode(told | {"state": self.asked["state"]})
                 route.fulfill(status=302, headers={"location": f"{self.asked['redirect_uri']}?{back}"})
+            case "/logout":
+                self.ended = {name: values[0] for name, values in parse_qs(url.query).items()}
+                back = self.ended.get("post_logout_redirect_uri") or self.ended["logout_uri"]
+                route.fulfill(status=302, headers={"location": back})
             case "/token":
                 told = {name: values[0] for name, values in parse_qs(route.request.post_data or "").items()}
                 status = 200 if self.takes(told) else 400
@@ -54,6 +62,7 @@ class Issuer:
                     "jti": str(time.time()),
                 }
                 token = {"access_token": jwt.encode(claims, KEY), "refresh_token": "again"}
+                token["id_token"] = jwt.encode(claims | {"aud": "page"}, KEY)
                 route.fulfill(status=status, headers=cors, content_type="application/json", body=json.dumps(token))
 
     def takes(self, told: dict[str, str]) -> bool:

@@ -8,8 +8,10 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.web.chat_page import ChatPage, json_answer
-from tests.web.conftest import ISSUER
+from tests.web.conftest import ISSUER, PEOPLE, served
 from tests.web.test_sign_in import Issuer
+
+COGNITO = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC"
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -48,6 +50,70 @@ def test_what_is_said_after_signing_out_of_an_empty_chat_is_not_the_last_ones(ta
     assert len(said) == 1
     assert said[0] is not None
     assert not said[0].startswith("ada")
+
+
+def signed_in(tab: Page, url: str, issuer: Issuer) -> ChatPage:
+    """The page, once somebody of this issuer is signed in."""
+    page = ChatPage(tab, url)
+    page.open().button("Sign in").first.click()
+    expect(page.button("Sign out")).to_be_visible()
+    return page
+
+
+def test_signing_out_ends_the_issuers_session_and_comes_back(tab: Page, people: str) -> None:
+    issuer = Issuer(tab)
+    issuer.ends_at = f"{ISSUER}/logout"
+    page = signed_in(tab, people, issuer)
+    with tab.expect_request("**/logout?*"):
+        page.button("Sign out").click()
+    expect(page.notice).to_contain_text("Sign in to chat.")
+    assert issuer.ended.pop("id_token_hint").count(".") == 2
+    assert issuer.ended == {"client_id": "page", "post_logout_redirect_uri": people}
+    expect(tab).to_have_url(people)
+
+
+def test_after_a_reload_the_issuer_is_told_the_client_alone(tab: Page, people: str) -> None:
+    issuer = Issuer(tab)
+    issuer.ends_at = f"{ISSUER}/logout?theme=ours"
+    page = signed_in(tab, people, issuer)
+    tab.reload()
+    with tab.expect_request("**/logout?*"):
+        page.button("Sign out").click()
+    expect(page.notice).to_contain_text("Sign in to chat.")
+    assert issuer.ended == {"client_id": "page", "post_logout_redirect_uri": people, "theme": "ours"}
+
+
+@pytest.mark.parametrize("ends_at", [None, "javascript:alert(1)", "http://issuer.test/logout", "not a URL"])
+def test_an_issuer_that_offers_no_end_of_session_is_not_visited(tab: Page, visitors: str, ends_at: str | None) -> None:
+    issuer = Issuer(tab)
+    issuer.ends_at = ends_at
+    page = signed_in(tab, visitors, issuer)
+    with tab.expect_response("**/.well-known/openid-configuration"):
+        page.button("Sign out").click()
+    expect(page.button("Sign in")).to_be_visible()
+    assert issuer.ended == {}
+    assert tab.url == visitors
+
+
+def test_an_issuer_that_is_down_does_not_keep_anybody_signed_in(tab: Page, visitors: str) -> None:
+    page = signed_in(tab, visitors, Issuer(tab))
+    tab.route(f"{ISSUER}/**", lambda route: route.abort())
+    page.button("Sign out").click()
+    expect(page.button("Sign in")).to_be_visible()
+    page.ask("hello as a guest")
+
+
+@pytest.mark.parametrize("ends_at", [None, f"{COGNITO}/logout"])
+def test_cognito_is_told_where_to_come_back_in_its_own_words(tab: Page, ends_at: str | None) -> None:
+    issuer = Issuer(tab, url=COGNITO)
+    issuer.ends_at = ends_at
+    with served(PEOPLE | {"CHAT_AUTH_ISSUER": COGNITO}) as url:
+        page = signed_in(tab, url, issuer)
+        with tab.expect_request("**/logout?*"):
+            page.button("Sign out").click()
+        expect(page.notice).to_contain_text("Sign in to chat.")
+        expect(tab).to_have_url(url)
+    assert issuer.ended == {"client_id": "page", "logout_uri": url}
 
 
 def test_a_draft_leaves_with_who_wrote_it(tab: Page, visitors: str) -> None:

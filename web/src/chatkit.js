@@ -114,7 +114,7 @@ async function onClientTool({ name }) {
 /** Signing in and out, which ChatKit leaves to the page. */
 function account(session, say) {
   const button = (text, onclick) => h("button.plain", { type: "button", onclick }, text);
-  if (session.canSignOut) return button("Sign out", () => { session.signOut(); location.replace(location.pathname); });
+  if (session.canSignOut) return button("Sign out", async () => { if (!(await session.signOut())) location.replace(location.pathname); });
   if (session.canSignIn) return button("Sign in", () => session.signIn().catch((error) => say(error.message)));
   return "";
 }

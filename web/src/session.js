@@ -6,6 +6,8 @@ import { signable } from "./client/sending.js";
 const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
 const FLOW = "chat.sign-in"; // what we must remember while people are at the issuer
 const BEFORE = "chat.token.before"; // the token of the guest that this person was, until the chats have come along
+const PATIENCE_MS = 2000; // for the issuer's discovery document on sign-out: the page is in use again meanwhile
+const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**
  * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/page.py
@@ -16,6 +18,7 @@ export class Session extends EventTarget {
   #auth;
   #tokenHeader;
   #refresh = null; // the issuer's refresh token
+  #idToken = null; // tells the issuer whose session to end; empty again after a reload
   #left = 0; // how often a token was forgotten: one that was asked for before is nobody's now
 
   constructor(auth, { tokenHeader = "authorization" } = {}) {
@@ -43,10 +46,18 @@ export class Session extends EventTarget {
   /** After a 401 that a new token did not heal: forget the old one, so that the next request begins anew. */
   expire() { this.#forget(); }
 
-  signOut() {
+  /**
+   * Forget at once who is signed in here, then end the issuer's session too, where it offers that. Resolves to whether
+   * this page is being left for the issuer, which sends people back to it.
+   */
+  async signOut() {
+    const ending = this.canSignOut ? this.#endOfSession(this.#idToken) : null;
     this.#forget();
     sessionStorage.removeItem(BEFORE);
-    this.#refresh = null;
+    this.#refresh = this.#idToken = null;
+    const address = await ending?.catch(() => null);
+    if (address) location.assign(address);
+    return Boolean(address);
   }
 
   /** Go to the issuer (RFC 7636, S256); people come back to this page, which calls finish(). */
@@ -112,12 +123,30 @@ export class Session extends EventTarget {
     const told = await answer.json();
     if (left !== this.#left) return false;
     this.#refresh = told.refresh_token ?? this.#refresh;
+    this.#idToken = told.id_token ?? this.#idToken;
     this.#keep("issuer", told.access_token);
     return true;
   }
 
-  async #discovered() {
-    const answer = await fetch(`${this.#auth.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`).catch(() => null);
+  /**
+   * Where the issuer's session ends (OpenID Connect RP-Initiated Logout 1.0); null where it offers nothing. Cognito
+   * names other parameters, and its pools may leave the address out of their discovery document.
+   */
+  async #endOfSession(idToken) {
+    const { issuer, client_id } = this.#auth;
+    const { end_session_endpoint, authorization_endpoint } = await this.#discovered({ signal: AbortSignal.timeout(PATIENCE_MS) });
+    const isCognito = COGNITO.test(issuer);
+    const endpoint = end_session_endpoint ?? (isCognito ? new URL("/logout", authorization_endpoint).href : null);
+    if (!endpoint || new URL(endpoint).protocol !== new URL(issuer).protocol) return null;
+    const asked = isCognito ? { client_id, logout_uri: here() }
+      : { client_id, post_logout_redirect_uri: here(), ...(idToken ? { id_token_hint: idToken } : {}) };
+    const address = new URL(endpoint);
+    for (const [name, value] of Object.entries(asked)) address.searchParams.set(name, value);
+    return address.href;
+  }
+
+  async #discovered(how) {
+    const answer = await fetch(`${this.#auth.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`, how).catch(() => null);
     if (!answer?.ok) throw new Error("The sign-in page cannot be reached. Try again in a moment.");
     return answer.json();
   }
