@@ -92,6 +92,8 @@ ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"
 def _is_end(event: Any) -> bool:  # noqa: ANN401 - an event of either API
     if isinstance(event, ChatCompletionChunk):
         return any(choice.finish_reason is not None for choice in event.choices or ())
+    if event.type == "response.completed" and not isinstance(event.response, BaseModel):
+        raise UnavailableError(BROKEN_OFF)  # the SDK would fail over it, and drop what came before
     return event.type in ENDS
 
 

@@ -42,7 +42,7 @@ from chatkit.types import (
 
 from lambda_src import approvals, choices, models
 from lambda_src.context import RequestContext
-from lambda_src.converter import Answer, HistoryConverter, KeptImages, Repairs
+from lambda_src.converter import Answer, HistoryConverter, KeptImages, Repairs, with_call_id
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
 from lambda_src.faults import log_fault
@@ -262,6 +262,8 @@ class Pulled:
                     continue
                 if data is not event.data:
                     event = RawResponsesStreamEvent(data=data)
+            elif event.type == "run_item_stream_event":
+                event = cast(StreamEvent, with_call_id(event))
             yield event
             self._puller = asyncio.current_task()
 

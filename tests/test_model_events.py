@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import pytest
+from agents import function_tool
 from openai.types.responses import response_output_text_annotation_added_event as annotation_added_event
 
 from lambda_src.converter.model_events import CITATIONS
@@ -235,6 +236,9 @@ def without(*types: str, events: list[dict[str, Any]] = LLAMA) -> list[dict[str,
         [*LLAMA[:-1], LLAMA[-2], LLAMA[-1]],
         [*LLAMA, LLAMA[-1]],
         [*LLAMA[:-1], LLAMA[3], LLAMA[5], LLAMA[-1]],
+        [*LLAMA[:2], *(event | {"item_id": "another"} for event in LLAMA[2:7]), *LLAMA[7:]],
+        [LLAMA[0], *(event | {"item_id": "another"} for event in LLAMA[2:7]), *LLAMA[7:]],
+        [*LLAMA[:2], *({key: event[key] for key in event if key != "item_id"} for event in LLAMA[2:7]), *LLAMA[7:]],
     ],
     ids=[
         "no item added",
@@ -246,6 +250,9 @@ def without(*types: str, events: list[dict[str, Any]] = LLAMA) -> list[dict[str,
         "a message done twice",
         "completed twice",
         "text after its message",
+        "text under another id",
+        "text under another id alone",
+        "text without an id",
     ],
 )
 async def test_events_that_are_missing_repeated_or_out_of_order_cost_no_text(events: list[dict[str, Any]]) -> None:
@@ -263,6 +270,30 @@ async def test_a_message_that_neither_ends_nor_comes_whole_is_kept_and_the_user_
     turn = await turn_over(sse(*LLAMA[:5], EMPTY))
     [error] = turn.errors
     assert error["message"] == BROKEN_OFF
+    assert turn.text == TEXT
+
+
+async def test_a_response_that_is_completed_without_a_response_keeps_its_text() -> None:
+    turn = await turn_over(sse(*LLAMA[:-1], {"type": "response.completed"}))
+    assert [error["message"] for error in turn.errors] == [BROKEN_OFF]
+    assert turn.text == TEXT
+
+
+async def test_a_tool_call_without_the_optional_id_of_its_item_is_called() -> None:
+    @function_tool
+    def roll() -> str:
+        """Roll a die."""
+        return "four"
+
+    call = {"type": "function_call", "call_id": "c_1", "name": "roll", "arguments": "{}", "status": "completed"}
+    called = sse(
+        LLAMA[0],
+        {"type": "response.output_item.added", "item": call},
+        {"type": "response.output_item.done", "item": call},
+        COMPLETED | {"response": COMPLETED["response"] | {"output": [call]}},
+    )
+    turn = await turn_over(called, sse(*LLAMA), tools=[roll])
+    assert not turn.errors
     assert turn.text == TEXT
 
 

@@ -83,8 +83,9 @@ class Answer:
                     if known is None and event.update.type.startswith(MESSAGE_UPDATE):
                         if event.item_id in self._own_ids:
                             continue  # it is done: nothing can follow
-                        known = self._opened(event.item_id)
-                        yield ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id}))
+                        if (known := self._open_message()) is None:
+                            known = self._opened(event.item_id)
+                            yield ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id}))
                     yield event if known is None else self._updated(known, event)
                     continue
                 for own in self._handled(event):
@@ -135,6 +136,8 @@ class Answer:
             case AssistantMessageItem():
                 if known is None and item.id in self._done and _said(item) == _said(self._done[item.id]):
                     return  # sent twice
+                if known is None and (opened := self._open_message()) is not None:
+                    item = item.model_copy(update={"id": opened.item.id})
                 if not _said(item):
                     yield from self._removed(item.id)
                     return
@@ -156,6 +159,10 @@ class Answer:
         if done:
             del self._open[item.id]
         return item if known.own_id == item.id else item.model_copy(update={"id": known.own_id})
+
+    def _open_message(self) -> _Open | None:
+        """The message that is being written; a model writes one at a time, though not every vendor repeats its id."""
+        return next((known for known in self._open.values() if isinstance(known.item, AssistantMessageItem)), None)
 
     def _opened(self, item_id: str) -> _Open:
         """A message whose text comes before its beginning, or without one."""

@@ -8,8 +8,10 @@ library gives streamed citations other classes, and other vendors leave fields o
 import base64
 import binascii
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, get_args
 
+from agents import RunItemStreamEvent
 from openai.types import responses as r
 from openai.types.responses import response_output_text
 from pydantic import BaseModel, ValidationError
@@ -141,6 +143,15 @@ def _raw_thought_delta(event: Event) -> Event | None:
         summary_index=RAW_THOUGHT,
         type="response.reasoning_summary_text.delta",
     )
+
+
+def with_call_id(event: RunItemStreamEvent) -> object:
+    """A tool call without the optional `id` of its item gets its call's: ChatKit asserts that there is one."""
+    raw = event.item.raw_item
+    if not isinstance(raw, r.ResponseFunctionToolCall) or raw.id or event.item.type != "tool_call_item":
+        return event
+    item = SimpleNamespace(type="tool_call_item", raw_item=raw.model_copy(update={"id": raw.call_id}))
+    return SimpleNamespace(type=event.type, item=item)
 
 
 class Repairs:
