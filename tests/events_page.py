@@ -9,14 +9,14 @@ Row = dict[str, str]  # a column's heading to its cell; code marks are removed
 
 
 def rows(section: str) -> dict[str, Row]:
-    """The table of a section (`## <section>`), by its first column."""
+    """The first table of a section (`## <section>`), by its first column; one row may name several, with commas."""
     found = PAGE.read_text(encoding="utf-8").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     assert found, f"docs/events.md has no section '{section}'"
-    lines = [_cells(line) for line in found.splitlines() if line.startswith("|")]
-    heading = lines[0]
-    table = {cells[0]: dict(zip(heading, cells, strict=True)) for cells in lines[2:]}
-    assert len(table) == len(lines) - 2, f"docs/events.md names something twice under '{section}'"
-    return table
+    first = found[found.index("\n|") + 1 :].partition("\n\n")[0]
+    heading, _, *lines = [_cells(line) for line in first.splitlines()]
+    named = [(name, dict(zip(heading, cells, strict=True))) for cells in lines for name in cells[0].split("`, `")]
+    assert len(dict(named)) == len(named), f"docs/events.md names something twice under '{section}'"
+    return dict(named)
 
 
 def unknown(section: str, names: set[str]) -> str:

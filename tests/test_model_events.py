@@ -422,6 +422,14 @@ async def test_a_refusal_over_chat_completions_is_the_answer() -> None:
     assert len(turn.reloaded) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("empty", NO_ANSWER), ("only reasoning", ONLY_REASONING), ("broken off", BROKEN_OFF)]
+)
+def test_the_page_has_the_sentences_about_answers_without_text(name: str, sentence: str) -> None:
+    row = events_page.rows("Answers without text")[name]
+    assert (row["user reads"], row["retry"]) == (sentence, "yes")
+
+
 @pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"], ids=["cut", "done"])
 async def test_a_chat_completion_that_ends_without_a_finish_reason_is_not_taken_for_whole(end: bytes) -> None:
     turn = await turn_over(chunk({"role": "assistant", "content": TEXT}) + end, api="chat_completions")
