@@ -20,7 +20,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 .PHONY: help setup page dev chat test-agent eval test browser add clean template bootstrap deploy deploy-local \
 	bundle verify logs cost destroy examples check check-own-agent lint snapshots test-dynamodb-local test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal \
-	bench-auth fuzz test-levers bench-cold bench-turn bench-streams imports audit lock types contracts format
+	bench-auth fuzz test-optimizations bench-cold bench-turn bench-streams imports audit lock types contracts format
 
 ##@ Develop
 
@@ -164,10 +164,9 @@ bench-auth: .venv/installed ## what it costs to verify a token
 fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
 	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/front_door/test_fuzz.py tests/front_door/test_openapi.py
 
-test-levers: .venv/installed ## the suites that a shortcut can reach, with each shortcut off (LEVER=names for one; docs/speed.md)
-	@$(RUN) sh -eu -c 'file=lambda_src/cold_start/generated.bin; trap "rm -f $$file" EXIT; \
-	  rm -f $$file; PYTHONPATH=. AWS_DEFAULT_REGION=us-east-1 $(PY) -P lambda_src/dev/generated_code.py $$file; for lever in $(or $(LEVER),generated names models requests ahead history deltas); do echo "without $$lever"; \
-	  CHAT_LEVERS_OFF=$$lever $(PY) -m pytest -q -n auto tests/test_*.py tests/surface tests/front_door tests/turns tests/e2e; done; \
+test-optimizations: .venv/installed ## the suites that an optimization affects, with each one off (OPTIMIZATION=ahead for one; docs/speed.md)
+	@$(RUN) sh -eu -c 'for name in $(or $(OPTIMIZATION),requests ahead history deltas); do echo "without $$name"; \
+	  CHAT_OPTIMIZATIONS_OFF=$$name $(PY) -m pytest -q -n auto tests/test_*.py tests/surface tests/front_door tests/turns tests/e2e; done; \
 	  echo "without coalescing"; CHAT_RUNTIME_COALESCE=off $(PY) -m pytest -q -n auto tests/runtime tests/e2e'
 
 bench-cold: .venv/installed ## cold starts of the built zip beside a naive server's (Linux)

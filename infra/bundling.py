@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import archive, generated_code, records, toolchain, wheels
+from infra import archive, records, toolchain, wheels
 from infra.errors import BundleError, InfraError
 from infra.wheels import LAMBDA, Target
 
@@ -32,7 +32,7 @@ EXECUTABLE = "bootstrap"
 PAGE = "web/index.html"
 ENTRY_POINTS = (EXECUTABLE, "handler.py")
 RECIPE = tuple(
-    Path(str(module.__file__)) for module in (sys.modules[__name__], archive, generated_code, records, wheels)
+    Path(str(module.__file__)) for module in (sys.modules[__name__], archive, records, wheels)
 )  # how we build is an input too
 # Lambda would take 50 MB and 250 MB; what we promise is less, since every byte is read in a cold start.
 MAX_ZIPPED_BYTES = 40_000_000
@@ -75,11 +75,10 @@ def build(
     uv = toolchain.find_uv(environ)
     python = toolchain.find_python(target.python, uv=uv)
     code = code_files(root / CODE)
-    recorder = [path for path in [root / CODE / generated_code.RECORDER] if path.is_file()]
     services = wheels.services_named(path for path in code if path.suffix == ".py")
     inputs = {
         "wheels": _digest([*RECIPE, root / "uv.lock"], str(target), python is None, sorted(services)),
-        "code": _digest([*code, *recorder], [path.relative_to(root).as_posix() for path in code]),
+        "code": _digest(code, [path.relative_to(root).as_posix() for path in code]),
     }
     stamp = _read_stamp(stamp_file)
     if stamp.get("inputs") == inputs and zip_file.is_file() and stamp.get("zip") == _digest([zip_file]):
@@ -95,8 +94,7 @@ def build(
         )
     if not folder.is_dir() or stamp.get("inputs", {}).get("wheels") != inputs["wheels"]:
         say(f"{_shown(folder)}: installing the locked wheels for {target}")
-        for old in (folder, generated_code.beside(folder)):
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         wheels.install(root, to=folder, target=target, uv=uv, environ=environ)
         say(f"  {records.verify(folder)} files are what their wheels' RECORDs say")
@@ -104,13 +102,6 @@ def build(
         if python and (complaint := wheels.compile_bytecode(folder, under=folder, python=python)):
             say(f"  warning: some files of others have no bytecode:\n{complaint}")
     _replace_code(root, folder, code=code, python=python)
-    if python and recorder:
-        complaint = generated_code.write(
-            root / CODE, folder=folder, target=target, python=python, uv=uv, environ=environ
-        )
-        if complaint:
-            say(f"  warning: what a cold start generates is not compiled, which makes it a tenth longer:\n{complaint}")
-            inputs["code"] = ""  # the next build tries again
     sizes = _measured(folder, zip_file)
     done = {"inputs": inputs, "zip": _digest([zip_file]), "sizes": asdict(sizes)}
     stamp_file.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")
@@ -134,8 +125,7 @@ def code_files(package: Path) -> list[Path]:
 
 def _is_shipped(path: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.parts)
-    made = "__pycache__" in path.parts or path == generated_code.WRITTEN
-    return not (hidden or made or path.parts[0] in NEVER_SHIPPED)
+    return not (hidden or "__pycache__" in path.parts or path.parts[0] in NEVER_SHIPPED)
 
 
 def _replace_code(root: Path, folder: Path, *, code: Iterable[Path], python: str | None) -> None:

@@ -1,5 +1,1 @@
-"""What runs: one package, one deployable. The way in is handler.py (Lambda) or dev/ (a laptop)."""
-
-from lambda_src import cold_start
-
-cold_start.install()  # here, so that it comes before whatever module of ours imports a library
+"""What runs: one package, one deployable. The entry points are handler.py (Lambda) and dev/ (a laptop)."""

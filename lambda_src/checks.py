@@ -41,11 +41,11 @@ from chatkit.types import (
     WidgetItem,
 )
 
-from lambda_src import levers
 from lambda_src.attachments.files import Files
 from lambda_src.attachments.media import MAX_FILES
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import ConflictError, RequestError, TooLargeError
+from lambda_src.startup import flags
 from lambda_src.turn_limits import DEFAULT_LIMITS, LimitsByUser
 
 MAX_TITLE_CHARS = 200  # four times what a list of threads shows
@@ -79,7 +79,7 @@ class Checks:
         match request:
             case ThreadsCreateReq(params=params):
                 await self._message(params.input, None, context)
-                if context.turn is not None and levers.taken("ahead"):
+                if context.turn is not None and flags.is_on("ahead"):
                     context.turn.ahead = ReadAhead(thread=None, items=())
             case ThreadsAddUserMessageReq(params=params):
                 await self._read_thread(params.thread_id, context)
@@ -119,7 +119,7 @@ class Checks:
 
     async def _read_thread(self, thread_id: str, context: RequestContext) -> None:
         """_open_thread, and beside it what the answer will need of the thread: two round trips fewer."""
-        if context.turn is None or not levers.taken("ahead"):
+        if context.turn is None or not flags.is_on("ahead"):
             await self._open_thread(thread_id, context)
             return
         thread, page = await asyncio.gather(

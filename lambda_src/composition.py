@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambda_src import cold_start, doors
+from lambda_src import doors
 from lambda_src.adoption import Adoption
 from lambda_src.answers import Answers
 from lambda_src.app import ChatApp, Prewarm, create_app
@@ -29,6 +29,7 @@ from lambda_src.page import Page, page_of
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
+from lambda_src.startup import lazy_packages
 from lambda_src.storage import build_callers, build_counters, build_files, build_store, upload_origin
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turn_limits import limits_by
@@ -78,6 +79,7 @@ def _joined(
     settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts
 ) -> tuple[ChatApp, Adoption | None]:
     """The app, and what the hourly event goes on with where there are guests."""
+    lazy_packages.install()
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
     configure_logging()
@@ -90,7 +92,6 @@ def _joined(
         dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
         def load_server() -> "ChatServer":
-            cold_start.load_models()
             from lambda_src import models, server, titles  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
 
             models.trace_nothing()
@@ -218,7 +219,6 @@ def prewarming(server: LateServer) -> Prewarm:
     """What the first message needs, done before the first request is taken: see prewarm.py."""
 
     async def prewarmed() -> None:
-        cold_start.load_models()
         from lambda_src.prewarm import prewarm  # noqa: PLC0415 - it imports the Agents SDK, and may be switched off
 
         await prewarm(server)

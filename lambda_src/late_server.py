@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
 
-from lambda_src import cold_start, levers
 from lambda_src.answers import Answers
 from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
+from lambda_src.startup import flags
 from lambda_src.uploads import Upload
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class LateServer:
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
         """ChatKit's JSON answer."""
-        if levers.taken("requests") and (answer := await self._answers.of(request, context)) is not None:
+        if flags.is_on("requests") and (answer := await self._answers.of(request, context)) is not None:
             return answer
         return await (await self.loaded()).answer(request, context)
 
@@ -73,9 +73,7 @@ def _for_good(load: "Callable[[], ChatServer]") -> "ChatServer":
     was_on = gc.isenabled()
     gc.disable()
     try:
-        server = load()
-        cold_start.loaded()
-        return server
+        return load()
     finally:
         gc.freeze()
         if was_on:

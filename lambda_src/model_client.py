@@ -18,8 +18,8 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 from pydantic import ValidationError
 
-from lambda_src import levers
 from lambda_src.errors import BROKEN_OFF, UnavailableError
+from lambda_src.startup import flags
 
 T = TypeVar("T")
 MOVED = ("input", "tools")  # what grows with the conversation, and what is large from the start
@@ -31,7 +31,7 @@ class Client(AsyncOpenAI):
     @cached_property
     def responses(self) -> AsyncResponses:
         """The resource behind /responses."""
-        return _Responses(self) if levers.taken("history") else AsyncResponses(self)
+        return _Responses(self) if flags.is_on("history") else AsyncResponses(self)
 
     async def post(self, path: str, **options: Any) -> Any:  # noqa: ANN401 - eight overloads
         """The library's hook for requests; a stream of a response's events gets events that make themselves."""
@@ -39,7 +39,7 @@ class Client(AsyncOpenAI):
         if asked == AsyncStream[ChatCompletionChunk]:
             options["stream_cls"] = Whole[ChatCompletionChunk]
         elif asked == AsyncStream[ResponseStreamEvent]:
-            options["stream_cls"] = Whole[Event] if levers.taken("deltas") else Whole[ResponseStreamEvent]
+            options["stream_cls"] = Whole[Event] if flags.is_on("deltas") else Whole[ResponseStreamEvent]
         return await super().post(path, **options)
 
 

@@ -35,7 +35,7 @@ from chatkit.types import (
 )
 from pydantic import BaseModel
 
-from lambda_src import answers, levers, titles, wire
+from lambda_src import answers, titles, wire
 from lambda_src.actions import ActionCall
 from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.checks import Checks
@@ -46,6 +46,7 @@ from lambda_src.errors import ChatError, ConflictError, RequestError
 from lambda_src.explain import stream_error
 from lambda_src.faults import log_fault
 from lambda_src.runs import Runs
+from lambda_src.startup import flags
 from lambda_src.store.ports import FeedbackStore
 from lambda_src.turn_limits import DEFAULT_LIMITS, LimitsByUser
 from lambda_src.uploads import Upload
@@ -103,7 +104,7 @@ class ChatServer(ChatKitServer[RequestContext]):
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
         """ChatKit's JSON answer. process() builds a validator of all requests for each one: 5 ms (docs/speed.md)."""
-        if levers.taken("requests") and (answer := await self._answers.of(request, context)) is not None:
+        if flags.is_on("requests") and (answer := await self._answers.of(request, context)) is not None:
             return answer
         result = await self.process(request.model_dump_json(by_alias=True), context)
         assert isinstance(result, NonStreamingResult)
@@ -111,7 +112,7 @@ class ChatServer(ChatKitServer[RequestContext]):
 
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
         """ChatKit's events, encoded for a text/event-stream; nothing is done before the first is asked for."""
-        if levers.taken("requests"):
+        if flags.is_on("requests"):
             return self._encoded_events(request, context)
         result = await self.process(request.model_dump_json(by_alias=True), context)
         assert isinstance(result, StreamingResult)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from lambda_src.levers import LEVERS, VARIABLE, off
+from lambda_src.startup.flags import OPTIMIZATIONS, VARIABLE, switched_off
 
 ModelApi = Literal["responses", "chat_completions"]
 StoreKind = Literal["dynamodb", "postgres", "memory"]
@@ -120,10 +120,10 @@ def store(value: str) -> StoreKind:
             raise ValueError(f"must be dynamodb, postgres or memory, and is {value!r}")
 
 
-def levers(value: str) -> tuple[str, ...]:
-    named = off({VARIABLE: value})
-    if unknown := sorted(named - set(LEVERS)):
-        raise ValueError(f"names {', '.join(unknown)}; known are {', '.join(LEVERS)}")
+def optimizations_off(value: str) -> tuple[str, ...]:
+    named = switched_off({VARIABLE: value})
+    if unknown := sorted(named - set(OPTIMIZATIONS)):
+        raise ValueError(f"names {', '.join(unknown)}; known are {', '.join(OPTIMIZATIONS)}")
     return tuple(sorted(named))
 
 

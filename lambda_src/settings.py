@@ -161,8 +161,10 @@ class Settings:
         "true or false: load what a first message needs before the first request, or with it.",
         default=True,
     )
-    levers_off: tuple[str, ...] | None = _setting(
-        values.levers, "Shortcuts that are not to be taken, if one of them breaks: docs/speed.md.", default=None
+    optimizations_off: tuple[str, ...] | None = _setting(
+        values.optimizations_off,
+        "Optimizations to switch off, should an SDK's update break one: docs/speed.md.",
+        default=None,
     )
 
     @classmethod

@@ -9,12 +9,13 @@ import pytest
 from chatkit.store import NotFoundError
 from chatkit.types import NonStreamingReq
 
-from lambda_src import intake, levers
+from lambda_src import intake
 from lambda_src.answers import Answers
 from lambda_src.checks import Checks
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, context_of, item_of, thread_of
 from lambda_src.late_server import LateServer
 from lambda_src.server import ChatServer
+from lambda_src.startup import flags
 from lambda_src.store.memory import MemoryStore
 from tests.chat import server_with
 
@@ -108,7 +109,7 @@ class Loads:
         return server_with(self._store)
 
 
-@pytest.mark.skipif(not levers.taken("requests"), reason="without the lever the server answers everything")
+@pytest.mark.skipif(not flags.is_on("requests"), reason="without the optimization the server answers everything")
 async def test_a_list_of_threads_loads_no_server() -> None:
     loads = Loads(await filled())
     await loads.late.answer(request_of(REQUESTS[0]), ANN)

@@ -76,23 +76,6 @@ def test_it_carries_the_model_stack_that_is_loaded_later(bundle: Bundle) -> None
     _run(bundle, "import agents, lambda_src.demo_model, lambda_src.dispatcher, lambda_src.runtime.__main__")
 
 
-def test_it_carries_what_a_cold_start_generates_compiled(bundle: Bundle) -> None:
-    """What stands in for the compiler knows all of it; tests/cold_start/test_generated.py has the rest."""
-    program = """
-import lambda_src
-asked = []
-def heard(event, arguments):
-    if event == "compile" and sys._getframe(1).f_code.co_filename.endswith("cold_start/generated.py"):
-        asked.append(arguments[0])
-sys.addaudithook(heard)
-import lambda_src.handler, lambda_src.prewarm, typing
-print(asked)
-typing.ForwardRef("not[known]")
-print(asked)
-"""
-    assert _run(bundle, program).splitlines()[-2:] == ["[]", "[b'not[known]']"]
-
-
 @pytest.mark.parametrize("service", ["dynamodb", "s3", "ssm"])
 def test_it_knows_the_aws_services_that_we_call(bundle: Bundle, service: str) -> None:
     _run(bundle, f"import boto3; boto3.client({service!r})")

@@ -1,7 +1,6 @@
 """infra/bundling.py on a small project, with a uv that installs one tiny library: what goes in, and what is rebuilt."""
 
 import os
-import shutil
 import stat
 import sys
 import zipfile
@@ -229,72 +228,3 @@ def test_without_the_right_python_there_is_a_zip_and_a_warning(build: Build) -> 
     bundle = build(target=Target(python="3.99", platform=None), say=said.append)
     assert said[0].startswith("warning: no Python 3.99 here")
     assert not [name for name in _names(bundle) if name.endswith(".pyc")]
-
-
-RECORDER = """
-import sys, pathlib, lambda_src, library
-where = [pathlib.Path(module.__file__).parents[1].name for module in (lambda_src, library)]
-pathlib.Path(sys.argv[1]).write_text(" ".join(where))
-"""
-
-
-@pytest.fixture
-def recorder(project: Path) -> Path:
-    """What writes down which code a cold start generates: here, whose files it was run on."""
-    (project / "lambda_src" / "cold_start").mkdir()
-    (project / "lambda_src" / "cold_start" / "names.py").touch()
-    recorder = project / "lambda_src/dev/generated_code.py"
-    recorder.write_text(RECORDER, encoding="utf-8")
-    return recorder
-
-
-def _generated(bundle: Bundle) -> str | None:
-    name = "lambda_src/cold_start/generated.bin"
-    return zipfile.ZipFile(bundle.zip).read(name).decode() if name in _names(bundle) else None
-
-
-def test_what_a_cold_start_generates_is_written_from_what_is_shipped(build: Build, recorder: Path) -> None:
-    bundle = build()
-    assert _generated(bundle) == f"{bundle.folder.name} {bundle.folder.name}"
-    recorder.write_text(RECORDER + "# changed\n", encoding="utf-8")
-    assert not build().reused
-    assert build().reused
-
-
-def test_for_another_processor_this_machines_libraries_stand_beside(
-    build: Build, recorder: Path, uv_log: Path, project: Path
-) -> None:
-    target = Target(python=HERE.python, platform="other-manylinux_2_34", name="lambda")
-    assert _generated(build(target=target)) == "lambda lambda-beside"
-    installs = [line for line in uv_log.read_text(encoding="utf-8").splitlines() if " install " in line]
-    assert ["--python-platform" in line for line in installs] == [True, False]
-    uv_log.unlink()
-    (project / "lambda_src" / "fresh.py").touch()
-    assert _generated(build(target=target)) == "lambda lambda-beside"
-    assert not uv_log.exists()
-
-
-FAULTS = {"import no_such_library": "ModuleNotFoundError", "import os; os.kill(os.getpid(), 9)": "exit status -9"}
-
-
-@pytest.mark.parametrize(("fault", "told"), FAULTS.items())
-def test_a_zip_without_generated_code_is_a_warning(build: Build, recorder: Path, fault: str, told: str) -> None:
-    recorder.write_text(fault + "\n", encoding="utf-8")
-    said: list[str] = []
-    for _ in range(2):  # the second tries again
-        assert _generated(build(say=said.append)) is None
-    assert [told in line for line in said if line.startswith("  warning: what a cold start gen")] == [True, True]
-
-
-def test_libraries_that_cannot_be_had_for_this_machine_are_a_warning(
-    build: Build, recorder: Path, uv_log: Path, project: Path
-) -> None:
-    target = Target(python=HERE.python, platform="other-manylinux_2_34", name="lambda")
-    build(target=target)
-    shutil.rmtree(project / "build" / "lambda-beside")
-    Path(f"{uv_log}.refuse").touch()
-    (project / "lambda_src" / "fresh.py").touch()
-    said: list[str] = []
-    assert _generated(build(target=target, say=said.append)) is None
-    assert "no wheel for this platform" in "".join(said)
-    assert not (project / "build" / "lambda-beside").exists()

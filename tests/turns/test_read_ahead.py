@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from chatkit.types import ThreadsAddUserMessageReq, ThreadsCreateReq
 
-from lambda_src import levers
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.server import ChatServer
+from lambda_src.startup import flags
 from lambda_src.table_counters import TableCounters
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import SETTLED_MS, Surroundings
@@ -27,7 +27,7 @@ from tests.turns.test_costs import ROUND_TRIP_S, Counted
 
 AT_MOST = 4  # requests one after the other before the model is asked
 NUMBERS = count()  # of messages: no two are the same request
-ahead_only = pytest.mark.skipif(not levers.taken("ahead"), reason="without the shortcut nothing is read ahead")
+ahead_only = pytest.mark.skipif(not flags.is_on("ahead"), reason="without the optimization nothing is read ahead")
 
 
 class Asks(DemoModel):
@@ -164,7 +164,7 @@ async def test_the_model_is_shown_the_same_with_and_without_reading_ahead(
 ) -> None:
     shown: list[list[str]] = []
     for off in (frozenset[str](), frozenset({"ahead"})):
-        monkeypatch.setattr(levers, "_OFF", off)
+        monkeypatch.setattr(flags, "_OFF", off)
         house = Counted()
         await house.begin()
         asker = Asker(house)
