@@ -103,6 +103,11 @@ class ModelApi:
                 writer.write(b"".join(events[:half]))
                 await writer.drain()
                 await asyncio.Event().wait()
+            case "opening":
+                writer.write(b"".join(events[:3]))
+                await writer.drain()
+                self.talking.set()
+                await asyncio.Event().wait()
             case "silent":
                 await asyncio.Event().wait()
             case "reset":

@@ -3,11 +3,20 @@
 import json
 from typing import Any
 
-from chatkit.types import AssistantMessageContent, AssistantMessageItem
+from chatkit.types import (
+    AssistantMessageContent,
+    AssistantMessageItem,
+    ThreadItemAddedEvent,
+    ThreadItemDoneEvent,
+    ThreadItemRemovedEvent,
+    ThreadItemReplacedEvent,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_src.turns.fold import split, unfinished
+from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of
+from lambda_src.turns.endings import encoded
+from lambda_src.turns.fold import left_open, split, unfinished
 
 
 def sse(event: dict[str, Any]) -> bytes:
@@ -77,3 +86,16 @@ def test_wherever_the_bytes_are_cut_the_whole_events_before_are_folded(words: li
     assert sum(map(len, whole)) <= len(data)
     said = "".join(words[: max(0, len(whole) - 1)])
     assert texts(unfinished(whole)) == ([said] if said.strip() else [])
+
+
+def test_an_item_of_any_type_is_open_from_its_beginning_to_its_end() -> None:
+    """In the encoding of the wire: the scan goes by how an event begins."""
+    items = [item_of(kind, f"item_{number}") for number, kind in enumerate(ITEM_FIELDS)]
+    begun = [encoded(ThreadItemAddedEvent(item=item)) for item in items]
+    assert left_open(begun) == [item.id for item in items]
+    ends = [
+        encoded(ThreadItemDoneEvent(item=items[0])),
+        encoded(ThreadItemReplacedEvent(item=items[1])),
+        encoded(ThreadItemRemovedEvent(item_id=items[2].id)),
+    ]
+    assert left_open([*begun, *ends]) == [item.id for item in items[3:]]

@@ -124,3 +124,17 @@ async def test_a_stopped_run_leaves_no_task_that_asyncio_complains_about(api: Mo
     await asyncio.sleep(0)
     assert not complaints
     assert kept[0] == "count"
+
+
+async def test_a_turn_that_is_stopped_before_the_first_word_leaves_no_empty_message_on_the_page(api: ModelApi) -> None:
+    store = MemoryStore()
+    server = server_with(store, run_config=openai_run_config("key", base_url=f"{api.url}/opening"))
+    around = Surroundings(store.ledger, Keeper(store), sleep=lambda seconds: asyncio.sleep(seconds / 100))
+    chat = Chat(app_with(server, around=around))
+    asking = asyncio.create_task(ask(chat, x_chat_turn=NAMED))
+    await api.talking.wait()
+    assert (await chat.post(b'{"turn_id":"%s"}' % NAMED.encode(), "/chatkit/stop")).json["stopped"]
+    answer, kept = await asking
+    added = [event["item"]["id"] for event in answer.of("thread.item.added")]
+    assert [event["item_id"] for event in answer.of("thread.item.removed")] == added
+    assert kept == ["count"]
