@@ -85,13 +85,12 @@ class AgentDispatcher:
     async def at_work(self) -> "AsyncIterator[Agent[Any]]":
         """The agent for one turn; one that has MCP servers is a new one, with its servers connected.
 
-        RuntimeError before ensure_initialized(); CustomStreamError: a server cannot be reached.
+        RuntimeError before ensure_initialized(); CustomStreamError: a server that it needs is down.
         """
         agent = self.agent
-        if servers := tool_servers.servers_of(agent):
+        if tool_servers.servers_of(agent):
             agent = await asyncio.to_thread(self._build_agent)
-            servers = tool_servers.servers_of(agent)
-        async with tool_servers.connected(servers):
+        async with tool_servers.connected(agent):
             yield agent
 
     @property

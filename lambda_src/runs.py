@@ -18,7 +18,6 @@ from agents import (
     RunResultStreaming,
     RunState,
     StreamEvent,
-    ToolErrorFormatter,
     ToolErrorFormatterArgs,
     TResponseInputItem,
 )
@@ -45,7 +44,7 @@ from lambda_src.context import RequestContext
 from lambda_src.converter import Answer, HistoryConverter, KeptImages, Repairs, with_call_id
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
-from lambda_src.faults import log_fault
+from lambda_src.tool_servers import note_tool_error
 from lambda_src.turn_limits import LimitsByUser
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Runs:
             run_config,
             group_id=thread.id,  # of which the SDK makes OpenAI's prompt_cache_key
             tool_not_found_behavior="return_error_to_model",
-            tool_error_formatter=_log_tool_errors(context),
+            tool_error_formatter=_log_tool_error,
         )
         run_config = models.capped(run_config, self._limits.of(context.user).output_tokens)
         agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
@@ -211,21 +210,15 @@ class Runs:
         return self._store.generate_item_id(kind, thread, context)
 
 
-def _log_tool_errors(context: RequestContext) -> ToolErrorFormatter:
-    """A formatter that logs why a tool failed and keeps the SDK's message, which tells the model nothing of it."""
-
-    def log_error(failed: ToolErrorFormatterArgs[Any]) -> None:
-        match failed.kind:
-            case "tool_exception" if failed.error is not None:
-                log_fault("tool_failed", failed.error, tool=failed.tool_name)
-                if context.turn is not None:
-                    context.turn.tool_errors.append(failed.error)
-            case "tool_not_found":
-                log.warning("tool_not_found")  # without its name: the model made it up
-            case _:
-                pass
-
-    return log_error
+def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
+    """The SDK's formatter: logs the error and keeps the SDK's message, which tells the model nothing of it."""
+    match failed.kind:
+        case "tool_exception" if failed.error is not None:
+            note_tool_error(failed.tool_name, failed.error, failed.run_context)
+        case "tool_not_found":
+            log.warning("tool_not_found")  # without its name: the model made it up
+        case _:
+            pass
 
 
 class Metered(RunHooks[Any]):

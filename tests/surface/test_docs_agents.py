@@ -51,6 +51,13 @@ def test_the_assistants_of_the_page_are_some() -> None:
     assert [agents[name].build_agent().name for name in agents] == ["Support", "Sales"]
 
 
+def test_the_optional_server_of_the_page_is_one_with_its_own_time_limit() -> None:
+    [server] = block("optional")["build_agent"]().mcp_servers
+    assert (server.name, server.client_session_timeout_seconds) == ("warehouse", 60)
+    assert getattr(server, tool_servers.OPTIONAL)
+    assert f"longer than {tool_servers.CALL_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
+
+
 def test_the_server_of_the_page_is_one_that_is_connected() -> None:
     servers = tool_servers.servers_of(block("mcp")["build_agent"]())
     assert [server.name for server in servers] == ["streamable_http: https://mcp.example.com/mcp"]
