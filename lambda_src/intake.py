@@ -27,11 +27,16 @@ EVENT_ID = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class Carrier(Protocol):
-    """What carries headers, under lower-case names."""
+    """The head of a request."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Its headers."""
+        """Its headers, under lower-case names."""
+        ...
+
+    @property
+    def query_params(self) -> Mapping[str, str]:
+        """The parameters of its URL."""
         ...
 
 
@@ -98,9 +103,12 @@ def turn_id_of(header: str | None) -> str | None:
 
 
 def events_seen(request: Carrier) -> int:
-    """How many events the client has seen, from Last-Event-ID (our ids count from 1); 0 when it is none of ours."""
-    header = request.headers.get("last-event-id")
-    return int(header) if header is not None and EVENT_ID.fullmatch(header) else 0
+    """How many events the client has seen, from Last-Event-ID (our ids count from 1); 0 when it is none of ours.
+
+    Some EventSource polyfills send the id as a query parameter, since a header needs a CORS preflight.
+    """
+    sent = request.headers.get("last-event-id", request.query_params.get("lastEventId", ""))
+    return int(sent) if EVENT_ID.fullmatch(sent) else 0
 
 
 def thread_of(request: StreamingReq) -> str | None:

@@ -4,8 +4,8 @@ Knows HTTP, the turns and the server; not who may call (auth) nor what an error 
 """
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -37,7 +37,7 @@ from lambda_src.request_log import TurnLog
 from lambda_src.store.ports import Sweeps
 from lambda_src.turns import names
 from lambda_src.turns.running import RunningTurn
-from lambda_src.turns.turns import Asked, TurnStream
+from lambda_src.turns.turns import Asked, Attached, TurnStream
 
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
 TURN_HEADER = "x-chat-turn"
@@ -89,15 +89,13 @@ def chat_router(
         request.scope["chat.operation"] = asked.type
         if is_streaming_req(asked):
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))
-            about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named)
+            seen = intake.events_seen(request)
+            about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named, resumes=seen > 0)
             context = replace(context, turn=Turn(id=names.mint(about.key(context.user.id))))
             check = partial(desk.server.check, asked, context)
             turn = await desk.turns.open(about, check, partial(desk.server.events, asked, context), context=context)
-            return TurnResponse(
-                turn,
-                seen=intake.events_seen(request) if named else None,
-                told=TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user),
-            )
+            told = TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user)
+            return await turn_response(turn, seen=seen if named or seen else None, told=told)
         await desk.server.check(asked, context)
         if (thread_id := intake.thread_shown(asked)) is not None:
             await desk.turns.recover(thread_id, context)
@@ -117,7 +115,7 @@ def chat_router(
     async def resume(request: Request, context: Context, desk: AtDesk) -> Response:
         told = TurnLog(request.scope, None, user=context.user)
         turn = await desk.turns.resume(request.path_params["turn_id"], context)
-        return TurnResponse(turn, seen=intake.events_seen(request), told=told)
+        return await turn_response(turn, seen=intake.events_seen(request), told=told)
 
     @router.get("/threads/{thread_id}/turn")
     async def running(request: Request, context: Context, desk: AtDesk) -> JSONResponse:
@@ -165,6 +163,18 @@ def request_context(request: Request, user: User) -> RequestContext:
     return RequestContext(user=user, request_id=request.scope["chat.request_id"], deadline_ms=deadline_ms)
 
 
+async def turn_response(turn: TurnStream, *, seen: int | None, told: TurnLog) -> Response:
+    """The turn's stream; 204 when the turn is over and the client has seen all of it.
+
+    An EventSource reconnects whenever a stream ends, also after an empty one, and stops at any status but 200.
+    """
+    if seen and isinstance(turn, Attached) and await turn.is_over():
+        async with aclosing(numbered(turn, seen)) as events:
+            if await anext(events, None) is None:
+                return Response(status_code=204, headers={**STREAM_HEADERS, TURN_HEADER: turn.turn_id})
+    return TurnResponse(turn, seen=seen, told=told)
+
+
 class TurnResponse(StreamingResponse):
     """A turn's events as text/event-stream, its id in x-chat-turn. However the reading ends, no turn is left behind.
 
@@ -193,7 +203,7 @@ class TurnResponse(StreamingResponse):
             self._told.tell()
 
 
-async def numbered(turn: TurnStream, seen: int) -> AsyncIterator[bytes]:
+async def numbered(turn: TurnStream, seen: int) -> AsyncGenerator[bytes]:
     """The turn's events after the first `seen`, each with its number as SSE id (the data line comes first)."""
     number = 0
     async for event in turn:

@@ -153,6 +153,8 @@ class Endpoint:
             try:
                 answer = await self._sent(request, stream=True)
                 try:
+                    if answer.status_code == httpx2.codes.NO_CONTENT:
+                        return  # the turn is over, and all of its events were seen
                     if answer.status_code != httpx2.codes.OK:
                         await answer.aread()
                         self._json(answer)

@@ -54,12 +54,17 @@ class TurnStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a streaming request says of its turn. `named` is the client's name for it (x-chat-turn), if it sent one."""
+    """What a streaming request says of its turn.
+
+    `named` is the client's name for it (x-chat-turn), if it sent one. A request that `resumes` has seen events of it
+    already (Last-Event-ID), so it must not begin a turn.
+    """
 
     operation: str
     thread_id: str | None
     body: bytes
     named: str | None
+    resumes: bool = False
 
     def key(self, user_id: str) -> str:
         """The key that this request and its duplicates share; the id of its turn is minted from it."""
@@ -86,6 +91,10 @@ class Attached:
             for item in await around.keeper.kept(unfinished, self._context):
                 yield endings.done(item)
 
+    async def is_over(self) -> bool:
+        """Whether the turn emits nothing more than it has journaled, and what its recovery adds."""
+        return await self._turns.running_in(self._thread_id, self._context) != self.turn_id
+
     async def finished(self) -> None:
         """Nothing to wait for: the turn is not ours."""
 
@@ -110,15 +119,18 @@ class Turns:
         A request that its client named attaches to the turn of that name for BOUND_S. Without a name the same bytes of
         the same user attach while their turn runs, and those of a new message or a new thread SAME_BODY_S after: nobody
         can tell a second "hi" from a transport that sent the first one again. After that "continue" twice, a second
-        Regenerate or "hi" in two new chats each run; a client that means two at once names them. ConflictError: the
-        name was used for another body. What `check`, the quotas and `begin` refuse is raised, for each duplicate alike,
-        and leaves no trace.
+        Regenerate or "hi" in two new chats each run; a client that means two at once names them. What `check`, the
+        quotas and `begin` refuse is raised, for each duplicate alike, and leaves no trace.
+
+        ConflictError: the name was used for another body, or the request resumes a turn that is no longer found.
         """
         turn = context.turn
         assert turn is not None, "the app gives every streaming request a turn"
         ledger = self.around.ledger
         key = asked.key(context.user.id)
         digest = hashlib.sha256(asked.body).digest()
+        if asked.resumes:
+            return await self._resumed(asked, key, digest, context)
         claim = partial(ledger.claim_request, key, turn.id, body_hash=digest, ttl_s=UNBEGUN_S, context=context)
         began_ms = self.around.clock()
         begin_by_ms = began_ms + UNBEGUN_S * 1000
@@ -192,6 +204,14 @@ class Turns:
             return
         await recover(self.around, thread_id, row, context)  # without the lease: a reader must not end a newer turn
         await self.around.ledger.end_lease(thread_id, row.turn_id, died=True, context=context)
+
+    async def _resumed(self, asked: Asked, key: str, digest: bytes, context: RequestContext) -> Attached:
+        """The turn that a request has seen events of. ConflictError when it is no longer found."""
+        found = await self.around.ledger.load_request(key, body_hash=digest, context=context)
+        attached = None if found is None else await self._attach(asked, key, found, digest, context)
+        if isinstance(attached, Attached):
+            return attached
+        raise ConflictError("The rest of this answer is no longer available. Reload the thread to see what was saved.")
 
     async def _look(self) -> None:
         if self.around.quotas is not None:

@@ -75,3 +75,20 @@ async def test_wrong_settings_are_one_init_error_that_lists_them_all() -> None:
     assert collected.report is not None
     for name in ("CHAT_TABLE", "CHAT_HISTORY_ITEMS", "CHAT_AUTH_"):
         assert name in collected.report.message
+
+
+async def test_a_resume_of_what_was_seen_whole_is_a_204_that_arrives(emulator: Emulator) -> None:
+    """A function URL is reported to hang on an answer without one body byte."""
+    async with client(emulator) as http:
+        turn = {"x-chat-turn": "a-turn-that-was-seen-whole"}
+        async with http.stream(
+            "POST", "/chatkit", json=body("threads.create", input=message("hi")), headers=turn
+        ) as answer:
+            seen = [event async for event in events(answer)]
+        path, last = f"/chatkit/turns/{turn['x-chat-turn']}/events", str(len(seen))
+        for request in (
+            http.build_request("GET", path, headers={"last-event-id": last}),
+            http.build_request("GET", path, params={"lastEventId": last}),
+        ):
+            assert (await http.send(request)).status_code == 204
+        assert (await http.get(path)).status_code == 200

@@ -1,6 +1,7 @@
 """What a turn's routes answer to headers and bodies that no client of ours sends."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -11,6 +12,7 @@ from tests.chat import app_with, message, server_with
 
 TURN = "turn-named-by-the-client"
 EVENTS = f"/chatkit/turns/{TURN}/events"
+BODY = {"type": "threads.create", "params": {"input": message("hi")}}
 KB = 1024
 
 
@@ -21,8 +23,7 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     headers = {"authorization": "Bearer ann"}
     async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test", headers=headers) as http:
-        body = {"type": "threads.create", "params": {"input": message("hi")}}
-        answer = await http.post("/chatkit", json=body, headers={"x-chat-turn": TURN})
+        answer = await http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN})
         assert answer.status_code == 200
         yield http
 
@@ -31,6 +32,7 @@ async def ids_after(http: httpx2.AsyncClient, seen: str | None) -> list[int]:
     """The ids of the events replayed to a client that says it has seen `seen`."""
     answer = await http.get(EVENTS, headers={} if seen is None else {b"last-event-id": seen.encode("latin-1")})
     assert answer.status_code == 200
+    assert (await http.get(EVENTS, params={} if seen is None else {"lastEventId": seen})).content == answer.content
     return [int(message.id) for message in sse.read(answer.content)]
 
 
@@ -47,9 +49,53 @@ async def test_an_event_id_of_ours_replays_what_follows(http: httpx2.AsyncClient
     assert await ids_after(http, "3") == (await ids_after(http, None))[3:]
 
 
-@pytest.mark.parametrize("beyond", ["1000", "999999999"])
-async def test_an_event_id_beyond_the_end_is_an_empty_stream_that_ends(http: httpx2.AsyncClient, beyond: str) -> None:
-    assert await ids_after(http, beyond) == []
+@pytest.mark.parametrize("beyond", [0, 1, 1000, 999_999_999])
+async def test_a_resume_of_a_finished_turn_whose_events_were_all_seen_is_a_204(
+    http: httpx2.AsyncClient, beyond: int
+) -> None:
+    """An EventSource would reconnect for ever after a 200 with nothing in it."""
+    last = len(await ids_after(http, None))
+    seen = str(min(last + beyond, 999_999_999))
+    for request in (
+        http.build_request("GET", EVENTS, headers={"last-event-id": seen}),
+        http.build_request("GET", EVENTS, params={"lastEventId": seen}),
+        http.build_request("POST", "/chatkit", json=BODY, headers={"x-chat-turn": TURN, "last-event-id": seen}),
+        http.build_request("POST", "/chatkit", json=BODY, headers={"x-chat-turn": TURN}, params={"lastEventId": seen}),
+    ):
+        answer = await http.send(request)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["x-chat-turn"].startswith("turn_")
+    assert await ids_after(http, str(last - 1)) == [last]
+
+
+@pytest.mark.parametrize("named", [{"x-chat-turn": "another-name-of-the-client"}, {}], ids=["named", "unnamed"])
+@pytest.mark.parametrize("how", ["header", "parameter"])
+async def test_a_request_that_has_seen_events_begins_no_turn(
+    http: httpx2.AsyncClient, named: dict[str, str], how: str
+) -> None:
+    """Its first events would be taken for seen ones; and the message would be stored twice."""
+    headers = named | ({"last-event-id": "34"} if how == "header" else {})
+    params = {"lastEventId": "34"} if how == "parameter" else {}
+    body = {"type": "threads.create", "params": {"input": message("said long ago")}}
+    for _ in range(2):
+        answer = await http.post("/chatkit", json=body, headers=headers, params=params)
+        assert (answer.status_code, answer.json()["error"]) == (409, "conflict")
+        assert "Reload" in answer.json()["message"]
+    threads = await http.post("/chatkit", json={"type": "threads.list", "params": {}})
+    assert len(threads.json()["data"]) == 1
+    assert (await http.post("/chatkit", json=body, headers=named)).status_code == 200
+
+
+async def test_a_request_that_has_seen_events_gets_the_rest_of_its_turn(http: httpx2.AsyncClient) -> None:
+    whole = await http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN})
+    rest = await http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN, "last-event-id": "5"})
+    assert rest.content == whole.content.partition(b"id: 5\n\n")[2] != b""
+    unnamed = {"type": "threads.create", "params": {"input": message("without a name")}}
+    first = await http.post("/chatkit", json=unnamed)
+    again = await http.post("/chatkit", json=unnamed, headers={"last-event-id": "5"})
+    assert sse.read(again.content) == [
+        replace(message, id=str(number)) for number, message in enumerate(sse.read(first.content), 1) if number > 5
+    ]
 
 
 @pytest.mark.parametrize("header", ["last-event-id", "x-chat-turn", "x-anything"])

@@ -1,7 +1,7 @@
 // The way back into a turn whose stream was cut, or that another page began.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { EVENTS, URL_, client, passing, settle, stopTheClock, to, visible } from "./chat_client_scene.mjs";
+import { EVENTS, MESSAGE, URL_, client, passing, settle, stopTheClock, tick, to, visible } from "./chat_client_scene.mjs";
 
 beforeEach(stopTheClock);
 
@@ -39,6 +39,39 @@ test("a turn whose server stays away is given up after three tries", async () =>
   for (let n = 0; n < 5; n++) await passing(2_000);
   await refused;
   assert.equal(seen.length, 3);
+});
+
+test("a turn whose events were all seen is finished: a 204 has no body to read", async () => {
+  const answers = [stream([event(1), event(2)], { ends: false }), new Response(null, { status: 204 })];
+  const { chat, seen } = client(() => answers.shift());
+  const got = eventsFrom(chat);
+  for (let n = 0; n < 3; n++) await passing(2_000);
+  assert.deepEqual(await got, ["e1", "e2"]);
+  assert.deepEqual(seen.map((request) => request.headers.get("last-event-id")), ["0", "2"]);
+});
+
+test("a transport that asks again for a turn whose events were all seen gets a stream that ends", async () => {
+  const { chat, seen } = client((_path, _init, n) => n === 1 ? stream([event(1)], { ends: false })
+    : new Response(null, { status: 204, headers: { "x-chat-turn": "turn_1" } }));
+  await assert.rejects((await chat.fetch(URL_, { method: "POST", body: MESSAGE })).text());
+  const again = await chat.fetch(URL_, { method: "POST", body: MESSAGE, headers: { "last-event-id": "1" } });
+  assert.deepEqual([again.status, await again.text()], [200, ""]);
+  assert.deepEqual([again.headers.get("content-type"), again.headers.get("x-chat-turn")], ["text/event-stream", "turn_1"]);
+  await chat.fetch(URL_, { method: "POST", body: MESSAGE });
+  const turns = seen.map((request) => request.headers.get("x-chat-turn"));
+  assert.equal(turns[0], turns[1]);
+  assert.notEqual(turns[1], turns[2], "the turn is over: the same words again are a new one");
+});
+
+test("a request that has seen events names its turn for as long as the server knows it", async () => {
+  for (const [minutes, headers, same] of [[15, { "last-event-id": "1" }, true], [17, { "last-event-id": "1" }, false], [2, {}, false]]) {
+    const { chat, seen } = client(() => stream([event(1)], { ends: false }));
+    await assert.rejects((await chat.fetch(URL_, { method: "POST", body: MESSAGE })).text());
+    tick(minutes * 60_000);
+    await chat.fetch(URL_, { method: "POST", body: MESSAGE, headers });
+    const [first, second] = seen.map((request) => request.headers.get("x-chat-turn"));
+    assert.equal(first === second, same, `${minutes} minutes`);
+  }
 });
 
 test("a turn that is unknown is told at once", async () => {

@@ -13,7 +13,7 @@
  *   told. Never after a normal end (the signal aborts then, too), never because a tab was hidden.
  */
 
-import { ChatError, eventsOf, isStream, passed, resultOf } from "./client/answers.js";
+import { ChatError, emptyStream, eventsOf, isFinished, isStream, passed, resultOf } from "./client/answers.js";
 import { senderOf } from "./client/sending.js";
 import { stopsOf } from "./client/stops.js";
 import { newId, triesOf } from "./client/tries.js";
@@ -26,6 +26,7 @@ const STREAMING = new Set([
   "threads.add_structured_input", "threads.retry_after_item", "threads.custom_action",
 ]);
 const ATTACH_FOR_MS = 60_000; // the same words later than that are meant anew
+const RESUME_FOR_MS = 16 * 60_000; // unless the request says which events it has seen: for as long as the server knows a turn
 
 export { ChatError };
 
@@ -47,14 +48,15 @@ export function chatClient({
 
   async function open(target, init) {
     init.signal?.throwIfAborted();
-    const before = broken.get(init.body);
-    const turn = before && Date.now() - before.at < ATTACH_FOR_MS ? before.turn : newId();
-    broken.delete(init.body);
     const headers = new Headers(init.headers);
+    const before = broken.get(init.body);
+    const within = headers.has("last-event-id") ? RESUME_FOR_MS : ATTACH_FOR_MS; // a laptop may have slept meanwhile
+    const turn = before && Date.now() - before.at < within ? before.turn : newId();
+    broken.delete(init.body);
     headers.set("x-chat-turn", turn);
     let met = false; // whether the server has answered, and so knows the turn
     const onBreak = () => {
-      for (const [body, { at }] of broken) if (Date.now() - at >= ATTACH_FOR_MS) broken.delete(body);
+      for (const [body, { at }] of broken) if (Date.now() - at >= RESUME_FOR_MS) broken.delete(body);
       broken.set(init.body, { turn, at: Date.now() });
     };
     const stream = watch(turn, { signal: init.signal, met: () => met, onBreak });
@@ -62,7 +64,10 @@ export function chatClient({
       const answer = await send(target, { ...init, headers });
       met = true;
       if (answer.status >= 400 && answer.status < 500) stream.over(); // final: the same body again is a new turn
-      else if (!isStream(answer)) stream.broke(); // a 5xx, or a proxy's page: the transport will ask again
+      else if (isFinished(answer)) {
+        stream.over();
+        return emptyStream(answer);
+      } else if (!isStream(answer)) stream.broke(); // a 5xx, or a proxy's page: the transport will ask again
       if (!answer.ok || !answer.body) return answer;
       const { status, statusText, headers: told } = answer;
       return new Response(passed(answer.body, stream), { status, statusText, headers: told });
@@ -106,6 +111,7 @@ export function chatClient({
           await tries.next();
           const headers = { accept: "text/event-stream", "last-event-id": String(seen) };
           const answer = await send(`${endpoint}/turns/${encodeURIComponent(turnId)}/events`, { headers, signal });
+          if (isFinished(answer)) return;
           if (!answer.ok) await resultOf(answer);
           for await (const { id, data } of eventsOf(answer.body)) {
             tries.wentWell();

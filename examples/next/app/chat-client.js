@@ -23,6 +23,8 @@ async function resultOf(answer) {
   return result;
 }
 var isStream = (answer) => answer.ok && (answer.headers.get("content-type") ?? "").startsWith("text/event-stream");
+var isFinished = (answer) => answer.status === 204;
+var emptyStream = ({ headers }) => new Response("", { headers: { ...Object.fromEntries(headers), "content-type": "text/event-stream" } });
 var isFinal = (error) => error instanceof ChatError && error.status < 500;
 function passed(body, stream) {
   const reader = body.getReader();
@@ -259,6 +261,7 @@ var STREAMING = /* @__PURE__ */ new Set([
   "threads.custom_action"
 ]);
 var ATTACH_FOR_MS = 6e4;
+var RESUME_FOR_MS = 16 * 6e4;
 function chatClient({
   url,
   getToken = () => null,
@@ -275,14 +278,15 @@ function chatClient({
   const followed = /* @__PURE__ */ new Set();
   async function open(target, init) {
     init.signal?.throwIfAborted();
-    const before = broken.get(init.body);
-    const turn = before && Date.now() - before.at < ATTACH_FOR_MS ? before.turn : newId();
-    broken.delete(init.body);
     const headers = new Headers(init.headers);
+    const before = broken.get(init.body);
+    const within = headers.has("last-event-id") ? RESUME_FOR_MS : ATTACH_FOR_MS;
+    const turn = before && Date.now() - before.at < within ? before.turn : newId();
+    broken.delete(init.body);
     headers.set("x-chat-turn", turn);
     let met = false;
     const onBreak = () => {
-      for (const [body, { at }] of broken) if (Date.now() - at >= ATTACH_FOR_MS) broken.delete(body);
+      for (const [body, { at }] of broken) if (Date.now() - at >= RESUME_FOR_MS) broken.delete(body);
       broken.set(init.body, { turn, at: Date.now() });
     };
     const stream = watch(turn, { signal: init.signal, met: () => met, onBreak });
@@ -290,7 +294,10 @@ function chatClient({
       const answer = await send(target, { ...init, headers });
       met = true;
       if (answer.status >= 400 && answer.status < 500) stream.over();
-      else if (!isStream(answer)) stream.broke();
+      else if (isFinished(answer)) {
+        stream.over();
+        return emptyStream(answer);
+      } else if (!isStream(answer)) stream.broke();
       if (!answer.ok || !answer.body) return answer;
       const { status, statusText, headers: told } = answer;
       return new Response(passed(answer.body, stream), { status, statusText, headers: told });
@@ -327,6 +334,7 @@ function chatClient({
           await tries.next();
           const headers = { accept: "text/event-stream", "last-event-id": String(seen) };
           const answer = await send(`${endpoint}/turns/${encodeURIComponent(turnId)}/events`, { headers, signal });
+          if (isFinished(answer)) return;
           if (!answer.ok) await resultOf(answer);
           for await (const { id, data } of eventsOf(answer.body)) {
             tries.wentWell();

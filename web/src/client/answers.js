@@ -30,6 +30,11 @@ export async function resultOf(answer) {
 }
 
 export const isStream = (answer) => answer.ok && (answer.headers.get("content-type") ?? "").startsWith("text/event-stream");
+/** Whether the turn is over and every event of it was seen: the answer to a resume that finds nothing more. */
+export const isFinished = (answer) => answer.status === 204;
+/** The same for a transport that expects a stream: one that ends at once. */
+export const emptyStream = ({ headers }) =>
+  new Response("", { headers: { ...Object.fromEntries(headers), "content-type": "text/event-stream" } });
 /** Whether the same again would be refused again. */
 export const isFinal = (error) => error instanceof ChatError && error.status < 500;
 
