@@ -240,4 +240,6 @@ def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], st
     chosen = models.chosen_run_config(
         key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal, demo=settings.demo_model
     )
+    if models.is_openai(settings.model_base_url) if settings.model_privacy is None else settings.model_privacy:
+        chosen = models.private(chosen)
     return models.capped(chosen, settings.max_output_tokens)

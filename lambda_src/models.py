@@ -4,15 +4,18 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import agents
 import httpx2
 from agents import ModelSettings, OpenAIProvider, RunConfig
+from agents.run import CallModelData, ModelInputData
 from agents.tracing.provider import DefaultTraceProvider
 from openai import AsyncOpenAI
 from openai.providers import bedrock
 
+from lambda_src.context import User
 from lambda_src.errors import UnavailableError
 from lambda_src.model_client import Client
 from lambda_src.secrets import Secret
@@ -154,6 +157,46 @@ def capped(config: RunConfig, max_output_tokens: int) -> RunConfig:
     if max_output_tokens:
         config.model_settings = replace(config.model_settings or ModelSettings(), max_tokens=max_output_tokens)
     return config
+
+
+def is_openai(base_url: str | None) -> bool:
+    """Whether OpenAI itself answers, also from one of its regional addresses."""
+    if base_url is None:
+        return True
+    host = urlsplit(base_url).hostname or ""
+    return host == "api.openai.com" or host.endswith(".api.openai.com")
+
+
+def private(config: RunConfig) -> RunConfig:
+    """The same, with the vendor asked to keep no answer (`store: false`).
+
+    What is not kept there cannot be referred to: reasoning that a vendor returned without its encrypted content is
+    left out when a tool's output goes back, or OpenAI would answer 404 ("Items are not persisted").
+    """
+    config.model_settings = replace(config.model_settings or ModelSettings(), store=False)
+    config.call_model_input_filter = _without_lost_reasoning
+    return config
+
+
+def for_user(config: RunConfig, user: User) -> RunConfig:
+    """The same, with the hash that stands for the user (`safety_identifier`), if the config is private.
+
+    The vendor can then act against one user instead of the key; the hash is the `user` of our log lines.
+    """
+    settings = config.model_settings
+    if settings is None or settings.store is not False:
+        return config
+    extra = {**(settings.extra_args or {}), "safety_identifier": user.person}
+    return replace(config, model_settings=replace(settings, extra_args=extra))
+
+
+def _without_lost_reasoning(data: CallModelData[Any]) -> ModelInputData:
+    kept = [item for item in data.model_data.input if not _is_lost(cast("dict[str, Any]", item))]
+    return ModelInputData(input=kept, instructions=data.model_data.instructions)
+
+
+def _is_lost(item: dict[str, Any]) -> bool:
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")
 
 
 def demo_run_config() -> RunConfig:

@@ -111,7 +111,7 @@ class Runs:
             choices.options_of(newest_first), agent, self._dispatcher.run_config, models=self._models
         )
         run_config = replace(
-            run_config,
+            models.for_user(run_config, context.user),
             group_id=thread.id,  # of which the SDK makes OpenAI's prompt_cache_key
             tool_not_found_behavior="return_error_to_model",
             tool_error_formatter=_log_tool_error,

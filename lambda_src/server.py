@@ -137,7 +137,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 thread.title = titles.title_of(input_user_message)
                 if self._suggest_title is not None and thread.title:
                     words = titles.words_of(input_user_message)
-                    suggestion = titles.Suggestion(self._suggest_title, words, _counted(context))
+                    suggestion = titles.Suggestion(self._suggest_title, words, context.user, _counted(context))
             async with aclosing(self._runs.events(thread, context, message=input_user_message)) as events:
                 async for event in events:
                     yield event

@@ -127,6 +127,12 @@ class Settings:
     model_api: ModelApi = _setting(  # noqa: RUF009 - it makes a dataclass field
         values.model_api, "responses or chat_completions: which of OpenAI's two APIs it speaks.", default="responses"
     )
+    model_privacy: bool | None = _setting(
+        values.flag,
+        "true or false: ask the vendor to keep nothing, and send a hash of the user; else at OpenAI only: "
+        "docs/privacy.md.",
+        default=None,
+    )
     models: tuple[str, ...] = _setting(
         values.names, "Models that may be asked for, the default first; none leaves it to agent/.", default=()
     )

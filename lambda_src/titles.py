@@ -8,7 +8,9 @@ from typing import Any
 from agents import Agent, Model, Runner
 from chatkit.types import UserMessageItem, UserMessageTagContent, UserMessageTextContent
 
+from lambda_src.context import User
 from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.models import for_user
 
 FALLBACK_CHARS = 50  # of the first message, until there is something better
 MAX_CHARS = 60  # of a model's title: one line in a list of threads
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 Used = Callable[[int, int], None]
 """Told what the title cost: tokens in, tokens out."""
 
-Suggest = Callable[[str, Used], Coroutine[None, None, str | None]]
+Suggest = Callable[[str, User, Used], Coroutine[None, None, str | None]]
 
 
 def words_of(message: UserMessageItem) -> str:
@@ -49,13 +51,14 @@ def title_of(message: UserMessageItem) -> str | None:
 def by_model(dispatcher: AgentDispatcher, *, models: Sequence[str] = ()) -> Suggest:
     """A title by the first of `models`, else by the agent's own: None when it has none, for whatever reason."""
 
-    async def suggest(words: str, used: Used) -> str | None:
+    async def suggest(words: str, user: User, used: Used) -> str | None:
         if isinstance(dispatcher.run_config.model, Model):
             return None  # the demo model, which cannot think
         model = next(iter(models), dispatcher.agent.model)
         agent: Agent[Any] = Agent(name="Title", instructions=INSTRUCTIONS, model=model)
+        config = for_user(dispatcher.run_config, user)
         try:
-            run = await Runner.run(agent, words[:SHOWN_CHARS], run_config=dispatcher.run_config, max_turns=1)
+            run = await Runner.run(agent, words[:SHOWN_CHARS], run_config=config, max_turns=1)
         except Exception as error:  # noqa: BLE001 - a title is never worth an error: the fallback stays
             log.warning("title_failed", extra={"error_type": type(error).__qualname__})
             return None
@@ -69,8 +72,8 @@ def by_model(dispatcher: AgentDispatcher, *, models: Sequence[str] = ()) -> Sugg
 class Suggestion:
     """One title on its way. `ready` says whether it has come; `cancel` ends the asking."""
 
-    def __init__(self, suggest: Suggest, words: str, used: Used) -> None:
-        self._task = asyncio.create_task(suggest(words, used), name="title")
+    def __init__(self, suggest: Suggest, words: str, user: User, used: Used) -> None:
+        self._task = asyncio.create_task(suggest(words, user, used), name="title")
 
     @property
     def ready(self) -> bool:

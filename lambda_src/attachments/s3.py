@@ -6,6 +6,7 @@
    this function can write.
 
 S3 can send no `X-Content-Type-Options`; it sends the type that the first bytes proved, and `attachment` as disposition.
+Until they were looked at, it sends no type that a browser would act upon: pictures show all the same.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 UPLOAD_URL_TTL_S = 900  # to send 20 MB over a phone; the role's own credentials outlast it
 VIEW_URL_TTL_S = 3600  # a page that stays open longer renews its pictures by loading the thread again
+UNPROVEN = "application/octet-stream"  # what an upload is served as before its bytes were looked at
 SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # boto3's default in us-east-1 signs neither length nor headers
     Config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"})
 )
@@ -113,7 +115,7 @@ class S3AttachmentStore(Files):
         size = {"size": input.size}
         if kind != "image":
             return FileAttachment(id=attachment_id, name=input.name, mime_type=mime_type, metadata=size)
-        shown = AnyUrl(self._shown(_pending(attachment_id, context), mime_type, name=input.name))
+        shown = AnyUrl(self._shown(_pending(attachment_id, context), UNPROVEN, name=input.name))
         return ImageAttachment(id=attachment_id, name=input.name, mime_type=mime_type, metadata=size, preview_url=shown)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
@@ -161,9 +163,10 @@ class S3AttachmentStore(Files):
             raise FileMissingError(attachment_id) from None
 
     def url_of(self, attachment: Attachment, context: RequestContext) -> str:
-        """A short-lived URL that shows the file."""
-        key = (_pending if attachment.thread_id is None else _kept)(attachment.id, context)
-        return self._shown(key, attachment.mime_type, name=attachment.name)
+        """A short-lived URL that shows the file; of an upload whose bytes were not looked at yet, as UNPROVEN."""
+        if attachment.thread_id is None:
+            return self._shown(_pending(attachment.id, context), UNPROVEN, name=attachment.name)
+        return self._shown(_kept(attachment.id, context), attachment.mime_type, name=attachment.name)
 
     async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
         """Keep a generated image; the next one under the same id takes its place."""

@@ -163,7 +163,7 @@ async def test_a_turn_that_stays_below_is_told_nothing_and_costs_what_it_used() 
 
 
 async def test_what_a_title_costs_is_counted_too() -> None:
-    async def suggest(words: str, used: titles.Used) -> str:
+    async def suggest(words: str, user: User, used: titles.Used) -> str:
         used(70, 7)
         return "Title"
 

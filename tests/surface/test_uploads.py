@@ -39,7 +39,9 @@ async def fetched(url: str) -> httpx2.Response:
 async def test_a_file_goes_up_is_kept_and_comes_back_by_its_preview(ann: Client) -> None:
     attachment = await created(ann)
     assert await put(attachment, PNG) == 200
-    assert (await fetched(attachment["preview_url"])).content == PNG
+    before = await fetched(attachment["preview_url"])
+    assert (before.content, before.headers["content-type"]) == (PNG, "application/octet-stream"), "nobody looked yet"
+    assert before.headers["content-disposition"].startswith("attachment")
     answer = await ann("threads.create", input=message("look", attachments=[attachment["id"]]))
     thread_id = thread_of(answer)
     shown = (await ann("threads.get_by_id", thread_id=thread_id)).json["items"]["data"][0]["attachments"][0]
