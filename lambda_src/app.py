@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from lambda_src import limits
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
-from lambda_src.callers import Callers, MemoryDayKeys
+from lambda_src.callers import Callers, MemoryDayKeys, network_of
 from lambda_src.desks import Desk, Desks
 from lambda_src.errors import (
     AuthError,
@@ -87,9 +87,11 @@ def create_app(
 
         @app.post("/auth/guest")
         async def guest(request: Request) -> JSONResponse:
-            minted = await guests.welcome(request.client.host if request.client else "")
+            address = request.client.host if request.client else ""
+            minted = await guests.welcome(address)
             headers = {"cache-control": "no-store"}
-            return JSONResponse({"token": minted.token, "expires_at": minted.expires_at}, headers=headers)
+            told = {"token": minted.token, "expires_at": minted.expires_at, "counted_as": network_of(address)}
+            return JSONResponse(told, headers=headers)
 
     @app.get("/chat/health")
     async def health() -> JSONResponse:

@@ -204,3 +204,38 @@ def test_the_readme_says_whether_a_result_on_aws_is_recorded() -> None:
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
 def test_until_then_no_sentence_says_that_it_is_ready_for_it(page: str) -> None:
     assert "production" not in (ROOT / page).read_text(encoding="utf-8").lower()
+
+
+def counting_by(counted: str, *, ours: str | None = "203.0.113.9") -> Any:
+    """A deployment that counts guests by this address, and an echo that says what ours is."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "checkip.amazonaws.com":
+            return httpx2.Response(503) if ours is None else httpx2.Response(200, text=f"{ours}\n")
+        assert request.headers["x-forwarded-for"] == answers.SOMEBODY_ELSE
+        return httpx2.Response(200, json={"token": "t", "expires_at": 1, "counted_as": counted})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("counted", "ours", "outcome", "words"),
+    [
+        ("203.0.113.9", "203.0.113.9", Outcome.OK, "is that of this machine"),
+        ("2001:db8:1:2::/64", "2001:db8:1:2::9", Outcome.OK, "is that of this machine"),
+        ("130.176.1.1", "203.0.113.9", Outcome.FAILED, "not this machine's"),
+        (answers.SOMEBODY_ELSE, "203.0.113.9", Outcome.FAILED, "a caller may choose"),
+        ("2001:db8:1:2::/64", "203.0.113.9", Outcome.NOT_SEEN, "different versions of IP"),
+        ("203.0.113.9", None, Outcome.NOT_SEEN, "does not say what this machine's address is"),
+    ],
+)
+async def test_the_address_that_guests_are_counted_by_is_the_callers(
+    counted: str, ours: str | None, outcome: Outcome, words: str
+) -> None:
+    row = await answers.callers_address(deployment(counting_by(counted, ours=ours), GUESTS))
+    assert (row.outcome, words in row.what) == (outcome, True), row.what
+    assert "203.0.113.9" not in row.what, "the rows are committed"
+
+
+async def test_without_guests_nobody_is_counted_by_address() -> None:
+    assert (await answers.callers_address(deployment(always(), BACKEND))).outcome is Outcome.NOT_SEEN

@@ -2,18 +2,23 @@
 
 import asyncio
 import statistics
+from urllib.parse import urlsplit
 
 import httpx2
 
 from lambda_src.admin import retirement
 from lambda_src.admin.secret import CDK_JSON
 from lambda_src.admin.stage import read_stage
+from lambda_src.callers import network_of
 from lambda_src.dev.verify.deployment import ASK_S, Deployment
 from lambda_src.dev.verify.row import Row, judged, not_seen, seen
 from lambda_src.errors import ChatError
 
 STRANGER = "https://stranger.invalid"  # no site's origin
 AT_ONCE = 5  # requests at a time: a new account has ten executions
+LOOPBACK = "127.0.0.1"
+SOMEBODY_ELSE = "198.51.100.7"  # an address for documentation (RFC 5737): nobody calls from there
+ECHO = "https://checkip.amazonaws.com/"  # answers with the address that it was called from
 OVER_OURS, OVER_LAMBDAS = 1_100_000, 6_400_000  # bytes: more than the app takes, more than Lambda does
 
 
@@ -89,6 +94,29 @@ async def large_body(deployment: Deployment) -> Row:
         statuses.append(answer.status_code)
     told = f"{OVER_OURS} bytes: {statuses[0]}; {OVER_LAMBDAS} bytes: {statuses[1]}"
     return judged("large body", statuses == [413, 413], told)
+
+
+async def callers_address(deployment: Deployment) -> Row:
+    """Guests are counted by the address that they call from, not by a proxy's, and not by one that they name."""
+    name = "caller's address"
+    if not deployment.has_guests:
+        return not_seen(name, "it is counted for guests only, and this deployment has none")
+    lie = {"x-forwarded-for": SOMEBODY_ELSE}
+    answer = await deployment.http.post("auth/guest", headers=lie, timeout=ASK_S)
+    answer.raise_for_status()
+    counted = str(answer.json()["counted_as"])
+    if counted == SOMEBODY_ELSE:
+        return judged(name, False, "a caller may choose, in X-Forwarded-For, the address that it is counted by")
+    host = urlsplit(deployment.url).hostname or ""
+    try:
+        ours = host if host == LOOPBACK else (await deployment.http.get(ECHO, timeout=ASK_S)).raise_for_status().text
+    except httpx2.HTTPError as fault:
+        return not_seen(name, f"{ECHO} does not say what this machine's address is: {type(fault).__name__}")
+    ours = network_of(ours.strip())
+    if (":" in ours) != (":" in counted):
+        return not_seen(name, f"{ECHO} and the deployment see this machine by different versions of IP: try from IPv4")
+    told = "that of this machine" if counted == ours else "not this machine's: all guests behind a proxy share a limit"
+    return judged(name, counted == ours, f"the address that guests are counted by is {told}")
 
 
 async def length(deployment: Deployment) -> Row:
