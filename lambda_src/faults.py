@@ -15,10 +15,10 @@ AGENT = Path(__file__).resolve().parent / "agent"
 log = logging.getLogger(__name__)
 
 
-def log_fault(event: str, error: BaseException, **fields: str) -> None:
+def log_fault(event: str, error: BaseException, **fields: object) -> None:
     """One WARNING line about `error`; `fields` name what failed, for example the tool."""
     found = source_of(error)
-    told = {"error_type": type(found or error).__qualname__, "place": place_of(error), **fields}
+    told: dict[str, object] = {"error_type": type(found or error).__qualname__, "place": place_of(error), **fields}
     if log.isEnabledFor(logging.DEBUG):
         told["traceback"] = "".join(traceback.format_exception(error))
     log.warning(event, extra=told)

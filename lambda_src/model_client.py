@@ -19,6 +19,7 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import ValidationError
 
 from lambda_src.errors import BROKEN_OFF, UnavailableError
+from lambda_src.model_errors import CUTS, CutError, WebPageError
 from lambda_src.startup import flags
 
 T = TypeVar("T")
@@ -40,7 +41,15 @@ class Client(AsyncOpenAI):
             options["stream_cls"] = Whole[ChatCompletionChunk]
         elif asked == AsyncStream[ResponseStreamEvent]:
             options["stream_cls"] = Whole[Event] if flags.is_on("deltas") else Whole[ResponseStreamEvent]
-        return await super().post(path, **options)
+        answer = await super().post(path, **options)
+        if isinstance(answer, AsyncStream) and _is_web_page(answer):
+            await answer.close()
+            raise WebPageError
+        return answer
+
+
+def _is_web_page(stream: AsyncStream[Any]) -> bool:
+    return str(stream.response.headers.get("content-type", "")).startswith("text/html")
 
 
 class _Responses(AsyncResponses):
@@ -73,14 +82,17 @@ class Whole(AsyncStream[T]):
     """
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        is_whole = False
+        """The library's hook. CutError: a chat completion was cut, which the Agents SDK takes for a whole answer."""
+        end, event = None, None
         try:
             async for event in super().__aiter__():
-                if not is_whole:
-                    is_whole = _is_end(event)
+                if end is None:
+                    end = _end(event)
                 yield event
-            if not is_whole:
+            if end is None:
                 raise UnavailableError(BROKEN_OFF)
+            if end in CUTS:
+                raise CutError.counted(CUTS[end], getattr(event, "usage", None))
         except Exception as error:
             pass_on_what_came(error)
             raise
@@ -89,12 +101,13 @@ class Whole(AsyncStream[T]):
 ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "error", "response.error"})
 
 
-def _is_end(event: Any) -> bool:  # noqa: ANN401 - an event of either API
+def _end(event: Any) -> str | None:  # noqa: ANN401 - an event of either API
+    """The type of the event that ends a response, or the finish reason of a chat completion; None for other events."""
     if isinstance(event, ChatCompletionChunk):
-        return any(choice.finish_reason is not None for choice in event.choices or ())
+        return next((choice.finish_reason for choice in event.choices or () if choice.finish_reason), None)
     if event.type == "response.completed" and not isinstance(event.response, BaseModel):
         raise UnavailableError(BROKEN_OFF)  # the SDK would fail over it, and drop what came before
-    return event.type in ENDS
+    return event.type if event.type in ENDS else None
 
 
 def pass_on_what_came(error: Exception) -> None:

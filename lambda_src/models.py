@@ -1,6 +1,8 @@
 """Which model answers, and how patiently we wait for it. Knows no agent and no thread; loaded off the cold path."""
 
 import asyncio
+import json
+import logging
 import re
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -18,6 +20,7 @@ from openai.providers import bedrock
 from lambda_src.context import User
 from lambda_src.errors import UnavailableError
 from lambda_src.model_client import Client
+from lambda_src.model_errors import PASSING, classified, error_in
 from lambda_src.secrets import Secret
 from lambda_src.setting_values import ModelApi
 
@@ -32,6 +35,8 @@ KEYLESS = (
     'Whoever runs this must set one: `make chat ARGS="secret set model-key"`, on a laptop OPENAI_API_KEY.'
 )
 
+log = logging.getLogger(__name__)
+
 
 def trace_nothing() -> None:
     """Let the Agents SDK have no exporter: it would build a client for a trace that nobody asked for.
@@ -41,8 +46,11 @@ def trace_nothing() -> None:
     agents.set_trace_provider(DefaultTraceProvider())
 
 
+REFUSALS_OF_KEYS = (400, 401, 403)  # 400: a LiteLLM proxy without a database answers a wrong key so
+
+
 class RenewedKey(httpx2.Auth):
-    """A key that was refused is read again, once, and the request is sent again when it is another one by now."""
+    """Reads a refused key again, once, and repeats the request if the key has changed."""
 
     def __init__(self, key: Secret) -> None:
         self._key = key
@@ -52,9 +60,27 @@ class RenewedKey(httpx2.Auth):
         key = await self._key.value()
         request.headers["authorization"] = f"Bearer {key}"
         answer = yield request
-        if answer.status_code == httpx2.codes.UNAUTHORIZED and (newer := await self._key.newer_than(key)) is not None:
+        if answer.status_code in REFUSALS_OF_KEYS and (newer := await self._newer_than(key)) is not None:
             request.headers["authorization"] = f"Bearer {newer}"
             yield request
+
+    async def _newer_than(self, refused: str) -> str | None:
+        try:
+            return await self._key.newer_than(refused)
+        except Exception as error:  # noqa: BLE001 - whatever reading raises: the vendor's answer says more
+            log.warning("secret_not_read_again", extra={"error_type": type(error).__qualname__})
+            return None
+
+
+async def without_vain_retries(response: httpx2.Response) -> None:
+    """Tell the client library not to repeat a request whose refusal will not pass: no credit, a file, a wrong model."""
+    if response.status_code == httpx2.codes.TOO_MANY_REQUESTS or response.is_server_error:
+        try:
+            body = json.loads(await response.aread())
+        except ValueError:
+            return
+        if classified(error_in(body), status=response.status_code).kind not in PASSING:
+            response.headers["x-should-retry"] = "false"  # a vendor's own word, which the library obeys
 
 
 def openai_client(
@@ -88,6 +114,7 @@ def _http(
         follow_redirects=True,
         auth=auth,
         transport=transport,
+        event_hooks={"response": [without_vain_retries]},
     )
 
 

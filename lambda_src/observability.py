@@ -29,7 +29,7 @@ FIELDS = frozenset(
         "cold_start",
     }
     | {"tool", "action", "server", "reason", "traceback"}  # the last on a laptop only: faults.show_tracebacks
-    | {"items", "bytes_in", "bytes_out", "tokens_in", "tokens_out"}
+    | {"model", "items", "bytes_in", "bytes_out", "tokens_in", "tokens_out"}
     | {"duration_ms", "first_event_ms", "first_token_ms"}
 )
 NAMESPACE = "chatkit-lambda"

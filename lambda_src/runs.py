@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+import openai
 from agents import (
     Agent,
     ModelRefusalError,
@@ -21,6 +22,7 @@ from agents import (
     ToolErrorFormatterArgs,
     TResponseInputItem,
 )
+from agents.exceptions import ModelBehaviorError
 from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
 from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError, Store, StoreItemType
@@ -29,6 +31,7 @@ from chatkit.types import (
     AssistantMessageItem,
     ClientToolCallItem,
     FileAttachment,
+    HiddenContextItem,
     NoticeEvent,
     ProgressUpdateEvent,
     ThreadItem,
@@ -39,11 +42,13 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from lambda_src import approvals, choices, models
+from lambda_src import approvals, choices, explain, models
 from lambda_src.context import RequestContext
-from lambda_src.converter import Answer, HistoryConverter, KeptImages, Repairs, with_call_id
+from lambda_src.converter import Answer, HistoryConverter, KeptImages, OpenMessages, Repairs, with_call_id
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
+from lambda_src.faults import log_fault
+from lambda_src.model_errors import FILE_KINDS, CutError, FailedError, FileKind, ended_early, refused_files
 from lambda_src.tool_servers import note_tool_error
 from lambda_src.turn_limits import LimitsByUser
 
@@ -52,6 +57,10 @@ if TYPE_CHECKING:
 
 NO_ANSWER = "The model sent an empty answer. Try again."
 ONLY_REASONING = "The model stopped after its reasoning, without an answer. Try again."
+CUT_NOTE = (
+    "The answer above was cut off by a limit, not by the user. "
+    "If the user asks to continue, continue exactly where it stops and repeat nothing."
+)
 RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
 
@@ -71,8 +80,11 @@ class Runs:
         history_items: int,
         limits: LimitsByUser,
         models: Sequence[str],
+        takes: Collection[FileKind] = FILE_KINDS,
     ) -> None:
+        """`takes` are the kinds of file that the model can read; the others become a sentence."""
         self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
+        self._takes = takes
         self._history_items, self._limits, self._models = history_items, limits, models
 
     async def events(
@@ -117,25 +129,52 @@ class Runs:
             tool_error_formatter=_log_tool_error,
         )
         run_config = models.capped(run_config, self._limits.of(context.user).output_tokens)
-        agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
         held = await approvals.taken(newest_first, self._store, context)
-        until = newest_first[0].id if newest_first else ""
-        if held is None:
-            shown: list[TResponseInputItem] | RunState[Any, Any] = await self._shown(newest_first, context)
-            run = Runner.run_streamed(
-                agent, shown, context=agent_context, run_config=run_config, hooks=Metered(context)
-            )
-        else:
-            until = held.until
-            shown = await held.resumed(agent, await self._shown_until(until, thread, context), agent_context)
-            run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=Metered(context))
-        pulled = Pulled(run)
+        takes = self._takes
+        while True:
+            history = self._history(context, takes)
+            agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
+            until = newest_first[0].id if newest_first else ""
+            if held is None:
+                shown: list[TResponseInputItem] | RunState[Any, Any]
+                shown = await history.history_to_input(newest_first[::-1])
+                run = Runner.run_streamed(
+                    agent, shown, context=agent_context, run_config=run_config, hooks=Metered(context)
+                )
+            else:
+                until = held.until
+                before = await self._shown_until(until, history, thread, context)
+                shown = await held.resumed(agent, before, agent_context)
+                run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=Metered(context))
+            is_begun = held is not None  # an approved tool must not be called twice
+            try:
+                async with aclosing(self._events_of_run(run, agent_context, until)) as events:
+                    async for event in events:
+                        is_begun = True
+                        yield event
+                return
+            except (openai.APIError, FailedError) as error:
+                refused = set() if is_begun or run.raw_responses else refused_files(error, history.shown)
+                if not refused:
+                    raise
+                log_fault("file_refused", error, **explain.logged_of(error))
+                takes = [kind for kind in takes if kind not in refused]
+
+    async def _events_of_run(
+        self, run: RunResultStreaming, agent_context: AgentContext[RequestContext], until: str
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        thread, context = agent_context.thread, agent_context.request_context
+        pulled, open_messages = Pulled(run), OpenMessages()
         events = self._events_of(agent_context, cast(RunResultStreaming, pulled))
         answer = Answer(thread.id, mint=lambda item: self._mint(item, thread, context))
         try:
             async for event in answer.events(events):
+                open_messages.see(event)
                 yield event
-            if run.interruptions:
+            if pulled.cut is not None:
+                for event in self._cut_events(pulled.cut, answer, open_messages, agent_context):
+                    yield event
+            elif run.interruptions:
                 item_id = self._store.generate_item_id("message", thread, context)
                 for item in approvals.asked(run, until=until, item_id=item_id, thread=thread):
                     yield ThreadItemDoneEvent(item=item)
@@ -153,12 +192,28 @@ class Runs:
         finally:
             await pulled.leave(agent_context)
             await _end(run)
-            usage = run.context_wrapper.usage
-            if context.turn is not None and usage.total_tokens:  # else the vendor counted nothing, which is not free
-                context.turn.used(usage.input_tokens, usage.output_tokens)
+            _count(run, pulled.cut, context)
+
+    def _cut_events(
+        self,
+        cut: CutError,
+        answer: Answer,
+        open_messages: OpenMessages,
+        agent_context: AgentContext[RequestContext],
+    ) -> Iterator[ThreadStreamEvent]:
+        """The end of an answer that its vendor cut: its text is kept, and the model learns that it may continue."""
+        thread, context = agent_context.thread, agent_context.request_context
+        for item in open_messages.ended():
+            yield ThreadItemDoneEvent(item=item)
+        has_words = answer.has_content or answer.is_cut
+        if has_words:
+            item_id = self._store.generate_item_id("message", thread, context)
+            note = HiddenContextItem(id=item_id, thread_id=thread.id, created_at=datetime.now(), content=CUT_NOTE)
+            yield ThreadItemDoneEvent(item=note)
+        yield explain.notice_of(cut, has_words=has_words)
 
     async def _shown_until(
-        self, item_id: str, thread: ThreadMetadata, context: RequestContext
+        self, item_id: str, history: HistoryConverter, thread: ThreadMetadata, context: RequestContext
     ) -> list[TResponseInputItem]:
         """What a run was shown when `item_id` was the newest item. CustomStreamError: it is not there any more."""
         try:
@@ -168,20 +223,17 @@ class Runs:
             )
         except NotFoundError as error:
             raise CustomStreamError(approvals.OVER) from error
-        return await self._shown([newest, *before.data], context)
+        return await history.history_to_input([newest, *before.data][::-1])
 
-    async def _shown(self, newest_first: Sequence[ThreadItem], context: RequestContext) -> list[TResponseInputItem]:
-        return await self._history(context).history_to_input(newest_first[::-1])
-
-    def _history(self, context: RequestContext) -> HistoryConverter:
+    def _history(self, context: RequestContext, takes: Collection[FileKind]) -> HistoryConverter:
         most = self._limits.of(context.user).history_tokens
         if (files := self._files) is None:
-            return HistoryConverter(max_tokens=most)
+            return HistoryConverter(max_tokens=most, takes=takes)
 
         async def read(file_id: str, max_bytes: int) -> bytes:
             return await files.read(file_id, context, max_bytes=max_bytes)
 
-        return HistoryConverter(read=read, max_tokens=most)
+        return HistoryConverter(read=read, max_tokens=most, takes=takes)
 
     def _events_of(
         self, agent_context: AgentContext[RequestContext], run: RunResultStreaming
@@ -244,27 +296,45 @@ class Pulled:
     def __init__(self, run: RunResultStreaming) -> None:
         self._run = run
         self._puller: asyncio.Task[Any] | None = None
+        self.cut: CutError | None = None  # why the vendor ended the answer early
 
     async def stream_events(self) -> AsyncGenerator[StreamEvent]:
-        """The run's own, with the model's events repaired for ChatKit."""
+        """The run's own, with the model's events repaired for ChatKit. An answer that was cut ends without an error."""
         self._puller = asyncio.current_task()
         repairs = Repairs().by_type
-        async for event in self._run.stream_events():
-            if event.type == "raw_response_event" and (repair := repairs.get(event.data.type)) is not None:
-                if (data := repair(event.data)) is None:
-                    continue
-                if data is not event.data:
-                    event = RawResponsesStreamEvent(data=data)
-            elif event.type == "run_item_stream_event":
-                event = cast(StreamEvent, with_call_id(event))
-            yield event
-            self._puller = asyncio.current_task()
+        event: StreamEvent | None = None
+        try:
+            async for event in self._run.stream_events():
+                if event.type == "raw_response_event" and (repair := repairs.get(event.data.type)) is not None:
+                    if (data := repair(event.data)) is None:
+                        continue
+                    if data is not event.data:
+                        event = RawResponsesStreamEvent(data=data)
+                elif event.type == "run_item_stream_event":
+                    event = cast(StreamEvent, with_call_id(event))
+                yield event
+                self._puller = asyncio.current_task()
+        except (ModelBehaviorError, CutError) as error:
+            failure = ended_early(error, event)
+            if not isinstance(failure, CutError):
+                raise failure from error
+            self.cut = failure
 
     async def leave(self, agent_context: AgentContext[RequestContext]) -> None:
         """Nobody pulls any more: let both tasks end, and nobody ask how."""
         if self._puller is not None:
             self._puller.add_done_callback(lambda task: task.cancelled() or task.exception())
             await agent_context.stream(ProgressUpdateEvent(text=""))
+
+
+def _count(run: RunResultStreaming, cut: CutError | None, context: RequestContext) -> None:
+    """Charge the turn for what the vendor counted; if that is nothing, the turn is charged what it reserved."""
+    usage = run.context_wrapper.usage
+    tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
+    if cut is not None:  # the SDK does not count an answer that it takes for a failure
+        tokens_in, tokens_out = tokens_in + cut.tokens_in, tokens_out + cut.tokens_out
+    if context.turn is not None and tokens_in + tokens_out:
+        context.turn.used(tokens_in, tokens_out)
 
 
 def _check_whole(answer: Answer) -> None:

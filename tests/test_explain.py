@@ -33,7 +33,7 @@ def api(kind: type[openai.APIStatusError], status: int) -> openai.APIStatusError
         (openai.APIConnectionError(request=REQUEST), "reached", True),
         (MaxTurnsExceeded(SECRET), "steps", False),
         (InputGuardrailTripwireTriggered.__new__(InputGuardrailTripwireTriggered), "cannot help", False),
-        (UserError(SECRET), "lost its way", True),
+        (UserError(SECRET), "not set up", False),
         (UnavailableError("The store does not answer. Try again."), "store", True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),

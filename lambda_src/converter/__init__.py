@@ -3,5 +3,6 @@
 from lambda_src.converter.answer import Answer, KeptImages
 from lambda_src.converter.history import HistoryConverter
 from lambda_src.converter.model_events import Repairs, with_call_id
+from lambda_src.converter.open_messages import OpenMessages
 
-__all__ = ["Answer", "HistoryConverter", "KeptImages", "Repairs", "with_call_id"]
+__all__ = ["Answer", "HistoryConverter", "KeptImages", "OpenMessages", "Repairs", "with_call_id"]

@@ -7,7 +7,7 @@ dropped whole, oldest first, and a tool call is one item with its output, so the
 import base64
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from agents import TResponseInputItem
 from chatkit.agents import ThreadItemConverter
@@ -33,10 +33,12 @@ from lambda_src import approvals, estimate
 from lambda_src.attachments.files import FileMissingError
 from lambda_src.attachments.media import KINDS, image_type_of
 from lambda_src.errors import UnavailableError
+from lambda_src.model_errors import FILE_KINDS, FileKind
 from lambda_src.settings import HISTORY_TOKENS
 
 TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
 FILES_SHOWN_BYTES = 30_000_000  # of all files of a turn: what fits beside everything else into 1 GB, in base64, twice
+NAMES: dict[FileKind, str] = {"image": "pictures", "pdf": "PDF files"}
 
 Read = Callable[[str, int], Awaitable[bytes]]
 """(attachment or image id, most bytes) to the bytes. FileMissingError, UnavailableError."""
@@ -51,9 +53,13 @@ async def _no_files(_id: str, _max_bytes: int) -> bytes:
 class HistoryConverter(ThreadItemConverter):
     """Makes the input of one turn. Total: every item type, whatever its content, becomes input."""
 
-    def __init__(self, *, read: Read = _no_files, max_tokens: int = HISTORY_TOKENS) -> None:
-        self._read, self._max_tokens = read, max_tokens
+    def __init__(
+        self, *, read: Read = _no_files, max_tokens: int = HISTORY_TOKENS, takes: Collection[FileKind] = FILE_KINDS
+    ) -> None:
+        """`takes` are the kinds of file that the model can read."""
+        self._read, self._max_tokens, self._takes = read, max_tokens, takes
         self._bytes_left = FILES_SHOWN_BYTES
+        self.shown: set[FileKind] = set()  # kinds of file in what was converted
 
     async def history_to_input(self, items: Sequence[ThreadItem]) -> list[TResponseInputItem]:
         """The newest of `items` (in the order of the thread) that fit; always those from the last user message on."""
@@ -80,6 +86,8 @@ class HistoryConverter(ThreadItemConverter):
     async def attachment_to_message_content(self, attachment: Attachment) -> ResponseInputContentParam:
         """The file itself, as the model takes it; a sentence where it is gone, or too much for one turn."""
         kind = KINDS.get(attachment.mime_type)
+        if kind is not None and kind != "text" and kind not in self._takes:
+            return _said(f"[The user attached the file {attachment.name!r}. This model cannot read {NAMES[kind]}.]")
         most = min(TEXT_SHOWN_BYTES, self._bytes_left) if kind == "text" else self._bytes_left
         size = (attachment.metadata or {}).get("size", 0)
         named = f"the file {attachment.name!r} ({attachment.mime_type})"
@@ -96,8 +104,10 @@ class HistoryConverter(ThreadItemConverter):
         self._bytes_left -= len(shown)
         match kind:
             case "image":
+                self.shown.add(kind)
                 return _image(attachment.mime_type, data)
             case "pdf":
+                self.shown.add(kind)
                 url = _data_url(attachment.mime_type, data)
                 return ResponseInputFileParam(type="input_file", filename=attachment.name, file_data=url)
             case "text":
@@ -113,6 +123,8 @@ class HistoryConverter(ThreadItemConverter):
         """The picture itself: its URL is ours, and may be over by the time a model fetches it."""
         if item.image is None:
             return None
+        if "image" not in self._takes:
+            return _message(_said("[You made a picture here. This model cannot read pictures.]"))
         try:
             data = await self._read(item.image.id, self._bytes_left + 1)
         except (FileMissingError, UnavailableError):
@@ -120,6 +132,7 @@ class HistoryConverter(ThreadItemConverter):
         if len(data) > self._bytes_left:
             return _message(_said("[You made a picture here.]"))
         self._bytes_left -= len(data)
+        self.shown.add("image")
         return _message(_said("You made this picture:"), _image(image_type_of(data), data))
 
     async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputTextParam:

@@ -1,0 +1,227 @@
+"""Classifies what a model's vendor reports when an answer fails or is cut: a kind, a status, an error code.
+
+Vendors agree on little: the same condition arrives as 400, 404 or 500, as a code, as a type or only in prose. The prose
+is matched here and goes no further, because it may quote what a user wrote. docs/events.md lists what each becomes.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+import openai
+from agents.exceptions import ModelBehaviorError
+
+Kind = Literal[
+    "model_gone", "no_credit", "wrong_key", "busy", "timeout", "unreachable", "failed", "too_long", "blocked", "file",
+    "settings", "rejected",
+]  # fmt: skip
+CutReason = Literal["length", "filter", "other"]
+FileKind = Literal["image", "pdf"]
+FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
+
+PASSING: tuple[Kind, ...] = ("busy", "timeout", "unreachable", "failed")  # a later try may succeed
+TEXT_READ_CHARS = 2_000  # of an error's prose: what it is about stands at its beginning
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,63}", re.ASCII)  # what a log may hold of an error: never a sentence
+
+CUTS: dict[str, CutReason] = {"max_output_tokens": "length", "length": "length", "content_filter": "filter"}
+FILE_CODES = (
+    "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url", "image_too_large",
+    "image_too_small", "image_parse_error", "invalid_image_mode", "image_file_too_large",
+    "unsupported_image_media_type", "empty_image_file", "failed_to_download_image", "image_file_not_found",
+)  # fmt: skip
+CODES: dict[str, Kind] = {
+    **dict.fromkeys(("model_not_found", "model_decommissioned", "model_not_available", "deploymentnotfound"),
+                    "model_gone"),
+    **dict.fromkeys(("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_credits",
+                     "budget_exceeded"), "no_credit"),
+    **dict.fromkeys(("invalid_api_key", "no_db_connection", "account_deactivated", "invalid_organization"),
+                    "wrong_key"),
+    **dict.fromkeys(("rate_limit_exceeded", "slow_down", "server_overloaded", "overloaded_error"), "busy"),
+    **dict.fromkeys(("context_length_exceeded", "string_above_max_length", "request_too_large",
+                     "exceed_context_size_error"), "too_long"),
+    **dict.fromkeys(("content_policy_violation", "content_filter", "invalid_prompt", "bio_policy",
+                     "misalignment_policy_violation", "image_content_policy_violation", "moderation_blocked"),
+                    "blocked"),
+    **dict.fromkeys(("unsupported_parameter", "unsupported_value", "unknown_parameter", "data_residency_mismatch",
+                     "unsupported_country_region_territory"), "settings"),
+    **dict.fromkeys(("server_error", "vector_store_timeout"), "failed"),
+    **dict.fromkeys(FILE_CODES, "file"),
+}  # fmt: skip
+PROSE: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("wrong_key", re.compile(r"no connected db|(invalid|incorrect) api key")),
+    ("no_credit", re.compile(r"insufficient (credit|balance|funds|quota)|exceeded your current quota")),
+    (
+        "file",
+        re.compile(
+            r"(image|vision|multimodal|pdf|input_file|file content)\S* .{0,60}(not support|unsupported|only supported)"
+            r"|(not support|unsupported|no endpoints|invalid|unknown).{0,60}"
+            r"(image|vision|multimodal|\bpdf|input_file|content\[\]\.type|content type|content part)"
+            r"|at most 0 image|not a multimodal"
+        ),
+    ),
+    (
+        "model_gone",
+        re.compile(
+            r"invalid model name|not a valid model|model\b.{0,120}"
+            r"(does not exist|not found|decommissioned|deprecated|no longer (available|supported)|not available)"
+        ),
+    ),
+    ("too_long", re.compile(r"context (length|window|size)|maximum context|prompt is too long|too many tokens")),
+    ("blocked", re.compile(r"content (management )?(policy|filter)|flagged|moderation")),
+    ("settings", re.compile(r"(unsupported|unknown|unrecognized|unexpected) (request )?(parameter|argument|field)")),
+)
+STATUSES: dict[int, Kind] = {
+    400: "rejected",
+    401: "wrong_key",
+    402: "no_credit",
+    403: "wrong_key",
+    404: "settings",
+    405: "settings",
+    408: "timeout",
+    409: "failed",
+    413: "too_long",
+    422: "settings",
+    429: "busy",
+}
+SERVER_ERRORS = 500
+FILE_STATUSES = (413, 422)  # too large, and not understood: both may be the fault of a file
+ABOUT: dict[FileKind, re.Pattern[str]] = {
+    "image": re.compile("image|vision|multimodal"),
+    "pdf": re.compile(r"pdf|input_file|\bfile"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a vendor reported. `code` is fit for the log; `text` is its prose, to be matched and never passed on."""
+
+    kind: Kind
+    status: int | None = None
+    code: str | None = None
+    model: str | None = None
+    text: str = ""
+
+
+def refused_files(error: Exception, shown: Collection[FileKind]) -> set[FileKind]:
+    """The kinds of file that the vendor probably refused, of those that it was `shown`.
+
+    All of them if the error names none: a request that is refused for another reason is refused again without them.
+    """
+    fault = fault_of(error)
+    if fault is None or not (fault.kind in ("file", "rejected") or fault.status in FILE_STATUSES):
+        return set()
+    about = f"{fault.code} {fault.text}".lower()
+    return {kind for kind in shown if ABOUT[kind].search(about)} or set(shown)
+
+
+class CutError(Exception):
+    """The vendor ended an answer early: at its length limit, by its content filter, or for another reason."""
+
+    def __init__(self, reason: CutReason, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        self.reason: CutReason = reason
+        self.tokens_in, self.tokens_out = tokens_in, tokens_out
+        super().__init__(reason)
+
+    @classmethod
+    def counted(cls, reason: CutReason, usage: object) -> Self:
+        """With what the vendor counted, in the terms of either API."""
+        tokens_in = _field(usage, "input_tokens") or _field(usage, "prompt_tokens")
+        tokens_out = _field(usage, "output_tokens") or _field(usage, "completion_tokens")
+        return cls(
+            reason,
+            tokens_in=tokens_in if isinstance(tokens_in, int) else 0,
+            tokens_out=tokens_out if isinstance(tokens_out, int) else 0,
+        )
+
+
+class FailedError(Exception):
+    """The vendor reported a failure inside a stream."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(fault.kind)
+
+
+class WebPageError(Exception):
+    """The model's address answered 200 with a web page: a proxy, a maintenance page or a wrong address."""
+
+
+def fault_of(error: Exception) -> Fault | None:
+    """What the vendor reported by `error`; None when it is no error of a vendor's."""
+    match error:
+        case FailedError():
+            return error.fault
+        case WebPageError():
+            return Fault("unreachable", 200, "html")
+        case openai.OAuthError():
+            return Fault("wrong_key", error.status_code)
+        case openai.APITimeoutError():
+            return Fault("timeout")
+        case openai.APIConnectionError():
+            return Fault("unreachable")
+        case openai.APIStatusError():
+            body = error_in(error.body)
+            return classified(body, status=error.status_code, model=_requested_model(error))
+        case openai.APIResponseValidationError():
+            return Fault("failed", error.status_code)
+        case openai.APIError():
+            return classified(error_in(error.body))
+        case _:
+            return None
+
+
+def classified(body: Any, *, status: int | None = None, model: str | None = None) -> Fault:  # noqa: ANN401 - any JSON
+    """The fault of an error's body: by its code or type, else by its prose, else by the status."""
+    named = [str(_field(body, name)) for name in ("code", "type") if _field(body, name)]
+    text = str(_field(body, "message") or body or "")[:TEXT_READ_CHARS].lower()
+    by_code = next((kind for name in named if (kind := CODES.get(name.lower())) is not None), None)
+    by_prose = next((kind for kind, words in PROSE if words.search(text)), None)
+    by_status = "unreachable" if (status or 0) >= SERVER_ERRORS else STATUSES.get(status or 0, "failed")
+    code = next((name for name in named if CODE.fullmatch(name)), None)
+    return Fault(by_code or by_prose or by_status, status, code, model, text)
+
+
+def failure_in(event: Any) -> CutError | FailedError | None:  # noqa: ANN401 - an event of any model's, validated or not
+    """What an event reports that ends a response before it is complete; None when it is no such event."""
+    response = getattr(event, "response", None)
+    match getattr(event, "type", None):
+        case "response.incomplete":
+            reason = _field(_field(response, "incomplete_details"), "reason")
+            return CutError.counted(CUTS.get(str(reason), "other"), _field(response, "usage"))
+        case "response.failed":
+            model = _field(response, "model")
+            return FailedError(classified(_field(response, "error"), model=model if isinstance(model, str) else None))
+        case "error" | "response.error":
+            return FailedError(classified(event))
+        case _:
+            return None
+
+
+def ended_early(error: Exception, last_event: object) -> Exception:
+    """The error that ended a run, without the vendor's text: `last_event` is the run's last."""
+    if isinstance(error, ModelBehaviorError) and (failure := failure_in(getattr(last_event, "data", None))) is not None:
+        return failure
+    return error
+
+
+def error_in(body: object) -> object:
+    """The error in a body, with or without its envelope."""
+    inner = body.get("error") if isinstance(body, Mapping) else None
+    return inner if isinstance(inner, Mapping) else body
+
+
+def _field(value: Any, name: str) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, Mapping):
+        return value.get(name)
+    return None if isinstance(value, str) else getattr(value, name, None)
+
+
+def _requested_model(error: openai.APIStatusError) -> str | None:
+    """The model that the failed request named."""
+    try:
+        model = json.loads(error.request.content)["model"]
+    except (ValueError, KeyError, TypeError, RuntimeError):  # no JSON, or a body that was not kept
+        return None
+    return model if isinstance(model, str) else None
