@@ -1,7 +1,6 @@
 # Everything one does with this project. Works with GNU make 3.81 and BSD tools.
 SHELL := /bin/sh
 PORT ?= 8000
-UV_VERSION := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONPATH
 
 # PYTHON= if it is named, and no other; else the best here: 3.13 (the one in Lambda), also pyenv's, or any from 3.11 on.
@@ -29,20 +28,26 @@ help: ## this list
 
 setup: .venv/installed $(PAGE) ## find Python, bring uv, install what uv.lock says, build the page
 
+PIP_UV = -q --disable-pip-version-check --only-binary :all: --require-hashes --requirement requirements/uv.txt
+
 # Sets $$python to the best interpreter, and sees to it that FIND_UV finds something.
 BRING_UV = python=$$($(FIND_PYTHON)); \
 	 if [ -z "$$python" ]; then echo "No Python >= 3.11 found$(if $(PYTHON),: PYTHON=$(PYTHON) is none). Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
 	 if [ -z "$$($(FIND_UV))" ]; then \
-	   echo "Bringing uv $(UV_VERSION) into .local/uv ..."; mkdir -p .local; \
-	   { "$$python" -m venv .local/uv >/dev/null 2>&1 && .local/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION); } \
-	   || { rm -rf .local/uv; "$$python" -m pip install -q --disable-pip-version-check --target .local/uv uv==$(UV_VERSION); } \
+	   echo "Installing uv into .local/uv ..."; mkdir -p .local; \
+	   { "$$python" -m venv .local/uv >/dev/null 2>&1 && .local/uv/bin/python -m pip install $(PIP_UV); } \
+	   || { rm -rf .local/uv; "$$python" -m pip install --target .local/uv $(PIP_UV); } \
 	   || { echo "uv could not be installed: see the lines above; https://docs.astral.sh/uv/ has other ways." >&2; exit 1; }; \
 	 fi
 
-.venv/installed: pyproject.toml uv.lock
-	@$(BRING_UV); \
+# MiniStack has its own environment, because it pins botocore (requirements/ministack.in).
+.venv/installed: pyproject.toml uv.lock requirements/ministack.txt
+	@$(BRING_UV); uv="$$($(FIND_UV))"; \
 	 echo "Installing what uv.lock says for $$("$$python" --version) ..."; \
-	 "$$($(FIND_UV))" sync --quiet --frozen --python "$$python" && touch .venv/installed
+	 "$$uv" sync --quiet --frozen --python "$$python" \
+	 && "$$uv" venv --quiet --clear --no-project --python "$$python" .venv/ministack \
+	 && "$$uv" pip install --quiet --python .venv/ministack --require-hashes --requirement requirements/ministack.txt \
+	 && touch .venv/installed
 
 page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first time npm brings its libraries)
 	@$(RUN) $(PY) -m infra.page
@@ -184,5 +189,7 @@ imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold funct
 audit: .venv/installed ## a bill of materials of the zip, and whether any of it is known to be vulnerable (network)
 	@$(RUN) .ci/audit
 
-lock: ## resolve the dependencies again
-	@$(BRING_UV); "$$($(FIND_UV))" lock
+lock: ## resolve the dependencies again (FLAGS=--upgrade: to the newest versions that are allowed)
+	@$(BRING_UV); uv="$$($(FIND_UV))"; "$$uv" lock $(FLAGS) && for name in ministack audit uv; do \
+	   "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(FLAGS) \
+	     requirements/$$name.in --output-file requirements/$$name.txt >/dev/null || exit 1; done

@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import boto3
 
 from infra.errors import ToolError
 
+PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
@@ -70,8 +70,8 @@ class LocalCloud:
 
 def start(folder: Path, *, environ: Mapping[str, str], port: int | None = None) -> LocalCloud:
     """Start it, with its log in `folder`, and wait until it listens; ToolError with its last words if it does not."""
-    if find_spec("ministack") is None:
-        raise ToolError("MiniStack is not installed: it is in the dependency group `dev`, and `uv sync` brings it.")
+    if not PYTHON.is_file():
+        raise ToolError(f"MiniStack is not installed ({PYTHON} is missing): run `make setup`.")
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "ministack.log"
     port = port or _free_port()
@@ -79,7 +79,7 @@ def start(folder: Path, *, environ: Mapping[str, str], port: int | None = None) 
     told = LocalCloud(port, 0).environ(environ) | quiet | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], env=told, stdout=output, stderr=output, start_new_session=True
+            [PYTHON, "-m", "ministack"], env=told, stdout=output, stderr=output, start_new_session=True
         )
     until_s = time.monotonic() + START_TIMEOUT_S
     while not listens(port):

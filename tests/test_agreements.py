@@ -6,19 +6,22 @@ The one side is read from the committed template, which tests/infra/test_templat
 import ast
 import json
 import os
+import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
-from infra import environment, front_door, origin_secrets
+from infra import environment, front_door, ministack, origin_secrets
 from infra.cloudfront import FOR_EVER
 from infra.config import StageConfig
 from infra.stage_knobs import TIMEOUT_S
 from lambda_src import front
 from lambda_src.admin.stage import read_stage
 from lambda_src.app import serve
+from lambda_src.dev import local_aws
 from lambda_src.events import Events
 from lambda_src.page import Page
 from lambda_src.runs import RUN_STOPS_WITHIN_S
@@ -183,3 +186,21 @@ def test_a_turn_that_is_cut_has_time_to_end_well(function: Properties) -> None:
 
 def test_the_url_streams_as_the_runtime_answers() -> None:
     assert [url["InvokeMode"] for url in resources("AWS::Lambda::Url")] == ["RESPONSE_STREAM"]
+
+
+def test_ministack_runs_in_its_own_environment_so_that_it_pins_nothing_of_ours() -> None:
+    assert local_aws.PYTHON == ministack.PYTHON
+    assert ministack.PYTHON.is_file(), "make setup installs it"
+    assert find_spec("ministack") is None
+    assert '"ministack"' not in (ROOT / "uv.lock").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["audit", "ministack", "uv"])
+def test_what_is_installed_beside_uv_lock_is_pinned_by_hash(name: str) -> None:
+    locked = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
+    entries = [entry for entry in re.split(r"^(?=\S)", locked, flags=re.MULTILINE) if entry]
+    assert entries
+    assert [entry for entry in entries if "==" not in entry or "--hash=sha256:" not in entry] == []
+    wanted = (ROOT / "requirements" / f"{name}.in").read_text(encoding="utf-8")
+    exact = re.findall(r"^[\w-]+==[\w.]+", wanted, flags=re.MULTILINE)
+    assert [pin for pin in exact if f"{pin} \\" not in locked] == []

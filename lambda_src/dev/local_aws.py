@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_src.store.keys import table_definition
 
+PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
 TABLE = "chat"
 BUCKET = "chat-files"
 REGION = "us-east-1"
@@ -74,12 +75,14 @@ async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None
 
     RuntimeError, with its last words, when it does not start, or ended without saving.
     """
+    if not PYTHON.is_file():
+        raise RuntimeError(f"MiniStack is not installed ({PYTHON} is missing): run `make setup`.")
     port = _free_port()
     log = folder / "ministack.log"
     with await asyncio.to_thread(_open_log, log) as output:
         await _lock(output, folder)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", str(LEASH), "ministack",
+            PYTHON, "-P", str(LEASH), "ministack",
             env=_environment(folder, port), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True,  # Ctrl-C is ours: it must outlive it long enough to save
         )  # fmt: skip

@@ -28,4 +28,4 @@ def test_make_lock_brings_uv_where_there_is_none(tmp_path: Path) -> None:
         ["make", "lock"], cwd=tmp_path, env={"PATH": str(tools), "HOME": os.devnull}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "uv ran: lock"
+    assert done.stdout.splitlines()[-1].strip() == "uv ran: lock"

@@ -58,6 +58,20 @@ def test_a_job_of_ci_runs_on_the_python_that_it_names() -> None:
     assert text.index('os.environ["MEANT"]') < text.index("run: .ci/run")
 
 
+def test_every_week_the_newest_versions_the_vulnerabilities_and_the_models_are_looked_at() -> None:
+    text = (ROOT / ".github" / "workflows" / "weekly.yml").read_text(encoding="utf-8")
+    assert re.search(r"schedule:\n +- cron:", text)
+    assert text.index("run: make lock FLAGS=--upgrade") < text.index("run: make browser check examples")
+    assert "run: make audit" in text
+    assert "run: python3 -m infra.documented_models" in text
+
+
+def test_dependabot_watches_every_lock_of_the_repository() -> None:
+    text = (ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8")
+    watched = set(re.findall(r"package-ecosystem: (\S+).*\n +directory: (\S+)", text))
+    assert watched == {("github-actions", "/"), ("uv", "/"), ("pip", "/requirements"), ("npm", "/web")}
+
+
 def _found(python: str) -> str:
     """The interpreter that the Makefile takes where `PYTHON` names one."""
     made = "include Makefile\nfound:\n\t@$(FIND_PYTHON)\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.store.tables import Aws
 
 STARTS_WITHIN_S = 60  # it takes one to three; a loaded machine may take longer, and a hang must not hold CI for ever
-PROGRAM = Path(sys.executable).with_name("ministack")
+PROGRAM = Path(sys.prefix) / "ministack" / "bin" / "ministack"
 
 
 @contextmanager
