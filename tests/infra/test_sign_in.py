@@ -1,10 +1,13 @@
 """infra/sign_in.py: a user pool with a hosted page, in the stack that outlives the API."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_cdk.assertions import Match, Template
 
+from infra import template
 from tests.infra.conftest import StackOf
 
 POOL = "AWS::Cognito::UserPool"
@@ -53,3 +56,13 @@ def test_a_pool_that_is_there_already_names_the_host_that_gives_its_tokens(api_o
     told = function["Properties"]["Environment"]["Variables"]
     assert told["CHAT_AUTH_SIGN_IN_URL"] == "https://my-chat.auth.eu-central-1.amazoncognito.com"
     assert told["CHAT_AUTH_CLIENT_ID"] == "1h57kf5cpq17m0eml12EXAMPLE"
+
+
+def test_where_anybody_may_open_an_account_turns_at_a_time_are_capped(context: dict[str, Any], tmp_path: Path) -> None:
+    pool = {"domain_prefix": "my-chat", "callback_urls": ["https://www.example.org/"], "self_sign_up": True}
+    knobs = {"auth": {"cognito": pool}, "quotas": {"stage_tokens_per_day": 400_000}}
+    made = template.synthesize(template.variant(context, "open", knobs), outdir=tmp_path)
+    api = Template.from_json(made["chatkit-open-api"])
+    api.has_resource_properties("AWS::Lambda::Function", {"ReservedConcurrentExecutions": 50})
+    users = Template.from_json(made["chatkit-open-data"])
+    users.has_resource_properties(POOL, {"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": False}})
