@@ -47,7 +47,7 @@ PARTIAL_IMAGES = 3  # what OpenAI's image tool sends at most; progress is counte
 class _Open:
     own_id: str
     item: ThreadItem
-    has_text: bool = False
+    written: set[int] = field(default_factory=set)  # the parts of a message that have text
 
 
 class Answer:
@@ -72,7 +72,7 @@ class Answer:
     @property
     def is_cut(self) -> bool:
         """Whether a message has text and no end."""
-        return any(known.has_text for known in self._open.values())
+        return any(known.written for known in self._open.values())
 
     async def events(self, events: AsyncIterator[ThreadStreamEvent]) -> AsyncIterator[ThreadStreamEvent]:
         """The run's events. Items without text that are open when it ends or fails are closed."""
@@ -86,7 +86,8 @@ class Answer:
                         if (known := self._open_message()) is None:
                             known = self._opened(event.item_id)
                             yield ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id}))
-                    yield event if known is None else self._updated(known, event)
+                    if (updated := event if known is None else self._updated(known, event)) is not None:
+                        yield updated
                     continue
                 for own in self._handled(event):
                     yield own
@@ -136,10 +137,11 @@ class Answer:
             case AssistantMessageItem():
                 if known is None and item.id in self._done and _said(item) == _said(self._done[item.id]):
                     return  # sent twice
-                if known is None and (opened := self._open_message()) is not None:
-                    item = item.model_copy(update={"id": opened.item.id})
+                if known is None and (known := self._open_message()) is not None:
+                    item = item.model_copy(update={"id": known.item.id})
                 if not _said(item):
-                    yield from self._removed(item.id)
+                    if known is None or not known.written:
+                        yield from self._removed(item.id)
                     return
                 self.has_content = True
             case HiddenContextItem() | SDKHiddenContextItem():
@@ -170,18 +172,22 @@ class Answer:
         self._own(item, done=False)
         return self._open[item_id]
 
-    def _updated(self, known: _Open, event: ThreadItemUpdatedEvent) -> ThreadItemUpdatedEvent:
+    def _updated(self, known: _Open, event: ThreadItemUpdatedEvent) -> ThreadItemUpdatedEvent | None:
+        """The event under our id; None if it would empty a part that has text."""
         update = event.update
-        if not known.has_text:
-            match update:
-                case AssistantMessageContentPartTextDelta():
-                    known.has_text = bool(update.delta.strip())
-                case AssistantMessageContentPartAdded() | AssistantMessageContentPartDone():
-                    known.has_text = bool(update.content.text.strip())
-                case GeneratedImageUpdated() if isinstance(known.item, GeneratedImageItem):
-                    known.item = known.item.model_copy(update={"image": update.image})
-                case _:
-                    pass
+        match update:
+            case AssistantMessageContentPartTextDelta():
+                if update.content_index not in known.written and update.delta.strip():
+                    known.written.add(update.content_index)
+            case AssistantMessageContentPartAdded() | AssistantMessageContentPartDone():
+                if update.content.text.strip():
+                    known.written.add(update.content_index)
+                elif update.content_index in known.written:
+                    return None
+            case GeneratedImageUpdated() if isinstance(known.item, GeneratedImageItem):
+                known.item = known.item.model_copy(update={"image": update.image})
+            case _:
+                pass
         return event if known.own_id == event.item_id else event.model_copy(update={"item_id": known.own_id})
 
     def _removed(self, item_id: str) -> Iterator[ThreadStreamEvent]:
@@ -192,7 +198,7 @@ class Answer:
         """An end for what the run left open. Text without an end is left to turns/, which keeps it."""
         for item_id, known in list(self._open.items()):
             match known.item:
-                case AssistantMessageItem() if not known.has_text:
+                case AssistantMessageItem() if not known.written:
                     yield from self._removed(item_id)
                 case WorkflowItem() as item if not self._has_client_tool_call:  # else the next run continues it
                     if item.workflow.summary is None:

@@ -182,8 +182,10 @@ class Repairs:
         return event
 
     def _item_done(self, event: Event) -> Event | None:
-        self._has_message |= getattr(event.item, "type", None) == "message"
-        return _item(event)
+        repaired = _item(event)
+        if repaired is not None and repaired.item.type == "message":
+            self._has_message |= any(part.type != "output_text" or part.text for part in repaired.item.content)
+        return repaired
 
     def _completed(self, event: Event) -> Event | None:
         """The finished message of a vendor that sends it with the whole response only. ChatKit reads no `completed`."""
