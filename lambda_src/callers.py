@@ -19,6 +19,7 @@ from lambda_src.errors import UnavailableError
 KEY_BYTES = 32
 HASH_CHARS = 16  # 64 bits: no two of a day's callers share one by chance
 IPV6_BITS = 64  # of an address that say who it is; the rest is theirs to choose
+SOURCE_CHARS = 32
 TIMEOUT_S = 1.0  # for the day's key, once a day in each process, after the answer has left
 RETRY_S = 60.0  # before asking again for a key that could not be read
 
@@ -75,6 +76,11 @@ class Callers:
             return False
         self._day = day
         return True
+
+
+def source_of(address: str) -> str:
+    """What counters call the network of an address: a hash, the same every day, in rows that last a day or two."""
+    return hashlib.sha256(network_of(address).encode()).hexdigest()[:SOURCE_CHARS]
 
 
 def network_of(address: str) -> str:

@@ -7,7 +7,7 @@ what can be checked first is checked here, so that a refused request stores noth
 import asyncio
 import base64
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -25,6 +25,7 @@ from chatkit.types import (
     LockedStatus,
     StructuredInputItem,
     ThreadCustomActionParams,
+    ThreadItem,
     ThreadMetadata,
     ThreadsAddClientToolOutputReq,
     ThreadsAddStructuredInputReq,
@@ -41,13 +42,15 @@ from chatkit.types import (
     WidgetItem,
 )
 
+from lambda_src import estimate
 from lambda_src.attachments.files import Files
 from lambda_src.attachments.media import MAX_FILES
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import ConflictError, RequestError, TooLargeError
 from lambda_src.startup import flags
-from lambda_src.turn_limits import DEFAULT_LIMITS, LimitsByUser
+from lambda_src.turn_limits import DEFAULT_LIMITS, PROMPT_TOKENS, TITLE_TOKENS, LimitsByUser
 
+TITLE_CHARS = 2_500  # what the model sees of a message to find a title (titles.py), and its instructions
 MAX_TITLE_CHARS = 200  # four times what a list of threads shows
 MAX_FEEDBACK_ITEMS = 100  # a page of a thread; ChatKit's client sends the few of one answer
 AUDIO_SIGNATURES = {  # the media types ChatKit's client records, and where a file of each says what it is
@@ -79,11 +82,14 @@ class Checks:
         match request:
             case ThreadsCreateReq(params=params):
                 await self._message(params.input, None, context)
+                self._expect(params.input, (), context)
                 if context.turn is not None and flags.is_on("ahead"):
                     context.turn.ahead = ReadAhead(thread=None, items=())
             case ThreadsAddUserMessageReq(params=params):
                 await self._read_thread(params.thread_id, context)
                 await self._message(params.input, params.thread_id, context)
+                ahead = None if context.turn is None else context.turn.ahead
+                self._expect(params.input, () if ahead is None else ahead.items, context)
             case ThreadsCustomActionReq(params=params) | ThreadsSyncCustomActionReq(params=params):
                 await self._action(params, context)
             case ThreadsAddClientToolOutputReq(params=params):
@@ -144,6 +150,25 @@ class Checks:
         if len(set(input.attachments)) != len(input.attachments):
             raise RequestError("A file is attached twice.")
         await asyncio.gather(*(self._attachment(one, thread_id, context) for one in input.attachments))
+
+    def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
+        """Note what the model's first request is estimated to have as input, so that it can be reserved at once.
+
+        Files are reserved when they are read; so is what an agent's instructions and tools have over PROMPT_TOKENS.
+        """
+        if context.turn is None:
+            return
+        message = input.model_dump_json()
+        tokens = PROMPT_TOKENS + estimate.at_most(message)
+        if not newest_first:
+            tokens += TITLE_TOKENS + estimate.at_most(message[:TITLE_CHARS])
+        left = self.limits.of(context.user).history_tokens
+        for item in newest_first:
+            text = item.model_dump_json()
+            if (left := left - estimate.about(text)) < 0:
+                break
+            tokens += estimate.at_most(text)
+        context.turn.input_tokens = tokens
 
     async def _attachment(self, attachment_id: str, thread_id: str | None, context: RequestContext) -> None:
         attachment = await self.store.load_attachment(attachment_id, context=context)

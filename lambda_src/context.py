@@ -1,8 +1,10 @@
 """Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
+
+from lambda_src.meter import Meter
 
 if TYPE_CHECKING:
     from chatkit.types import ThreadItem, ThreadMetadata
@@ -43,7 +45,7 @@ class Turn:
     `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
     `ahead` is taken away when another turn may have written in the thread since.
-    `more` asks for leave to go on, so many having been used: QuotaError; `reserved_more` is what it was given so far.
+    `input_tokens` is the estimated input of the first request to the model; `meter` reserves what it costs.
     `tool_errors` are exceptions of tools; the model was told of a failure, and the turn went on.
     """
 
@@ -52,8 +54,8 @@ class Turn:
     ahead: ReadAhead | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
-    more: Callable[[int], Awaitable[None]] | None = None  # None: nobody counts
-    reserved_more: int = 0
+    input_tokens: int = 0
+    meter: Meter | None = None  # None: nobody counts
     tool_errors: list[Exception] = field(default_factory=list)
 
     def used(self, tokens_in: int, tokens_out: int) -> None:
@@ -66,13 +68,15 @@ class Turn:
 class RequestContext:
     """What one request carries down to the store and up to the log. Stores read `user.id` and `turn_id` only.
 
-    `deadline_ms` is Lambda's time-out for this invocation in epoch milliseconds; None where nobody kills us.
+    `deadline_ms` is Lambda's time-out for this invocation in epoch milliseconds; None where nobody kills us. `source`
+    stands for the caller's network (a hash), "" where it is not known.
     """
 
     user: User
     request_id: str
     deadline_ms: int | None = None
     turn: Turn | None = None
+    source: str = ""
 
     @property
     def turn_id(self) -> str | None:

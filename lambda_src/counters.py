@@ -19,12 +19,19 @@ SHARDED_FROM = (
 class Counters(Protocol):
     """`add` counts under a name for this day: a user's (`user_id`), or the stage's."""
 
-    async def add(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> bool:
-        """Add and say True, unless the sum would pass the ceiling."""
+    async def add(
+        self, name: str, amount: int, *, ceiling: int, user_id: str | None = None, day: int | None = None
+    ) -> bool:
+        """Add to the sum of `day` (None: today) and return True, unless the sum would pass the ceiling."""
         ...
 
-    async def correct(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> None:
-        """Add an amount, of either sign, whatever the ceiling (which must be the one it was first added under)."""
+    async def correct(
+        self, name: str, amount: int, *, ceiling: int, mark: str, user_id: str | None = None, day: int | None = None
+    ) -> None:
+        """Add an amount, of either sign, whatever the ceiling (which must be the one it was first added under).
+
+        A repeated correction with the same `mark` changes nothing.
+        """
         ...
 
     async def switched_off(self) -> str | None:
@@ -58,17 +65,21 @@ class MemoryCounters:
         self.sums: Counter[tuple[str, str | None, int]] = Counter()
         self.off: str | None = None
 
-    async def add(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> bool:
+    async def add(
+        self, name: str, amount: int, *, ceiling: int, user_id: str | None = None, day: int | None = None
+    ) -> bool:
         """Counters."""
-        key = (name, user_id, day_of(self._clock()))
+        key = (name, user_id, day_of(self._clock()) if day is None else day)
         if self.sums[key] + amount > ceiling:
             return False
         self.sums[key] += amount
         return True
 
-    async def correct(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> None:
-        """Counters."""
-        self.sums[name, user_id, day_of(self._clock())] += amount
+    async def correct(
+        self, name: str, amount: int, *, ceiling: int, mark: str, user_id: str | None = None, day: int | None = None
+    ) -> None:
+        """Counters. No answer is lost in memory, so `mark` has nothing to tell apart."""
+        self.sums[name, user_id, day_of(self._clock()) if day is None else day] += amount
 
     async def switched_off(self) -> str | None:
         """Counters."""

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
 ENDINGS: Final = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "mp4"}  # the API goes by the file's name
 
+BYTES_A_SECOND = 750  # Opus at 6 kbit/s, the lowest bitrate at which browsers record
+TOKENS_A_SECOND = 15  # OpenAI counts 10 of speech; 200 words a minute of fast talking are 5 of text
+
 Transcribe = Callable[[AudioInput], Awaitable[str]]
+
+
+def tokens_at_most(audio_base64: str) -> int:
+    """More tokens than a recording can cost, whatever its bitrate: those of the speech and those of its text."""
+    return 1 + len(audio_base64) * 3 // 4 * TOKENS_A_SECOND // BYTES_A_SECOND
 
 
 class Dictation:

@@ -15,6 +15,7 @@ from lambda_src.quotas import Allowance, Quotas
 from lambda_src.secrets import OLDEST_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.ports import TurnLedger
+from lambda_src.turn_limits import limits_by
 
 ReadSecret = Callable[[str], str]
 
@@ -67,7 +68,7 @@ def quotas(settings: Settings, ledger: TurnLedger, counters: Counters) -> Quotas
         guest_messages_per_day=settings.guest_messages_per_day,
         guest_tokens_percent=settings.guest_tokens_percent,
     )
-    return Quotas(ledger, counters, allowance)
+    return Quotas(ledger, counters, allowance, limits=limits_by(settings))
 
 
 def file_quota(settings: Settings, counters: Counters) -> FileQuota:

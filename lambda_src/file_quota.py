@@ -6,6 +6,7 @@ What is announced is counted, whether it is uploaded or not: the URL signs that 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from secrets import token_hex
 
 from lambda_src.context import RequestContext
 from lambda_src.counters import Counters, seconds_left
@@ -49,7 +50,7 @@ class FileQuota:
             raise self._refused("These were as many files as a day may have", FILES)
         if file_bytes and not await self._counters.add(FILE_BYTES, size, ceiling=file_bytes, user_id=user_id):
             if files:
-                await self._counters.correct(FILES, -1, ceiling=files, user_id=user_id)
+                await self._counters.correct(FILES, -1, ceiling=files, user_id=user_id, mark=token_hex(8))
             raise self._refused("This file is larger than what is left of today's allowance", FILE_BYTES)
 
     def _refused(self, what: str, limit: str) -> QuotaError:

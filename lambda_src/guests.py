@@ -1,12 +1,11 @@
 """Lets guests in, one token each, and not too many: per source address and for the stage. Knows no HTTP."""
 
-import hashlib
 import time
 from collections.abc import Callable
 
 from lambda_src.auth import GuestTokens
 from lambda_src.auth.guests import Minted
-from lambda_src.callers import network_of
+from lambda_src.callers import source_of
 from lambda_src.context import User
 from lambda_src.counters import Counters, seconds_left
 from lambda_src.errors import AuthError, QuotaError, RequestError
@@ -26,7 +25,7 @@ class Guests:
 
         The address is kept as a hash, for a day or two.
         """
-        source = hashlib.sha256(network_of(address).encode()).hexdigest()[:32]
+        source = source_of(address)
         for name, ceiling in ((f"guests-from-{source}", PER_ADDRESS), ("guests", PER_STAGE)):
             if not await self._counters.add(name, 1, ceiling=ceiling):
                 left_s = seconds_left(self._clock())

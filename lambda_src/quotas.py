@@ -1,10 +1,10 @@
 """Who may begin a turn now, and what it costs them: messages, turns at a time, tokens; and the operator's switch.
 
-Messages and running turns are the ledger's (one row a user), tokens are counters'. Order: switch, messages, the user's
-tokens, the stage's. Tokens are reserved before a turn and settled after it with what the model's vendor counted; what
-nobody counted (an answer that was cut) costs what was reserved. A turn that asks the model again and again reserves
-anew before each time, and ends there when nothing is left. What costs without being a turn is a message too (`spend`).
-Knows no HTTP and no thread.
+The ledger counts messages and running turns (one row a user), the counters count tokens. Order: switch, messages, the
+user's tokens, those of a guest's network, the stage's. Tokens are reserved before a turn, from an estimate of its input
+and the most it may answer, and its meter reserves more where a call needs it. At its end the turn is settled with what
+the vendor counted; calls that nobody counted cost what was reserved for them. A dictation or an action without a stream
+is a message too (`spend`). Knows no HTTP and no thread.
 """
 
 import asyncio
@@ -16,18 +16,20 @@ from functools import partial
 from secrets import token_hex
 
 from lambda_src.context import RequestContext
-from lambda_src.counters import Counters, seconds_left
+from lambda_src.counters import Counters, day_of, seconds_left
 from lambda_src.errors import ChatError, QuotaError
+from lambda_src.meter import Meter
 from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
+from lambda_src.turn_limits import DEFAULT_LIMITS, LimitsByUser
 
-RESERVED_TOKENS = 2_000  # one answer of middling length; a longer one is settled after it, so a day may end over
-DICTATION_TOKENS = 2_000  # a body of MAX_BODY_BYTES holds some 190 s of Opus, and OpenAI counts 10 tokens a second
 ID_BYTES = 16  # of what a message is spent under that no turn was made of
 GUEST_PER_MINUTE, GUEST_RUNNING = 5, 1  # a person types no faster, and reads one answer at a time
+TAKEN_BACK_WITHIN_S = 0.5  # a write takes some 10 ms; one that is later stays spent for today
 SWITCH_S = 5.0  # how old the switch's state may be: it is promised to work within ten seconds
 SWITCH_RETRY_S = 60  # when to ask again is the operator's secret
 PAUSED = "The assistant is paused by those who run it. Try again later."
 
+ONE_GUEST, ONE_NETWORK = 4, 2  # a guest may take a quarter of what guests may, a network half: neither takes the day
 USER_TOKENS, STAGE_TOKENS, GUEST_TOKENS = "tokens", "tokens", "guest-tokens"  # in the user's partition; in STAGE#
 
 Ceiling = tuple[str, str | None, int]
@@ -52,6 +54,16 @@ class Allowance:
         stage, percent = self.stage_tokens_per_day, self.guest_tokens_percent
         return max(1, stage * percent // 100) if stage and percent < 100 else 0
 
+    @property
+    def of_one_guest(self) -> int:
+        """Tokens of one guest; 0 is no limit."""
+        return (self.of_guests or self.stage_tokens_per_day) // ONE_GUEST
+
+    @property
+    def of_one_network(self) -> int:
+        """Tokens of all guests from one source address; 0 is no limit."""
+        return (self.of_guests or self.stage_tokens_per_day) // ONE_NETWORK
+
     def of(self, context: RequestContext) -> QuotaLimits:
         """What the ledger counts for this user."""
         if context.user.is_guest:
@@ -68,11 +80,12 @@ class Quotas:
         counters: Counters,
         allowance: Allowance,
         *,
+        limits: LimitsByUser = DEFAULT_LIMITS,
         clock: Callable[[], int] = time.time_ns,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger, self._counters, self._allowance = ledger, counters, allowance
-        self._clock, self._now = clock, now
+        self._limits, self._clock, self._now = limits, clock, now
         self._switch: tuple[float, str | None] = (float("-inf"), None)
 
     async def look(self) -> None:
@@ -85,25 +98,28 @@ class Quotas:
 
         QuotaError: it may not begin. UnavailableError: it could not be counted.
         """
-        assert context.turn is not None, "only turns are counted"
+        turn = context.turn
+        assert turn is not None, "only turns are counted"
         await self._ask_switch()
         limits, ceilings = self._allowance.of(context), self._ceilings(context)
         refused: QuotaRefused | None = None
         try:
             if _counts(limits):
                 placed = context if limits.running else self._over(context)
-                refused = await self._ledger.spend_quota(context.turn.id, limits, context=placed)
-            if refused is None:
-                await self._reserve([(one, self._reserved(one[2])) for one in ceilings])
+                refused = await self._ledger.spend_quota(turn.id, limits, context=placed)
+            if refused is None and ceilings:
+                day = day_of(self._clock())
+                reserved = turn.input_tokens + self._limits.of(context.user).reserved_output
+                reserve = partial(self._reserve, ceilings, day)
+                await reserve(reserved)
+                turn.meter = Meter(reserve, day=day, reserved=reserved)
         except BaseException:  # a cancelled turn has a place too, and nobody settles what never began
             if limits.running:
                 with suppress(ChatError):  # else its place is free when it would have had to end
-                    await self._ledger.end_quota(context.turn.id, context=context)
+                    await self._ledger.end_quota(turn.id, context=context)
             raise
         if refused is not None:
             raise _of_ledger(refused)
-        if ceilings:
-            context.turn.more = partial(self._more, context)
 
     async def spend(self, context: RequestContext, *, tokens: int) -> None:
         """Spend a message and so many tokens on what is no turn: it takes no turn's place, and nobody settles it.
@@ -119,39 +135,36 @@ class Quotas:
                 raise _of_ledger(refused)
             with suppress(ChatError):  # else the next turn clears it up
                 await self._ledger.end_quota(own_id, context=context)
-        if tokens:
-            await self._reserve([(one, min(tokens, one[2])) for one in self._ceilings(context)])
+        if tokens and (ceilings := self._ceilings(context)):
+            await self._reserve(ceilings, day_of(self._clock()), tokens)
 
-    async def _more(self, context: RequestContext, used: int) -> None:
-        """The turn has used so many tokens and goes on: reserve for that. QuotaError: there are none left."""
-        turn = context.turn
-        assert turn is not None, "only turns are counted"
-        wanted = used - turn.reserved_more
-        if wanted <= 0:
-            return
-        await self._reserve([(one, wanted) for one in self._ceilings(context)])
-        turn.reserved_more += wanted
-
-    async def _reserve(self, amounts: Sequence[tuple[Ceiling, int]]) -> None:
+    async def _reserve(self, ceilings: Sequence[Ceiling], day: int, amount: int) -> None:
         """Reserve so much under each ceiling, or under none of them. QuotaError: there is not that much left.
 
         An addition that failed may have landed: it is not taken back, as no ceiling may ever be passed.
         """
-        spent: list[tuple[Ceiling, int]] = []
+        adding = [
+            asyncio.ensure_future(self._counters.add(name, amount, ceiling=ceiling, user_id=user_id, day=day))
+            for name, user_id, ceiling in ceilings
+        ]
         try:
-            for one, amount in amounts:
-                name, user_id, ceiling = one
-                if not await self._counters.add(name, amount, ceiling=ceiling, user_id=user_id):
-                    raise self._of_tokens(user_id)
-                spent.append((one, amount))
+            await asyncio.wait(adding)
+            for (name, user_id, _), task in zip(ceilings, adding, strict=True):
+                if not task.result():
+                    raise self._of_tokens(name, user_id)
         except BaseException:
-            for (name, user_id, ceiling), amount in spent:
-                with suppress(ChatError):  # else it stays spent for today
-                    await self._counters.correct(name, -amount, ceiling=ceiling, user_id=user_id)
+            _, late = await asyncio.wait(adding, timeout=TAKEN_BACK_WITHIN_S)  # of a turn that is canceled meanwhile
+            for task in late:
+                task.cancel()
+            mark = token_hex(ID_BYTES)
+            for one, task in zip(ceilings, adding, strict=True):
+                if task.done() and not task.cancelled() and task.exception() is None and task.result():
+                    with suppress(ChatError):  # else it stays spent for today
+                        await self._correct(one, -amount, day=day, mark=mark)
             raise
 
-    async def settle(self, context: RequestContext, *, ran: bool) -> None:
-        """The turn is over: free its place, and put what it used in the place of what was reserved.
+    async def settle(self, context: RequestContext) -> None:
+        """The turn is over: free its place, and put what it costs in the place of what was reserved.
 
         Each on its own, so that one that fails leaves no other undone; the first fault is raised then.
         """
@@ -160,20 +173,17 @@ class Quotas:
         writes: list[Awaitable[None]] = []
         if self._allowance.of(context).running:
             writes.append(self._ledger.end_quota(turn.id, context=context))
-        used = (turn.tokens_in or 0) + (turn.tokens_out or 0)
-        for name, user_id, ceiling in self._ceilings(context):
-            reserved = self._reserved(ceiling) + turn.reserved_more
-            if not ran:
-                cost = 0
-            elif turn.tokens_in is None or turn.end_reason is not None:
-                cost = max(used, reserved)
-            else:
-                cost = used
-            if cost != reserved:
-                writes.append(self._counters.correct(name, cost - reserved, ceiling=ceiling, user_id=user_id))
+        if (meter := turn.meter) is not None:
+            counted = (turn.tokens_in or 0) + (turn.tokens_out or 0)  # with the runs that a tool began by itself
+            if change := max(meter.cost, counted) - meter.reserved:
+                writes += [self._correct(one, change, day=meter.day, mark=turn.id) for one in self._ceilings(context)]
         for fault in await asyncio.gather(*writes, return_exceptions=True):
             if fault is not None:
                 raise fault
+
+    async def _correct(self, one: Ceiling, amount: int, *, day: int, mark: str) -> None:
+        name, user_id, ceiling = one
+        await self._counters.correct(name, amount, ceiling=ceiling, user_id=user_id, day=day, mark=mark)
 
     def _over(self, context: RequestContext) -> RequestContext:
         """For the ledger: its turn has ended by now, so it takes no running place that somebody would have to free."""
@@ -181,17 +191,16 @@ class Quotas:
 
     def _ceilings(self, context: RequestContext) -> list[Ceiling]:
         """Of every count of tokens that this user's turns run into."""
-        stage = self._allowance.stage_tokens_per_day
-        found: list[Ceiling] = [
-            (USER_TOKENS, context.user.id, self._allowance.tokens_per_day),
-            (GUEST_TOKENS, None, self._allowance.of_guests if context.user.is_guest else 0),
-            (STAGE_TOKENS, None, stage),
-        ]
+        allowance, user = self._allowance, context.user
+        found: list[Ceiling] = [(USER_TOKENS, user.id, allowance.tokens_per_day)]
+        if user.is_guest:
+            found = [
+                (USER_TOKENS, user.person, allowance.of_one_guest),
+                (f"{USER_TOKENS}-from-{context.source}", None, allowance.of_one_network if context.source else 0),
+                (GUEST_TOKENS, None, allowance.of_guests),
+            ]
+        found.append((STAGE_TOKENS, None, allowance.stage_tokens_per_day))
         return [one for one in found if one[2] > 0]
-
-    @staticmethod
-    def _reserved(ceiling: int) -> int:
-        return min(RESERVED_TOKENS, ceiling)
 
     async def _ask_switch(self) -> None:
         """QuotaError: those who run this have paused it."""
@@ -205,10 +214,14 @@ class Quotas:
             self._switch = (self._now(), said)
         return said
 
-    def _of_tokens(self, user_id: str | None) -> QuotaError:
+    def _of_tokens(self, name: str, user_id: str | None) -> QuotaError:
         left_s = seconds_left(self._clock())
-        whose = "You have used up today's allowance" if user_id else "The assistant has used up today's allowance"
-        limit = "user_tokens" if user_id else "stage_tokens"
+        if user_id is not None:
+            whose, limit = "You have used up today's allowance", "user_tokens"
+        elif name in (STAGE_TOKENS, GUEST_TOKENS):
+            whose, limit = "The assistant has used up today's allowance", "stage_tokens"
+        else:
+            whose, limit = "Guests from your network have used up today's allowance", "network_tokens"
         return QuotaError(
             f"{whose}. It comes back {in_words(left_s)}, at midnight UTC.", limit=limit, retry_after_s=left_s
         )

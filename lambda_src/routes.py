@@ -24,15 +24,15 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from lambda_src import intake, limits, uploads
+from lambda_src import dictation, intake, limits, uploads
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
+from lambda_src.callers import source_of
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.desks import Desk, Desks, no_assistant
 from lambda_src.errors import RequestError
 from lambda_src.events import sweep_after_delete
 from lambda_src.guests import Guests
-from lambda_src.quotas import DICTATION_TOKENS
 from lambda_src.request_log import TurnLog
 from lambda_src.store.ports import Sweeps
 from lambda_src.turns import names
@@ -146,8 +146,8 @@ async def charge(asked: NonStreamingReq, desk: Desk, context: RequestContext) ->
     if (quotas := desk.turns.around.quotas) is None:
         return
     match asked:
-        case InputTranscribeReq():
-            await quotas.spend(context, tokens=DICTATION_TOKENS)
+        case InputTranscribeReq(params=params):
+            await quotas.spend(context, tokens=dictation.tokens_at_most(params.audio_base64))
         case ThreadsSyncCustomActionReq():
             await quotas.spend(context, tokens=0)
         case _:
@@ -160,7 +160,8 @@ def request_context(request: Request, user: User) -> RequestContext:
     deadline_ms = None
     if invocation is not None:
         deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
-    return RequestContext(user=user, request_id=request.scope["chat.request_id"], deadline_ms=deadline_ms)
+    source = source_of(request.client.host) if request.client else ""
+    return RequestContext(user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source)
 
 
 async def turn_response(turn: TurnStream, *, seen: int | None, told: TurnLog) -> Response:

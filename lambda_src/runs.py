@@ -13,8 +13,6 @@ from agents import (
     Agent,
     ModelRefusalError,
     RawResponsesStreamEvent,
-    RunContextWrapper,
-    RunHooks,
     Runner,
     RunResultStreaming,
     RunState,
@@ -48,6 +46,7 @@ from lambda_src.converter import Answer, HistoryConverter, KeptImages, OpenMessa
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
 from lambda_src.faults import log_fault
+from lambda_src.metered import Metered
 from lambda_src.model_errors import FILE_KINDS, CutError, FailedError, FileKind, ended_early, refused_files
 from lambda_src.tool_servers import note_tool_error
 from lambda_src.turn_limits import LimitsByUser
@@ -133,22 +132,21 @@ class Runs:
         takes = self._takes
         while True:
             history = self._history(context, takes)
+            metered = Metered(context.turn, output_tokens=self._limits.of(context.user).reserved_output)
             agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
             until = newest_first[0].id if newest_first else ""
             if held is None:
                 shown: list[TResponseInputItem] | RunState[Any, Any]
                 shown = await history.history_to_input(newest_first[::-1])
-                run = Runner.run_streamed(
-                    agent, shown, context=agent_context, run_config=run_config, hooks=Metered(context)
-                )
+                run = Runner.run_streamed(agent, shown, context=agent_context, run_config=run_config, hooks=metered)
             else:
                 until = held.until
                 before = await self._shown_until(until, history, thread, context)
                 shown = await held.resumed(agent, before, agent_context)
-                run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=Metered(context))
+                run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=metered)
             is_begun = held is not None  # an approved tool must not be called twice
             try:
-                async with aclosing(self._events_of_run(run, agent_context, until)) as events:
+                async with aclosing(self._events_of_run(run, metered, agent_context, until)) as events:
                     async for event in events:
                         is_begun = True
                         yield event
@@ -157,14 +155,15 @@ class Runs:
                 refused = set() if is_begun or run.raw_responses else refused_files(error, history.shown)
                 if not refused:
                     raise
+                metered.refused()
                 log_fault("file_refused", error, **explain.logged_of(error))
                 takes = [kind for kind in takes if kind not in refused]
 
     async def _events_of_run(
-        self, run: RunResultStreaming, agent_context: AgentContext[RequestContext], until: str
+        self, run: RunResultStreaming, metered: Metered, agent_context: AgentContext[RequestContext], until: str
     ) -> AsyncGenerator[ThreadStreamEvent]:
         thread, context = agent_context.thread, agent_context.request_context
-        pulled, open_messages = Pulled(run), OpenMessages()
+        pulled, open_messages = Pulled(run, metered), OpenMessages()
         events = self._events_of(agent_context, cast(RunResultStreaming, pulled))
         answer = Answer(thread.id, mint=lambda item: self._mint(item, thread, context))
         try:
@@ -273,19 +272,6 @@ def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
             pass
 
 
-class Metered(RunHooks[Any]):
-    """Asks, before the model is asked again, whether the turn may go on."""
-
-    def __init__(self, context: RequestContext) -> None:
-        self._turn = context.turn
-
-    async def on_llm_start(self, context: RunContextWrapper[Any], *_: object) -> None:
-        """The SDK's hook. QuotaError ends the run."""
-        turn = self._turn
-        if turn is not None and turn.more is not None and context.usage.requests:
-            await turn.more((turn.tokens_in or 0) + (turn.tokens_out or 0) + context.usage.total_tokens)
-
-
 class Pulled:
     """A run's events, as stream_agent_response asks for them: each from a task of its own.
 
@@ -293,8 +279,8 @@ class Pulled:
     that waits for an event of a tool's. For each of them asyncio would log an error, whenever it is collected.
     """
 
-    def __init__(self, run: RunResultStreaming) -> None:
-        self._run = run
+    def __init__(self, run: RunResultStreaming, metered: Metered) -> None:
+        self._run, self._metered = run, metered
         self._puller: asyncio.Task[Any] | None = None
         self.cut: CutError | None = None  # why the vendor ended the answer early
 
@@ -305,6 +291,8 @@ class Pulled:
         event: StreamEvent | None = None
         try:
             async for event in self._run.stream_events():
+                if event.type == "raw_response_event":
+                    await self._metered.on_event(event.data)
                 if event.type == "raw_response_event" and (repair := repairs.get(event.data.type)) is not None:
                     if (data := repair(event.data)) is None:
                         continue

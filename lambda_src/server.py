@@ -137,7 +137,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 thread.title = titles.title_of(input_user_message)
                 if self._suggest_title is not None and thread.title:
                     words = titles.words_of(input_user_message)
-                    suggestion = titles.Suggestion(self._suggest_title, words, context.user, _counted(context))
+                    suggestion = titles.Suggestion(self._suggest_title, words, context)
             async with aclosing(self._runs.events(thread, context, message=input_user_message)) as events:
                 async for event in events:
                     yield event
@@ -292,9 +292,3 @@ class ChatServer(ChatKitServer[RequestContext]):
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
             return super()._serialize(obj)  # the event of which there are thousands has no time in it
         return wire.encoded(obj)
-
-
-def _counted(context: RequestContext) -> titles.Used:
-    """Counts what a title costs among the turn's tokens."""
-    turn = context.turn
-    return (lambda _in, _out: None) if turn is None else turn.used

@@ -1,11 +1,14 @@
 """Counters on the chat's own table: in the user's partition, or in STAGE#. Knows rows, no turn and no model.
 
-Each addition is one conditional write, a day's row expires by itself. An addition whose answer was lost may be repeated
-by botocore and count twice: ceilings are never passed, at worst reached early.
+Each change is one conditional write, a day's row expires by itself. An addition whose answer was lost may be repeated
+by botocore and count twice: ceilings are never passed, at worst reached early. A correction takes away, so it leaves a
+mark in the row, by which its own repetition is recognized.
 """
 
+import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from lambda_src.counters import DAY_S, day_of, shards
 from lambda_src.store import keys
@@ -14,6 +17,8 @@ from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Table
 
+MARKS = 16  # a repetition follows within seconds: it is missed if another correction with its number comes between
+MARK_CHARS = 16
 TTL_S = 2 * DAY_S  # past the end of the day that is counted
 SWITCH: Key = ("STAGE#switch", "SWITCH")  # the row that an operator writes; its `text` is what people are told
 
@@ -25,18 +30,37 @@ class TableCounters:
         self._table, self._clock = table, clock
 
     @within_budget
-    async def add(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> bool:
+    async def add(
+        self, name: str, amount: int, *, ceiling: int, user_id: str | None = None, day: int | None = None
+    ) -> bool:
         """counters.Counters. One write; of a stage's that is nearly spent, one for each shard."""
-        for key, part in self._places(name, ceiling=ceiling, user_id=user_id):
+        start = str(self._clock())
+        for key, part in self._places(name, ceiling=ceiling, user_id=user_id, day=day, start=start):
             if amount <= part and await self._add(key, amount, left=part - amount):
                 return True
         return False
 
     @within_budget
-    async def correct(self, name: str, amount: int, *, ceiling: int, user_id: str | None = None) -> None:
+    async def correct(
+        self, name: str, amount: int, *, ceiling: int, mark: str, user_id: str | None = None, day: int | None = None
+    ) -> None:
         """counters.Counters. One write."""
-        key, _ = self._places(name, ceiling=ceiling, user_id=user_id)[0]
-        await self._add(key, amount, left=None)
+        digest = hashlib.sha256(mark.encode()).hexdigest()
+        key, _ = self._places(name, ceiling=ceiling, user_id=user_id, day=day, start=mark)[0]
+        mark_name = f"mark_{int(digest[:8], 16) % MARKS}"
+        with suppress(ConditionFailedError):  # it was applied before, and the answer was lost
+            await self._table.update(
+                key,
+                f"SET #sum = if_not_exists(#sum, :zero) + :amount, #mark = :mark, #{keys.TTL_ATTRIBUTE} = :ttl",
+                condition="attribute_not_exists(#mark) OR #mark <> :mark",
+                values={
+                    ":zero": rows.number(0),
+                    ":amount": rows.number(amount),
+                    ":mark": rows.text(digest[:MARK_CHARS]),
+                    ":ttl": self._ttl(),
+                },
+                names={"mark": mark_name},
+            )
 
     @within_budget
     async def switched_off(self) -> str | None:
@@ -44,29 +68,32 @@ class TableCounters:
         row = await self._table.get(SWITCH)
         return None if row is None else row.get("text", {}).get("S", "")
 
-    def _places(self, name: str, *, ceiling: int, user_id: str | None) -> list[tuple[Key, int]]:
+    def _places(
+        self, name: str, *, ceiling: int, user_id: str | None, day: int | None, start: str
+    ) -> list[tuple[Key, int]]:
         """(row, its part of the ceiling), in the order to try them."""
-        now_ns = self._clock()
-        sort = f"{name.upper()}#{day_of(now_ns)}"
+        sort = f"{name.upper()}#{day_of(self._clock()) if day is None else day}"
         if user_id is not None:
             return [((keys.user_partition(user_id), sort), ceiling)]
-        return [((f"STAGE#{name}#{shard}", sort), part) for shard, part in shards(ceiling, start=str(now_ns))]
+        return [((f"STAGE#{name}#{shard}", sort), part) for shard, part in shards(ceiling, start=start)]
 
-    async def _add(self, key: Key, amount: int, *, left: int | None) -> bool:
+    async def _add(self, key: Key, amount: int, *, left: int) -> bool:
         """Add, unless there is more than `left` already."""
-        limited = {} if left is None else {":left": rows.number(left)}
         try:
             await self._table.update(
                 key,
                 f"SET #sum = if_not_exists(#sum, :zero) + :amount, #{keys.TTL_ATTRIBUTE} = :ttl",
-                condition="attribute_not_exists(#sum) OR #sum <= :left" if limited else "",
+                condition="attribute_not_exists(#sum) OR #sum <= :left",
                 values={
                     ":zero": rows.number(0),
                     ":amount": rows.number(amount),
-                    ":ttl": rows.number(self._clock() // 10**9 + TTL_S),
-                    **limited,
+                    ":ttl": self._ttl(),
+                    ":left": rows.number(left),
                 },
             )
         except ConditionFailedError:
             return False
         return True
+
+    def _ttl(self) -> dict[str, str]:
+        return rows.number(self._clock() // 10**9 + TTL_S)

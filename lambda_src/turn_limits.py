@@ -15,6 +15,10 @@ from lambda_src.settings import (
     Settings,
 )
 
+RESERVED_TOKENS = 2_000  # of an answer that no limit bounds: one of middling length
+TITLE_TOKENS = 1_000  # of a title, what the model thinks before it included
+PROMPT_TOKENS = 2_000  # of instructions and tools, before the agent is loaded; a larger agent reserves the rest later
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnLimits:
@@ -23,6 +27,11 @@ class TurnLimits:
     message_chars: int = MESSAGE_CHARS
     history_tokens: int = HISTORY_TOKENS
     output_tokens: int = 0
+
+    @property
+    def reserved_output(self) -> int:
+        """What is reserved for one answer."""
+        return self.output_tokens or RESERVED_TOKENS
 
     def within(self, other: "TurnLimits") -> "TurnLimits":
         """The smaller of each."""

@@ -291,7 +291,7 @@ class Turns:
             """Its row in the thread says that it has ended, unless that is another turn's by now."""
             try:
                 if self.around.quotas is not None:
-                    await self.around.quotas.settle(context, ran=ran)
+                    await self.around.quotas.settle(context)
             finally:
                 if ran and not held and asked.named is None:
                     if asked.operation in RETRIED:

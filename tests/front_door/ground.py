@@ -1,7 +1,6 @@
 """What quotas stand on, on one engine and one clock: ledger and counters. Knows no app."""
 
 import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from lambda_src.context import RequestContext, Turn, User
@@ -9,6 +8,7 @@ from lambda_src.counters import Counters
 from lambda_src.errors import QuotaError
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.store.ports import TurnLedger
+from lambda_src.turn_limits import RESERVED_TOKENS
 from tests.store.local import Local
 
 
@@ -44,8 +44,9 @@ async def admitted(quotas: Quotas, *contexts: RequestContext) -> int:
     return results.count(None)
 
 
-def asks_again(context: RequestContext, used: int) -> Awaitable[None]:
+async def asks_again(context: RequestContext, used: int) -> None:
     """The turn has used so many tokens, and is about to ask its model once more."""
     assert context.turn is not None
-    assert context.turn.more is not None
-    return context.turn.more(used)
+    meter = context.turn.meter
+    assert meter is not None
+    await meter.begin(input_tokens=used - meter.cost, output_tokens=RESERVED_TOKENS)

@@ -4,6 +4,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from chatkit.types import AudioInput
 from chatkit.widgets import WidgetRoot
 
@@ -12,12 +13,15 @@ from lambda_src.app import create_app
 from lambda_src.context import User
 from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
-from lambda_src.quotas import DICTATION_TOKENS, GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
+from lambda_src.dictation import tokens_at_most
+from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
+from lambda_src.settings import MAX_BODY_BYTES
 from lambda_src.store.memory import MemoryStore
+from lambda_src.turn_limits import RESERVED_TOKENS
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
-from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, message, server_with
+from tests.chat import Answer, Chat, known_by_name, message, server_with
 
 SOUND = {"audio_base64": base64.b64encode(b"\x1a\x45\xdf\xa3").decode(), "mime_type": "audio/webm"}
 
@@ -64,9 +68,7 @@ def booth(user: str = "ann", **allowance: int) -> Booth:
     quotas = Quotas(store.ledger, counters, Allowance(**allowance), now=lambda: here.now_s)
     turns = Turns(Surroundings(store.ledger, Keeper(store), quotas=quotas))
     server = server_with(store, transcribe=heard, actions=actions)
-    app = create_app(
-        Desk(server, turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=MAX_BODY_BYTES
-    )
+    app = create_app(Desk(server, turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=10_000)
     here = Booth(counters, Chat(app, user))
     return here
 
@@ -110,10 +112,15 @@ async def test_a_guest_dictates_as_often_as_a_guest_may_write() -> None:
 
 
 async def test_a_dictation_spends_tokens_of_the_user_and_of_the_stage() -> None:
-    of_user = booth(tokens_per_day=2 * DICTATION_TOKENS)
+    most = tokens_at_most(SOUND["audio_base64"])
+    of_user = booth(tokens_per_day=2 * most)
     assert [(await of_user.dictate()).status for _ in range(3)] == [200, 200, 429]
-    of_stage = booth(stage_tokens_per_day=2 * DICTATION_TOKENS)
+    of_stage = booth(stage_tokens_per_day=2 * most)
     assert [(await of_stage.dictate()).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_a_dictation_costs_what_its_bytes_hold_at_the_lowest_bitrate() -> None:
+    assert tokens_at_most("A" * MAX_BODY_BYTES) == pytest.approx(1_000 * 15, rel=0.01)  # seconds, tokens a second
 
 
 async def test_neither_takes_the_place_of_an_answer() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import QuotaError, UnavailableError
-from lambda_src.quotas import RESERVED_TOKENS, Allowance, Quotas
+from lambda_src.quotas import Allowance, Quotas
+from lambda_src.turn_limits import RESERVED_TOKENS
 from tests.front_door.ground import Ground, admitted, asks_again, turn_of
 
 
@@ -61,8 +62,7 @@ async def struck_by(fault: Fault, work: Awaitable[None]) -> None:
 
 ONE_OF_EACH = {
     "guest_messages_per_day": 20,
-    "tokens_per_day": RESERVED_TOKENS,
-    "stage_tokens_per_day": RESERVED_TOKENS,
+    "stage_tokens_per_day": 5 * RESERVED_TOKENS,  # a quarter is what one guest may take
     "guest_tokens_percent": 99,  # with all of the stage's they have no ceiling of their own
 }
 
@@ -115,7 +115,7 @@ async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
     assert ann.turn is not None
     ann.turn.used(4 * RESERVED_TOKENS, 0)
     with pytest.raises(UnavailableError):
-        await quotas.settle(ann, ran=True)
+        await quotas.settle(ann)
     with pytest.raises(QuotaError) as caught:
         await quotas.admit(turn_of("bob"))
     assert caught.value.limit == "stage_tokens", "what ann used was counted"

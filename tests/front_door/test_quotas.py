@@ -1,14 +1,16 @@
 """Quotas: who may begin a turn, in which order it is asked, and what is spent by whom, on both ledgers."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lambda_src.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.errors import QuotaError
-from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, RESERVED_TOKENS, SWITCH_S, Allowance, Quotas
+from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
 from lambda_src.store.dynamodb import rows
 from lambda_src.table_counters import SWITCH
+from lambda_src.turn_limits import RESERVED_TOKENS
 from tests.front_door.ground import Ground, admitted, asks_again, turn_of
 
 
@@ -51,28 +53,60 @@ async def test_a_turn_is_settled_with_what_it_really_used(ground: Ground) -> Non
     await quotas.admit(small)
     assert small.turn is not None
     small.turn.used(50, 50)
-    await quotas.settle(small, ran=True)
+    await quotas.settle(small)
     await quotas.admit(large)  # 100 + 2,000 of 4,000
     assert large.turn is not None
     large.turn.used(5_000, 0)
-    await quotas.settle(large, ran=True)
+    await quotas.settle(large)
     with pytest.raises(QuotaError, match="allowance"):
         await quotas.admit(turn_of("ann", 2))
 
 
-@pytest.mark.parametrize(("used", "ran", "more"), [(None, True, 0), (100, True, 0), (None, False, 1)])
-async def test_what_nobody_counted_costs_what_was_reserved_and_what_never_ran_costs_nothing(
-    ground: Ground, used: int | None, ran: bool, more: int
+@pytest.mark.parametrize(("used", "asked", "more"), [(None, True, 0), (100, True, 0), (None, False, 1)])
+async def test_what_nobody_counted_costs_what_was_reserved_and_what_asked_no_model_costs_nothing(
+    ground: Ground, used: int | None, asked: bool, more: int
 ) -> None:
     quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS)
     cut = turn_of("ann")
     await quotas.admit(cut)
     assert cut.turn is not None
     cut.turn.end_reason = "stopped"
+    if asked:
+        await asks_again(cut, 0)
     if used is not None:
         cut.turn.used(used, 0)
-    await quotas.settle(cut, ran=ran)
+    await quotas.settle(cut)
     assert await admitted(quotas, turn_of("ann", 1)) == more
+
+
+async def test_a_turn_that_runs_over_midnight_is_settled_on_the_day_it_was_reserved(ground: Ground) -> None:
+    quotas = ground.quotas(stage_tokens_per_day=20 * RESERVED_TOKENS)
+    late = [turn_of(f"u{number}") for number in range(20)]
+    assert await admitted(quotas, *late) == 20
+    ground.local.later(86_400)
+    for context in late:
+        await quotas.settle(context)
+    assert await admitted(quotas, *(turn_of(f"v{number}") for number in range(30))) == 20
+
+
+async def test_one_guest_takes_a_quarter_of_what_guests_may_and_one_network_half(ground: Ground) -> None:
+    quotas = ground.quotas(stage_tokens_per_day=40 * RESERVED_TOKENS, guest_tokens_percent=50, guest_messages_per_day=0)
+    taken = 0
+    for number in range(60):  # a minute has five
+        ground.local.later(20 if number % 5 == 0 else 0)
+        turn = replace(turn_of("eve", number, guest=True), source="net-1")
+        if await admitted(quotas, turn):
+            await asks_again(turn, 0)
+            await quotas.settle(turn)
+            taken += 1
+    assert taken == 5
+    others = [replace(turn_of(f"g{number}", guest=True), source="net-1") for number in range(30)]
+    assert await admitted(quotas, *others) == 5
+    with pytest.raises(QuotaError, match="your network"):
+        await quotas.admit(replace(turn_of("g99", guest=True), source="net-1"))
+    assert (
+        await admitted(quotas, *(replace(turn_of(f"h{n}", guest=True), source=f"net-{n}") for n in range(2, 40))) == 10
+    )
 
 
 async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None:
@@ -80,7 +114,7 @@ async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None
     first, second = turn_of("ann"), turn_of("ann", 1)
     await quotas.admit(first)
     assert await admitted(quotas, second) == 0
-    await quotas.settle(first, ran=True)
+    await quotas.settle(first)
     assert await admitted(quotas, second) == 1
 
 
@@ -90,7 +124,7 @@ async def test_a_limit_on_turns_at_a_time_that_is_set_later_counts_none_that_end
     for number in range(70):
         turn = turn_of("ann", number)
         await unlimited.admit(turn)
-        await unlimited.settle(turn, ran=True)
+        await unlimited.settle(turn)
     limited = ground.quotas(messages_per_day=100, running=1)
     assert await admitted(limited, turn_of("ann", 70), turn_of("ann", 71)) == 1
     assert await admitted(ground.quotas(messages_per_day=100), *(turn_of("ann", 80 + n) for n in range(40))) == 29
@@ -102,7 +136,7 @@ async def test_what_the_stage_refuses_is_given_back_to_the_user(ground: Ground) 
     await quotas.admit(bob)
     with pytest.raises(QuotaError, match="The assistant"):
         await quotas.admit(turn_of("ann"))
-    await quotas.settle(bob, ran=False)
+    await quotas.settle(bob)
     assert await admitted(quotas, turn_of("ann", 1)) == 1
 
 
@@ -155,7 +189,7 @@ async def test_a_guest_has_limits_of_its_own(ground: Ground) -> None:
             ground.local.later(60)
         await quotas.admit(guest)
         assert await admitted(quotas, turn_of("guest", 90 + number, guest=True)) == 0  # one at a time
-        await quotas.settle(guest, ran=True)
+        await quotas.settle(guest)
     with pytest.raises(QuotaError, match="day"):
         await quotas.admit(turn_of("guest", 99, guest=True))
 
@@ -212,7 +246,7 @@ async def test_what_was_reserved_on_the_way_is_settled_at_the_end(ground: Ground
     await asks_again(turn, 3 * RESERVED_TOKENS)
     assert turn.turn is not None
     turn.turn.used(4 * RESERVED_TOKENS, 0)
-    await quotas.settle(turn, ran=True)
+    await quotas.settle(turn)
     assert await admitted(quotas, *(turn_of("ann", number) for number in range(1, 20))) == 6
     assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(20))) == 10
 
@@ -223,7 +257,7 @@ async def test_what_the_stage_refuses_on_the_way_the_user_has_not_spent(ground: 
     await quotas.admit(turn)
     with pytest.raises(QuotaError, match="The assistant"):
         await asks_again(turn, 2 * RESERVED_TOKENS)
-    await quotas.settle(turn, ran=False)
+    await quotas.settle(turn)
     fresh = ground.quotas(tokens_per_day=10 * RESERVED_TOKENS)
     assert await admitted(fresh, *(turn_of("ann", number) for number in range(1, 20))) == 10
 
@@ -232,7 +266,7 @@ async def test_where_nobody_counts_tokens_no_turn_asks(ground: Ground) -> None:
     turn = turn_of("ann")
     await ground.quotas(messages_per_day=5).admit(turn)
     assert turn.turn is not None
-    assert turn.turn.more is None
+    assert turn.turn.meter is None
 
 
 # Through the app

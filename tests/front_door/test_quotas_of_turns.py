@@ -9,15 +9,16 @@ import pytest
 from agents import Model, Tool, Usage, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src import titles
+from lambda_src import estimate, titles
 from lambda_src.app import create_app
 from lambda_src.context import RequestContext, User
 from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
-from lambda_src.quotas import RESERVED_TOKENS, Allowance, Quotas
+from lambda_src.quotas import Allowance, Quotas
 from lambda_src.store import quota
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.ports import TurnLedger
+from lambda_src.turn_limits import RESERVED_TOKENS
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
@@ -133,16 +134,20 @@ def look_up(word: str) -> str:
     return f"{word} is a word"
 
 
+CALL_TOKENS = 10_000  # far more than the estimate of such a call
+
+
 def greedy(steps: int) -> ScriptedModel:
-    """A model that asks for a tool again and again, and says each time that it used RESERVED_TOKENS."""
-    cost = Usage(requests=1, input_tokens=RESERVED_TOKENS - 10, output_tokens=10, total_tokens=RESERVED_TOKENS)
+    """A model that asks for a tool again and again, and each time reports CALL_TOKENS."""
+    cost = Usage(requests=1, input_tokens=CALL_TOKENS - 10, output_tokens=10, total_tokens=CALL_TOKENS)
     script = [[function_call("look_up", {"word": str(n)}, call_id=f"c{n}")] for n in range(steps)]
     return ScriptedModel([*script, [assistant_message("done")]], default_usage=cost)
 
 
 @pytest.mark.parametrize("stage", [False, True])
 async def test_a_limit_that_strikes_during_a_turn_is_told_in_its_stream(stage: bool) -> None:
-    of_user, of_stage = (0, 3 * RESERVED_TOKENS) if stage else (3 * RESERVED_TOKENS, 0)
+    ceiling = 2 * CALL_TOKENS + 5_000
+    of_user, of_stage = (0, ceiling) if stage else (ceiling, 0)
     tools = [function_tool(look_up)]
     here = room(model=greedy(5), tools=tools, tokens_per_day=of_user, stage_tokens_per_day=of_stage)
     answer = await here.chat("threads.create", input=message("hi"))
@@ -151,7 +156,7 @@ async def test_a_limit_that_strikes_during_a_turn_is_told_in_its_stream(stage: b
     assert notice["level"] == "warning"
     assert "midnight UTC" in notice["message"]
     assert answer.of("error") == []
-    assert here.counters.sums.total() == 3 * RESERVED_TOKENS
+    assert here.counters.sums.total() == 3 * CALL_TOKENS
     assert (await here.chat("threads.create", input=message("more"))).status == 429
 
 
@@ -159,12 +164,13 @@ async def test_a_turn_that_stays_below_is_told_nothing_and_costs_what_it_used() 
     here = room(model=greedy(2), tools=[function_tool(look_up)], tokens_per_day=100 * RESERVED_TOKENS)
     answer = await here.chat("threads.create", input=message("hi"))
     assert answer.of("notice") == []
-    assert here.counters.sums.total() == 3 * RESERVED_TOKENS
+    assert here.counters.sums.total() == 3 * CALL_TOKENS
 
 
 async def test_what_a_title_costs_is_counted_too() -> None:
-    async def suggest(words: str, user: User, used: titles.Used) -> str:
-        used(70, 7)
+    async def suggest(words: str, context: RequestContext) -> str:
+        assert context.turn is not None
+        context.turn.used(70, 7)
         return "Title"
 
     cost = Usage(requests=1, input_tokens=100, output_tokens=20, total_tokens=120)
@@ -177,7 +183,55 @@ async def test_what_a_title_costs_is_counted_too() -> None:
 async def test_a_turn_whose_vendor_counts_nothing_costs_what_was_reserved() -> None:
     """As over Chat Completions where a server knows no `stream_options`."""
     model = ScriptedModel([[assistant_message("hello")]], default_usage=Usage(requests=1))
-    here = room(model=model, tokens_per_day=RESERVED_TOKENS)
+    here = room(model=model, tokens_per_day=100_000)
     assert (await here.chat("threads.create", input=message("hi"))).status == 200
-    assert here.counters.sums.total() == RESERVED_TOKENS
-    assert (await here.chat("threads.create", input=message("more"))).status == 429
+    assert RESERVED_TOKENS < here.counters.sums.total() < 2 * RESERVED_TOKENS
+
+
+async def test_a_plain_turn_reserves_once_and_is_settled_once() -> None:
+    """A thread that is new asks for a title too; what the model sees of a long one is reserved with the message."""
+    cost = Usage(requests=1, input_tokens=100, output_tokens=20, total_tokens=120)
+    model = ScriptedModel([[assistant_message("word " * 300)]] * 8, default_usage=cost)
+    here = room(model=model, stage_tokens_per_day=1_000_000)
+    calls: list[tuple[str, int]] = []
+    here.counters.add = noting(here.counters.add, calls, "add")  # type: ignore[method-assign]
+    here.counters.correct = noting(here.counters.correct, calls, "correct")  # type: ignore[method-assign]
+    created = await here.chat("threads.create", input=message("hi"))
+    thread_id = created.of("thread.created")[0]["thread"]["id"]
+    for number in range(7):
+        await here.chat("threads.add_user_message", thread_id=thread_id, input=message(f"word {number} " * 100))
+    assert [name for name, _ in calls] == ["add", "correct"] * 8
+    assert here.counters.sums.total() == 8 * 120
+
+
+def noting(method: Callable[..., Any], calls: list[tuple[str, int]], name: str) -> Callable[..., Any]:
+    def noted(what: str, amount: int, **more: Any) -> Any:
+        calls.append((name, amount))
+        return method(what, amount, **more)
+
+    return noted
+
+
+async def test_a_call_that_does_not_fit_is_never_sent() -> None:
+    model = ScriptedModel([[assistant_message("hello")]])
+    here = room(model=model, stage_tokens_per_day=10_000)
+    refused = await here.chat("threads.create", input=message("x1 " * 3_000))
+    assert (refused.status, refused.json["error"]) == (429, "quota")
+    assert list(model.calls) == []
+    assert here.counters.sums.total() == 0
+
+
+async def test_an_answer_that_breaks_off_costs_its_input_and_the_longest_answer() -> None:
+    here = room(model=ScriptedModel([ZeroDivisionError("secret")]), stage_tokens_per_day=100_000)
+    text = "word " * 1_000
+    answer = await here.chat("threads.create", input=message(text))
+    assert answer.of("error") != []
+    assert estimate.at_most(text) + RESERVED_TOKENS < here.counters.sums.total() < 10_000
+
+
+async def test_a_tool_is_part_of_what_is_reserved() -> None:
+    described = function_tool(look_up, description_override="x" * 20_000)
+    here = room(model=ScriptedModel([[assistant_message("hello")]]), tools=[described], stage_tokens_per_day=12_000)
+    answer = await here.chat("threads.create", input=message("hi"))
+    assert [notice["title"] for notice in answer.of("notice")] == ["Stopped here"]
+    assert here.counters.sums.total() == 0

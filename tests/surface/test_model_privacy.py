@@ -6,7 +6,7 @@ import pytest
 from agents import Agent, Model, ModelProvider, ModelResponse, ModelSettings, RunConfig, function_tool
 
 from lambda_src.composition import run_config
-from lambda_src.context import User
+from lambda_src.context import RequestContext, User
 from lambda_src.demo_model import DemoModel, tool_call_of
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.models import is_openai, openai_run_config, private
@@ -136,6 +136,6 @@ async def test_a_title_is_asked_for_in_the_same_way() -> None:
     config = private(RunConfig(model_provider=Provider(), tracing_disabled=True))
     dispatcher = AgentDispatcher(lambda: Agent[Any](name="A"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
-    await by_model(dispatcher)("hello", User(id="f00d"), lambda *_: None)
+    await by_model(dispatcher)("hello", RequestContext(User(id="f00d"), "r"))
     [asked] = model.asked
     assert (asked.store, asked.extra_args) == (False, {"safety_identifier": "f00d"})

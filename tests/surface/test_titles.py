@@ -12,7 +12,7 @@ from chatkit.types import ThreadMetadata, ThreadStreamEvent
 
 from lambda_src import titles
 from lambda_src.composition import Parts, build_app
-from lambda_src.context import User
+from lambda_src.context import RequestContext
 from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import UnavailableError
@@ -24,17 +24,13 @@ from tests.surface.house import ANN, House, house_without_files, items_of, threa
 from tests.surface.test_choices import Named
 
 
-def NOBODY(tokens_in: int, tokens_out: int) -> None:  # noqa: N802 - stands for a value
-    """Nobody counts."""
-
-
 @pytest.fixture
 def house() -> House:
     return house_without_files()
 
 
 async def test_a_title_comes_beside_the_answer_and_is_kept(house: House) -> None:
-    async def suggest(words: str, _: User, __: titles.Used) -> str:
+    async def suggest(words: str, _: RequestContext) -> str:
         return f"About {words}"
 
     chat = house.chat(suggest_title=suggest)
@@ -47,7 +43,7 @@ async def test_a_title_comes_beside_the_answer_and_is_kept(house: House) -> None
 async def test_only_the_first_message_asks_for_a_title(house: House) -> None:
     asked: list[str] = []
 
-    async def suggest(words: str, _: User, __: titles.Used) -> str:
+    async def suggest(words: str, _: RequestContext) -> str:
         asked.append(words)
         return "Mine"
 
@@ -62,7 +58,7 @@ async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
 ) -> None:
     ended = asyncio.Event()
 
-    async def suggest(_: str, __: User, ___: titles.Used) -> str:
+    async def suggest(_: str, __: RequestContext) -> str:
         try:
             await asyncio.Event().wait()
         finally:
@@ -76,7 +72,7 @@ async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
 
 
 async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(house: House) -> None:
-    async def suggest(_: str, __: User, ___: titles.Used) -> str:
+    async def suggest(_: str, __: RequestContext) -> str:
         title = None
         while title != "socks":  # people rename what they see in the list
             await asyncio.sleep(0)
@@ -98,7 +94,7 @@ async def test_a_title_that_cannot_be_checked_costs_the_answer_nothing(
 ) -> None:
     answered = asyncio.Event()
 
-    async def suggest(_: str, __: User, ___: titles.Used) -> str:
+    async def suggest(_: str, __: RequestContext) -> str:
         if when == "at the end":
             await answered.wait()
         return "By machine"
@@ -135,7 +131,7 @@ async def suggested(model: ScriptedModel, provider: Named | None = None, models:
     config = RunConfig(model_provider=provider or Named(model), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
-    return await titles.by_model(dispatcher, models=models)("What about socks?", ANN.user, NOBODY)
+    return await titles.by_model(dispatcher, models=models)("What about socks?", ANN)
 
 
 async def test_the_models_title_is_one_short_line() -> None:
@@ -159,7 +155,7 @@ async def test_the_demo_model_is_not_asked_for_a_title() -> None:
     config = RunConfig(model=ScriptedModel([]), tracing_disabled=True)
     dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
     await dispatcher.ensure_initialized()
-    assert await titles.by_model(dispatcher)("What about socks?", ANN.user, NOBODY) is None
+    assert await titles.by_model(dispatcher)("What about socks?", ANN) is None
 
 
 @pytest.mark.parametrize(("titled", "calls"), [(True, 2), (False, 1)])
