@@ -4,13 +4,14 @@ Whatever is wrong with a request is said before the stream begins, as `{"error":
 `message`. The request's id travels in the header x-request-id only, so that foreign and unknown are the same bytes.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from chatkit.store import NotFoundError
 from fastapi import Depends, FastAPI, Request, Response, params
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from lambda_src import limits
@@ -28,7 +29,7 @@ from lambda_src.errors import (
     TooLargeError,
     UnavailableError,
 )
-from lambda_src.front import Before
+from lambda_src.front import Before, Utf8Paths
 from lambda_src.guests import Guests
 from lambda_src.page import Page, Served
 from lambda_src.request_log import RequestLog
@@ -80,6 +81,7 @@ def create_app(
         guests=guests,
         adoption=adoption,
     )
+    allow_head(chat.routes)
     app.include_router(chat, prefix="/chatkit")
     app.include_router(chat, prefix="/chatkit/{assistant}")
 
@@ -99,7 +101,15 @@ def create_app(
 
     if page is not None:
         serve(app, page)
+    allow_head(app.routes)
     return app
+
+
+def allow_head(routes: Iterable[BaseRoute]) -> None:
+    """HEAD wherever GET is, as in Starlette's own routes; FastAPI's lack it. Uptime checkers use it."""
+    for route in routes:
+        if isinstance(route, Route) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
 
 
 def serve(app: FastAPI, page: Page) -> None:
@@ -158,7 +168,7 @@ class ChatApp(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette's hook: its stack, what stands in front of it, and the log of it all."""
-        app = super().build_middleware_stack()
+        app: ASGIApp = Utf8Paths(super().build_middleware_stack())
         for before in reversed(self._in_front):
             app = before(app)
         return RequestLog(app, self._callers)

@@ -6,6 +6,7 @@ Knows headers and addresses; no route, no token and no user.
 import hmac
 from collections.abc import Callable, Sequence
 from functools import partial
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -45,6 +46,23 @@ def open_to(origins: Sequence[str], *, token_header: str) -> Before:
         expose_headers=RESPONSE_HEADERS,
         max_age=PREFLIGHT_S,
     )
+
+
+class Utf8Paths:
+    """ASGI middleware: a path that is not UTF-8 is a 400. Routes would see it with U+FFFD in the place of its bytes."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                unquote_to_bytes(scope.get("raw_path") or scope["path"]).decode()
+            except UnicodeError:
+                refused = _refused(400, "invalid_request", "The path of this URL is not UTF-8.")
+                await refused(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class AsViewer:

@@ -40,6 +40,7 @@ from lambda_src.turns.running import RunningTurn
 from lambda_src.turns.turns import Asked, Attached, TurnStream
 
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
+EVENT_STREAM = "text/event-stream"
 TURN_HEADER = "x-chat-turn"
 
 
@@ -115,7 +116,7 @@ def chat_router(
     async def resume(request: Request, context: Context, desk: AtDesk) -> Response:
         told = TurnLog(request.scope, None, user=context.user)
         turn = await desk.turns.resume(request.path_params["turn_id"], context)
-        return await turn_response(turn, seen=intake.events_seen(request), told=told)
+        return await turn_response(turn, seen=intake.events_seen(request), told=told, method=request.method)
 
     @router.get("/threads/{thread_id}/turn")
     async def running(request: Request, context: Context, desk: AtDesk) -> JSONResponse:
@@ -164,15 +165,18 @@ def request_context(request: Request, user: User) -> RequestContext:
     return RequestContext(user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source)
 
 
-async def turn_response(turn: TurnStream, *, seen: int | None, told: TurnLog) -> Response:
+async def turn_response(turn: TurnStream, *, seen: int | None, told: TurnLog, method: str = "POST") -> Response:
     """The turn's stream; 204 when the turn is over and the client has seen all of it.
 
     An EventSource reconnects whenever a stream ends, also after an empty one, and stops at any status but 200.
     """
+    headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
     if seen and isinstance(turn, Attached) and await turn.is_over():
         async with aclosing(numbered(turn, seen)) as events:
             if await anext(events, None) is None:
-                return Response(status_code=204, headers={**STREAM_HEADERS, TURN_HEADER: turn.turn_id})
+                return Response(status_code=204, headers=headers)
+    if method == "HEAD":  # a running turn would be followed to its end, for a body that is dropped
+        return Response(media_type=EVENT_STREAM, headers=headers)
     return TurnResponse(turn, seen=seen, told=told)
 
 
@@ -189,7 +193,7 @@ class TurnResponse(StreamingResponse):
     def __init__(self, turn: TurnStream, *, seen: int | None, told: TurnLog) -> None:
         headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
         events = told.watched(turn if seen is None else numbered(turn, seen))
-        super().__init__(events, media_type="text/event-stream", headers=headers)
+        super().__init__(events, media_type=EVENT_STREAM, headers=headers)
         self._turn, self._told = turn, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

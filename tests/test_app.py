@@ -279,6 +279,21 @@ async def test_other_routes_answer_in_the_same_shape(chat: Chat, path: str, meth
     assert (answer.status, set(answer.json)) == (status, {"error", "message"})
 
 
+@pytest.mark.parametrize(
+    "path", ["/%ff", "/chat/health/%C3", "/chatkit/turns/%ff/events", "/static/%fe%ff", "/chatkit%80"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+async def test_a_path_that_is_not_utf8_is_a_400(chat: Chat, path: str, method: str) -> None:
+    answer = await chat.post(b"", path, method)
+    assert answer.status == 400
+    assert method == "HEAD" or answer.json["error"] == "invalid_request"
+    assert answer.headers["x-request-id"]
+
+
+async def test_a_path_of_any_other_script_is_a_404(chat: Chat) -> None:
+    assert (await chat.post(b"", "/caf%C3%A9/%E2%98%82", "GET")).status == 404
+
+
 async def test_a_fault_of_ours_tells_no_details(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(**_: object) -> None:
         raise ZeroDivisionError("secret detail")

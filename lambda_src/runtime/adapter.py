@@ -6,12 +6,11 @@ through our own cycle. Called as a plain `handler(event, context)` it is exactly
 
 import asyncio
 import json
-import re
 import weakref
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote
 
 from mangum import Mangum
 from mangum.types import LambdaHandler
@@ -25,6 +24,7 @@ from lambda_src.runtime.lifespan import Lifespan
 from lambda_src.runtime.reply import Reply
 
 JsonObject = dict[str, Any]
+_PRINTABLE = bytes(range(0x21, 0x7F)).decode()  # what a path may hold as it is, `%` included
 OnEvent = Callable[[JsonObject, LambdaContext], Awaitable[object]]
 
 
@@ -111,12 +111,7 @@ class StreamingMangum(Mangum, StreamingHandler):
         except (LookupError, TypeError, ValueError, AttributeError) as fault:
             raise EventError(f"The HTTP event cannot be read: {type(fault).__name__}: {fault}") from fault
         raw_path = str(event.get("rawPath") or event.get("path") or scope["path"])
-        try:
-            unquote_to_bytes(raw_path).decode()
-        except UnicodeError as fault:
-            raise EventError(f"The path of the HTTP event is not UTF-8: {fault}") from fault
-        if re.fullmatch("[!-~]*", raw_path):
-            scope["raw_path"] = raw_path.encode()
+        scope["raw_path"] = quote(raw_path, safe=_PRINTABLE, errors="surrogatepass").encode()  # the app judges it
         scope["asgi"] = {"version": "3.0", "spec_version": SPEC_VERSION}
         scope["state"] = self._lifespan.state.copy()
         scope["aws.tenant_id"] = context.tenant_id

@@ -65,6 +65,11 @@ async def test_refusals_and_pages_come_through_whole(emulator: Emulator) -> None
         page = await http.get("/")
         assert "<title>" in page.text
         assert (await http.get("/chat/health")).json()["status"] == "healthy"
+        for path in ("/chat/health", "/", "/chat-client.js"):
+            head = await http.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+        no_path = await http.get("/%ff")
+        assert (no_path.status_code, no_path.json()["error"]) == (400, "invalid_request")
     async with httpx2.AsyncClient(base_url=emulator.url, timeout=TIMEOUT_S, trust_env=False) as nobody:
         assert (await nobody.post("/chatkit", json=body("threads.list"))).status_code == 401
 

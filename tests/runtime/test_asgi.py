@@ -42,6 +42,22 @@ async def test_the_scope_is_asgi_3_http_with_spec_version_2_4() -> None:
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/a b", b"/a%20b", b"q=1%202")
 
 
+@pytest.mark.parametrize(
+    ("path", "raw"),
+    [("/%ff", b"/%ff"), ("/caf\u00e9 %ff", b"/caf%C3%A9%20%ff"), ("/\udcff", b"/%ED%B3%BF"), ("/%2F/a?", b"/%2F/a?")],
+)
+async def test_the_raw_path_is_what_was_sent_also_where_it_is_not_utf8(path: str, raw: bytes) -> None:
+    """What to answer is the app's to say: an error of ours would be a 502."""
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await sends(start(400), body(b"x"))(scope, receive, send)
+
+    prelude, _ = await answer_of(app, http_event(path))
+    assert (prelude.status, scopes[0]["raw_path"]) == (400, raw)
+
+
 async def test_receive_gives_the_body_once_and_then_blocks() -> None:
     received: list[Any] = []
 

@@ -1,5 +1,6 @@
 """What a turn's routes answer to headers and bodies that no client of ours sends."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -7,13 +8,27 @@ import httpx2
 import pytest
 
 from lambda_src import sse
+from lambda_src.demo_model import DemoModel
 from lambda_src.store.memory import MemoryStore
 from tests.chat import app_with, message, server_with
 
 TURN = "turn-named-by-the-client"
 EVENTS = f"/chatkit/turns/{TURN}/events"
 BODY = {"type": "threads.create", "params": {"input": message("hi")}}
+ANN = {"authorization": "Bearer ann"}
 KB = 1024
+
+
+class Waiting(DemoModel):
+    """Answers when it may `go`."""
+
+    def __init__(self) -> None:
+        super().__init__(sleep=self._wait)
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+
+    async def _wait(self, _: float) -> None:
+        self.asked.set()
+        await self.go.wait()
 
 
 @pytest.fixture
@@ -21,8 +36,7 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
     """Ann's client, whose one named turn is over."""
     app = app_with(server_with(MemoryStore()))
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    headers = {"authorization": "Bearer ann"}
-    async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test", headers=headers) as http:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test", headers=ANN) as http:
         answer = await http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN})
         assert answer.status_code == 200
         yield http
@@ -66,6 +80,29 @@ async def test_a_resume_of_a_finished_turn_whose_events_were_all_seen_is_a_204(
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer.headers["x-chat-turn"].startswith("turn_")
     assert await ids_after(http, str(last - 1)) == [last]
+
+
+@pytest.mark.parametrize(
+    "path", ["/chat/health", EVENTS, "/chatkit/threads/thr_1/turn", "/chatkit/turns/turn-of-nobody/events"]
+)
+async def test_head_answers_as_get_does(http: httpx2.AsyncClient, path: str) -> None:
+    got, head = await http.get(path), await http.head(path)
+    assert head.status_code == got.status_code
+    for name in ("content-type", "x-chat-turn", "cache-control"):
+        assert head.headers.get(name) == got.headers.get(name)
+
+
+async def test_head_of_a_running_turn_does_not_wait_for_its_end() -> None:
+    store, model = MemoryStore(), Waiting()
+    app = app_with(server_with(store, model=model))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test", headers=ANN) as http:
+        turn = asyncio.create_task(http.post("/chatkit", json=BODY, headers={"x-chat-turn": TURN}))
+        await model.asked.wait()
+        assert (await http.head(EVENTS)).status_code == 200
+        assert not turn.done()
+        model.go.set()
+        assert (await turn).status_code == 200
 
 
 @pytest.mark.parametrize("named", [{"x-chat-turn": "another-name-of-the-client"}, {}], ids=["named", "unnamed"])
