@@ -56,7 +56,7 @@ $(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/
 	@echo "Building the page ..."; $(RUN) $(PY) -m infra.page
 
 dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)
-	@$(RUN) $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
+	@$(RUN) exec $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
 
 chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
 	@$(RUN) $(PY) -m lambda_src.admin $(or $(ARGS),--help)

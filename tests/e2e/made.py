@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,10 +17,22 @@ READY = "Ctrl-C stops everything"
 
 async def started(data: Path, *flags: str, root: Path = ROOT, **env: str) -> asyncio.subprocess.Process:
     """`python -m lambda_src.dev` on a free port, of the project in `root`."""
+    command = (sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags)
+    return await begun(command, root=root, env=env)
+
+
+async def make_started(data: Path) -> asyncio.subprocess.Process:
+    """`make dev` itself, on a free port; what it would install or build is taken as it is."""
+    built = ("-o", ".venv/installed", "-o", "lambda_src/web/index.html")
+    return await begun(("make", *built, "dev", "PORT=0", f"FLAGS=--data {data}"), root=ROOT, env={})
+
+
+async def begun(command: Sequence[str], *, root: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """The process, in a session of its own and without a model's key."""
     plain = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags, cwd=root,
-        env=plain | env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+        *command, cwd=root, env={**plain, **env},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
 

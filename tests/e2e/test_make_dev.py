@@ -2,13 +2,15 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.chat import message
 from tests.e2e.conftest import ROOT
-from tests.e2e.made import descendants, ready, running, started, until_gone
+from tests.e2e.made import descendants, make_started, ready, running, started, until_gone
 from tests.model_api import ANSWER, model_api
 
 
@@ -48,6 +50,21 @@ async def test_nothing_of_the_shell_leads_aws_clients_elsewhere(tmp_path: Path) 
     ):
         listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
         assert listed.json()["data"] == []
+
+
+@pytest.mark.parametrize("start", [started, make_started], ids=["python", "make"])
+async def test_sigterm_ends_every_process(
+    tmp_path: Path, start: Callable[[Path], Awaitable[asyncio.subprocess.Process]]
+) -> None:
+    """As a supervisor sends it, to the one process that it started."""
+    process = await start(tmp_path)
+    await ready(process)
+    children = await descendants(process.pid)
+    process.terminate()
+    assert process.stdout is not None
+    assert b"Saved in" in await process.stdout.read()
+    await process.wait()
+    await until_gone(children)
 
 
 async def test_kill_9_leaves_no_process_behind_and_loses_no_thread(tmp_path: Path) -> None:
