@@ -58,11 +58,11 @@ class Alarm:
 
 
 def basic(watched: Watched) -> list[Alarm]:
-    """The four that say that people get no answer, or that money runs out: five metrics, so that two stages are free.
+    """The five that say that people get no answer, or that money runs out, of one metric each.
 
-    An account has ten alarm metrics for nothing, and an alarm is billed by the metrics that it reads.
+    An account has ten for nothing, so two stages' are free. None does math over metrics: a local AWS refuses that.
     """
-    alias = watched.alias
+    alias, config = watched.alias, watched.config
     return [
         Alarm(
             name="errors",
@@ -75,6 +75,12 @@ def basic(watched: Watched) -> list[Alarm]:
             does="Requests are refused for want of concurrency: raise the quota or reserved_concurrency.",
             metric=alias.metric_throttles(period=PERIOD, statistic="Sum"),
             threshold=1,
+        ),
+        Alarm(
+            name="near-timeout",
+            does="Turns last as long as they may: raise timeout_s, or see why the model is slow.",
+            metric=alias.metric_duration(period=PERIOD, statistic="p99"),
+            threshold=NEAR_TIMEOUT * config.timeout_s * 1000,
         ),
         Alarm(
             name="server-errors",
@@ -94,17 +100,10 @@ def _spend(watched: Watched) -> Alarm | None:
     quotas = watched.config.quotas
     if quotas is None or quotas.stage_tokens_per_day is None:
         return None
-    observed = Observed(watched.alias.lambda_)
-    tokens = {
-        "i": observed.metric("TokensIn", statistic="Sum", period=DAY),
-        "o": observed.metric("TokensOut", statistic="Sum", period=DAY),
-    }
     return Alarm(
         name="spend",
         does="A day's turns took half of stage_tokens_per_day: see who it was, or stop the bleeding.",
-        metric=cloudwatch.MathExpression(
-            expression="FILL(i, 0) + FILL(o, 0)", using_metrics=tokens, period=DAY, label="tokens"
-        ),
+        metric=Observed(watched.alias.lambda_).metric("Tokens", statistic="Sum", period=DAY),
         threshold=SPENT * quotas.stage_tokens_per_day,
     )
 
@@ -130,12 +129,6 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
     observed = Observed(alias.lambda_)
     return [
         *([_compute(watched)] if _spend(watched) else []),  # else `basic` has it already
-        Alarm(
-            name="near-timeout",
-            does="Turns last as long as they may: raise timeout_s, or see why the model is slow.",
-            metric=alias.metric_duration(period=PERIOD, statistic="p99"),
-            threshold=NEAR_TIMEOUT * config.timeout_s * 1000,
-        ),
         Alarm(
             name="table-throttles",
             does="DynamoDB refuses writes: one partition is too hot, or traffic doubled within minutes.",

@@ -1,7 +1,7 @@
 """Monitoring: alarms and the topic that mails them; with `full` a dashboard, a health check and a budget.
 
 none     nothing
-basic    four alarms, within what an account has for nothing
+basic    five alarms, within what an account has for nothing
 full     all alarms, a dashboard, a health check every 5 minutes, a budget where a sum is named
 """
 

@@ -67,6 +67,9 @@ def _of_turn(fields: Fields) -> Iterator[Metric]:
     for name, field in (("TokensIn", "tokens_in"), ("TokensOut", "tokens_out")):
         if fields.get(field) is not None:
             yield Metric(name, fields[field])
+    counted = [fields[field] for field in ("tokens_in", "tokens_out") if fields.get(field) is not None]
+    if counted:
+        yield Metric("Tokens", sum(counted))  # what the alarm `spend` compares with the stage's ceiling
     ended = {"stopped": "Stops", "deadline": "DeadlineCuts"}.get(fields.get("kind", ""))
     if ended is not None:
         yield Metric(ended, 1)

@@ -113,6 +113,7 @@ def test_how_a_turn_ended_and_what_it_used_is_counted(output: Output) -> None:
     assert output.of("turn")[0]["duration_ms"] == 1500
     counted = [(name, value) for name, value, _ in output.metrics]
     assert counted.count(("TokensIn", 110.0)) == counted.count(("TokensOut", 22.0)) == 2
+    assert counted.count(("Tokens", 132.0)) == 2
     assert ("Stops", 1.0) in counted
     assert ("DeadlineCuts", 1.0) in counted
 

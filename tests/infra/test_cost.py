@@ -33,7 +33,7 @@ def test_two_stages_as_shipped_still_cost_nothing(templates: Templates, dev_temp
         ("apigw", 0.60),  # six alarms more than are free
         ("snapstart", 3.95),
         ("managed", 226.06),
-        ("full", 1.80),  # a key, and eight metrics of alarms more than are free
+        ("full", 1.70),  # a key, and seven alarms more than are free
         ("cognito", 0.0),
     ],
 )
@@ -56,7 +56,7 @@ def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
         "table, writes": 17.5,
         "table, reads": 2.5,
         "log": 1.0,
-        "custom metrics": 3.9,
+        "custom metrics": 4.2,
     }
     assert charges == pytest.approx(expected, abs=0.01)
 
