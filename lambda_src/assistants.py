@@ -36,6 +36,8 @@ class Assistant:
     _: KW_ONLY
     actions: Actions = field(default_factory=Actions)
     models: Sequence[str] | None = None
+    images: bool | None = None
+    pdf: bool | None = None
     messages_per_minute: int | None = None
     messages_per_day: int | None = None
     running_turns: int | None = None

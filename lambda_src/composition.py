@@ -103,6 +103,7 @@ def _joined(
                 limits=limits,
                 files=files,
                 models=settings.models,
+                takes=settings.takes,
                 transcribe=parts.transcribe,
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
             )

@@ -1,7 +1,7 @@
 """ChatKit's hooks: what happens between a user's message and the answer. Knows no HTTP, no DynamoDB."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
@@ -45,6 +45,7 @@ from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import ChatError, ConflictError, RequestError
 from lambda_src.explain import stream_error
 from lambda_src.faults import log_fault
+from lambda_src.model_errors import FILE_KINDS, FileKind
 from lambda_src.runs import Runs
 from lambda_src.startup import flags
 from lambda_src.store.ports import FeedbackStore
@@ -61,7 +62,8 @@ class ChatServer(ChatKitServer[RequestContext]):
     """Answers every ChatKit request from one store and one agent.
 
     Without `files` attachments are refused, without `transcribe` dictation; without `suggest_title` a thread keeps its
-    first words as title. `models` are the names that may be chosen, the default first.
+    first words as title. `models` are the names that may be chosen, the default first. `takes` are the kinds of file
+    that the model can read.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         models: Sequence[str] = (),
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
+        takes: Collection[FileKind] = FILE_KINDS,
     ) -> None:
         super().__init__(store if files is None else LinkedStore(store, files), files)
         self._dispatcher = dispatcher
@@ -88,6 +91,7 @@ class ChatServer(ChatKitServer[RequestContext]):
             history_items=history_items,
             limits=limits,
             models=models,
+            takes=takes,
         )
         self._transcribe = transcribe
         self._suggest_title = suggest_title

@@ -141,6 +141,12 @@ class Settings:
         "true or false: the model names new threads, with a call each; else their first words do.",
         default=True,
     )
+    images: bool = _setting(
+        values.flag, "true or false: whether the model can read pictures; if not, it is told of them.", default=True
+    )
+    pdf: bool = _setting(
+        values.flag, "true or false: whether the model can read PDF files; if not, it is told of them.", default=True
+    )
     dictation: bool = _setting(
         values.flag, "true or false: offer dictation, which needs a key and `/audio/transcriptions`.", default=False
     )
@@ -172,6 +178,12 @@ class Settings:
         "Optimizations to switch off, should an SDK's update break one: docs/speed.md.",
         default=None,
     )
+
+    @property
+    def takes(self) -> tuple[Literal["image", "pdf"], ...]:
+        """The kinds of file that the model can read."""
+        kinds: tuple[tuple[Literal["image", "pdf"], bool], ...] = (("image", self.images), ("pdf", self.pdf))
+        return tuple(kind for kind, is_taken in kinds if is_taken)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
