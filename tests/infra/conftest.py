@@ -1,6 +1,8 @@
 """The reference stage, synthesized once per session, without a zip and without cdk.json."""
 
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,12 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Template
 
-from infra import template
+from infra import bundling, template
+from infra.bundling import Bundle
+from infra.errors import BundleError, ToolError
+from infra.wheels import Target
 
+ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).with_name("reference.json")
 
 # Stages that differ from the reference in front door, mode or the like; tests/infra/snapshots/ has their templates.
@@ -77,3 +83,17 @@ def dev_data(dev_templates: Templates) -> Template:
 @pytest.fixture(scope="session")
 def dev_api(dev_templates: Templates) -> Template:
     return Template.from_json(dev_templates["chatkit-dev-api"])
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The real zip, built once for this machine; modules that use it share the group `bundle`, and so one build."""
+    here = Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
+    try:
+        return bundling.build(ROOT, environ=os.environ, out=tmp_path_factory.mktemp("bundle") / "here", target=here)
+    except ToolError as error:
+        pytest.skip(str(error))
+    except BundleError as error:
+        if "Failed to download" not in str(error):
+            raise
+        pytest.skip("offline, and the locked wheels are not in uv's cache")

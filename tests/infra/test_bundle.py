@@ -4,7 +4,6 @@ What Lambda gets is the same build for another platform, whose libraries cannot 
 """
 
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -13,10 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from infra import bundling
 from infra.bundling import Bundle
 from infra.environment import WRAPPER
-from infra.errors import BundleError, ToolError
 from infra.function import HANDLER
 from infra.wheels import Target
 
@@ -43,16 +40,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    try:
-        return bundling.build(ROOT, environ=os.environ, out=tmp_path_factory.mktemp("bundle") / "here", target=HERE)
-    except ToolError as error:
-        pytest.skip(str(error))
-    except BundleError as error:
-        if "Failed to download" not in str(error):
-            raise
-        pytest.skip("offline, and the locked wheels are not in uv's cache")
+pytestmark = pytest.mark.xdist_group("bundle")
 
 
 def _run(bundle: Bundle, code: str) -> str:
