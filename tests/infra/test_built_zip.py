@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from tests.auth.test_backend import ED_JWK, token
 from tests.chat import message
+from tests.model_api import model_api
 
 pytestmark = pytest.mark.xdist_group("bundle")
 
@@ -43,6 +45,7 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
 )
+KEY = "/chatkit/test/model-key"
 SETTINGS = {
     "CHAT_TABLE": TABLE,
     "CHAT_BUCKET": BUCKET,
@@ -74,23 +77,37 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-async def emulator(task_root: Path, python: Path, tmp_path: Path) -> AsyncIterator[Emulator]:
-    """The zip behind an emulated function URL, on a local AWS of its own."""
-    async with local_aws(tmp_path) as aws:
-        command = [str(task_root / "lambda_src" / "bootstrap"), str(python), "bootstrap.py"]
+@asynccontextmanager
+async def _started(root: Path, python: Path, folder: Path, model: str | None = None) -> AsyncIterator[Emulator]:
+    """The zip behind an emulated function URL, on a local AWS of its own, with the demo model or the one at `model`."""
+    async with local_aws(folder) as aws:
         env = {**SETTINGS, **aws.env}
+        if model is not None:
+            await asyncio.to_thread(aws.client("ssm").put_parameter, Name=KEY, Type="SecureString", Value="sk-test")
+            env |= {"CHAT_MODEL_KEY_PARAMETER": KEY, "OPENAI_BASE_URL": model}
         async with Emulator(
-            "lambda_src.handler.handler", env=env, task_root=task_root, command=command, switches=Switches(processes=2)
+            "lambda_src.handler.handler",
+            env=env,
+            task_root=root,
+            command=[str(root / "lambda_src" / "bootstrap"), str(python), "bootstrap.py"],
+            switches=Switches(processes=2),
         ) as emulator:
             yield emulator
 
 
+def _client(emulator: Emulator) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=emulator.url, headers={"authorization": token()}, timeout=60, trust_env=False)
+
+
+@pytest.fixture
+async def emulator(task_root: Path, python: Path, tmp_path: Path) -> AsyncIterator[Emulator]:
+    async with _started(task_root, python, tmp_path) as emulator:
+        yield emulator
+
+
 @pytest.fixture
 async def http(emulator: Emulator) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(
-        base_url=emulator.url, headers={"authorization": token()}, timeout=60, trust_env=False
-    ) as client:
+    async with _client(emulator) as client:
         yield client
 
 
@@ -113,7 +130,11 @@ def _texts(items: list[dict[str, Any]]) -> str:
 
 
 def test_the_interpreter_sees_no_development_dependency(task_root: Path, python: Path) -> None:
-    program = "import agents, lambda_src.handler\nfrom importlib.util import find_spec as find\nprint(find('pytest'), find('moto'))"
+    program = """
+import agents, lambda_src.handler
+from importlib.util import find_spec
+print(find_spec("pytest"), find_spec("moto"))
+"""
     env = {**SETTINGS, "PYTHONPATH": str(task_root), "AWS_DEFAULT_REGION": "us-east-1"}
     done = subprocess.run([str(python), "-c", program], env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "None None"), done.stderr
@@ -139,21 +160,27 @@ async def test_an_uploaded_file_is_part_of_its_message(http: httpx2.AsyncClient)
         assert (await anybody.get(kept["preview_url"])).content == PNG
 
 
-async def test_stop_from_another_process_keeps_what_was_said(http: httpx2.AsyncClient) -> None:
-    body = {"type": "threads.create", "params": {"input": message("word " * 200)}}
-    async with http.stream("POST", "/chatkit", json=body) as answer:
-        chunks, received = answer.aiter_raw(), b""
-        while received.count(b"text_delta") < 5:
-            received += await anext(chunks)
-        stopped = await http.post("/chatkit/stop", json={"turn_id": answer.headers["x-chat-turn"]})
-        assert stopped.json() == {"stopped": True}
-        async for chunk in chunks:
-            received += chunk
-    events = [json.loads(event.data) for event in sse.read(received)]
-    said = "".join(event["update"].get("delta", "") for event in events if event["type"] == "thread.item.updated")
-    items = (await _ask(http, "items.list", thread_id=events[0]["thread"]["id"], order="asc"))["data"]
-    assert _texts(items) == said
-    assert 0 < len(said) < len(" ".join(["word"] * 200)) + 600
+async def test_stop_from_another_process_keeps_what_was_said(task_root: Path, python: Path, tmp_path: Path) -> None:
+    body = {"type": "threads.create", "params": {"input": message("Say something that never ends.")}}
+    async with (
+        model_api() as model,
+        _started(task_root, python, tmp_path, f"{model.url}/endless") as emulator,
+        _client(emulator) as http,
+    ):
+        async with http.stream("POST", "/chatkit", json=body) as answer:
+            chunks, received = answer.aiter_raw(), b""
+            while received.count(b"text_delta") < 5:
+                received += await anext(chunks)
+            stopped = await http.post("/chatkit/stop", json={"turn_id": answer.headers["x-chat-turn"]})
+            assert stopped.json() == {"stopped": True}
+            async for chunk in chunks:
+                received += chunk
+        events = [json.loads(event.data) for event in sse.read(received)]
+        said = "".join(event["update"].get("delta", "") for event in events if event["type"] == "thread.item.updated")
+        items = (await _ask(http, "items.list", thread_id=events[0]["thread"]["id"], order="asc"))["data"]
+        assert said
+        assert _texts(items) == said
+        await model.until_closed()
 
 
 async def test_the_hourly_event_finishes_a_delete(http: httpx2.AsyncClient, emulator: Emulator) -> None:
