@@ -55,14 +55,22 @@ class Utf8Paths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                unquote_to_bytes(scope.get("raw_path") or scope["path"]).decode()
-            except UnicodeError:
-                refused = _refused(400, "invalid_request", "The path of this URL is not UTF-8.")
-                await refused(scope, receive, send)
-                return
+        if scope["type"] == "http" and not _is_utf8(scope):
+            refused = _refused(400, "invalid_request", "The path of this URL is not UTF-8.")
+            await refused(scope, receive, send)
+            return
         await self._app(scope, receive, send)
+
+
+def _is_utf8(scope: Scope) -> bool:
+    """Whether the path was UTF-8. Mangum's buffered scope has no raw path: there U+FFFD stands for what was not."""
+    if not (raw_path := scope.get("raw_path")):
+        return "\ufffd" not in scope["path"]
+    try:
+        unquote_to_bytes(raw_path).decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 class AsViewer:

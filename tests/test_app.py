@@ -1,5 +1,6 @@
 """The HTTP face: the requests ChatKit sends, and what each bad one is told before anything is stored."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 from agents.testing import ScriptedModel, assistant_message
 
 from lambda_src.context import RequestContext, User
+from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.store.memory import MemoryStore
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, app_with, message, server_with
+from tests.runtime.scripted_api import http_event
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
 
@@ -288,6 +291,11 @@ async def test_a_path_that_is_not_utf8_is_a_400(chat: Chat, path: str, method: s
     assert answer.status == 400
     assert method == "HEAD" or answer.json["error"] == "invalid_request"
     assert answer.headers["x-request-id"]
+
+
+async def test_a_buffered_invoke_with_such_a_path_is_a_400_too(chat: Chat) -> None:
+    answer = await asyncio.to_thread(StreamingMangum(chat.app, "off"), http_event("/%ff"), None)
+    assert answer["statusCode"] == 400
 
 
 async def test_a_path_of_any_other_script_is_a_404(chat: Chat) -> None:
