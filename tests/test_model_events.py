@@ -395,7 +395,10 @@ async def test_an_answer_without_words_is_explained(
     [error] = turn.errors
     assert (error["message"], error["allow_retry"]) == (sentence, True)
     assert not turn.text
-    assert [record.message for record in caplog.records if record.message == "empty_answer"]
+    name = "only reasoning" if sentence == ONLY_REASONING else "empty"
+    logged = events_page.rows("Answers without text")[name]["log"]
+    [record] = [record for record in caplog.records if record.message == logged]
+    assert vars(record)["has_reasoning"] is (sentence == ONLY_REASONING)
     assert all(item["workflow"]["summary"] for item in turn.reloaded), "reasoning is kept, and closed"
 
 
@@ -408,12 +411,14 @@ async def test_a_chat_completion_without_words_is_explained() -> None:
 REFUSAL = "I can't help with that."
 
 
-async def test_a_refusal_is_the_answer() -> None:
+async def test_a_refusal_is_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "lambda_src")
     part = {"type": "response.content_part.added", "item_id": "msg_1", "part": {"type": "refusal", "refusal": ""}}
     delta = {"type": "response.refusal.delta", "item_id": "msg_1", "delta": REFUSAL}
     said = message_with({"type": "refusal", "refusal": REFUSAL})
     turn = await turn_over(sse(*said[:2], part, delta, *said[2:]))
     assert not turn.errors
+    assert events_page.rows("Answers without text")["a refusal"]["log"] in [one.message for one in caplog.records]
     assert turn.text == REFUSAL
     assert len(turn.reloaded) == 1
 
