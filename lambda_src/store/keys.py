@@ -22,6 +22,7 @@ REQUEST_PREFIX = "REQUEST#"
 TURN = "TURN"  # sort key of the thread's lease; a deleted thread's tombstone stands in the same place
 GONE = "GONE"  # sort key of the second tombstone, see FIRST_ORDER
 QUOTA = "QUOTA"
+FOLLOWERS = "FOLLOWERS"
 CLAIMED = "CLAIMED"  # sort key, in a guest's partition, of who took the guest's threads over
 CLAIMS_PARTITION = "SWEEP#guests"  # the guests whose threads are still to be handed over
 

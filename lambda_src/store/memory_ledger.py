@@ -10,8 +10,9 @@ from typing import Literal
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds, codec, journals, keys, quota
+from lambda_src.store import bounds, codec, followers, journals, keys, quota
 from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.followers import Follower
 from lambda_src.store.memory_rows import ClaimRow, LedgerRows, UserRows
 from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
 
@@ -182,6 +183,15 @@ class MemoryLedger:
         """ports.TurnLedger."""
         if self._own(key, turn_id, context) is not None:
             del self._rows(context).claims[key]
+
+    async def note_follower(self, follower: Follower, *, context: RequestContext) -> bool:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, follower.turn_id)
+        rows, now_ms = self._rows(context), self._now_ms()
+        for past in followers.expired(rows.followers, now_ms=now_ms):
+            del rows.followers[past]
+        rows.followers[follower.entry] = now_ms + followers.EXPIRES_MS
+        return followers.may_stay(follower, rows.followers, now_ms=now_ms)
 
     async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
         """ports.TurnLedger."""

@@ -59,6 +59,7 @@ class LedgerRows:
     stops: dict[str, tuple[str, int]] = field(default_factory=dict)
     spent: Counter[str] = field(default_factory=Counter)
     runs: dict[str, int] = field(default_factory=dict)
+    followers: dict[str, int] = field(default_factory=dict)
 
     def forget_thread(self, thread_id: str) -> None:
         """The thread is deleted: its lease and its turns' journals go."""

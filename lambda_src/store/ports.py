@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from chatkit.types import FeedbackKind
 
 from lambda_src.context import RequestContext
+from lambda_src.store.followers import Follower
 
 Count = Callable[[Literal["unreadable_row", "clock_ahead"]], None]
 """How a store reports what no caller sees: once per row replaced by a placeholder, once per clock not followed."""
@@ -252,6 +253,12 @@ class TurnLedger(Protocol):
 
         With `turn_id` it is noted for that turn only, and None when the key is another's. Noted under a key that
         nobody has yet, it is kept for `ttl_s` seconds at least.
+        """
+        ...
+
+    async def note_follower(self, follower: Follower, *, context: RequestContext) -> bool:
+        """Note that the follower is there, for EXPIRES_MS from now; False when so many others came later that it must
+        leave (store/followers.py).
         """
         ...
 

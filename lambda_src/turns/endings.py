@@ -21,6 +21,11 @@ SHUTDOWN = NoticeEvent(level="warning", title="Interrupted", message=f"The serve
 ELSEWHERE = NoticeEvent(
     level="info", title="Not answered here", message="This conversation went on in another window. Reload it."
 )
+CROWDED = NoticeEvent(
+    level="info",
+    title="Open in too many windows",
+    message="This answer is being written in other windows too. Come back to this one when it is done, and reload it.",
+)
 BROKEN = ErrorEvent(code="custom", message="The answer broke off here. What you see was kept.", allow_retry=True)
 
 

@@ -13,12 +13,14 @@ from typing import Protocol
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError, UnavailableError
+from lambda_src.store.followers import Follower
 from lambda_src.store.ports import JournalBatch, TurnLedger
 from lambda_src.turns import fold
 
 BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst is written before its second is over
 TTL_S = 7 * 24 * 3600  # as long as the lease's row: who returns within a week finds what a crash left
 FOLLOW_FAULTS = 5  # in a row: half a minute of a store that does not answer, and the follower gives up
+NOTED_EVERY = 4  # polls: every 2 s; whoever only replays a turn that is over is not counted
 FOLLOW_EVERY_S = 0.5  # two reads each: a follower is at most this far behind the second that the journal is behind
 
 
@@ -105,20 +107,26 @@ async def read(ledger: TurnLedger, thread_id: str, turn_id: str, context: Reques
 async def follow(
     ledger: TurnLedger,
     thread_id: str,
-    turn_id: str,
+    follower: Follower,
     *,
     context: RequestContext,
     sleep: Sleep = asyncio.sleep,
     clock: NowMs = now_ms,
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[bytes | None]:
     """The turn's events from the first one, then as they are journaled, until it ends, is superseded or has died.
+
+    None comes last when so many others follow by now that this follower must leave.
 
     A store that fails ends no stream by that: the turn goes on, and what was missed is read a little later.
     UnavailableError when it fails FOLLOW_FAULTS times in a row and once more.
     """
-    number, rest, faults = 0, b"", 0
+    turn_id = follower.turn_id
+    number, rest, faults, polls = 0, b"", 0, 0
     while True:
         try:
+            if polls % NOTED_EVERY == 1 and not await ledger.note_follower(follower, context=context):
+                yield None
+                return
             row = await ledger.load_turn(thread_id, context=context)  # first: after its end no batch comes
             async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
                 number = batch.number + 1
@@ -134,3 +142,4 @@ async def follow(
             if row is None or row.turn_id != turn_id or row.ended or row.expires_ms <= clock():
                 return
         await sleep(FOLLOW_EVERY_S)
+        polls += 1

@@ -6,6 +6,7 @@ A turn is one user input and everything it sets off. docs/turns.md draws its sta
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError, ConflictError, UnavailableError
+from lambda_src.store.followers import Follower
 from lambda_src.store.ports import GuardLost, TurnRow
 from lambda_src.turns import endings, fold, journal, names, refusals
 from lambda_src.turns.running import Begin, Hooks, RunningTurn, Surroundings, recover
@@ -80,10 +82,14 @@ class Attached:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         around = self._turns.around
+        follower = Follower(self.turn_id, around.clock(), secrets.token_hex(4))
         events: list[bytes] = []
         async for event in journal.follow(
-            around.ledger, self._thread_id, self.turn_id, context=self._context, sleep=around.sleep, clock=around.clock
+            around.ledger, self._thread_id, follower, context=self._context, sleep=around.sleep, clock=around.clock
         ):
+            if event is None:
+                yield endings.encoded(endings.CROWDED)
+                return
             events.append(event)
             yield event if around.links is None else around.links.linked(event, self._context)
         if unfinished := fold.unfinished(events):  # its process died, or another turn took the thread

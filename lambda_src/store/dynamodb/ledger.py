@@ -10,11 +10,13 @@ from lambda_src.context import RequestContext
 from lambda_src.store import bounds
 from lambda_src.store.budget import within_budget
 from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.dynamodb.followers import Followers
 from lambda_src.store.dynamodb.guards import Guards
 from lambda_src.store.dynamodb.journal import Journal, JournalPage
 from lambda_src.store.dynamodb.leases import Leases
 from lambda_src.store.dynamodb.quotas import Quotas
 from lambda_src.store.dynamodb.table import Row, Table
+from lambda_src.store.followers import Follower
 from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
 
 
@@ -26,6 +28,7 @@ class DynamoDBLedger:
         self._journal = Journal(table, clock=clock, count=count)
         self._guards = Guards(table, clock=clock)
         self._quotas = Quotas(table, clock=clock)
+        self._followers = Followers(table, clock=clock)
 
     @within_budget
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
@@ -149,6 +152,12 @@ class DynamoDBLedger:
         """ports.TurnLedger."""
         if bounds.are_ids(context.user.id, key, turn_id):
             await self._guards.release(context.user.id, key, turn_id)
+
+    @within_budget
+    async def note_follower(self, follower: Follower, *, context: RequestContext) -> bool:
+        """ports.TurnLedger."""
+        bounds.writable(context.user.id, follower.turn_id)
+        return await self._followers.note(context.user.id, follower)
 
     @within_budget
     async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
