@@ -38,6 +38,7 @@ class Assistant:
     models: Sequence[str] | None = None
     images: bool | None = None
     pdf: bool | None = None
+    tool_choices: Sequence[str] | None = None
     messages_per_minute: int | None = None
     messages_per_day: int | None = None
     running_turns: int | None = None

@@ -62,7 +62,9 @@ AUDIO_SIGNATURES = {  # the media types ChatKit's client records, and where a fi
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """`check` raises what is wrong with a request. `models` may be asked for by name; `dictation`: is it offered.
+    """`check` raises what is wrong with a request. `models` and `tool_choices` may be asked for by name.
+
+    `dictation`: whether it is offered.
 
     `history_items` is how many items of a thread the model is shown.
     """
@@ -71,6 +73,7 @@ class Checks:
     history_items: int
     files: Files | None = None
     models: Collection[str] = field(default=())
+    tool_choices: Collection[str] = field(default=())
     dictation: bool = False
     limits: LimitsByUser = DEFAULT_LIMITS
 
@@ -181,6 +184,9 @@ class Checks:
         if options.model is not None and options.model not in self.models:
             offered = ", ".join(self.models) or "none: there is nothing to choose"
             raise RequestError(f"This model is not offered here. Offered are {offered}.")
+        if options.tool_choice is not None and options.tool_choice.id not in self.tool_choices:
+            offered = ", ".join(self.tool_choices) or "none: there is nothing to choose"
+            raise RequestError(f"This tool cannot be chosen here. Offered are {offered}.")
 
     async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
         if not isinstance(params.action.type, str):  # upstream's default for it is a type variable

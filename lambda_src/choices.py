@@ -3,13 +3,16 @@
 A turn without a message of its own (a client tool answered, a form came in) goes on with the choice of the last one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agents import Agent, Model, ModelSettings, RunConfig
+from agents import Agent, Model, ModelSettings, RunConfig, RunContextWrapper
+from chatkit.agents import AgentContext
 from chatkit.errors import CustomStreamError
 from chatkit.types import InferenceOptions, ThreadItem, UserMessageItem
+
+from lambda_src.context import RequestContext
 
 NOTHING = InferenceOptions()
 
@@ -19,10 +22,16 @@ def options_of(newest_first: Iterable[ThreadItem]) -> InferenceOptions:
     return next((item.inference_options for item in newest_first if isinstance(item, UserMessageItem)), NOTHING)
 
 
-def applied(
-    options: InferenceOptions, agent: Agent[Any], run_config: RunConfig, *, models: Sequence[str]
+async def applied(
+    options: InferenceOptions,
+    agent: Agent[Any],
+    run_config: RunConfig,
+    *,
+    models: Sequence[str],
+    tools: Collection[str],
+    context: AgentContext[RequestContext],
 ) -> tuple[Agent[Any], RunConfig]:
-    """Agent and run as chosen. CustomStreamError: the tool is none of this agent's.
+    """Agent and run as chosen. CustomStreamError: the tool is not one of `tools`, or this agent does not have it.
 
     A model that is no longer offered (an old message's) gives way to the default: the first of `models`, or, when
     there is no list, the agent's own. A run whose model is an object, as the demo's, keeps it.
@@ -32,7 +41,8 @@ def applied(
         run_config = replace(run_config, model=named)
     if options.tool_choice is None:
         return agent, run_config
-    if options.tool_choice.id not in {tool.name for tool in agent.tools}:
+    tool = options.tool_choice.id
+    if tool not in tools or tool not in {one.name for one in await agent.get_all_tools(RunContextWrapper(context))}:
         raise CustomStreamError("This assistant does not have the tool that was chosen.")
-    chosen = agent.model_settings.resolve(ModelSettings(tool_choice=options.tool_choice.id))
+    chosen = agent.model_settings.resolve(ModelSettings(tool_choice=tool))
     return agent.clone(model_settings=chosen), run_config

@@ -104,12 +104,21 @@ def _joined(
                 files=files,
                 models=settings.models,
                 takes=settings.takes,
+                tool_choices=settings.tool_choices,
                 transcribe=parts.transcribe,
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
             )
 
         linked = store if files is None else LinkedStore(store, files)
-        checks = Checks(linked, settings.history_items, files, settings.models, dictation=dictation, limits=limits)
+        checks = Checks(
+            linked,
+            settings.history_items,
+            files,
+            settings.models,
+            settings.tool_choices,
+            dictation=dictation,
+            limits=limits,
+        )
         return LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
 
     def turns_of(settings: Settings) -> Turns:

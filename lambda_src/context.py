@@ -46,7 +46,8 @@ class Turn:
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
     `ahead` is taken away when another turn may have written in the thread since.
     `input_tokens` is the estimated input of the first request to the model; `meter` reserves what it costs.
-    `tool_errors` are exceptions of tools; the model was told of a failure, and the turn went on.
+    `tools` are the names of the tools that ran, in order; `tool_errors` are exceptions of tools, which end no turn: the
+    model reads that the tool failed.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Turn:
     tokens_out: int | None = None
     input_tokens: int = 0
     meter: Meter | None = None  # None: nobody counts
+    tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)
 
     def used(self, tokens_in: int, tokens_out: int) -> None:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, cast
 import openai
 from agents import (
     Agent,
+    AgentBase,
     ModelRefusalError,
     RawResponsesStreamEvent,
+    RunContextWrapper,
     Runner,
     RunResultStreaming,
     RunState,
     StreamEvent,
+    Tool,
     ToolErrorFormatterArgs,
     TResponseInputItem,
 )
@@ -41,14 +44,14 @@ from chatkit.types import (
 )
 
 from lambda_src import approvals, choices, explain, models
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, Turn
 from lambda_src.converter import Answer, HistoryConverter, KeptImages, OpenMessages, Repairs, with_call_id
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
 from lambda_src.faults import log_fault
 from lambda_src.metered import Metered
 from lambda_src.model_errors import FILE_KINDS, CutError, FailedError, FileKind, ended_early, refused_files
-from lambda_src.tool_servers import note_tool_error
+from lambda_src.tool_servers import agents_of, note_tool_error
 from lambda_src.turn_limits import LimitsByUser
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ CUT_NOTE = (
     "The answer above was cut off by a limit, not by the user. "
     "If the user asks to continue, continue exactly where it stops and repeat nothing."
 )
+LAST_AGENT = "chat_agent"  # in a thread's metadata: the name of the agent that was handed over to last
 RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
 
@@ -79,12 +83,14 @@ class Runs:
         history_items: int,
         limits: LimitsByUser,
         models: Sequence[str],
+        tool_choices: Sequence[str],
         takes: Collection[FileKind] = FILE_KINDS,
     ) -> None:
         """`takes` are the kinds of file that the model can read; the others become a sentence."""
         self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
         self._takes = takes
-        self._history_items, self._limits, self._models = history_items, limits, models
+        self._history_items, self._limits = history_items, limits
+        self._models, self._tool_choices = models, tool_choices
 
     async def events(
         self, thread: ThreadMetadata, context: RequestContext, *, message: UserMessageItem | None
@@ -118,8 +124,13 @@ class Runs:
     async def _run(
         self, agent: Agent[Any], newest_first: Sequence[ThreadItem], thread: ThreadMetadata, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent]:
-        agent, run_config = choices.applied(
-            choices.options_of(newest_first), agent, self._dispatcher.run_config, models=self._models
+        starting, run_config = await choices.applied(
+            choices.options_of(newest_first),
+            _last_agent(agent, thread),
+            self._dispatcher.run_config,
+            models=self._models,
+            tools=self._tool_choices,
+            context=self._agent_context(thread, context),
         )
         run_config = replace(
             models.for_user(run_config, context.user),
@@ -132,21 +143,22 @@ class Runs:
         takes = self._takes
         while True:
             history = self._history(context, takes)
-            metered = Metered(context.turn, output_tokens=self._limits.of(context.user).reserved_output)
-            agent_context = AgentContext(thread=thread, store=self._store, request_context=context)
+            output_tokens = self._limits.of(context.user).reserved_output
+            watching = Watching(thread, context.turn, output_tokens=output_tokens)
+            agent_context = self._agent_context(thread, context)
             until = newest_first[0].id if newest_first else ""
             if held is None:
                 shown: list[TResponseInputItem] | RunState[Any, Any]
                 shown = await history.history_to_input(newest_first[::-1])
-                run = Runner.run_streamed(agent, shown, context=agent_context, run_config=run_config, hooks=metered)
+                run = Runner.run_streamed(starting, shown, context=agent_context, run_config=run_config, hooks=watching)
             else:
                 until = held.until
                 before = await self._shown_until(until, history, thread, context)
                 shown = await held.resumed(agent, before, agent_context)
-                run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=metered)
+                run = Runner.run_streamed(agent, shown, run_config=run_config, hooks=watching)
             is_begun = held is not None  # an approved tool must not be called twice
             try:
-                async with aclosing(self._events_of_run(run, metered, agent_context, until)) as events:
+                async with aclosing(self._events_of_run(run, watching, agent_context, until)) as events:
                     async for event in events:
                         is_begun = True
                         yield event
@@ -155,9 +167,12 @@ class Runs:
                 refused = set() if is_begun or run.raw_responses else refused_files(error, history.shown)
                 if not refused:
                     raise
-                metered.refused()
+                watching.refused()
                 log_fault("file_refused", error, **explain.logged_of(error))
                 takes = [kind for kind in takes if kind not in refused]
+
+    def _agent_context(self, thread: ThreadMetadata, context: RequestContext) -> AgentContext[RequestContext]:
+        return AgentContext(thread=thread, store=self._store, request_context=context)
 
     async def _events_of_run(
         self, run: RunResultStreaming, metered: Metered, agent_context: AgentContext[RequestContext], until: str
@@ -261,6 +276,12 @@ class Runs:
         return self._store.generate_item_id(kind, thread, context)
 
 
+def _last_agent(agent: Agent[Any], thread: ThreadMetadata) -> Agent[Any]:
+    """The agent with which the thread continues: the last that was handed over to, or `agent` if it is gone."""
+    name = thread.metadata.get(LAST_AGENT)
+    return next((one for one in agents_of(agent) if one.name == name), agent) if name is not None else agent
+
+
 def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
     """The SDK's formatter: logs the error and keeps the SDK's message, which tells the model nothing of it."""
     match failed.kind:
@@ -270,6 +291,25 @@ def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
             log.warning("tool_not_found")  # without its name: the model made it up
         case _:
             pass
+
+
+class Watching(Metered):
+    """Metered, and notes which tools ran and which agent was handed over to."""
+
+    def __init__(self, thread: ThreadMetadata, turn: Turn | None, *, output_tokens: int) -> None:
+        super().__init__(turn, output_tokens=output_tokens)
+        self._thread, self._noted = thread, turn
+
+    async def on_tool_start(self, context: RunContextWrapper[Any], agent: object, tool: Tool) -> None:
+        """The SDK's hook."""
+        if self._noted is not None:
+            self._noted.tools.append(tool.name)
+
+    async def on_handoff(
+        self, context: RunContextWrapper[Any], from_agent: AgentBase[Any], to_agent: AgentBase[Any]
+    ) -> None:
+        """The SDK's hook. ChatKit saves the thread when it changed; a client neither sees nor sets its metadata."""
+        self._thread.metadata = {**self._thread.metadata, LAST_AGENT: to_agent.name}
 
 
 class Pulled:

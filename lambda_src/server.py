@@ -62,8 +62,8 @@ class ChatServer(ChatKitServer[RequestContext]):
     """Answers every ChatKit request from one store and one agent.
 
     Without `files` attachments are refused, without `transcribe` dictation; without `suggest_title` a thread keeps its
-    first words as title. `models` are the names that may be chosen, the default first. `takes` are the kinds of file
-    that the model can read.
+    first words as title. `models` are the names that may be chosen, the default first; `tool_choices` the tools.
+    `takes` are the kinds of file that the model can read.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         limits: LimitsByUser = DEFAULT_LIMITS,
         files: "Files | None" = None,
         models: Sequence[str] = (),
+        tool_choices: Sequence[str] = (),
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
         takes: Collection[FileKind] = FILE_KINDS,
@@ -92,10 +93,13 @@ class ChatServer(ChatKitServer[RequestContext]):
             limits=limits,
             models=models,
             takes=takes,
+            tool_choices=tool_choices,
         )
         self._transcribe = transcribe
         self._suggest_title = suggest_title
-        self._checks = Checks(self.store, history_items, files, models, dictation=transcribe is not None, limits=limits)
+        self._checks = Checks(
+            self.store, history_items, files, models, tool_choices, dictation=transcribe is not None, limits=limits
+        )
         self._answers = answers.Answers(self.store, feedback, files)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:

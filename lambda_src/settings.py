@@ -136,6 +136,9 @@ class Settings:
     models: tuple[str, ...] = _setting(
         values.names, "Models that may be asked for, the default first; none leaves it to agent/.", default=()
     )
+    tool_choices: tuple[str, ...] = _setting(
+        values.names, "Tools that a user may choose beside a message, by name: docs/agents.md.", default=()
+    )
     titles: bool = _setting(
         values.flag,
         "true or false: the model names new threads, with a call each; else their first words do.",

@@ -11,18 +11,17 @@ Import the fixture `chat` where it is used, or in a conftest.py. With REAL_MODEL
 OPENAI_API_KEY, or of CHAT_MODEL_BASE_URL), and scripts are passed over. More: docs/testing.md.
 """
 
-import copy
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import httpx2
 import pytest
-from agents import Agent, FunctionTool, Handoff, Model, ModelResponse, RunConfig, handoff
+from agents import Model, ModelResponse, RunConfig
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.actions import Action
@@ -150,14 +149,11 @@ class AgentChat:
         real_model: RunConfig | None = None,
     ) -> None:
         self._player = _Player()
-        self._called: list[str] = []
         self._threads: dict[str, str] = {}
         self.store = MemoryStore()
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
         build_agent()  # here, so that what it raises is raised here; the server builds its own, with MCP one a turn
-        dispatcher = AgentDispatcher(
-            lambda: self._recorded(build_agent()), build_run_config=lambda: run_config, build_actions=build_actions
-        )
+        dispatcher = AgentDispatcher(build_agent, build_run_config=lambda: run_config, build_actions=build_actions)
         self._server = _WatchedServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
         self._app = create_app(
             Desk(self._server, Turns(Surroundings(self.store.ledger, Keeper(self.store)))),
@@ -196,7 +192,6 @@ class AgentChat:
         self._threads.pop(user, None)
 
     async def _ask(self, operation: str, params: dict[str, Any], *, user: str) -> Reply:
-        self._called.clear()
         self._server.turn = self._server.cause = None
         transport = httpx2.ASGITransport(app=self._app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://agent.test", timeout=None) as client:
@@ -215,7 +210,7 @@ class AgentChat:
         return Reply(
             thread_id,
             "\n".join(texts),
-            list(self._called),
+            list(turn.tools) if turn else [],
             widgets,
             events,
             items,
@@ -227,38 +222,6 @@ class AgentChat:
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
         context = RequestContext(user=User(id=user), request_id="test")
         return (await self.store.load_thread_items(thread_id, None, 100, "asc", context)).data
-
-    def _recorded(self, agent: Agent[Any]) -> Agent[Any]:
-        """The agent, noting each call of its tools, of its MCP servers', and of the agents that it hands over to."""
-        for server in agent.mcp_servers:
-            server.call_tool = self._calling(server.call_tool)  # type: ignore[method-assign] # of this one object
-        tools = [self._noting(tool) if isinstance(tool, FunctionTool) else tool for tool in agent.tools]
-        handoffs = [self._handing(h if isinstance(h, Handoff) else handoff(h)) for h in agent.handoffs]
-        return agent.clone(tools=tools, handoffs=handoffs)
-
-    def _noting(self, tool: FunctionTool) -> FunctionTool:
-        noted, invoke = copy.copy(tool), tool.on_invoke_tool
-
-        async def invoked(context: Any, arguments: str) -> Any:  # noqa: ANN401 - the SDK's own types
-            self._called.append(tool.name)
-            return await invoke(context, arguments)
-
-        return replace(noted, on_invoke_tool=invoked)
-
-    def _calling(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-        async def called(tool_name: str, *args: Any, **named: Any) -> Any:  # noqa: ANN401 - MCPServer's own
-            self._called.append(tool_name)
-            return await call(tool_name, *args, **named)
-
-        return called
-
-    def _handing(self, over: Handoff[Any, Any]) -> Handoff[Any, Any]:
-        invoke = over.on_invoke_handoff
-
-        async def invoked(context: Any, arguments: str) -> Agent[Any]:  # noqa: ANN401 - the SDK's own types
-            return self._recorded(await invoke(context, arguments))  # when it happens: agents may hand over in circles
-
-        return replace(over, on_invoke_handoff=invoked)
 
 
 def _model_of(script: Sequence[Step] | Model | None) -> Model:

@@ -1,17 +1,23 @@
 """The model and the tool that a user picked: an allow-list, and a choice that holds for turns without a message."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from agents import Agent, Model, ModelProvider, ModelSettings, RunConfig, function_tool
-from agents.testing import ScriptedModel, assistant_message
-from chatkit.types import InferenceOptions, ToolChoice
+from agents.mcp import MCPServerStreamableHttp
+from agents.testing import ScriptedModel, assistant_message, function_call
+from chatkit.agents import AgentContext
+from chatkit.types import InferenceOptions, ThreadMetadata, ToolChoice
 
 from lambda_src.choices import applied
+from lambda_src.context import RequestContext
 from lambda_src.demo_model import DemoModel
 from lambda_src.dev.showcase import actions, build_agent
+from lambda_src.store.memory import MemoryStore
 from tests.chat import message, no_pause
-from tests.surface.house import House, house_without_files, thread_of
+from tests.surface.house import ANN, House, house_without_files, thread_of
+from tests.surface.mcp_process import mcp_process
 
 MODELS = ("small", "large")
 
@@ -71,24 +77,75 @@ def roll_dice() -> str:
     return "four"
 
 
-async def test_a_picked_tool_must_be_called_and_an_unknown_one_is_an_error_in_words(house: House) -> None:
+def of_tool(name: str) -> dict[str, Any]:
+    return picked("go", tool_choice={"id": name})
+
+
+async def test_a_picked_tool_must_be_called(house: House) -> None:
     model = ScriptedModel([[assistant_message("rolled")]])
-    chat = house.chat(model=model, tools=[roll_dice])
-    await chat("threads.create", input=picked("go", tool_choice={"id": "roll_dice"}))
+    chat = house.chat(model=model, tools=[roll_dice], tool_choices=["roll_dice"])
+    await chat("threads.create", input=of_tool("roll_dice"))
     assert model.calls[0].model_settings.tool_choice == "roll_dice"
-    answer = await chat("threads.create", input=picked("go on", tool_choice={"id": "rm_rf"}))
+
+
+@pytest.mark.parametrize("offered", [[], ["another"]])
+async def test_a_tool_that_is_not_offered_for_choosing_is_refused_before_anything_is_kept(
+    house: House, offered: list[str]
+) -> None:
+    chat = house.chat(tools=[roll_dice], tool_choices=offered)
+    answer = await chat("threads.create", input=of_tool("roll_dice"))
+    assert answer.status == 422
+    assert (offered or ["nothing to choose"])[0] in answer.json["message"]
+    assert await house.kept() == []
+
+
+async def test_an_offered_tool_that_the_agent_does_not_have_is_an_error_in_words(house: House) -> None:
+    chat = house.chat(tools=[roll_dice], tool_choices=["gone"])
+    answer = await chat("threads.create", input=of_tool("gone"))
     assert [error["message"] for error in answer.of("error")] == [
         "This assistant does not have the tool that was chosen."
     ]
 
 
-def test_an_old_choice_that_is_no_longer_offered_gives_way_to_the_default() -> None:
-    agent, config = applied(InferenceOptions(model="gone"), Agent(name="A"), RunConfig(), models=MODELS)
+async def test_a_tool_that_is_switched_off_for_this_user_cannot_be_picked(house: House) -> None:
+    @function_tool(is_enabled=False)
+    def secret_tool() -> str:
+        """Not for everybody."""
+        return "secret"
+
+    chat = house.chat(tools=[secret_tool], tool_choices=["secret_tool"])
+    answer = await chat("threads.create", input=of_tool("secret_tool"))
+    assert len(answer.of("error")) == 1
+
+
+async def test_a_tool_of_an_mcp_server_can_be_picked(house: House) -> None:
+    async with mcp_process() as server:
+        model = ScriptedModel([[function_call("count_socks", "{}", call_id="c")], [assistant_message("42")]])
+        chat = house.chat(
+            build_agent=lambda: Agent(name="Test", mcp_servers=[MCPServerStreamableHttp({"url": server.url})]),
+            model=model,
+            tool_choices=["count_socks"],
+        )
+        answer = await chat("threads.create", input=of_tool("count_socks"))
+    assert answer.of("error") == []
+    assert [call.model_settings.tool_choice for call in model.calls] == ["count_socks", None]
+
+
+def in_a_thread() -> AgentContext[RequestContext]:
+    thread = ThreadMetadata(id="thr_1", created_at=datetime.now(tz=UTC))
+    return AgentContext(thread=thread, store=MemoryStore(), request_context=ANN)
+
+
+async def test_an_old_choice_that_is_no_longer_offered_gives_way_to_the_default() -> None:
+    agent, config = await applied(
+        InferenceOptions(model="gone"), Agent(name="A"), RunConfig(), models=MODELS, tools=(), context=in_a_thread()
+    )
     assert (agent.name, config.model) == ("A", "small")
 
 
-def test_the_agents_other_settings_stay_when_a_tool_is_picked() -> None:
+async def test_the_agents_other_settings_stay_when_a_tool_is_picked() -> None:
     agent: Agent[Any] = Agent(name="A", tools=[roll_dice], model_settings=ModelSettings(temperature=0.5))
-    chosen, _ = applied(InferenceOptions(tool_choice=ToolChoice(id="roll_dice")), agent, RunConfig(), models=())
+    options = InferenceOptions(tool_choice=ToolChoice(id="roll_dice"))
+    chosen, _ = await applied(options, agent, RunConfig(), models=(), tools=["roll_dice"], context=in_a_thread())
     assert (chosen.model_settings.temperature, chosen.model_settings.tool_choice) == (0.5, "roll_dice")
     assert agent.model_settings.tool_choice is None

@@ -76,6 +76,13 @@ async def test_tools_of_an_agent_that_took_over_are_told_too() -> None:
     assert (reply.text, reply.tools) == ("Done.", ["refund"])
 
 
+async def test_tools_are_told_too_when_the_thread_continues_with_the_agent_that_took_over() -> None:
+    chat = AgentChat(lambda: Agent(name="Front", handoffs=[Agent(name="Clerk", tools=[refund])]))
+    await chat.say("the clerk, please", script=[calls("transfer_to_clerk"), says("Hello.")])
+    reply = await chat.say("refund order 17", script=[calls("refund", order=17), says("Done.")])
+    assert (reply.text, reply.tools) == ("Done.", ["refund"])
+
+
 async def test_tools_of_an_mcp_server_work_in_every_turn_and_are_told() -> None:
     async with mcp_process() as server:
         chat = AgentChat(lambda: Agent(name="Shop", mcp_servers=[MCPServerStreamableHttp({"url": server.url})]))
