@@ -55,8 +55,8 @@ page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first 
 $(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/client/*)
 	@echo "Building the page ..."; $(RUN) $(PY) -m infra.page
 
-dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port)
-	@$(RUN) exec $(PY) -m lambda_src.dev --port $(PORT) $(FLAGS)
+dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port; ORIGIN=http://localhost:5173 lets a page in)
+	@$(RUN) exec $(PY) -m lambda_src.dev --port $(PORT) $(if $(ORIGIN),--origin "$(ORIGIN)") $(FLAGS)
 
 chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
 	@$(RUN) $(PY) -m lambda_src.admin $(or $(ARGS),--help)

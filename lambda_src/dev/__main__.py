@@ -4,17 +4,20 @@ import argparse
 import asyncio
 import errno
 import os
+import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.markup import escape
 
+from lambda_src.dev.admission import Admission
 from lambda_src.dev.background import AGENT, going_on, reload_on_save, say_what_is_broken, sweep
 from lambda_src.dev.banner import banner, shown
 from lambda_src.dev.emulator import Cors, Emulator, Switches
@@ -33,11 +36,9 @@ SHOWCASE = "CHATKIT_SHOWCASE"  # read by dev/local.py
 NAMES = {"CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
 HANDLER = "lambda_src.dev.local.handler"
 TIMEOUT_S = 300.0  # as the shipped stack sets it
-LAPTOP = Cors(  # a front end of one's own, on whatever port; the headers as a deployed stage takes them
-    allow_origins=("http://localhost:*", "http://127.0.0.1:*", "https://localhost:*"),
-    allow_methods=("GET", "POST"),
-    allow_headers=REQUEST_HEADERS,
-    expose_headers=RESPONSE_HEADERS,
+HANDED_DOWN = re.compile(  # of the shell's environment: what settings, SDKs, proxies, certificates and locales need
+    r"(CHAT|CHATKIT|COVERAGE|LC|OPENAI)_.+|PYTHON.*|PATH|HOME|LANG|TMPDIR|TZ|USER|(?i:(http|https|all|no)_proxy)"
+    r"|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE"
 )
 
 NO_PROXY = "127.0.0.1,localhost"  # a company's proxy has no way to this machine
@@ -51,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=_port, default=8000, help="where the page and the endpoint listen, on 127.0.0.1")
     parser.add_argument("--data", type=Path, default=DATA, help="folder that keeps the threads between runs")
     parser.add_argument("--showcase", action="store_true", help="an agent that shows what ChatKit can: docs/chatkit.md")
+    parser.add_argument(
+        "--origin", action="append", default=[], type=origin_of, metavar="ORIGIN",
+        help="let pages of this origin in, say http://localhost:5173 (http://localhost:* is every port)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME",
+        help="hand this variable of the shell down to the function, beside those that start with CHAT_ or OPENAI_",
+    )  # fmt: skip
     parser.add_argument(
         "--raw-log", action="store_true", help="the function's log as Lambda would get it, with metrics"
     )
@@ -68,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     listener,
                     data=asked.data,
                     settings=settings,
-                    switches=replace(switches, cors=switches.cors or LAPTOP),
+                    switches=replace(switches, cors=switches.cors or laptop(asked.origin)),
+                    origins=(*asked.origin, *(switches.cors.allow_origins if switches.cors else ())),
+                    env=handed_down(os.environ, more=asked.env),
                     log=sys.stdout if asked.raw_log else Readable(sys.stdout),
                 )
             )
@@ -82,7 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def serve(listener: socket.socket, *, data: Path, settings: Settings, switches: Switches, log: Output) -> None:
+async def serve(
+    listener: socket.socket,
+    *,
+    data: Path,
+    settings: Settings,
+    switches: Switches,
+    origins: Sequence[str],
+    env: Mapping[str, str],
+    log: Output,
+) -> None:
     """Start everything, say where it is, reload on save; return when a signal says so.
 
     RuntimeError: the local AWS did not start, or ended before its time.
@@ -102,7 +122,8 @@ async def serve(listener: socket.socket, *, data: Path, settings: Settings, swit
         local_aws(data, on_death=on_death) as aws,
         Emulator(
             HANDLER,
-            env={**os.environ, **aws.env, **NAMES},
+            env={**env, **aws.env, **NAMES},
+            admit=Admission(listener.getsockname()[1], origins, warn=say),
             listener=listener,
             task_root=ROOT,
             switches=switches,
@@ -116,6 +137,24 @@ async def serve(listener: socket.socket, *, data: Path, settings: Settings, swit
             "\nThe local AWS is gone: stopping ..." if lost.is_set() else "\nStopping, and saving the threads ..."
         )
     console.print(f"Saved in {shown(data)}. Start again with: make dev")
+
+
+def laptop(origins: Sequence[str]) -> Cors:
+    """CORS for pages of these origins; methods and headers as a deployed stage takes them."""
+    return Cors(
+        allow_origins=tuple(origins),
+        allow_methods=("GET", "POST"),
+        allow_headers=REQUEST_HEADERS,
+        expose_headers=RESPONSE_HEADERS,
+    )
+
+
+def handed_down(env: Mapping[str, str], *, more: Sequence[str] = ()) -> dict[str, str]:
+    """What the function gets of the shell's environment: an allow-list (HANDED_DOWN), and what `--env` names.
+
+    A tool of an agent is driven by a model, so it should not find every token that a shell holds.
+    """
+    return {name: value for name, value in env.items() if name in more or HANDED_DOWN.fullmatch(name)}
 
 
 def become_local(env: MutableMapping[str, str]) -> None:
@@ -146,6 +185,18 @@ def listening(port: int) -> Iterator[socket.socket]:
 def say(text: str) -> None:
     """A line of our own among the function's."""
     console.print(escape(text))
+
+
+def origin_of(text: str) -> str:
+    """The origin that a flag names; ArgumentTypeError for anything else."""
+    parts = urlsplit(text.removesuffix(":*"))
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or text.removesuffix(":*") != f"{parts.scheme}://{parts.netloc}"
+    ):
+        raise argparse.ArgumentTypeError(f"must be an origin like http://localhost:5173, and is {text!r}")
+    return text
 
 
 def _port(text: str) -> int:

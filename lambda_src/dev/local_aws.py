@@ -7,13 +7,14 @@ killed, it is told so by its leash (leash.py).
 import asyncio
 import fcntl
 import os
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -31,6 +32,7 @@ PAGES: dict[str, Any] = {  # on a laptop any page may upload: presigned URLs are
     "AllowedHeaders": ["*"],
     "ExposeHeaders": ["etag"],
 }
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing else of the shell reaches it
 START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
 ASK_EVERY_S = 0.1
 LAST_WORDS_CHARS = 2000
@@ -39,18 +41,32 @@ STOP_TIMEOUT_S = 20.0  # it writes its state when it is told to stop
 
 
 @dataclass(frozen=True, slots=True)
+class LocalKey:
+    """Credentials of one run of the local AWS. Without them a page in the developer's browser could use it."""
+
+    id: str
+    secret: str
+
+    @classmethod
+    def random(cls) -> Self:
+        """A new one; the id looks like one of AWS's."""
+        return cls(f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30))
+
+
+@dataclass(frozen=True, slots=True)
 class LocalAws:
-    """Where the local AWS listens, and what makes boto3 talk to it."""
+    """Where the local AWS listens, and what makes boto3 talk to it: a key of this run, which it asks everybody for."""
 
     url: str
+    key: LocalKey
 
     @property
     def env(self) -> dict[str, str]:
         """Environment variables that send every AWS client of a process here (and nowhere else)."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": self.key.id,
+            "AWS_SECRET_ACCESS_KEY": self.key.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -64,8 +80,8 @@ class LocalAws:
             service,
             endpoint_url=self.url,
             region_name=REGION,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - not a secret: nothing checks it
+            aws_access_key_id=self.key.id,
+            aws_secret_access_key=self.key.secret,
         )
 
 
@@ -77,16 +93,16 @@ async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None
     """
     if not PYTHON.is_file():
         raise RuntimeError(f"MiniStack is not installed ({PYTHON} is missing): run `make setup`.")
-    port = _free_port()
+    port, key = _free_port(), LocalKey.random()
     log = folder / "ministack.log"
     with await asyncio.to_thread(_open_log, log) as output:
         await _lock(output, folder)
         process = await asyncio.create_subprocess_exec(
             PYTHON, "-P", str(LEASH), "ministack",
-            env=_environment(folder, port), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
+            env=_environment(folder, port, key), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True,  # Ctrl-C is ours: it must outlive it long enough to save
         )  # fmt: skip
-    aws = LocalAws(url=f"http://127.0.0.1:{port}")
+    aws = LocalAws(f"http://127.0.0.1:{port}", key)
     told_to_stop = False
 
     async def watch() -> None:
@@ -125,9 +141,10 @@ def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _environment(folder: Path, port: int) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+def _environment(folder: Path, port: int, key: LocalKey) -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     return inherited | {
+        "AUTH": "true",
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "SERVICES": SERVICES,
@@ -138,8 +155,8 @@ def _environment(folder: Path, port: int) -> dict[str, str]:
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
-        "AWS_ACCESS_KEY_ID": "local",  # its root key: presigned URLs are verified against it
-        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_ACCESS_KEY_ID": key.id,  # its root key: every request and presigned URL is verified against it
+        "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_SESSION_TOKEN": "",
     }
 

@@ -90,10 +90,20 @@ def browser(chromium: str, built: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`make dev FLAGS=--showcase`: its URL."""
-    data = tmp_path_factory.mktemp("dev")
+    """`make dev FLAGS=--showcase`, which lets in the examples' pages: its URL."""
+    flags = ["--showcase", "--origin", "http://localhost:*", "--origin", "http://127.0.0.1:*"]
+    with made(tmp_path_factory.mktemp("dev"), *flags) as (url, said):
+        yield url
+    written = "".join(said)
+    assert "threads." in written, "make dev names each request, and none was heard of"
+    assert not (told := canaries.told([("make dev's stdout", written)])), f"make dev told what was sent: {told}"
+
+
+@contextmanager
+def made(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
+    """`make dev` with these flags: its URL, and what it printed, once it has ended."""
     with subprocess.Popen(
-        [sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), "--showcase", "--managed", "16"],
+        [sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags, "--managed", "16"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
         env={name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"},
     ) as process:  # fmt: skip
@@ -108,12 +118,11 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(process.stdout or ()))  # a full pipe would stop it
         reader.start()
-        yield f"{found[0]}/"
-        process.send_signal(signal.SIGINT)
-        reader.join()
-    written = "".join(said)
-    assert "threads." in written, "make dev names each request, and none was heard of"
-    assert not (told := canaries.told([("make dev's stdout", written)])), f"make dev told what was sent: {told}"
+        try:
+            yield f"{found[0]}/", said
+        finally:
+            process.send_signal(signal.SIGINT)
+            reader.join()
 
 
 @contextmanager

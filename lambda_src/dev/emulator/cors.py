@@ -34,7 +34,7 @@ def with_cors(cors: Cors | None, request: Request, prelude: Prelude) -> Prelude:
 def headers_for(cors: Cors, request: Request) -> dict[str, str]:
     """For an allowed origin; nothing for another, and nothing for a request without one."""
     origin = request.header("origin")
-    if origin is None or not any(_covers(allowed, origin) for allowed in cors.allow_origins):
+    if origin is None or not any(covers(allowed, origin) for allowed in cors.allow_origins):
         return {}
     headers = {"access-control-allow-origin": origin, "vary": "Origin"}
     if cors.expose_headers:
@@ -44,7 +44,8 @@ def headers_for(cors: Cors, request: Request) -> dict[str, str]:
     return headers
 
 
-def _covers(allowed: str, origin: str) -> bool:
+def covers(allowed: str, origin: str) -> bool:
+    """Whether `allowed` (exact, `*`, or ending in `:*` for any port) names `origin`."""
     if not allowed.endswith(":*"):
         return allowed in ("*", origin)
     host, _, port = origin.rpartition(":")

@@ -17,7 +17,7 @@ from typing import Self
 
 from lambda_src.dev.emulator.delivery import Collected, Delivery, Sink
 from lambda_src.dev.emulator.events import Request, event_1_0, event_2_0
-from lambda_src.dev.emulator.front import Front, HttpSink
+from lambda_src.dev.emulator.front import Admit, Front, HttpSink
 from lambda_src.dev.emulator.sandbox import Output, Sandbox
 from lambda_src.dev.emulator.switches import Switches
 from lambda_src.runtime.protocol import EVENT_MAX_BYTES, Invocation
@@ -34,6 +34,7 @@ class Emulator:
     `handler` is what the Handler setting would say; `env` what the function's environment would hold. `command` starts
     a runtime, with AWS_LAMBDA_RUNTIME_API in its environment; the default is lambda_src/bootstrap with this
     interpreter. Everything the processes print goes to `output`. A `listener` is a socket, instead of host and port.
+    `admit` says of each request why it is refused (403); None takes it.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Emulator:
         command: Sequence[str] = (),
         output: Output | None = None,
         inherit: Mapping[str, str] = os.environ,
+        admit: Admit | None = None,
     ) -> None:
         self.url = ""
         self._switches = switches or Switches()
@@ -61,7 +63,7 @@ class Emulator:
         self._command = command or (str(BOOTSTRAP), sys.executable, "bootstrap.py")
         self._output = output or sys.stdout
         self._host, self._port, self._listener = host, port, listener
-        self._front = Front(self._serve, cors=self._switches.cors)
+        self._front = Front(self._serve, cors=self._switches.cors, admit=admit)
         self._sandboxes: list[Sandbox] = []
         self._freed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()

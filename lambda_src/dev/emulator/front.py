@@ -22,14 +22,16 @@ READ_BYTES = 64 * 1024
 LINGER_S = 0.5  # what the rest of a refused request may take
 BODILESS = (204, 304)  # RFC 9110: no body, whatever the function sends
 
+Admit = Callable[[Request], str | None]
 Handle = Callable[[Request, "HttpSink"], Awaitable[None]]
 
 
 class Front:
-    """`start` listens; `stop` cuts every connection."""
+    """`start` listens; `stop` cuts every connection. `admit` says why a request is refused, before anything else."""
 
-    def __init__(self, handle: Handle, *, cors: Cors | None = None) -> None:
+    def __init__(self, handle: Handle, *, cors: Cors | None = None, admit: Admit | None = None) -> None:
         self._handle = handle
+        self._admit = admit
         self._cors = cors
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
@@ -74,9 +76,12 @@ class Front:
         request = await _read(connection, reader, writer)
         if request is None:
             return False
+        refused = None if self._admit is None else self._admit(request)
         answer = preflight(self._cors, request) if self._cors is not None else None
         sink = HttpSink(connection, writer, request, self._cors if answer is None else None)
-        if len(request.body) > EVENT_MAX_BYTES:
+        if refused is not None:
+            await sink.refuse(403, {"Message": refused})
+        elif len(request.body) > EVENT_MAX_BYTES:
             await sink.refuse(413, {"Message": "Request Entity Too Large"})
         elif answer is not None:
             await sink.start(answer)

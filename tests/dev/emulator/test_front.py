@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lambda_src.dev.__main__ import LAPTOP
+from lambda_src.dev.__main__ import laptop
 from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.dev.emulator.cors import headers_for
 from lambda_src.dev.emulator.events import Request
@@ -108,17 +108,26 @@ async def test_the_urls_setting_answers_a_preflight() -> None:
     )
 
 
-@pytest.mark.parametrize("origin", ["http://localhost:5173", "http://localhost", "http://127.0.0.1:3000"])
-def test_make_dev_takes_pages_of_any_local_port(origin: str) -> None:
-    assert headers_for(LAPTOP, asked_from(origin))["access-control-allow-origin"] == origin
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "http://localhost", "http://localhost:80"])
+def test_an_origin_that_is_let_in_may_name_every_port(origin: str) -> None:
+    assert headers_for(laptop(["http://localhost:*"]), asked_from(origin))["access-control-allow-origin"] == origin
 
 
 @pytest.mark.parametrize(
     "origin", ["http://localhost.evil.example", "http://localhost:80.evil.example", "http://evil.example:80",
                "http://localhost:", "null", "http://LOCALHOST:80"],
 )  # fmt: skip
-def test_make_dev_takes_no_page_from_elsewhere(origin: str) -> None:
-    assert headers_for(LAPTOP, asked_from(origin)) == {}
+def test_a_page_from_elsewhere_is_not_let_in(origin: str) -> None:
+    assert headers_for(laptop(["http://localhost:*"]), asked_from(origin)) == {}
+    assert headers_for(laptop([]), asked_from(origin)) == {}
+
+
+async def test_a_request_that_is_not_admitted_is_a_403_and_runs_nothing() -> None:
+    async with Emulator(HANDLER, output=io.StringIO(), admit=lambda asked: asked.header("x-why")) as emulator:
+        answer = await request(emulator.url, headers=[("X-Why", "Not you.")])
+        assert (answer.status, answer.body) == (403, b'{"Message": "Not you."}')
+        assert emulator.pids == []
+        assert (await request(emulator.url)).status == 200
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""What a page of another local port can do to `make dev` and its local AWS: nothing. Tried in Chromium, and by hand."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from playwright.sync_api import Page
+
+from tests.chat import message
+from tests.web.conftest import made
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+class Blank(http.server.BaseHTTPRequestHandler):
+    """A page with nothing in it, of whoever wants to do harm."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>evil</title>")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's own name
+        pass
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    """The page's URL: another port of this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Blank)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+TRY = """async ([url, how]) => {
+  const answer = await fetch(url, how).catch((error) => ({ type: error.name, status: 0 }));
+  return [answer.type, answer.status];
+}"""
+CREATE = {"type": "threads.create", "params": {"input": message("from elsewhere")}}
+
+
+def test_a_page_of_another_port_runs_no_turn_reads_nothing_and_creates_no_function(
+    tab: Page, elsewhere: str, tmp_path: Path
+) -> None:
+    with made(tmp_path) as (url, _), httpx2.Client(base_url=url, trust_env=False) as own:
+        file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
+        upload = own.post("/chatkit", json={"type": "attachments.create", "params": file}).json()["upload_descriptor"]
+        aws = "{0.scheme}://{0.netloc}".format(urlsplit(upload["url"]))
+        tab.goto(elsewhere)
+        tab.on("console", lambda _: None)
+
+        def tried(url: str, **how: object) -> list[object]:
+            return list(tab.evaluate(TRY, [url, how]))
+
+        plain = {"content-type": "text/plain"}
+        body = str(CREATE).replace("'", '"')
+        assert tried(f"{url}chatkit", method="POST", mode="no-cors", headers=plain, body=body) == ["opaque", 0]
+        assert tried(f"{url}chatkit", method="POST", headers=plain, body=body) == ["TypeError", 0]
+        assert tried(f"{url}chatkit", method="POST", headers={"content-type": "application/json"}, body=body)[1] == 0
+        assert tried(f"{url}chat/health") == ["TypeError", 0]
+        code = '{"FunctionName": "evil", "Runtime": "python3.13"}'
+        tried(f"{aws}/2015-03-31/functions", method="POST", mode="no-cors", headers=plain, body=code)
+        scan = {"x-amz-target": "DynamoDB_20120810.Scan", "content-type": "application/x-amz-json-1.0"}
+        assert tried(f"{aws}/", method="POST", headers=scan, body='{"TableName": "chat"}')[1] in (0, 400, 403)
+        assert own.post("/chatkit", json={"type": "threads.list", "params": {}}).json()["data"] == []
+
+
+def test_foreign_hosts_and_origins_and_callers_without_the_key_are_refused(tmp_path: Path) -> None:
+    with made(tmp_path) as (url, _), httpx2.Client(base_url=url, trust_env=False) as http:
+        file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
+        upload = http.post("/chatkit", json={"type": "attachments.create", "params": file}).json()["upload_descriptor"]
+        for headers in ({"host": "evil.test"}, {"origin": "http://evil.test"}, {"origin": "null"}):
+            for path in ("/", "/chat/health", "/chat-client.js"):
+                refused = http.get(path, headers=headers)
+                assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (403, False)
+            assert http.post("/chatkit", headers=headers, json=CREATE).status_code == 403
+            asks = headers | {"access-control-request-method": "POST"}
+            assert http.request("OPTIONS", "/chatkit", headers=asks).status_code == 403
+        assert http.post("/chatkit", json={"type": "threads.list", "params": {}}).json()["data"] == []
+
+        aws = "{0.scheme}://{0.netloc}".format(urlsplit(upload["url"]))
+        scan = {"x-amz-target": "DynamoDB_20120810.Scan", "content-type": "application/x-amz-json-1.0"}
+        for key in ("", "test", "local", "000000000000"):
+            credential = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/dynamodb/aws4_request, "
+            signed = {"authorization": f"{credential}SignedHeaders=host, Signature={'0' * 64}"} if key else {}
+            refused = http.post(aws, headers=scan | signed, content='{"TableName": "chat"}')
+            assert refused.status_code in (400, 403), key
+            assert "Items" not in refused.text
+        assert http.post(f"{aws}/2015-03-31/functions", content='{"FunctionName": "evil"}').status_code == 403
+        assert http.get(f"{aws}/chat-files").status_code == 403
+        assert http.put(f"{aws}/chat-files/evil", content=b"x").status_code == 403
+        assert http.put(upload["url"], content=b"hello", headers=upload["headers"]).status_code == 200
