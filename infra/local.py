@@ -132,11 +132,19 @@ def _deploy(
     print(f"local AWS: {cloud.url} (log: {FOLDER}/ministack.log)", flush=True)
     deployment = LocalDeployment(cloud, folder=FOLDER, environ=environ)
     if running is None:
-        (FOLDER / "process.json").write_text(json.dumps({"port": cloud.port, "pid": cloud.pid}), encoding="utf-8")
+        remember(cloud, FOLDER / "process.json")
         deployment.bootstrap()
     print(f"deploying {data_stack_name(stage)}, {api_stack_name(stage)}", flush=True)
     outputs = deployment.deploy(context, code=code)
     return cloud.local_url(outputs[api_stack_name(stage)]["Endpoint"])
+
+
+def remember(cloud: LocalCloud, path: Path) -> None:
+    """Keep what the next command needs to speak to this local AWS, its key included: nobody else may read the file."""
+    known = {"port": cloud.port, "pid": cloud.pid, "key_id": cloud.key_id, "secret": cloud.secret}
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(known, file)
 
 
 def _running() -> LocalCloud | None:

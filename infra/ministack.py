@@ -5,6 +5,7 @@ its own Python; it buffers what a function streams. Its data is gone when it sto
 """
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -23,6 +24,8 @@ from infra.errors import ToolError
 PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+SCRIPT = Path(__file__).parents[1] / "lambda_src" / "dev" / "guarded_ministack.py"
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # of the shell: nothing else reaches it, or a function that it runs
 START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
 STOP_TIMEOUT_S = 20.0
 ASK_EVERY_S = 0.1
@@ -30,10 +33,15 @@ ASK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LocalCloud:
-    """A running local AWS: where it listens, and the process that it is; `process` where we started it ourselves."""
+    """A running local AWS: where it listens, its key, and its process id; `process` where we started it ourselves.
+
+    The key is random for each run, because any page that a browser on this machine shows can send requests to the port.
+    """
 
     port: int
     pid: int
+    key_id: str
+    secret: str = field(repr=False)
     process: "subprocess.Popen[bytes] | None" = field(default=None, compare=False)
 
     @property
@@ -45,8 +53,8 @@ class LocalCloud:
         cleaned = {name: value for name, value in inherited.items() if not name.startswith("AWS_")}
         return cleaned | {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": self.key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -58,8 +66,8 @@ class LocalCloud:
             service,
             endpoint_url=self.url,
             region_name=region,
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 - of nothing
+            aws_access_key_id=self.key_id,
+            aws_secret_access_key=self.secret,
         )
 
     def local_url(self, function_url: str) -> str:
@@ -76,10 +84,13 @@ def start(folder: Path, *, environ: Mapping[str, str], port: int | None = None) 
     log = folder / "ministack.log"
     port = port or _free_port()
     quiet = {"SFTP_ENABLED": "0", "IOT_MTLS_ENABLED": "0", "LOG_LEVEL": "WARNING"}
-    told = LocalCloud(port, 0).environ(environ) | quiet | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
+    key_id, secret = f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30)
+    inherited = {name: environ[name] for name in INHERITED if name in environ}  # it hands these down to functions
+    told = LocalCloud(port, 0, key_id, secret).environ(inherited) | quiet
+    told |= {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [PYTHON, "-m", "ministack"], env=told, stdout=output, stderr=output, start_new_session=True
+            [PYTHON, "-P", str(SCRIPT)], env=told, stdout=output, stderr=output, start_new_session=True
         )
     until_s = time.monotonic() + START_TIMEOUT_S
     while not listens(port):
@@ -89,7 +100,7 @@ def start(folder: Path, *, environ: Mapping[str, str], port: int | None = None) 
             words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise ToolError(f"the local AWS did not start; its last words (all in {log}):\n{words}")
         time.sleep(ASK_EVERY_S)
-    return LocalCloud(port, process.pid, process)
+    return LocalCloud(port, process.pid, key_id, secret, process)
 
 
 def stop(cloud: LocalCloud) -> None:

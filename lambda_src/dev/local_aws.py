@@ -37,6 +37,7 @@ START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
 ASK_EVERY_S = 0.1
 LAST_WORDS_CHARS = 2000
 LEASH = Path(__file__).with_name("leash.py")
+MINISTACK = Path(__file__).with_name("guarded_ministack.py")
 STOP_TIMEOUT_S = 20.0  # it writes its state when it is told to stop
 
 
@@ -98,7 +99,7 @@ async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None
     with await asyncio.to_thread(_open_log, log) as output:
         await _lock(output, folder)
         process = await asyncio.create_subprocess_exec(
-            PYTHON, "-P", str(LEASH), "ministack",
+            PYTHON, "-P", str(LEASH), str(MINISTACK),
             env=_environment(folder, port, key), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
             start_new_session=True,  # Ctrl-C is ours: it must outlive it long enough to save
         )  # fmt: skip

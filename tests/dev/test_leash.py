@@ -18,7 +18,7 @@ while True:
 """
 STARTS = """
 import subprocess, sys
-command = [sys.executable, "-P", sys.argv[1], "saves", "a"]
+command = [sys.executable, "-P", sys.argv[1], sys.argv[2], "a"]
 child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 child.wait()
 """
@@ -27,9 +27,9 @@ child.wait()
 def test_it_ends_well_when_its_starter_is_killed(tmp_path: Path) -> None:
     (tmp_path / "saves.py").write_text(SAVES)
     with subprocess.Popen(
-        [sys.executable, "-c", STARTS, str(LEASH)], env={"PYTHONPATH": str(tmp_path)}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARTS, str(LEASH), str(tmp_path / "saves.py")], stdout=subprocess.PIPE, text=True
     ) as starter:
         assert starter.stdout is not None
-        assert starter.stdout.readline().startswith("ready ["), "the module runs"
+        assert starter.stdout.readline().startswith("ready ["), "the script runs"
         starter.kill()
         assert starter.stdout.read() == "saved\n", "and this pipe ends with it"

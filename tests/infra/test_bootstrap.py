@@ -38,7 +38,7 @@ def test_every_region_of_a_stage_is_prepared_once() -> None:
     def of(region: str) -> list[str]:
         knobs = {"auth": AUTH, **WAF, "region": region}
         config = StageConfig.from_context({"stage": "dev", "stages": {"dev": knobs}})
-        return regions(config, Account(ACCOUNT, region, clients=LocalCloud(0, 0).client))
+        return regions(config, Account(ACCOUNT, region, clients=LocalCloud(0, 0, "id", "secret").client))
 
     assert of("eu-central-1") == ["eu-central-1", "us-east-1"]
     assert of("us-east-1") == ["us-east-1"]

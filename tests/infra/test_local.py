@@ -3,11 +3,19 @@
 The deployment itself is in test_offline_deploy.py.
 """
 
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
+
 from infra.config import StageConfig
-from infra.local import for_this_machine
-from infra.ministack import LocalCloud
+from infra.local import for_this_machine, remember
+from infra.ministack import ACCOUNT, LocalCloud, start, stop
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 
@@ -26,7 +34,9 @@ def test_a_stage_is_deployed_as_it_is_but_for_the_processors_and_the_account() -
 
 
 def test_no_credentials_of_a_person_reach_the_local_aws() -> None:
-    told = LocalCloud(4566, 0).environ({"PATH": "/bin", "AWS_PROFILE": "mine", "AWS_SESSION_TOKEN": "real"})
+    told = LocalCloud(4566, 0, "id", "secret").environ(
+        {"PATH": "/bin", "AWS_PROFILE": "mine", "AWS_SESSION_TOKEN": "real"}
+    )
     assert "AWS_PROFILE" not in told
     assert "AWS_SESSION_TOKEN" not in told
     assert told["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4566"
@@ -34,5 +44,29 @@ def test_no_credentials_of_a_person_reach_the_local_aws() -> None:
 
 
 def test_a_function_url_has_a_place_on_this_machine() -> None:
-    url = LocalCloud(4566, 0).local_url("https://abc123.lambda-url.us-east-1.on.aws/")
+    url = LocalCloud(4566, 0, "id", "secret").local_url("https://abc123.lambda-url.us-east-1.on.aws/")
     assert url == "http://127.0.0.1:4566/_aws/lambda-url/abc123/"
+
+
+def test_the_key_of_a_local_aws_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "process.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    cloud = LocalCloud(4566, 7, "id", "secret")
+    remember(cloud, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert LocalCloud(**json.loads(path.read_text())) == cloud
+    assert "secret" not in repr(cloud).replace("secret=", "")
+
+
+def test_a_local_aws_asks_for_its_key_and_gets_no_variable_of_the_shell(tmp_path: Path) -> None:
+    cloud = start(tmp_path, environ={"PATH": os.environ["PATH"], "GITHUB_TOKEN": "canary", "AWS_PROFILE": "mine"})
+    try:
+        assert cloud.client("sts").get_caller_identity()["Account"] == ACCOUNT
+        with pytest.raises(ClientError, match="UnrecognizedClientException"):
+            LocalCloud(cloud.port, 0, "AKIAX", "wrong").client("lambda").list_functions()
+        shown = subprocess.run(["ps", "eww", "-p", str(cloud.pid)], capture_output=True, text=True, check=True).stdout
+        assert "GATEWAY_PORT" in shown
+        assert "canary" not in shown
+    finally:
+        stop(cloud)
