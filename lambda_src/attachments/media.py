@@ -3,6 +3,7 @@
 A type that is not listed here is refused, so HTML and SVG (which a browser would run) have no way in.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -58,13 +59,21 @@ def admit(name: str, *, size: int, mime_type: str, limits: FileLimits) -> Kind:
     kind = KINDS.get(media_type_of(mime_type))
     if kind is None:
         raise RequestError(f"Files of this type are not taken here. Taken are {', '.join(KINDS)}.")
-    if not name.strip() or len(name) > MAX_NAME_CHARS or "\0" in name:
+    if not plain_name(name).strip() or len(name) > MAX_NAME_CHARS or "\0" in name:
         raise RequestError(f"A file needs a name of 1 to {MAX_NAME_CHARS} characters.")
     if size < 1:
         raise RequestError("This file is empty.")
     if size > limits.of(kind):
         raise TooLargeError(f"This file is larger than the {limits.of(kind):,} bytes that one may have.")
     return kind
+
+
+def plain_name(name: str) -> str:
+    """`name` without characters that nobody sees: controls, zero-width and bidi ones, which can disguise its ending.
+
+    With U+202E in it, `invoice_<U+202E>fdp.exe` is shown as `invoice_exe.pdf`.
+    """
+    return "".join(char for char in name if char.isprintable() or unicodedata.category(char) == "Zs")
 
 
 def proves(media_type: str, head: bytes) -> bool:

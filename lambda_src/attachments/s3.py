@@ -112,11 +112,11 @@ class S3AttachmentStore(Files):
         kind = media.admit(input.name, size=input.size, mime_type=input.mime_type, limits=self._limits)
         mime_type = media.media_type_of(input.mime_type)
         attachment_id = self.generate_attachment_id(mime_type, context)
-        size = {"size": input.size}
+        name, size = media.plain_name(input.name), {"size": input.size}
         if kind != "image":
-            return FileAttachment(id=attachment_id, name=input.name, mime_type=mime_type, metadata=size)
-        shown = AnyUrl(self._shown(_pending(attachment_id, context), UNPROVEN, name=input.name))
-        return ImageAttachment(id=attachment_id, name=input.name, mime_type=mime_type, metadata=size, preview_url=shown)
+            return FileAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size)
+        shown = AnyUrl(self._shown(_pending(attachment_id, context), UNPROVEN, name=name))
+        return ImageAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size, preview_url=shown)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
         """Remove the file, bound or not; quiet when it is not there."""

@@ -75,6 +75,14 @@ async def test_a_kept_file_is_served_as_a_download_of_its_proven_type(house: Hou
     assert found["ContentDisposition"] == "attachment; filename*=UTF-8''%C3%9Cberblick.png"
 
 
+@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200f", "\u200b", "\ufeff", "\r\n", "\u2028"])
+async def test_characters_of_a_name_that_nobody_sees_are_left_out(house: House, hidden: str) -> None:
+    name = f"in{hidden}voice gpj.png"
+    answer = await house.chat()("attachments.create", name=name, size=10, mime_type="image/png")
+    assert answer.json["name"] == "invoice gpj.png"
+    assert "invoice" in answer.json["preview_url"]
+
+
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"name": "a.svg", "size": 10, "mime_type": "image/svg+xml"}, 422, "Taken are"),
     ({"name": "a.html", "size": 10, "mime_type": "text/html"}, 422, "Taken are"),
@@ -85,6 +93,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"name": "a.txt", "size": 2_001, "mime_type": "text/plain"}, 413, "2,000 bytes"),
     ({"name": "a.txt", "size": 10**30, "mime_type": "text/plain"}, 413, "2,000 bytes"),
     ({"name": " ", "size": 10, "mime_type": "image/png"}, 422, "name"),
+    ({"name": "\u202e", "size": 10, "mime_type": "image/png"}, 422, "name"),
     ({"name": "a" * 256, "size": 10, "mime_type": "image/png"}, 422, "name"),
     ({"name": "a\0", "size": 10, "mime_type": "image/png"}, 422, "name"),
     ({"name": "a.png", "size": "many", "mime_type": "image/png"}, 422, "size"),
