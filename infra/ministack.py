@@ -25,7 +25,14 @@ PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environmen
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 SCRIPT = Path(__file__).parents[1] / "lambda_src" / "dev" / "guarded_ministack.py"
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # of the shell: nothing else reaches it, or a function that it runs
+INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)  # of the shell: nothing else reaches it, or a function that it runs
 START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
 STOP_TIMEOUT_S = 20.0
 ASK_EVERY_S = 0.1
