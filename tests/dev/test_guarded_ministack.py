@@ -5,11 +5,11 @@ import pytest
 from lambda_src.dev.guarded_ministack import refuses
 
 
-def refused(path: str = "/", query: bytes = b"", **headers: str) -> bool:
+def refused(path: str = "/", query: str = "", **headers: str) -> bool:
     """Whether the guard refuses such a request."""
     named = {"host": "127.0.0.1:4566", **{name.replace("_", "-"): value for name, value in headers.items()}}
     pairs = [(name.encode(), value.encode()) for name, value in named.items()]
-    return refuses({"type": "http", "path": path, "query_string": query, "headers": pairs})
+    return refuses({"type": "http", "path": path, "query_string": query.encode(), "headers": pairs})
 
 
 KEY = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0"
@@ -34,6 +34,6 @@ def test_nobody_resets_or_reconfigures_it(path: str) -> None:
 def test_an_sdk_passes_and_so_does_a_page_with_an_address_made_for_it() -> None:
     assert not refused(authorization=KEY)
     assert not refused(host="localhost:4566")
-    assert not refused("/chat-files/x", b"X-Amz-Algorithm=a&X-Amz-Signature=b", origin="http://127.0.0.1:8000")
+    assert not refused("/chat-files/x", "X-Amz-Algorithm=a&X-Amz-Signature=b", origin="http://127.0.0.1:8000")
     assert not refused("/_aws/lambda-url/abc/chatkit", origin="http://127.0.0.1:8000", sec_fetch_site="cross-site")
     assert refused("/_aws/lambda-url/abc/chatkit", host="evil.test")
