@@ -27,7 +27,8 @@ from infra.errors import BundleError, InfraError
 from infra.wheels import LAMBDA, Target
 
 CODE = "lambda_src"
-NEVER_SHIPPED = ("dev", "admin")  # dev/ holds the local user, who needs no token; admin/ is a command line
+# dev/ holds the local user, who needs no token; admin/ is a command line; two modules of sdk/ re-export parts of dev/.
+NEVER_SHIPPED = ("dev", "admin", "sdk/testing.py", "sdk/store_contract.py")
 EXECUTABLE = "bootstrap"
 PAGE = "web/index.html"
 ENTRY_POINTS = (EXECUTABLE, "handler.py")
@@ -125,7 +126,7 @@ def code_files(package: Path) -> list[Path]:
 
 def _is_shipped(path: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.parts)
-    return not (hidden or "__pycache__" in path.parts or path.parts[0] in NEVER_SHIPPED)
+    return not (hidden or "__pycache__" in path.parts or any(path.is_relative_to(name) for name in NEVER_SHIPPED))
 
 
 def _replace_code(root: Path, folder: Path, *, code: Iterable[Path], python: str | None) -> None:

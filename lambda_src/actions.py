@@ -1,4 +1,4 @@
-"""Widget actions, by type, to functions of yours. Knows ChatKit's types; no server, no HTTP.
+"""Widget actions: what happens when a user presses a button of a widget. Knows ChatKit's types; no server, no HTTP.
 
     actions = Actions()
 
@@ -6,9 +6,9 @@
     async def cancel(order: Order, call: ActionCall) -> WidgetRoot:
         return order_card(order.id, state="cancelled")
 
-The payload is validated against the type of the first parameter. What comes back is shown and kept: a widget takes the
-place of the one that was clicked, or becomes a new item; None changes nothing. A function that yields ChatKit's events
-instead does whatever it likes, and may let the agent answer: `async for event in call.answer("..."): yield event`.
+The payload is validated against the type of the first parameter. A returned widget replaces the one that was clicked,
+or becomes a new item if none was; None changes nothing. A function can yield ChatKit events instead, and let the agent
+answer: `async for event in call.answer("..."): yield event`.
 """
 
 import inspect
@@ -41,9 +41,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class ActionCall:
-    """Where an action came from. `sender` is the clicked widget; None when the page itself sent the action.
+    """Who sent an action, and from where.
 
-    `answer(note)` tells the agent `note` (the user does not see it) and gives the events of its answer.
+    `context.user` is the user who clicked. `sender` is the item of the clicked widget; None if the page itself sent the
+    action. `answer(note)` gives the agent a note, which the user does not see, and yields the events of its answer.
     """
 
     type: str
@@ -62,15 +63,22 @@ class _Registered:
 
 
 class Actions:
-    """The actions of one assistant."""
+    """The widget actions of one assistant: name it `actions` in `lambda_src/agent/`, or pass it to `Assistant`.
+
+    actions = Actions()
+
+    @actions.on("order.cancel")
+    async def cancel(order: Order, call: ActionCall) -> WidgetRoot | None: ...
+    """
 
     def __init__(self) -> None:
         self._registered: dict[str, _Registered] = {}
 
     def on(self, action_type: str) -> Callable[[Function], Function]:
-        """Register an async function (payload, call) for one type of action.
+        """Register an async function of (payload, call) for one type of action.
 
-        TypeError: it is not such a function, or the type has one already.
+        The payload is validated against the annotation of the first parameter. Raises TypeError if the function has
+        another shape, or if the type already has a function.
         """
 
         def register(function: Function) -> Function:

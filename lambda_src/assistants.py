@@ -27,9 +27,11 @@ TAKEN = ("adopt", "stop", "threads", "turns", "upload")  # routes of the nameles
 
 @dataclass(frozen=True, slots=True)
 class Assistant:
-    """One assistant: its agent (built once a process, on its first message), and what its widgets' buttons do.
+    """One assistant: a function that builds its agent, and the actions of its widgets.
 
-    The rest takes the place of the setting of that name; its counts are its own in any case.
+    The agent is built once per process, on the first message; one with MCP servers is built again for each turn. Every
+    other field overrides the setting of the same name (docs/settings.md) for this assistant; None keeps the setting.
+    Messages, running turns and tokens are counted separately for each assistant.
     """
 
     build_agent: BuildAgent

@@ -14,15 +14,19 @@ EndReason = Literal["stopped", "deadline", "superseded", "shutdown"]
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One person or guest, at one assistant. `id` is opaque (a hash of issuer and subject), never an e-mail address."""
+    """A signed-in user or a guest, at one assistant.
+
+    `id` is opaque (a hash of issuer and subject) and differs by assistant; use `person` to look a user up in your own
+    services. `assistant` is the name of the assistant, "" for the one without a name.
+    """
 
     id: str
-    is_guest: bool = False  # nobody has signed in: smaller quotas
-    assistant: str = ""  # the one they talk to; "" is the only one, or the one without a name
+    is_guest: bool = False  # not signed in: smaller quotas
+    assistant: str = ""
 
     @property
     def person(self) -> str:
-        """The same for one person at every assistant."""
+        """The user's id without the assistant's name: the same at every assistant."""
         return self.id.removesuffix(f".{self.assistant}") if self.assistant else self.id
 
     def at(self, assistant: str) -> "User":
@@ -68,10 +72,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """What one request carries down to the store and up to the log. Stores read `user.id` and `turn_id` only.
+    """One request: the user, the turn and the deadline. Tools, actions and stores all receive it.
 
-    `deadline_ms` is Lambda's time-out for this invocation in epoch milliseconds; None where nobody kills us. `source`
-    stands for the caller's network (a hash), "" where it is not known.
+    `user` is whoever is asking. `request_id` is the id in the log. `deadline_ms` is when Lambda ends the invocation, in
+    epoch milliseconds; None outside Lambda. `source` is a hash of the caller's network, "" if unknown. Stores read
+    `user.id` and `turn_id` only.
     """
 
     user: User

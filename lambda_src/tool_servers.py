@@ -41,7 +41,7 @@ class ToolServerError(Exception):
 
 
 def optional(server: Server) -> Server:
-    """Mark a server that the assistant can do without: while it is down, its tools are missing and the turn goes on."""
+    """Mark an MCP server as optional, and return it: while it is down, turns continue without its tools."""
     setattr(server, OPTIONAL, True)
     return server
 

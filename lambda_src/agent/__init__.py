@@ -9,7 +9,7 @@ from chatkit.agents import AgentContext
 
 from lambda_src.agent.model import MODEL
 from lambda_src.agent.tools import current_time, my_user_id
-from lambda_src.context import RequestContext
+from lambda_src.sdk import RequestContext
 
 INSTRUCTIONS = """\
 You are a friendly and precise assistant. Answer briefly, in the user's language.

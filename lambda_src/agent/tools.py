@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from agents import RunContextWrapper, function_tool
 from chatkit.agents import AgentContext
 
-from lambda_src.context import RequestContext
+from lambda_src.sdk import RequestContext
 
 
 @function_tool

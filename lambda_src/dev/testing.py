@@ -1,6 +1,6 @@
 """Test your own agent: the real server, turns and store in this process, with a script in the place of the model.
 
-    from lambda_src.dev.testing import AgentChat, calls, chat, says
+    from lambda_src.sdk.testing import AgentChat, calls, chat, says
 
     async def test_it_tells_the_time(chat: AgentChat) -> None:
         reply = await chat.say("What time is it?", script=[calls("current_time"), says("Noon.")])

@@ -1,6 +1,6 @@
 """YOURS: two examples. The model is scripted; with `REAL_MODEL=1 make test-agent` a real one answers."""
 
-from lambda_src.dev.testing import AgentChat, calls, says
+from lambda_src.sdk.testing import AgentChat, calls, says
 
 
 async def test_it_looks_at_the_clock_when_asked(chat: AgentChat) -> None:

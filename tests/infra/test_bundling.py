@@ -52,6 +52,9 @@ def project(tmp_path: Path) -> Path:
         "lambda_src/web/index.html": "<!doctype html>\n",
         "lambda_src/dev/local.py": "",
         "lambda_src/admin/erase.py": "",
+        "lambda_src/sdk/__init__.py": "",
+        "lambda_src/sdk/testing.py": "",
+        "lambda_src/sdk/store_contract.py": "",
         "lambda_src/__pycache__/handler.cpython-39.pyc": "",
         "lambda_src/.DS_Store": "",
         "tests/test_it.py": "",
@@ -83,12 +86,13 @@ def _names(bundle: Bundle) -> set[str]:
     return set(zipfile.ZipFile(bundle.zip).namelist())
 
 
-def test_our_code_and_the_libraries_are_shipped_and_dev_admin_and_tests_are_not(build: Build) -> None:
+def test_the_zip_has_our_code_and_the_libraries_but_no_tests_and_nothing_for_a_laptop(build: Build) -> None:
     sources = {name for name in _names(build()) if not name.endswith(".pyc")}
     assert sources == {
         "lambda_src/__init__.py",
         "lambda_src/bootstrap",
         "lambda_src/handler.py",
+        "lambda_src/sdk/__init__.py",
         "lambda_src/store/dev/kept.py",
         "lambda_src/web/index.html",
         "library/__init__.py",

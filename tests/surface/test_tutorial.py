@@ -21,7 +21,7 @@ BLOCK = re.compile(r"```(?:python|json)\n# (\S+)\n(.*?)```", re.DOTALL)
 THE_AGENT, THE_TOOL = "lambda_src/agent/__init__.py", "lambda_src/agent/orders.py"
 SAID = re.compile(r"say \*\*(.+?)\*\*")
 CONFTEST = "tests/agent/conftest.py"  # the page builds on it; the folder itself is the user's
-SHIPPED_CONFTEST = "from lambda_src.dev.testing import chat\n\n__all__ = ['chat']\n"
+SHIPPED_CONFTEST = "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n"
 SOME_AGENT = "from agents import Agent\n\ndef build_agent():\n    return Agent(name='Shipped')\n"
 MOST_LINES = 30  # of what a newcomer writes to have a tool and an action, blank lines and imports aside
 PATIENCE_S = 60.0  # of the test, before it fails

@@ -1,0 +1,13 @@
+"""What your code in `lambda_src/agent/` imports from this project.
+
+Everything here is public and documented in docs/sdk.md. Import nothing else of `lambda_src` (except your own folder):
+any release may move or change it. `lambda_src.sdk.testing` and `lambda_src.sdk.store_contract` are for tests; they are
+not deployed.
+"""
+
+from lambda_src.actions import ActionCall, Actions
+from lambda_src.assistants import Assistant
+from lambda_src.context import RequestContext, User
+from lambda_src.tool_servers import optional
+
+__all__ = ["ActionCall", "Actions", "Assistant", "RequestContext", "User", "optional"]

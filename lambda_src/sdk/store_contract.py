@@ -1,0 +1,11 @@
+"""The tests that every store must pass, for a store of your own. Not deployed. docs/stores.md explains each test.
+
+class TestMyStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> MyStore:
+        return MyStore(...)
+"""
+
+from lambda_src.dev.store_contract import StoreContract
+
+__all__ = ["StoreContract"]
