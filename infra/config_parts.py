@@ -176,6 +176,7 @@ SET_BY_THE_STACK = frozenset(
         "auth_sign_in_url",
         "auth_public_keys",
         "bucket",
+        "claims",
         "cors_origins",
         "demo_model",
         "guest_secret",

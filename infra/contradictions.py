@@ -25,6 +25,10 @@ def contradictions(stage: StageKnobs) -> list[str]:
             elsewhere is not None and stage.auth.client_id is not None and stage.auth.sign_in_url is None
         ),
         f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
+        "claims needs auth.issuer, auth.public_keys or auth.cognito: guests have no claims.": bool(stage.claims)
+        and stage.auth.issuer is None
+        and not stage.auth.public_keys
+        and stage.auth.cognito is None,
         "snapstart cannot be had on managed_instances: their environments stay warm.": stage.snapstart and managed,
         f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed
         and stage.memory_mb < MANAGED_MEMORY_MB,

@@ -33,6 +33,7 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_AUTH_CLIENT_ID": places.client_id,
         "CHAT_AUTH_SIGN_IN_URL": places.sign_in_url,
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
+        "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
         "CHAT_GUEST_MESSAGES_PER_DAY": config.auth.guest.messages_per_day if config.auth.guest else None,
         "CHAT_GUEST_TOKENS_PERCENT": config.auth.guest.tokens_percent if config.auth.guest else None,

@@ -82,6 +82,12 @@ class StageKnobs:
     quotas: QuotaConfig | None = knob(
         optional(object_of(QuotaConfig)), "What people may use.", takes="object or null", default=None
     )
+    claims: tuple[str, ...] = knob(
+        list_of(matching(r"[^\s,]{1,200}", example="plan"), at_most=20),
+        "Claims of the user's token that tools may read as `context.user.claims`: docs/auth.md.",
+        takes="list of names",
+        default=(),
+    )
     settings: tuple[tuple[str, str], ...] = knob(
         settings,
         "Settings of the function that have no knob here, without their CHAT_; never a secret.",

@@ -1,7 +1,8 @@
 """Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from lambda_src.meter import Meter
@@ -10,19 +11,32 @@ if TYPE_CHECKING:
     from chatkit.types import ThreadItem, ThreadMetadata
 
 EndReason = Literal["stopped", "deadline", "superseded", "shutdown"]
+Claim = str | int | float | bool | tuple[str, ...]
+"""The value of a token's claim, as tools read it. A list of texts becomes a tuple."""
+
+
+def _no_claims() -> Mapping[str, Claim]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class User:
     """A signed-in user or a guest, at one assistant.
 
-    `id` is opaque (a hash of issuer and subject) and differs by assistant; use `person` to look a user up in your own
-    services. `assistant` is the name of the assistant, "" for the one without a name.
+    `id` is opaque (a hash of issuer and subject) and differs by assistant; `person` does not. `assistant` is the name
+    of the assistant, "" for the one without a name.
+
+    `issuer` and `subject` are the `iss` and `sub` of the user's token; use them to look up the user in your own
+    services. Both are None for guests. `claims` has those claims of the token that the stage names (`claims` in
+    cdk.json). All three are in memory for one request: never stored, never logged, and not part of `repr(user)`.
     """
 
     id: str
     is_guest: bool = False  # not signed in: smaller quotas
     assistant: str = ""
+    issuer: str | None = field(default=None, repr=False, compare=False)
+    subject: str | None = field(default=None, repr=False, compare=False)
+    claims: Mapping[str, Claim] = field(default_factory=_no_claims, repr=False, compare=False)
 
     @property
     def person(self) -> str:

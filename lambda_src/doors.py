@@ -39,9 +39,10 @@ def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticat
             raise SettingsError(
                 ["CHAT_AUTH_PUBLIC_KEYS must be public JWKs (EdDSA, ES256, RS256), each with its `kid`."]
             )
-        ways.append(BackendToken(keys, audience))
+        ways.append(BackendToken(keys, audience, claims=settings.claims))
     if settings.auth_issuer is not None:
-        ways.append(BearerToken(settings.auth_issuer, audience, keys=IssuerKeys(settings.auth_issuer)))
+        issuer_keys = IssuerKeys(settings.auth_issuer)
+        ways.append(BearerToken(settings.auth_issuer, audience, keys=issuer_keys, claims=settings.claims))
     return ways[0] if len(ways) == 1 else FirstOf(*ways)
 
 

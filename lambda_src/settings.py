@@ -65,6 +65,11 @@ class Settings:
     auth_sign_in_url: str | None = _setting(
         values.https_url, "Where the issuer gives tokens, if on another host than its own name (Cognito).", default=None
     )
+    claims: tuple[str, ...] = _setting(
+        values.names,
+        "Claims of the token that tools may read as `context.user.claims`, such as plan,org: docs/auth.md.",
+        default=(),
+    )
     domain_key: str | None = _setting(
         values.text,
         "OpenAI's key for the page's domain; without it our own client serves: docs/frontend.md.",

@@ -78,6 +78,7 @@ def test_the_names_that_cloudformation_fills_in_are_those_of_table_and_bucket(va
 EVERY_KNOB: list[dict[str, Any]] = [
     {"models": ["a"], "quotas": {"stage_tokens_per_day": 1}, "thread_retention_days": 1, "model_key_parameter": "/key"},
     {"auth": {"guest": {"messages_per_day": 1}}, "quotas": {"stage_tokens_per_day": 1}},
+    {"claims": ["plan", "org"]},
     {"front_door": "cloudfront"},
     {"front_door": "cloudfront", "origin_access": "iam"},
     {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},

@@ -5,7 +5,7 @@ as `kid`, which may be left out while there is one key. docs/auth.md shows how t
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jwt
 
@@ -19,10 +19,17 @@ LONGEST_S = 3600  # they are made for each page view and last ten minutes; one f
 
 
 class BackendToken:
-    """Authenticate by a JWT that one of `keys` signed for `audience`."""
+    """Authenticate by a JWT that one of `keys` signed for `audience`. Tools may read the claims named by `claims`."""
 
-    def __init__(self, keys: Mapping[str, jwt.PyJWK], audience: str, *, now: Callable[[], float] = time.time) -> None:
-        self._keys, self._audience, self._now = keys, audience, now
+    def __init__(
+        self,
+        keys: Mapping[str, jwt.PyJWK],
+        audience: str,
+        *,
+        claims: Sequence[str] = (),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys, self._audience, self._claims, self._now = keys, audience, claims, now
 
     async def __call__(self, authorization: str | None) -> User:
         token = bearer(authorization)
@@ -35,4 +42,4 @@ class BackendToken:
         is_short = claims["exp"] <= self._now() + LONGEST_S + tokens.LEEWAY_S
         if not is_short or not tokens.names(claims.get("aud"), self._audience):
             raise AuthError(tokens.INVALID)
-        return user_of(NAMESPACE, claims["sub"])
+        return user_of(NAMESPACE, claims["sub"], tokens.chosen(claims, self._claims))

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Protocol
 
-from lambda_src.context import User
+from lambda_src.context import Claim, User
 from lambda_src.errors import AuthError
 
 NO_TOKEN = "Sign in first: this request carries no bearer token."  # noqa: S105 - a sentence
@@ -25,10 +27,16 @@ def bearer(authorization: str | None) -> str:
     return token
 
 
-def user_of(issuer: str, subject: str) -> User:
-    """One opaque id a person: the same for one issuer and subject, telling nothing of them. It has no dot."""
+def user_of(issuer: str, subject: str, claims: Mapping[str, Claim] | None = None) -> User:
+    """The user with this `iss` and `sub`. `claims` are those that tools may read."""
+    frozen = MappingProxyType(dict(claims or {}))
+    return User(id=user_id_of(issuer, subject), issuer=issuer, subject=subject, claims=frozen)
+
+
+def user_id_of(issuer: str, subject: str) -> str:
+    """The opaque id of the user with this `iss` and `sub`. It reveals neither, and has no dot."""
     proof = json.dumps([issuer, subject]).encode()
-    return User(id=hashlib.sha256(proof).hexdigest()[:40])
+    return hashlib.sha256(proof).hexdigest()[:40]
 
 
 class FirstOf:

@@ -7,12 +7,12 @@ lambda_src/guests.py; what guests may spend, in lambda_src/quotas.py.
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jwt
 
 from lambda_src.auth import tokens
-from lambda_src.auth.bearer import bearer, user_of
+from lambda_src.auth.bearer import bearer, user_id_of
 from lambda_src.context import User
 from lambda_src.errors import AuthError, UnavailableError
 from lambda_src.secrets import Secret
@@ -61,7 +61,7 @@ class GuestTokens:
         claims = tokens.claims_of(token, _key(secret), algorithms=ALGORITHMS, issuer=NAMESPACE)
         if not tokens.names(claims.get("aud"), AUDIENCE):
             raise AuthError(tokens.INVALID)
-        return replace(user_of(NAMESPACE, claims["sub"]), is_guest=True)
+        return User(user_id_of(NAMESPACE, claims["sub"]), is_guest=True)
 
 
 def _key(secret: str) -> bytes:

@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jwt
 
@@ -135,8 +135,8 @@ class BearerToken:
     Cognito's access tokens say `client_id` instead of `aud`, and `token_use`: its ID tokens are no access tokens.
     """
 
-    def __init__(self, issuer: str, audience: str, *, keys: IssuerKeys) -> None:
-        self._issuer, self._audience, self._keys = issuer, audience, keys
+    def __init__(self, issuer: str, audience: str, *, keys: IssuerKeys, claims: Sequence[str] = ()) -> None:
+        self._issuer, self._audience, self._keys, self._claims = issuer, audience, keys, claims
 
     async def __call__(self, authorization: str | None) -> User:
         token = bearer(authorization)
@@ -149,4 +149,4 @@ class BearerToken:
         audience = claims.get("client_id") if use == "access" and "aud" not in claims else claims.get("aud")
         if use not in (None, "access") or not tokens.names(audience, self._audience):
             raise AuthError(tokens.INVALID)
-        return user_of(self._issuer, claims["sub"])
+        return user_of(self._issuer, claims["sub"], tokens.chosen(claims, self._claims))

@@ -6,12 +6,15 @@ head are ignored; `exp` and `sub` must be there. Tokens of another kind are refu
 access tokens bound to a key (`cnf`), which are not for whoever carries them. Every refusal is the same sentence.
 """
 
-from collections.abc import Iterable, Sequence
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from lambda_src.context import Claim
 from lambda_src.errors import AuthError
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -21,8 +24,11 @@ FOREIGN_CLAIMS = frozenset({"events", "cnf"})  # security events (RFC 8417); bou
 LEEWAY_S = 60  # clocks differ: the issuer's, Lambda's
 MAX_TOKEN_CHARS = 8192  # Entra's tokens with many groups have some 6,000; API Gateway takes 10 KB of headers in all
 MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
+MAX_CLAIM_CHARS = 1_000  # of one claim for tools, as JSON: names and lists of groups, not documents
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 INVALID = "The bearer token is not valid. Sign in again."
+
+log = logging.getLogger(__name__)
 
 # What nonsense in a token can raise beside PyJWT's own: JSON too deep, numbers too long, text where none belongs.
 NONSENSE = (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
@@ -66,6 +72,31 @@ def claims_of(
     if not isinstance(kind, str) or kind.lower() not in CLAIM_TYPES or FOREIGN_CLAIMS & claims.keys():
         raise AuthError(INVALID)
     return claims
+
+
+def chosen(claims: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Claim]:
+    """The claims named by `wanted`, for tools: texts, numbers, booleans and lists of texts (as tuples).
+
+    A claim that is missing, null, of another type or longer than MAX_CLAIM_CHARS is left out: a tool must treat it as
+    not granted. The log names the claims left out for their type or length, without their values.
+    """
+    found: dict[str, Claim] = {}
+    for name in wanted:
+        match claims.get(name):
+            case None:
+                continue
+            case list(value) if all(isinstance(part, str) for part in value):
+                claim: Claim = tuple(value)
+            case str(value) | bool(value) | int(value) | float(value):
+                claim = value
+            case _:
+                log.warning("claim_ignored", extra={"kind": name, "reason": "type"})
+                continue
+        if len(json.dumps(claim, ensure_ascii=False)) > MAX_CLAIM_CHARS:
+            log.warning("claim_ignored", extra={"kind": name, "reason": "length"})
+            continue
+        found[name] = claim
+    return found
 
 
 def _is_access_type(typ: object) -> bool:

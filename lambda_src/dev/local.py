@@ -19,9 +19,12 @@ from lambda_src.storage import upload_origin
 SHOWCASE = "CHATKIT_SHOWCASE"  # set by the flag
 
 
+ISSUER = "urn:chatkit-lambda:local"
+
+
 async def local_user(authorization: str | None) -> User:
-    """Authenticate: everybody who reaches loopback is the same person."""
-    return User(id="local")
+    """Authenticate: everybody who reaches loopback is the same person, `local`."""
+    return User(id="local", issuer=ISSUER, subject="local")
 
 
 def local_agent() -> Agent[Any]:

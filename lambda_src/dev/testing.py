@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import count
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -30,7 +31,7 @@ from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMes
 from lambda_src import sse
 from lambda_src.app import create_app
 from lambda_src.assistants import BuildAgent, shipped_actions, shipped_agent
-from lambda_src.context import RequestContext, Turn, User
+from lambda_src.context import Claim, RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel
 from lambda_src.desks import Desk
 from lambda_src.dev.local_settings import local_run_config, local_settings
@@ -44,6 +45,7 @@ from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
 
 Step = Sequence[TResponseOutputItem]
+ISSUER = "urn:chatkit-lambda:test"  # `context.user.issuer` of every user of a test
 _numbers = count(1)
 
 
@@ -151,13 +153,14 @@ class AgentChat:
         self._player = _Player()
         self._threads: dict[str, str] = {}
         self.store = MemoryStore()
+        self.claims: dict[str, dict[str, Claim]] = {}  # by user, for tools that read `context.user.claims`
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
         build_agent()  # here, so that what it raises is raised here; the server builds its own, with MCP one a turn
         dispatcher = AgentDispatcher(build_agent, build_run_config=lambda: run_config, build_actions=build_actions)
         self._server = _WatchedServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
         self._app = create_app(
             Desk(self._server, Turns(Surroundings(self.store.ledger, Keeper(self.store)))),
-            authenticate=_by_name,
+            authenticate=self._user,
             sweeps=self.store,
             max_body_bytes=MAX_BODY_BYTES,
         )
@@ -219,6 +222,14 @@ class AgentChat:
             cause=self._server.cause or next(iter(turn.tool_errors if turn else []), None),
         )
 
+    async def _user(self, authorization: str | None) -> User:
+        """Authenticate: `Bearer ann` is ann."""
+        name = (authorization or "").removeprefix("Bearer ")
+        if not name:
+            raise AuthError("Sign in first.")
+        claims = MappingProxyType(dict(self.claims.get(name, {})))
+        return User(id=name, issuer=ISSUER, subject=name, claims=claims)
+
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
         context = RequestContext(user=User(id=user), request_id="test")
         return (await self.store.load_thread_items(thread_id, None, 100, "asc", context)).data
@@ -232,14 +243,6 @@ def _model_of(script: Sequence[Step] | Model | None) -> Model:
             return script
         case _:
             return ScriptedModel([list(step) for step in script])
-
-
-async def _by_name(authorization: str | None) -> User:
-    """Authenticate: `Bearer ann` is ann."""
-    name = (authorization or "").removeprefix("Bearer ")
-    if not name:
-        raise AuthError("Sign in first.")
-    return User(id=name)
 
 
 async def _at_once(_: float) -> None:

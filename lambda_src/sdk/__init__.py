@@ -7,7 +7,7 @@ not deployed.
 
 from lambda_src.actions import ActionCall, Actions
 from lambda_src.assistants import Assistant
-from lambda_src.context import RequestContext, User
+from lambda_src.context import Claim, RequestContext, User
 from lambda_src.tool_servers import optional
 
-__all__ = ["ActionCall", "Actions", "Assistant", "RequestContext", "User", "optional"]
+__all__ = ["ActionCall", "Actions", "Assistant", "Claim", "RequestContext", "User", "optional"]

@@ -42,7 +42,7 @@ def environment(folder: Path) -> tuple[dict[str, str], BackendToken]:
 
 def test_every_snippet_is_short() -> None:
     found = [block for language in ("js", "python", "ruby", "php") for block in snippets(language)]
-    assert len(found) == 5
+    assert len(found) == 6
     assert max(len(block.splitlines()) for block in found) <= MAX_LINES
 
 
@@ -62,6 +62,13 @@ async def test_the_python_snippet_signs_a_token_that_is_taken(tmp_path: Path, mo
     module: dict[str, Any] = {}
     exec(snippets("python")[0], module)
     assert await authenticate(f"Bearer {module['chat_token']('ann')}") == user_of(NAMESPACE, "ann")
+
+
+def test_the_python_formula_gives_the_user_id() -> None:
+    module: dict[str, Any] = {}
+    exec(snippets("python")[1], module)
+    for issuer, subject in [("https://login.example.com/", "42"), (NAMESPACE, 'Zoë "x"')]:
+        assert module["user_id"](issuer, subject) == user_of(issuer, subject).id
 
 
 def test_the_private_key_is_readable_by_its_owner_alone_and_never_overwritten(tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ POOL = {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
     "snapstart cannot be had": {"snapstart": True, "managed_instances": NETWORK, "memory_mb": 2048},
     "memory_mb must be at least 2048": {"managed_instances": NETWORK},
+    "claims needs auth.issuer": {"auth": {"guest": {}}, "quotas": QUOTAS, "claims": ["plan"]},
     "reserved_concurrency does not hold": {"managed_instances": NETWORK, "memory_mb": 2048, "reserved_concurrency": 5},
     "vpc and managed_instances both": {
         "managed_instances": NETWORK,

@@ -75,6 +75,7 @@ def test_in_prod_the_demo_model_is_told_not_to_answer() -> None:
 def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
     everything = _told(
         auth={**AUTH, "public_keys": [JWK], "guest": {}},
+        claims=["plan"],
         models=["a"],
         thread_retention_days=1,
         quotas=dict.fromkeys(knobs_of(QuotaConfig), 20),
