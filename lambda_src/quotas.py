@@ -29,7 +29,7 @@ SWITCH_S = 5.0  # how old the switch's state may be: it is promised to work with
 SWITCH_RETRY_S = 60  # when to ask again is the operator's secret
 PAUSED = "The assistant is paused by those who run it. Try again later."
 
-ONE_GUEST, ONE_NETWORK = 4, 2  # a guest may take a quarter of what guests may, a network half: neither takes the day
+ONE_GUEST, ONE_NETWORK = 1 / 3, 2 / 3  # of what guests may use: so neither takes the day from everybody else
 USER_TOKENS, STAGE_TOKENS, GUEST_TOKENS = "tokens", "tokens", "guest-tokens"  # in the user's partition; in STAGE#
 
 Ceiling = tuple[str, str | None, int]
@@ -57,12 +57,12 @@ class Allowance:
     @property
     def of_one_guest(self) -> int:
         """Tokens of one guest; 0 is no limit."""
-        return (self.of_guests or self.stage_tokens_per_day) // ONE_GUEST
+        return int((self.of_guests or self.stage_tokens_per_day) * ONE_GUEST)
 
     @property
     def of_one_network(self) -> int:
         """Tokens of all guests from one source address; 0 is no limit."""
-        return (self.of_guests or self.stage_tokens_per_day) // ONE_NETWORK
+        return int((self.of_guests or self.stage_tokens_per_day) * ONE_NETWORK)
 
     def of(self, context: RequestContext) -> QuotaLimits:
         """What the ledger counts for this user."""

@@ -62,7 +62,7 @@ async def struck_by(fault: Fault, work: Awaitable[None]) -> None:
 
 ONE_OF_EACH = {
     "guest_messages_per_day": 20,
-    "stage_tokens_per_day": 5 * RESERVED_TOKENS,  # a quarter is what one guest may take
+    "stage_tokens_per_day": 5 * RESERVED_TOKENS,  # a third is what one guest may use
     "guest_tokens_percent": 99,  # with all of the stage's they have no ceiling of their own
 }
 

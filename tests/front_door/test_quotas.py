@@ -1,6 +1,8 @@
 """Quotas: who may begin a turn, in which order it is asked, and what is spent by whom, on both ledgers."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,10 +10,14 @@ import pytest
 from lambda_src.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.errors import QuotaError
 from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
+from lambda_src.settings import GUEST_HISTORY_TOKENS, GUEST_OUTPUT_TOKENS
 from lambda_src.store.dynamodb import rows
-from lambda_src.table_counters import SWITCH
-from lambda_src.turn_limits import RESERVED_TOKENS
+from lambda_src.table_counters import SWITCH, TableCounters
+from lambda_src.turn_limits import PROMPT_TOKENS, RESERVED_TOKENS
 from tests.front_door.ground import Ground, admitted, asks_again, turn_of
+from tests.store.local import Local
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["messages_per_minute", "messages_per_day", "running"])
@@ -89,7 +95,44 @@ async def test_a_turn_that_runs_over_midnight_is_settled_on_the_day_it_was_reser
     assert await admitted(quotas, *(turn_of(f"v{number}") for number in range(30))) == 20
 
 
-async def test_one_guest_takes_a_quarter_of_what_guests_may_and_one_network_half(ground: Ground) -> None:
+async def test_an_ordinary_day_of_a_guest_fits_into_what_ships(ground: Ground) -> None:
+    """20 messages of 60 tokens in one thread, with answers of 300 and instructions of 500."""
+    stage = json.loads((ROOT / "cdk.json").read_text())["context"]["stages"]["dev"]
+    guest = stage["auth"]["guest"]
+    quotas = ground.quotas(
+        stage_tokens_per_day=stage["quotas"]["stage_tokens_per_day"],
+        guest_messages_per_day=guest["messages_per_day"],
+        guest_tokens_percent=guest["tokens_percent"],
+    )
+    for number in range(guest["messages_per_day"]):
+        ground.local.later(30)
+        context = replace(turn_of("eve", number, guest=True), source="net-1")
+        turn, counted = context.turn, 500 + min(number * 360, GUEST_HISTORY_TOKENS) + 60
+        assert turn is not None
+        turn.input_tokens = PROMPT_TOKENS + 3 * counted  # no estimate of prose is higher: docs/auth.md
+        await quotas.admit(context)
+        assert turn.meter is not None
+        call = await turn.meter.begin(input_tokens=3 * counted, output_tokens=GUEST_OUTPUT_TOKENS)
+        turn.meter.end(call, counted + 300)
+        await quotas.settle(context)
+    with pytest.raises(QuotaError, match="day"):
+        await quotas.admit(replace(turn_of("eve", 99, guest=True), source="net-1"))
+
+
+async def test_a_correction_whose_answer_was_lost_is_applied_once() -> None:
+    """botocore sends it again, with the same mark."""
+    counters = TableCounters(Local().store().table)
+    assert await counters.add("tokens", 100, ceiling=100)
+    for _ in range(2):
+        await counters.correct("tokens", -60, ceiling=100, mark="turn-1")
+    assert await counters.add("tokens", 60, ceiling=100)
+    assert not await counters.add("tokens", 1, ceiling=100)
+    for number in range(2, 40):
+        await counters.correct("tokens", -1, ceiling=100, mark=f"turn-{number}")
+    assert await counters.add("tokens", 38, ceiling=100)
+
+
+async def test_one_guest_takes_a_third_of_what_guests_may_and_one_network_two_thirds(ground: Ground) -> None:
     quotas = ground.quotas(stage_tokens_per_day=40 * RESERVED_TOKENS, guest_tokens_percent=50, guest_messages_per_day=0)
     taken = 0
     for number in range(60):  # a minute has five
@@ -99,14 +142,13 @@ async def test_one_guest_takes_a_quarter_of_what_guests_may_and_one_network_half
             await asks_again(turn, 0)
             await quotas.settle(turn)
             taken += 1
-    assert taken == 5
+    assert taken == 6
     others = [replace(turn_of(f"g{number}", guest=True), source="net-1") for number in range(30)]
-    assert await admitted(quotas, *others) == 5
+    assert await admitted(quotas, *others) == 7
     with pytest.raises(QuotaError, match="your network"):
         await quotas.admit(replace(turn_of("g99", guest=True), source="net-1"))
-    assert (
-        await admitted(quotas, *(replace(turn_of(f"h{n}", guest=True), source=f"net-{n}") for n in range(2, 40))) == 10
-    )
+    elsewhere = [replace(turn_of(f"h{number}", guest=True), source=f"net-{number}") for number in range(2, 40)]
+    assert await admitted(quotas, *elsewhere) == 7
 
 
 async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None:
