@@ -61,6 +61,11 @@ class StageConfig(StageKnobs):
         return f"/chatkit/{self.stage}/guest-secret" if self.auth.guest is not None else None
 
     @property
+    def secret_parameters(self) -> tuple[str, ...]:
+        """The SSM parameters of the secrets that tools read, in the order of `secrets`."""
+        return tuple(f"/chatkit/{self.stage}/{name}" for name in self.secrets)
+
+    @property
     def demo_model(self) -> bool:
         """Whether the demo model answers while there is no key. In stage prod it does not: people would believe it."""
         return self.stage != "prod"

@@ -167,6 +167,72 @@ class QuotaConfig:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """What your tools may do in AWS, beside what the chat itself needs: one statement of the function's role."""
+
+    actions: tuple[str, ...] = knob(
+        list_of(
+            matching(r"[a-z][a-z0-9-]*:([A-Za-z0-9]+\*?|\*)", example="dynamodb:GetItem (a * only at the end)"),
+            at_least=1,
+            at_most=50,
+        ),
+        "What is allowed; never actions of iam or sts.",
+        takes="list of actions",
+    )
+    resources: tuple[str, ...] = knob(
+        list_of(
+            matching(
+                r"\*|arn:aws(-[a-z]+)*:[a-z0-9-]+:[a-z0-9*-]*:[0-9*]*:\S+",
+                example='arn:aws:dynamodb:eu-central-1:123456789012:table/orders, or "*"',
+            ),
+            at_least=1,
+            at_most=50,
+        ),
+        'On what; "*" only together with actions that have no *.',
+        takes="list of ARNs",
+    )
+
+
+# What the stage keeps, by the service in an ARN: how such a resource's name begins.
+KEPT_BY_THE_STAGE = {
+    "dynamodb": "table/chatkit-{stage}-data-",
+    "s3": "chatkit-{stage}-data-",
+    "ssm": "parameter/chatkit/{stage}/",
+}
+
+
+def policy_faults(statements: Iterable[PolicyConfig], *, stage: str) -> list[str]:
+    """What no statement may allow, each as a sentence that begins with the option."""
+    faults: list[str] = []
+    for statement in statements:
+        services = {action.partition(":")[0] for action in statement.actions}
+        if refused := services & {"iam", "sts"}:
+            faults.append(f"policy may not allow {' or '.join(sorted(refused))} actions: they could grant any other.")
+        if "*" in statement.resources and any("*" in action for action in statement.actions):
+            faults.append('policy may not allow wildcard actions on "*": name the actions or the resources.')
+            continue
+        for service in sorted(services & KEPT_BY_THE_STAGE.keys()):
+            begins = KEPT_BY_THE_STAGE[service].format(stage=stage)
+            if own := [resource for resource in statement.resources if _reaches(resource, service, begins)]:
+                faults.append(
+                    f"policy may not allow {service} actions on {own[0]}: that includes what the chat itself keeps in "
+                    f"{begins}*. Name your own resources."
+                )
+    return faults
+
+
+def _reaches(resource: str, service: str, begins: str) -> bool:
+    """Whether an ARN, which may have wildcards, includes a resource of `service` whose name begins with `begins`."""
+    if resource == "*":
+        return True
+    of_service, name = resource.split(":", 5)[2], resource.split(":", 5)[5]
+    if of_service != service:
+        return False
+    fixed = re.split(r"[*?]", name)[0]
+    return name.startswith(begins) or (fixed != name and begins.startswith(fixed))
+
+
 # Settings that come from resources or have a knob of their own.
 SET_BY_THE_STACK = frozenset(
     {
@@ -189,6 +255,7 @@ SET_BY_THE_STACK = frozenset(
         "origin_secrets",
         "origin_signed",
         "retention_days",
+        "secrets",
         "store",
         "table",
     }

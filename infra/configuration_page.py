@@ -15,6 +15,7 @@ from infra.config_parts import (
     HostedZoneConfig,
     ManagedInstancesConfig,
     NetworkConfig,
+    PolicyConfig,
     QuotaConfig,
 )
 from infra.knobs import knobs_of
@@ -26,6 +27,7 @@ PARTS: dict[str, type] = {
     "quotas": QuotaConfig,
     "domain": DomainConfig,
     "domain.hosted_zone": HostedZoneConfig,
+    "policy": PolicyConfig,
     "vpc": NetworkConfig,
     "managed_instances": ManagedInstancesConfig,
 }

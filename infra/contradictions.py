@@ -1,6 +1,6 @@
 """What one stage cannot have together. Knows knobs; no construct, no file and no AWS."""
 
-from infra.config_parts import SET_BY_THE_STACK, bedrock_region
+from infra.config_parts import SET_BY_THE_STACK, bedrock_region, policy_faults
 from infra.stage_knobs import StageKnobs
 
 # Issuers that give tokens on another host than their own name, and where: our page may not ask it unless it is named.
@@ -59,4 +59,5 @@ def contradictions(stage: StageKnobs) -> list[str]:
         "monthly_budget_usd needs alarm_email: somebody must hear of it.": stage.monthly_budget_usd is not None
         and stage.alarm_email is None,
     }
-    return [sentence for sentence, true in of_a_kind.items() if true]
+    faults = [sentence for sentence, true in of_a_kind.items() if true]
+    return [*faults, *policy_faults(stage.policy, stage=stage.stage)]

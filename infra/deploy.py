@@ -118,6 +118,9 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         if is_there(config.model_key_name, config, account) is False:
             answers = "the demo model answers" if config.demo_model else "turns are refused"
             print(f"without a model's key {answers}; next: {set_secret('model-key', config)}")
+        for name, parameter in zip(config.secrets, config.secret_parameters, strict=True):
+            if is_there(parameter, config, account) is False:
+                print(f"your tools find no secret {name} yet; next: {set_secret(name, config)}")
     return done.returncode
 
 

@@ -41,7 +41,8 @@ def what_stays(config: StageConfig, *, data: bool) -> list[str]:
                     "the key, $1 a month: aws kms schedule-key-deletion --key-id KEY; nothing is readable then"
                 )
         lines.append("the log: aws logs delete-log-group --log-group-name LOGS; it forgets by itself, too")
-    secrets = {"the model's key": config.model_key_name, "the guests' secret": config.guest_secret_name}
+    own = {f"your secret {name}": kept for name, kept in zip(config.secrets, config.secret_parameters, strict=True)}
+    secrets = {"the model's key": config.model_key_name, "the guests' secret": config.guest_secret_name, **own}
     for what, kept in secrets.items():
         if kept is not None:
             lines.append(f"{what}, if it was set: aws ssm delete-parameter --name {kept}")

@@ -24,6 +24,7 @@ class Places:
 def variables(config: StageConfig, places: Places) -> dict[str, str]:
     """Everything that the function is told; what a stage leaves out is not set."""
     told: dict[str, str | int | None] = {
+        **dict(config.environment),
         **{f"CHAT_{name.upper()}": value for name, value in config.settings},
         "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
         "CHAT_TABLE": places.table,
@@ -38,6 +39,7 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_GUEST_MESSAGES_PER_DAY": config.auth.guest.messages_per_day if config.auth.guest else None,
         "CHAT_GUEST_TOKENS_PERCENT": config.auth.guest.tokens_percent if config.auth.guest else None,
         "CHAT_MODEL_KEY_PARAMETER": config.model_key_name,
+        "CHAT_SECRETS": ",".join(config.secret_parameters) or None,
         "CHAT_DEMO_MODEL": None if config.demo_model else "false",
         "CHAT_MODELS": ",".join(config.models) or None,
         "CHAT_RETENTION_DAYS": config.thread_retention_days,

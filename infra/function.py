@@ -1,5 +1,6 @@
 """The function: its code, its environment, and exactly what it may do. Knows no front door and owns no data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,7 +15,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.config import StageConfig
-from infra.config_parts import NetworkConfig, bedrock_region
+from infra.config_parts import NetworkConfig, PolicyConfig, bedrock_region
 from infra.environment import Places, variables
 from infra.managed_instances import ManagedInstances
 from infra.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX, PENDING_PREFIX
@@ -127,6 +128,7 @@ class ChatFunction(Construct):
         # The front door stands on an alias: it outlives every version, and SnapStart and gradual shifts need one.
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
         _acknowledge(self.function, role, holdings.bucket)
+        _acknowledge_policy(role, config.policy)
 
 
 def _of_old_versions(config: StageConfig) -> RemovalPolicy:
@@ -153,7 +155,8 @@ def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> 
     """What a stage's choices add: the model's key, or Bedrock's models, a key of its own, secrets, a network."""
     allow = iam.PolicyStatement
     # AWS's own key for SecureStrings needs no grant beside it.
-    names = [name.removeprefix("/") for name in (config.model_key_name, config.guest_secret_name) if name]
+    parameters = (config.model_key_name, config.guest_secret_name, *config.secret_parameters)
+    names = [name.removeprefix("/") for name in parameters if name]
     arns = [stack.format_arn(service="ssm", resource="parameter", resource_name=name) for name in names]
     grants = [allow(actions=["ssm:GetParameter"], resources=arns)]
     if holdings.key is not None:
@@ -167,6 +170,7 @@ def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> 
         project = stack.format_arn(service="bedrock-mantle", region=region, resource="project", resource_name="default")
         models = {"StringEquals": {"bedrock-mantle:Model": list(config.models)}}
         grants.append(allow(actions=["bedrock-mantle:CreateInference"], resources=[project], conditions=models))
+    grants += [allow(actions=list(one.actions), resources=list(one.resources)) for one in config.policy]
     if config.vpc is not None:
         grants.append(allow(actions=NETWORK_ACTIONS, resources=["*"]))
     return grants
@@ -216,3 +220,12 @@ def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket)
             reason="In a network of yours, Lambda makes its interfaces with this role, and EC2 takes no narrower name.",
         )
     )
+
+
+def _acknowledge_policy(role: iam.Role, policy: Sequence[PolicyConfig]) -> None:
+    """The wildcards that the stage itself asks for in `policy`."""
+    wide = [f"Action::{action}" for one in policy for action in one.actions if "*" in action]
+    wide += [f"Resource::{resource}" for one in policy for resource in one.resources if resource.endswith("*")]
+    for finding in dict.fromkeys(wide):
+        reason = "The stage's `policy` in cdk.json allows this for tools of the agent."
+        Validations.of(role).acknowledge(Acknowledgment(id=f"AwsSolutions-IAM5[{finding}]", reason=reason))

@@ -16,6 +16,10 @@ from infra.errors import ConfigError
 
 MAX_CORS_ORIGINS = 100  # a function URL's limit
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,60}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,100}", re.ASCII)  # as Lambda takes them
+_OUR_SECRETS = ("model-key", "guest-secret")
+_NOT_YOURS = re.compile(r"CHAT_|CHATKIT_|AWS_|LAMBDA_|_|PYTHON|LD_|(PATH|HOME|TZ|LANG)$")
+_HOLDS_A_SECRET = re.compile(r"(?!.*PUBLI(C|SHABLE)_KEY$).*(KEY|SECRET|PASSWORD|TOKEN)")
 _PARAMETER = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
 
 Parse = Callable[[object], object]
@@ -124,6 +128,34 @@ def settings(value: object) -> tuple[tuple[str, str], ...]:
         raise ValueError(f"may not hold {', '.join(secret)}: a secret is no setting")  # a domain's key is public
     told = {str(k): json.dumps(v) if isinstance(v, bool) else str(v) for k, v in value.items()}
     return tuple(sorted(told.items()))
+
+
+def environment(value: object) -> tuple[tuple[str, str], ...]:
+    """Variables of the function for the user's own code. Names that are ours or Lambda's, and secrets, are refused."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f'must be an object such as {{"SHOP_URL": "https://shop.example.com"}}, and is {value!r}')
+    for name, content in value.items():
+        if _NOT_YOURS.match(name):
+            raise ValueError(
+                f"may not set {name}: names that begin with CHAT_ or AWS_, PATH and the like are not yours"
+            )
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"may not set {name!r}: a name has letters, digits and _, at least two, a letter first")
+        if _HOLDS_A_SECRET.fullmatch(name.upper()):
+            raise ValueError(f"may not set {name}: a secret is no variable; list its name in `secrets`")
+        if not _is_plain(content):
+            raise ValueError(f"must give {name} a text, a number, true or false, and gives {content!r}")
+    texts = {
+        name: json.dumps(content) if isinstance(content, bool) else str(content) for name, content in value.items()
+    }
+    return tuple(sorted(texts.items()))
+
+
+def secret_name(value: object) -> str:
+    """The name of a secret for the user's own code."""
+    if value in _OUR_SECRETS:
+        raise ValueError(f"may not list {value}: it is one of this project's own secrets")
+    return matching(r"[a-z][a-z0-9-]{0,62}", example="shop-api-key")(value)
 
 
 def _is_plain(value: object) -> bool:

@@ -202,14 +202,19 @@ def _set_aside(config: StageConfig, account: Account) -> int:
 def _secrets(config: StageConfig, account: Account) -> Iterator[str]:
     """That what is there is encrypted, and that a key which cdk.json names is there; never what is in it."""
     types = _types(config, account)
-    for what, name in (("model-key", config.model_key_name), ("guest-secret", config.guest_secret_name)):
+    for what, name in _parameters(config).items():
         command = set_secret(what, config)
-        if name is not None and types.get(name, "SecureString") != "SecureString":
+        if types.get(name, "SecureString") != "SecureString":
             yield f"{name} is a {types[name]}, readable in every listing: delete it, then `{command}`."
-        elif (
-            name is not None and name == config.model_key_parameter and name not in types
-        ):  # the name of ours may wait for its key
+        elif name == config.model_key_parameter and name not in types:  # the name of ours may wait for its key
             yield f"model_key_parameter {name} does not exist: `{command}`."
+
+
+def _parameters(config: StageConfig) -> dict[str, str]:
+    """The SSM parameters of a stage, by the names that `secret set` takes."""
+    own = {"model-key": config.model_key_name, "guest-secret": config.guest_secret_name}
+    named = {what: parameter for what, parameter in own.items() if parameter is not None}
+    return named | dict(zip(config.secrets, config.secret_parameters, strict=True))
 
 
 def set_secret(what: str, config: StageConfig) -> str:
@@ -227,7 +232,7 @@ def is_there(name: str, config: StageConfig, account: Account) -> bool | None:
 
 def _types(config: StageConfig, account: Account) -> dict[str, str]:
     """Of the stage's secrets that are there, which type each parameter has."""
-    names = [name for name in (config.model_key_name, config.guest_secret_name) if name is not None]
+    names = list(_parameters(config).values())
     wanted = [{"Key": "Name", "Option": "Equals", "Values": names}]
     # Filtered, an answer may be empty and still have a page after it.
     pages = (

@@ -13,12 +13,14 @@ from infra.config_parts import (
     DomainConfig,
     ManagedInstancesConfig,
     NetworkConfig,
+    PolicyConfig,
     QuotaConfig,
     auth,
 )
 from infra.knobs import (
     choice,
     days_of,
+    environment,
     flag,
     knob,
     list_of,
@@ -27,6 +29,7 @@ from infra.knobs import (
     optional,
     origins,
     parameter,
+    secret_name,
     settings,
     text,
     whole,
@@ -92,6 +95,24 @@ class StageKnobs:
         settings,
         "Settings of the function that have no knob here, without their CHAT_; never a secret.",
         takes='object, such as `{"history_items": 20}`',
+        default=(),
+    )
+    environment: tuple[tuple[str, str], ...] = knob(
+        environment,
+        "Variables for your own code: names that are not ours or AWS's; never a secret.",
+        takes='object, such as `{"SHOP_URL": "https://shop.example.com"}`',
+        default=(),
+    )
+    secrets: tuple[str, ...] = knob(
+        list_of(secret_name, at_most=20),
+        "Secrets that your tools read: docs/secrets.md. Each is the SSM parameter `/chatkit/<stage>/<name>`.",
+        takes="list of names",
+        default=(),
+    )
+    policy: tuple[PolicyConfig, ...] = knob(
+        list_of(object_of(PolicyConfig), at_most=20),
+        "What your tools may do in AWS: statements for the function's role.",
+        takes="list of objects",
         default=(),
     )
     memory_mb: int = knob(

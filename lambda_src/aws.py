@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.errors import UnavailableError
+from lambda_src.tool_secrets import SecretReadError
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -74,6 +75,13 @@ class Clients:
         """
         return self._parameter(name) if name.startswith("/") else self._secret(name)
 
+    def tool_secret(self, parameter: str) -> str:
+        """The value of a parameter that a tool needs. SecretReadError says why it cannot be read."""
+        try:
+            return self._parameter(parameter)
+        except UnavailableError as error:
+            raise SecretReadError(_why_unreadable(parameter, error.__cause__)) from error
+
     def _parameter(self, name: str) -> str:
         with _readable():
             text: str = self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
@@ -83,6 +91,21 @@ class Clients:
         with _readable():
             text: str = self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
         return text
+
+
+def _why_unreadable(parameter: str, cause: BaseException | None) -> str:
+    """Why a parameter cannot be read, and what an operator does about it."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - a stage may have no such secret
+
+    code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__qualname__
+    match code:
+        case "ParameterNotFound":
+            name = parameter.rpartition("/")[2]
+            return f'the SSM parameter {parameter} does not exist: `make chat ARGS="secret set {name} --stage STAGE"`'
+        case "AccessDeniedException" | "AccessDenied":
+            return f"the function may not read the SSM parameter {parameter} ({code}): deploy the stage again"
+        case _:
+            return f"the SSM parameter {parameter} could not be read ({code})"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambda_src import doors
+from lambda_src import doors, tool_secrets
 from lambda_src.adoption import Adoption
 from lambda_src.answers import Answers
 from lambda_src.app import ChatApp, Prewarm, create_app
@@ -32,6 +32,7 @@ from lambda_src.settings import Settings
 from lambda_src.startup import lazy_packages
 from lambda_src.storage import build_callers, build_counters, build_files, build_store, upload_origin
 from lambda_src.store.ports import TurnLedger
+from lambda_src.tool_secrets import ToolSecrets
 from lambda_src.turn_limits import limits_by
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
@@ -61,6 +62,7 @@ class Parts:
     guest_tokens: GuestTokens | None = None
     in_front: Sequence[Before] = ()
     page: Page | None = None
+    tool_secrets: ToolSecrets | None = None
 
 
 def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts) -> ChatApp:
@@ -83,6 +85,7 @@ def _joined(
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
     configure_logging()
+    tool_secrets.install(parts.tool_secrets)
     counters = build_counters(settings, store)
     files = build_files(settings, AWS, counters)
     dictation = parts.transcribe is not None
@@ -179,7 +182,14 @@ def deployed(settings: Settings, *, in_front: Sequence[Before] = ()) -> Parts:
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
         in_front=[*in_front, *doors.in_front(settings, AWS.stored_secret)],
+        tool_secrets=stored_secrets(settings),
     )
+
+
+def stored_secrets(settings: Settings) -> ToolSecrets:
+    """The secrets that tools may read: the last part of each parameter's name is the secret's."""
+    parameters = {parameter.rpartition("/")[2]: parameter for parameter in settings.secrets}
+    return ToolSecrets(lambda name: AWS.tool_secret(parameters[name]), names=parameters)
 
 
 def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:

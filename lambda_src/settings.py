@@ -123,6 +123,9 @@ class Settings:
     model_key_parameter: str | None = _setting(
         values.text, "SSM parameter (SecureString) with the model's key; it may be set later.", default=None
     )
+    secrets: tuple[str, ...] = _setting(
+        values.names, "SSM parameters (SecureString) for your tools: docs/secrets.md.", default=()
+    )
     demo_model: bool = _setting(
         values.flag, "true or false: while there is no key, the demo model answers, or turns are refused.", default=True
     )

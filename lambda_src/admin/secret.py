@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from lambda_src.admin import local_secrets
 from lambda_src.admin.stage import OPENAI, Stage, read_stage, session_for
 from lambda_src.errors import ChatError, RequestError, SettingsError, UnavailableError
+from lambda_src.tool_secrets import NAME
 
 app = typer.Typer(name="secret", help="A stage's secrets.", no_args_is_help=True)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -26,7 +28,7 @@ NEW_BYTES = 48  # of one that we make
 
 
 class Name(StrEnum):
-    """The secrets that a stage has."""
+    """The secrets that every stage may have, beside those that it lists for its tools."""
 
     model_key = "model-key"
     guest_secret = "guest-secret"  # noqa: S105 - its name
@@ -45,17 +47,21 @@ def secret() -> None:
 @app.command(name="set")
 def set_(
     context: typer.Context,
-    name: Annotated[Name, typer.Argument(help="Which.")],
+    name: Annotated[str, typer.Argument(help="model-key, guest-secret, or one that the stage lists in `secrets`.")],
     stage: StageName = None,
     cdk_json: CdkJson = CDK_JSON,
+    local: Annotated[bool, typer.Option("--local", help="For `make dev` on this machine, not for a stage.")] = False,
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Write the model's key without trying it.")] = False,
 ) -> None:
     """Ask for the secret (or read it from a pipe), try a model's key, and write it over what is there."""
     try:
+        if local:
+            set_local(name)
+            return
         found = read_stage(cdk_json, stage)
         parameter = parameter_of(name, found)
-        value = checked_shape(name, asked(f"{name.value} of stage {found.name}"))
-        if name is Name.model_key and not unchecked:
+        value = checked_shape(name, asked(f"{name} of stage {found.name}"))
+        if name == Name.model_key and not unchecked:
             said, dates = tried(value, found.model_base_url or OPENAI)
             err.print(said, markup=False)
             warn(found, dates)
@@ -63,7 +69,17 @@ def set_(
     except ChatError as fault:
         err.print(str(fault), style="red", markup=False)
         raise typer.Exit(1) from None
-    err.print(f"{parameter} is set, version {version}. {WHEN[name]}", markup=False)
+    err.print(f"{parameter} is set, version {version}. {WHEN.get(name, WHEN_OF_TOOLS)}", markup=False)
+
+
+def set_local(name: str) -> None:
+    """Ask for a secret of your tools and keep it for `make dev`. RequestError: it is not one of your tools'."""
+    if name in list(Name):
+        raise RequestError(f"`make dev` reads no {name} from a file: see docs/models.md and docs/auth.md.")
+    if not NAME.fullmatch(name):
+        raise RequestError(f"{name!r} is no secret's name: it has up to 63 of a-z, 0-9 and -, a letter first.")
+    local_secrets.write(name, checked_shape(name, asked(f"{name} for make dev")))
+    err.print(f"{name} is set in {local_secrets.FILE}; `make dev` reads it within a minute.", markup=False)
 
 
 @app.command()
@@ -89,23 +105,27 @@ def rotate(
     err.print(f"{parameter} is changed, version {version}. {WHEN[name]}", markup=False)
 
 
-WHEN = {
+WHEN_OF_TOOLS = "A function that had another one reads it within a minute."
+WHEN: dict[str, str] = {
     Name.model_key: "A function without one looks every 30 s; one that had another goes on until that is refused.",
     Name.guest_secret: "Tokens signed with the one before are refused within a minute.",
 }
 
 
-def parameter_of(name: Name, stage: Stage) -> str:
+def parameter_of(name: str, stage: Stage) -> str:
     """The parameter that holds this secret of `stage`. SettingsError: the stage has no use for it."""
-    match name:
-        case Name.model_key:
-            return stage.model_key
-        case Name.guest_secret:
-            if stage.guest_secret is None:
-                raise SettingsError([f"Stage {stage.name} lets in no guests: its auth in cdk.json has no `guest`."])
-            return stage.guest_secret
-        case _:
-            assert_never(name)
+    if name == Name.model_key:
+        return stage.model_key
+    if name == Name.guest_secret:
+        if stage.guest_secret is None:
+            raise SettingsError([f"Stage {stage.name} lets in no guests: its auth in cdk.json has no `guest`."])
+        return stage.guest_secret
+    if name not in stage.secrets:
+        known = ", ".join((*Name, *stage.secrets))
+        raise SettingsError(
+            [f"Stage {stage.name} has no secret {name!r}: list it in its `secrets` in cdk.json. It has {known}."]
+        )
+    return f"/chatkit/{stage.name}/{name}"
 
 
 def asked(prompt: str) -> str:
@@ -116,15 +136,15 @@ def asked(prompt: str) -> str:
     return sys.stdin.readline().strip()
 
 
-def checked_shape(name: Name, value: str) -> str:
+def checked_shape(name: str, value: str) -> str:
     """`value`, if it can be one. RequestError says why not, without quoting it."""
     if not value:
         raise RequestError("Nothing was typed: nothing is written.")
-    if any(not "!" <= character <= "~" for character in value):
+    if name in list(Name) and any(not "!" <= character <= "~" for character in value):
         raise RequestError("It holds a space or a letter that no key has: nothing is written. Was more than it pasted?")
     if len(value) > MAX_CHARS:
         raise RequestError(f"It has {len(value)} characters, and a parameter takes {MAX_CHARS}: nothing is written.")
-    if name is Name.guest_secret and len(value) < MIN_GUEST_CHARS:
+    if name == Name.guest_secret and len(value) < MIN_GUEST_CHARS:
         raise RequestError(f"It has {len(value)} characters, and {MIN_GUEST_CHARS} are the least: nothing is written.")
     return value
 

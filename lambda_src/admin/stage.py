@@ -5,7 +5,7 @@ tests/test_agreements.py holds the names below to those that the stack uses.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ class Stage:
     guest_secret: str | None
     model_base_url: str | None
     models: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     dictation: bool = False
     dictation_model: str = Settings().dictation_model
 
@@ -55,9 +57,18 @@ def read_stage(cdk_json: Path, name: str | None) -> Stage:
         guest_secret=f"/chatkit/{wanted}/guest-secret" if guests else None,
         model_base_url=settings.get("model_base_url"),
         models=tuple(entry.get("models", ())),
+        secrets=tuple(entry.get("secrets", ())),
+        environment=_texts(entry.get("environment")),
         dictation=settings.get("dictation", False) in (True, "true"),
         dictation_model=settings.get("dictation_model", Settings().dictation_model),
     )
+
+
+def _texts(environment: object) -> dict[str, str]:
+    """Variables as the function gets them; none where they are no object, which infra/config.py reports."""
+    if not isinstance(environment, Mapping):
+        return {}
+    return {name: json.dumps(value) if isinstance(value, bool) else str(value) for name, value in environment.items()}
 
 
 def session_for(stage: Stage, endpoint_url: str | None) -> "boto3.Session":

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
+from lambda_src.admin.local_secrets import variable_of
+from lambda_src.admin.stage import read_stage
 from lambda_src.dev.admission import Admission
 from lambda_src.dev.background import AGENT, going_on, reload_on_save, say_what_is_broken, sweep
 from lambda_src.dev.banner import banner, shown
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     settings=settings,
                     switches=replace(switches, cors=switches.cors or laptop(asked.origin)),
                     origins=(*asked.origin, *(switches.cors.allow_origins if switches.cors else ())),
-                    env=handed_down(os.environ, more=asked.env),
+                    env={**of_the_stage(ROOT / "cdk.json", os.environ), **handed_down(os.environ, more=asked.env)},
                     log=sys.stdout if asked.raw_log else Readable(sys.stdout),
                 )
             )
@@ -155,6 +157,17 @@ def handed_down(env: Mapping[str, str], *, more: Sequence[str] = ()) -> dict[str
     A tool of an agent is driven by a model, so it should not find every token that a shell holds.
     """
     return {name: value for name, value in env.items() if name in more or HANDED_DOWN.fullmatch(name)}
+
+
+def of_the_stage(cdk_json: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """What the stage gives its tools: its `environment`, and secrets that the shell sets. The shell's values win."""
+    try:
+        stage = read_stage(cdk_json, None)
+    except SettingsError as wrong:
+        say(f"{wrong.faults[0]} So your tools get none of a stage's variables.")
+        return {}
+    names = [*stage.environment, *map(variable_of, stage.secrets)]
+    return {**stage.environment, **{name: env[name] for name in names if name in env}}
 
 
 def become_local(env: MutableMapping[str, str]) -> None:

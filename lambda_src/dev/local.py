@@ -6,6 +6,7 @@ from typing import Any
 from agents import Agent
 
 from lambda_src.actions import Actions
+from lambda_src.admin import local_secrets
 from lambda_src.assistants import Assistants, shipped, shipped_actions, shipped_agent
 from lambda_src.composition import Parts, build_handler, dictation, run_config
 from lambda_src.context import User
@@ -15,6 +16,7 @@ from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.faults import show_tracebacks
 from lambda_src.page import page_of
 from lambda_src.storage import upload_origin
+from lambda_src.tool_secrets import ToolSecrets
 
 SHOWCASE = "CHATKIT_SHOWCASE"  # set by the flag
 
@@ -57,6 +59,7 @@ handler = build_handler(
         load_assistants=local_assistants,
         build_run_config=lambda: run_config(key, settings),
         transcribe=dictation(lambda: key or "", settings) if key else None,
+        tool_secrets=ToolSecrets(lambda name: local_secrets.read(name, env=os.environ)),
         page=page_of(settings, upload_origin=upload_origin(settings), dictation=bool(key), is_open=True),
     ),
 )

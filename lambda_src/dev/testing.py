@@ -28,7 +28,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.actions import Action
 from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
 
-from lambda_src import sse
+from lambda_src import sse, tool_secrets
 from lambda_src.app import create_app
 from lambda_src.assistants import BuildAgent, shipped_actions, shipped_agent
 from lambda_src.context import Claim, RequestContext, Turn, User
@@ -40,6 +40,7 @@ from lambda_src.errors import AuthError, SettingsError
 from lambda_src.server import ChatServer
 from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES
 from lambda_src.store.memory import MemoryStore
+from lambda_src.tool_secrets import SecretReadError, ToolSecrets
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
@@ -154,6 +155,7 @@ class AgentChat:
         self._threads: dict[str, str] = {}
         self.store = MemoryStore()
         self.claims: dict[str, dict[str, Claim]] = {}  # by user, for tools that read `context.user.claims`
+        self.secrets: dict[str, str] = {}
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
         build_agent()  # here, so that what it raises is raised here; the server builds its own, with MCP one a turn
         dispatcher = AgentDispatcher(build_agent, build_run_config=lambda: run_config, build_actions=build_actions)
@@ -196,6 +198,7 @@ class AgentChat:
 
     async def _ask(self, operation: str, params: dict[str, Any], *, user: str) -> Reply:
         self._server.turn = self._server.cause = None
+        tool_secrets.install(ToolSecrets(self._secret))
         transport = httpx2.ASGITransport(app=self._app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://agent.test", timeout=None) as client:
             headers = {"authorization": f"Bearer {user}", "x-chat-turn": f"test-turn-{next(_numbers):012}"}
@@ -229,6 +232,11 @@ class AgentChat:
             raise AuthError("Sign in first.")
         claims = MappingProxyType(dict(self.claims.get(name, {})))
         return User(id=name, issuer=ISSUER, subject=name, claims=claims)
+
+    def _secret(self, name: str) -> str:
+        if name not in self.secrets:
+            raise SecretReadError(f'the test sets none: chat.secrets["{name}"] = "..."')
+        return self.secrets[name]
 
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
         context = RequestContext(user=User(id=user), request_id="test")

@@ -8,6 +8,17 @@ not deployed.
 from lambda_src.actions import ActionCall, Actions
 from lambda_src.assistants import Assistant
 from lambda_src.context import Claim, RequestContext, User
+from lambda_src.tool_secrets import SecretError, secret
 from lambda_src.tool_servers import optional
 
-__all__ = ["ActionCall", "Actions", "Assistant", "Claim", "RequestContext", "User", "optional"]
+__all__ = [
+    "ActionCall",
+    "Actions",
+    "Assistant",
+    "Claim",
+    "RequestContext",
+    "SecretError",
+    "User",
+    "optional",
+    "secret",
+]

@@ -12,13 +12,15 @@ Answer = Callable[[BaseHTTPRequestHandler, bytes], tuple[int, dict[str, Any]]]
 
 @contextmanager
 def ssm_with(parameters: dict[str, str]) -> Iterator[str]:
-    """The URL of an SSM from which these parameters can be read."""
+    """The URL of an SSM from which these parameters can be read; the value `AccessDeniedException` is refused."""
 
     def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, Any]]:
         assert request.headers["x-amz-target"] == "AmazonSSM.GetParameter"
         name = json.loads(body)["Name"]
         if name not in parameters:
             return 400, {"__type": "ParameterNotFound"}
+        if parameters[name] == "AccessDeniedException":
+            return 400, {"__type": "AccessDeniedException"}
         return 200, {"Parameter": {"Name": name, "Type": "SecureString", "Value": parameters[name]}}
 
     with _serving(answer) as url:

@@ -186,3 +186,31 @@ def _read_until(terminal: int, words: str) -> str:
     while words not in shown:
         shown += os.read(terminal, 1000).decode()
     return shown
+
+
+def test_a_secret_that_the_stage_lists_is_written_where_its_tools_read_it(
+    chat: Chat, ssm: Any, stages: dict[str, Any]
+) -> None:
+    stages["dev"]["secrets"] = ["shop-api-key"]
+    result = chat("set", "shop-api-key", typed="two words, Größe\n")
+    assert (result.exit_code, kept(ssm, "/chatkit/dev/shop-api-key")) == (0, ("SecureString", "two words, Größe"))
+    assert "/chatkit/dev/shop-api-key is set, version 1." in result.stderr
+    assert "Größe" not in result.output
+
+
+def test_a_secret_that_the_stage_does_not_list_is_not_written(chat: Chat, ssm: Any, stages: dict[str, Any]) -> None:
+    stages["dev"]["secrets"] = ["shop-api-key"]
+    result = chat("set", "shop-key", typed="x")
+    assert (result.exit_code, ssm.describe_parameters()["Parameters"]) == (1, [])
+    assert "list it in its `secrets` in cdk.json. It has model-key, guest-secret, shop-api-key." in result.stderr
+
+
+@pytest.mark.parametrize("name", ["model-key", "Shop", "../shop", ""])
+def test_what_make_dev_does_not_read_is_not_kept_on_this_machine(chat: Chat, name: str) -> None:
+    assert chat("set", name, "--local", typed="x").exit_code == 1
+
+
+def test_an_empty_secret_is_not_written(chat: Chat, ssm: Any, stages: dict[str, Any]) -> None:
+    stages["dev"]["secrets"] = ["shop-api-key"]
+    assert "Nothing was typed" in chat("set", "shop-api-key", typed=" \n").stderr
+    assert ssm.describe_parameters()["Parameters"] == []

@@ -81,6 +81,7 @@ def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
         quotas=dict.fromkeys(knobs_of(QuotaConfig), 20),
         front_door="apigw",
         cors_origins=["https://www.example.org"],
+        secrets=["shop-api-key"],
     )
     ours = {name.removeprefix("CHAT_").lower() for name in everything if name.startswith("CHAT_")}
     others = {
