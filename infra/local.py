@@ -1,6 +1,7 @@
 """`make deploy-local`: the stage that cdk.json means, deployed by the real CDK CLI to a local AWS that goes on running.
 
-Nothing differs but the processors: the zip is for this machine. Run again, it updates what is there.
+Nothing differs but the zip, which is built for this machine and the Python that runs it. Another run updates what is
+there.
 """
 
 import argparse
@@ -10,7 +11,10 @@ import platform
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +24,11 @@ from infra.errors import InfraError, ToolError
 from infra.ministack import ACCOUNT, REGION, LocalCloud
 from infra.preflight import Account
 from infra.stack_names import api_stack_name, data_stack_name, stack_names
-from infra.wheels import LAMBDA
+from infra.wheels import for_this_interpreter
 
 FOLDER = Path(".local/stack")
+HEALTH_TIMEOUT_S = 60.0  # its first call is a cold start, on a machine that has just built and deployed
+HEALTH_CHARS = 2_000  # of what it answers instead
 PREVIEW = "preview"  # a change set that is only read
 MACHINES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "amd64": "x86_64"}
 
@@ -108,8 +114,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         context = read_context(Path("cdk.json")) | ({"stage": asked.stage} if asked.stage else {})
         config = first_start.stage_of(context)
         here = for_this_machine(context)
-        target = LAMBDA[StageConfig.from_context(here).architecture]
-        code = bundling.build(Path.cwd(), environ=environ, target=target).zip
+        code = bundling.build(Path.cwd(), environ=environ, target=for_this_interpreter()).zip
         url = _deploy(running, here, code=code, port=asked.port, environ=environ, stage=config.stage)
     except InfraError as error:
         print(error, file=sys.stderr)
@@ -136,7 +141,24 @@ def _deploy(
         deployment.bootstrap()
     print(f"deploying {data_stack_name(stage)}, {api_stack_name(stage)}", flush=True)
     outputs = deployment.deploy(context, code=code)
-    return cloud.local_url(outputs[api_stack_name(stage)]["Endpoint"])
+    url = cloud.local_url(outputs[api_stack_name(stage)]["Endpoint"])
+    check_health(url)
+    return url
+
+
+def check_health(url: str) -> None:
+    """Call the deployed function once; ToolError if it does not answer that it is healthy."""
+    problem, log = "", f"its log: {FOLDER}/ministack.log"
+    try:
+        with urllib.request.urlopen(f"{url}chat/health", timeout=HEALTH_TIMEOUT_S) as answer:  # noqa: S310 - loopback
+            result = json.loads(answer.read())
+        if result["statusCode"] != HTTPStatus.OK:
+            problem = f"{result['statusCode']} {result.get('body', '')}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        body = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
+        problem = f"{error} {body}"
+    if problem:
+        raise ToolError(f"the stage is deployed, but {url}chat/health answers: {problem[:HEALTH_CHARS].strip()}\n{log}")
 
 
 def remember(cloud: LocalCloud, path: Path) -> None:

@@ -36,6 +36,11 @@ class Target:
         return f"Python {self.python}, {self.platform or 'this machine'}"
 
 
+def for_this_interpreter() -> Target:
+    """For the machine and the Python that run this: the local AWS runs a function with the same."""
+    return Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
+
+
 # Amazon Linux 2023, on which Lambda's Python 3.13 stands, has glibc 2.34.
 LAMBDA = {
     "arm64": Target(python="3.13", platform="aarch64-manylinux_2_34", name="lambda"),

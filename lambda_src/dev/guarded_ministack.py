@@ -38,7 +38,8 @@ def guarded(app: App) -> App:
 
     async def guard(scope: Message, receive: Any, send: Send) -> None:  # noqa: ANN401 - ASGI's receive
         if scope["type"] not in ("http", "websocket") or not refuses(scope):
-            await app(scope, receive, send)
+            # Bucket policies demand TLS (CDK's own bucket, and ours), and there is none on loopback.
+            await app({**scope, "scheme": "https"} if scope["type"] == "http" else scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:

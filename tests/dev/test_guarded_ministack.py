@@ -1,8 +1,10 @@
 """The guard in front of the local AWS refuses what only a web page sends, and passes SDKs and presigned URLs."""
 
+from typing import Any
+
 import pytest
 
-from lambda_src.dev.guarded_ministack import refuses
+from lambda_src.dev.guarded_ministack import Message, guarded, refuses
 
 
 def refused(path: str = "/", query: str = "", **headers: str) -> bool:
@@ -37,3 +39,14 @@ def test_an_sdk_passes_and_so_does_a_page_with_an_address_made_for_it() -> None:
     assert not refused("/chat-files/x", "X-Amz-Algorithm=a&X-Amz-Signature=b", origin="http://127.0.0.1:8000")
     assert not refused("/_aws/lambda-url/abc/chatkit", origin="http://127.0.0.1:8000", sec_fetch_site="cross-site")
     assert refused("/_aws/lambda-url/abc/chatkit", host="evil.test")
+
+
+async def test_a_request_passes_as_one_over_tls_which_bucket_policies_demand() -> None:
+    seen: list[Message] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    scope = {"type": "http", "scheme": "http", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
+    await guarded(app)(scope, None, None)  # type: ignore[arg-type] # the app neither reads nor answers
+    assert [request["scheme"] for request in seen] == ["https"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from aws_cdk.assertions import Template
 from infra import bundling, template
 from infra.bundling import Bundle
 from infra.errors import BundleError, ToolError
-from infra.wheels import Target
+from infra.wheels import for_this_interpreter
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).with_name("reference.json")
@@ -88,9 +87,9 @@ def dev_api(dev_templates: Templates) -> Template:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The real zip, built once for this machine; modules that use it share the group `bundle`, and so one build."""
-    here = Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
+    folder = tmp_path_factory.mktemp("bundle") / "here"
     try:
-        return bundling.build(ROOT, environ=os.environ, out=tmp_path_factory.mktemp("bundle") / "here", target=here)
+        return bundling.build(ROOT, environ=os.environ, out=folder, target=for_this_interpreter())
     except ToolError as error:
         pytest.skip(str(error))
     except BundleError as error:

@@ -5,17 +5,25 @@ The deployment itself is in test_offline_deploy.py.
 
 import json
 import os
+import re
 import stat
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from botocore.exceptions import ClientError
 
+from infra import toolchain
 from infra.config import StageConfig
-from infra.local import for_this_machine, remember
+from infra.errors import ToolError
+from infra.local import check_health, for_this_machine, remember
 from infra.ministack import ACCOUNT, LocalCloud, start, stop
+from infra.wheels import for_this_interpreter
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 
@@ -70,3 +78,56 @@ def test_a_local_aws_asks_for_its_key_and_gets_no_variable_of_the_shell(tmp_path
         assert "canary" not in shown
     finally:
         stop(cloud)
+
+
+class _Answering(BaseHTTPRequestHandler):
+    """Answers each GET as the local AWS does for a function: its status and body in a JSON object."""
+
+    answer: ClassVar[tuple[int, bytes]]
+
+    def do_GET(self) -> None:
+        status, body = self.answer
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def function_url() -> Iterator[str]:
+    """The address of a fake of the local AWS's function URLs."""
+    with HTTPServer(("127.0.0.1", 0), _Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_a_stage_that_answers_is_deployed(function_url: str) -> None:
+    _Answering.answer = 200, b'{"statusCode": 200, "body": "{}"}'
+    check_health(function_url)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((200, b'{"statusCode": 502, "body": "Internal Server Error"}'), "502 Internal Server Error"),
+        ((500, b"cannot import name 'ArgsKwargs'"), "cannot import name 'ArgsKwargs'"),
+        ((200, b"no JSON"), "chat/health answers"),
+        ((200, b"[]"), "chat/health answers"),
+    ],
+)
+def test_a_stage_that_does_not_answer_fails_the_command(
+    function_url: str, answer: tuple[int, bytes], words: str
+) -> None:
+    _Answering.answer = answer
+    with pytest.raises(ToolError, match=re.escape(words)):
+        check_health(function_url)
+
+
+def test_the_local_zip_is_for_the_interpreter_that_will_run_it() -> None:
+    target = for_this_interpreter()
+    assert (target.python, target.platform) == (f"{sys.version_info.major}.{sys.version_info.minor}", None)
+    assert toolchain.find_python(target.python, uv=["false"]) == sys.executable

@@ -21,7 +21,7 @@ from infra import bundling, ministack, released
 from infra.errors import BundleError, ToolError
 from infra.local import MACHINES, LocalDeployment, for_this_machine
 from infra.ministack import ACCOUNT, REGION, LocalCloud
-from infra.wheels import LAMBDA
+from infra.wheels import for_this_interpreter
 from lambda_src import sse
 from tests.infra.https_issuer import serve
 from tests.issuer import AUDIENCE, Issuer
@@ -87,8 +87,7 @@ def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
             {**context, "stage": STAGE, "stages": {STAGE: {"auth": auth, "quotas": {"stage_tokens_per_day": 400_000}}}}
         )
         try:
-            target = LAMBDA[asked["stages"][STAGE]["architecture"]]
-            code = bundling.build(ROOT, environ=os.environ, target=target, out=tmp_path / "zip").zip
+            code = bundling.build(ROOT, environ=os.environ, target=for_this_interpreter(), out=tmp_path / "zip").zip
         except ToolError as error:
             pytest.skip(str(error))
         except BundleError as error:
