@@ -24,7 +24,7 @@ from lambda_src.errors import RequestError, SettingsError
 from lambda_src.events import Events
 from lambda_src.front import Before
 from lambda_src.late_server import LateServer
-from lambda_src.observability import configure_logging, quiet_libraries
+from lambda_src.observability import configure_logging
 from lambda_src.page import Page, page_of
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.secrets import Secret
@@ -154,8 +154,7 @@ def _joined(
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
-    quiet_libraries(logging.getLogger())
-    configure_logging(service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
+    configure_logging(root=logging.getLogger(), service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
     settings = Settings.from_env(env)
     return build_handler(settings, deployed(settings, in_front=tracing(settings, env)))
 
@@ -165,7 +164,7 @@ def asgi_app() -> ChatApp:
 
     SettingsError lists all that is wrong with it; X-Ray's traces are Lambda's, so nobody may ask for them here.
     """
-    quiet_libraries(logging.getLogger())
+    configure_logging(root=logging.getLogger())
     settings = Settings.from_env(os.environ)
     if settings.tracing is not None:
         raise SettingsError(["CHAT_TRACING works on Lambda only, which makes the traces: leave it out."])

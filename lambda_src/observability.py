@@ -8,6 +8,7 @@ libraries lose their text: openai's, the agents SDK's and asyncio's quote users.
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TextIO
 
@@ -28,12 +29,14 @@ FIELDS = frozenset(
         "place",
         "cold_start",
     }
-    | {"tool", "action", "server", "reason", "traceback"}  # the last on a laptop only: faults.show_tracebacks
+    | {"tool", "action", "server", "reason", "stack", "caused_by", "waited_s"}
+    | {"traceback"}  # of a function that cannot start; of other failures on a laptop only: it has their texts
     | {"model", "items", "bytes_in", "bytes_out", "tokens_in", "tokens_out"}
     | {"duration_ms", "first_event_ms", "first_token_ms"}
 )
 NAMESPACE = "chatkit-lambda"
 OURS = "lambda_src"
+REQUEST_ID = "aws_request_id"  # the attribute of a record that Lambda's runtimes set, AWS's own and ours
 
 Unit = Literal["Count", "Milliseconds"]
 Fields = Mapping[str, Any]
@@ -87,11 +90,12 @@ METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
 
 
 class FieldsFormatter(LambdaPowertoolsFormatter):
-    """Powertools' JSON line, less every field that is not in FIELDS."""
+    """Powertools' JSON line with the request id, less every field that is not in FIELDS."""
 
     def serialize(self, log: Any) -> str:  # noqa: ANN401 - powertools' LogRecord is a TypedDict that takes no fields of ours
         """The allowed fields of `log` as one line of JSON."""
-        return super().serialize({name: value for name, value in log.items() if name in FIELDS})
+        request_id = {"request_id": log[REQUEST_ID]} if log.get(REQUEST_ID) else {}
+        return super().serialize({name: value for name, value in (request_id | log).items() if name in FIELDS})
 
 
 class LibraryFormatter(logging.Formatter):
@@ -99,15 +103,32 @@ class LibraryFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON, without the record's text and without its exception's."""
-        told = {
+        told: dict[str, object] = {
             "level": record.levelname,
             "message": "library",
             "kind": record.name,
             "place": f"{record.pathname}:{record.lineno}",
         }
+        if request_id := getattr(record, REQUEST_ID, ""):
+            told["request_id"] = request_id
         if record.exc_info and record.exc_info[0] is not None:
             told["error_type"] = record.exc_info[0].__qualname__
+            stack = traceback.extract_tb(record.exc_info[2])
+            told["stack"] = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in stack]
         return json.dumps(told)
+
+
+class LogFormatter(logging.Formatter):
+    """The format of the whole process: our lines with their fields, other people's as `libraries` writes them."""
+
+    def __init__(self, libraries: logging.Formatter) -> None:
+        super().__init__()
+        self._ours, self._libraries = FieldsFormatter(utc=True), libraries
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        is_ours = record.name == OURS or record.name.startswith(f"{OURS}.")
+        return (self._ours if is_ours else self._libraries).format(record)
 
 
 class MetricsHandler(logging.Handler):
@@ -141,26 +162,36 @@ class MetricsHandler(logging.Handler):
         return json.dumps(emf.serialize_metric_set())
 
 
-def configure_logging(*, level: str = "INFO", stream: TextIO | None = None, service: str = "chat") -> None:
-    """Our loggers to `stream` (stdout) as JSON; ChatKit's own off: it logs exceptions whole, and they quote users."""
+def configure_logging(
+    *,
+    root: logging.Logger | None = None,
+    quiet: bool = True,
+    level: str = "INFO",
+    stream: TextIO | None = None,
+    service: str = "chat",
+) -> None:
+    """Write our log lines as JSON to `stream` (stdout); turn ChatKit's own off, since they quote users.
+
+    With `root`, the process is ours: all lines leave through its handlers, which the runtime has set up on Lambda, and
+    those of libraries lose their words unless `quiet` is off. Without it, other people's logging stays as it is.
+    """
+    stream = stream or sys.stdout
     ours = logging.getLogger(OURS)
     if not ours.handlers:
-        handler = logging.StreamHandler(stream or sys.stdout)
-        handler.setFormatter(FieldsFormatter(utc=True))
-        ours.addHandler(handler)
-        ours.addHandler(MetricsHandler(stream or sys.stdout, service=service))
-        ours.propagate = False
+        ours.addHandler(MetricsHandler(stream, service=service))
+        if root is None:
+            handler = logging.StreamHandler(stream)
+            handler.setFormatter(FieldsFormatter(utc=True))
+            ours.addHandler(handler)
+            ours.propagate = False
     ours.setLevel(level)
     logging.getLogger("chatkit").setLevel(logging.CRITICAL + 1)
-
-
-def quiet_libraries(root: logging.Logger, *, stream: TextIO | None = None) -> None:
-    """Let whatever handlers `root` has (one of ours, if none) tell of libraries without their words; warnings too."""
-    if not root.handlers:
-        root.addHandler(logging.StreamHandler(stream or sys.stdout))
-    for handler in root.handlers:
-        handler.setFormatter(LibraryFormatter())
-    logging.captureWarnings(True)
+    if root is not None:
+        if not root.handlers:
+            root.addHandler(logging.StreamHandler(stream))
+        for one in root.handlers:
+            one.setFormatter(LogFormatter(LibraryFormatter() if quiet or one.formatter is None else one.formatter))
+        logging.captureWarnings(True)
 
 
 def count_row(what: Literal["unreadable_row", "clock_ahead"]) -> None:

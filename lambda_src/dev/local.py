@@ -1,5 +1,6 @@
 """The handler of `make dev`: the deployed one, but everybody is one local user. In no zip, so no stage can be open."""
 
+import logging
 import os
 from typing import Any
 
@@ -14,6 +15,7 @@ from lambda_src.dev import showcase
 from lambda_src.dev.broken import told_if_broken
 from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.faults import show_tracebacks
+from lambda_src.observability import configure_logging
 from lambda_src.page import page_of
 from lambda_src.storage import upload_origin
 from lambda_src.tool_secrets import ToolSecrets
@@ -47,6 +49,7 @@ def local_assistants() -> Assistants:
         return shipped()
 
 
+configure_logging(root=logging.getLogger(), quiet=False)  # on a laptop nobody else reads what libraries say
 show_tracebacks()
 settings = local_settings(os.environ)
 key = local_key(settings, os.environ)

@@ -17,6 +17,9 @@ TOLD = (
     "source",
     "cold_start",
     "traceback",
+    "stack",
+    "logger",
+    "requestId",
 )  # or of no interest here
 
 

@@ -9,16 +9,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 
 from lambda_src.runtime import extension, logs, snapstart
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.environment import Environment, check_switches
-from lambda_src.runtime.errors import RuntimeApiError, report_of
+from lambda_src.runtime.errors import RuntimeApiError, log_fields, report_of
 from lambda_src.runtime.loading import kind_of, load
 from lambda_src.runtime.loop import Loop
+from lambda_src.runtime.protocol import ErrorReport
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("lambda_src.runtime")  # started with -m, so __name__ is "__main__"
 
 TRACE_ID = "_X_AMZN_TRACE_ID"  # where AWS's X-Ray SDK looks for the trace of the running invocation
 
@@ -39,8 +40,8 @@ def main(env: MutableMapping[str, str]) -> int:
             runner.run(handler.startup())
             gc.freeze()
             gc.enable()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the fence: what user code raises is an init error
-            return runner.run(refuse_to_start(client, error))
+        except BaseException as error:  # noqa: BLE001 - the fence: whatever user code raises is an init error
+            return runner.run(refuse_to_start(client.init_error, error, kind_of(error), exit_code=1))
         if environment.snapstart and (code := runner.run(snapshot_and_restore(client))):
             return code
         loop = Loop(handler, environment, set_trace=trace_setter(env if environment.concurrency == 1 else {}))
@@ -58,7 +59,7 @@ async def serve(loop: Loop, client: RuntimeClient, environment: Environment) -> 
         )
         await loop.run([client, *others])
     except (OSError, RuntimeApiError) as gone:
-        logger.critical("runtime.api_gone", extra={"detail": str(gone)})
+        logger.critical("runtime.api_gone", extra=log_fields(gone, with_text=True))
         return 1
     finally:
         if waiting is not None:
@@ -66,9 +67,20 @@ async def serve(loop: Loop, client: RuntimeClient, environment: Environment) -> 
     return 0
 
 
-async def refuse_to_start(client: RuntimeClient, error: BaseException) -> int:
-    await client.init_error(report_of(error, kind_of(error)))
-    return 1
+async def refuse_to_start(
+    send: Callable[[ErrorReport], Awaitable[None]], error: BaseException, kind: str | None, *, exit_code: int
+) -> int:
+    """Log why the function cannot start, then report it with `send`; the exit code of the process.
+
+    The log has the whole text: nobody has been served yet, so there is nobody whose words it could quote.
+    """
+    report = report_of(error, kind)
+    logger.critical("runtime.cannot_start", extra={"kind": report.kind} | log_fields(error, with_text=True))
+    try:
+        await send(report)
+    except (OSError, RuntimeApiError) as gone:
+        logger.critical("runtime.api_gone", extra=log_fields(gone, with_text=True))
+    return exit_code
 
 
 async def snapshot_and_restore(client: RuntimeClient) -> int:
@@ -77,13 +89,13 @@ async def snapshot_and_restore(client: RuntimeClient) -> int:
         await snapstart.run_before_snapshot()
         await client.restore_next()
     except Exception as error:  # noqa: BLE001 - the fence: a hook is user code, and its failure has a wire of its own
-        await client.init_error(report_of(error, "Runtime.BeforeSnapshotError"))
-        return snapstart.BEFORE_SNAPSHOT_EXIT
+        kind, code = "Runtime.BeforeSnapshotError", snapstart.BEFORE_SNAPSHOT_EXIT
+        return await refuse_to_start(client.init_error, error, kind, exit_code=code)
     try:
         await snapstart.run_after_restore()
     except Exception as error:  # noqa: BLE001 - as above
-        await client.restore_error(report_of(error, "Runtime.AfterRestoreError"))
-        return snapstart.AFTER_RESTORE_EXIT
+        kind, code = "Runtime.AfterRestoreError", snapstart.AFTER_RESTORE_EXIT
+        return await refuse_to_start(client.restore_error, error, kind, exit_code=code)
     return 0
 
 

@@ -109,7 +109,7 @@ class StreamingMangum(Mangum, StreamingHandler):
             if event.get("isBase64Encoded"):
                 body = b64decode(event.get("body") or "", validate=True)  # Mangum's drops what is not base64
         except (LookupError, TypeError, ValueError, AttributeError) as fault:
-            raise EventError(f"The HTTP event cannot be read: {type(fault).__name__}: {fault}") from fault
+            raise EventError(f"The HTTP event cannot be read: {type(fault).__name__}.") from fault
         raw_path = str(event.get("rawPath") or event.get("path") or scope["path"])
         scope["raw_path"] = quote(raw_path, safe=_PRINTABLE, errors="surrogatepass").encode()  # the app judges it
         scope["asgi"] = {"version": "3.0", "spec_version": SPEC_VERSION}

@@ -1,7 +1,7 @@
 """What can go wrong in the runtime, and any exception as an ErrorReport. Knows no socket and no ASGI.
 
 RuntimeFault
-├── EventError                what came from `next` cannot be handed to the app; says why
+├── EventError                what came from `next` cannot be handed to the app; says why, and quotes nothing of it
 ├── UnknownEventError         an event that is not HTTP, and nobody asked for it
 ├── UnexpectedMessageError    the app broke the ASGI protocol
 ├── PreludeTooLargeError      status, headers and cookies over the limit; nothing was sent
@@ -16,10 +16,16 @@ RuntimeFault
 ReplyBrokenError(OSError)     nobody takes the answer any more: what ASGI 2.4 wants `send` to raise
 """
 
+import json
 import re
 import traceback
+from collections.abc import Iterator
+from types import FrameType
 
 from lambda_src.runtime.protocol import ErrorReport
+
+STACK_MAX_FRAMES = 50  # CloudWatch takes 256 KB a line; a deeper stack is a recursion, which its end shows too
+CALLER_LEFT = "TruncatedHTTPRequest"  # what the Runtime API calls an answer whose caller closed the connection
 
 
 class RuntimeFault(Exception):  # noqa: N818 - the root of the tree; its leaves end in Error
@@ -75,6 +81,7 @@ class RuntimeApiError(RuntimeFault):
 
     def __init__(self, what: str, status: int, body: bytes) -> None:
         self.status = status
+        self.kind = _error_type(body)  # the service's own name for it, "" when it gave none
         super().__init__(f"{what} was answered {status}: {body[:500].decode(errors='replace')}")
 
 
@@ -82,9 +89,63 @@ class ReplyBrokenError(OSError):
     """The Runtime API takes no more of this answer. An OSError, as ASGI 2.4 asks of `send`."""
 
 
+def log_fields(error: BaseException, *, with_text: bool) -> dict[str, object]:
+    """The fields of a log line about `error`: its type, the types that caused it, and its stack as file:line.
+
+    Exceptions of an app may quote what people wrote, so `traceback`, which has every text, is there only `with_text`.
+    The text of a RuntimeFault is our own sentence, and always there as `reason`.
+    """
+    fields: dict[str, object] = {"error_type": type(error).__qualname__}
+    if with_text or isinstance(error, RuntimeFault):
+        fields["reason"] = _text(error)
+    _, *causes = causes_of(error)
+    if causes:
+        fields["caused_by"] = [type(cause).__qualname__ for cause in causes]
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    fields["stack"] = [place_of(frame, line) for frame, line in frames[-STACK_MAX_FRAMES:]]
+    if with_text:
+        fields["traceback"] = "".join(traceback.format_exception(error))
+    return fields
+
+
+def place_of(frame: FrameType, line: int) -> str:
+    """`/var/task/app.py:12 in handler`."""
+    return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """`error`, then what it was raised from, back to the first; the members of a group come with it. Each once."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        if (cause := one.__cause__ or (None if one.__suppress_context__ else one.__context__)) is not None:
+            waiting.append(cause)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything, and the failure must be reported anyway
+        return f"{type(error).__name__} (its text cannot be shown)"
+
+
+def _error_type(body: bytes) -> str:
+    try:
+        fields = json.loads(body)
+    except ValueError:
+        return ""
+    return str(fields.get("errorType", "")) if isinstance(fields, dict) else ""
+
+
 def report_of(error: BaseException, kind: str | None = None) -> ErrorReport:
     """The report of `error`; its kind is Function.<class name>, letters only, unless `kind` says otherwise."""
     name = type(error).__name__
     letters = re.sub("[^a-zA-Z]", "", name)
     stack = [line for entry in traceback.format_tb(error.__traceback__) for line in entry.splitlines()]
-    return ErrorReport(kind or f"Function.{letters[:1].upper()}{letters[1:]}", name, str(error), stack)
+    return ErrorReport(kind or f"Function.{letters[:1].upper()}{letters[1:]}", name, _text(error), stack)

@@ -22,7 +22,9 @@ TEXT_FRAME, JSON_FRAME = 0xA55A0003, 0xA55A0002
 _FRAME_HEAD = struct.Struct(">IIQ")  # type, length of the payload in bytes, epoch in microseconds
 _LEVEL_BITS = {"DEBUG": 2, "INFO": 3, "WARNING": 4, "ERROR": 5, "CRITICAL": 6}  # times four, beside the frame type
 _LEVELS = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}  # Lambda's words for Python's
-_RECORD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime"}  # the rest of a record came as `extra`
+REQUEST_ID = "aws_request_id"  # of a record: the attribute that AWS's own runtime sets
+# What else a record has came as `extra`.
+_RECORD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", REQUEST_ID}
 
 Write = Callable[[str, str], None]  # a formatted line without its end, and the name of its level
 
@@ -43,21 +45,23 @@ def set_up(environment: Environment, *, root: logging.Logger | None = None) -> N
 
 
 class LambdaLogHandler(logging.Handler):
-    """Hands each formatted record to `write`."""
+    """Hands each formatted record to `write`. Whoever formats it finds the request id as its `aws_request_id`."""
 
     def __init__(self, write: Write) -> None:
         super().__init__()
         self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
+        setattr(record, REQUEST_ID, request_id_var.get())
         try:
-            self._write(self.format(record), record.levelname)
+            line = self.format(record).encode(errors="backslashreplace").decode()  # a lone surrogate is not UTF-8
+            self._write(line, record.levelname)
         except Exception:  # noqa: BLE001 - logging's own convention: a broken log line must not break the invocation
             self.handleError(record)
 
 
 class TextFormatter(logging.Formatter):
-    """`[LEVEL]<tab>time<tab>request id<tab>message`, then what was given as `extra`, as name=value."""
+    """`[LEVEL]<tab>time<tab>request id<tab>message`, then `extra` as name=value; a `traceback` follows as lines."""
 
     def __init__(self) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
@@ -65,9 +69,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         when = f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03d}Z"
-        extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        line = f"[{record.levelname}]\t{when}\t{request_id_var.get()}\t{record.getMessage()}{extra}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        extra = _extra(record)
+        stack = extra.pop("traceback", None) or (self.formatException(record.exc_info) if record.exc_info else "")
+        fields = "".join(f" {name}={value}" for name, value in extra.items())
+        line = f"[{record.levelname}]\t{when}\t{request_id_var.get()}\t{record.getMessage()}{fields}"
+        return f"{line}\n{stack.rstrip()}" if stack else line
 
 
 class JsonFormatter(logging.Formatter):

@@ -14,12 +14,15 @@ from lambda_src.runtime.client import SERVER_FAULT, RuntimeClient
 from lambda_src.runtime.context import LambdaContext, request_id_var, tenant_id_var
 from lambda_src.runtime.environment import Environment
 from lambda_src.runtime.errors import (
+    CALLER_LEFT,
     DeadlineError,
     EventError,
     IncompleteResponseError,
+    ReplyBrokenError,
     RuntimeApiError,
-    RuntimeFault,
     ShutdownError,
+    causes_of,
+    log_fields,
     report_of,
 )
 from lambda_src.runtime.handler import StreamingHandler
@@ -108,14 +111,17 @@ class Loop:
             async with asyncio.timeout(max(self._remaining_s(invocation), self._clean_up_s)):
                 await self._finish(reply, error)
         except RuntimeApiError as refusal:
-            logger.error("runtime.answer_refused", extra={"status": refusal.status, "detail": str(refusal)})
+            if refusal.kind == CALLER_LEFT:
+                logger.info("runtime.caller_left", extra={"status": refusal.status})
+            else:
+                self._log("runtime.answer_refused", refusal, status=refusal.status)
             if reply.broken is not None:
                 reply.abandon()  # refused before its end: on this connection all that follows would be more of its body
             if refusal.status >= SERVER_FAULT:
                 raise
         except (OSError, TimeoutError) as cut:
             reply.abandon()
-            logger.error("runtime.answer_broken", extra={"detail": repr(cut)})
+            self._log("runtime.answer_broken", cut)
 
     async def _watch(self, running: Stoppable, invocation: Invocation) -> BaseException | None:
         """How it ended, stopped by its deadline or by the end of the process if need be."""
@@ -145,20 +151,22 @@ class Loop:
         if error is None and reply.stage is not Stage.DONE:
             error = IncompleteResponseError("The handler returned before its answer was complete.")
         if error is not None:
-            self._log(error)
+            if not _is_consequence(error, reply.broken):
+                self._log("runtime.invocation_failed", error)
             if reply.stage is not Stage.DONE:
                 await reply.fail(report_of(error))
         if reply.broken is not None:
             raise reply.broken
         await reply.finish()
 
-    def _log(self, error: BaseException) -> None:
-        """Where and what went wrong. An app's exceptions may quote what people wrote, so their text needs a setting."""
-        if isinstance(error, RuntimeFault) or self._environment.show_errors:
-            logger.error("runtime.invocation_failed", exc_info=error)
-        else:
-            report = report_of(error)
-            logger.error("runtime.invocation_failed", extra={"error_type": report.name, "stack": report.stack})
+    def _log(self, message: str, error: BaseException, **fields: object) -> None:
+        """What went wrong, and where; with the text of an app's exceptions only where the switch asks for it."""
+        logger.error(message, extra=log_fields(error, with_text=self._environment.show_errors) | fields)
 
     def _remaining_s(self, invocation: Invocation) -> float:
         return invocation.deadline_ms / 1000 - self._clock()
+
+
+def _is_consequence(error: BaseException, broken: BaseException | None) -> bool:
+    """Whether the app failed only because its answer broke, which is logged by itself."""
+    return broken is not None and any(one is broken or isinstance(one, ReplyBrokenError) for one in causes_of(error))

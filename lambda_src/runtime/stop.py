@@ -9,6 +9,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+from lambda_src.runtime.errors import place_of
+
 CLEAN_UP_S = 0.5  # what a cancelled app may still take: two DynamoDB writes at p99, and the end of its stream
 DEADLINE_MARGIN_S = 0.75  # CLEAN_UP_S, then trailers to a slow front, then whatever the two clocks disagree
 
@@ -57,7 +59,9 @@ class Stoppable:
         if self._patience is not None:
             self._patience.cancel()
         if not self._task.done():
-            logger.error("runtime.cancellation_ignored", extra={"waited_s": self._clean_up_s})
+            stack = [place_of(frame, frame.f_lineno) for frame in self._task.get_stack()]
+            stopped_by = {"error_type": type(self.reason).__qualname__, "stack": stack}
+            logger.error("runtime.cancellation_ignored", extra={"waited_s": self._clean_up_s} | stopped_by)
             self._task.add_done_callback(_forget)
             return self.reason
         if self._task.cancelled():

@@ -45,6 +45,13 @@ def test_an_event_is_one_short_line(written: str, read: str) -> None:
     assert sorted(told.split()) == sorted(f"{TIME}  {read}".split())
 
 
+def test_a_function_that_cannot_start_is_a_line_and_its_traceback() -> None:
+    """In the runtime's own JSON, since the handler that sets up our log was not loaded."""
+    fields = {"timestamp": "2026-01-02T03:04:05Z", "level": "CRITICAL", "message": "runtime.cannot_start"}
+    failure = {"reason": "no table", "stack": ["a.py:1 in f"], "logger": "lambda_src.runtime", "traceback": "Trace\n"}
+    assert readable(json.dumps(fields | failure)) == "03:04:05  CRITICAL runtime.cannot_start reason=no table\nTrace"
+
+
 def test_metrics_are_for_machines() -> None:
     out = io.StringIO()
     record = logging.LogRecord("x", logging.INFO, "x.py", 1, "turn", None, None)

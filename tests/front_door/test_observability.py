@@ -15,7 +15,7 @@ from agents.testing import ScriptedModel, assistant_message
 
 from lambda_src.auth import BearerToken, IssuerKeys
 from lambda_src.context import Turn, User
-from lambda_src.observability import NAMESPACE, OURS, configure_logging, count_row, quiet_libraries
+from lambda_src.observability import NAMESPACE, OURS, configure_logging, count_row
 from lambda_src.request_log import TurnLog
 from lambda_src.store.memory import MemoryStore
 from tests.canaries import CANARIES as EVERYWHERE
@@ -54,9 +54,8 @@ def output() -> Iterator[Output]:
     """The process's loggers as on Lambda, into memory; as they were, afterwards."""
     root, ours, output = logging.getLogger(), logging.getLogger(OURS), Output()
     before = root.handlers, ours.handlers, ours.propagate, ours.level
-    root.handlers, ours.handlers = [], []
-    quiet_libraries(root, stream=output.stream)
-    configure_logging(stream=output.stream, service="chat-test")
+    root.handlers, ours.handlers, ours.propagate = [], [], True
+    configure_logging(root=root, stream=output.stream, service="chat-test")
     yield output
     logging.captureWarnings(False)
     root.handlers, ours.handlers, ours.propagate = before[:3]

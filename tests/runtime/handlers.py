@@ -48,7 +48,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def refuses_to_start(scope: Scope, receive: Receive, send: Send) -> None:
-    raise ConnectionError("no database")
+    raise ConnectionError("no database") from KeyError("DATABASE")
 
 
 streaming = StreamingMangum(app, lifespan="on")

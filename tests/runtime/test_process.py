@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def runtime(handler: str, **env: str) -> AsyncIterator[tuple[ScriptedApi, 
             env={
                 "PATH": "/usr/bin:/bin",
                 "AWS_LAMBDA_RUNTIME_API": api.address,
-                "_HANDLER": handler if ":" in handler else HANDLERS + handler,
+                "_HANDLER": handler if ":" in handler or handler.startswith("tests.") else HANDLERS + handler,
                 "LAMBDA_TASK_ROOT": str(ROOT),
                 **env,
             },
@@ -148,6 +149,84 @@ async def test_a_function_that_cannot_start_says_why_and_exits_with_1(
     assert (code, request.headers["lambda-runtime-function-error-type"], report["errorType"]) == (1, kind, name)
     assert report["stackTrace"]
     assert report["errorMessage"]
+
+
+async def first_line(process: Process) -> str:
+    assert process.process.stdout is not None
+    return (await process.process.stdout.readline()).decode()
+
+
+async def test_a_function_that_cannot_start_logs_one_critical_line_in_json_before_its_report() -> None:
+    async with runtime("failing_lifespan", AWS_LAMBDA_LOG_FORMAT="JSON") as (api, process):
+        line = json.loads(await first_line(process))
+        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        assert (await process.ended())[1] == ""
+    assert (line["level"], line["message"], line["kind"]) == (
+        "CRITICAL",
+        "runtime.cannot_start",
+        "Function.ConnectionError",
+    )
+    assert (line["error_type"], line["reason"], line["caused_by"]) == ("ConnectionError", "no database", ["KeyError"])
+    assert line["stack"][-1].startswith(f"{ROOT}/tests/runtime/handlers.py:")
+    assert "KeyError: 'DATABASE'" in line["traceback"]
+
+
+async def test_a_function_that_cannot_start_logs_its_chain_and_stack_as_text() -> None:
+    async with runtime("failing_lifespan") as (api, process):
+        first = await first_line(process)
+        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        _, rest = await process.ended()
+    assert first.startswith("[CRITICAL]\t")
+    assert "runtime.cannot_start kind=Function.ConnectionError error_type=ConnectionError reason=no database" in first
+    assert rest.index("KeyError: 'DATABASE'") < rest.index("direct cause") < rest.index("ConnectionError: no database")
+    assert (first + rest).count("runtime.cannot_start") == 1
+
+
+async def test_the_chat_logs_which_setting_is_wrong_when_it_cannot_start() -> None:
+    async with runtime("lambda_src.handler:handler", CHAT_TABEL="chat") as (api, process):
+        line = json.loads(await first_line(process))
+        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        assert (await process.ended())[1] == ""
+    assert (line["level"], line["error_type"]) == ("CRITICAL", "SettingsError")
+    assert "CHAT_TABEL" in line["reason"]
+
+
+async def test_an_agent_that_exits_while_it_is_imported_is_an_init_error(tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text("raise SystemExit(0)")
+    async with runtime("exits:app", LAMBDA_TASK_ROOT=str(tmp_path)) as (api, process):
+        line = await first_line(process)
+        (await (await api.take("/runtime/init/error")).whole()).answer(202)
+        assert (await process.ended())[0] == 1
+    assert "error_type=SystemExit" in line
+
+
+async def failure_logged(**env: str) -> tuple[list[dict[str, Any]], str]:
+    """Every line of the chat's log about an invocation that failed, parsed and as it is."""
+    async with runtime("tests.runtime.chat_logging.fails", **env) as (api, process):
+        (await (await api.deliver({}, deadline_ms=FOREVER_MS)).whole()).answer(202)
+        await api.take("/next")
+        process.process.kill()
+        _, out = await process.ended()
+    return [json.loads(line) for line in out.splitlines()], out
+
+
+async def test_a_failed_invocation_is_one_line_of_the_chats_log_with_id_type_and_stack_but_no_text() -> None:
+    [library, failure], out = await failure_logged(AWS_LAMBDA_LOG_FORMAT="JSON")
+    assert (failure["level"], failure["message"], failure["request_id"]) == (
+        "ERROR",
+        "runtime.invocation_failed",
+        "r-1",
+    )
+    assert (failure["error_type"], failure["caused_by"]) == ("ValueError", ["KeyError"])
+    assert failure["stack"][-1].endswith(" in fails")
+    assert (library["message"], library["kind"], library["request_id"]) == ("library", "some.library", "r-1")
+    assert "what a person wrote" not in out
+
+
+async def test_a_switch_adds_the_text_of_a_failure() -> None:
+    [_, failure], _ = await failure_logged(CHAT_RUNTIME_SHOW_ERRORS="1")
+    assert failure["reason"] == "not understood: what a person wrote"
+    assert "KeyError: 'what a person wrote'" in failure["traceback"]
 
 
 async def test_a_misspelt_switch_of_the_runtime_is_an_init_error() -> None:

@@ -1,6 +1,7 @@
 """runtime-api, section 2: POST .../response, streaming; recorded bytes, limits, back-pressure."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -200,6 +201,36 @@ async def test_a_refused_answer_is_logged_and_the_runtime_goes_on(
         (await api.deliver()).answer(refusal, b'{"errorType":"Why"}')
         (await api.deliver()).answer(202)
     assert [r.__dict__["status"] for r in caplog.records if r.message == "runtime.answer_refused"] == [refusal]
+
+
+async def logged_of_a_broken_answer(caplog: pytest.LogCaptureFixture, kind: str) -> list[logging.LogRecord]:
+    """What the runtime logs when its streamed answer is refused midway with `kind`."""
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        while True:
+            await send(body(b"x", more=True))
+            await asyncio.sleep(0)
+
+    caplog.set_level(logging.INFO, logger="lambda_src.runtime")
+    async with serving(endless) as (api, _):
+        request = await api.deliver()
+        await request.has(b"x")
+        request.answer(400, f'{{"errorType":"{kind}"}}'.encode())
+        await api.take("/next")
+    return [record for record in caplog.records if record.name.startswith("lambda_src.runtime")]
+
+
+async def test_a_caller_who_left_is_one_line_of_level_info(caplog: pytest.LogCaptureFixture) -> None:
+    [record] = await logged_of_a_broken_answer(caplog, "TruncatedHTTPRequest")
+    assert (record.levelname, record.message) == ("INFO", "runtime.caller_left")
+
+
+async def test_an_answer_that_is_refused_midway_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    [record] = await logged_of_a_broken_answer(caplog, "InvalidRequestID")
+    assert (record.levelname, record.message) == ("ERROR", "runtime.answer_refused")
+    assert (vars(record)["error_type"], vars(record)["status"]) == ("RuntimeApiError", 400)
+    assert "InvalidRequestID" in vars(record)["reason"]
 
 
 async def test_a_500_for_an_answer_ends_the_process() -> None:

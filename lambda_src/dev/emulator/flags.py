@@ -18,7 +18,7 @@ def add_flags(parser: argparse.ArgumentParser, *, timeout_s: float = DEFAULTS.ti
     add("--payload", choices=("1.0", "2.0"), default="2.0", help="1.0: as API Gateway REST streaming sends it")
     add("--deadline", type=float, default=timeout_s, metavar="S", help="the function's time-out in seconds")
     add("--memory", type=int, default=DEFAULTS.memory_mb, metavar="MB", help="what the function is told it has")
-    add("--log-format", choices=("Text", "JSON"), default="Text", help="what the function is told to log")
+    add("--log-format", choices=("Text", "JSON"), default=DEFAULTS.log_format, help="what the function is told to log")
     add("--cors", action="append", default=[], metavar="ORIGIN", help="the URL answers CORS itself, for this origin")
     add("--rate", type=int, default=DEFAULTS.rate_bytes_per_s, metavar="B", help="bytes a second after the burst")
     add("--burst", type=int, default=DEFAULTS.burst_bytes, metavar="B", help="bytes an answer may send at once")

@@ -170,11 +170,8 @@ class Sandbox:
             self._signal(signal.SIGKILL)
 
     def _faulted(self, report: ErrorReport) -> None:
-        """The function cannot start; the process exits by itself."""
+        """The function cannot start: it has said so in its log, and exits by itself."""
         self._fault = report
-        lines = [f"{report.kind}: {report.name}: {report.message}", *report.stack]
-        self._output.write("".join(f"{line}\n" for line in lines))
-        self._output.flush()
 
     def _end_report(self, text: str) -> ErrorReport:
         return self._fault or ErrorReport("Runtime.ExitError", "Runtime.ExitError", text)

@@ -32,7 +32,7 @@ class Switches:
     payload: Literal["1.0", "2.0"] = "2.0"  # 1.0 is what API Gateway REST streaming sends
     timeout_s: float = 60.0  # of the function; at the deadline the process is killed (managed: only told so, late)
     memory_mb: int = 512
-    log_format: Literal["Text", "JSON"] = "Text"
+    log_format: Literal["Text", "JSON"] = "JSON"  # as the stack sets it
     shutdown_s: float = 0.15  # from SIGTERM to SIGKILL, for who registered an extension (seen; AWS's page says 0.5)
     cors: Cors | None = None
     burst_bytes: int = BURST_BYTES  # what an answer may send at once

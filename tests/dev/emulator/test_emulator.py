@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import sys
 
 import pytest
 
@@ -79,20 +81,34 @@ async def test_reload_lets_a_busy_process_end_its_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("handler", "expected"),
+    ("handler", "kind", "reason"),
     [
-        ("tests.dev.emulator.nowhere.handler", "Runtime.ImportModuleError: ModuleNotFoundError"),
-        ("tests.dev.emulator.apps.nothing", "Runtime.HandlerNotFound: HandlerError"),
-        ("handler", "Runtime.MalformedHandlerName: HandlerError"),
-        ("tests.dev.emulator.broken.handler", "Function.RuntimeError: RuntimeError: no database"),
+        ("tests.dev.emulator.nowhere.handler", "Runtime.ImportModuleError", "No module named"),
+        ("tests.dev.emulator.apps.nothing", "Runtime.HandlerNotFound", "is missing in module"),
+        ("handler", "Runtime.MalformedHandlerName", "is not package.module.name"),
+        ("tests.dev.emulator.broken.handler", "Function.RuntimeError", "no database"),
     ],
 )
-async def test_a_function_that_cannot_start_is_a_502_and_the_log_says_why(handler: str, expected: str) -> None:
+async def test_a_function_that_cannot_start_is_a_502_and_its_log_says_why(handler: str, kind: str, reason: str) -> None:
     output = io.StringIO()
     async with Emulator(handler, output=output) as emulator:
         answers = [await get(emulator.url), await get(emulator.url)]
     assert [answer.status for answer in answers] == [502, 502]
-    assert output.getvalue().count(expected) == 2, output.getvalue()
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert [(line["level"], line["kind"]) for line in lines] == [("CRITICAL", kind)] * 2, "one line for each start"
+    assert reason in lines[0]["reason"]
+
+
+async def test_the_emulator_prints_nothing_of_its_own_for_a_runtime_that_says_nothing() -> None:
+    output = io.StringIO()
+    silent = (
+        "import os, urllib.request as u; "
+        "u.urlopen(u.Request('http://' + os.environ['AWS_LAMBDA_RUNTIME_API'] + '/2018-06-01/runtime/init/error', "
+        'data=b\'{"errorMessage":"m","errorType":"t"}\'))'
+    )
+    async with Emulator("any.handler", command=(sys.executable, "-c", silent), output=output) as emulator:
+        assert (await get(emulator.url)).status == 502
+    assert output.getvalue() == ""
 
 
 async def test_no_process_outlives_the_emulator() -> None:
