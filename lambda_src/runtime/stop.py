@@ -59,9 +59,12 @@ class Stoppable:
         if self._patience is not None:
             self._patience.cancel()
         if not self._task.done():
-            stack = [place_of(frame, frame.f_lineno) for frame in self._task.get_stack()]
-            stopped_by = {"error_type": type(self.reason).__qualname__, "stack": stack}
-            logger.error("runtime.cancellation_ignored", extra={"waited_s": self._clean_up_s} | stopped_by)
+            fields = {
+                "waited_s": self._clean_up_s,
+                "error_type": type(self.reason).__qualname__,
+                "stack": [place_of(frame, frame.f_lineno) for frame in self._task.get_stack()],
+            }
+            logger.error("runtime.cancellation_ignored", extra=fields)
             self._task.add_done_callback(_forget)
             return self.reason
         if self._task.cancelled():

@@ -107,6 +107,16 @@ def test_the_environment_chooses_format_and_level(environment: Environment, expe
     assert (out.getvalue().startswith(expected), out.getvalue().count("\n")) == (True, 1)
 
 
+def test_a_lone_surrogate_is_logged_escaped() -> None:
+    """UTF-8 has no surrogates, so writing the line as it is would fail and lose it."""
+    lines: list[str] = []
+    handler = logs.LambdaLogHandler(lambda line, level: lines.append(line))
+    handler.setFormatter(logs.JsonFormatter())
+    handler.handle(record(message="half \ud83d"))
+    assert lines[0].encode()
+    assert json.loads(lines[0])["message"] == "half \ud83d"
+
+
 async def test_n_streams_at_a_time_log_their_own_request_id() -> None:
     lines: list[str] = []
     both = asyncio.Barrier(2)
