@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from lambda_src.context import RequestContext
 from lambda_src.errors import RequestError
 from lambda_src.store.ports import Sweeps
 
@@ -54,7 +55,9 @@ class Events:
         return {"swept": erased.items + erased.threads + erased.attachments, "orphans": orphans, "adopted": adopted}
 
 
-async def sweep_after_delete(sweeps: Sweeps, *, now: Callable[[], float] = time.monotonic) -> None:
-    """Remove what the delete just answered left behind, AFTER_A_DELETE_S at most; the hourly event does the rest."""
+async def sweep_after_delete(
+    sweeps: Sweeps, thread_id: str, context: RequestContext, *, now: Callable[[], float] = time.monotonic
+) -> None:
+    """Remove the rows of the thread just deleted, for AFTER_A_DELETE_S at most; the hourly event does the rest."""
     until_s = now() + AFTER_A_DELETE_S
-    await sweeps.sweep(stop=lambda: now() >= until_s)
+    await sweeps.sweep_thread(thread_id, context, stop=lambda: now() >= until_s)

@@ -102,7 +102,9 @@ def chat_router(
             await desk.turns.recover(thread_id, context)
         await charge(asked, desk, context)
         answer = await desk.server.answer(asked, context)
-        after = BackgroundTask(sweep_after_delete, sweeps) if isinstance(asked, ThreadsDeleteReq) else None
+        after = None
+        if isinstance(asked, ThreadsDeleteReq):
+            after = BackgroundTask(sweep_after_delete, sweeps, asked.params.thread_id, context)
         return Response(answer, media_type="application/json", background=after)
 
     @router.post("/stop")

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from lambda_src.context import RequestContext
+from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.errors import RequestError
 from lambda_src.events import AFTER_A_DELETE_S, CLOSING_TIME_MS, Events, sweep_after_delete
 from lambda_src.store.memory import MemoryStore
@@ -37,6 +39,9 @@ class EndlessSweeps:
             self.batches += 1
         return Erased(items=self.batches)
 
+    async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
+        return await self.sweep(stop=stop)
+
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         return 0
 
@@ -49,7 +54,7 @@ async def test_the_hourly_event_sweeps_until_closing_time() -> None:
 
 async def test_a_delete_sweeps_for_a_bounded_time() -> None:
     sweeps = EndlessSweeps()
-    await sweep_after_delete(sweeps, now=Clock())
+    await sweep_after_delete(sweeps, "thr_1", context_of("ada"), now=Clock())
     assert sweeps.batches == AFTER_A_DELETE_S - 1
 
 

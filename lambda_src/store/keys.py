@@ -32,6 +32,7 @@ FIRST_ORDER = "!"
 LAST_ORDER = "~"
 
 SWEEP_SHARDS = 4  # one partition takes 1,000 writes a second; deletes of threads are far rarer than that
+SORT_KEY_MAX_BYTES = 1024  # DynamoDB's limit; a partition key may have 2,048
 ORDER_DIGITS = 20  # nanoseconds since 1970 have 19 digits until the year 2286
 
 OFFLOAD_PREFIX = "offload/"  # payloads too large for a row
@@ -129,8 +130,11 @@ def sweep_shard(thread_id: str) -> int:
 
 
 def sweep_sort(user_id: str, thread_id: str) -> str:
-    """Sort key of a pending sweep: the partition key of what is to be swept."""
-    return thread_partition(user_id, thread_id)
+    """Sort key of a pending sweep: the thread's partition key, or its hash when that exceeds a sort key's limit."""
+    partition = thread_partition(user_id, thread_id)
+    if len(partition.encode()) <= SORT_KEY_MAX_BYTES:
+        return partition
+    return "~" + sha256(partition.encode()).hexdigest()
 
 
 def order_of(arrived_ns: int, row_id: str) -> str:
@@ -159,7 +163,7 @@ def thread_objects(user_id: str, thread_id: str) -> str:
 
 
 def offload_object(user_id: str, thread_id: str, item_id: str, write_id: str) -> str:
-    """Key of one offloaded payload. Each write has its own, so that a reader of the older row still finds its bytes."""
+    """Key of one offloaded payload. Each write has its own: no reader ever gets the bytes of another row's write."""
     return f"{thread_objects(user_id, thread_id)}{object_segment(item_id)}/{write_id}"
 
 

@@ -206,6 +206,10 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         """ports.Sweeps: a delete here leaves nothing to be done."""
         return Erased()
 
+    async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
+        """ports.Sweeps: a delete here leaves nothing to be done."""
+        return Erased()
+
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: there is no bucket."""
         return 0

@@ -281,6 +281,10 @@ class Sweeps(Protocol):
         """Remove rows and objects of deleted threads until `stop()`; what remains waits for the next call."""
         ...
 
+    async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
+        """Remove rows and objects of one thread that was just deleted, whatever else waits; nothing of a living one."""
+        ...
+
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """Remove objects older than a day that no row names: all, or those of one hour of the day (0 to 23)."""
         ...

@@ -292,6 +292,7 @@ def test_items_of_threads_never_saved_are_erased_with_the_thread(aws: Aws, table
     async def run() -> list[str]:
         await store.add_thread_item("thr_1", message_of(), ADA)
         await store.delete_thread("thr_1", ADA)
+        await store.sweep_thread("thr_1", ADA, stop=lambda: False)
         await store.save_thread(thread_of(), ADA)
         return await item_ids(store, "thr_1", ADA)
 

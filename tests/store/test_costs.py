@@ -123,3 +123,16 @@ async def test_neither_turn_nor_page_costs_more_in_a_long_thread_or_beside_many(
     short = await turn_costs(items=24, threads=24)
     for size in (1_000, 10_000):
         assert await turn_costs(items=size, threads=size) == short
+
+
+async def test_an_export_reads_each_row_once_whatever_lies_beside_it() -> None:
+    engine: Any = Metered()
+    store = DynamoDBStore(engine, "table", executor=Inline())
+    await store.save_thread(thread_of(), ADA)
+    for number in range(300):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number:03d}"), ADA)
+    await store.add_feedback("thr_1", ["msg_000"], "positive", ADA)
+    engine.reset()
+    exported = [record async for record in store.export_user(ADA)]
+    assert len(exported) == 302
+    assert engine.rows_read == 302

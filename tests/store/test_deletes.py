@@ -108,3 +108,81 @@ async def test_a_cursor_that_was_deleted_over_a_day_ago_is_unknown() -> None:
     local.later(86_400)
     with pytest.raises(NotFoundError):
         await store.load_thread_items("thr_1", "msg_1", 1, "asc", ADA)
+
+
+@pytest.mark.parametrize("pending", [1, 10, 100, 1_000])
+async def test_a_delete_costs_the_same_however_many_deleted_threads_wait(pending: int) -> None:
+    local = Local()
+    store = local.store()
+    for number in range(pending - 1):
+        who = context_of(f"user_{number}")
+        await store.save_thread(thread_of(), who)
+        await store.delete_thread("thr_1", who)
+    await populate(store, threads=1)
+    local.engine.requests.clear()
+    local.objects.requests.clear()
+    await store.delete_thread("thr_0", ADA)
+    await store.sweep_thread("thr_0", ADA, stop=never)
+    assert local.engine.requests == [
+        "TransactWriteItems",
+        "Query",  # is there anything to clear?
+        "Query",
+        "BatchWriteItem",
+        "Query",  # its attachments
+        "BatchWriteItem",
+        "UpdateItem",  # it is cleared
+    ]
+    assert local.objects.requests == [
+        "ListObjectsV2",  # its attachment's bytes
+        "ListObjectsV2",  # its attachment's description
+        "ListObjectsV2",  # its items' payloads
+        "DeleteObjects",
+    ]
+
+
+async def test_a_cleared_thread_costs_the_hourly_sweep_nothing_until_its_final_pass() -> None:
+    local = Local()
+    store = local.store()
+    for number in range(20):
+        await store.save_thread(thread_of(f"thr_{number}"), ADA)
+        await store.delete_thread(f"thr_{number}", ADA)
+        await store.sweep_thread(f"thr_{number}", ADA, stop=never)
+    local.engine.requests.clear()
+    await store.sweep(stop=never)
+    assert local.engine.requests == ["Query"] * keys.SWEEP_SHARDS
+    local.later(LATE_WRITES_S)
+    await store.sweep(stop=never)
+    assert local.engine.rows == {}
+
+
+async def test_deleting_an_unknown_thread_takes_two_requests() -> None:
+    local = Local()
+    store = local.store()
+    await store.delete_thread("thr_unknown", ADA)
+    await store.sweep_thread("thr_unknown", ADA, stop=never)
+    assert local.engine.requests == ["TransactWriteItems", "Query"]
+    assert local.engine.rows == {}
+
+
+async def test_sweeping_a_living_thread_removes_nothing() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    await store.add_thread_item("thr_1", message_of(), ADA)
+    await store.ledger.take_lease("thr_1", "trn_1", lease_ms=1000, context=ADA)
+    await store.sweep_thread("thr_1", ADA, stop=never)
+    assert await item_ids(store, "thr_1", ADA) == ["msg_1"]
+
+
+async def test_a_thread_with_the_longest_ids_can_be_deleted() -> None:
+    local = Local()
+    store = local.store()
+    for user_id in ("u" * 512, "#" * 512, "ü" * 256):
+        who = context_of(user_id)
+        await store.save_thread(thread_of("t" * 512), who)
+        await store.add_thread_item("t" * 512, message_of("i" * 512), who)
+        await store.delete_thread("t" * 512, who)
+        assert await item_ids(store, "t" * 512, who) == []
+        await store.sweep_thread("t" * 512, who, stop=never)
+    await finish(local, store)
+    assert local.engine.rows == {}

@@ -55,7 +55,7 @@ def test_the_numbers_are_the_codes() -> None:
     ):
         assert fact in text, fact
     assert LATE_WRITES_S == 15 * 60
-    assert "fifteen minutes later" in text
+    assert "fifteen minutes after the delete" in text
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Rows that no longer validate: placeholders take their place, the page goes on, a counter knows, the bytes stay."""
 
+import asyncio
 import io
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
 
 import pytest
 from botocore.exceptions import IncompleteReadError
+from chatkit.store import NotFoundError
 
 from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
@@ -157,3 +161,43 @@ async def test_a_kill_between_object_and_row_loses_nothing_that_was_acknowledged
     local.later(25 * 3600)
     assert await store.sweep_orphans(hour=None, stop=lambda: False) == 1
     assert await store.load_item("thr_1", "msg_1", ADA) == first
+
+
+@pytest.mark.parametrize("size", [300_000, 10])
+async def test_an_offloaded_item_that_is_replaced_while_it_is_read_is_read_anew(size: int) -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    await store.add_thread_item("thr_1", message_of(text=incompressible(200_000)), ADA)
+    replacement = message_of(text=incompressible(size))
+    meanwhile(local, store.save_item("thr_1", replacement, ADA))
+    page = await store.load_thread_items("thr_1", None, 10, "asc", ADA)
+    assert page.data == [replacement]
+    assert local.counted == []
+
+
+async def test_an_offloaded_item_that_is_deleted_while_it_is_read_is_missing() -> None:
+    local = Local()
+    store = local.store()
+    await store.save_thread(thread_of(), ADA)
+    for number in range(3):
+        await store.add_thread_item("thr_1", message_of(f"msg_{number}", incompressible(200_000)), ADA)
+    meanwhile(local, store.delete_thread_item("thr_1", "msg_0", ADA))
+    page = await store.load_thread_items("thr_1", None, 2, "asc", ADA)
+    assert ([item.id for item in page.data], page.after) == (["msg_1"], "msg_1")
+    meanwhile(local, store.delete_thread_item("thr_1", "msg_2", ADA))
+    with pytest.raises(NotFoundError):
+        await store.load_item("thr_1", "msg_2", ADA)
+
+
+def meanwhile(local: Local, other: Coroutine[Any, Any, None]) -> None:
+    """Let another request finish between the next read of a row and that of its object."""
+    whole = local.objects.get_object
+
+    def late(**params: Any) -> Any:
+        local.objects.get_object = whole  # type: ignore[method-assign]  # once
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, other).result()
+        return whole(**params)
+
+    local.objects.get_object = late  # type: ignore[method-assign]  # stands in for a slow bucket

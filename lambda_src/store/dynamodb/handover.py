@@ -68,11 +68,9 @@ class HandedOver:
 
     async def claims(self) -> AsyncIterator[Claim]:
         """What is to be done."""
-        after = ""
-        while found := await self._table.partition(keys.CLAIMS_PARTITION, after=after):
-            for row in found:
+        async for page in self._table.pages(keys.CLAIMS_PARTITION):
+            for row in page:
                 yield Claim(row[keys.SORT_KEY]["S"], row[rows.USER_ID]["S"])
-            after = key_of(found[-1])[1]
 
     async def hand_over(self, thread_id: str, guest_id: str, user_id: str, *, copy_file: CopyFile) -> bool:
         """See handover.Handover."""
@@ -114,25 +112,21 @@ class HandedOver:
         objects = keys.thread_objects(guest_id, thread_id), keys.thread_objects(user_id, thread_id)
         newest = 0
         for prefix in (keys.ITEM_PREFIX, keys.FEEDBACK_PREFIX):
-            after = ""
-            while found := await self._table.partition(source, prefix=prefix, after=after):
-                for row in found:
+            async for page in self._table.pages(source, prefix=prefix):
+                for row in page:
                     place = row.get(keys.ORDER_KEY) or row.get(rows.WAS_ORDER)
                     newest = max(newest, keys.arrived_ns(place["S"]) if place else 0)
                     await self._copy(row, target, *objects)
-                after = key_of(found[-1])[1]
         await self._copy(turn_rows.over(target, last_order=newest, ttl_s=self._now_s() + TURN_TTL_S), target, *objects)
 
     async def _copy_attachments(self, thread_id: str, guest_id: str, user_id: str, copy_file: CopyFile) -> None:
         source, target = keys.user_partition(guest_id), keys.user_partition(user_id)
         objects = keys.user_objects(keys.OFFLOAD_PREFIX, guest_id), keys.user_objects(keys.OFFLOAD_PREFIX, user_id)
-        after = ""
-        while found := await self._table.partition(source, prefix=keys.ATTACHMENT_PREFIX, after=after):
-            bound = [row for row in found if row.get(rows.THREAD, {}).get("S") == thread_id]
+        async for page in self._table.pages(source, prefix=keys.ATTACHMENT_PREFIX):
+            bound = [row for row in page if row.get(rows.THREAD, {}).get("S") == thread_id]
             for row in bound:
                 await copy_file(rows.sort_id(row, keys.ATTACHMENT_PREFIX))
                 await self._copy(row, target, *objects)
-            after = key_of(found[-1])[1]
 
     async def _copy(self, row: Row, partition: str, from_objects: str, to_objects: str) -> None:
         """Write the row under its new owner's key, its payload's object too; once, whatever became of it since then."""

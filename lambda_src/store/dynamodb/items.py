@@ -13,7 +13,7 @@ from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.payloads import Payloads, Stored, object_of
-from lambda_src.store.dynamodb.table import Key, Row, Table
+from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Count
 
 _NS = 1_000_000_000
@@ -94,7 +94,10 @@ class Items:
         row = await self._listed_row(user_id, thread_id, item_id)
         if row is None or not rows.is_alive(row, now_s=self.now_s()):
             raise NotFoundError("There is no such item in this thread.")
-        return await self.read(row, thread_id)
+        item = await self._read(row, thread_id)
+        if item is None:
+            raise NotFoundError("There is no such item in this thread.")
+        return item
 
     async def page(
         self, user_id: str, thread_id: str, *, after: str | None, limit: int, descending: bool
@@ -122,7 +125,8 @@ class Items:
             self._learn(partition, row)
         data = await self._read_all(shown, thread_id)
         has_more = len(found) > limit
-        return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
+        after = rows.sort_id(shown[-1], keys.ITEM_PREFIX) if has_more else None
+        return Page(data=data, has_more=has_more, after=after)
 
     async def delete(self, user_id: str, thread_id: str, item_id: str, *, turn_id: str | None) -> None:
         """Forget the item; its empty row still serves as a cursor for a day.
@@ -149,20 +153,32 @@ class Items:
             ]
         )
 
-    async def read(self, row: Row, thread_id: str) -> ThreadItem:
-        """The item of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
-        try:
-            return codec.load_item(await self._payloads.load(row))
-        except codec.UnreadableError:
-            self._count("unreadable_row")
-            item_id = rows.sort_id(row, keys.ITEM_PREFIX)
-            return codec.unreadable_item(item_id, thread_id, created_at=rows.arrived_at(row))
+    async def _read(self, row: Row, thread_id: str) -> ThreadItem | None:
+        """The item of a row, or a placeholder for one that cannot be read (counted, and kept as it is).
+
+        A replaced row's object is deleted at once: when it is gone, the row that replaced it is read. None when the
+        item was deleted meanwhile.
+        """
+        while True:
+            try:
+                return codec.load_item(await self._payloads.load(row))
+            except codec.UnreadableError:
+                current = await self._table.get(key_of(row)) if object_of(row) else row
+                if current is None or not rows.is_alive(current, now_s=self.now_s()):
+                    return None
+                if object_of(current) == object_of(row):
+                    self._count("unreadable_row")
+                    item_id = rows.sort_id(row, keys.ITEM_PREFIX)
+                    return codec.unreadable_item(item_id, thread_id, created_at=rows.arrived_at(row))
+                row = current
 
     async def _read_all(self, found: list[Row], thread_id: str) -> list[ThreadItem]:
         """The items of rows. Only objects are fetched side by side: a task costs more than reading a row."""
-        if not any(object_of(row) for row in found):
-            return [await self.read(row, thread_id) for row in found]
-        return list(await asyncio.gather(*(self.read(row, thread_id) for row in found)))
+        if any(object_of(row) for row in found):
+            items = list(await asyncio.gather(*(self._read(row, thread_id) for row in found)))
+        else:
+            items = [await self._read(row, thread_id) for row in found]
+        return [item for item in items if item is not None]
 
     async def _listed_row(self, user_id: str, thread_id: str, item_id: str) -> Row | None:
         """The row of an item whose thread is not deleted: one request for both."""

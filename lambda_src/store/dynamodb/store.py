@@ -13,11 +13,11 @@ from chatkit.store import Store, StoreItemType
 from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds, ids, keys
+from lambda_src.store import bounds, ids
 from lambda_src.store.budget import within_budget
 from lambda_src.store.calls import Calls, ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
-from lambda_src.store.dynamodb import rows, userdata
+from lambda_src.store.dynamodb import userdata
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.inspect import inspect
 from lambda_src.store.dynamodb.items import Items
@@ -126,14 +126,12 @@ class DynamoDBStore(Store[RequestContext]):
 
     @within_budget
     async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
-        """Delete the thread and all that is in it, in one write; `sweep` clears the rows. Quiet when it is missing."""
-        user_id = context.user.id
-        if not bounds.is_id(user_id) or not bounds.is_id(thread_id):
-            return
-        if not await self._threads.bury(user_id, thread_id):
-            partition = keys.thread_partition(user_id, thread_id)
-            if not rows.is_tombstone(await self._table.get((partition, keys.TURN))):
-                await self._sweeper.purge(user_id, thread_id)  # items of a thread that was never saved
+        """Delete the thread and all that is in it, in one request. Quiet when it is missing.
+
+        `sweep_thread` or the hourly `sweep` removes the rows.
+        """
+        if bounds.is_id(context.user.id) and bounds.is_id(thread_id):
+            await self._threads.bury(context.user.id, thread_id)
 
     @within_budget
     async def load_thread_items(
@@ -211,6 +209,12 @@ class DynamoDBStore(Store[RequestContext]):
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps: the rest of deleted threads."""
         return await self._sweeper.sweep(stop=stop)
+
+    async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
+        """ports.Sweeps: the rest of one deleted thread."""
+        if not bounds.is_id(context.user.id) or not bounds.is_id(thread_id):
+            return Erased()
+        return await self._sweeper.sweep_thread(context.user.id, thread_id, stop=stop)
 
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: objects that no row names."""

@@ -4,13 +4,14 @@ Every step can be the last: what is left is found again through the row that not
 """
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from lambda_src.store import keys
+from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import GET_BATCH, Key, Table, key_of
+from lambda_src.store.dynamodb.table import GET_BATCH, Key, Row, Table, key_of
 from lambda_src.store.ports import Erased
 from lambda_src.store.s3 import PayloadBucket
 
@@ -21,15 +22,6 @@ ORPHAN_SLICES = 24  # the hourly sweep looks at every object once a day
 _TOMBSTONES = (keys.TURN, keys.GONE)
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """One deleted thread that waits for its sweep."""
-
-    user_id: str
-    thread_id: str
-    deleted_at_s: int
-
-
 class Sweeper:
     """Finishes deletes. `clock` in nanoseconds since 1970."""
 
@@ -38,29 +30,60 @@ class Sweeper:
         self._bucket = bucket
         self._clock = clock
 
-    async def pending(self) -> AsyncIterator[Pending]:
-        """Every deleted thread that is not swept to the end."""
-        for shard in range(keys.SWEEP_SHARDS):
-            after = ""
-            while found := await self._table.partition(keys.sweep_partition(shard), after=after):
-                for row in found:
-                    deleted_at_s = int(row[rows.DELETED_AT]["N"])
-                    yield Pending(row[rows.USER_ID]["S"], row[rows.THREAD_ID]["S"], deleted_at_s)
-                after = key_of(found[-1])[1]
-
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """Sweep what is pending until `stop()`; what remains waits for the next call.
+        """Sweep all deleted threads that are due until `stop()`; what remains waits for the next call.
 
-        A thread's rows and objects go at once; its tombstones only when no late write can come any more.
+        A thread's rows and objects go at once; its tombstones only when no late write can come any more. Between the
+        two, a thread costs nothing but its note, which is read with a thousand others.
         """
         erased = Erased()
-        async for thread in self.pending():
-            if stop():
-                break
-            erased += await self.clear(thread.user_id, thread.thread_id, stop=stop)
-            if not stop() and thread.deleted_at_s + LATE_WRITES_S <= self._clock() // 1_000_000_000:
-                await self.forget(thread.user_id, thread.thread_id)
+        for shard in range(keys.SWEEP_SHARDS):
+            async for page in self._table.pages(keys.sweep_partition(shard)):
+                for note in page:
+                    if stop():
+                        return erased
+                    erased += await self._sweep_noted(note, stop=stop)
         return erased
+
+    async def _sweep_noted(self, note: Row, *, stop: Callable[[], bool]) -> Erased:
+        user_id, thread_id = note[rows.USER_ID]["S"], note[rows.THREAD_ID]["S"]
+        is_final = int(note[rows.DELETED_AT]["N"]) + LATE_WRITES_S <= self._now_s()
+        if rows.CLEARED_AT in note and not is_final:
+            return Erased()
+        erased = await self.clear(user_id, thread_id, stop=stop)
+        if stop():
+            return erased
+        if is_final:
+            await self.forget(user_id, thread_id, note=key_of(note))
+        else:
+            await self._mark_cleared(user_id, thread_id)
+        return erased
+
+    async def sweep_thread(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
+        """Clear one thread that was just deleted; one request when there is nothing to clear.
+
+        Items of a thread that was never saved go too. A thread that is not deleted stays as it is.
+        """
+        last = await self._table.last(keys.thread_partition(user_id, thread_id))
+        if last is None:
+            return Erased()
+        thread = (keys.user_partition(user_id), keys.thread_sort(thread_id))
+        if not rows.is_tombstone(last) and await self._table.get(thread) is not None:
+            return Erased()
+        erased = await self.clear(user_id, thread_id, stop=stop)
+        if not stop():
+            await self._mark_cleared(user_id, thread_id)
+        return erased
+
+    async def _mark_cleared(self, user_id: str, thread_id: str) -> None:
+        """Note that only the final pass is left; nothing when no sweep is noted."""
+        with suppress(ConditionFailedError):
+            await self._table.update(
+                _note(user_id, thread_id),
+                f"SET #{rows.CLEARED_AT} = :now",
+                condition=f"attribute_exists(#{rows.DELETED_AT})",
+                values={":now": rows.number(self._now_s())},
+            )
 
     async def purge(self, user_id: str, thread_id: str) -> Erased:
         """Remove a thread without a trace, deleted before or not."""
@@ -72,25 +95,22 @@ class Sweeper:
         """Remove a thread's items, journal, feedback, attachments and objects, but not what says that it is gone."""
         partition = keys.thread_partition(user_id, thread_id)
         items = 0
-        while not stop():
-            found = await self._table.partition(partition, only=(keys.ORDER_KEY,))
-            doomed = [key_of(row) for row in found if key_of(row)[1] not in _TOMBSTONES]
-            if not doomed:
+        async for page in self._table.pages(partition, only=(keys.ORDER_KEY,)):
+            if stop():
                 break
-            await self._table.write_many(deletes=doomed)
-            items += sum(1 for row in found if key_of(row)[1].startswith(keys.ITEM_PREFIX) and keys.ORDER_KEY in row)
+            await self._table.write_many(deletes=[key_of(row) for row in page if key_of(row)[1] not in _TOMBSTONES])
+            items += sum(1 for row in page if key_of(row)[1].startswith(keys.ITEM_PREFIX) and keys.ORDER_KEY in row)
         attachments, objects = (0, 0) if stop() else await self._clear_attachments(user_id, thread_id)
         if self._bucket is not None and not stop():
             objects += await self._bucket.delete_under(keys.thread_objects(user_id, thread_id))
         return Erased(items=items, attachments=attachments, objects=objects)
 
-    async def forget(self, user_id: str, thread_id: str) -> None:
+    async def forget(self, user_id: str, thread_id: str, *, note: Key | None = None) -> None:
         """Remove what says that a thread is gone; the note of its sweep last."""
         partition = keys.thread_partition(user_id, thread_id)
         await self._table.write_many(deletes=[(partition, sort) for sort in _TOMBSTONES])
         await self._table.delete((keys.user_partition(user_id), keys.thread_sort(thread_id)))
-        shard = keys.sweep_partition(keys.sweep_shard(thread_id))
-        await self._table.delete((shard, keys.sweep_sort(user_id, thread_id)))
+        await self._table.delete(note or _note(user_id, thread_id))
 
     async def orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """Remove objects older than a day that no row names: all, or the hour's 24th part. Returns how many.
@@ -137,19 +157,16 @@ class Sweeper:
         owners = {key: keys.row_of_attachment_object(key) for key in batch}
         owned = {key: owner for key, owner in owners.items() if owner is not None}
         standing = await self._table.get_many(list(owned.values()), only=(keys.TTL_ATTRIBUTE,)) if owned else {}
-        now_s = self._clock() // 1_000_000_000
+        now_s = self._now_s()
         living = {owner for owner, row in standing.items() if not rows.is_expired(row, now_s=now_s)}
         return [key for key, owner in owned.items() if owner not in living]
 
     async def _clear_attachments(self, user_id: str, thread_id: str) -> tuple[int, int]:
         """Remove a thread's attachments; objects first, since the row is how they are found again."""
         bound: list[Key] = []
-        after = ""
-        while found := await self._table.partition(
-            keys.user_partition(user_id), prefix=keys.ATTACHMENT_PREFIX, after=after, only=(rows.THREAD,)
-        ):
-            bound += [key_of(row) for row in found if row.get(rows.THREAD, {}).get("S") == thread_id]
-            after = key_of(found[-1])[1]
+        partition = keys.user_partition(user_id)
+        async for page in self._table.pages(partition, prefix=keys.ATTACHMENT_PREFIX, only=(rows.THREAD,)):
+            bound += [key_of(row) for row in page if row.get(rows.THREAD, {}).get("S") == thread_id]
         objects = 0
         for _, sort in bound:
             objects += await self.clear_attachment_objects(user_id, sort.removeprefix(keys.ATTACHMENT_PREFIX))
@@ -162,6 +179,13 @@ class Sweeper:
             return 0
         removed = await self._bucket.delete_under(keys.attachment_objects(user_id, attachment_id))
         return removed + await self._bucket.delete_under(keys.attachment_payload(user_id, attachment_id, ""))
+
+    def _now_s(self) -> int:
+        return self._clock() // 1_000_000_000
+
+
+def _note(user_id: str, thread_id: str) -> Key:
+    return keys.sweep_partition(keys.sweep_shard(thread_id)), keys.sweep_sort(user_id, thread_id)
 
 
 def _slice(key: str) -> int:

@@ -17,6 +17,7 @@ Key = tuple[str, str]
 
 GET_BATCH = 100  # DynamoDB's limit for BatchGetItem
 WRITE_BATCH = 25  # DynamoDB's limit for BatchWriteItem
+PAGE_ROWS = 1000  # of a Query that walks a partition: 40 batches of deletes before anyone looks at the clock again
 
 _NAME = re.compile(r"#([a-z0-9_]+)")
 _AS_WRITTEN: Mapping[str, str] = {}
@@ -194,30 +195,42 @@ class Table:
                 return found[:want]
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    async def partition(
-        self, partition: str, *, prefix: str = "", after: str = "", only: Sequence[str] = (), limit: int = 1000
-    ) -> list[Row]:
-        """Up to `limit` rows of a partition by sort key, from beyond `after`, tombstones included: for sweeps."""
+    async def pages(self, partition: str, *, prefix: str = "", only: Sequence[str] = ()) -> AsyncIterator[list[Row]]:
+        """The rows of a partition by sort key, tombstones included, one request per page of at most 1,000 rows.
+
+        With `prefix`, only rows whose sort key begins with it; with `only`, these attributes of each. Rows may be
+        deleted between pages.
+        """
         condition = "#pk = :pk"
         values = {":pk": {"S": partition}}
-        if after:
-            condition += " AND #sk > :after"
-            values |= {":after": {"S": after}}
-        elif prefix:
+        if prefix:
             condition += " AND begins_with(#sk, :prefix)"
-            values |= {":prefix": {"S": prefix}}
-        params: dict[str, Any] = {"KeyConditionExpression": condition, "Limit": limit}
+            values[":prefix"] = {"S": prefix}
+        params: dict[str, Any] = {"KeyConditionExpression": condition, "Limit": PAGE_ROWS}
         projection = ", ".join(f"#{name}" for name in (keys.PARTITION_KEY, keys.SORT_KEY, *only)) if only else ""
         if projection:
             params["ProjectionExpression"] = projection
+        params |= expressions(condition, projection, values=values)
+        while True:
+            answer = await self._calls.run(self._client.query, TableName=self._name, ConsistentRead=True, **params)
+            yield list(answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            params["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    async def last(self, partition: str) -> Row | None:
+        """The row with the highest sort key of a partition."""
+        condition = "#pk = :pk"
         answer = await self._calls.run(
             self._client.query,
             TableName=self._name,
             ConsistentRead=True,
-            **params,
-            **expressions(condition, projection, values=values),
+            ScanIndexForward=False,
+            Limit=1,
+            KeyConditionExpression=condition,
+            **expressions(condition, values={":pk": {"S": partition}}),
         )
-        return [row for row in answer["Items"] if key_of(row)[1].startswith(prefix)]
+        return next(iter(answer["Items"]), None)
 
     async def between(
         self, partition: str, first: str, last: str, *, start: Row | None = None

@@ -100,7 +100,7 @@ class UserRows:
             yield Erased(threads=int(await self._threads.bury(user_id, thread_id)))
         for thread_id in threads:
             yield await self._sweeper.clear(user_id, thread_id, stop=lambda: False)
-        async for page in self._pages(partition):
+        async for page in self._table.pages(partition):
             doomed = [key_of(row) for row in page if not rows.is_tombstone(row) and not _is_thread(row)]
             await self._table.write_many(deletes=doomed)
             yield Erased(attachments=sum(sort.startswith(keys.ATTACHMENT_PREFIX) for _, sort in doomed))
@@ -136,15 +136,9 @@ class UserRows:
 
     async def _rows(self, partition: str, prefix: str) -> AsyncIterator[Row]:
         """Every row of a partition whose sort key begins with `prefix`."""
-        async for page in self._pages(partition, prefix=prefix):
+        async for page in self._table.pages(partition, prefix=prefix):
             for row in page:
                 yield row
-
-    async def _pages(self, partition: str, *, prefix: str = "") -> AsyncIterator[list[Row]]:
-        after = ""
-        while page := await self._table.partition(partition, prefix=prefix, after=after):
-            yield page
-            after = key_of(page[-1])[1]
 
 
 def _is_thread(row: Row) -> bool:

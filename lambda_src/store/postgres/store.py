@@ -216,6 +216,10 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         """ports.Sweeps: rows that were cursors for a day, rows whose time is over, items that came too late."""
         return await self._userdata.sweep(stop=stop)
 
+    async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
+        """ports.Sweeps: a delete here leaves nothing to be done."""
+        return Erased()
+
     async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: there is no bucket."""
         return 0

@@ -110,8 +110,9 @@ class Engine:
         found = [row for row in self.rows.values() if sort in row and _matches(row, params, names)]
         found.sort(key=lambda row: row[sort]["S"].encode(), reverse=not params.get("ScanIndexForward", True))
         if (start := params.get("ExclusiveStartKey")) is not None:
-            places = [_key(row) for row in found]
-            found = found[places.index(_key(start)) + 1 :]
+            found.append(start)  # the row itself may have been deleted since
+            found.sort(key=lambda row: row[sort]["S"].encode(), reverse=not params.get("ScanIndexForward", True))
+            found = [row for row in found[found.index(start) + 1 :] if _key(row) != _key(start)]
         page: list[Row] = []
         size = 0
         for row in found:

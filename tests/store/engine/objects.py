@@ -12,40 +12,48 @@ class Objects:
     """One bucket. `clock` in nanoseconds dates what is put."""
 
     def __init__(self) -> None:
+        self.requests: list[str] = []
         self.kept: dict[str, tuple[bytes, dict[str, str], datetime]] = {}
         self.now = datetime.fromtimestamp(0, UTC)
 
     def put_object(self, *, Key: str, Body: bytes, **more: Any) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """PutObject."""
+        self.requests.append("PutObject")
         self.kept[Key] = (Body, more.get("Metadata", {}), self.now)
         return {"ETag": hashlib.sha256(Body).hexdigest()}
 
     def copy_object(self, *, Key: str, CopySource: dict[str, str], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """CopyObject, with new metadata."""
+        self.requests.append("CopyObject")
         self.kept[Key] = (self._found("CopyObject", CopySource["Key"])[0], {}, self.now)
         return {}
 
     def get_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """GetObject."""
+        self.requests.append("GetObject")
         return {"Body": io.BytesIO(self._found("GetObject", Key)[0])}
 
     def head_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """HeadObject."""
+        self.requests.append("HeadObject")
         return {"Metadata": self._found("HeadObject", Key)[1]}
 
     def delete_object(self, *, Key: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """DeleteObject."""
+        self.requests.append("DeleteObject")
         self.kept.pop(Key, None)
         return {}
 
     def delete_objects(self, *, Delete: dict[str, Any], **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """DeleteObjects."""
+        self.requests.append("DeleteObjects")
         for wanted in Delete["Objects"]:
             self.kept.pop(wanted["Key"], None)
         return {}
 
     def list_objects_v2(self, *, Prefix: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
         """ListObjectsV2, in one page."""
+        self.requests.append("ListObjectsV2")
         found = [(key, self.kept[key][2]) for key in sorted(self.kept) if key.startswith(Prefix)]
         return {"Contents": [{"Key": key, "LastModified": modified} for key, modified in found]}
 
