@@ -4,6 +4,7 @@ Word for word what chatkit.server answers (a test holds that, operation by opera
 import the Agents SDK, and a list of threads in a cold function would wait two seconds for a model that nobody asked.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -58,9 +59,11 @@ class Answers:
                 shown = [_without_items(thread) for thread in threads.data]
                 return wire.encoded(Page(has_more=threads.has_more, after=threads.after, data=shown))
             case ThreadsGetByIdReq(params=params):
-                thread = await self.store.load_thread(params.thread_id, context=context)
-                items = await self.store.load_thread_items(
-                    params.thread_id, after=None, limit=PAGE_SIZE, order="asc", context=context
+                thread, items = await asyncio.gather(
+                    self.store.load_thread(params.thread_id, context=context),
+                    self.store.load_thread_items(
+                        params.thread_id, after=None, limit=PAGE_SIZE, order="asc", context=context
+                    ),
                 )
                 return wire.encoded(_without_items(thread).model_copy(update={"items": _shown(items)}))
             case ItemsListReq(params=params):

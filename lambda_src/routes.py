@@ -99,9 +99,10 @@ def chat_router(
             return await turn_response(turn, seen=seen if named or seen else None, told=told)
         await desk.server.check(asked, context)
         if (thread_id := intake.thread_shown(asked)) is not None:
-            await desk.turns.recover(thread_id, context)
-        await charge(asked, desk, context)
-        answer = await desk.server.answer(asked, context)
+            answer = await desk.turns.shown(thread_id, partial(desk.server.answer, asked, context), context=context)
+        else:
+            await charge(asked, desk, context)
+            answer = await desk.server.answer(asked, context)
         after = None
         if isinstance(asked, ThreadsDeleteReq):
             after = BackgroundTask(sweep_after_delete, sweeps, asked.params.thread_id, context)

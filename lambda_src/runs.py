@@ -34,6 +34,7 @@ from chatkit.types import (
     FileAttachment,
     HiddenContextItem,
     NoticeEvent,
+    Page,
     ProgressUpdateEvent,
     ThreadItem,
     ThreadItemDoneEvent,
@@ -51,6 +52,7 @@ from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
 from lambda_src.faults import log_fault
 from lambda_src.metered import Metered
 from lambda_src.model_errors import FILE_KINDS, CutError, FailedError, FileKind, ended_early, refused_files
+from lambda_src.startup import flags
 from lambda_src.tool_servers import agents_of, note_tool_error
 from lambda_src.turn_limits import LimitsByUser
 
@@ -146,6 +148,10 @@ class Runs:
             output_tokens = self._limits.of(context.user).reserved_output
             watching = Watching(thread, context.turn, output_tokens=output_tokens)
             agent_context = self._agent_context(thread, context)
+            if flags.is_on("ahead"):
+                is_whole = len(newest_first) < self._history_items
+                answering: Any = NewestItems(agent_context, newest_first, is_whole=is_whole)
+                agent_context.store = answering
             until = newest_first[0].id if newest_first else ""
             if held is None:
                 shown: list[TResponseInputItem] | RunState[Any, Any]
@@ -310,6 +316,32 @@ class Watching(Metered):
     ) -> None:
         """The SDK's hook. ChatKit saves the thread when it changed; a client neither sees nor sets its metadata."""
         self._thread.metadata = {**self._thread.metadata, LAST_AGENT: to_agent.name}
+
+
+class NewestItems:
+    """A context's store that answers what stream_agent_response reads first from items that were just read.
+
+    It reads the thread's newest two items, to continue an open workflow. After that the context has its store back.
+    """
+
+    def __init__(
+        self, agent_context: AgentContext[RequestContext], newest_first: Sequence[ThreadItem], *, is_whole: bool
+    ) -> None:
+        self._agent_context, self._store = agent_context, agent_context.store
+        self._newest_first, self._is_whole = newest_first, is_whole
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all the rest is the store's own
+        return getattr(self._store, name)
+
+    async def load_thread_items(
+        self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
+    ) -> Page[ThreadItem]:
+        """The newest items as they were read; any other page is the store's."""
+        self._agent_context.store = self._store
+        is_known = self._is_whole or limit <= len(self._newest_first)
+        if after is None and order == "desc" and is_known:
+            return Page(data=[*self._newest_first[:limit]], has_more=limit < len(self._newest_first))
+        return await self._store.load_thread_items(thread_id, after, limit, order, context)
 
 
 class Pulled:

@@ -203,13 +203,25 @@ class Turns:
             raise NotFoundError("There is no such turn.")
         return await self._attached(found.turn_id, found.thread_id, context)
 
-    async def recover(self, thread_id: str, context: RequestContext) -> None:
-        """Before a thread is shown: keep what a turn whose process died had said. Quiet when there is nothing to do."""
+    async def shown(self, thread_id: str, read: Callable[[], Awaitable[bytes]], *, context: RequestContext) -> bytes:
+        """What `read` reads of a thread, read beside its lease; once more when a crashed turn had to be kept first."""
+        recovered, answer = await asyncio.gather(self.recover(thread_id, context), read(), return_exceptions=True)
+        if isinstance(recovered, BaseException):
+            raise recovered
+        if recovered:
+            return await read()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def recover(self, thread_id: str, context: RequestContext) -> bool:
+        """Keep what a turn whose process died had said; False when there is no such turn."""
         row = await self.around.ledger.load_turn(thread_id, context=context)
         if row is None or row.ended or self._is_live(row):
-            return
+            return False
         await recover(self.around, thread_id, row, context)  # without the lease: a reader must not end a newer turn
         await self.around.ledger.end_lease(thread_id, row.turn_id, died=True, context=context)
+        return True
 
     async def _resumed(self, asked: Asked, key: str, digest: bytes, context: RequestContext) -> Attached:
         """The turn that a request has seen events of. ConflictError when it is no longer found."""

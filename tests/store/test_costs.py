@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lambda_src.dev.store_contract.samples import answer_of, context_of, file_of, message_of, thread_of
+from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.wire import Wire
@@ -34,6 +34,10 @@ STEPS: dict[str, tuple[Step, list[str]]] = {
     "add_thread_item": (lambda s: s.add_thread_item("thr_1", message_of("msg_new"), ADA), ["PutItem"]),
     "save_item": (lambda s: s.save_item("thr_1", message_of("msg_03", "edited"), ADA), ["UpdateItem"]),
     "delete_thread_item": (lambda s: s.delete_thread_item("thr_1", "msg_03", ADA), ["UpdateItem"]),
+    "add_feedback": (
+        lambda s: s.add_feedback("thr_1", ["msg_03"], "positive", ADA),
+        ["BatchGetItem", "BatchWriteItem"],
+    ),
     "save_attachment": (lambda s: s.save_attachment(file_of(), ADA), ["PutItem"]),
     "load_attachment": (lambda s: s.load_attachment("atc_free", ADA), ["GetItem"]),
     "load_attachment bound": (lambda s: s.load_attachment("atc_bound", ADA), ["GetItem", "GetItem"]),
@@ -81,19 +85,6 @@ async def test_requests_and_capacity_are_those_of_the_documentation() -> None:
         assert engine.requests == wanted
         measured[name] = (", ".join(wanted), str(engine.reads), str(engine.writes))
     assert documented == measured
-
-
-async def test_a_plain_turn_costs_at_most_six_requests(aws: Aws, store: DynamoDBStore) -> None:
-    """threads.add_user_message, as chatkit's server and stream_agent_response ask for it."""
-    with Wire().on(aws.dynamodb, aws.s3) as wire:
-        thread = await store.load_thread("thr_1", ADA)
-        await store.add_thread_item("thr_1", message_of("msg_question"), ADA)
-        await store.load_thread_items("thr_1", None, 40, "desc", ADA)
-        await store.load_thread_items("thr_1", None, 2, "desc", ADA)
-        await store.add_thread_item("thr_1", answer_of("msg_answer", "x"), ADA)
-        thread.title = "A title"
-        await store.save_thread(thread, ADA)
-    assert len(wire.requests) <= 6
 
 
 async def turn_costs(items: int, threads: int) -> tuple[list[str], int, int]:

@@ -137,11 +137,16 @@ class Items:
         await self._delete_row((partition, keys.item_sort(item_id)), reach=self._clocks.reach(partition, turn_id))
 
     async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: FeedbackKind) -> None:
-        """Keep the feedback on those items that exist."""
+        """Keep the feedback on those items that exist. NotFoundError when their thread does not."""
         partition = keys.thread_partition(user_id, thread_id)
-        found = await self._table.get_many([(partition, keys.item_sort(item_id)) for item_id in item_ids])
+        thread = (keys.user_partition(user_id), keys.thread_sort(thread_id))
+        wanted = [thread, *((partition, keys.item_sort(item_id)) for item_id in item_ids)]
+        found = await self._table.get_many(wanted, only=(keys.ORDER_KEY, keys.TTL_ATTRIBUTE))
         now_s = self.now_s()
-        living = [rows.sort_id(row, keys.ITEM_PREFIX) for row in found.values() if rows.is_alive(row, now_s=now_s)]
+        alive = [key for key, row in found.items() if rows.is_alive(row, now_s=now_s)]
+        if thread not in alive:
+            raise NotFoundError("There is no such thread.")
+        living = [sort.removeprefix(keys.ITEM_PREFIX) for pk, sort in alive if pk == partition]
         await self._table.write_many(
             puts=[
                 {

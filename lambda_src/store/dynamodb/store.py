@@ -202,7 +202,6 @@ class DynamoDBStore(Store[RequestContext]):
     ) -> None:
         """ports.FeedbackStore."""
         bounds.readable(context.user.id, thread_id)
-        await self._threads.load(context.user.id, thread_id)
         known = [item_id for item_id in item_ids if bounds.is_id(item_id)]
         await self._items.add_feedback(context.user.id, thread_id, known, feedback)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.store import keys
-from lambda_src.store.calls import Calls, ConditionFailedError, pause
+from lambda_src.store.calls import Calls, pause
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -91,34 +91,28 @@ class Table:
         names: Mapping[str, str] = _AS_WRITTEN,
     ) -> Row:
         """Apply `expression` and return the row as it was before, {} if new. ConditionFailedError brings it too."""
-        try:
-            answer = await self._calls.run(
-                self._client.update_item,
-                TableName=self._name,
-                Key=wire_key(key),
-                UpdateExpression=expression,
-                ReturnValues="ALL_OLD",
-                **self._condition(condition),
-                **expressions(expression, condition, values=values, names=names),
-            )
-        except ConditionFailedError as fault:
-            raise await self._with_row(fault, key) from None
+        answer = await self._calls.run(
+            self._client.update_item,
+            TableName=self._name,
+            Key=wire_key(key),
+            UpdateExpression=expression,
+            ReturnValues="ALL_OLD",
+            **self._condition(condition),
+            **expressions(expression, condition, values=values, names=names),
+        )
         before: Row = answer.get("Attributes", {})
         return before
 
     async def put(self, row: Row, *, condition: str = "", values: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Row:
         """Write a whole row and return the one it replaces, {} if none. ConditionFailedError brings it too."""
-        try:
-            answer = await self._calls.run(
-                self._client.put_item,
-                TableName=self._name,
-                Item=row,
-                ReturnValues="ALL_OLD",
-                **self._condition(condition),
-                **(expressions(condition, values=values) if condition else {}),
-            )
-        except ConditionFailedError as fault:
-            raise await self._with_row(fault, key_of(row)) from None
+        answer = await self._calls.run(
+            self._client.put_item,
+            TableName=self._name,
+            Item=row,
+            ReturnValues="ALL_OLD",
+            **self._condition(condition),
+            **(expressions(condition, values=values) if condition else {}),
+        )
         before: Row = answer.get("Attributes", {})
         return before
 
@@ -258,10 +252,6 @@ class Table:
             if "LastEvaluatedKey" not in answer:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-
-    async def _with_row(self, fault: ConditionFailedError, key: Key) -> ConditionFailedError:
-        """The same with the row that stood in the way, should the engine (DynamoDB Local) not have sent it along."""
-        return fault if fault.old else ConditionFailedError(await self.get(key) or {})
 
     @staticmethod
     def _condition(condition: str) -> dict[str, str]:
