@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from lambda_src import limits
+from lambda_src import intake, limits
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
 from lambda_src.callers import Callers, MemoryDayKeys, network_of
@@ -23,6 +23,7 @@ from lambda_src.errors import (
     AuthError,
     ChatError,
     ConflictError,
+    ForbiddenError,
     NoAssistantError,
     QuotaError,
     RequestError,
@@ -67,7 +68,8 @@ def create_app(
     async def within_limits(request: Request) -> None:
         limits.check_head(request)
 
-    app = ChatApp(in_front, prewarm, callers or Callers(MemoryDayKeys()), dependencies=[Depends(within_limits)])
+    callers = callers or Callers(MemoryDayKeys())
+    app = ChatApp(in_front, prewarm, callers, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
@@ -78,6 +80,7 @@ def create_app(
         token_header=token_header,
         sweeps=sweeps,
         max_body_bytes=max_body_bytes,
+        callers=callers,
         guests=guests,
         adoption=adoption,
     )
@@ -90,7 +93,8 @@ def create_app(
         @app.post("/auth/guest")
         async def guest(request: Request) -> JSONResponse:
             address = request.client.host if request.client else ""
-            minted = await guests.welcome(address)
+            body = b"".join([chunk async for chunk in limits.limited(request, max_bytes=limits.MAX_GUEST_BYTES)])
+            minted = await guests.welcome(address, intake.parse_guest(body).captcha)
             headers = {"cache-control": "no-store"}
             told = {"token": minted.token, "expires_at": minted.expires_at, "counted_as": network_of(address)}
             return JSONResponse(told, headers=headers)
@@ -183,6 +187,8 @@ async def refuse(request: Request, error: Exception) -> Response:
         case AuthError():
             status, code, message = 401, "unauthorized", str(error)
             headers["www-authenticate"] = "Bearer"
+        case ForbiddenError():
+            status, code, message = 403, "refused", str(error)
         case RequestError():
             status, code, message = 422, "invalid_request", str(error)
         case TooLargeError():

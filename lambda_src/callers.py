@@ -1,5 +1,6 @@
 """Hashes a caller's address with a key that lasts one day: an attack can be counted, a person cannot be tracked.
 
+The log and the counters of addresses have these hashes, never the address.
 The key is random, shared by every process of a stage for one UTC day, and deleted afterwards (`DayKeys`). Without it a
 hash leads back to no address, and the hashes of two days cannot be joined. Knows no HTTP and no row.
 """
@@ -19,9 +20,8 @@ from lambda_src.errors import UnavailableError
 KEY_BYTES = 32
 HASH_CHARS = 16  # 64 bits: no two of a day's callers share one by chance
 IPV6_BITS = 64  # of an address that say who it is; the rest is theirs to choose
-SOURCE_CHARS = 32
-TIMEOUT_S = 1.0  # for the day's key, once a day in each process, after the answer has left
-RETRY_S = 60.0  # before asking again for a key that could not be read
+TIMEOUT_S = 1.0  # for the day's key, once a day in each process
+RETRY_S = 10.0  # before asking again for a key that could not be read: no guest is let in meanwhile
 
 
 class DayKeys(Protocol):
@@ -76,11 +76,6 @@ class Callers:
             return False
         self._day = day
         return True
-
-
-def source_of(address: str) -> str:
-    """What counters call the network of an address: a hash, the same every day, in rows that last a day or two."""
-    return hashlib.sha256(network_of(address).encode()).hexdigest()[:SOURCE_CHARS]
 
 
 def network_of(address: str) -> str:

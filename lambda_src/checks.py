@@ -7,13 +7,14 @@ what can be checked first is checked here, so that a refused request stores noth
 import asyncio
 import base64
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from chatkit.store import Store
 from chatkit.types import (
     ActiveStatus,
+    Attachment,
     AttachmentsCreateReq,
     AttachmentsDeleteReq,
     ChatKitReq,
@@ -46,7 +47,8 @@ from lambda_src import estimate
 from lambda_src.attachments.files import Files
 from lambda_src.attachments.media import MAX_FILES
 from lambda_src.context import ReadAhead, RequestContext
-from lambda_src.errors import ConflictError, RequestError, TooLargeError
+from lambda_src.errors import ConflictError, ForbiddenError, RequestError, TooLargeError
+from lambda_src.hooks import Screening, UploadedFile
 from lambda_src.startup import flags
 from lambda_src.turn_limits import DEFAULT_LIMITS, PROMPT_TOKENS, TITLE_TOKENS, LimitsByUser
 
@@ -76,11 +78,13 @@ class Checks:
     tool_choices: Collection[str] = field(default=())
     dictation: bool = False
     limits: LimitsByUser = DEFAULT_LIMITS
+    screening: Screening = field(default_factory=Screening)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
         """NotFoundError: what it names is missing or someone else's. ConflictError: not in the thread's present state.
 
         RequestError: it asks for what is not offered, or says what it is not. TooLargeError: its message is too long.
+        ForbiddenError, UnavailableError: a hook of the user's folder refused it, or failed.
         """
         match request:
             case ThreadsCreateReq(params=params):
@@ -105,6 +109,8 @@ class Checks:
                 await self._open_thread(params.thread_id, context)
                 if not isinstance(form, StructuredInputItem) or form.status != "pending":
                     raise ConflictError("This form is not open any more. Reload the thread.")
+                answers = [value for answer in params.input.answers.values() for value in answer.values]
+                await self.screening.message("\n".join(answers), context.user)
             case ThreadsRetryAfterItemReq(params=params):
                 message = await self.store.load_item(params.thread_id, params.item_id, context=context)
                 await self._open_thread(params.thread_id, context)
@@ -152,7 +158,11 @@ class Checks:
             raise RequestError(f"A message takes {MAX_FILES} files at most.")
         if len(set(input.attachments)) != len(input.attachments):
             raise RequestError("A file is attached twice.")
-        await asyncio.gather(*(self._attachment(one, thread_id, context) for one in input.attachments))
+        named = await asyncio.gather(*(self._attachment(one, thread_id, context) for one in input.attachments))
+        await self.screening.message("\n".join(texts_of(input)), context.user)
+        for attachment in named:
+            if attachment.thread_id is None:
+                await self._scan(attachment, context)
 
     def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
         """Note what the model's first request is estimated to have as input, so that it can be reserved at once.
@@ -173,12 +183,24 @@ class Checks:
             tokens += estimate.at_most(text)
         context.turn.input_tokens = tokens
 
-    async def _attachment(self, attachment_id: str, thread_id: str | None, context: RequestContext) -> None:
+    async def _attachment(self, attachment_id: str, thread_id: str | None, context: RequestContext) -> Attachment:
         attachment = await self.store.load_attachment(attachment_id, context=context)
         if attachment.thread_id is not None and attachment.thread_id != thread_id:
             raise ConflictError(f"The file {attachment.name!r} belongs to another thread. Attach it anew.")
         if attachment.thread_id is None and self.files is not None:
             await self.files.verify(attachment, context)
+        return attachment
+
+    async def _scan(self, attachment: Attachment, context: RequestContext) -> None:
+        """Let the hook look at a new file, one at a time: each may have 20 MB. A file that it refuses is removed."""
+        if self.files is None or not await self.screening.scans_files():
+            return
+        data = await self.files.read_upload(attachment, context)
+        try:
+            await self.screening.file(UploadedFile(attachment.name, attachment.mime_type, data), context.user)
+        except ForbiddenError:
+            await self.files.delete_attachment(attachment.id, context)
+            raise
 
     def _options(self, options: InferenceOptions) -> None:
         if options.model is not None and options.model not in self.models:
@@ -212,17 +234,23 @@ class Checks:
 
 
 def chars_of(message: UserMessageInput) -> int:
-    """How many characters of a message the model sees: its text, mentions with their data, the quoted text."""
-    length = len(message.quoted_text or "")
+    """How many characters of a message the model sees."""
+    return sum(map(len, texts_of(message)))
+
+
+def texts_of(message: UserMessageInput) -> Iterator[str]:
+    """What the model sees of a message: its text, mentions with their data, the quoted text."""
     for part in message.content:
         match part:
             case UserMessageTextContent():
-                length += len(part.text)
+                yield part.text
             case UserMessageTagContent():
-                length += len(part.text) + len(json.dumps(part.data, ensure_ascii=False, default=str))
+                yield part.text
+                yield json.dumps(part.data, ensure_ascii=False, default=str)
             case _:
                 assert_never(part)
-    return length
+    if message.quoted_text:
+        yield message.quoted_text
 
 
 def refuse_unless_active(thread: ThreadMetadata) -> None:

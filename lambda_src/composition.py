@@ -23,6 +23,7 @@ from lambda_src.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig,
 from lambda_src.errors import RequestError, SettingsError
 from lambda_src.events import Events
 from lambda_src.front import Before
+from lambda_src.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
 from lambda_src.late_server import LateServer
 from lambda_src.observability import configure_logging
 from lambda_src.page import Page, page_of
@@ -58,6 +59,7 @@ class Parts:
     build_agent: BuildAgent = shipped_agent
     build_actions: BuildActions = shipped_actions
     load_assistants: LoadAssistants = shipped
+    load_hooks: LoadHooks = no_hooks
     transcribe: Transcribe | None = None
     guest_tokens: GuestTokens | None = None
     in_front: Sequence[Before] = ()
@@ -89,6 +91,7 @@ def _joined(
     counters = build_counters(settings, store)
     files = build_files(settings, AWS, counters)
     dictation = parts.transcribe is not None
+    callers, screening = build_callers(settings, store), Screening(parts.load_hooks)
 
     def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LateServer:
         limits = limits_by(settings)
@@ -121,6 +124,7 @@ def _joined(
             settings.tool_choices,
             dictation=dictation,
             limits=limits,
+            screening=screening,
         )
         return LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
 
@@ -141,13 +145,13 @@ def _joined(
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,
         named=Desks(parts.load_assistants, open_named),
-        guests=doors.guests(parts.guest_tokens, counters),
+        guests=doors.guests(parts.guest_tokens, counters, callers, screening),
         page=parts.page or page_of(settings, upload_origin=upload_origin(settings), dictation=dictation),
         token_header=settings.token_header,
         in_front=parts.in_front,
         adoption=adoption,
         prewarm=prewarming(server) if settings.prewarm else None,
-        callers=build_callers(settings, store),
+        callers=callers,
     )
     return app, adoption
 
@@ -178,6 +182,7 @@ def deployed(settings: Settings, *, in_front: Sequence[Before] = ()) -> Parts:
     return Parts(
         authenticate=doors.authenticator(settings, guest_tokens),
         build_run_config=runner(settings),
+        load_hooks=shipped_hooks,
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
         in_front=[*in_front, *doors.in_front(settings, AWS.stored_secret)],

@@ -89,8 +89,8 @@ class RequestContext:
     """One request: the user, the turn and the deadline. Tools, actions and stores all receive it.
 
     `user` is whoever is asking. `request_id` is the id in the log. `deadline_ms` is when Lambda ends the invocation, in
-    epoch milliseconds; None outside Lambda. `source` is a hash of the caller's network, "" if unknown. Stores read
-    `user.id` and `turn_id` only.
+    epoch milliseconds; None outside Lambda. `source` is a hash of a guest's network with the day's key, "" if
+    unknown. Stores read `user.id` and `turn_id` only.
     """
 
     user: User

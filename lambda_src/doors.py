@@ -7,10 +7,12 @@ from functools import partial
 from lambda_src import front
 from lambda_src.auth import Authenticate, BackendToken, BearerToken, FirstOf, GuestTokens, IssuerKeys
 from lambda_src.auth.tokens import usable
+from lambda_src.callers import Callers
 from lambda_src.counters import Counters
 from lambda_src.errors import SettingsError
 from lambda_src.file_quota import FileAllowance, FileQuota
 from lambda_src.guests import Guests
+from lambda_src.hooks import Screening
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.secrets import OLDEST_S, Secret
 from lambda_src.settings import Settings
@@ -77,6 +79,8 @@ def file_quota(settings: Settings, counters: Counters) -> FileQuota:
     return FileQuota(counters, FileAllowance(settings.files_per_day, settings.file_bytes_per_day))
 
 
-def guests(tokens: GuestTokens | None, counters: Counters) -> Guests | None:
+def guests(
+    tokens: GuestTokens | None, counters: Counters, callers: Callers | None = None, screening: Screening | None = None
+) -> Guests | None:
     """Who lets guests in; None where the stage has none."""
-    return None if tokens is None else Guests(tokens, counters)
+    return None if tokens is None else Guests(tokens, counters, callers=callers, screening=screening)

@@ -3,6 +3,7 @@
 ChatError
 ├── SettingsError        the environment is incomplete or malformed; lists every fault at once
 ├── AuthError            no bearer token, or one that does not prove who calls
+├── ForbiddenError       one of the user's hooks refused it (hooks.py); its text is the hook's
 ├── RequestError         the request cannot be understood; says what is wrong and where
 ├── TooLargeError        a body or an item is over a limit; says which limit and by how much
 ├── ConflictError        understood, but not possible in the thread's present state
@@ -29,6 +30,10 @@ class SettingsError(ChatError):
 
 class AuthError(ChatError):
     """The caller did not prove who they are. Its text never says which check failed."""
+
+
+class ForbiddenError(ChatError):
+    """A hook of the user's folder refused this; nothing was stored or spent."""
 
 
 class RequestError(ChatError):

@@ -4,9 +4,10 @@ The text of an exception is never logged: it may quote a person. `make dev` adds
 because there the operator is the only person.
 """
 
+import inspect
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -46,12 +47,22 @@ def place_of(error: BaseException) -> str:
     return "{}:{}".format(*lines[-1]) if lines else "unknown"
 
 
+def defined_at(function: Callable[..., object]) -> str:
+    """`lambda_src/agent/hooks.py:12`, where a function is defined: for faults that leave no line in it."""
+    code = inspect.unwrap(function).__code__
+    return _short(code.co_filename, code.co_firstlineno)
+
+
+def _short(file: str, line: int | None) -> str:
+    path = Path(file)
+    return f"{path.relative_to(AGENT.parents[1]) if path.is_relative_to(AGENT) else path}:{line}"
+
+
 def _line_in_agent(error: BaseException) -> str | None:
     inside = [(file, line) for file, line in _lines(error) if Path(file).is_relative_to(AGENT)]
     if not inside:
         return None
-    file, line = inside[-1]
-    return f"{Path(file).relative_to(AGENT.parents[1])}:{line}"
+    return _short(*inside[-1])
 
 
 def _lines(error: BaseException) -> Iterator[tuple[str, int | None]]:

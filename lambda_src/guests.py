@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from lambda_src.auth import GuestTokens
 from lambda_src.auth.guests import Minted
-from lambda_src.callers import source_of
+from lambda_src.callers import Callers, MemoryDayKeys
 from lambda_src.context import User
 from lambda_src.counters import Counters, seconds_left
-from lambda_src.errors import AuthError, QuotaError, RequestError
+from lambda_src.errors import AuthError, QuotaError, RequestError, UnavailableError
+from lambda_src.hooks import Screening
 
 PER_ADDRESS = 50  # a day: an office or a school behind one address, and no more than a nuisance in one hand
 PER_STAGE = 20_000  # a day: rows of guests cost next to nothing, their tokens have a ceiling of their own (quotas.py)
@@ -17,15 +18,28 @@ PER_STAGE = 20_000  # a day: rows of guests cost next to nothing, their tokens h
 class Guests:
     """`welcome` mints. `clock` in nanoseconds since 1970."""
 
-    def __init__(self, tokens: GuestTokens, counters: Counters, *, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        tokens: GuestTokens,
+        counters: Counters,
+        *,
+        callers: Callers | None = None,
+        screening: Screening | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._tokens, self._counters, self._clock = tokens, counters, clock
+        self._callers = callers or Callers(MemoryDayKeys())
+        self._screening = screening or Screening()
 
-    async def welcome(self, address: str) -> Minted:
+    async def welcome(self, address: str, captcha: str = "") -> Minted:
         """A new guest's token. QuotaError when this address (`network_of`), or everybody, has had enough today.
 
-        The address is kept as a hash, for a day or two.
+        ForbiddenError: the user's hook refuses, which counts nothing. The address is kept as a hash with the day's key,
+        for a day or two.
         """
-        source = source_of(address)
+        await self._screening.guest(captcha, address)
+        if (source := await self._callers.hashed(address)) is None:
+            raise UnavailableError("No guest can be let in at the moment. Try again later.")
         for name, ceiling in ((f"guests-from-{source}", PER_ADDRESS), ("guests", PER_STAGE)):
             if not await self._counters.add(name, 1, ceiling=ceiling):
                 left_s = seconds_left(self._clock())

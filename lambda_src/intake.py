@@ -142,6 +142,20 @@ class Adopt(BaseModel):
     guest_token: str
 
 
+class Guest(BaseModel):
+    """The body of POST /auth/guest, which may be empty: the token that a CAPTCHA gave the page."""
+
+    captcha: str = ""
+
+
+def parse_guest(body: bytes) -> Guest:
+    """What a new guest sends. RequestError."""
+    try:
+        return Guest.model_validate_json(body) if body else Guest()
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+
+
 def parse_adopt(body: bytes) -> Adopt:
     """Whose threads are to be taken over. RequestError."""
     try:

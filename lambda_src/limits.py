@@ -14,6 +14,7 @@ from lambda_src.errors import RequestError, TooLargeError
 
 MAX_HEADER_BYTES = 16_384  # names and values; tokens take 8 KB at most (auth/tokens.py), API Gateway 10 KB of it all
 MAX_URL_CHARS = 2_048  # two ids of the longest kind, encoded; our own URLs have a tenth of that
+MAX_GUEST_BYTES = 16_384  # of POST /auth/guest: a CAPTCHA's token has 2 to 8 KB
 MAX_DEPTH = 32  # levels of JSON; ChatKit's own go to 8, a widget's state or a tool's output rarely to 16
 MAX_VALUES = 10_000  # entries of all lists and objects: 1 MB of `[[],[],...` would be 300,000 objects in memory
 

@@ -29,7 +29,7 @@ FIELDS = frozenset(
         "place",
         "cold_start",
     }
-    | {"tool", "action", "server", "reason", "stack", "caused_by", "waited_s"}
+    | {"tool", "action", "server", "hook", "reason", "stack", "caused_by", "waited_s"}
     | {"traceback"}  # of a function that cannot start; of other failures on a laptop only: it has their texts
     | {"model", "items", "bytes_in", "bytes_out", "tokens_in", "tokens_out"}
     | {"duration_ms", "first_event_ms", "first_token_ms"}

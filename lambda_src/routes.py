@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 from lambda_src import dictation, intake, limits, uploads
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
-from lambda_src.callers import source_of
+from lambda_src.callers import Callers
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.desks import Desk, Desks, no_assistant
 from lambda_src.errors import RequestError
@@ -52,6 +52,7 @@ def chat_router(
     token_header: str,
     sweeps: Sweeps,
     max_body_bytes: int,
+    callers: Callers,
     guests: Guests | None = None,
     adoption: Adoption | None = None,
 ) -> APIRouter:
@@ -61,7 +62,9 @@ def chat_router(
     async def current_context(request: Request) -> RequestContext:
         user = await authenticate(request.headers.get(token_header))
         request.scope["chat.user"] = user.id
-        return request_context(request, user.at(request.path_params.get("assistant", "")))
+        address = request.client.host if request.client and user.is_guest else ""
+        source = await callers.hashed(address) if address else None
+        return request_context(request, user.at(request.path_params.get("assistant", "")), source=source or "")
 
     async def current_desk(request: Request, context: Annotated[RequestContext, Depends(current_context)]) -> Desk:
         if not context.user.assistant:
@@ -158,13 +161,12 @@ async def charge(asked: NonStreamingReq, desk: Desk, context: RequestContext) ->
             pass
 
 
-def request_context(request: Request, user: User) -> RequestContext:
+def request_context(request: Request, user: User, *, source: str) -> RequestContext:
     """Who asks and until when; the deadline is Lambda's, where we run on it (the scope carries its context)."""
     invocation = request.scope.get("aws.context")
     deadline_ms = None
     if invocation is not None:
         deadline_ms = time.time_ns() // 1_000_000 + invocation.get_remaining_time_in_millis()
-    source = source_of(request.client.host) if request.client else ""
     return RequestContext(user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source)
 
 

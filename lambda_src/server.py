@@ -45,6 +45,7 @@ from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.errors import ChatError, ConflictError, RequestError
 from lambda_src.explain import stream_error
 from lambda_src.faults import log_fault
+from lambda_src.hooks import Screening
 from lambda_src.model_errors import FILE_KINDS, FileKind
 from lambda_src.runs import Runs
 from lambda_src.startup import flags
@@ -80,6 +81,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
         takes: Collection[FileKind] = FILE_KINDS,
+        screening: Screening | None = None,
     ) -> None:
         super().__init__(store if files is None else LinkedStore(store, files), files)
         self._dispatcher = dispatcher
@@ -98,7 +100,14 @@ class ChatServer(ChatKitServer[RequestContext]):
         self._transcribe = transcribe
         self._suggest_title = suggest_title
         self._checks = Checks(
-            self.store, history_items, files, models, tool_choices, dictation=transcribe is not None, limits=limits
+            self.store,
+            history_items,
+            files,
+            models,
+            tool_choices,
+            dictation=transcribe is not None,
+            limits=limits,
+            screening=screening or Screening(),
         )
         self._answers = answers.Answers(self.store, feedback, files)
 

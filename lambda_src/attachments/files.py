@@ -25,6 +25,10 @@ class Files(AttachmentStore[RequestContext]):
         """Look at what was uploaded. ConflictError: nothing was. RequestError: it is not what it was said to be."""
 
     @abstractmethod
+    async def read_upload(self, attachment: Attachment, context: RequestContext) -> bytes:
+        """All of a verified upload that is not bound yet. ConflictError: it is not there any more."""
+
+    @abstractmethod
     async def bind(self, attachment: Attachment, context: RequestContext) -> None:
         """Keep a verified upload for good. Twice is once; ConflictError when there is nothing to keep."""
 

@@ -132,10 +132,18 @@ class S3AttachmentStore(Files):
         try:
             found = await self._head(_pending(attachment.id, context))
         except MissingObjectError:
-            raise ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.") from None
+            raise _not_uploaded(attachment) from None
         size, head = found
         if size != (attachment.metadata or {}).get("size") or not media.proves(attachment.mime_type, head):
             raise _not_as_said(attachment)
+
+    async def read_upload(self, attachment: Attachment, context: RequestContext) -> bytes:
+        """All of an upload in pending/. ConflictError: it is not there any more."""
+        size = self._limits.of(media.KINDS[attachment.mime_type])
+        try:
+            return (await self._range(_pending(attachment.id, context), size))[1]
+        except MissingObjectError:
+            raise _not_uploaded(attachment) from None
 
     async def bind(self, attachment: Attachment, context: RequestContext) -> None:
         """Keep a verified upload for good. Twice is once; ConflictError when there is nothing to keep."""
@@ -214,6 +222,10 @@ class S3AttachmentStore(Files):
     def _presigned(self, key: str, **sent_as: str) -> str:
         place = {"Bucket": self._bucket, "Key": key}
         return self._client.generate_presigned_url("get_object", Params=place | sent_as, ExpiresIn=VIEW_URL_TTL_S)
+
+
+def _not_uploaded(attachment: Attachment) -> ConflictError:
+    return ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.")
 
 
 def _not_as_said(attachment: Attachment) -> RequestError:

@@ -15,6 +15,7 @@ from lambda_src.dev import showcase
 from lambda_src.dev.broken import told_if_broken
 from lambda_src.dev.local_settings import local_key, local_settings
 from lambda_src.faults import show_tracebacks
+from lambda_src.hooks import shipped_hooks
 from lambda_src.observability import configure_logging
 from lambda_src.page import page_of
 from lambda_src.storage import upload_origin
@@ -60,6 +61,7 @@ handler = build_handler(
         build_agent=local_agent,
         build_actions=local_actions,
         load_assistants=local_assistants,
+        load_hooks=shipped_hooks,
         build_run_config=lambda: run_config(key, settings),
         transcribe=dictation(lambda: key or "", settings) if key else None,
         tool_secrets=ToolSecrets(lambda name: local_secrets.read(name, env=os.environ)),

@@ -18,7 +18,7 @@ from pydantic.json_schema import PydanticJsonSchemaWarning
 from lambda_src.auth import GuestTokens
 from lambda_src.aws import Clients
 from lambda_src.composition import Parts, build_app, runner
-from lambda_src.intake import Adopt, Stop
+from lambda_src.intake import Adopt, Guest, Stop
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
 from lambda_src.storage import build_store
@@ -29,6 +29,7 @@ BODIES: dict[str, Any] = {  # the end of a path -> what is posted there
     "/chatkit": ChatKitReq,
     "/stop": Stop,
     "/adopt": Adopt,
+    "/auth/guest": Guest,
 }
 ERROR = {
     "type": "object",
@@ -59,7 +60,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             operation["parameters"] = [_in_path(name) for name in re.findall(r"{(\w+)}", path)]
             operation["responses"] = {"200": {"description": "done"}, "default": _refused()}
-            if method == "post" and path != "/auth/guest":
+            if method == "post":
                 operation["requestBody"] = _body(path, schemas)
             if path.startswith("/chatkit"):
                 operation["security"] = [{"bearer": []}]
@@ -77,7 +78,7 @@ def _body(path: str, schemas: dict[str, Any]) -> dict[str, Any]:
         warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # a default of the SDK's that is a type variable
         schema = TypeAdapter(model).json_schema(ref_template=REFERENCES)
     schemas.update(schema.pop("$defs", {}))
-    return {"required": True, "content": {JSON: {"schema": schema}}}
+    return {"required": model is not Guest, "content": {JSON: {"schema": schema}}}
 
 
 def _refused() -> dict[str, Any]:

@@ -37,6 +37,7 @@ from lambda_src.desks import Desk
 from lambda_src.dev.local_settings import local_run_config, local_settings
 from lambda_src.dispatcher import AgentDispatcher, BuildActions
 from lambda_src.errors import AuthError, SettingsError
+from lambda_src.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
 from lambda_src.server import ChatServer
 from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES
 from lambda_src.store.memory import MemoryStore
@@ -150,6 +151,7 @@ class AgentChat:
         *,
         build_actions: BuildActions = shipped_actions,
         real_model: RunConfig | None = None,
+        load_hooks: LoadHooks = no_hooks,
     ) -> None:
         self._player = _Player()
         self._threads: dict[str, str] = {}
@@ -159,7 +161,13 @@ class AgentChat:
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
         build_agent()  # here, so that what it raises is raised here; the server builds its own, with MCP one a turn
         dispatcher = AgentDispatcher(build_agent, build_run_config=lambda: run_config, build_actions=build_actions)
-        self._server = _WatchedServer(self.store, dispatcher, feedback=self.store, history_items=HISTORY_ITEMS)
+        self._server = _WatchedServer(
+            self.store,
+            dispatcher,
+            feedback=self.store,
+            history_items=HISTORY_ITEMS,
+            screening=Screening(load_hooks),
+        )
         self._app = create_app(
             Desk(self._server, Turns(Surroundings(self.store.ledger, Keeper(self.store)))),
             authenticate=self._user,
@@ -274,4 +282,4 @@ def real_model(environ: Mapping[str, str] = os.environ) -> RunConfig | None:
 @pytest.fixture
 def chat() -> AgentChat:
     """A chat with the agent of lambda_src/agent/."""
-    return AgentChat(real_model=real_model())
+    return AgentChat(real_model=real_model(), load_hooks=shipped_hooks)

@@ -8,6 +8,7 @@ not deployed.
 from lambda_src.actions import ActionCall, Actions
 from lambda_src.assistants import Assistant
 from lambda_src.context import Claim, RequestContext, User
+from lambda_src.hooks import UploadedFile
 from lambda_src.tool_secrets import SecretError, secret
 from lambda_src.tool_servers import optional
 
@@ -18,6 +19,7 @@ __all__ = [
     "Claim",
     "RequestContext",
     "SecretError",
+    "UploadedFile",
     "User",
     "optional",
     "secret",

@@ -4,9 +4,11 @@ import json
 
 from chatkit.store import NotFoundError
 
-from lambda_src.errors import ChatError, ConflictError, QuotaError, RequestError, TooLargeError
+from lambda_src.errors import ChatError, ConflictError, ForbiddenError, QuotaError, RequestError, TooLargeError
 
-_PLAIN: dict[str, type[ChatError]] = {kind.__name__: kind for kind in (ConflictError, RequestError, TooLargeError)}
+_PLAIN: dict[str, type[ChatError]] = {
+    kind.__name__: kind for kind in (ConflictError, ForbiddenError, RequestError, TooLargeError)
+}
 
 
 def packed(error: BaseException) -> str | None:

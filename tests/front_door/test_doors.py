@@ -1,5 +1,6 @@
 """What the settings say of who may call, through the whole app; and guests, who are let in, but not in crowds."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -12,10 +13,11 @@ from jwt.algorithms import OKPAlgorithm
 from lambda_src import doors
 from lambda_src.app import create_app
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
+from lambda_src.callers import Callers
 from lambda_src.composition import run_config
 from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
-from lambda_src.errors import AuthError, QuotaError, SettingsError
+from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
 from lambda_src.guests import PER_ADDRESS, PER_STAGE, Guests
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.secrets import OLDEST_S, Secret
@@ -102,6 +104,18 @@ def test_an_answers_length_is_a_setting_that_agents_cannot_raise() -> None:
 # Guests, through the app
 
 
+class Named(MemoryCounters):
+    """Counters that note their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    async def add(self, name: str, amount: int, **more: Any) -> bool:
+        self.names.append(name)
+        return await super().add(name, amount, **more)
+
+
 def open_house(counters: MemoryCounters, *, guests: bool = True) -> Chat:
     """An app that lets guests in."""
     store, tokens = MemoryStore(), GuestTokens(Secret(lambda: SECRET))
@@ -156,6 +170,27 @@ async def test_who_has_a_whole_network_of_addresses_is_one_source() -> None:
     statuses = [(await mint(chat, f"2001:db8:1:2::{number:x}")).status_code for number in range(PER_ADDRESS + 5)]
     assert statuses == [200] * PER_ADDRESS + [429] * 5
     assert (await mint(chat, "2001:db8:1:3::1")).status_code == 200
+
+
+async def test_no_row_tells_an_address_by_a_hash_that_others_can_compute() -> None:
+    counters = Named()
+    chat = open_house(counters)
+    guest = chat.as_((await mint(chat)).json()["token"])
+    await guest("threads.create", input=message("hi"))
+    [kept] = [name.removeprefix("guests-from-") for name in counters.names if name.startswith("guests-from-")]
+    assert kept not in hashlib.sha256(b"203.0.113.7").hexdigest()
+    await mint(open_house(other := Named()))
+    assert set(counters.names) & set(other.names) == {"guests"}, "another stage has another key"
+
+
+async def test_no_guest_is_let_in_while_the_days_key_cannot_be_read() -> None:
+    class Unreadable:
+        async def shared(self, day: int, proposal: bytes) -> bytes:
+            raise UnavailableError("no")
+
+    guests = Guests(GuestTokens(Secret(lambda: SECRET)), MemoryCounters(), callers=Callers(Unreadable()))
+    with pytest.raises(UnavailableError, match="Try again later"):
+        await guests.welcome("203.0.113.7")
 
 
 async def test_the_stage_gives_so_many_tokens_a_day_whoever_asks() -> None:

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { beforeEach, test } from "node:test";
+import { guestToken } from "../../web/src/chat-client.js";
 import { client, stopTheClock } from "./chat_client_scene.mjs";
 
 beforeEach(stopTheClock);
@@ -77,4 +78,18 @@ test("a token that cannot be renewed leaves the server's 401, with its sentence"
   const { chat } = client(() => Response.json({ error: "unauthorized", message: "Sign in." }, { status: 401 }),
     { getToken: ({ renew }) => { if (renew) throw new Error("the issuer is down"); return jwt(600); } });
   await assert.rejects(chat.call("threads.list"), { name: "ChatError", status: 401, code: "unauthorized", message: "Sign in." });
+});
+
+test("a guest's token is asked for with the captcha's, if there is one", async () => {
+  const sent = [];
+  const fetch = async (url, init) => { sent.push([url, init.method, init.body ?? null]); return Response.json({ token: "t", expires_at: 1 }); };
+  const url = "https://chat.test/auth/guest";
+  assert.equal((await guestToken({ url, fetch })).token, "t");
+  await guestToken({ url, captcha: "solved", fetch });
+  assert.deepEqual(sent, [[url, "POST", null], [url, "POST", '{"captcha":"solved"}']]);
+});
+
+test("a guest who is refused reads the server's sentence", async () => {
+  const fetch = async () => Response.json({ error: "refused", message: "Are you human?" }, { status: 403 });
+  await assert.rejects(guestToken({ url: "https://chat.test/auth/guest", fetch }), { name: "ChatError", status: 403, message: "Are you human?" });
 });

@@ -101,6 +101,13 @@ def test_where_cloudfront_signs_every_post_says_the_hash_of_its_body(tab: Page) 
         assert "authorization" not in request.headers
 
 
+def test_the_page_sends_the_captcha_of_the_site_for_a_new_guest(tab: Page, guests: str) -> None:
+    tab.add_init_script("window.chatCaptcha = async () => 'solved'")
+    with tab.expect_request("**/auth/guest") as sent:
+        ChatPage(tab, guests).open().ask("hello")
+    assert sent.value.post_data_json == {"captcha": "solved"}
+
+
 def test_another_tab_is_another_guest(guest: ChatPage, guests: str) -> None:
     guest.open().ask("hello")
     other = ChatPage(guest.page.context.new_page(), guests).open()

@@ -14,6 +14,7 @@
  */
 
 import { ChatError, emptyStream, eventsOf, isFinished, isStream, passed, resultOf } from "./client/answers.js";
+import { guestToken } from "./client/guests.js";
 import { senderOf } from "./client/sending.js";
 import { stopsOf } from "./client/stops.js";
 import { newId, triesOf } from "./client/tries.js";
@@ -28,7 +29,7 @@ const STREAMING = new Set([
 const ATTACH_FOR_MS = 60_000; // the same words later than that are meant anew
 const RESUME_FOR_MS = 16 * 60_000; // unless the request says which events it has seen: for as long as the server knows a turn
 
-export { ChatError };
+export { ChatError, guestToken };
 
 /** @type {typeof import("./chat-client.d.ts").chatClient} */
 export function chatClient({

@@ -6,7 +6,8 @@ import "./theme.js";
 
 /** What the server tells the page: page_of() in lambda_src/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
-const session = new Session(config.auth, { tokenHeader: config.token_header });
+const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/moderation.md
+const session = new Session(config.auth, { tokenHeader: config.token_header, captcha });
 const app = document.querySelector("chat-app");
 
 if (config.domain_key) console.warn(await serveChatKit({ config, session, app }));

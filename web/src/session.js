@@ -1,7 +1,7 @@
 // Who is signed in: nobody needs to be, a guest, a person of an OpenID issuer, or whoever the site around us says.
 // Tokens live in this tab (sessionStorage) and nowhere else; what renews them lives in memory only.
 
-import { signable } from "./client/sending.js";
+import { guestToken } from "./client/guests.js";
 
 const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
 const FLOW = "chat.sign-in"; // what we must remember while people are at the issuer
@@ -11,20 +11,23 @@ const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**
  * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/page.py
- * @param {{ tokenHeader?: string }} how  the header that tokens travel in
+ * @param {{ tokenHeader?: string, captcha?: () => Promise<string | undefined> }} how  the header that tokens travel in;
+ *   what gets a CAPTCHA's token for a new guest, where the server checks one
  * An EventTarget that sends "change". getToken is for chatClient; signIn leaves the page, if it must.
  */
 export class Session extends EventTarget {
   #auth;
   #tokenHeader;
+  #captcha;
   #refresh = null; // the issuer's refresh token
   #idToken = null; // tells the issuer whose session to end; empty again after a reload
   #left = 0; // how often a token was forgotten: one that was asked for before is nobody's now
 
-  constructor(auth, { tokenHeader = "authorization" } = {}) {
+  constructor(auth, { tokenHeader = "authorization", captcha = async () => undefined } = {}) {
     super();
     this.#auth = auth;
     this.#tokenHeader = tokenHeader;
+    this.#captcha = captcha;
     this.getToken = this.getToken.bind(this);
   }
 
@@ -152,11 +155,9 @@ export class Session extends EventTarget {
   }
 
   async #guest() {
-    const answer = await fetch("auth/guest", await signable({ method: "POST" }, this.#tokenHeader));
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(told.message ?? "No guests are let in now. Try again later.");
-    this.#keep("guest", told.token);
-    return told.token;
+    const { token } = await guestToken({ url: "auth/guest", captcha: await this.#captcha(), tokenHeader: this.#tokenHeader });
+    this.#keep("guest", token);
+    return token;
   }
 
   #kept(kind) {

@@ -158,6 +158,12 @@ function leftOf(token) {
   }
 }
 
+// src/client/guests.js
+async function guestToken({ url, captcha, tokenHeader = "authorization", fetch = globalThis.fetch }) {
+  const sent = captcha ? { headers: { "content-type": "application/json" }, body: JSON.stringify({ captcha }) } : {};
+  return resultOf(await fetch.call(globalThis, url, await signable({ method: "POST", ...sent }, tokenHeader)));
+}
+
 // src/client/stops.js
 var STOP_AGAIN_MS = [0, 500, 1e3, 2e3, 4e3];
 function stopsOf(endpoint, send, document) {
@@ -368,5 +374,6 @@ function typeOf(body) {
 }
 export {
   ChatError,
-  chatClient
+  chatClient,
+  guestToken
 };

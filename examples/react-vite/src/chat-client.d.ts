@@ -75,12 +75,23 @@ export interface ChatClient {
 
 export function chatClient(options: ChatClientOptions): ChatClient;
 
+/**
+ * A token for a guest: POST /auth/guest at `url`. `captcha` is what a CAPTCHA gave the page, where the server checks one
+ * (docs/moderation.md). `tokenHeader` as for chatClient. Throws ChatError: 403 if the check refused, 429 if too many came.
+ */
+export function guestToken(options: {
+  url: string;
+  captcha?: string;
+  tokenHeader?: string;
+  fetch?: typeof globalThis.fetch;
+}): Promise<{ token: string; expires_at: number; counted_as: string }>;
+
 /** What the server refused. `call`, `stop`, `upload`, `running` and `resume` throw it; `fetch` does not. */
 export class ChatError extends Error {
   readonly name: "ChatError";
   /** HTTP's. */
   readonly status: number;
-  /** The server's name for it: not_found, unauthorized, invalid_request, too_large, conflict, quota, unavailable ... */
+  /** The server's name for it: not_found, unauthorized, refused, invalid_request, too_large, conflict, quota, unavailable ... */
   readonly code: string;
   /** After how many seconds the same may be asked again (a quota, a server that is overloaded); 0 where that is unknown. */
   readonly retryAfterS: number;
