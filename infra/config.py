@@ -51,6 +51,17 @@ class StageConfig(StageKnobs):
         return GUEST_CONCURRENCY if self.capped_by_default and not self.uncapped else self.reserved_concurrency
 
     @property
+    def warnings(self) -> list[str]:
+        """What is allowed and probably not intended, a sentence each; shown before a deployment."""
+        auth = self.auth
+        takes_id_tokens = auth.client_id is not None and auth.client_id == auth.audience
+        if takes_id_tokens and not (auth.issuer or "").startswith("https://cognito-idp."):  # its ID tokens are refused
+            return [
+                "auth.audience is auth.client_id, so ID tokens of the issuer are accepted too: docs/auth.md, ID tokens."
+            ]
+        return []
+
+    @property
     def model_key_name(self) -> str:
         """The SSM parameter with the model's key, whether or not it is there yet."""
         return self.model_key_parameter or f"/chatkit/{self.stage}/model-key"

@@ -61,6 +61,7 @@ def _of_refusals(watched: Watched) -> list[cloudwatch.IWidget]:
     seldom = ("PoisonRows", "ClocksAhead", "Unauthorized")
     return [
         _graph("The model's errors", observed.by_kind("ModelErrors", period=PERIOD)),
+        _graph("Tools, MCP servers and hooks that failed", observed.by_kind("ToolErrors", period=PERIOD)),
         _graph("Quotas that refused", observed.by_kind("QuotaRefusals", period=PERIOD)),
         _graph(
             "No token, rows unread, clocks ahead",

@@ -89,6 +89,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         config = first_start.stage_of(context)
         if faults := alarm_faults(context, config):
             raise ConfigError(faults)
+        for warning in config.warnings:
+            print(f"warning: {warning}", flush=True)
         account = preflight(config, environ)
         uncapped = config.capped_by_default and not has_room_for_cap(config, account)
         if uncapped:

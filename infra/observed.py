@@ -10,7 +10,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
 NAMESPACE = "chatkit-lambda"
-OF_A_KIND = ("Feedback", "ModelErrors", "QuotaRefusals")  # `kind` is a second dimension: up or down, which error ...
+OF_A_KIND = ("Feedback", "ModelErrors", "QuotaRefusals", "ToolErrors")  # `kind` is a second dimension
 
 
 @dataclass(frozen=True, slots=True)

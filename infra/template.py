@@ -134,6 +134,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             return 0
         context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
         config = first_start.stage_of(context)
+        for warning in config.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
         code = _code(environ, architecture=config.architecture)
         names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))

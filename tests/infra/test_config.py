@@ -299,3 +299,23 @@ def test_strangers_turns_are_capped_and_a_stage_may_say_by_how_many() -> None:
     assert (cap(**guests), cap(**guests, reserved_concurrency=7)) == (50, 7)
     assert cap(uncapped=True, **guests) is None
     assert cap(auth={"cognito": {**POOL, "self_sign_up": True}}, quotas=QUOTAS) == 50
+
+
+POOL_OF_OTHERS = {
+    "issuer": "https://cognito-idp.eu-central-1.amazonaws.com/pool",
+    "sign_in_url": "https://chat.auth.eu-central-1.amazoncognito.com",
+}
+
+
+@pytest.mark.parametrize(
+    ("auth", "warned"),
+    [
+        ({"issuer": "https://login.example.org/", "audience": "page", "client_id": "page"}, True),
+        ({"issuer": "https://login.example.org/", "audience": "chat", "client_id": "page"}, False),
+        ({**AUTH}, False),
+        ({**POOL_OF_OTHERS, "audience": "page", "client_id": "page"}, False),
+    ],
+)
+def test_a_stage_that_accepts_id_tokens_is_warned_of_before_it_is_deployed(auth: dict[str, Any], warned: bool) -> None:
+    warnings = StageConfig.from_context(_context(auth=auth)).warnings
+    assert ["ID tokens" in one for one in warnings] == [True] * warned

@@ -90,6 +90,16 @@ def test_a_deployment_without_that_choice_fails_before_aws_is_asked(tmp_path: Pa
     assert "or to null for no mail" in done.stderr
 
 
+def test_a_warning_comes_first_and_stops_nothing(tmp_path: Path) -> None:
+    auth = {"issuer": "https://login.example.org/", "audience": "page", "client_id": "page"}
+    context = {"stage": "dev", "stages": {"dev": {"auth": auth}}}
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
+    done = _deploy(tmp_path, _nowhere(tmp_path))
+    assert done.stdout.startswith("warning: auth.audience is auth.client_id")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr.startswith("no AWS credentials found: ")
+
+
 def test_the_cli_is_told_when_the_account_has_no_room_for_the_cap() -> None:
     command = deploy.deploy_command("dev", cdk=["cdk"], unattended=False, uncapped=True)
     assert command[-2:] == ["--context", "chatkit:uncapped=true"]
