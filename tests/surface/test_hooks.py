@@ -31,6 +31,7 @@ from lambda_src.hooks import Hooks, Screening, UploadedFile, checked, shipped_ho
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
 from lambda_src.store.memory import MemoryStore
+from lambda_src.tool_secrets import ToolSecrets
 from tests.chat import Chat, known_by_name, message, no_pause
 from tests.surface.house import PNG, House, attached, house_on_moto, house_without_files, items_of, thread_of
 
@@ -63,6 +64,7 @@ def chat_with(load: Callable[[], Hooks], *, model: Watched | None = None, **env:
         build_run_config=lambda: config,
         guest_tokens=tokens,
         load_hooks=load,
+        tool_secrets=ToolSecrets({"moderation-key": "key", "turnstile-secret": "hush"}.__getitem__),
     )
     return Chat(build_app(Settings.from_env(ENV | ONE_A_DAY | env), store, store.ledger, parts))
 
@@ -378,7 +380,6 @@ async def test_the_moderation_of_the_page_asks_for_guests_only(monkeypatch: pyte
 
     with vendor(answer) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        monkeypatch.setenv("OPENAI_API_KEY", "key")
         chat = chat_with(lambda: checked(block("message")))
         guest = chat.as_((await mint(chat)).json()["token"])
         refused = await guest("threads.create", input=message("damn"))
@@ -388,8 +389,7 @@ async def test_the_moderation_of_the_page_asks_for_guests_only(monkeypatch: pyte
     assert asked == ["damn", "hello"]
 
 
-async def test_the_captcha_of_the_page_lets_in_who_solved_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TURNSTILE_SECRET", "hush")
+async def test_the_captcha_of_the_page_lets_in_who_solved_it() -> None:
     sent: list[dict[str, list[str]]] = []
 
     def answer(body: str) -> dict[str, Any]:
@@ -397,7 +397,7 @@ async def test_the_captcha_of_the_page_lets_in_who_solved_it(monkeypatch: pytest
         return {"success": "response=solved" in body}
 
     with vendor(answer) as url:
-        defined = block("guest") | {"VERIFY": url}
+        defined = block("guest")
         defined["check_guest"].__globals__["VERIFY"] = url
         chat = chat_with(lambda: checked(defined))
         assert [(await mint(chat, body)).status_code for body in (b"", b'{"captcha": "solved"}')] == [403, 200]
