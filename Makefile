@@ -3,11 +3,12 @@ SHELL := /bin/sh
 PORT ?= 8000
 unexport PYTHONDONTWRITEBYTECODE PYTHONOPTIMIZE PYTHONPATH
 
-# PYTHON= if it is named, and no other; else the best here: 3.13 (the one in Lambda), also pyenv's, or any from 3.11 on.
-# Of a virtual environment that somebody works in, the Python that it was made with: it may be gone tomorrow.
-FIND_PYTHON = BASE='import sys; sys.version_info < (3, 11) and sys.exit(1); print(getattr(sys, "_base_executable", sys.executable))'; \
+# PYTHON= if it is set; else the best one here, from 3.13 (Lambda's) down to 3.11, pyenv's included.
+# Inside a virtual environment, the Python that it was made from: the environment may be gone tomorrow.
+FIND_PYTHON = BASE='import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit(1); print(getattr(sys, "_base_executable", sys.executable))'; \
 	for p in $(or $(PYTHON),python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13 \
-	  python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3.12 python3.11 python3 python3.14); do \
+	  python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python3.12 \
+	  python3.11 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.11*/bin/python3.11 python3); do \
 	  "$$p" -c "$$BASE" 2>/dev/null && break; done
 # uv, from PATH or brought into .local: by a venv, or by pip alone where Debian ships Python without ensurepip.
 FIND_UV = if [ -x .local/uv/bin/uv ]; then echo "$(CURDIR)/.local/uv/bin/uv"; else command -v uv; fi
@@ -17,7 +18,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev chat test-agent eval test browser add clean template bootstrap deploy deploy-local \
-	bundle verify logs cost destroy examples check check-own-agent lint snapshots test-dynamodb-local test-litellm \
+	bundle verify logs cost destroy examples check check-own-agent check-oldest-python lint snapshots test-dynamodb-local test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal \
 	bench-auth fuzz test-optimizations bench-cold bench-turn bench-streams imports audit lock types contracts format
 
@@ -32,7 +33,7 @@ PIP_UV = -q --disable-pip-version-check --only-binary :all: --require-hashes --r
 
 # Sets $$python to the best interpreter, and sees to it that FIND_UV finds something.
 BRING_UV = python=$$($(FIND_PYTHON)); \
-	 if [ -z "$$python" ]; then echo "No Python >= 3.11 found$(if $(PYTHON),: PYTHON=$(PYTHON) is none). Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
+	 if [ -z "$$python" ]; then echo "$(if $(PYTHON),PYTHON=$(PYTHON) is not Python 3.11 to 3.13.,No Python 3.11 to 3.13 found.) Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
 	 if [ -z "$$($(FIND_UV))" ]; then \
 	   echo "Installing uv into .local/uv ..."; mkdir -p .local; \
 	   { "$$python" -m venv .local/uv >/dev/null 2>&1 && .local/uv/bin/python -m pip install $(PIP_UV); } \
@@ -119,6 +120,9 @@ check: lint types contracts test ## what CI runs: lint, types, import contracts,
 
 check-own-agent: .venv/installed ## prove that a user's own agent/ turns nothing of ours red
 	@$(RUN) .ci/own-agent
+
+check-oldest-python: ## what differs between Python versions, on 3.11
+	@.ci/oldest-python
 
 lint: .venv/installed
 	@$(RUN) ruff check . && $(RUN) ruff format --check --quiet .

@@ -38,8 +38,21 @@ def find_python(version: str, *, uv: list[str]) -> str | None:
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     find = [*uv, "python", "find", "--no-project", "--no-python-downloads", version]
-    found = subprocess.run(find, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+    found = subprocess.run(find, capture_output=True, text=True, check=False).stdout.strip()
+    return found or _pyenv_python(version)
+
+
+def _pyenv_python(version: str) -> str | None:
+    """Of pyenv's Pythons, which stand on no PATH, the newest of that minor version."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [path for path in root.glob(f"versions/{version}*/bin/python{version}") if os.access(path, os.X_OK)]
+    return str(max(found, key=_patch_number)) if found else None
+
+
+def _patch_number(python: Path) -> int:
+    """7 of ~/.pyenv/versions/3.11.7/bin/python3.11."""
+    patch = python.parts[-3].rpartition(".")[2]
+    return int(patch) if patch.isdecimal() else -1
 
 
 def find_cdk() -> list[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OURS = "lambda_src"
 TESTS = "tests"
+SITE = ("sitecustomize", "usercustomize")  # Debian ships one
 HEAVY = {"agents", "boto3", "botocore", "chatkit", "fastapi", "mcp", "openai", "pydantic", "starlette"}
 
 
@@ -27,7 +28,7 @@ def imported() -> list[str]:
     names = set()
     for module in list(sys.modules):
         package, *parts = module.split(".")
-        if package in sys.stdlib_module_names or package.startswith("_") or package == TESTS:
+        if package in sys.stdlib_module_names or package.startswith("_") or package in (TESTS, *SITE):
             continue
         if package == OURS:
             names.add(module)

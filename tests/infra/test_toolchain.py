@@ -59,6 +59,18 @@ def test_this_python_is_taken_where_it_is_the_right_one() -> None:
     assert toolchain.find_python(f"{sys.version_info.major}.{sys.version_info.minor}", uv=["false"]) == sys.executable
 
 
+def test_a_python_of_pyenv_is_found_the_newest_of_its_minor_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    for version in ("3.98.9", "3.98.10", "3.98-dev"):
+        folder = tmp_path / "versions" / version / "bin"
+        folder.mkdir(parents=True)
+        _program(folder, "python3.98")
+    assert toolchain.find_python("3.98", uv=["false"]) == str(tmp_path / "versions/3.98.10/bin/python3.98")
+    assert toolchain.find_python("3.97", uv=["false"]) is None
+
+
 def test_no_python_is_found_where_uv_knows_none() -> None:
     assert toolchain.find_python("3.99", uv=["false"]) is None
 
