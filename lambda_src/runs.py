@@ -253,7 +253,7 @@ class Runs:
         async def read(file_id: str, max_bytes: int) -> bytes:
             return await files.read(file_id, context, max_bytes=max_bytes)
 
-        return HistoryConverter(read=read, max_tokens=most, takes=takes)
+        return HistoryConverter(read=read, max_tokens=most, takes=takes, largest_bytes=files.largest_bytes)
 
     def _events_of(
         self, agent_context: AgentContext[RequestContext], run: RunResultStreaming

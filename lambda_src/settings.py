@@ -175,7 +175,11 @@ class Settings:
         values.positive, "About how many tokens of a thread the model is shown, newest first.", default=HISTORY_TOKENS
     )
     max_image_bytes: int = _setting(values.positive, "Largest image that may be attached.", default=MAX_IMAGE_BYTES)
-    max_file_bytes: int = _setting(values.positive, "Largest file of other types.", default=MAX_FILE_BYTES)
+    max_file_bytes: int = _setting(
+        values.positive,
+        "Largest file of other types. Above 30 MB raise memory_mb too: docs/attachments.md.",
+        default=MAX_FILE_BYTES,
+    )
     allowed_image_domains: tuple[str, ...] = _setting(
         values.domains, "Domains whose pictures a widget may show in our page; all others become links.", default=()
     )

@@ -207,6 +207,21 @@ async def test_a_file_larger_than_the_default_limit_is_shown_whole() -> None:
     assert base64.b64encode(data).decode() in await shown_of(data, file(len(data)))
 
 
+async def test_a_raised_limit_of_a_file_reaches_the_model() -> None:
+    size = history.FILES_SHOWN_BYTES + 1
+    data = b"%PDF-" + b"x" * (size - 5)
+
+    async def read(_: str, max_bytes: int) -> bytes:
+        return data[:max_bytes]
+
+    async def part(largest_bytes: int) -> dict[str, object]:
+        converter = HistoryConverter(read=read, largest_bytes=largest_bytes)
+        return dict(await converter.attachment_to_message_content(file(size)))
+
+    assert (await part(size))["type"] == "input_file"
+    assert (await part(size - 1))["type"] == "input_text"
+
+
 @pytest.mark.parametrize("size", [1_001, None], ids=["known", "unknown"])
 async def test_a_file_that_does_not_fit_is_a_sentence_never_a_part_of_it(
     monkeypatch: pytest.MonkeyPatch, size: int | None

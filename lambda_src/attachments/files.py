@@ -7,6 +7,7 @@ from chatkit.store import AttachmentStore
 from chatkit.types import Attachment, AttachmentCreateParams
 
 from lambda_src.context import RequestContext, User
+from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
 
 class FileMissingError(Exception):
@@ -15,6 +16,8 @@ class FileMissingError(Exception):
 
 class Files(AttachmentStore[RequestContext]):
     """Everything is in the user's own folder: what is someone else's is missing."""
+
+    largest_bytes: int = max(MAX_FILE_BYTES, MAX_IMAGE_BYTES)  # of one file that may be attached
 
     @abstractmethod
     async def upload(self, announced: AttachmentCreateParams, data: BinaryIO, context: RequestContext) -> Attachment:

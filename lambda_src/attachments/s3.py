@@ -63,6 +63,7 @@ class S3AttachmentStore(Files):
     ) -> None:
         """`clock` is in nanoseconds since 1970. `admit` counts a file that is announced, and may refuse it."""
         self._client, self._bucket, self._calls = client, bucket, calls
+        self.largest_bytes = max(limits.max_image_bytes, limits.max_file_bytes)
         self._limits, self._clock, self._admit = limits, clock, admit
 
     def generate_attachment_id(self, mime_type: str, context: RequestContext) -> str:

@@ -37,7 +37,8 @@ from lambda_src.model_errors import FILE_KINDS, FileKind
 from lambda_src.settings import HISTORY_TOKENS
 
 TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
-FILES_SHOWN_BYTES = 30_000_000  # of all files of a turn: what fits beside everything else into 1 GB, in base64, twice
+FILES_SHOWN_BYTES = 30_000_000  # of all files of a turn: what fits beside everything else into 1 GB, in base64, twice.
+# A stage whose largest file may be larger shows so much of files: it raised the limit, and memory_mb with it.
 NAMES: dict[FileKind, str] = {"image": "pictures", "pdf": "PDF files"}
 
 Read = Callable[[str, int], Awaitable[bytes]]
@@ -54,11 +55,16 @@ class HistoryConverter(ThreadItemConverter):
     """Makes the input of one turn. Total: every item type, whatever its content, becomes input."""
 
     def __init__(
-        self, *, read: Read = _no_files, max_tokens: int = HISTORY_TOKENS, takes: Collection[FileKind] = FILE_KINDS
+        self,
+        *,
+        read: Read = _no_files,
+        max_tokens: int = HISTORY_TOKENS,
+        takes: Collection[FileKind] = FILE_KINDS,
+        largest_bytes: int = 0,
     ) -> None:
-        """`takes` are the kinds of file that the model can read."""
+        """`takes` are the kinds of file that the model can read, `largest_bytes` the size of the largest file."""
         self._read, self._max_tokens, self._takes = read, max_tokens, takes
-        self._bytes_left = FILES_SHOWN_BYTES
+        self._bytes_left = max(FILES_SHOWN_BYTES, largest_bytes)
         self.shown: set[FileKind] = set()  # kinds of file in what was converted
 
     async def history_to_input(self, items: Sequence[ThreadItem]) -> list[TResponseInputItem]:
