@@ -4,7 +4,6 @@ The function itself is asked, in a process of its own (lambda_src/dev/first_star
 """
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,9 +16,7 @@ from infra.errors import ConfigError, ToolError
 
 MAX_BYTES = 4096  # of all variables together: Lambda's quota, names and values
 ROOT = Path(__file__).parents[1]
-KNOBS = {"CHAT_AUTH_PUBLIC_KEYS": "auth.public_keys", "CHAT_CORS_ORIGINS": "cors_origins", "CHAT_MODELS": "models"}
-
-_VARIABLE = re.compile(r"\bCHAT_([A-Z0-9_]+)")
+OPTIONS = {"CHAT_AUTH_PUBLIC_KEYS": "auth.public_keys", "CHAT_CORS_ORIGINS": "cors_origins", "CHAT_MODELS": "models"}
 
 
 def stage_of(context: Mapping[str, Any]) -> StageConfig:
@@ -31,23 +28,13 @@ def stage_of(context: Mapping[str, Any]) -> StageConfig:
 
 
 def _refused(config: StageConfig) -> list[str]:
-    """What the function says of its variables, each sentence beginning with the knob to change."""
-    told = json.dumps(_variables(config))
+    """What the function refuses of its variables, each sentence beginning with the option to change."""
+    question = json.dumps({"variables": _variables(config), "options": OPTIONS})
     ask = [sys.executable, "-m", "lambda_src.dev.first_start"]
-    done = subprocess.run(ask, cwd=ROOT, input=told, capture_output=True, text=True, check=False)
+    done = subprocess.run(ask, cwd=ROOT, input=question, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ToolError(f"the function could not be asked about its settings:\n{done.stderr[-2000:]}")
-    return [_by_knob(fault, config) for fault in json.loads(done.stdout)]
-
-
-def _by_knob(fault: str, config: StageConfig) -> str:
-    """A sentence about a variable, as one about the knob that it is made from."""
-    name, _, rest = fault.partition(" ")
-    if knob := KNOBS.get(name):
-        return f"{knob} {rest}"
-    if name.removeprefix("CHAT_").lower() in dict(config.settings):
-        return "settings." + _VARIABLE.sub(lambda found: found[1].lower(), fault)
-    return fault
+    return [f"{fault['option']} {fault['problem']}" for fault in json.loads(done.stdout)]
 
 
 def _too_large(config: StageConfig) -> list[str]:

@@ -22,12 +22,12 @@ MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a
 MAX_FILE_BYTES = 20_000_000  # OpenAI takes PDFs of 32 MB in base64
 
 
-def _meant(name: str, known: tuple[str, ...]) -> str:
+def _meant(name: str, known: tuple[str, ...], named: Callable[[str], str]) -> str:
     """The end of a sentence about an unknown name: the one that was meant, or all that are known."""
     import difflib  # noqa: PLC0415 - of use to a person only, not on the cold path
 
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    return f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"
+    return f"did you mean {named(near[0])}" if near else f"known are {', '.join(map(named, known))}"
 
 
 def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
@@ -201,8 +201,11 @@ class Settings:
         return tuple(kind for kind, is_taken in kinds if is_taken)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Settings from `env`; SettingsError names every variable that is missing, malformed or unknown, at once."""
+    def from_env(cls, env: Mapping[str, str], *, named: Callable[[str], str] = str) -> Self:
+        """Settings from `env`; SettingsError names every variable that is missing, malformed or unknown, at once.
+
+        `named` is what an error calls a variable, for readers who set it by another name.
+        """
         given: dict[str, Any] = {}
         faults: list[str] = []
         names = {PREFIX + f.name.upper(): f for f in fields(cls)}
@@ -211,11 +214,11 @@ class Settings:
                 try:
                     given[setting.name] = setting.metadata["parse"](env[name])
                 except ValueError as fault:
-                    faults.append(f"{name} {fault}.")
+                    faults.append(f"{named(name)} {fault}.")
             elif setting.default is MISSING:
-                faults.append(f"{name} is missing: {setting.metadata['doc']}")
+                faults.append(f"{named(name)} is missing: {setting.metadata['doc']}")
         faults += [
-            f"{name} is not a setting; {_meant(name, tuple(names))}."
+            f"{named(name)} is not a setting; {_meant(name, tuple(names), named)}."
             for name in env
             if name.startswith(PREFIX) and not name.startswith(RUNTIME_PREFIX) and name not in names
         ]

@@ -1,7 +1,8 @@
 """`python -m lambda_src.dev.first_start`: what the function would refuse of an environment at its first start.
 
-Reads the variables as a JSON object, writes the faults as a JSON list of sentences. infra/first_start.py asks it: a
-stage that cannot start would be down after a deployment that went well.
+Reads a JSON object of `variables` and `options`, the names in cdk.json of variables that are no `settings`. Writes a
+JSON list of `{"option": ..., "problem": ...}`; both together are one sentence. infra/first_start.py runs it before a
+deployment, because a stage that cannot start would be down after a deployment that went well.
 """
 
 import json
@@ -11,18 +12,33 @@ from collections.abc import Mapping
 from lambda_src import doors
 from lambda_src.errors import SettingsError
 from lambda_src.runtime.environment import switch_faults
-from lambda_src.settings import Settings
+from lambda_src.settings import PREFIX, Settings
+
+PUBLIC_KEYS = "CHAT_AUTH_PUBLIC_KEYS"
 
 
-def faults(env: Mapping[str, str]) -> list[str]:
-    """One sentence for each; none where the function would start. No secret is read."""
-    found = switch_faults(env)
+def faults(variables: Mapping[str, str], options: Mapping[str, str]) -> list[dict[str, str]]:
+    """One for each variable that is wrong; none where the function would start. No secret is read."""
+
+    def named(variable: str) -> str:
+        return options.get(variable, f"settings.{variable.removeprefix(PREFIX).lower()}")
+
+    sentences = switch_faults(variables, named=named)
     try:
-        settings = Settings.from_env(env)
+        settings = Settings.from_env(variables, named=named)
+    except SettingsError as error:
+        return [_split(sentence) for sentence in [*sentences, *error.faults]]
+    try:
         doors.authenticator(settings, doors.guest_tokens(settings, _unread))
     except SettingsError as error:
-        found += error.faults
-    return found
+        sentences += [sentence.replace(PUBLIC_KEYS, named(PUBLIC_KEYS)) for sentence in error.faults]
+    return [_split(sentence) for sentence in sentences]
+
+
+def _split(sentence: str) -> dict[str, str]:
+    """Every sentence begins with what it is about, which has no space in it."""
+    option, _, problem = sentence.partition(" ")
+    return {"option": option, "problem": problem}
 
 
 def _unread(name: str) -> str:
@@ -30,4 +46,4 @@ def _unread(name: str) -> str:
 
 
 if __name__ == "__main__":
-    json.dump(faults(json.load(sys.stdin)), sys.stdout)
+    json.dump(faults(**json.load(sys.stdin)), sys.stdout)

@@ -4,7 +4,7 @@ Names: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#c
 Ours begin with CHAT_RUNTIME_: they choose how the function runs, never what it answers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -75,14 +75,14 @@ def check_switches(env: Mapping[str, str]) -> None:
         raise HandlerError("Runtime.InvalidEnvironment", " ".join(faults))
 
 
-def switch_faults(env: Mapping[str, str]) -> list[str]:
-    """What is wrong with our switches, a sentence for each."""
-    named = {name: value for name, value in env.items() if name.startswith(PREFIX)}
+def switch_faults(env: Mapping[str, str], *, named: Callable[[str], str] = str) -> list[str]:
+    """What is wrong with our switches, a sentence for each; `named` is what it calls a variable."""
+    switches = {name: value for name, value in env.items() if name.startswith(PREFIX)}
     return [
-        f"{name} is not a switch of the runtime; known are {', '.join(PREFIX + switch for switch in SWITCHES)}."
+        f"{named(name)} is not a switch of the runtime; known are {', '.join(named(PREFIX + one) for one in SWITCHES)}."
         if name.removeprefix(PREFIX) not in SWITCHES
-        else f"{name} must be one of {', '.join(ON + OFF)}, and is {value!r}."
-        for name, value in sorted(named.items())
+        else f"{named(name)} must be one of {', '.join(ON + OFF)}, and is {value!r}."
+        for name, value in sorted(switches.items())
         if name.removeprefix(PREFIX) not in SWITCHES or value.lower() not in ON + OFF
     ]
 

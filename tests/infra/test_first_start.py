@@ -28,7 +28,7 @@ def test_every_stage_whose_template_is_committed_would_start(name: str, context:
 
 def test_a_setting_that_does_not_exist_suggests_the_one_that_was_meant() -> None:
     assert _faults(settings={"histroy_items": 20}) == [
-        "stages.dev.settings.histroy_items is not a setting; did you mean history_items."
+        "stages.dev.settings.histroy_items is not a setting; did you mean settings.history_items."
     ]
 
 
@@ -57,7 +57,8 @@ def test_a_switch_of_the_runtime_is_one_that_it_takes() -> None:
     assert _faults(settings={"runtime_sigtrm": 1, "runtime_coalesce": "no", "tracing": "yes"}) == [
         "stages.dev.settings.runtime_coalesce must be one of 1, true, on, 0, false, off, and is 'no'.",
         "stages.dev.settings.runtime_sigtrm is not a switch of the runtime; known are "
-        "runtime_sigterm, runtime_buffered, runtime_coalesce, runtime_show_errors.",
+        "settings.runtime_sigterm, settings.runtime_buffered, settings.runtime_coalesce, "
+        "settings.runtime_show_errors.",
         "stages.dev.settings.tracing must be xray, and is 'yes'.",
     ]
     assert stage_of({"stage": "dev", "stages": {"dev": {"auth": AUTH, "settings": {"runtime_sigterm": True}}}})
