@@ -121,7 +121,15 @@ class Runs:
         page = await self._store.load_thread_items(
             thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
         )
-        return page.data
+        if message is None:
+            return page.data
+        for place, item in enumerate(page.data):  # what is newer than the message belongs to a newer turn
+            if item.id == message.id:
+                return page.data[place:]
+        before = await self._store.load_thread_items(
+            thread.id, message.id, max(1, self._history_items - 1), "desc", context
+        )
+        return [message, *before.data][: self._history_items]
 
     async def _run(
         self, agent: Agent[Any], newest_first: Sequence[ThreadItem], thread: ThreadMetadata, context: RequestContext

@@ -147,8 +147,8 @@ class RunningTurn:
             if thread_id is not None:
                 if self._hooks.check is not None:
                     await self._hooks.check()
-                await self._take_lease(thread_id)
-            cut = await self._pull(await begin())
+                cut = await self._take_lease(thread_id)
+            cut = cut or await self._pull(await begin())
         except asyncio.CancelledError:
             cut = self._turn.end_reason or "shutdown"
             if (task := asyncio.current_task()) is not None:
@@ -188,8 +188,11 @@ class RunningTurn:
                 self.end("stopped")  # the message is kept; no model was asked
         return None
 
-    async def _take_lease(self, thread_id: str) -> None:
-        """From whoever has it; what an older turn had said is kept before anything of ours is written."""
+    async def _take_lease(self, thread_id: str) -> Literal["superseded"] | None:
+        """Take it from whoever has it, and keep what an older turn had said before anything of ours is written.
+
+        "superseded" when a newer turn took the lease while this one paused: that one keeps what was said before.
+        """
         around, context = self._around, self._context
         if around.clock() >= self._hooks.begin_by_ms:
             raise UnavailableError("It took too long to begin. Try again.")
@@ -200,6 +203,9 @@ class RunningTurn:
             self._turn.ahead = None
         if self._hooks.removes and before is not None and not before.ended and before.expires_ms > around.clock():
             await around.sleep(NOTICED_S)
+            standing = await around.ledger.load_turn(thread_id, context=context)
+            if standing is None or standing.turn_id != self.turn_id:
+                return "superseded"
         await recover(around, thread_id, taken.previous, context)
         self._closing = Closing(
             around.ledger,
@@ -214,6 +220,7 @@ class RunningTurn:
         self._stop_asked = await self._hooks.leased(thread_id)
         self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept
         self._start(self._write(thread_id))
+        return None
 
     async def _renew(self, thread_id: str) -> None:
         """Every RENEW_S, text or not, prolong the lease; that failing is the signal to end."""
