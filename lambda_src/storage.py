@@ -76,7 +76,7 @@ def build_store(settings: Settings, aws: Clients) -> tuple["ChatStore", TurnLedg
             assert settings.database_url is not None, "Settings refuses this store without a database"
             sessions = async_sessionmaker(create_async_engine(settings.database_url), expire_on_commit=False)
             ledger = MemoryStore().ledger if settings.table is None else build_table(settings, aws).ledger
-            return PostgresStore(sessions, retention_s=retention_s), ledger
+            return PostgresStore(sessions, retention_s=retention_s, ledger=ledger), ledger
 
 
 def build_counters(settings: Settings, store: "ChatStore") -> Counters:

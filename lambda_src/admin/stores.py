@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lambda_src.admin.place import Place
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import SettingsError
 from lambda_src.store.ports import Inspects, Sweeps, UserData
+
+if TYPE_CHECKING:
+    from lambda_src.store.dynamodb import DynamoDBStore
 
 
 class AdminStore(UserData, Sweeps, Inspects, Protocol):
@@ -31,23 +34,29 @@ def s3_client(place: Place) -> Any:  # noqa: ANN401 - boto3's clients have no co
 async def opened(place: Place) -> AsyncIterator[AdminStore]:
     """The store, until the block ends. SettingsError when the options do not say which."""
     if place.store == "dynamodb":
-        if place.table is None:
-            raise SettingsError(["Say which table: --table or CHAT_TABLE."])
-        import boto3  # noqa: PLC0415 - PostgreSQL's users have none
-
-        from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - as above
-        from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - as above
-
-        client = boto3.client("dynamodb", endpoint_url=place.endpoint_url, config=CLIENT_CONFIG)
-        s3 = s3_client(place) if place.bucket else None
-        yield DynamoDBStore(client, place.table, bucket=place.bucket, s3=s3)
+        yield table_store(place)
         return
     async with database(place) as engine:
         from sqlalchemy.ext.asyncio import async_sessionmaker  # noqa: PLC0415 - DynamoDB's users have none
 
         from lambda_src.store.postgres import PostgresStore  # noqa: PLC0415 - as above
 
-        yield PostgresStore(async_sessionmaker(engine, expire_on_commit=False))
+        ledger = None if place.table is None else table_store(place).ledger
+        yield PostgresStore(async_sessionmaker(engine, expire_on_commit=False), ledger=ledger)
+
+
+def table_store(place: Place) -> "DynamoDBStore":
+    """The store on the table. SettingsError when the options do not say which."""
+    if place.table is None:
+        raise SettingsError(["Say which table: --table or CHAT_TABLE."])
+    import boto3  # noqa: PLC0415 - PostgreSQL's users may have none
+
+    from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - as above
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - as above
+
+    client = boto3.client("dynamodb", endpoint_url=place.endpoint_url, config=CLIENT_CONFIG)
+    s3 = s3_client(place) if place.bucket else None
+    return DynamoDBStore(client, place.table, bucket=place.bucket, s3=s3)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from collections.abc import Callable
 MAX_AHEAD_NS = 300 * 1_000_000_000  # five minutes: no honest clock is further off, and one bad row must not drag all
 ROOM_NS = 1_000_000  # a millisecond: a million items of one turn between two renewals
 MAX_THREADS = 10_000  # threads remembered, about 2 MB; the longest unused is forgotten first
+MAX_TURNS = 1_000  # leases remembered: more turns than a process runs at once
 
 
 class ThreadClocks:
@@ -51,8 +52,12 @@ class ThreadClocks:
         _, last = self._held.pop((thread, turn_id), (0, 0))
         self._held[thread, turn_id] = since, last
         self._remember(thread, max(since, self._last.get(thread, 0)))
-        if len(self._held) > MAX_THREADS:
+        if len(self._held) > MAX_TURNS:
             self._held.popitem(last=False)
+
+    def release(self, thread: str, turn_id: str) -> None:
+        """The turn has ended: it writes nothing more."""
+        self._held.pop((thread, turn_id), None)
 
     def reach(self, thread: str, turn_id: str | None) -> int | None:
         """The arrival behind which a turn may remove nothing: that is the next turn's. None without a lease here."""

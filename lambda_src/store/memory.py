@@ -48,7 +48,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         self._count = count
         self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
         self._snapshots = Snapshots()
-        self._ledger = MemoryLedger(self._user, self._clocks, clock=clock, count=count)
+        self._ledger = MemoryLedger(self._users, self._clocks, clock=clock, count=count)
 
     @property
     def ledger(self) -> TurnLedger:

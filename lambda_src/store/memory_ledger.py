@@ -16,19 +16,25 @@ from lambda_src.store.followers import Follower
 from lambda_src.store.memory_rows import ClaimRow, LedgerRows, UserRows
 from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
 
+TIDY_MS = 60_000  # it looks at every row: some milliseconds for ten thousand
+
 
 class MemoryLedger:
-    """ports.TurnLedger. `user` gives a user's rows, `clocks` are the store's own, `clock` counts in nanoseconds."""
+    """ports.TurnLedger. `users` are every user's rows, `clocks` the store's own; `clock` counts in nanoseconds.
+
+    Rows whose time is over are removed once a minute, so that a server's memory does not grow with its turns.
+    """
 
     def __init__(
         self,
-        user: Callable[[RequestContext], UserRows],
+        users: dict[str, UserRows],
         clocks: ThreadClocks,
         *,
         clock: Callable[[], int],
         count: Count,
     ) -> None:
-        self._user = user
+        self._users = users
+        self._tidied_ms = 0
         self._clocks = clocks
         self._clock = clock
         self._count = count
@@ -36,8 +42,9 @@ class MemoryLedger:
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
+        self._tidy()
         user = self._user(context)
-        if thread_id in user.gone:
+        if self._is_deleted(thread_id, context):
             raise NotFoundError("This thread has been deleted.")
         previous = user.ledger.turns.get(thread_id)
         if previous is not None:
@@ -47,6 +54,7 @@ class MemoryLedger:
         user.ledger.turns[thread_id] = TurnRow(
             turn_id, self._now_ms() + lease_ms, stop=False, ended=False, last_order=first, unfolded=unfolded
         )
+        user.ledger.touched[thread_id] = self._now_ms()
         self._clocks.hold(_name(context, thread_id), turn_id, first)
         return LeaseTaken(previous)
 
@@ -65,12 +73,16 @@ class MemoryLedger:
         expires_ms = self._now_ms() + lease_ms
         turns = self._rows(context).turns
         turns[thread_id] = replace(row, expires_ms=expires_ms, unfolded=(), last_order=ahead)
+        self._rows(context).touched[thread_id] = self._now_ms()
         self._clocks.hold(name, turn_id, ahead)
         return "held"
 
     async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
+        if self._is_deleted(thread_id, context):  # while the turn ran: what that journaled since goes too
+            self._rows(context).forget_thread(thread_id)
+            return False
         row = self._rows(context).turns.get(thread_id)
         if row is None or row.turn_id != turn_id:
             return False
@@ -79,6 +91,8 @@ class MemoryLedger:
             ahead = self._clocks.ahead(_name(context, thread_id))
             turns = self._rows(context).turns
             turns[thread_id] = replace(row, ended=True, expires_ms=ended_ms, unfolded=(), last_order=ahead)
+            self._rows(context).touched[thread_id] = self._now_ms()
+            self._clocks.release(_name(context, thread_id), turn_id)
         return True
 
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
@@ -93,6 +107,12 @@ class MemoryLedger:
         """ports.TurnLedger."""
         return self._rows(context).turns.get(thread_id)
 
+    async def forget_thread(self, thread_id: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        if bounds.are_ids(context.user.id, thread_id):
+            self._rows(context).forget_thread(thread_id)
+            self._rows(context).deleted[thread_id] = self._now_ms()
+
     async def append_journal(
         self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
     ) -> None:
@@ -101,6 +121,7 @@ class MemoryLedger:
         packed = journals.pack(batch)
         batches = self._rows(context).journals.setdefault((thread_id, turn_id), {})
         batches.setdefault(batch.number, (packed, self._now_ms() + ttl_s * 1000))
+        self._rows(context).touched[thread_id, turn_id] = self._now_ms()
 
     async def read_journal(
         self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
@@ -219,8 +240,26 @@ class MemoryLedger:
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000
 
+    def _tidy(self) -> None:
+        """Forget what nobody may ask for any more, and users of whom nothing is left."""
+        now_ms = self._now_ms()
+        if now_ms < self._tidied_ms + TIDY_MS:
+            return
+        self._tidied_ms = now_ms
+        for user_id, user in list(self._users.items()):
+            user.ledger.forget_expired(now_ms=now_ms)
+            if user == UserRows():
+                del self._users[user_id]
+
+    def _user(self, context: RequestContext) -> UserRows:
+        return self._users.setdefault(context.user.id, UserRows())
+
     def _rows(self, context: RequestContext) -> LedgerRows:
         return self._user(context).ledger
+
+    def _is_deleted(self, thread_id: str, context: RequestContext) -> bool:
+        user = self._user(context)
+        return thread_id in user.gone or thread_id in user.ledger.deleted
 
     def _own(self, key: str, turn_id: str, context: RequestContext) -> ClaimRow | None:
         """The turn's own claim, over or not."""

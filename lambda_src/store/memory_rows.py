@@ -8,10 +8,13 @@ from typing import TypeVar
 from chatkit.types import FeedbackKind
 
 from lambda_src.errors import ConflictError
-from lambda_src.store import codec, keys, records
+from lambda_src.store import codec, followers, keys, quota, records
 from lambda_src.store.ports import Record, TurnRow
 
 T = TypeVar("T")
+
+ENDED_KEPT_MS = 17 * 60_000  # a turn can be resumed for 16 minutes after it began (turns/turns.py)
+UNENDED_KEPT_MS = 7 * 86_400_000  # as long as a lease's row is kept on the table
 
 
 @dataclass(slots=True)
@@ -50,7 +53,8 @@ class ClaimRow:
 class LedgerRows:
     """What the turns of one user left. `stops`: what is to be stopped, by key, and how long that is meant.
 
-    `spent` counts by window, `runs` says when each turn has ended at the latest.
+    `spent` counts by window, `runs` says when each turn has ended at the latest. `deleted` says when a thread was
+    deleted that another store keeps, `touched` when a lease (by thread) or a journal (by thread and turn) was written.
     """
 
     turns: dict[str, TurnRow] = field(default_factory=dict)
@@ -60,11 +64,36 @@ class LedgerRows:
     spent: Counter[str] = field(default_factory=Counter)
     runs: dict[str, int] = field(default_factory=dict)
     followers: dict[str, int] = field(default_factory=dict)
+    deleted: dict[str, int] = field(default_factory=dict)
+    touched: dict[str | tuple[str, str], int] = field(default_factory=dict)
+
+    def forget_expired(self, *, now_ms: int) -> None:
+        """Forget claims, counts and followers whose time is over, and turns that ended so long ago that nobody may
+        resume them. What a turn left that never ended stays for a week, as on the table.
+        """
+        old_ms = now_ms - ENDED_KEPT_MS
+        self.claims = {key: claim for key, claim in self.claims.items() if claim.expires_ms > now_ms}
+        self.stops = {key: stop for key, stop in self.stops.items() if stop[1] > now_ms}
+        self.runs = {turn_id: end_ms for turn_id, end_ms in self.runs.items() if end_ms > now_ms}
+        self.spent = Counter({name: n for name, n in self.spent.items() if not quota.is_past(name, now_ms=now_ms)})
+        for entry in followers.expired(self.followers, now_ms=now_ms):
+            del self.followers[entry]
+        self.deleted = {thread_id: at_ms for thread_id, at_ms in self.deleted.items() if at_ms > old_ms}
+        left = {(thread_id, held) for thread_id, row in self.turns.items() for held in _left_by(row)}
+        for key, at_ms in list(self.touched.items()):
+            is_left = key in self.turns and not self.turns[key].ended if isinstance(key, str) else key in left
+            if at_ms <= (now_ms - UNENDED_KEPT_MS if is_left else old_ms):
+                del self.touched[key]
+                if isinstance(key, str):
+                    self.turns.pop(key, None)
+                else:
+                    self.journals.pop(key, None)
 
     def forget_thread(self, thread_id: str) -> None:
         """The thread is deleted: its lease and its turns' journals go."""
         self.turns.pop(thread_id, None)
         self.journals = {key: batches for key, batches in self.journals.items() if key[0] != thread_id}
+        self.touched = {key: at for key, at in self.touched.items() if thread_id not in (key, key[0])}
 
 
 @dataclass(slots=True)
@@ -134,6 +163,11 @@ class UserRows:
                 return before != str(record["value"])
             case kind:
                 raise ValueError(f"A record of an unknown kind: {kind}.")
+
+
+def _left_by(turn: TurnRow) -> tuple[str, ...]:
+    """The turns whose journals are still to be folded."""
+    return () if turn.ended else (*turn.unfolded, turn.turn_id)
 
 
 def window(places: list[str], cursor: str | None, limit: int, *, descending: bool) -> tuple[list[str], bool]:

@@ -192,6 +192,14 @@ class TurnLedger(Protocol):
         """Keep one batch; the same number again is a retry and changes nothing. TooLargeError over 150 KB packed."""
         ...
 
+    async def forget_thread(self, thread_id: str, *, context: RequestContext) -> None:
+        """The thread is deleted: its running turn is superseded, none begins in it any more, its events are gone.
+
+        A store that keeps its threads elsewhere than its turns calls this; a late batch goes when its turn ends. Again
+        is quiet.
+        """
+        ...
+
     def read_journal(
         self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
     ) -> AsyncIterator[JournalBatch]:

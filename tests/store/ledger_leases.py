@@ -7,7 +7,7 @@ from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext, Turn
 from lambda_src.dev.store_contract.samples import item_ids, message_of, thread_of
-from lambda_src.store.ports import LeaseTaken, TurnLedger, TurnRow
+from lambda_src.store.ports import JournalBatch, LeaseTaken, TurnLedger, TurnRow
 from tests.store.ledger_case import ADA, BOB, LEASE_MS, Clock, LedgerCase, Processes, bare
 
 
@@ -33,6 +33,12 @@ async def standing(ledger: TurnLedger) -> TurnRow:
     row = await ledger.load_turn("thr_1", context=ADA)
     assert row is not None
     return row
+
+
+async def journaled(ledger: TurnLedger, thread_id: str, turn_id: str) -> list[bytes]:
+    """The batches that a turn's journal holds."""
+    batches = ledger.read_journal(thread_id, turn_id, first=0, context=ADA)
+    return [batch.data async for batch in batches]
 
 
 async def renew(ledger: TurnLedger, turn_id: str, thread_id: str = "thr_1") -> str:
@@ -226,6 +232,25 @@ class LeaseContract(LedgerCase):
         assert await store.ledger.load_turn("thr_1", context=ADA) is None
         with pytest.raises(NotFoundError):
             await take(store.ledger, "two")
+
+    async def test_a_thread_that_is_deleted_elsewhere_has_no_lease_and_no_events(self, processes: Processes) -> None:
+        ledger, other = processes.ledger(), processes.ledger()
+        await take(ledger, "one")
+        await take(ledger, "two", "thr_2")
+        for thread_id, turn_id in (("thr_1", "one"), ("thr_2", "two")):
+            await ledger.append_journal(thread_id, turn_id, JournalBatch(0, b"private"), ttl_s=60, context=ADA)
+        for _ in range(2):
+            await other.forget_thread("thr_1", context=ADA)
+            assert await ledger.load_turn("thr_1", context=ADA) is None
+            assert await journaled(ledger, "thr_1", "one") == []
+        assert await renew(ledger, "one") == "superseded"
+        await ledger.append_journal("thr_1", "one", JournalBatch(1, b"late"), ttl_s=60, context=ADA)
+        assert await ledger.end_lease("thr_1", "one", context=ADA) is False
+        assert await journaled(ledger, "thr_1", "one") == []
+        with pytest.raises(NotFoundError):
+            await take(ledger, "three")
+        assert await journaled(ledger, "thr_2", "two") == [b"private"]
+        assert await renew(ledger, "two", "thr_2") == "held"
 
     async def test_a_new_thread_under_a_deleted_ones_id_begins_anew(self, processes: Processes) -> None:
         store = processes.store()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lambda_src.store import codec, journals, keys
 from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows, turn_rows
-from lambda_src.store.dynamodb.table import Row, Table
+from lambda_src.store.dynamodb.table import Row, Table, key_of
 from lambda_src.store.ports import Count, JournalBatch
 
 
@@ -65,6 +65,13 @@ class Journal:
                 self._count("unreadable_row")
                 return JournalPage(batches, None)
         return JournalPage(batches, after)
+
+    async def remove(self, user_id: str, thread_id: str, turn_id: str = "") -> None:
+        """Remove the batches of one turn, or of every turn of the thread."""
+        partition = keys.thread_partition(user_id, thread_id)
+        prefix = keys.events_prefix(turn_id) if turn_id else keys.EVENTS_PREFIX
+        while found := await self._table.partition(partition, prefix=prefix, only=(keys.ORDER_KEY,)):
+            await self._table.write_many(deletes=[key_of(row) for row in found])
 
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000

@@ -94,7 +94,7 @@ class Leases:
         return "held"
 
     async def end(self, user_id: str, thread_id: str, turn_id: str, *, died: bool) -> bool:
-        """Mark the turn as ended; False when the lease is no longer its."""
+        """Mark the turn as ended; False when the lease is no longer its. NotFoundError when the thread is deleted."""
         key = _key(user_id, thread_id)
         ended_ms = 0 if died else self._now_ms()
         attributes = {turn_rows.ENDED: _YES, turn_rows.EXPIRES_MS: rows.number(ended_ms)}
@@ -108,9 +108,22 @@ class Leases:
                 values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO},
             )
         except ConditionFailedError as fault:
+            if rows.is_tombstone(fault.old):
+                raise NotFoundError("This thread has been deleted.") from None
             standing = turn_rows.turn_of(fault.old)
             return standing is not None and standing.turn_id == turn_id  # again, our own lost answer included
         return True
+
+    async def bury(self, user_id: str, thread_id: str) -> None:
+        """Put a tombstone in the lease's place, as a delete of the thread does."""
+        partition, sort = _key(user_id, thread_id)
+        tombstone = {
+            keys.PARTITION_KEY: rows.text(partition),
+            keys.SORT_KEY: rows.text(sort),
+            rows.DELETED_AT: rows.number(self._now_ms() // 1000),
+            keys.TTL_ATTRIBUTE: self._ttl(),
+        }
+        await self._table.put(tombstone)
 
     async def ask_to_stop(self, user_id: str, thread_id: str, turn_id: str | None) -> TurnRow | None:
         """Set the stop flag of the running turn; None when there is none, or not this one."""

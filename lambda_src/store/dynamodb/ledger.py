@@ -6,6 +6,8 @@ Each method checks what it was handed, keeps the time budget, and leaves the wor
 from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
+from chatkit.store import NotFoundError
+
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds
 from lambda_src.store.budget import within_budget
@@ -48,7 +50,18 @@ class DynamoDBLedger:
     async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
-        return await self._leases.end(context.user.id, thread_id, turn_id, died=died)
+        try:
+            return await self._leases.end(context.user.id, thread_id, turn_id, died=died)
+        except NotFoundError:  # deleted while the turn ran: what that journaled since goes too
+            await self._journal.remove(context.user.id, thread_id, turn_id)
+            return False
+
+    @within_budget
+    async def forget_thread(self, thread_id: str, *, context: RequestContext) -> None:
+        """ports.TurnLedger."""
+        if bounds.are_ids(context.user.id, thread_id):
+            await self._leases.bury(context.user.id, thread_id)
+            await self._journal.remove(context.user.id, thread_id)
 
     @within_budget
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:

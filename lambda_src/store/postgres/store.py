@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds, codec, ids, records
 from lambda_src.store.budget import within_budget
-from lambda_src.store.ports import Count, Erased, Finding, Record, count_nothing
+from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.handover import PostgresHandover
 from lambda_src.store.postgres.payloads import PayloadRows, payload_values
@@ -33,7 +33,8 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
     """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover on PostgreSQL.
 
     `sessions` is an async_sessionmaker on an asyncpg engine whose database `chat migrate` has prepared.
-    `clock` is in nanoseconds since 1970; `retention_s` = 0 keeps for ever.
+    `clock` is in nanoseconds since 1970; `retention_s` = 0 keeps for ever. `ledger` keeps the turns of these threads
+    and learns what is deleted.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         *,
         clock: Callable[[], int] = time.time_ns,
         retention_s: int = 0,
+        ledger: TurnLedger | None = None,
         count: Count = count_nothing,
     ) -> None:
         super().__init__(sessions)
         self._clock = clock
         self._retention_s = retention_s
+        self._ledger = ledger
         self._rows = PayloadRows(count)
         self._threads = ThreadRows(Snapshots(), count=count)
         self._userdata = UserRows(sessions, clock=clock)
@@ -109,6 +112,8 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
             for statement in sql.clear_thread(user_id, thread_id):
                 await session.execute(statement)
         self._threads.forget_saved(user_id, thread_id)
+        if self._ledger is not None:  # last: whoever repeats a delete that failed here comes here again
+            await self._ledger.forget_thread(thread_id, context=context)
 
     @within_budget
     async def load_thread_items(
@@ -238,9 +243,13 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         expires_s = self._attachment_expiry(None) if records.is_unbound(record) else self._expiry()
         return await self._userdata.restore(record, context.user.id, expires_s=expires_s)
 
-    def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
+    async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
-        return self._userdata.erase(context.user.id)
+        if self._ledger is not None:  # first: whoever repeats an erasure that failed here finds the threads again
+            for thread_id in await self._userdata.thread_ids(context.user.id):
+                await self._ledger.forget_thread(thread_id, context=context)
+        async for erased in self._userdata.erase(context.user.id):
+            yield erased
 
     async def _page(
         self,

@@ -76,6 +76,12 @@ class UserRows:
             case kind:
                 raise ValueError(f"A record of an unknown kind: {kind}.")
 
+    async def thread_ids(self, user_id: str) -> list[str]:
+        """Every thread of the user's, deleted ones too."""
+        async with transaction(self._sessions) as session:
+            wanted = select(threads.c.id).where(threads.c.user_id == user_id)
+            return list((await session.execute(wanted)).scalars())
+
     async def erase(self, user_id: str) -> AsyncIterator[Erased]:
         """Remove every row of the user's, in one transaction."""
         async with transaction(self._sessions) as session:

@@ -1,0 +1,78 @@
+"""A thread on PostgreSQL is deleted while an answer is written in it: its turn ends, and its events are gone."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from chatkit.store import NotFoundError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.memory import MemoryStore
+from lambda_src.store.postgres import PostgresStore
+from lambda_src.turns.keeping import Keeper
+from lambda_src.turns.running import Surroundings
+from lambda_src.turns.turns import Turns
+from tests.store.engine.engine import Engine
+from tests.store.model import Inline
+from tests.store.postgres import migrated, postgres, sessions_of
+from tests.turns.scene import THREAD, Model, Process, as_user, thread_at
+from tests.turns.virtual_time import VirtualTime
+
+ANN = as_user("ann")
+NAMED = "a-turn-that-has-a-name"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The URL of a server for this module."""
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on an empty database."""
+    async with migrated(url) as engine:
+        yield engine
+
+
+def process(engine: AsyncEngine, ledger: Any, time: VirtualTime) -> Process:
+    """A server on PostgreSQL whose turns are kept in `ledger`."""
+    store: Any = PostgresStore(sessions_of(engine), ledger=ledger)
+    made = Process(MemoryStore(), time)
+    made.store = store
+    made.turns = Turns(Surroundings(ledger, Keeper(store), sleep=time.sleep, clock=time.now_ms))
+    return made
+
+
+@pytest.mark.parametrize("removal", ["delete", "erase"])
+@pytest.mark.parametrize("on_table", [False, True], ids=["in memory", "on the table"])
+async def test_a_deleted_threads_turn_ends_and_its_events_are_gone(
+    engine: AsyncEngine, removal: str, *, on_table: bool
+) -> None:
+    time, rows = VirtualTime(), Engine()
+    table: Any = DynamoDBStore(rows, "table", clock=time.now_ns, executor=Inline())  # type: ignore[arg-type] # a fake
+    ledger = table.ledger if on_table else MemoryStore(clock=time.now_ns).ledger
+    server = process(engine, ledger, time)
+    await server.store.save_thread(thread_at(THREAD), ANN)
+    model = Model()
+    reader = await server.ask(model, "hi", named=NAMED)
+    model.say("private words")
+    await time.advance(1.2)
+    if removal == "delete":
+        await server.store.delete_thread(THREAD, ANN)
+    else:
+        assert [erased.threads async for erased in server.store.erase_user(ANN)] == [1]
+    for turn_id in (NAMED, reader.stream.turn_id):
+        with pytest.raises(NotFoundError):
+            await server.turns.resume(turn_id, ANN)
+    with pytest.raises(NotFoundError):
+        await server.ask(Model("msg_other"), "hi", named=NAMED)
+    model.say(" and more of them")
+    for _ in range(3):
+        await time.advance(1.1)
+    await reader.stream.finished()
+    assert model.cancelled == 1
+    assert [batch async for batch in ledger.read_journal(THREAD, reader.stream.turn_id, first=0, context=ANN)] == []
+    assert "EVENTS#" not in str(rows.rows)
