@@ -64,6 +64,7 @@ class Turn:
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
     `ahead` is taken away when another turn may have written in the thread since.
     `input_tokens` is the estimated input of the first request to the model; `meter` reserves what it costs.
+    `message_id` is the id of the user's message where the client named the request, so that a retry has the same.
     `tools` are the names of the tools that ran, in order; `tool_errors` are exceptions of tools, which end no turn: the
     model reads that the tool failed.
     """
@@ -75,6 +76,7 @@ class Turn:
     tokens_out: int | None = None
     input_tokens: int = 0
     meter: Meter | None = None  # None: nobody counts
+    message_id: str | None = None
     tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)
 

@@ -28,14 +28,13 @@ from lambda_src import dictation, intake, limits, uploads
 from lambda_src.adoption import Adoption
 from lambda_src.auth import Authenticate
 from lambda_src.callers import Callers
-from lambda_src.context import RequestContext, Turn, User
+from lambda_src.context import RequestContext, User
 from lambda_src.desks import Desk, Desks, no_assistant
 from lambda_src.errors import RequestError
 from lambda_src.events import sweep_after_delete
 from lambda_src.guests import Guests
 from lambda_src.request_log import TurnLog
 from lambda_src.store.ports import Sweeps
-from lambda_src.turns import names
 from lambda_src.turns.running import RunningTurn
 from lambda_src.turns.turns import Asked, Attached, TurnStream
 
@@ -95,7 +94,7 @@ def chat_router(
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))
             seen = intake.events_seen(request)
             about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named, resumes=seen > 0)
-            context = replace(context, turn=Turn(id=names.mint(about.key(context.user.id))))
+            context = replace(context, turn=about.turn(context.user.id))
             check = partial(desk.server.check, asked, context)
             turn = await desk.turns.open(about, check, partial(desk.server.events, asked, context), context=context)
             told = TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user)

@@ -115,17 +115,21 @@ class Runs:
     async def _newest_first(
         self, thread: ThreadMetadata, context: RequestContext, message: UserMessageItem | None
     ) -> list[ThreadItem]:
-        ahead = None if context.turn is None else context.turn.ahead
-        if message is not None and ahead is not None:
-            return [message, *ahead.items][: self._history_items]
-        page = await self._store.load_thread_items(
-            thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
-        )
+        ahead = None if context.turn is None or message is None else context.turn.ahead
+        if ahead is not None:
+            items = list(ahead.items)
+        else:
+            page = await self._store.load_thread_items(
+                thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
+            )
+            items = page.data
         if message is None:
-            return page.data
-        for place, item in enumerate(page.data):  # what is newer than the message belongs to a newer turn
+            return items
+        for place, item in enumerate(items):  # what is newer than the message belongs to a newer turn
             if item.id == message.id:
-                return page.data[place:]
+                return items[place:]
+        if ahead is not None:
+            return [message, *items][: self._history_items]
         before = await self._store.load_thread_items(
             thread.id, message.id, max(1, self._history_items - 1), "desc", context
         )

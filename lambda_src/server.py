@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing, suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from chatkit.types import (
     ThreadsCreateReq,
     ThreadStreamEvent,
     TranscriptionResult,
+    UserMessageInput,
     UserMessageItem,
     WidgetItem,
 )
@@ -55,6 +56,8 @@ from lambda_src.uploads import Upload
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
+
+NAMED_FOR = timedelta(minutes=16)  # as long as a turn is found by its name: after that it is a new message
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +226,41 @@ class ChatServer(ChatKitServer[RequestContext]):
         message = await self._build_user_message_item(request.params.input, ahead.thread, context)
         return self._process_new_thread_item_respond(ahead.thread, message, context)
 
+    async def _build_user_message_item(
+        self, input: UserMessageInput, thread: ThreadMetadata, context: RequestContext
+    ) -> UserMessageItem:
+        """Upstream's; the message of a named request always has the same id."""
+        item = await super()._build_user_message_item(input, thread, context)
+        if context.turn is not None and context.turn.message_id is not None:
+            item.id = context.turn.message_id
+        return item
+
+    async def _process_new_thread_item_respond(
+        self, thread: ThreadMetadata, item: UserMessageItem, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        """Upstream's; but a message that an earlier attempt of the same request stored is answered, not stored again.
+
+        That attempt failed, as the store's answer was lost: so nobody has answered it.
+        """
+        async with aclosing(super()._process_new_thread_item_respond(thread, item, context)) as events:
+            try:
+                yield await anext(events)
+            except ConflictError:
+                standing = await self.store.load_item(thread.id, item.id, context=context)
+            else:
+                async for event in events:
+                    yield event
+                return
+        if isinstance(standing, UserMessageItem) and _is_retried(standing, item):
+            yield ThreadItemDoneEvent(item=standing)
+            rest = self._process_events(thread, context, lambda: self.respond(thread, standing, context))
+        else:  # the client used a name again
+            item.id = self.store.generate_item_id("message", thread, context)
+            rest = super()._process_new_thread_item_respond(thread, item, context)
+        async with aclosing(rest) as events:
+            async for event in events:
+                yield event
+
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext
     ) -> None:
@@ -309,3 +347,11 @@ class ChatServer(ChatKitServer[RequestContext]):
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
             return super()._serialize(obj)  # the event of which there are thousands has no time in it
         return wire.encoded(obj)
+
+
+def _is_retried(standing: UserMessageItem, item: UserMessageItem) -> bool:
+    """Whether the stored message is `item`, sent a short while ago."""
+    arrived = standing.created_at.replace(tzinfo=standing.created_at.tzinfo or UTC)
+    files = [[attachment.id for attachment in one.attachments] for one in (standing, item)]
+    is_same = files[0] == files[1] and (standing.content, standing.quoted_text) == (item.content, item.quoted_text)
+    return is_same and datetime.now(UTC) - arrived < NAMED_FOR

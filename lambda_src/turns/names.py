@@ -28,6 +28,11 @@ def mint(key: str) -> str:
     return f"turn_{key}{secrets.token_hex(KEY_DIGITS // 2)}"
 
 
+def message_id(key: str) -> str:
+    """The id of the message that a named request brings, the same however often it is sent."""
+    return f"msg_{key}"
+
+
 def key_in(turn_id: str) -> str | None:
     """The key in a turn's id; None when it is none of ours."""
     match = _MINTED.fullmatch(turn_id)

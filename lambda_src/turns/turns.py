@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from chatkit.store import NotFoundError
 
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, Turn
 from lambda_src.errors import ChatError, ConflictError, UnavailableError
 from lambda_src.store.followers import Follower
 from lambda_src.store.ports import GuardLost, TurnRow
@@ -71,6 +71,11 @@ class Asked:
     def key(self, user_id: str) -> str:
         """The key that this request and its duplicates share; the id of its turn is minted from it."""
         return names.key_of_body(self.body, user_id) if self.named is None else names.key_of_name(self.named, user_id)
+
+    def turn(self, user_id: str) -> Turn:
+        """A new turn for this request."""
+        key = self.key(user_id)
+        return Turn(id=names.mint(key), message_id=None if self.named is None else names.message_id(key))
 
 
 class Attached:

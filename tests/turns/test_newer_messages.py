@@ -14,12 +14,11 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from lambda_src.context import RequestContext, Turn, User
+from lambda_src.context import RequestContext, User
 from lambda_src.demo_model import DemoModel
 from lambda_src.errors import ConflictError
 from lambda_src.server import ChatServer
 from lambda_src.store.memory import MemoryStore
-from lambda_src.turns import names
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Asked, Turns
@@ -66,10 +65,12 @@ class Tab:
             ThreadsRetryAfterItemReq.model_validate({"params": {"thread_id": THREAD, "item_id": item_id}})
         )
 
-    async def answered(self, request: ThreadsAddUserMessageReq | ThreadsRetryAfterItemReq) -> list[bytes]:
+    async def answered(
+        self, request: ThreadsAddUserMessageReq | ThreadsRetryAfterItemReq, *, named: str | None = None
+    ) -> list[bytes]:
         """The events of a request's turn."""
-        asked = Asked(request.type, thread_id=THREAD, body=request.model_dump_json().encode(), named=None)
-        context = RequestContext(user=User("ann"), request_id="r", turn=Turn(id=names.mint(asked.key("ann"))))
+        asked = Asked(request.type, thread_id=THREAD, body=request.model_dump_json().encode(), named=named)
+        context = RequestContext(user=User("ann"), request_id="r", turn=asked.turn("ann"))
 
         async def check() -> None:
             await self.server.check(request, context)
