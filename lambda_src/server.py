@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from chatkit.actions import Action
 from chatkit.errors import BaseStreamError, CustomStreamError
@@ -242,7 +242,7 @@ class ChatServer(ChatKitServer[RequestContext]):
 
         That attempt failed, as the store's answer was lost: so nobody has answered it.
         """
-        async with aclosing(super()._process_new_thread_item_respond(thread, item, context)) as events:
+        async with closed(super()._process_new_thread_item_respond(thread, item, context)) as events:
             try:
                 yield await anext(events)
             except ConflictError:
@@ -257,7 +257,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         else:  # the client used a name again
             item.id = self.store.generate_item_id("message", thread, context)
             rest = super()._process_new_thread_item_respond(thread, item, context)
-        async with aclosing(rest) as events:
+        async with closed(rest) as events:
             async for event in events:
                 yield event
 
@@ -347,6 +347,11 @@ class ChatServer(ChatKitServer[RequestContext]):
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
             return super()._serialize(obj)  # the event of which there are thousands has no time in it
         return wire.encoded(obj)
+
+
+def closed(events: AsyncIterator[ThreadStreamEvent]) -> "aclosing[AsyncGenerator[ThreadStreamEvent]]":
+    """aclosing, of events that ChatKit calls an iterator: they are a generator (tests/test_upstream.py)."""
+    return aclosing(cast(AsyncGenerator[ThreadStreamEvent], events))
 
 
 def _is_retried(standing: UserMessageItem, item: UserMessageItem) -> bool:

@@ -9,8 +9,8 @@ from chatkit.types import ThreadsAddUserMessageReq, UserMessageItem
 from lambda_src.errors import UnavailableError
 from lambda_src.startup import flags
 from tests.chat import message
-from tests.turns.scene import Replaced
-from tests.turns.test_newer_messages import THREAD, Room, after, room
+from tests.turns.scene import THREAD, Replaced
+from tests.turns.test_newer_messages import Room, after, room
 
 __all__ = ["room"]
 NAMED = "a-message-with-a-name"

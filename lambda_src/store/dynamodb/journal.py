@@ -70,8 +70,8 @@ class Journal:
         """Remove the batches of one turn, or of every turn of the thread."""
         partition = keys.thread_partition(user_id, thread_id)
         prefix = keys.events_prefix(turn_id) if turn_id else keys.EVENTS_PREFIX
-        while found := await self._table.partition(partition, prefix=prefix, only=(keys.ORDER_KEY,)):
-            await self._table.write_many(deletes=[key_of(row) for row in found])
+        async for page in self._table.pages(partition, prefix=prefix, only=(keys.ORDER_KEY,)):
+            await self._table.write_many(deletes=[key_of(row) for row in page])
 
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000
