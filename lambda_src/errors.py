@@ -15,6 +15,8 @@ A thing that is missing, or someone else's, is chatkit.store.NotFoundError: upst
 server and every store speak of it in one word.
 """
 
+from collections.abc import Sequence
+
 
 class ChatError(Exception):
     """The root: its text is a sentence that a person may read."""
@@ -55,11 +57,11 @@ class NoAssistantError(ChatError):
 class QuotaError(ChatError):
     """A quota is spent; nothing was begun. The request may come again after `retry_after_s` seconds.
 
-    `limit` names the quota in logs and metrics.
+    `limit` names the quota in logs and metrics; `running` are the turns that take up all the user's places.
     """
 
-    def __init__(self, message: str, *, limit: str, retry_after_s: int) -> None:
-        self.limit, self.retry_after_s = limit, retry_after_s
+    def __init__(self, message: str, *, limit: str, retry_after_s: int, running: Sequence[str] = ()) -> None:
+        self.limit, self.retry_after_s, self.running = limit, retry_after_s, running
         super().__init__(message)
 
 

@@ -241,7 +241,7 @@ def _of_ledger(refused: QuotaRefused) -> QuotaError:
             text = f"These were as many messages as a day may have. They come back {when}, at midnight UTC."
         case "running":
             text = "As many answers as may be are being written for you. Wait for one of them to end."
-    return QuotaError(text, limit=refused.limit, retry_after_s=refused.retry_after_s)
+    return QuotaError(text, limit=refused.limit, retry_after_s=refused.retry_after_s, running=refused.running)
 
 
 def in_words(seconds: int) -> str:

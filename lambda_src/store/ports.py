@@ -6,7 +6,7 @@ foreign reads as missing.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from typing import Any, Literal, Protocol
 
 from chatkit.types import FeedbackKind
@@ -127,10 +127,14 @@ class JournalBatch:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRefused:
-    """Nothing was spent. The user may try again after `retry_after_s` seconds."""
+    """Nothing was spent. The user may try again after `retry_after_s` seconds.
+
+    `running` are the turns in the way where that is the limit; some of them may have died.
+    """
 
     limit: Literal["minute", "day", "running"]
     retry_after_s: int
+    running: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def refusal(spent: Spending, limits: QuotaLimits, *, now_ms: int) -> QuotaRefuse
     if 0 < limits.per_minute <= spent.minute:
         return QuotaRefused("minute", _until_next(MINUTE_MS, now_ms))
     if 0 < limits.running <= len(spent.runs) - len(spent.dead(now_ms=now_ms)):
-        return QuotaRefused("running", RUNNING_RETRY_S)
+        return QuotaRefused("running", RUNNING_RETRY_S, tuple(turn for turn in spent.runs if spent.runs[turn] > now_ms))
     return None
 
 

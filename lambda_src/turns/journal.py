@@ -22,6 +22,8 @@ TTL_S = 7 * 24 * 3600  # as long as the lease's row: who returns within a week f
 FOLLOW_FAULTS = 5  # in a row: half a minute of a store that does not answer, and the follower gives up
 NOTED_EVERY = 4  # polls: every 2 s; whoever only replays a turn that is over is not counted
 FOLLOW_EVERY_S = 0.5  # two reads each: a follower is at most this far behind the second that the journal is behind
+UNRENEWED_S = 2.0  # two renewals: whoever renews a lease may have a clock behind ours, so expiry alone proves nothing
+SKEW_MS = 300_000  # five minutes: no honest clock is further off
 
 
 class Links(Protocol):
@@ -122,6 +124,7 @@ async def follow(
     """
     turn_id = follower.turn_id
     number, rest, faults, polls = 0, b"", 0, 0
+    seen_ms, unrenewed_s = 0, 0.0
     while True:
         try:
             if polls % NOTED_EVERY == 1 and not await ledger.note_follower(follower, context=context):
@@ -139,7 +142,12 @@ async def follow(
                 raise
         else:
             faults = 0
-            if row is None or row.turn_id != turn_id or row.ended or row.expires_ms <= clock():
+            if row is None or row.turn_id != turn_id or row.ended:
+                return
+            unrenewed_s = unrenewed_s + FOLLOW_EVERY_S if row.expires_ms == seen_ms else 0.0
+            seen_ms = row.expires_ms
+            expired_ms = clock() - seen_ms
+            if expired_ms > SKEW_MS or (expired_ms >= 0 and unrenewed_s >= UNRENEWED_S):
                 return
         await sleep(FOLLOW_EVERY_S)
         polls += 1

@@ -16,7 +16,8 @@ from typing import Literal, Protocol
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext, Turn
-from lambda_src.errors import ChatError, ConflictError, UnavailableError
+from lambda_src.errors import ChatError, ConflictError, QuotaError, UnavailableError
+from lambda_src.quotas import Quotas
 from lambda_src.store.followers import Follower
 from lambda_src.store.ports import GuardLost, TurnRow
 from lambda_src.turns import endings, fold, journal, names, refusals
@@ -160,7 +161,7 @@ class Turns:
             if isinstance(refused, BaseException):
                 raise refused
             if self.around.quotas is not None:
-                await self.around.quotas.admit(context)
+                await self._admit(self.around.quotas, context)
             hooks = self._hooks(asked, key, check, context, began_ms=began_ms, begin_by_ms=begin_by_ms)
             running = RunningTurn(turn, context, self.around, hooks)
             await running.open(begin, thread_id=asked.thread_id)
@@ -194,7 +195,8 @@ class Turns:
     async def running_in(self, thread_id: str, context: RequestContext) -> str | None:
         """The id of the turn that runs in a thread; None when none does, or the thread is missing or someone else's."""
         row = await self.around.ledger.load_turn(thread_id, context=context)
-        return row.turn_id if row is not None and self._is_live(row) else None
+        is_running = row is not None and not row.ended and not await self._has_died(thread_id, row, context)
+        return row.turn_id if row is not None and is_running else None
 
     async def resume(self, turn_id: str, context: RequestContext) -> TurnStream:
         """The stream of a turn, by its id or its name, from its first event.
@@ -222,7 +224,7 @@ class Turns:
     async def recover(self, thread_id: str, context: RequestContext) -> bool:
         """Keep what a turn whose process died had said; False when there is no such turn."""
         row = await self.around.ledger.load_turn(thread_id, context=context)
-        if row is None or row.ended or self._is_live(row):
+        if row is None or row.ended or not await self._has_died(thread_id, row, context):
             return False
         await recover(self.around, thread_id, row, context)  # without the lease: a reader must not end a newer turn
         await self.around.ledger.end_lease(thread_id, row.turn_id, died=True, context=context)
@@ -240,8 +242,42 @@ class Turns:
         if self.around.quotas is not None:
             await self.around.quotas.look()
 
-    def _is_live(self, row: TurnRow) -> bool:
-        return not row.ended and row.expires_ms > self.around.clock()
+    async def _has_died(self, thread_id: str, row: TurnRow, context: RequestContext) -> bool:
+        """Whether nobody renews a lease that has not ended: it has run out by our clock, and a second look finds it the
+        same. One look is not enough, as the clock of the process that renews it may be behind ours.
+        """
+        expired_ms = self.around.clock() - row.expires_ms
+        if not 0 <= expired_ms <= journal.SKEW_MS:
+            return expired_ms > 0
+        await self.around.sleep(journal.UNRENEWED_S)
+        again = await self.around.ledger.load_turn(thread_id, context=context)
+        return again is not None and (again.turn_id, again.expires_ms, again.ended) == (
+            row.turn_id,
+            row.expires_ms,
+            False,
+        )
+
+    async def _admit(self, quotas: Quotas, context: RequestContext) -> None:
+        """Quotas.admit; a turn whose process died holds no place once its lease has run out."""
+        try:
+            await quotas.admit(context)
+        except QuotaError as full:
+            running = await asyncio.gather(*(self._runs(turn_id, context) for turn_id in full.running))
+            dead = [turn_id for turn_id, runs in zip(full.running, running, strict=True) if not runs]
+            if not dead:
+                raise
+            for turn_id in dead:
+                await self.around.ledger.end_quota(turn_id, context=context)
+            await quotas.admit(context)
+
+    async def _runs(self, turn_id: str, context: RequestContext) -> bool:
+        """Whether a turn that has a place still runs, or is about to."""
+        if (key := names.key_in(turn_id)) is None:
+            return True
+        found = await self.around.ledger.load_request(key, context=context)
+        if found is None or found.turn_id != turn_id:
+            return False
+        return found.thread_id is None or await self.running_in(found.thread_id, context) == turn_id
 
     async def _attached(self, turn_id: str, thread_id: str, context: RequestContext) -> Attached:
         """The turn's stream. NotFoundError when its thread is deleted, and its journal with it."""
@@ -293,9 +329,10 @@ class Turns:
             return "over"
         if row.turn_id != standing.turn_id:  # another turn took its lease: it says itself when it has noticed
             return "attach" if standing.ended else "ending"
+        if not row.ended:
+            return "over" if await self._has_died(thread_id, row, context) else "attach"
         ended_s = (self.around.clock() - row.expires_ms) / 1000
-        is_retried = row.ended and asked.operation in RETRIED and ended_s < SAME_BODY_S
-        return "attach" if self._is_live(row) or is_retried else "over"
+        return "attach" if asked.operation in RETRIED and ended_s < SAME_BODY_S else "over"
 
     def _hooks(
         self, asked: Asked, key: str, check: Check, context: RequestContext, *, began_ms: int, begin_by_ms: int

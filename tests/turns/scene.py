@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from chatkit.types import (
     AssistantMessageContent,
@@ -26,6 +26,7 @@ from lambda_src.turns.turns import Asked, Turns, TurnStream
 from tests.turns.virtual_time import VirtualTime
 
 THREAD = "thr_1"
+T = TypeVar("T")
 
 
 def sse(kind: str, **fields: Any) -> bytes:
@@ -164,6 +165,13 @@ class Scene:
         scene = cls(time, Process(store, time), Process(MemoryStore(beside=store, clock=time.now_ns), time))
         await store.save_thread(thread_at(THREAD), as_user("ann"))
         return scene
+
+    async def waited(self, work: Awaitable[T], *, seconds: float = 2.1) -> T:
+        """The result of something that takes a while."""
+        task = asyncio.ensure_future(work)
+        await self.time.advance(seconds)
+        assert task.done(), "it takes longer than that"
+        return await task
 
     async def items(self, thread_id: str = THREAD) -> list[ThreadItem]:
         """What the thread holds, hidden items too."""

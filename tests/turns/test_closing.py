@@ -64,7 +64,7 @@ async def test_a_fault_at_the_deadline_costs_no_word_and_no_notice(method: str) 
     reader = await cut_by(scene, failing, "deadline")
     assert reader.events[-1] == endings.encoded(endings.DEADLINE)
     await scene.time.advance(LEASE_MS / 1000)
-    await scene.two.turns.recover(THREAD, ANN)
+    await scene.waited(scene.two.turns.recover(THREAD, ANN))
     assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
 
 
@@ -74,7 +74,7 @@ async def test_a_fault_at_a_stop_costs_no_word(method: str) -> None:
     failing = Failing(scene, method)
     await cut_by(scene, failing, "stopped")
     await scene.time.advance(LEASE_MS / 1000)
-    await scene.two.turns.recover(THREAD, ANN)
+    await scene.waited(scene.two.turns.recover(THREAD, ANN))
     assert await scene.texts() == ["hi", SAID, f"[{STOPPED_NOTE}]"]
 
 
@@ -96,7 +96,7 @@ async def test_a_lease_is_given_back_when_only_the_journal_fails() -> None:
     scene = await Scene.set()
     failing = Failing(scene, "append_journal", "renew_lease")
     await cut_by(scene, failing, "deadline")
-    assert await scene.two.turns.running_in(THREAD, ANN) is None
+    assert await scene.waited(scene.two.turns.running_in(THREAD, ANN)) is None
 
 
 @pytest.mark.parametrize("method", ["renew_lease", "keep"])

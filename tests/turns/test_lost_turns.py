@@ -9,7 +9,7 @@ import pytest
 
 from lambda_src.errors import UnavailableError
 from lambda_src.store.ports import TurnRow
-from lambda_src.turns.journal import FOLLOW_EVERY_S, FOLLOW_FAULTS
+from lambda_src.turns.journal import FOLLOW_EVERY_S, FOLLOW_FAULTS, UNRENEWED_S
 from lambda_src.turns.keeping import CUT_NOTE, SUPERSEDED_NOTE
 from lambda_src.turns.running import LEASE_MS, RENEW_S
 from tests.turns.scene import THREAD, Model, Reader, Replaced, Scene, as_user, kill
@@ -76,11 +76,11 @@ async def test_after_a_crash_the_next_reader_finds_what_was_journaled_once(scene
     await said(scene, model, "Before ", "the crash")
     await scene.time.advance(RENEW_S)
     await kill(reader)
-    await scene.two.turns.recover(THREAD, ANN)
+    await scene.waited(scene.two.turns.recover(THREAD, ANN))
     assert await scene.texts() == ["hi"], "while the lease runs the turn may be alive"
     await scene.time.advance(LEASE_MS / 1000)
     for _ in range(3):
-        await scene.two.turns.recover(THREAD, ANN)
+        await scene.waited(scene.two.turns.recover(THREAD, ANN))
     assert await scene.texts() == ["hi", "Before the crash", f"[{CUT_NOTE}]"]
 
 
@@ -102,7 +102,7 @@ async def test_whoever_follows_a_turn_that_dies_sees_what_was_kept(scene: Scene)
     resumed = Reader(await scene.two.turns.resume(reader.stream.turn_id, ANN))
     resumed.task = asyncio.create_task(resumed.read())
     await kill(reader)
-    await scene.time.advance(LEASE_MS / 1000 + 1)
+    await scene.time.advance(LEASE_MS / 1000 + 1 + UNRENEWED_S)
     assert resumed.over
     assert resumed.kinds[-1] == "thread.item.done"
     assert (await scene.texts())[:2] == ["hi", "half an ans"]
@@ -147,7 +147,7 @@ async def test_the_same_words_run_anew_once_the_turn_that_they_began_is_dead(sce
     await scene.time.advance(RENEW_S)
     await kill(reader)
     await scene.time.advance(LEASE_MS / 1000)
-    anew = await scene.two.ask(again, "continue")
+    anew = await scene.waited(scene.two.ask(again, "continue"))
     assert anew.stream.turn_id != reader.stream.turn_id
     assert await scene.texts() == ["continue", "Before", f"[{CUT_NOTE}]", "continue"]
 
@@ -179,7 +179,7 @@ async def test_a_reader_who_recovers_a_dead_turn_does_not_end_the_one_that_began
 
     ledger: Any = Replaced(scene.two.store.ledger, load_turn=late)
     scene.two.turns.around = replace(scene.two.turns.around, ledger=ledger)
-    await scene.two.turns.recover(THREAD, ANN)
+    await scene.waited(scene.two.turns.recover(THREAD, ANN))
     await scene.time.advance(RENEW_S)
     assert not newer.over
     assert new.cancelled == 0

@@ -1,0 +1,127 @@
+"""Whether a turn is dead: its lease has run out and nobody renews it, whatever the clocks of the two machines say."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lambda_src.counters import MemoryCounters
+from lambda_src.errors import QuotaError
+from lambda_src.quotas import Allowance, Quotas
+from lambda_src.turns.running import LEASE_MS
+from tests.turns.scene import THREAD, Model, Process, Reader, Replaced, Scene, as_user, kill, thread_at
+
+ANN = as_user("ann")
+NAMED = "turn-named-by-the-client"
+APART_S = [-60, 12, 60]
+
+
+@pytest.fixture
+async def scene() -> Scene:
+    return await Scene.set()
+
+
+def set_clock(scene: Scene, process: Process, *, ahead_s: int) -> None:
+    """The clock of a process is wrong."""
+    process.turns.around = replace(process.turns.around, clock=lambda: scene.time.now_ms() + ahead_s * 1000)
+
+
+@pytest.mark.parametrize("ahead_s", APART_S)
+async def test_a_reader_whose_clock_is_wrong_ends_no_turn_that_runs(scene: Scene, ahead_s: int) -> None:
+    set_clock(scene, scene.two, ahead_s=ahead_s)
+    model = Model()
+    reader = await scene.one.ask(model, "hi", named=NAMED)
+    model.say("one ")
+    await scene.time.advance(1.2)
+    reading = asyncio.create_task(scene.two.turns.recover(THREAD, ANN))
+    looking = asyncio.create_task(scene.two.turns.running_in(THREAD, ANN))
+    follower = Reader(await scene.two.turns.resume(NAMED, ANN))
+    follower.task = asyncio.create_task(follower.read())
+    for word in ("two ", "three ", "four ", "five "):
+        model.say(word)
+        await scene.time.advance(2.5)
+    assert reading.done()
+    assert await looking == reader.stream.turn_id
+    assert not follower.over
+    model.finish()
+    await scene.time.advance(2)
+    assert reader.over
+    assert await scene.texts() == ["hi", "one two three four five "]
+    assert follower.over
+    assert follower.events == reader.events
+
+
+async def test_the_same_bytes_from_a_machine_whose_clock_is_ahead_attach_to_the_turn_that_runs(scene: Scene) -> None:
+    set_clock(scene, scene.two, ahead_s=12)
+    model, other = Model(), Model("msg_other")
+    await scene.one.ask(model, "hi")
+    await scene.time.advance(1.2)
+    asking = asyncio.create_task(scene.two.ask(other, "hi"))
+    await scene.time.advance(3)
+    assert asking.done()
+    assert other.calls == 0
+
+
+@pytest.mark.parametrize("ahead_s", APART_S)
+async def test_a_dead_turn_is_recovered_whatever_the_readers_clock_says(scene: Scene, ahead_s: int) -> None:
+    set_clock(scene, scene.two, ahead_s=ahead_s)
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    model.say("I was saying")
+    await scene.time.advance(1.2)
+    await kill(reader)
+    await scene.time.advance(LEASE_MS / 1000 + max(0, -ahead_s))
+    reading = asyncio.create_task(scene.two.turns.recover(THREAD, ANN))
+    await scene.time.advance(2.5)
+    assert reading.done()
+    assert (await scene.texts())[:2] == ["hi", "I was saying"]
+
+
+def limit_running(scene: Scene, process: Process) -> None:
+    """One turn at a time, for each user."""
+    ledger, time = process.store.ledger, scene.time
+    quotas = Quotas(ledger, MemoryCounters(), Allowance(running=1), clock=time.now_ns, now=lambda: time.now_s)
+    process.turns.around = replace(process.turns.around, quotas=quotas)
+
+
+async def forever(*_: object, **__: object) -> None:
+    """An answer that never comes."""
+    await asyncio.get_running_loop().create_future()
+
+
+@pytest.mark.parametrize("is_bound", [True, False], ids=["while it ran", "before it began"])
+async def test_a_dead_turn_holds_its_place_no_longer_than_its_lease(scene: Scene, is_bound: bool) -> None:
+    for process in (scene.one, scene.two):
+        limit_running(scene, process)
+    await scene.one.store.save_thread(thread_at("thr_2"), ANN)
+    if is_bound:
+        await kill(await scene.one.ask(Model(), "hi"))
+    else:
+        around = scene.one.turns.around
+        dying: Any = Replaced(around.ledger, take_lease=forever)
+        scene.one.turns.around = replace(around, ledger=dying)
+        hanging = asyncio.create_task(scene.one.ask(Model(), "hi"))
+        await scene.time.rest()
+    await scene.time.advance(2)
+    with pytest.raises(QuotaError):
+        await scene.two.ask(Model("msg_2"), "elsewhere", thread_id="thr_2")
+    await scene.time.advance(LEASE_MS / 1000)
+    asking = asyncio.create_task(scene.two.ask(Model("msg_3"), "elsewhere again", thread_id="thr_2"))
+    await scene.time.advance(3)
+    assert (await asking).stream.turn_id
+    if not is_bound:
+        hanging.cancel()
+
+
+async def test_a_machine_whose_clock_is_ahead_frees_no_place_of_a_turn_that_runs(scene: Scene) -> None:
+    for process in (scene.one, scene.two):
+        limit_running(scene, process)
+    set_clock(scene, scene.two, ahead_s=12)
+    await scene.one.store.save_thread(thread_at("thr_2"), ANN)
+    await scene.one.ask(Model(), "hi")
+    await scene.time.advance(1.5)
+    asking = asyncio.create_task(scene.two.ask(Model("msg_2"), "elsewhere", thread_id="thr_2"))
+    await scene.time.advance(3)
+    with pytest.raises(QuotaError):
+        await asking
