@@ -13,6 +13,7 @@ from chatkit.types import AssistantMessageItem, ThreadItem
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant
 
+from lambda_src.turns.journal import UNRENEWED_S
 from lambda_src.turns.running import LEASE_MS, RENEW_S
 from tests.store.model import MACHINES
 from tests.turns.machine import Ask
@@ -114,7 +115,7 @@ class TurnMachine(TurnRules):
                 ask.model.finish()
             self.wait(LEASE_MS / 1000 + 5)
         self.read(0)
-        self.wait(2)
+        self.wait(2 + UNRENEWED_S)
         for ask in self.asks:
             if not ask.house.line.is_cut:
                 assert ask.task.done(), "every request is answered"
