@@ -5,6 +5,7 @@ itself (CLIENT_CONFIG); what it does not retry is retried here; what lasts becom
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
@@ -25,6 +26,7 @@ CLIENT_CONFIG = Config(
     },  # adaptive took 82 s where this takes 5, under 50 % throttles
     max_pool_connections=50,  # as many as one process has streams
 )
+FAILED = "A service that stores your threads does not answer right now. Try again in a moment."
 RETRY_BASE_S = 0.02  # doubled each time, with full jitter
 RETRY_MAX_S = 0.5
 
@@ -32,6 +34,8 @@ _CONFLICTS = frozenset({"TransactionConflictException", "TransactionConflict", "
 _THROTTLES = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})  # reasons inside a cancelled transaction
 _MISSING = frozenset({"NoSuchKey", "404"})
 _TOO_LARGE = ("Item size", "item size")  # DynamoDB's own words in a ValidationException
+
+log = logging.getLogger(__name__)
 
 
 class ConditionFailedError(Exception):
@@ -71,7 +75,7 @@ class Calls:
             except ParamValidationError:
                 raise
             except BotoCoreError as fault:
-                raise UnavailableError("A service behind the store could not be reached.") from fault
+                raise UnavailableError(FAILED) from fault
             except ClientError as fault:
                 if not _conflict(fault):
                     raise _translated(fault) from fault
@@ -106,4 +110,5 @@ def _translated(fault: ClientError) -> Exception:
         if any(words in message for words in _TOO_LARGE):
             return TooLargeError("This is larger than a row of the table may be.")
         return fault
-    return UnavailableError(f"A service behind the store failed ({code}).")
+    log.warning("store_failed", extra={"error_code": code})  # the code is for whoever runs this, not for a user
+    return UnavailableError(FAILED)

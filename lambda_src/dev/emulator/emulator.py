@@ -82,7 +82,7 @@ class Emulator:
     @property
     def pids(self) -> list[int]:
         """The runtime processes that are alive."""
-        return [sandbox.pid for sandbox in self._sandboxes if sandbox.alive]
+        return [sandbox.pid for sandbox in self._sandboxes if sandbox.alive and sandbox.pid is not None]
 
     async def reload(self) -> None:
         """Let the next invocation meet fresh code: idle processes end at once, busy ones after their invocation."""

@@ -77,9 +77,9 @@ class Sandbox:
         return self.alive and not self._retired and self._taken > len(self._running)
 
     @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+    def pid(self) -> int | None:
+        """The runtime process; None before it has started."""
+        return None if self._process is None else self._process.pid
 
     def reserve(self) -> None:
         """Take a slot for the `run` that follows."""

@@ -25,6 +25,16 @@ async def test_a_body_travels_to_the_app_and_back() -> None:
     assert answer.body == bytes(range(256))
 
 
+async def test_a_process_that_is_being_started_has_no_pid_yet() -> None:
+    async with Emulator(HANDLER, output=io.StringIO()) as emulator:
+        asking = asyncio.create_task(get(emulator.url + "/pid"))
+        seen = set[int]()
+        while not asking.done():
+            seen.update(emulator.pids)
+            await asyncio.sleep(0)
+        assert seen == {int((await asking).body)}
+
+
 async def test_one_process_serves_one_request_after_another() -> None:
     async with Emulator(HANDLER, output=io.StringIO()) as emulator:
         pids = {(await get(emulator.url + "/pid")).body for _ in range(5)}
