@@ -14,10 +14,12 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns import endings, fold
-from lambda_src.turns.journal import Journal
+from lambda_src.turns.journal import Journal, Sleep
 from lambda_src.turns.keeping import Cut, Keeper
 
 HURRIED_S = 1.0  # at a deadline: what lease, keeping and journal may take each, so that the notice goes out in time
+KEEP_AGAIN_S = 1.0  # between two attempts to keep an answer that ended while the store did not answer
+KEEP_TRIES = 30  # a brown-out lasts seconds; after that the journal's part is kept by the next reader
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +40,12 @@ class Closing:
         thread_id: str,
         turn_id: str,
         context: RequestContext,
+        sleep: Sleep,
     ) -> None:
         self._ledger, self._keeper, self._journal = ledger, keeper, journal
         self._emit, self._renew = emit, renew
         self._thread_id, self._turn_id, self._context = thread_id, turn_id, context
+        self._sleep = sleep
         self._is_kept = True  # all that was to be kept so far
 
     async def before_error(self) -> Cut | None:
@@ -50,7 +54,11 @@ class Closing:
             return None
         if await self.is_superseded("failed"):
             return "superseded"
-        await self._keep("failed")
+        for _ in range(KEEP_TRIES):
+            await self._keep("failed")
+            if self._is_kept:
+                break
+            await self._sleep(KEEP_AGAIN_S)  # the lease is renewed meanwhile, and the deadline ends this as any turn
         return None
 
     async def is_superseded(self, cut: Cut | None) -> bool:
@@ -106,6 +114,7 @@ class Closing:
             self._is_kept = cut == "superseded"
             log_fault("turn_keep_failed", fault)
             return False
+        self._is_kept = True
         for item in items:
             self._emit(endings.done(item))
         return bool(items)

@@ -216,6 +216,7 @@ class RunningTurn:
             thread_id=thread_id,
             turn_id=self.turn_id,
             context=context,
+            sleep=around.sleep,
         )
         self._stop_asked = await self._hooks.leased(thread_id)
         self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept

@@ -109,7 +109,7 @@ async def test_a_fault_before_chatkits_error_event_does_not_replace_it(method: s
     await scene.time.advance(RENEW_S / 2)
     failing.now = True
     model.event(sse("error", code="custom", message="The model is overloaded.", allow_retry=True))
-    await scene.time.rest()
+    await scene.time.advance(closing.KEEP_TRIES * closing.KEEP_AGAIN_S)
     assert json.loads(reader.events[-1][6:])["message"] == "The model is overloaded."
     model.finish()
     await scene.time.rest()
@@ -150,4 +150,23 @@ async def test_a_store_that_hangs_at_the_deadline_holds_no_notice_back(
     await scene.time.advance(7.0)
     assert reader.over
     assert reader.events[-1] == endings.encoded(endings.DEADLINE)
+    assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
+
+
+async def test_an_answer_that_ended_while_the_store_was_away_is_kept_when_it_is_back() -> None:
+    """The process has all of it: it tries again, and the lease stays its own."""
+    scene = await Scene.set()
+    failing = Failing(scene, "renew_lease", "keep", "append_journal", "end_lease")
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    model.say("A long ", "story,")
+    await scene.time.advance(2.2)
+    failing.now = True
+    model.say(" last words")
+    model.event(sse("error", code="custom", message="The store is away.", allow_retry=True))
+    await scene.time.advance(8)
+    assert reader.kinds[-1] == "thread.item.updated"
+    failing.now = False
+    await scene.time.advance(2)
+    assert reader.kinds[-2:] == ["thread.item.done", "error"]
     assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
