@@ -14,6 +14,7 @@ from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.server import ChatServer
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.turns.journal import SKEW_MS
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
@@ -71,9 +72,9 @@ class House:
         self.engine.seen.clear()
 
     async def crash(self) -> None:
-        """A turn begins in the thread, and its process dies."""
-        ledger = self.store.ledger
-        await ledger.take_lease(self.thread_id, "turn-of-a-dead-process", lease_ms=-1, context=context_of("ann"))
+        """A turn began in the thread, and its process died so long ago that no clock may say that it runs."""
+        ledger, lease_ms = self.store.ledger, -SKEW_MS - 1
+        await ledger.take_lease(self.thread_id, "turn-of-a-dead-process", lease_ms=lease_ms, context=context_of("ann"))
         self.engine.seen.clear()
 
 
