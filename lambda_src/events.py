@@ -5,7 +5,6 @@ Also the one place that decides how long sweeping may go on. Knows neither HTTP 
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from lambda_src.context import RequestContext
@@ -51,7 +50,7 @@ class Events:
     async def _sweep(self, stop: Callable[[], bool]) -> object:
         adopted = 0 if self._adoptions is None else await self._adoptions.finish(stop=stop)
         erased = await self._sweeps.sweep(stop=stop)
-        orphans = await self._sweeps.sweep_orphans(hour=datetime.now(UTC).hour, stop=stop)
+        orphans = await self._sweeps.sweep_orphans(everything=False, stop=stop)
         return {"swept": erased.items + erased.threads + erased.attachments, "orphans": orphans, "adopted": adopted}
 
 

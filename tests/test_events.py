@@ -42,7 +42,7 @@ class EndlessSweeps:
     async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
         return await self.sweep(stop=stop)
 
-    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+    async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
         return 0
 
 

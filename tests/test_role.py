@@ -59,7 +59,7 @@ async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
     assert [claim.guest_id async for claim in store.claimed_guests()] == ["ada"]
     await store.end_claim("ada", bob)
     await later.sweep(stop=lambda: False)
-    await later.sweep_orphans(hour=None, stop=lambda: False)
+    await later.sweep_orphans(everything=True, stop=lambda: False)
 
 
 async def nothing_to_copy(_: str) -> None:

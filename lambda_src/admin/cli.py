@@ -206,7 +206,7 @@ def sweep(context: typer.Context) -> None:
     async def run() -> None:
         async with opened(context.obj) as store:
             erased = await store.sweep(stop=lambda: False)
-            orphans = await store.sweep_orphans(hour=None, stop=lambda: False)
+            orphans = await store.sweep_orphans(everything=True, stop=lambda: False)
         err.print(f"{_counted('Removed', erased)} {orphans} objects that no row named.")
 
     run_it(run())

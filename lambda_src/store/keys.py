@@ -24,6 +24,7 @@ GONE = "GONE"  # sort key of the second tombstone, see FIRST_ORDER
 QUOTA = "QUOTA"
 FOLLOWERS = "FOLLOWERS"
 CLAIMED = "CLAIMED"  # sort key, in a guest's partition, of who took the guest's threads over
+ORPHANS_PASS = ("SWEEP#orphans", "PASS")  # how far the daily pass over the bucket has come
 CLAIMS_PARTITION = "SWEEP#guests"  # the guests whose threads are still to be handed over
 
 # A deleted thread's two tombstones sort before and after every item (orders begin with a digit), so that
@@ -180,9 +181,22 @@ def attachment_objects(user_id: str, attachment_id: str) -> str:
 def row_of_attachment_object(key: str) -> tuple[str, str] | None:
     """The row whose attachment's bytes are under this key; None when the key tells a hash in its place."""
     match key.removeprefix(KEPT_PREFIX).split("/"):
-        case [user_id, attachment_id, _] if _PLAIN_SEGMENT.fullmatch(user_id) and _PLAIN_SEGMENT.fullmatch(
-            attachment_id
-        ):
+        case [user_id, attachment_id, _] if _are_plain(user_id, attachment_id):
             return user_partition(user_id), attachment_sort(attachment_id)
         case _:
             return None
+
+
+def row_of_payload(key: str) -> tuple[str, str] | None:
+    """The row whose offloaded payload is under this key; None when a hash is in the place of one of its ids."""
+    match key.removeprefix(OFFLOAD_PREFIX).split("/"):
+        case [user_id, "~~", attachment_id, _] if _are_plain(user_id, attachment_id):
+            return user_partition(user_id), attachment_sort(attachment_id)
+        case [user_id, thread_id, item_id, _] if _are_plain(user_id, thread_id, item_id):
+            return thread_partition(user_id, thread_id), item_sort(item_id)
+        case _:
+            return None
+
+
+def _are_plain(*segments: str) -> bool:
+    return all(_PLAIN_SEGMENT.fullmatch(segment) for segment in segments)

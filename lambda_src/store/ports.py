@@ -297,8 +297,8 @@ class Sweeps(Protocol):
         """Remove rows and objects of one thread that was just deleted, whatever else waits; nothing of a living one."""
         ...
 
-    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
-        """Remove objects older than a day that no row names: all, or those of one hour of the day (0 to 23)."""
+    async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
+        """Remove objects older than a day that no row names: of the whole bucket, or as far as this call comes."""
         ...
 
 

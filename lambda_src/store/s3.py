@@ -74,7 +74,7 @@ class PayloadBucket:
     async def delete_under(self, prefix: str) -> int:
         """Remove every object whose key begins with `prefix`, and return how many."""
         removed = 0
-        async for page in self._pages(prefix):
+        async for page in self.pages_under(prefix):
             keys = [{"Key": found.key} for found in page]
             for start in range(0, len(keys), _DELETE_BATCH):
                 batch = {"Objects": keys[start : start + _DELETE_BATCH], "Quiet": True}
@@ -82,14 +82,9 @@ class PayloadBucket:
             removed += len(keys)
         return removed
 
-    async def list_under(self, prefix: str) -> AsyncIterator[StoredObject]:
-        """Every object whose key begins with `prefix`, by key."""
-        async for page in self._pages(prefix):
-            for found in page:
-                yield found
-
-    async def _pages(self, prefix: str) -> AsyncIterator[list[StoredObject]]:
-        token: dict[str, str] = {}
+    async def pages_under(self, prefix: str, *, after: str = "") -> AsyncIterator[list[StoredObject]]:
+        """Every object whose key begins with `prefix`, by key, from behind the key `after`: one request per 1,000."""
+        token = {"StartAfter": after} if after else {}
         while True:
             answer = await self._calls.run(self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, **token)
             yield [StoredObject(found["Key"], found["LastModified"]) for found in answer.get("Contents", [])]

@@ -1,5 +1,6 @@
 """Objects that no row names go after a day, files that nobody can bind any more after theirs, all others never."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,14 +10,19 @@ from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import S3AttachmentStore
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.events import CLOSING_TIME_MS
+from lambda_src.store import keys
 from lambda_src.store.bounds import UNBOUND_S
 from lambda_src.store.calls import Calls
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.dynamodb.table import Row
 from tests.store.dying import KilledError
 from tests.store.local import Local, populate
 from tests.store.model import Inline
 from tests.store.sweeping import finish, never
 
 ADA = context_of("ada")
+OLD = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def files_of(local: Local) -> S3AttachmentStore:
@@ -35,10 +41,10 @@ async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_neve
     store = local.store()
     await populate(store)
     local.objects.put_object(Key="offload/ada/thr_0/msg_large/orphan", Body=b"x", Metadata={"pk": "a", "sk": "b"})
-    local.objects.put_object(Key="offload/ada/thr_0/msg_large/foreign", Body=b"x", Metadata={})
-    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    local.objects.put_object(Key="offload/~odd/thr_0/msg_large/foreign", Body=b"x", Metadata={})
+    assert await store.sweep_orphans(everything=True, stop=never) == 0
     local.later(25 * 3600)
-    removed = [await store.sweep_orphans(hour=hour, stop=never) for hour in range(24)]
+    removed = [await store.sweep_orphans(everything=False, stop=never) for _ in range(24)]
     assert sum(removed) == 1
     assert not [key for key in local.objects.kept if key.endswith("/orphan")]
     assert len(local.objects.kept) == 3
@@ -57,10 +63,10 @@ async def test_a_file_whose_row_could_not_be_bound_goes_when_nobody_can_bind_it_
         await linked.save_attachment(file_of(thread_id="thr_1"), ADA)
     local.engine.put_item = put  # type: ignore[method-assign]  # a new process
     local.later(25 * 3600)
-    assert await store.sweep_orphans(hour=None, stop=never) == 0, "the message may still come"
+    assert await store.sweep_orphans(everything=True, stop=never) == 0, "the message may still come"
     assert "kept/ada/atc_1/file" in local.objects.kept
     local.later(UNBOUND_S)
-    assert sum([await store.sweep_orphans(hour=hour, stop=never) for hour in range(24)]) == 1
+    assert sum([await store.sweep_orphans(everything=False, stop=never) for _ in range(24)]) == 1
     assert list(local.objects.kept) == ["pending/ada/atc_1"]
 
 
@@ -72,9 +78,9 @@ async def test_a_picture_that_comes_after_its_thread_was_cleared_goes_after_a_da
     await store.delete_thread("thr_1", ADA)
     await finish(local, store)
     await files.keep_image("atc_1", b"\x89PNG\r\n\x1a\n", ADA)
-    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    assert await store.sweep_orphans(everything=True, stop=never) == 0
     local.later(25 * 3600)
-    assert await store.sweep_orphans(hour=None, stop=never) == 1
+    assert await store.sweep_orphans(everything=True, stop=never) == 1
     assert local.objects.kept == {}
 
 
@@ -88,7 +94,7 @@ async def test_a_file_that_a_message_names_stays_and_so_does_one_whose_owner_can
         await files.keep_image("atc_1", b"x", user)
     await files.keep_image("atc_gone", b"x", odd)
     local.later(400 * 24 * 3600)
-    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    assert await store.sweep_orphans(everything=True, stop=never) == 0
     assert len(local.objects.kept) == 3
 
 
@@ -101,7 +107,100 @@ async def test_an_object_whose_row_has_too_long_a_key_for_metadata_is_kept_and_g
     ((_, metadata, _),) = local.objects.kept.values()
     assert metadata == {}
     local.later(25 * 3600)
-    assert await store.sweep_orphans(hour=None, stop=never) == 0
+    assert await store.sweep_orphans(everything=True, stop=never) == 0
     await store.delete_thread(long, ADA)
     await finish(local, store)
     assert local.objects.kept == {}
+
+
+async def test_objects_of_plain_ids_are_judged_by_their_keys_alone() -> None:
+    local = Local()
+    store = local.store()
+    await populate(store, threads=20)
+    local.later(25 * 3600)
+    local.objects.requests.clear()
+    local.engine.requests.clear()
+    assert await store.sweep_orphans(everything=True, stop=never) == 0
+    assert local.objects.requests == ["ListObjectsV2", "ListObjectsV2"]
+    assert local.engine.requests == ["BatchGetItem"]
+
+
+async def test_a_pass_over_the_bucket_continues_where_it_stopped_and_begins_once_a_day() -> None:
+    local = Local()
+    store = local.store()
+    for number in range(2_500):
+        local.objects.put_object(Key=f"offload/ada/thr_1/msg_{number:04d}/0", Body=b"x")
+    local.later(25 * 3600)
+    stops = iter([False, False, True])  # the empty page of kept/, one of offload/
+    assert await store.sweep_orphans(everything=False, stop=lambda: next(stops)) == 1_000
+    assert await local.store().sweep_orphans(everything=False, stop=never) == 1_500
+    local.objects.requests.clear()
+    local.later(3600)
+    assert await store.sweep_orphans(everything=False, stop=never) == 0
+    assert local.objects.requests == []
+    local.later(24 * 3600)
+    await store.sweep_orphans(everything=False, stop=never)
+    assert local.objects.requests == ["ListObjectsV2", "ListObjectsV2"]
+
+
+class Full:
+    """A table and a bucket with many items in S3, all in order. Counts requests and the seconds that they take.
+
+    A tenth of a million objects, and ten times what a request takes: that is as long as a million.
+    """
+
+    OBJECTS = 100_000
+    LIST_S, BATCH_S = 10 * 0.2, 10 * 0.04
+
+    def __init__(self) -> None:
+        self.passed: Row | None = None
+        self.took_s = 0.0
+        self.lists = self.batches = 0
+
+    def list_objects_v2(self, *, Prefix: str, StartAfter: str = "", **more: Any) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """ListObjectsV2."""
+        self.lists, self.took_s = self.lists + 1, self.took_s + self.LIST_S
+        if Prefix != keys.OFFLOAD_PREFIX:
+            return {}
+        after = more.get("ContinuationToken", StartAfter)
+        first = int(after.split("/")[3]) + 1 if after else 0
+        page = [{"Key": self._object(n), "LastModified": OLD} for n in range(first, min(first + 1000, self.OBJECTS))]
+        is_more = first + 1000 < self.OBJECTS
+        return {"Contents": page, "IsTruncated": is_more, "NextContinuationToken": page[-1]["Key"]}
+
+    def batch_get_item(self, *, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - DynamoDB's own name
+        """BatchGetItem."""
+        self.batches, self.took_s = self.batches + 1, self.took_s + self.BATCH_S
+        found = [key | {"object": {"S": self._named(key)}} for key in RequestItems["table"]["Keys"]]
+        return {"Responses": {"table": found}}
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        """GetItem, of how far the pass has come."""
+        return {} if self.passed is None else {"Item": self.passed}
+
+    def put_item(self, *, Item: Row, **_: Any) -> dict[str, Any]:  # noqa: N803 - DynamoDB's own name
+        """PutItem."""
+        self.passed = Item
+        return {}
+
+    @staticmethod
+    def _object(number: int) -> str:
+        return f"offload/ada/thr_1/{number:07d}/{number:07d}"
+
+    @staticmethod
+    def _named(key: dict[str, Any]) -> str:
+        item_id = key["sk"]["S"].removeprefix(keys.ITEM_PREFIX)
+        return f"offload/ada/thr_1/{item_id}/{item_id}"
+
+
+async def test_a_million_objects_are_swept_within_a_day_of_hourly_invocations_of_300_s() -> None:
+    client: Any = Full()
+    store = DynamoDBStore(client, "table", bucket="bucket", s3=client, executor=Inline())
+    invocations = 0
+    while client.passed is None or "is_done" not in client.passed:
+        invocations += 1
+        until_s = client.took_s + 300 - CLOSING_TIME_MS / 1000
+        assert await store.sweep_orphans(everything=False, stop=lambda: client.took_s >= until_s) == 0  # noqa: B023 - called at once
+    assert invocations <= 24
+    assert client.batches == Full.OBJECTS // 100
+    assert client.lists <= Full.OBJECTS // 1000 + 2 * invocations

@@ -159,7 +159,7 @@ async def test_a_kill_between_object_and_row_loses_nothing_that_was_acknowledged
     assert len(local.objects.kept) == 2
     assert await store.load_item("thr_1", "msg_1", ADA) == first
     local.later(25 * 3600)
-    assert await store.sweep_orphans(hour=None, stop=lambda: False) == 1
+    assert await store.sweep_orphans(everything=True, stop=lambda: False) == 1
     assert await store.load_item("thr_1", "msg_1", ADA) == first
 
 

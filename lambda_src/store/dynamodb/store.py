@@ -215,9 +215,9 @@ class DynamoDBStore(Store[RequestContext]):
             return Erased()
         return await self._sweeper.sweep_thread(context.user.id, thread_id, stop=stop)
 
-    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+    async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: objects that no row names."""
-        return await self._sweeper.orphans(hour=hour, stop=stop)
+        return await self._sweeper.orphans(everything=everything, stop=stop)
 
     @within_budget
     async def claim_guest(self, guest_id: str, context: RequestContext) -> None:

@@ -3,21 +3,20 @@
 Every step can be the last: what is left is found again through the row that notes the sweep, which goes last.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
 from lambda_src.store import keys
 from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import GET_BATCH, Key, Row, Table, key_of
+from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Erased
 from lambda_src.store.s3 import PayloadBucket
 
 LATE_WRITES_S = 900  # Lambda's longest invocation: until then a run that lost its thread may still write an item
 ORPHAN_AGE = timedelta(hours=24)  # an object may wait for its row as long as a write takes; a day is far beyond
-ORPHAN_SLICES = 24  # the hourly sweep looks at every object once a day
+PASS_EVERY_S = 86_400  # the hourly sweep looks at every object once a day
 
 _TOMBSTONES = (keys.TURN, keys.GONE)
 
@@ -112,44 +111,60 @@ class Sweeper:
         await self._table.delete((keys.user_partition(user_id), keys.thread_sort(thread_id)))
         await self._table.delete(note or _note(user_id, thread_id))
 
-    async def orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
-        """Remove objects older than a day that no row names: all, or the hour's 24th part. Returns how many.
+    async def orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
+        """Remove objects older than a day that no row names, and return how many.
 
+        Without `everything`, continue the pass over the bucket where the last call stopped; a pass begins once a day.
         Of uploads only those whose row is gone: one that no message names may still be bound, for two days.
         """
         if self._bucket is None:
             return 0
-        removed = 0
-        for prefix, orphans_of in (
-            (keys.OFFLOAD_PREFIX, self._unnamed_payloads),
-            (keys.KEPT_PREFIX, self._files_without_a_row),
-        ):
-            async for batch in self._old(self._bucket, prefix, hour, stop):
-                for key in await orphans_of(self._bucket, batch):
-                    await self._bucket.delete(key)
-                    removed += 1
+        if everything:
+            removed, _ = await self._walk(self._bucket, "", stop)
+            return removed
+        now_s = self._now_s()
+        standing = await self._table.get(keys.ORPHANS_PASS)
+        began_s, after = now_s, ""
+        if standing is not None:
+            began_s, after = int(standing[rows.BEGAN_AT]["N"]), standing[rows.WALKED_TO]["S"]
+            if rows.IS_DONE in standing:
+                if now_s < began_s + PASS_EVERY_S:
+                    return 0
+                began_s, after = now_s, ""
+        removed, reached = await self._walk(self._bucket, after, stop)
+        walked = {rows.BEGAN_AT: rows.number(began_s), rows.WALKED_TO: rows.text(reached or "")}
+        if reached is None:
+            walked[rows.IS_DONE] = {"BOOL": True}
+        pk, sk = keys.ORPHANS_PASS
+        await self._table.put({keys.PARTITION_KEY: rows.text(pk), keys.SORT_KEY: rows.text(sk), **walked})
         return removed
 
-    async def _old(
-        self, bucket: PayloadBucket, prefix: str, hour: int | None, stop: Callable[[], bool]
-    ) -> AsyncIterator[list[str]]:
-        """Keys of what is old enough, as many at a time as rows are read at once."""
+    async def _walk(self, bucket: PayloadBucket, after: str, stop: Callable[[], bool]) -> tuple[int, str | None]:
+        """Remove the orphans behind the key `after`; how many, and up to which key it came, None for the end."""
         oldest = datetime.fromtimestamp(self._clock() / 1_000_000_000, UTC) - ORPHAN_AGE
-        batch: list[str] = []
-        async for found in bucket.list_under(prefix):
-            if stop():
-                return
-            if found.modified <= oldest and (hour is None or _slice(found.key) == hour % ORPHAN_SLICES):
-                batch.append(found.key)
-            if len(batch) == GET_BATCH:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+        removed = 0
+        for prefix, orphans_of in (
+            (keys.KEPT_PREFIX, self._files_without_a_row),
+            (keys.OFFLOAD_PREFIX, self._unnamed_payloads),
+        ):
+            if after > prefix and not after.startswith(prefix):
+                continue
+            async for page in bucket.pages_under(prefix, after=after if after.startswith(prefix) else ""):
+                if stop():
+                    return removed, after
+                for key in await orphans_of(bucket, [found.key for found in page if found.modified <= oldest]):
+                    await bucket.delete(key)
+                    removed += 1
+                after = page[-1].key if page else after
+        return removed, None
 
     async def _unnamed_payloads(self, bucket: PayloadBucket, batch: list[str]) -> list[str]:
-        named = {key: await bucket.row_of(key) for key in batch}
-        owned = {key: owner for key, owner in named.items() if all(owner)}  # what names no row is not ours to judge
+        owners = {key: keys.row_of_payload(key) for key in batch}
+        for key, owner in owners.items():
+            if owner is None:  # an odd id: the object's metadata names the row
+                pk, sk = await bucket.row_of(key)
+                owners[key] = (pk, sk) if pk and sk else None
+        owned = {key: owner for key, owner in owners.items() if owner is not None}  # the others are not ours to judge
         standing = await self._table.get_many(list(owned.values()), only=(rows.OBJECT,)) if owned else {}
         return [key for key, owner in owned.items() if standing.get(owner, {}).get(rows.OBJECT, {}).get("S") != key]
 
@@ -186,7 +201,3 @@ class Sweeper:
 
 def _note(user_id: str, thread_id: str) -> Key:
     return keys.sweep_partition(keys.sweep_shard(thread_id)), keys.sweep_sort(user_id, thread_id)
-
-
-def _slice(key: str) -> int:
-    return sha256(key.encode()).digest()[0] % ORPHAN_SLICES

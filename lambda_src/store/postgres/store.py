@@ -225,7 +225,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         """ports.Sweeps: a delete here leaves nothing to be done."""
         return Erased()
 
-    async def sweep_orphans(self, *, hour: int | None, stop: Callable[[], bool]) -> int:
+    async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
         """ports.Sweeps: there is no bucket."""
         return 0
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+PAGE = 1000  # S3's largest page
+
 
 class Objects:
     """One bucket. `clock` in nanoseconds dates what is put."""
@@ -51,11 +53,16 @@ class Objects:
             self.kept.pop(wanted["Key"], None)
         return {}
 
-    def list_objects_v2(self, *, Prefix: str, **_: object) -> dict[str, Any]:  # noqa: N803 - S3's own names
-        """ListObjectsV2, in one page."""
+    def list_objects_v2(self, *, Prefix: str, StartAfter: str = "", **more: Any) -> dict[str, Any]:  # noqa: N803 - S3's own names
+        """ListObjectsV2, in pages of a thousand."""
         self.requests.append("ListObjectsV2")
-        found = [(key, self.kept[key][2]) for key in sorted(self.kept) if key.startswith(Prefix)]
-        return {"Contents": [{"Key": key, "LastModified": modified} for key, modified in found]}
+        after = more.get("ContinuationToken", StartAfter)
+        names = [key for key in sorted(self.kept) if key.startswith(Prefix) and key > after]
+        page = [{"Key": key, "LastModified": self.kept[key][2]} for key in names[:PAGE]]
+        is_more = len(names) > PAGE
+        return {"Contents": page, "IsTruncated": is_more} | (
+            {"NextContinuationToken": names[PAGE - 1]} if is_more else {}
+        )
 
     def _found(self, operation: str, key: str) -> tuple[bytes, dict[str, str], datetime]:
         if key not in self.kept:
