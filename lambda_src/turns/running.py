@@ -196,7 +196,14 @@ class RunningTurn:
         around, context = self._around, self._context
         if around.clock() >= self._hooks.begin_by_ms:
             raise UnavailableError("It took too long to begin. Try again.")
-        taken = await around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
+        taking = around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
+        is_new = (
+            thread_id == self._made
+        )  # nobody else knows the thread, so its lease and its note may come in any order
+        if is_new:
+            taken, self._stop_asked = await asyncio.gather(taking, self._hooks.leased(thread_id))
+        else:
+            taken = await taking
         self._thread_id = thread_id
         before = taken.previous
         if before is not None and not (before.ended and 0 < before.expires_ms < self._hooks.began_ms - SETTLED_MS):
@@ -218,7 +225,8 @@ class RunningTurn:
             context=context,
             sleep=around.sleep,
         )
-        self._stop_asked = await self._hooks.leased(thread_id)
+        if not is_new:
+            self._stop_asked = await self._hooks.leased(thread_id)
         self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept
         self._start(self._write(thread_id))
         return None
