@@ -88,7 +88,7 @@ async def calls() -> AwsCalls:
     with moto_aws() as aws:
         bucket, table = aws.bucket(), aws.table()
         upload = keys.attachment_objects("ada", "atc_2") + "bytes"
-        orphan = keys.offload_object("ada", "thr_0", "msg_0", "0")
+        orphan = keys.offload_object("ada", "an odd/id", "msg_0", "0")  # its metadata names its row
         for key in (upload, orphan):
             aws.s3.put_object(Bucket=bucket, Key=key, Metadata={"pk": "USER%23ada", "sk": "THREAD%23thr_0"})
         signing = boto3.client(
