@@ -27,6 +27,7 @@ from lambda_src.errors import (
     NoAssistantError,
     QuotaError,
     RequestError,
+    SignInUnavailableError,
     TooLargeError,
     UnavailableError,
 )
@@ -201,6 +202,9 @@ async def refuse(request: Request, error: Exception) -> Response:
             status, code, message = 429, "quota", str(error)
             headers["retry-after"] = str(error.retry_after_s)
             request.scope["chat.limit"] = error.limit
+        case SignInUnavailableError():
+            status, code, message = 503, "sign_in_unavailable", str(error)
+            headers["retry-after"] = str(error.retry_after_s)
         case UnavailableError():
             status, code, message = 503, "unavailable", str(error)
             headers["retry-after"] = str(RETRY_AFTER_S)

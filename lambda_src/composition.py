@@ -146,7 +146,7 @@ def _joined(
         max_body_bytes=settings.max_body_bytes,
         named=Desks(parts.load_assistants, open_named),
         guests=doors.guests(parts.guest_tokens, counters, callers, screening),
-        page=parts.page or page_of(settings, upload_origin=upload_origin(settings), dictation=dictation),
+        page=parts.page or page_of(settings, upload_origin=upload_origin(settings, AWS), dictation=dictation),
         token_header=settings.token_header,
         in_front=parts.in_front,
         adoption=adoption,

@@ -10,6 +10,7 @@ ChatError
 ├── NoAssistantError     nobody here has the name that was asked for
 ├── QuotaError           as much as this user, or the stage, may spend is spent; says when it may go on
 └── UnavailableError     a service we stand on did not answer in time; nothing was half-written
+    └── SignInUnavailableError   the token cannot be checked at the moment; nothing was begun
 
 A thing that is missing, or someone else's, is chatkit.store.NotFoundError: upstream's, so that the
 server and every store speak of it in one word.
@@ -67,6 +68,14 @@ class QuotaError(ChatError):
 
 class UnavailableError(ChatError):
     """A service we stand on failed or did not answer in time."""
+
+
+class SignInUnavailableError(UnavailableError):
+    """A token cannot be checked at the moment. Nothing was begun: send the request again after `retry_after_s`."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 BROKEN_OFF = "The answer broke off before it was complete. Try again."  # an UnavailableError, once text was shown

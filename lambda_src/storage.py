@@ -4,6 +4,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lambda_src import doors
 from lambda_src.aws import Clients
@@ -21,17 +22,31 @@ if TYPE_CHECKING:
 
     ChatStore = DynamoDBStore | MemoryStore | PostgresStore
 
+S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 DAY_S = 24 * 3600
 FILE_THREADS = 8  # of one message's ten files, eight at a time; a turn without files starts none
 STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
 
 
-def upload_origin(settings: Settings) -> str | None:
-    """Where browsers upload to, as presigned URLs name it; None without a bucket, or outside aws."""
-    if settings.bucket and (local := os.environ.get("AWS_ENDPOINT_URL")):
-        return local
-    region = os.environ.get("AWS_REGION")
-    return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if settings.bucket and region else None
+def upload_origin(settings: Settings, aws: Clients) -> str | None:
+    """The origin of the bucket's presigned URLs, which the page may upload to; None without a bucket or a region.
+
+    Where AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names another S3, botocore decides: it may put the bucket into the
+    host name, and there are settings that overrule both variables.
+    """
+    if settings.bucket is None:
+        return None
+    if not any(os.environ.get(name) for name in S3_ENDPOINTS):  # as in Lambda: no client before one is needed
+        region = os.environ.get("AWS_REGION")
+        return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if region else None
+    from botocore import UNSIGNED  # noqa: PLC0415 - only what is chosen is loaded
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    from lambda_src.attachments.s3 import SIGNING_CONFIG  # noqa: PLC0415 - imports botocore
+
+    s3 = aws.client("s3", SIGNING_CONFIG.merge(Config(signature_version=UNSIGNED)))
+    url = urlsplit(s3.generate_presigned_url("get_object", Params={"Bucket": settings.bucket, "Key": "any"}))
+    return f"{url.scheme}://{url.netloc}"
 
 
 def build_files(settings: Settings, aws: Clients, counters: Counters) -> "Files | None":

@@ -15,6 +15,7 @@ from chatkit.types import AudioInput
 from moto import mock_aws
 
 from lambda_src import composition
+from lambda_src.attachments.s3 import SIGNING_CONFIG
 from lambda_src.aws import Clients
 from lambda_src.context import RequestContext, User
 from lambda_src.demo_model import DemoModel
@@ -22,7 +23,7 @@ from lambda_src.dev.local_aws import TABLE, local_aws
 from lambda_src.dispatcher import Provisional
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.settings import Settings
-from lambda_src.storage import build_store
+from lambda_src.storage import build_store, upload_origin
 from lambda_src.store.memory import MemoryStore
 from tests.test_settings import ENV
 
@@ -47,6 +48,41 @@ async def test_a_store_built_before_a_snapshot_works_after_the_restore(
             function(*arguments, **named)
         with pytest.raises(NotFoundError):
             await store.load_thread("thr_no", ANN)
+
+
+@pytest.mark.parametrize(
+    ("variables", "bucket", "origin"),
+    [
+        ({}, "files", "https://files.s3.eu-central-1.amazonaws.com"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}, "files", "http://127.0.0.1:4566"),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9000/"}, "files", "http://127.0.0.1:9000"),
+        ({"AWS_ENDPOINT_URL_S3": "https://s3.example.com:9000"}, "files", "https://files.s3.example.com:9000"),
+        ({"AWS_ENDPOINT_URL_S3": "https://s3.example.com"}, "my.files", "https://s3.example.com"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "AWS_ENDPOINT_URL_S3": "https://s3.example.com"},
+            "files",
+            "https://files.s3.example.com",
+        ),
+        (
+            {"AWS_ENDPOINT_URL_S3": "https://s3.example.com", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+            "files",
+            "https://files.s3.eu-central-1.amazonaws.com",
+        ),
+    ],
+)
+def test_the_page_may_upload_to_the_origin_of_the_presigned_urls(
+    variables: dict[str, str], bucket: str, origin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        monkeypatch.delenv(name, raising=False)
+    there = {"AWS_REGION": "eu-central-1", "AWS_DEFAULT_REGION": "eu-central-1"}
+    credentials = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    for name, value in {**there, **credentials, **variables}.items():
+        monkeypatch.setenv(name, value)
+    s3 = Clients().client("s3", SIGNING_CONFIG)
+    presigned = s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"})
+    assert presigned.startswith(f"{origin}/")
+    assert upload_origin(Settings.from_env({**ENV, "CHAT_BUCKET": bucket}), Clients()) == origin
 
 
 def test_memory_needs_nothing_of_aws() -> None:

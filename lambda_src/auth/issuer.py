@@ -5,6 +5,8 @@ Rules: OpenID Connect Discovery 1.0, section 4 (the document's issuer must be ou
 
 import asyncio
 import json
+import logging
+import math
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -14,7 +16,7 @@ import jwt
 from lambda_src.auth import tokens
 from lambda_src.auth.bearer import bearer, user_of
 from lambda_src.context import User
-from lambda_src.errors import AuthError, UnavailableError
+from lambda_src.errors import AuthError, SignInUnavailableError
 
 KEYS_FRESH_S = 600  # how long fetched keys serve without asking again
 KEYS_STALE_S = 24 * 3600  # how long they serve while the issuer is down
@@ -24,6 +26,14 @@ PATIENCE_S = 0.5  # for newer keys, of a request whose key would serve: a withdr
 FETCH_TIMEOUT_S = 2.0  # of silence, and until the last read may begin: a document takes twice that at most
 FETCH_MAX_BYTES = 1_000_000
 READ_BYTES = 65_536
+
+JWT_PARTS = 3  # an encrypted token has five, a reference to one usually one
+OPAQUE = (
+    "The access token is not a signed JWT. Set auth.audience, or auth.resource, to the API's identifier at the sign-in "
+    "service, so that it issues JWT access tokens for that API: docs/auth.md."
+)
+
+log = logging.getLogger(__name__)
 
 Fetch = Callable[[str], bytes]
 
@@ -75,16 +85,30 @@ class IssuerKeys:
     ) -> None:
         self._issuer, self._fetch, self._now, self._patience_s = issuer, fetch, now, patience_s
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._published: set[str] = set()  # every key id that the issuer has ever had: a withdrawn key is not a new one
         self._fetched_s: float | None = None
         self._asked_s: float | None = None
         self._asking: asyncio.Task[None] | None = None
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
-        """The key, or None when the issuer has no such key; UnavailableError when nobody can tell."""
+        """The key, or None when the issuer has no such key.
+
+        SignInUnavailableError: we cannot tell. Either the keys cannot be read, or the key may be newer than the keys
+        we have, and it is too early to ask the issuer again.
+        """
+        began_s = self._now()
         if self._wants(key_id):
             await self._renew(is_patient=not self._serves(key_id))
-        if not self._is_younger_than(KEYS_STALE_S):
-            raise UnavailableError("The keys of the sign-in service cannot be read at the moment. Try again shortly.")
+        if self._fetched_s is None or not self._is_younger_than(KEYS_STALE_S):
+            raise SignInUnavailableError(
+                "The keys of the sign-in service cannot be read at the moment. Try again shortly.",
+                retry_after_s=self._next_ask_s(),
+            )
+        if key_id not in self._published and self._fetched_s < began_s:
+            raise SignInUnavailableError(
+                "Your sign-in cannot be checked yet, because the sign-in service uses a new key. Try again shortly.",
+                retry_after_s=self._next_ask_s(),
+            )
         return self._keys.get(key_id)
 
     def _wants(self, key_id: str) -> bool:
@@ -97,8 +121,15 @@ class IssuerKeys:
         return self._fetched_s is not None and self._now() - self._fetched_s < age_s
 
     def _may_ask(self) -> bool:
-        pause_s = REFETCH_S if self._fetched_s is not None else RETRY_S
-        return self._asked_s is None or self._now() - self._asked_s >= pause_s
+        return self._asked_s is None or self._now() - self._asked_s >= self._pause_s()
+
+    def _pause_s(self) -> int:
+        return REFETCH_S if self._fetched_s is not None else RETRY_S
+
+    def _next_ask_s(self) -> int:
+        """Whole seconds until the issuer may be asked again, at least one."""
+        since_s = 0.0 if self._asked_s is None else self._now() - self._asked_s
+        return max(1, math.ceil(self._pause_s() - since_s))
 
     async def _renew(self, *, is_patient: bool) -> None:
         if self._asking is None or self._asking.done():
@@ -114,19 +145,22 @@ class IssuerKeys:
     async def _ask(self) -> None:
         self._asked_s = self._now()
         try:
-            self._keys = await asyncio.to_thread(self._download)
+            self._keys, published = await asyncio.to_thread(self._download)
+            self._published |= published
             self._fetched_s = self._now()
         except (OSError, *tokens.NONSENSE):  # down, or nonsense
             return  # what we have goes on serving until it is KEYS_STALE_S old
 
-    def _download(self) -> dict[str, jwt.PyJWK]:
+    def _download(self) -> tuple[dict[str, jwt.PyJWK], set[str]]:
+        """The keys that serve, and the ids of all that are published."""
         found = json.loads(self._fetch(self._issuer.rstrip("/") + "/.well-known/openid-configuration"))
         if found["issuer"] != self._issuer:
             raise ValueError("the discovery document names another issuer")
-        keys = tokens.usable(json.loads(self._fetch(found["jwks_uri"]))["keys"])
+        entries = json.loads(self._fetch(found["jwks_uri"]))["keys"]
+        keys = tokens.usable(entries)
         if not keys:
             raise ValueError("the issuer publishes no key that we take")
-        return keys
+        return keys, {str(entry["kid"]) for entry in entries if isinstance(entry, dict) and "kid" in entry}
 
 
 class BearerToken:
@@ -137,10 +171,14 @@ class BearerToken:
 
     def __init__(self, issuer: str, audience: str, *, keys: IssuerKeys, claims: Sequence[str] = ()) -> None:
         self._issuer, self._audience, self._keys, self._claims = issuer, audience, keys, claims
+        self._has_warned = False
 
     async def __call__(self, authorization: str | None) -> User:
         token = bearer(authorization)
+        self._warn_of_opaque(token)
         head = tokens.head_of(token)
+        if tokens.claims_issuer(token) != self._issuer:
+            raise AuthError(tokens.INVALID)
         key = await self._keys.key(str(head.get("kid")))
         if key is None or key.algorithm_name != head["alg"]:
             raise AuthError(tokens.INVALID)
@@ -150,3 +188,9 @@ class BearerToken:
         if use not in (None, "access") or not tokens.names(audience, self._audience):
             raise AuthError(tokens.INVALID)
         return user_of(self._issuer, claims["sub"], tokens.chosen(claims, self._claims))
+
+    def _warn_of_opaque(self, token: str) -> None:
+        """Log what to change, once in a process: anybody can send such a token, and it is refused like any other."""
+        if len(token.split(".")) != JWT_PARTS and not self._has_warned:
+            self._has_warned = True
+            log.warning("opaque_token", extra={"reason": OPAQUE})

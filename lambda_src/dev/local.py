@@ -9,6 +9,7 @@ from agents import Agent
 from lambda_src.actions import Actions
 from lambda_src.admin import local_secrets
 from lambda_src.assistants import Assistants, shipped, shipped_actions, shipped_agent
+from lambda_src.aws import Clients
 from lambda_src.composition import Parts, build_handler, dictation, run_config
 from lambda_src.context import User
 from lambda_src.dev import showcase
@@ -65,6 +66,6 @@ handler = build_handler(
         build_run_config=lambda: run_config(key, settings),
         transcribe=dictation(lambda: key or "", settings) if key else None,
         tool_secrets=ToolSecrets(lambda name: local_secrets.read(name, env=os.environ)),
-        page=page_of(settings, upload_origin=upload_origin(settings), dictation=bool(key), is_open=True),
+        page=page_of(settings, upload_origin=upload_origin(settings, Clients()), dictation=bool(key), is_open=True),
     ),
 )

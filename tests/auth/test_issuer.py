@@ -12,7 +12,7 @@ import pytest
 from lambda_src.auth import BearerToken, IssuerKeys, fetch, fetch_https, user_of
 from lambda_src.auth.issuer import KEYS_FRESH_S, KEYS_STALE_S, REFETCH_S
 from lambda_src.auth.tokens import LEEWAY_S
-from lambda_src.errors import AuthError, UnavailableError
+from lambda_src.errors import AuthError, SignInUnavailableError, UnavailableError
 from tests.auth.served_issuer import Mood, ServedIssuer, served_issuer
 from tests.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer
 
@@ -113,6 +113,57 @@ async def test_a_rotated_key_is_found_at_once_but_unknown_keys_cannot_hammer_the
         with pytest.raises(AuthError):
             await authenticate(f"Bearer {issuer.token(head={'kid': f'unknown-{number}'})}")
     assert len(issuer.fetched) == asked
+
+
+async def test_a_key_newer_than_the_last_fetch_is_a_503_until_the_issuer_may_be_asked_again(
+    issuer: Issuer, authenticate: BearerToken, clock: Clock
+) -> None:
+    await authenticate(f"Bearer {issuer.token()}")
+    clock.now_s += 12.5
+    issuer.rotate("key-2")
+    with pytest.raises(SignInUnavailableError) as refused:
+        await authenticate(f"Bearer {issuer.token()}")
+    assert refused.value.retry_after_s == 48
+    clock.now_s += refused.value.retry_after_s
+    assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
+
+
+async def test_an_unknown_key_while_the_issuer_is_down_is_a_503(
+    issuer: Issuer, authenticate: BearerToken, clock: Clock
+) -> None:
+    await authenticate(f"Bearer {issuer.token()}")
+    issuer.rotate("key-2")
+    issuer.down = True
+    clock.now_s += REFETCH_S
+    with pytest.raises(SignInUnavailableError):
+        await authenticate(f"Bearer {issuer.token()}")
+
+
+@pytest.mark.parametrize("token", ["withdrawn key", "another issuer"])
+async def test_a_token_that_no_new_key_can_have_signed_is_refused_at_once(
+    issuer: Issuer, authenticate: BearerToken, clock: Clock, token: str
+) -> None:
+    before = issuer.token()
+    await authenticate(f"Bearer {before}")
+    issuer.rotate("key-2")
+    clock.now_s += REFETCH_S
+    await authenticate(f"Bearer {issuer.token()}")
+    clock.now_s += 1
+    issuer.rotate("key-3")
+    with pytest.raises(AuthError):
+        await authenticate(f"Bearer {before if token == 'withdrawn key' else issuer.token(iss='https://other.test/')}")
+
+
+@pytest.mark.parametrize("token", ["c2VjcmV0", "v4.local.c2VjcmV0.c2VjcmV0", "a.b.c.d.e"])
+async def test_the_log_says_once_what_to_change_where_access_tokens_are_not_jwts(
+    authenticate: BearerToken, caplog: pytest.LogCaptureFixture, token: str
+) -> None:
+    for _ in range(2):
+        with pytest.raises(AuthError):
+            await authenticate(f"Bearer {token}")
+    [warning] = [line for line in caplog.records if line.getMessage() == "opaque_token"]
+    assert "auth.resource" in vars(warning)["reason"]
+    assert token not in str(vars(warning))
 
 
 async def test_known_keys_outlive_the_issuers_outage_for_a_day(

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { beforeEach, test } from "node:test";
 import { guestToken } from "../../web/src/chat-client.js";
-import { client, stopTheClock } from "./chat_client_scene.mjs";
+import { client, passing, settle, stopTheClock } from "./chat_client_scene.mjs";
 
 beforeEach(stopTheClock);
 
@@ -92,4 +92,43 @@ test("a guest's token is asked for with the captcha's, if there is one", async (
 test("a guest who is refused reads the server's sentence", async () => {
   const fetch = async () => Response.json({ error: "refused", message: "Are you human?" }, { status: 403 });
   await assert.rejects(guestToken({ url: "https://chat.test/auth/guest", fetch }), { name: "ChatError", status: 403, message: "Are you human?" });
+});
+
+const unchecked = (headers = {}) => Response.json({ error: "sign_in_unavailable", message: "Not yet." }, { status: 503, headers });
+
+test("a request whose token the server cannot check yet is sent again when the server says, with the same token", async () => {
+  const asked = [];
+  const { chat, seen } = client((_path, _init, n) => n === 1 ? unchecked({ "retry-after": "48" }) : Response.json({ data: [] }),
+    { getToken: ({ renew }) => { asked.push(renew); return jwt(600); } });
+  const answer = chat.call("threads.list");
+  await passing(47_999);
+  assert.equal(seen.length, 1);
+  await passing(1);
+  assert.deepEqual(await answer, { data: [] });
+  assert.equal(seen.length, 2);
+  assert.deepEqual(asked, [false]);
+});
+
+test("a token that can never be checked ends in the server's sentence", async () => {
+  const { chat, seen } = client(() => unchecked(), { getToken: () => jwt(600) });
+  const refused = assert.rejects(chat.call("threads.list"), { name: "ChatError", status: 503, code: "sign_in_unavailable" });
+  for (let n = 0; n < 3; n++) await passing(2_000);
+  await refused;
+  assert.equal(seen.length, 3);
+});
+
+test("whoever gives up while the token cannot be checked does not wait", async () => {
+  const { chat, seen } = client(() => unchecked({ "retry-after": "48" }), { getToken: () => jwt(600) });
+  const abort = new AbortController();
+  const refused = assert.rejects(chat.fetch(chat.url, { method: "POST", body: "{}", signal: abort.signal }), { name: "AbortError" });
+  await settle();
+  abort.abort();
+  await refused;
+  assert.equal(seen.length, 1);
+});
+
+test("another 503 is not repeated here", async () => {
+  const { chat, seen } = client(() => Response.json({ error: "unavailable", message: "Not now." }, { status: 503 }), { getToken: () => jwt(600) });
+  await assert.rejects(chat.call("threads.list"), { status: 503, code: "unavailable" });
+  assert.equal(seen.length, 1);
 });

@@ -83,8 +83,9 @@ function triesOf(signal) {
     }
   };
 }
-var pause = (ms) => ms ? new Promise((go) => {
+var pause = (ms, signal) => ms ? new Promise((go, stop) => {
   setTimeout(go, ms);
+  signal?.addEventListener("abort", () => stop(signal.reason), { once: true });
 }) : void 0;
 function newId() {
   return hexOf(crypto.getRandomValues(new Uint8Array(16)));
@@ -93,6 +94,8 @@ var hexOf = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2,
 
 // src/client/sending.js
 var RENEW_BEFORE_MS = 6e4;
+var SIGN_IN_TRIES = 3;
+var SIGN_IN_WAIT_MS = [2e3, 6e4];
 var BODILESS = /* @__PURE__ */ new Set(["GET", "HEAD"]);
 function senderOf(getToken, tokenHeader, fetch) {
   const tokens = tokensOf(getToken);
@@ -103,15 +106,24 @@ function senderOf(getToken, tokenHeader, fetch) {
       if (token) headers.set(tokenHeader, `Bearer ${token}`);
       return fetch.call(globalThis, target, { ...init, headers });
     };
-    const used = await tokens.current();
-    const answer = await attempt(used);
-    if (answer.status !== 401) return answer;
-    const other = await tokens.insteadOf(used);
-    if (other === null) return answer;
-    await answer.body?.cancel();
-    return attempt(other);
+    const authorized = async () => {
+      const used = await tokens.current();
+      const answer = await attempt(used);
+      if (answer.status !== 401) return answer;
+      const other = await tokens.insteadOf(used);
+      if (other === null) return answer;
+      await answer.body?.cancel();
+      return attempt(other);
+    };
+    for (let tries = 1; ; tries += 1) {
+      const answer = await authorized();
+      if (tries === SIGN_IN_TRIES || !await isUnchecked(answer)) return answer;
+      const [least, most] = SIGN_IN_WAIT_MS;
+      await pause(Math.min(Number(answer.headers.get("retry-after")) * 1e3 || least, most), init.signal);
+    }
   };
 }
+var isUnchecked = async (answer) => answer.status === 503 && (answer.headers.get("content-type") ?? "").startsWith("application/json") && (await answer.clone().json().catch(() => null))?.error === "sign_in_unavailable";
 async function signable(init, tokenHeader) {
   if (tokenHeader === "authorization" || BODILESS.has((init.method ?? "GET").toUpperCase())) return init;
   const whole = new Response(init.body);

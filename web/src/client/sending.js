@@ -1,10 +1,15 @@
 // How a request is sent: with a token that is good, and signed where CloudFront signs.
-import { hexOf } from "./tries.js";
+import { hexOf, pause } from "./tries.js";
 
 const RENEW_BEFORE_MS = 60_000; // the server forgives a minute, and a request may wait that long for its turn
+const SIGN_IN_TRIES = 3; // of a request whose token the server cannot check yet: it says how long to wait
+const SIGN_IN_WAIT_MS = [2_000, 60_000]; // at least, where the header cannot be read; at most
 const BODILESS = new Set(["GET", "HEAD"]);
 
-/** fetch with the token; repeated once when it is refused and there is another. */
+/**
+ * fetch with the token; repeated once when it is refused and there is another, and when the server cannot check it yet
+ * (503 "sign_in_unavailable": nothing was begun) after as long as the server asks for.
+ */
 export function senderOf(getToken, tokenHeader, fetch) {
   const tokens = tokensOf(getToken);
   return async function send(target, init) {
@@ -14,15 +19,27 @@ export function senderOf(getToken, tokenHeader, fetch) {
       if (token) headers.set(tokenHeader, `Bearer ${token}`);
       return fetch.call(globalThis, target, { ...init, headers });
     };
-    const used = await tokens.current();
-    const answer = await attempt(used);
-    if (answer.status !== 401) return answer;
-    const other = await tokens.insteadOf(used);
-    if (other === null) return answer;
-    await answer.body?.cancel();
-    return attempt(other);
+    const authorized = async () => {
+      const used = await tokens.current();
+      const answer = await attempt(used);
+      if (answer.status !== 401) return answer;
+      const other = await tokens.insteadOf(used);
+      if (other === null) return answer;
+      await answer.body?.cancel();
+      return attempt(other);
+    };
+    for (let tries = 1; ; tries += 1) {
+      const answer = await authorized();
+      if (tries === SIGN_IN_TRIES || !(await isUnchecked(answer))) return answer;
+      const [least, most] = SIGN_IN_WAIT_MS;
+      await pause(Math.min(Number(answer.headers.get("retry-after")) * 1000 || least, most), init.signal);
+    }
   };
 }
+
+const isUnchecked = async (answer) =>
+  answer.status === 503 && (answer.headers.get("content-type") ?? "").startsWith("application/json") &&
+  (await answer.clone().json().catch(() => null))?.error === "sign_in_unavailable";
 
 /**
  * Where CloudFront signs requests, Authorization is its own (so `tokenHeader` is another), and Lambda takes no POST that

@@ -16,7 +16,11 @@ export function triesOf(signal) {
   };
 }
 
-export const pause = (ms) => (ms ? new Promise((go) => { setTimeout(go, ms); }) : undefined);
+/** Waits; rejects as soon as the signal aborts. */
+export const pause = (ms, signal) => (ms ? new Promise((go, stop) => {
+  setTimeout(go, ms);
+  signal?.addEventListener("abort", () => stop(signal.reason), { once: true });
+}) : undefined);
 
 export function newId() { // crypto.randomUUID is missing where a page has no TLS, as on a phone beside the laptop
   return hexOf(crypto.getRandomValues(new Uint8Array(16)));
