@@ -89,6 +89,12 @@ class AuthConfig:
         takes="text or null; with issuer",
         default=None,
     )
+    resource: str | None = knob(
+        optional(matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", example="https://chat.example.com")),
+        "The API that our page asks the issuer for (RFC 8707), instead of by its audience as Auth0 has it.",
+        takes="absolute URI or null; with client_id",
+        default=None,
+    )
     sign_in_url: str | None = knob(
         optional(_HTTPS),
         "Where the issuer gives our page its tokens, if on another host than its own: Cognito's domain, Google's.",
@@ -127,6 +133,7 @@ def _of_ways(given: Set[object]) -> list[str]:
         "audience means nothing without issuer or public_keys.": not signed and "audience" in given,
         "client_id means nothing without issuer; cognito brings its own.": "client_id" in given
         and "issuer" not in given,
+        "resource means nothing without client_id.": "resource" in given and "client_id" not in given,
         "sign_in_url means nothing without client_id; cognito brings its own.": "sign_in_url" in given
         and "client_id" not in given,
         "cognito is an issuer of its own: take it, or issuer and public_keys.": signed and "cognito" in given,
@@ -239,6 +246,7 @@ SET_BY_THE_STACK = frozenset(
         "auth_audience",
         "auth_client_id",
         "auth_issuer",
+        "auth_resource",
         "auth_sign_in_url",
         "auth_public_keys",
         "bucket",

@@ -33,6 +33,7 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_AUTH_AUDIENCE": places.audience,
         "CHAT_AUTH_CLIENT_ID": places.client_id,
         "CHAT_AUTH_SIGN_IN_URL": places.sign_in_url,
+        "CHAT_AUTH_RESOURCE": config.auth.resource,
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,

@@ -170,6 +170,7 @@ def sign_in(settings: Settings) -> dict[str, Any]:
         "issuer": settings.auth_issuer,
         "client_id": settings.auth_client_id,
         "audience": settings.auth_audience,
+        "resource": settings.auth_resource,
         "scope": settings.auth_scope,
     }
 

@@ -23,6 +23,12 @@ def https_url(value: str) -> str:
     return value
 
 
+def resource(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", value, re.ASCII):
+        raise ValueError(f"must be an absolute URI without a fragment, and is {value!r}")
+    return value
+
+
 def public_keys(value: str) -> tuple[Mapping[str, Any], ...]:
     try:
         keys = json.loads(value)

@@ -61,6 +61,9 @@ class Settings:
         "Public client (PKCE, no secret) by which our page lets people sign in at the issuer.",
         default=None,
     )
+    auth_resource: str | None = _setting(
+        values.resource, "The API that the page asks the issuer for (RFC 8707), if not by its audience.", default=None
+    )
     auth_scope: str = _setting(values.text, "What the page asks the issuer for.", default="openid")
     auth_sign_in_url: str | None = _setting(
         values.https_url, "Where the issuer gives tokens, if on another host than its own name (Cognito).", default=None

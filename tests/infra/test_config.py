@@ -222,6 +222,7 @@ def test_people_may_be_let_in_in_several_ways(auth: dict[str, Any]) -> None:
         ({"public_keys": [JWK]}, "audience is missing"),
         ({"guest": {}, "audience": "chat"}, "audience means nothing"),
         ({**AUTH, "sign_in_url": "https://a.example/"}, "sign_in_url means nothing"),
+        ({**AUTH, "resource": "https://a.example/"}, "resource means nothing"),
         ({**AUTH, "cognito": POOL}, "cognito is an issuer of its own"),
         ({"public_keys": [{**JWK, "d": "hunter2"}], "audience": "chat"}, "public_keys holds a private key"),
         ({"public_keys": [{"kty": "oct", "kid": "k"}], "audience": "chat"}, "public_keys holds a private key"),

@@ -86,6 +86,7 @@ def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
     ours = {name.removeprefix("CHAT_").lower() for name in everything if name.startswith("CHAT_")}
     others = {
         "auth_client_id",
+        "auth_resource",
         "auth_sign_in_url",
         "demo_model",
         "origin_secrets",

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.web.chat_page import ChatPage, json_answer
-from tests.web.conftest import GUESTS, ISSUER, served
+from tests.web.conftest import GUESTS, ISSUER, PEOPLE, served
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -27,6 +27,8 @@ class Issuer:
         self.url = url
         self.lasts_s, self.refreshed, self.asked = lasts_s, 0, {}  # type: ignore[var-annotated]
         self.refuses: str | None = None
+        self.opaque = False  # whether its access tokens are no JWTs
+        self.exchanged: dict[str, str] = {}
         self.ends_at: str | None = None  # the address of its end_session_endpoint
         self.ended: dict[str, str] = {}
         self.person = f"ada-{uuid.uuid4().hex}"
@@ -54,6 +56,7 @@ class Issuer:
                 route.fulfill(status=302, headers={"location": back})
             case "/token":
                 told = {name: values[0] for name, values in parse_qs(route.request.post_data or "").items()}
+                self.exchanged = told
                 status = 200 if self.takes(told) else 400
                 claims = {
                     "sub": self.person,
@@ -62,6 +65,8 @@ class Issuer:
                     "jti": str(time.time()),
                 }
                 token = {"access_token": jwt.encode(claims, KEY), "refresh_token": "again"}
+                if self.opaque:
+                    token["access_token"] = "opaque"
                 token["id_token"] = jwt.encode(claims | {"aud": "page"}, KEY)
                 route.fulfill(status=status, headers=cors, content_type="application/json", body=json.dumps(token))
 
@@ -128,6 +133,35 @@ def test_people_sign_in_at_the_issuer_and_come_back(person: ChatPage) -> None:
     expect(person.answer).to_have_text("hello")
     assert person.page.evaluate("Object.keys(localStorage)") == []
     assert "refresh" not in person.page.evaluate("JSON.stringify({...sessionStorage})")
+
+
+def test_an_access_token_that_is_no_jwt_signs_nobody_in_and_the_page_says_what_to_change(person: ChatPage) -> None:
+    Issuer(person.page).opaque = True
+    person.open().button("Sign in").first.click()
+    expect(person.page.get_by_text("set auth.audience or auth.resource")).to_be_visible()
+    expect(person.button("Sign out")).to_have_count(0)
+    assert person.page.evaluate("sessionStorage.getItem('chat.token')") is None
+
+
+@pytest.mark.parametrize(("url", "prompt"), [(ISSUER, "consent"), ("https://login.microsoftonline.com/t/v2.0", None)])
+def test_where_refresh_tokens_are_wanted_people_are_asked_for_consent(tab: Page, url: str, prompt: str | None) -> None:
+    env = {"CHAT_AUTH_ISSUER": f"{url}/" if url == ISSUER else url, "CHAT_AUTH_SCOPE": "openid offline_access"}
+    issuer = Issuer(tab, url=url)
+    with served(PEOPLE | env) as address:
+        page = ChatPage(tab, address)
+        page.open().button("Sign in").first.click()
+        expect(page.button("Sign out")).to_be_visible()
+    assert issuer.asked.get("prompt") == prompt
+
+
+def test_a_resource_takes_the_place_of_the_audience_in_both_requests(tab: Page) -> None:
+    issuer = Issuer(tab)
+    with served(PEOPLE | {"CHAT_AUTH_RESOURCE": "https://chat.example.com/"}) as address:
+        page = ChatPage(tab, address)
+        page.open().button("Sign in").first.click()
+        expect(page.button("Sign out")).to_be_visible()
+    assert (issuer.asked["resource"], issuer.exchanged["resource"]) == ("https://chat.example.com/",) * 2
+    assert "audience" not in issuer.asked
 
 
 def test_who_comes_back_with_the_answer_to_another_question_is_not_signed_in(person: ChatPage) -> None:

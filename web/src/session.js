@@ -7,6 +7,9 @@ const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
 const FLOW = "chat.sign-in"; // what we must remember while people are at the issuer
 const BEFORE = "chat.token.before"; // the token of the guest that this person was, until the chats have come along
 const PATIENCE_MS = 2000; // for the issuer's discovery document on sign-out: the page is in use again meanwhile
+const ENTRA = /^https:\/\/login\.(microsoftonline\.com|microsoftonline\.us|partner\.microsoftonline\.cn)\//;
+const OPAQUE = "You could not be signed in: the sign-in service sent an access token that is not a JWT. "
+  + "Whoever runs this chat must set auth.audience or auth.resource to the API's identifier there (docs/auth.md).";
 const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**
@@ -67,13 +70,17 @@ export class Session extends EventTarget {
   async signIn() {
     const [verifier, state] = [random(), random()];
     const { authorization_endpoint: endpoint } = await this.#discovered();
-    const { client_id, audience, scope } = this.#auth;
+    const { issuer, client_id, audience, resource, scope } = this.#auth;
+    // Without it an issuer may give no refresh token (OpenID Connect Core, 11). Entra gives one, and would ask for an
+    // administrator's consent where users may not consent.
+    const asksConsent = scope.split(" ").includes("offline_access") && !ENTRA.test(issuer);
     sessionStorage.setItem(FLOW, JSON.stringify({ verifier, state, hash: location.hash }));
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
     const asked = new URLSearchParams({
       response_type: "code", client_id, redirect_uri: here(), scope, state,
       code_challenge: base64url(new Uint8Array(digest)), code_challenge_method: "S256",
-      ...(audience && audience !== client_id ? { audience } : {}), // Auth0 names the API so
+      ...(asksConsent ? { prompt: "consent" } : {}),
+      ...(resource ? { resource } : audience && audience !== client_id ? { audience } : {}), // RFC 8707; Auth0's way
     });
     location.assign(`${endpoint}?${asked}`);
   }
@@ -120,11 +127,13 @@ export class Session extends EventTarget {
   async #exchange(asked) {
     const left = this.#left;
     const { token_endpoint: endpoint } = await this.#discovered();
-    const body = new URLSearchParams({ ...asked, client_id: this.#auth.client_id });
+    const { client_id, resource } = this.#auth;
+    const body = new URLSearchParams({ ...asked, client_id, ...(resource ? { resource } : {}) });
     const answer = await fetch(endpoint, { method: "POST", body }).catch(() => null);
     if (!answer?.ok) return false;
     const told = await answer.json();
     if (left !== this.#left) return false;
+    if (String(told.access_token).split(".").length !== 3) throw new Error(OPAQUE);
     this.#refresh = told.refresh_token ?? this.#refresh;
     this.#idToken = told.id_token ?? this.#idToken;
     this.#keep("issuer", told.access_token);
