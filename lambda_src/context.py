@@ -62,6 +62,7 @@ class Turn:
 
     `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
+    `model` is the one that answered last, as its vendor names it.
     `ahead` is taken away when another turn may have written in the thread since.
     `input_tokens` is the estimated input of the first request to the model; `meter` reserves what it costs.
     `message_id` is the id of the user's message where the client named the request, so that a retry has the same.
@@ -74,14 +75,17 @@ class Turn:
     ahead: ReadAhead | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    tokens_cached: int | None = None
+    model: str | None = None
     input_tokens: int = 0
     meter: Meter | None = None  # None: nobody counts
     message_id: str | None = None
     tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)
 
-    def used(self, tokens_in: int, tokens_out: int) -> None:
-        """Add what one run of the agent used."""
+    def used(self, tokens_in: int, tokens_out: int, *, cached: int = 0) -> None:
+        """Add what one run of the agent used; `cached` is the part of `tokens_in` that came from the prompt cache."""
+        self.tokens_cached = (self.tokens_cached or 0) + cached
         self.tokens_in = (self.tokens_in or 0) + tokens_in
         self.tokens_out = (self.tokens_out or 0) + tokens_out
 

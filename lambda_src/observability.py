@@ -31,7 +31,7 @@ FIELDS = frozenset(
     }
     | {"tool", "action", "server", "hook", "reason", "stack", "caused_by", "waited_s"}
     | {"traceback"}  # of a function that cannot start; of other failures on a laptop only: it has their texts
-    | {"model", "items", "bytes_in", "bytes_out", "tokens_in", "tokens_out"}
+    | {"assistant", "model", "release", "items", "bytes_in", "bytes_out", "tokens_in", "tokens_cached", "tokens_out"}
     | {"duration_ms", "first_event_ms", "first_token_ms"}
 )
 NAMESPACE = "chatkit-lambda"

@@ -84,6 +84,9 @@ class TurnLog:
         self._began_s: float = scope["chat.began_s"]
         self._told: dict[str, Any] = {"request_id": scope["chat.request_id"], "user": user.id}
         self._told["operation"] = scope.get("chat.operation", "resume")
+        self._told["assistant"] = user.assistant
+        if (invocation := scope.get("aws.context")) is not None:
+            self._told["release"] = invocation.function_version
 
     async def watched(self, events: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """The events as they are."""
@@ -99,7 +102,7 @@ class TurnLog:
         if self._turn is None:
             log.info("turn_followed", extra=self._told)
             return
-        tokens = {"tokens_in": self._turn.tokens_in, "tokens_out": self._turn.tokens_out}
+        tokens = {name: getattr(self._turn, name) for name in ("tokens_in", "tokens_cached", "tokens_out", "model")}
         log.info("turn", extra=self._told | tokens | {"kind": self._turn.end_reason or "whole"})
 
     def _note(self, name: str) -> None:

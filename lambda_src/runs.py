@@ -24,6 +24,7 @@ from agents import (
     TResponseInputItem,
 )
 from agents.exceptions import ModelBehaviorError
+from agents.items import TResponseStreamEvent
 from chatkit.agents import AgentContext, ResponseStreamConverter, stream_agent_response
 from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError, Store, StoreItemType
@@ -43,6 +44,7 @@ from chatkit.types import (
     ThreadStreamEvent,
     UserMessageItem,
 )
+from openai.types import responses as r
 
 from lambda_src import approvals, choices, explain, models
 from lambda_src.context import RequestContext, Turn
@@ -65,6 +67,7 @@ CUT_NOTE = (
     "The answer above was cut off by a limit, not by the user. "
     "If the user asks to continue, continue exactly where it stops and repeat nothing."
 )
+MODEL_CHARS = 100  # of the name that a vendor gives its model, in the log
 LAST_AGENT = "chat_agent"  # in a thread's metadata: the name of the agent that was handed over to last
 RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
@@ -318,6 +321,12 @@ class Watching(Metered):
         super().__init__(turn, output_tokens=output_tokens)
         self._thread, self._noted = thread, turn
 
+    async def on_event(self, event: TResponseStreamEvent) -> None:
+        """As Metered; also notes which model answers."""
+        if self._noted is not None and isinstance(event, r.ResponseCreatedEvent | r.ResponseCompletedEvent):
+            self._noted.model = str(event.response.model)[:MODEL_CHARS]
+        await super().on_event(event)
+
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: object, tool: Tool) -> None:
         """The SDK's hook."""
         if self._noted is not None:
@@ -406,7 +415,7 @@ def _count(run: RunResultStreaming, cut: CutError | None, context: RequestContex
     if cut is not None:  # the SDK does not count an answer that it takes for a failure
         tokens_in, tokens_out = tokens_in + cut.tokens_in, tokens_out + cut.tokens_out
     if context.turn is not None and tokens_in + tokens_out:
-        context.turn.used(tokens_in, tokens_out)
+        context.turn.used(tokens_in, tokens_out, cached=usage.input_tokens_details.cached_tokens or 0)
 
 
 def _check_whole(answer: Answer) -> None:

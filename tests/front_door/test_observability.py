@@ -75,6 +75,7 @@ async def test_a_turn_is_two_lines_and_its_metrics(output: Output) -> None:
     assert (request["operation"], request["status"], request["user"]) == ("threads.create", 200, "ann")
     assert request["bytes_out"] == len(answer.body)
     assert turn["kind"] == "whole"
+    assert turn["model"]
     assert 0 <= turn["first_event_ms"] <= turn["duration_ms"]
     names = [name for name, _, _ in output.metrics]
     assert names.count("Turns") == names.count("TimeToFirstEvent") == names.count("ColdStarts") == 1
@@ -101,6 +102,20 @@ async def test_a_401_and_a_model_that_fails_are_counted(output: Output) -> None:
     await chat_with(ZeroDivisionError("x"))("threads.create", input=message("hi"))
     assert ("Unauthorized", 1, None) in output.metrics
     assert ("ModelErrors", 1, "ZeroDivisionError") in output.metrics
+
+
+def test_the_line_of_a_turn_attributes_its_cost(output: Output) -> None:
+    class Invocation:
+        function_version = "17"
+
+    turn = Turn("t" * 16, model="gpt-of-the-test")
+    turn.used(100, 20, cached=64)
+    turn.used(10, 2)
+    scope = {"chat.began_s": 0.0, "chat.request_id": "r", "aws.context": Invocation()}
+    TurnLog(scope, turn, user=User("u").at("sales"), now=lambda: 1.5).tell()
+    [line] = output.of("turn")
+    told = (line["assistant"], line["model"], line["release"], line["tokens_in"], line["tokens_cached"])
+    assert told == ("sales", "gpt-of-the-test", "17", 110, 64)
 
 
 def test_how_a_turn_ended_and_what_it_used_is_counted(output: Output) -> None:
