@@ -4,7 +4,7 @@
 Each imports what it needs when it runs, so that `--help` answers at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lambda_src.admin import keys, secret
-from lambda_src.admin.console import err, progress, run_it, writing
+from lambda_src.admin.console import err, one_sentence, progress, run_it, writing
 from lambda_src.admin.place import AUTHORIZATION, LOCAL, Place
+from lambda_src.admin.places import IsLocal, StageName, placed
+from lambda_src.admin.users import Issuer, Subject, UserId, id_of, mapping, user_of
 
 if TYPE_CHECKING:
     from lambda_src.admin.reach import Row
@@ -96,13 +98,31 @@ def migrate(context: typer.Context) -> None:
             before = await schema.current(engine)
             err.print(f"Schema {before or 'none'} -> {await schema.migrate(engine)}.")
 
-    run_it(run())
+    run_it(run(), context.obj)
+
+
+@app.command(name="user-id")
+def user_id(
+    issuer: Issuer = None,
+    subject: Subject = None,
+    assistant: Annotated[str, typer.Option(help="The id at this assistant, if there are several.")] = "",
+) -> None:
+    """Print the opaque id of a user: in logs, threads, `export` and `erase` they have no other name."""
+    from lambda_src.context import User
+
+    with one_sentence():
+        typer.echo(User(id_of(issuer, subject)).at(assistant).id)
 
 
 @app.command()
 def export(
     context: typer.Context,
-    user: Annotated[str, typer.Argument(help="The user's id, as in the logs.")],
+    user: UserId = None,
+    issuer: Issuer = None,
+    subject: Subject = None,
+    stage: StageName = None,
+    local: IsLocal = False,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
     output: Annotated[Path | None, typer.Option(help="The file to write; without it, standard output.")] = None,
     links_for: Annotated[int, typer.Option(help="Add links to the attachments, valid for so many seconds.")] = 0,
     files_to: Annotated[Path | None, typer.Option(help="Write the attachments' bytes into this folder.")] = None,
@@ -112,25 +132,38 @@ def export(
     from lambda_src.admin.stores import opened, s3_client
 
     async def run() -> None:
-        s3 = s3_client(context.obj) if context.obj.bucket and (links_for or files_to) else None
-        async with opened(context.obj) as store:
+        count = 0
+        bucket = where.bucket or ""
+        s3 = s3_client(where) if bucket and (links_for or files_to) else None
+        async with opened(where) as store:
             with progress("records exported") as step, writing(output) as file:
-                async for record in files.export_lines(store, user):
+                async for record in files.export_lines(store, who):
                     line = record
                     if s3 is not None and links_for:
-                        line = uploads.with_links(line, s3, context.obj.bucket, valid_s=links_for)
+                        line = uploads.with_links(line, s3, bucket, valid_s=links_for)
                     if s3 is not None and files_to is not None:
-                        line = uploads.with_files(line, s3, context.obj.bucket, folder=files_to)
+                        line = uploads.with_files(line, s3, bucket, folder=files_to)
                     file.write(files.line_of(line))
+                    count += 1
                     step()
+        if not count:
+            err.print(f"User {who} has nothing in {where}.", markup=False, soft_wrap=True)
 
-    run_it(run())
+    with one_sentence():
+        who = user_of(user, issuer, subject)
+    where = _where(context, stage, local, cdk_json)
+    run_it(run(), where)
 
 
 @app.command()
 def erase(
     context: typer.Context,
-    user: Annotated[str, typer.Argument(help="The user's id, as in the logs.")],
+    user: UserId = None,
+    issuer: Issuer = None,
+    subject: Subject = None,
+    stage: StageName = None,
+    local: IsLocal = False,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove everything of a user's. When it dies half way, run it again.
@@ -141,19 +174,24 @@ def erase(
     from lambda_src.admin.stores import as_user, opened
     from lambda_src.store.ports import Erased
 
+    with one_sentence():
+        who = user_of(user, issuer, subject)
+    where = _where(context, stage, local, cdk_json)
     if not yes:
-        typer.confirm(f"Remove everything that user {user} has?", abort=True, err=True)
+        typer.confirm(f"Remove everything that user {who} has in {where}?", abort=True, err=True)
 
     async def run() -> None:
         total = Erased()
-        async with opened(context.obj) as store:
+        async with opened(where) as store:
             with progress("steps") as step:
-                async for erased in store.erase_user(as_user(user)):
+                async for erased in store.erase_user(as_user(who)):
                     total += erased
                     step()
         err.print(_counted("Removed", total))
+        if total == Erased():
+            err.print(f"User {who} had nothing in {where}.", markup=False, soft_wrap=True)
 
-    run_it(run())
+    run_it(run(), where)
 
 
 @app.command(name="import")
@@ -161,18 +199,27 @@ def import_(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="What `export` wrote.", exists=True, dir_okay=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")] = False,
-    users: Annotated[Path | None, typer.Option("--map", help="CSV of: old user,new user", exists=True)] = None,
+    users: Annotated[
+        Path | None, typer.Option("--map", help="CSV of: old user,new user (with --issuer: their sub)", exists=True)
+    ] = None,
+    issuer: Issuer = None,
+    subject: Subject = None,
+    stage: StageName = None,
+    local: IsLocal = False,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
 ) -> None:
     """Put an export back: same ids, same order, same times. When it dies half way, run it again."""
     from lambda_src.admin import files
 
     async def run() -> None:
-        mapped = files.read_map(users) if users else {}
-        with file.open(encoding="utf-8") as lines:
-            new, there = await _import(context.obj, files.read_records(lines), mapped, dry_run=dry_run)
+        found = files.read_records(files.text_lines(file))
+        new, there = await _import(where, found, new_user_of, dry_run=dry_run)
         err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
-    run_it(run())
+    with one_sentence():
+        new_user_of = mapping(users, issuer, subject)
+    where = _where(context, stage, local, cdk_json)
+    run_it(run(), where)
 
 
 @app.command(name="import-hosted")
@@ -180,36 +227,53 @@ def import_hosted(
     context: typer.Context,
     raw: Annotated[Path, typer.Argument(help="Keeps what OpenAI sends; when it is there, it is replayed.")],
     user: Annotated[str | None, typer.Option(help="Only this user's threads.")] = None,
-    users: Annotated[Path | None, typer.Option("--map", help="CSV of: old user,new user", exists=True)] = None,
+    users: Annotated[
+        Path | None, typer.Option("--map", help="CSV of: old user,new user (with --issuer: their sub)", exists=True)
+    ] = None,
+    issuer: Issuer = None,
+    subject: Subject = None,
+    stage: StageName = None,
+    local: IsLocal = False,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch and check, write nothing.")] = False,
 ) -> None:
-    """Bring threads over from OpenAI's hosted ChatKit (OPENAI_API_KEY)."""
+    """Bring threads over from OpenAI's hosted ChatKit (OPENAI_API_KEY).
+
+    If the users there have the ids that are the `sub` of your tokens, --issuer is enough; otherwise add --map.
+    """
     from lambda_src.admin import files, hosted
 
     async def run() -> None:
         if not raw.exists():
             await _fetch(raw, user)
-        mapped = files.read_map(users) if users else {}
-        with raw.open(encoding="utf-8") as lines:
-            found = hosted.to_records(files.json_lines(lines))
-            new, there = await _import(context.obj, found, mapped, dry_run=dry_run)
+        found = hosted.to_records(files.json_lines(raw))
+        new, there = await _import(where, found, new_user_of, dry_run=dry_run)
         err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
-    run_it(run())
+    with one_sentence():
+        new_user_of = mapping(users, issuer, subject)
+    where = _where(context, stage, local, cdk_json)
+    run_it(run(), where)
 
 
 @app.command()
-def sweep(context: typer.Context) -> None:
+def sweep(
+    context: typer.Context,
+    stage: StageName = None,
+    local: IsLocal = False,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
+) -> None:
     """Finish deletes: rows and objects of deleted threads, and objects that no row names."""
     from lambda_src.admin.stores import opened
 
     async def run() -> None:
-        async with opened(context.obj) as store:
+        async with opened(where) as store:
             erased = await store.sweep(stop=lambda: False)
             orphans = await store.sweep_orphans(everything=True, stop=lambda: False)
         err.print(f"{_counted('Removed', erased)} {orphans} objects that no row named.")
 
-    run_it(run())
+    where = _where(context, stage, local, cdk_json)
+    run_it(run(), where)
 
 
 @app.command()
@@ -251,8 +315,10 @@ def doctor(
     token: Annotated[str | None, typer.Option(envvar="CHATKIT_TOKEN", help="With --origin: a bearer token.")] = None,
     token_header: Annotated[str, typer.Option(help="With --origin: the header for it.")] = AUTHORIZATION,
     stage: Annotated[
-        str | None, typer.Option(help="Also check whether models of this stage of cdk.json are shut down soon.")
+        str | None,
+        typer.Option(help="Look at the table of this stage of cdk.json, and whether its models are shut down soon."),
     ] = None,
+    local: IsLocal = False,
     cdk_json: secret.CdkJson = secret.CDK_JSON,
 ) -> None:
     """Look at every row and list what is wrong; changes nothing. With --origin: at CORS, token and streaming.
@@ -272,7 +338,7 @@ def doctor(
         from lambda_src.admin.stores import opened
 
         faults = rows = 0
-        async with opened(context.obj) as store:
+        async with opened(where) as store:
             with progress("rows looked at") as step:
                 async for finding in store.inspect():
                     rows += 1
@@ -283,9 +349,19 @@ def doctor(
         err.print(f"{rows} rows looked at, {faults} with something wrong.")
         return faults
 
+    where = context.obj
+    if origin is None:  # with --table, --stage names the models alone
+        where = _where(context, stage if where.table is None else None, local, cdk_json)
     retired = _retired(context.obj.endpoint_url, stage, cdk_json) if stage is not None else False
-    if run_it(run() if origin is None else look()) or retired:
+    if run_it(run() if origin is None else look(), where) or retired:
         raise typer.Exit(1)
+
+
+def _where(context: typer.Context, stage: str | None, local: bool, cdk_json: Path) -> Place:
+    """The data that the options name."""
+    where: Place = context.obj
+    with one_sentence(where):
+        return placed(where, stage=stage, local=local, cdk_json=cdk_json)
 
 
 def _retired(endpoint_url: str | None, stage: str, cdk_json: Path) -> bool:
@@ -310,14 +386,16 @@ def _told(row: "Row") -> bool:
     return row.state == "wrong"
 
 
-async def _import(where: Place, found: Iterator[Any], users: dict[str, str], *, dry_run: bool) -> tuple[int, int]:
+async def _import(
+    where: Place, found: Iterator[Any], new_user_of: Callable[[str], str], *, dry_run: bool
+) -> tuple[int, int]:
     from lambda_src.admin import files
     from lambda_src.admin.stores import opened
 
     new = there = 0
     async with opened(where) as store:
         with progress("records read") as step:
-            async for was_new in files.import_records(store, found, users=users, dry_run=dry_run):
+            async for was_new in files.import_records(store, found, user_of=new_user_of, dry_run=dry_run):
                 new, there = (new + 1, there) if was_new else (new, there + 1)
                 step()
     return new, there

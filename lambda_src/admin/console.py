@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from lambda_src.errors import ChatError
+from lambda_src.admin.mistakes import sentence_of
+from lambda_src.admin.place import Place
 
 err = Console(stderr=True)
 
@@ -35,10 +36,19 @@ def writing(output: Path | None) -> Iterator[Any]:
         yield file
 
 
-def run_it(command: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what the command returns
-    """Run it; a ChatError is said in red, and ends the process with 1."""
-    try:
+def run_it(command: Coroutine[Any, Any, Any], place: Place | None = None) -> Any:  # noqa: ANN401 - what it returns
+    """Run it. What the operator can fix is one sentence in red, and ends the process with 1."""
+    with one_sentence(place):
         return asyncio.run(command)
-    except ChatError as fault:
-        err.print(str(fault), style="red", markup=False)
+
+
+@contextmanager
+def one_sentence(place: Place | None = None) -> Iterator[None]:
+    """What goes wrong inside, and can be fixed by the operator, is one sentence in red and exit code 1."""
+    try:
+        yield
+    except Exception as fault:
+        if (sentence := sentence_of(fault, place)) is None:
+            raise  # a fault of ours
+        err.print(sentence, style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

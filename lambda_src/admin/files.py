@@ -1,8 +1,7 @@
 """Exports as files: one JSON object per line, with the user it belongs to. Knows no store's inside and no terminal."""
 
-import csv
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,29 +36,39 @@ def read_records(lines: Iterable[str]) -> Iterator[Record]:
         yield record
 
 
-def read_map(path: Path) -> dict[str, str]:
-    """The pairs `old user,new user` of a CSV file."""
-    with path.open(newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if any(len(row) != 2 for row in rows):
-        raise RequestError(f"Every line of {path} must be: old user,new user")
-    return dict(row for row in rows)
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file. RequestError: it is not UTF-8."""
+    with path.open(encoding="utf-8") as lines:
+        try:
+            yield from lines
+        except UnicodeDecodeError:
+            raise RequestError(f"{path} is not a UTF-8 text file.") from None
 
 
 async def import_records(
-    store: AdminStore, records_: Iterable[Record], *, users: Mapping[str, str], dry_run: bool
+    store: AdminStore, records_: Iterable[Record], *, user_of: Callable[[str], str], dry_run: bool
 ) -> AsyncIterator[bool]:
-    """Put records back under their user, or the one it is mapped to; True for each that was new.
+    """Put records back, under the user that `user_of` makes of theirs; True for each that was new.
 
-    What is there already is passed over, so an import that died is finished by running it again.
+    Records that are there already are left alone, so an import that died is finished by running it again. RequestError:
+    a record is damaged.
     """
     for record in records_:
         plain = {name: value for name, value in record.items() if name not in ("user", "links", "files")}
-        who = as_user(users.get(record["user"], record["user"]))
-        yield True if dry_run else await store.import_record(plain, who)
+        who = as_user(user_of(record["user"]))
+        try:
+            yield True if dry_run else await store.import_record(plain, who)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise RequestError(f"Record {record['id']} is damaged ({type(fault).__name__}).") from None
 
 
-def json_lines(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
-    for line in lines:
-        yield json.loads(line)
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines. RequestError names the first line that is none."""
+    for number, line in enumerate(text_lines(path), 1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise RequestError(f"Line {number} of {path} is damaged: it is not a JSON object.")
+        yield value

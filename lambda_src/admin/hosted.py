@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chatkit.types import ThreadItem, ThreadMetadata
 from pydantic import TypeAdapter, ValidationError
 
+from lambda_src.errors import RequestError
 from lambda_src.store import codec, records
 from lambda_src.store.ports import Record
 
@@ -54,17 +55,24 @@ def to_records(raw: Iterable[dict[str, Any]]) -> Iterator[Record]:
     """What `fetch` gave as records of an export: same ids, order, titles, times. An unknown item keeps its raw JSON."""
     owners: dict[str, str] = {}
     last: dict[str, int] = {}
-    for value in raw:
-        if value["object"] == "chatkit.thread":
-            owners[value["id"]] = value["user"]
-            yield {"user": value["user"], **_thread(value)}
-            continue
-        thread_id = value["thread_id"]
-        order = max(value["created_at"] * _NS, last.get(thread_id, 0) + 1)  # whole seconds: the API's order decides
-        last[thread_id] = order
-        data = codec.dump(item) if (item := _item(value)) is not None else records.dump(value).encode()
-        record = records.record("item", value["id"], data, thread_id=thread_id, order=order)
-        yield {"user": owners[thread_id], **record}
+    for number, value in enumerate(raw, 1):
+        try:
+            record = _record(value, owners, last)
+        except (KeyError, TypeError, ValueError):
+            raise RequestError(f"Line {number} is damaged: it is neither a thread nor one of its items.") from None
+        yield record
+
+
+def _record(value: dict[str, Any], owners: dict[str, str], last: dict[str, int]) -> Record:
+    """`owners` has the user of each thread, `last` the order of its newest item; both are filled in."""
+    if value["object"] == "chatkit.thread":
+        owners[value["id"]] = value["user"]
+        return {"user": value["user"], **_thread(value)}
+    thread_id = value["thread_id"]
+    order = max(value["created_at"] * _NS, last.get(thread_id, 0) + 1)  # whole seconds: the API's order decides
+    last[thread_id] = order
+    data = codec.dump(item) if (item := _item(value)) is not None else records.dump(value).encode()
+    return {"user": owners[thread_id], **records.record("item", value["id"], data, thread_id=thread_id, order=order)}
 
 
 def _thread(value: dict[str, Any]) -> Record:

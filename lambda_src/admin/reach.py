@@ -5,7 +5,7 @@ Asks as a browser would, and judges as one: the judges are pure. One message is 
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ DELTA = b"content_part.text_delta"
 FEWEST = 5  # deltas of which one can tell how they came
 LUMP = 4  # deltas in a piece, on average, up to which it is a stream: a busy machine reads two or three at once
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ALLOW_HERE = 'Allow it: `make dev FLAGS="--cors {}"`; without that, pages on localhost and 127.0.0.1 may use the chat'
 ALLOW = "Allow it: `cors_origins` of the stage in cdk.json, then `make deploy` (docs/auth.md)"
 
 
@@ -47,6 +48,12 @@ def origin_of(text: str) -> str:
 
 async def rows(endpoint: Endpoint, origin: str) -> AsyncIterator[Row]:
     """Every check, as it is done. EndpointError: nobody answers at all."""
+    is_here = urlsplit(place_of(endpoint.url)[0]).hostname in LOOPBACK
+    async for row in _rows(endpoint, origin):
+        yield _here(row, origin) if is_here else row
+
+
+async def _rows(endpoint: Endpoint, origin: str) -> AsyncIterator[Row]:
     base, _ = place_of(endpoint.url)
     same = origin == "{0.scheme}://{0.netloc}".format(urlsplit(base)).lower()
     health = await endpoint.raw("GET", "/chat/health")
@@ -169,6 +176,11 @@ def _allowed(headers: Mapping[str, str], origin: str) -> str | None:
 
 def _allow(origin: str) -> str:
     return f"{ALLOW}: {json.dumps([origin])}"
+
+
+def _here(row: Row, origin: str) -> Row:
+    """The row for a chat on this machine, where there is nothing to deploy."""
+    return replace(row, todo=ALLOW_HERE.format(origin)) if row.todo.startswith(ALLOW) else row
 
 
 def _names(headers: Mapping[str, str], header: str) -> set[str]:

@@ -4,6 +4,7 @@ tests/test_agreements.py holds the names below to those that the stack uses.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,11 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=dict)
     dictation: bool = False
     dictation_model: str = Settings().dictation_model
+
+    @property
+    def data_stack(self) -> str:
+        """The stack with its table and bucket."""
+        return f"chatkit-{self.name}-data"
 
 
 def read_stage(cdk_json: Path, name: str | None) -> Stage:
@@ -75,7 +81,7 @@ def session_for(stage: Stage, endpoint_url: str | None) -> "boto3.Session":
     """An AWS session in the stage's region. SettingsError: these credentials are of another account than the stage."""
     import boto3  # noqa: PLC0415 - a second that no other command needs
 
-    session = boto3.Session(region_name=stage.region)
+    session = boto3.Session(region_name=stage.region or os.environ.get("AWS_REGION"))
     if stage.account is not None:
         account = session.client("sts", endpoint_url=endpoint_url).get_caller_identity()["Account"]
         if account != stage.account:

@@ -1,5 +1,6 @@
 """The composition root of the command line: the store that the options name. Knows no command."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,10 +25,21 @@ def as_user(user_id: str) -> RequestContext:
 
 def s3_client(place: Place) -> Any:  # noqa: ANN401 - boto3's clients have no common type
     """An S3 client whose presigned links are SigV4: boto3's default signs less."""
-    import boto3  # noqa: PLC0415 - PostgreSQL's users have none
-    from botocore.config import Config  # noqa: PLC0415 - as above
+    from botocore.config import Config  # noqa: PLC0415 - PostgreSQL's users have none
 
-    return boto3.client("s3", endpoint_url=place.endpoint_url, config=Config(signature_version="s3v4"))
+    return _client(place, "s3", Config(signature_version="s3v4"))
+
+
+def _client(place: Place, service: str, config: Any) -> Any:  # noqa: ANN401 - as above
+    import boto3  # noqa: PLC0415 - PostgreSQL's users have none
+
+    key_id, secret = place.key or (None, None)
+    session = boto3.Session(
+        region_name=place.region or os.environ.get("AWS_REGION"),
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+    )
+    return session.client(service, endpoint_url=place.endpoint_url, config=config)
 
 
 @asynccontextmanager
@@ -48,13 +60,11 @@ async def opened(place: Place) -> AsyncIterator[AdminStore]:
 def table_store(place: Place) -> "DynamoDBStore":
     """The store on the table. SettingsError when the options do not say which."""
     if place.table is None:
-        raise SettingsError(["Say which table: --table or CHAT_TABLE."])
-    import boto3  # noqa: PLC0415 - PostgreSQL's users may have none
-
-    from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - as above
+        raise SettingsError(["Name the table: --stage NAME, --local for `make dev`, or --table (CHAT_TABLE)."])
+    from lambda_src.store.calls import CLIENT_CONFIG  # noqa: PLC0415 - PostgreSQL's users may have no boto3
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - as above
 
-    client = boto3.client("dynamodb", endpoint_url=place.endpoint_url, config=CLIENT_CONFIG)
+    client = _client(place, "dynamodb", CLIENT_CONFIG)
     s3 = s3_client(place) if place.bucket else None
     return DynamoDBStore(client, place.table, bucket=place.bucket, s3=s3)
 

@@ -118,6 +118,8 @@ class Talk:
             self._screen.note("No threads yet.")
 
     async def _open(self, which: str) -> None:
+        if which.isdecimal() and not self._listed:
+            await self._threads()
         numbered = which.isdecimal() and 1 <= int(which) <= len(self._listed)
         thread_id = self._listed[int(which) - 1] if numbered else which
         await self._endpoint.ask("threads.get_by_id", thread_id=thread_id)  # a list of items knows no missing thread

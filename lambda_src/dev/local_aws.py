@@ -6,6 +6,7 @@ killed, it is told so by its leash (leash.py).
 
 import asyncio
 import fcntl
+import json
 import os
 import secrets
 import socket
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO, Self
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lambda_src.admin.place import LOCAL_AWS
 from lambda_src.store.keys import table_definition
 
 PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
@@ -115,9 +117,11 @@ async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None
     try:
         await _listening(process, port, log=log)
         await asyncio.to_thread(_create, aws)
+        await asyncio.to_thread(_write_address, folder / LOCAL_AWS.name, aws)
         yield aws
     finally:
         told_to_stop = True
+        (folder / LOCAL_AWS.name).unlink(missing_ok=True)
         code = await _stopped(process)
         await watching
     if code != 0:
@@ -198,6 +202,22 @@ def _create(aws: LocalAws) -> None:
     except BotoCoreError as error:
         raise RuntimeError(f"The local AWS does not answer: {error}") from error
     s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [PAGES]})
+
+
+def _write_address(file: Path, aws: LocalAws) -> None:
+    """For `chat --local` (lambda_src/admin/places.py). It has the key of this run: only its owner can read it."""
+    file.unlink(missing_ok=True)  # of a run that was killed
+    address = {
+        "endpoint_url": aws.url,
+        "region": REGION,
+        "access_key_id": aws.key.id,
+        "secret_access_key": aws.key.secret,
+        "table": TABLE,
+        "bucket": BUCKET,
+        "pid": os.getpid(),
+    }
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        json.dump(address, stream)
 
 
 async def _lock(log: BinaryIO, folder: Path) -> None:

@@ -88,6 +88,16 @@ async def test_threads_are_listed_opened_and_begun(ann: Terminal) -> None:
     assert "I was shown 3 messages" in await ann("first again")
 
 
+async def test_a_thread_can_be_opened_by_number_before_they_are_listed(ann: Terminal) -> None:
+    await ann("first")
+    await ann("/new")
+    await ann("second")
+    ann.talk._listed.clear()  # as in a new session
+    opened = await ann("/open 2")
+    assert "> first" in opened
+    assert "There is no such" not in opened
+
+
 async def test_a_widget_is_shown_and_its_buttons_work(ann: Terminal) -> None:
     assert "| [1 Ship]\n| [2 Cancel]\n| [3 Explain]\n" in await ann("show me a widget")
     assert "| shipped" in await ann("/press 1")
