@@ -11,29 +11,43 @@ Import the fixture `chat` where it is used, or in a conftest.py. With REAL_MODEL
 OPENAI_API_KEY, or of CHAT_MODEL_BASE_URL), and scripts are passed over. More: docs/testing.md.
 """
 
+import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self, TypeGuard
 
 import httpx2
 import pytest
+import uvicorn
 from agents import Model, ModelResponse, RunConfig
 from agents.items import TResponseOutputItem, TResponseStreamEvent
 from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.actions import Action
-from chatkit.types import ThreadItem, ThreadMetadata, ThreadStreamEvent, UserMessageItem, WidgetItem
+from chatkit.types import (
+    StructuredInputItem,
+    ThreadItem,
+    ThreadMetadata,
+    ThreadStreamEvent,
+    UserMessageItem,
+    WidgetItem,
+)
+from starlette.types import ASGIApp
 
-from lambda_src import sse, tool_secrets
+from lambda_src import assistants, sse, tool_secrets
 from lambda_src.app import create_app
-from lambda_src.assistants import BuildAgent, shipped_actions, shipped_agent
+from lambda_src.approvals import APPROVE, DENY
+from lambda_src.assistants import Assistant, BuildAgent, shipped_actions, shipped_agent
 from lambda_src.context import Claim, RequestContext, Turn, User
 from lambda_src.demo_model import DemoModel
-from lambda_src.desks import Desk
+from lambda_src.desks import Desk, Desks
 from lambda_src.dev.local_settings import local_run_config, local_settings
 from lambda_src.dispatcher import AgentDispatcher, BuildActions
 from lambda_src.errors import AuthError, SettingsError
@@ -47,6 +61,7 @@ from lambda_src.turns.running import Surroundings
 from lambda_src.turns.turns import Turns
 
 Step = Sequence[TResponseOutputItem]
+Ask = Callable[[str, dict[str, Any]], Awaitable["Reply"]]
 ISSUER = "urn:chatkit-lambda:test"  # `context.user.issuer` of every user of a test
 _numbers = count(1)
 
@@ -80,12 +95,41 @@ class Reply:
     tokens_in: int | None = None
     tokens_out: int | None = None
     cause: BaseException | None = None
+    _ask: Ask | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def approvals(self) -> list[str]:
+        """What the user is asked to allow: one question for each tool call that waits."""
+        return [one.question for form in self.items if _waits(form) for one in form.inputs]
+
+    async def approve(self) -> "Reply":
+        """Allow every tool call that waits, and return what comes of it. The script continues with its next step.
+
+        RefusedError: no tool call waits, or it was answered before.
+        """
+        return await self._decide(APPROVE)
+
+    async def deny(self, why: str = "") -> "Reply":
+        """Refuse every tool call that waits, in the user's own words if `why` is given. Otherwise like `approve`."""
+        return await self._decide(why or DENY)
+
+    async def _decide(self, word: str) -> "Reply":
+        form = next((item for item in reversed(self.items) if _waits(item)), None)
+        if form is None or self._ask is None:
+            raise RefusedError("No tool call waits for an approval.")
+        answers = {one.id: {"values": [word]} for one in form.inputs}
+        params = {"thread_id": self.thread_id, "item_id": form.id, "input": {"status": "answered", "answers": answers}}
+        return await self._ask("threads.add_structured_input", params)
 
     @property
     def error(self) -> str | None:
         """What the user was told went wrong; if nothing, the first exception of a tool, as `LookupError: no order`."""
         told = next((event.get("message", event["code"]) for event in self.events if event["type"] == "error"), None)
         return told or (None if self.cause is None else f"{type(self.cause).__name__}: {self.cause}")
+
+
+def _waits(item: ThreadItem) -> TypeGuard[StructuredInputItem]:
+    return isinstance(item, StructuredInputItem) and item.status == "pending"
 
 
 @dataclass(slots=True)
@@ -143,6 +187,7 @@ class AgentChat:
     """Your agent, its actions and a store of its own. A user's messages go to one thread until `new_thread()`.
 
     What building the agent raises is raised here. `real_model` says how agents are run when no script is to answer.
+    `assistant` is the name under which users see this agent (`context.user.assistant`).
     """
 
     def __init__(
@@ -152,8 +197,9 @@ class AgentChat:
         build_actions: BuildActions = shipped_actions,
         real_model: RunConfig | None = None,
         load_hooks: LoadHooks = no_hooks,
+        assistant: str = "",
     ) -> None:
-        self._player = _Player()
+        self._player, self._assistant = _Player(), assistant
         self._threads: dict[str, str] = {}
         self.store = MemoryStore()
         self.claims: dict[str, dict[str, Claim]] = {}  # by user, for tools that read `context.user.claims`
@@ -168,11 +214,28 @@ class AgentChat:
             history_items=HISTORY_ITEMS,
             screening=Screening(load_hooks),
         )
+        desk = Desk(self._server, Turns(Surroundings(self.store.ledger, Keeper(self.store))))
         self._app = create_app(
-            Desk(self._server, Turns(Surroundings(self.store.ledger, Keeper(self.store)))),
+            desk,
+            named=Desks(lambda: {assistant: Assistant(build_agent)}, lambda _: desk),
             authenticate=self._user,
             sweeps=self.store,
             max_body_bytes=MAX_BODY_BYTES,
+        )
+
+    @classmethod
+    def at(cls, assistant: str, *, real_model: RunConfig | None = None, load_hooks: LoadHooks = shipped_hooks) -> Self:
+        """A chat with the agent and the actions of one of your AGENTS. SettingsError: there is none of this name."""
+        known = assistants.shipped()
+        if (one := known.get(assistant)) is None:
+            names = ", ".join(name for name in known if name) or "none"
+            raise SettingsError([f"There is no assistant {assistant!r} in AGENTS; those with a name are: {names}."])
+        return cls(
+            one.build_agent,
+            build_actions=lambda: one.actions,
+            real_model=real_model,
+            load_hooks=shipped_hooks,
+            assistant=assistant,
         )
 
     async def say(self, text: str, *, user: str = "ann", script: Sequence[Step] | Model | None = None) -> Reply:
@@ -210,7 +273,8 @@ class AgentChat:
         transport = httpx2.ASGITransport(app=self._app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://agent.test", timeout=None) as client:
             headers = {"authorization": f"Bearer {user}", "x-chat-turn": f"test-turn-{next(_numbers):012}"}
-            answer = await client.post("/chatkit", json={"type": operation, "params": params}, headers=headers)
+            path = f"/chatkit/{self._assistant}".rstrip("/")
+            answer = await client.post(path, json={"type": operation, "params": params}, headers=headers)
         if answer.status_code != 200:
             raise RefusedError(f"{operation} was refused ({answer.status_code}): {answer.json()['message']}")
         events: list[dict[str, Any]] = [json.loads(message.data) for message in sse.read(answer.content)]
@@ -231,6 +295,7 @@ class AgentChat:
             tokens_in=turn and turn.tokens_in,
             tokens_out=turn and turn.tokens_out,
             cause=self._server.cause or next(iter(turn.tool_errors if turn else []), None),
+            _ask=partial(self._ask, user=user),
         )
 
     async def _user(self, authorization: str | None) -> User:
@@ -247,7 +312,7 @@ class AgentChat:
         return self.secrets[name]
 
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
-        context = RequestContext(user=User(id=user), request_id="test")
+        context = RequestContext(user=User(id=user).at(self._assistant), request_id="test")
         return (await self.store.load_thread_items(thread_id, None, 100, "asc", context)).data
 
 
@@ -263,6 +328,24 @@ def _model_of(script: Sequence[Step] | Model | None) -> Model:
 
 async def _at_once(_: float) -> None:
     """The demo model's pause, left out."""
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """The URL of `app` (FastAPI, Starlette, an MCP server's app), served on this machine until the block ends.
+
+    For fakes of the services that your tools call: any HTTP client reaches them, so nothing has to be patched.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await asyncio.to_thread(thread.join)
 
 
 def real_model(environ: Mapping[str, str] = os.environ) -> RunConfig | None:

@@ -9,6 +9,6 @@
 Not deployed. docs/testing.md explains each name.
 """
 
-from lambda_src.dev.testing import AgentChat, RefusedError, Reply, calls, chat, real_model, says
+from lambda_src.dev.testing import AgentChat, RefusedError, Reply, calls, chat, real_model, says, served
 
-__all__ = ["AgentChat", "RefusedError", "Reply", "calls", "chat", "real_model", "says"]
+__all__ = ["AgentChat", "RefusedError", "Reply", "calls", "chat", "real_model", "says", "served"]

@@ -1,18 +1,26 @@
 """`make eval`: what a case may say, what is counted, how it ends."""
 
+import asyncio
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from agents import Agent, RunConfig, function_tool
+from agents import Agent, RunConfig, RunContextWrapper, function_tool
+from agents.mcp import MCPServerStreamableHttp
+from chatkit.agents import AgentContext
 
-from lambda_src.dev.evals.__main__ import main
+from lambda_src import assistants
+from lambda_src.assistants import Assistant
+from lambda_src.context import RequestContext
+from lambda_src.dev.evals.__main__ import main, shipped_chat
 from lambda_src.dev.evals.cases import Case, CasesError, read_cases
 from lambda_src.dev.evals.running import Outcome, run, summary
-from lambda_src.dev.testing import AgentChat, real_model
+from lambda_src.dev.testing import AgentChat, calls, real_model, says
 from tests.model_api import ANSWER, model_api
 
 
@@ -22,7 +30,7 @@ def refund(order: int) -> str:
     return f"order {order} refunded"
 
 
-def shop_chat(model: RunConfig | None = None) -> AgentChat:
+def shop_chat(model: RunConfig | None = None, assistant: str = "") -> AgentChat:
     return AgentChat(lambda: Agent[Any](name="Shop", tools=[refund]), real_model=model)
 
 
@@ -117,6 +125,7 @@ def test_every_bad_line_is_named_at_once() -> None:
 
 
 def cases_file(folder: Path, *cases: dict[str, Any]) -> str:
+    folder.mkdir(exist_ok=True)
     file = folder / "cases.jsonl"
     file.write_text("".join(json.dumps(case) + "\n" for case in cases))
     return str(file)
@@ -141,14 +150,16 @@ def test_what_keeps_it_from_beginning_is_one_sentence_and_a_2(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("CHAT_MODEL_BASE_URL", raising=False)
     good = cases_file(tmp_path, {"say": "a", "contains": "b"})
+    elsewhere = cases_file(tmp_path / "other", {"say": "a", "contains": "b", "assistant": "sailes"})
 
-    def broken(_: RunConfig | None) -> AgentChat:
+    def broken(model: RunConfig | None, assistant: str) -> AgentChat:
         raise LookupError("no prompt")
 
     for arguments, told, new_chat in (
         ([str(tmp_path / "none.jsonl")], "cannot be read", shop_chat),
         ([good, "--real"], "OPENAI_API_KEY", shop_chat),
         ([good], "LookupError: no prompt", broken),
+        ([elsewhere], "There is no assistant 'sailes' in AGENTS", shipped_chat),
     ):
         assert main(arguments, new_chat=new_chat) == 2
         err = capsys.readouterr().err
@@ -174,8 +185,68 @@ def test_the_cases_of_the_page_are_cases() -> None:
     assert len(read_cases(block.splitlines(), file="testing.md")) > 1
 
 
-async def test_the_page_shows_a_test_that_passes() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+def page_scope() -> dict[str, Any]:
+    """The tests of the page, by name."""
     scope: dict[str, Any] = {}
-    exec(compile(block, "testing.md", "exec"), scope)
-    await scope["test_a_refund_is_made"](shop_chat())
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(compile(block, "testing.md", "exec"), scope)
+    return scope
+
+
+async def test_the_page_shows_a_test_that_passes() -> None:
+    await page_scope()["test_a_refund_is_made"](shop_chat())
+
+
+@pytest.mark.parametrize("name", ["test_a_refund_asks_first", "test_a_refund_can_be_denied"])
+async def test_the_tests_of_approvals_on_the_page_pass(name: str) -> None:
+    @function_tool(name_override="refund", needs_approval=True)
+    def careful_refund(order: int) -> str:
+        """Refund an order."""
+        return f"order {order} refunded"
+
+    await page_scope()[name](AgentChat(lambda: Agent[Any](name="Shop", tools=[careful_refund])))
+
+
+async def test_the_test_with_a_fake_service_on_the_page_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    @function_tool
+    async def my_orders(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
+        """The customer's orders."""
+        customer = chat.context.request_context.user.subject
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            return (await http.get(f"{os.environ['SHOP_URL']}/customers/{customer}/orders")).raise_for_status().text
+
+    chat = AgentChat(lambda: Agent[Any](name="Shop", tools=[my_orders]))
+    await page_scope()["test_the_shop_is_asked_for_the_customer"](chat, monkeypatch)
+
+
+async def test_the_test_with_a_fake_mcp_server_on_the_page_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_agent() -> Agent[Any]:
+        server = MCPServerStreamableHttp({"url": os.environ.get("WAREHOUSE_URL", "http://127.0.0.1:1")})
+        return Agent[Any](name="Shop", mcp_servers=[server])
+
+    await page_scope()["test_socks_are_counted"](AgentChat(build_agent), monkeypatch)
+
+
+async def test_a_case_is_put_to_the_assistant_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @function_tool
+    def whose(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
+        """At which assistant, and who."""
+        user = chat.context.request_context.user
+        return f"{user.assistant} {user.subject} {user.person}"
+
+    agents = {
+        "": Assistant(lambda: Agent[Any](name="Support")),
+        "sales": Assistant(lambda: Agent[Any](name="Sales", tools=[whose])),
+    }
+    monkeypatch.setattr(assistants, "shipped", lambda: agents)
+    chat = AgentChat.at("sales")
+    reply = await chat.say("whose", script=[calls("whose"), says("Yours.")])
+    assert reply.tools == ["whose"]
+    file = cases_file(
+        tmp_path,
+        {"say": "whose", "assistant": "sales", "contains": "sales ann ann"},
+        {"say": "hello", "not_tools": ["whose"]},
+    )
+    assert await asyncio.to_thread(main, [file]) == 0, capsys.readouterr().out

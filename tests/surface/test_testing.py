@@ -67,6 +67,24 @@ async def test_a_refused_request_says_why() -> None:
         await chat.say("more")
 
 
+async def test_nothing_to_approve_and_an_answer_given_twice_are_refused() -> None:
+    @function_tool(needs_approval=True)
+    def pay(order: int) -> str:
+        """Pay."""
+        return "paid"
+
+    chat = AgentChat(lambda: Agent[Any](name="Shop", tools=[pay]))
+    plain = await chat.say("hello", script=[says("Hello.")])
+    assert plain.approvals == []
+    with pytest.raises(RefusedError, match="No tool call waits"):
+        await plain.approve()
+    asked = await chat.say("pay 17", script=[calls("pay", order=17), says("Paid.")])
+    approved = await asked.approve()
+    assert (approved.text, approved.tools, approved.approvals) == ("Paid.", ["pay"], [])
+    with pytest.raises(RefusedError, match="409"):
+        await asked.approve()
+
+
 async def test_tools_of_an_agent_that_took_over_are_told_too() -> None:
     clerk = Agent[Any](name="Clerk", tools=[refund])
     front = Agent[Any](name="Front", handoffs=[clerk])

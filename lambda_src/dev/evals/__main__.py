@@ -24,14 +24,15 @@ from lambda_src.errors import ChatError, SettingsError
 CASES = Path("tests/agent/cases.jsonl")
 
 
-def shipped_chat(model: RunConfig | None) -> AgentChat:
-    """A chat with the agent of lambda_src/agent/."""
-    return AgentChat(real_model=model)
+NewChat = Callable[[RunConfig | None, str], AgentChat]
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, new_chat: Callable[[RunConfig | None], AgentChat] = shipped_chat
-) -> int:
+def shipped_chat(model: RunConfig | None, assistant: str) -> AgentChat:
+    """A chat with an assistant of lambda_src/agent/. SettingsError: there is none of this name."""
+    return AgentChat.at(assistant, real_model=model)
+
+
+def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_chat) -> int:
     """Run a file of cases on your agent. docs/testing.md says what a case can expect."""
     parser = argparse.ArgumentParser(prog="make eval", description=main.__doc__, allow_abbrev=False)
     parser.add_argument("cases", type=Path, nargs="?", default=CASES, help=f"JSON lines; {CASES} if not named")
@@ -44,9 +45,9 @@ def main(
         with asked.cases.open(encoding="utf-8") as lines:
             cases = read_cases(lines, file=str(asked.cases))
         model = real_model({**os.environ, "REAL_MODEL": "1"}) if asked.real else None
-        asyncio.run(
-            new_chat(None).say("warm up", script=[says("ready")])
-        )  # what is loaded late is not the agent's time
+        for assistant in dict.fromkeys(case.assistant for case in cases):
+            chat = new_chat(None, assistant)
+            asyncio.run(chat.say("warm up", script=[says("ready")]))  # what is loaded late is not the agent's time
     except (OSError, UnicodeDecodeError) as fault:
         why = fault.strerror if isinstance(fault, OSError) else "it is not UTF-8"
         err.print(f"{asked.cases} cannot be read: {why}. What stands in it: docs/testing.md", style="red", markup=False)
@@ -68,7 +69,9 @@ def main(
             out.print(f"       {fault}", markup=False)
 
     outcomes = asyncio.run(
-        run_all(cases, lambda: new_chat(model), at_once=asked.at_once, tell=tell, now=time.perf_counter)
+        run_all(
+            cases, lambda assistant: new_chat(model, assistant), at_once=asked.at_once, tell=tell, now=time.perf_counter
+        )
     )
     out.print(f"\n{summary(outcomes)}", markup=False)
     passed = sum(not outcome.faults for outcome in outcomes)

@@ -52,6 +52,7 @@ class Case(_Strict):
     say: Text | Annotated[list[Text], Field(min_length=1)]
     name: str = ""
     user: Text = "ann"
+    assistant: str = ""  # one of AGENTS; the one without a name if left out
     script: list[Says | Calls] | None = None  # what the model does when no real one is asked
     contains: list[Text] | Text | None = None
     lacks: list[Text] | Text | None = None

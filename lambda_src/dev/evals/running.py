@@ -28,18 +28,21 @@ class Outcome:
 
 async def run_all(
     cases: Iterable[Case],
-    new_chat: Callable[[], AgentChat],
+    new_chat: Callable[[str], AgentChat],
     *,
     at_once: int,
     tell: Callable[[Outcome], None],
     now: Callable[[], float],
 ) -> list[Outcome]:
-    """Each case in a chat of its own, `at_once` at a time; `tell` is called as each is done. Returns in their order."""
+    """Run each case in a chat of its own with its assistant, `at_once` at a time; returns outcomes in their order.
+
+    `tell` is called as each case is done.
+    """
     turnstile = asyncio.Semaphore(at_once)
 
     async def one(case: Case) -> Outcome:
         async with turnstile:
-            outcome = await run(case, new_chat(), now=now)
+            outcome = await run(case, new_chat(case.assistant), now=now)
             tell(outcome)
             return outcome
 
