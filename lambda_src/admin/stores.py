@@ -34,7 +34,7 @@ def _client(place: Place, service: str, config: Any) -> Any:  # noqa: ANN401 - a
     import boto3  # noqa: PLC0415 - PostgreSQL's users have none
 
     key_id, secret = place.key or (None, None)
-    session = boto3.Session(
+    session: Any = boto3.Session(
         region_name=place.region or os.environ.get("AWS_REGION"),
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,

@@ -14,14 +14,22 @@ class BrokenAgentError(UnavailableError):
     """The user's agent cannot be built: its text says where and why, to whoever chats too, who is the same person."""
 
 
+_printed: set[str] = set()  # make dev replaces the process when a file is saved
+
+
 @contextmanager
 def told_if_broken() -> Iterator[None]:
-    """What the user's code raises is printed, and raised as BrokenAgentError, which the chat shows."""
+    """Raise what the user's code raises as BrokenAgentError, which the chat shows, and print it once a process.
+
+    The log's line about it, with its traceback, is left out by log_lines.py.
+    """
     try:
         yield
     except Exception as fault:
         text = f"Your agent cannot be built. {told(fault)}"
-        print(text, flush=True)
+        if text not in _printed:
+            _printed.add(text)
+            print(text, flush=True)
         raise BrokenAgentError(text) from fault
 
 
@@ -31,6 +39,9 @@ def told(fault: BaseException) -> str:
     The place is the one in the project that is nearest to the fault: of a file that cannot be read it is in that file.
     """
     what = f"{type(fault).__name__}: {fault.msg if isinstance(fault, SyntaxError) else fault}"
+    if isinstance(fault, ModuleNotFoundError) and fault.name and not fault.name.startswith("lambda_src"):
+        package = fault.name.partition(".")[0]
+        what += f". If it is a package, add it: make add NAME={package} (its name on PyPI may differ)"
     place = _place(fault)
     return what if place is None else f"{place[0]}, line {place[1]}: {what}"
 

@@ -22,6 +22,8 @@ TOLD = (
     "requestId",
 )  # or of no interest here
 
+BROKEN = "\nlambda_src.dev.broken.BrokenAgentError: "  # that was printed by broken.py, as one sentence
+
 
 def readable(line: str) -> str | None:
     """A line of the log, without its end, as a person reads it; None for one that is only for machines."""
@@ -31,7 +33,7 @@ def readable(line: str) -> str | None:
         fields = json.loads(line)
     except ValueError:
         return line
-    if "_aws" in fields:
+    if "_aws" in fields or BROKEN in fields.get("traceback", ""):
         return None
     if not {"level", "message", "timestamp"} <= fields.keys():
         return line

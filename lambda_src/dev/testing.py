@@ -230,11 +230,12 @@ class AgentChat:
         if (one := known.get(assistant)) is None:
             names = ", ".join(name for name in known if name) or "none"
             raise SettingsError([f"There is no assistant {assistant!r} in AGENTS; those with a name are: {names}."])
+        actions = one.actions
         return cls(
             one.build_agent,
-            build_actions=lambda: one.actions,
+            build_actions=lambda: actions,
             real_model=real_model,
-            load_hooks=shipped_hooks,
+            load_hooks=load_hooks,
             assistant=assistant,
         )
 

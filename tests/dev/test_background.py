@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import traceback
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from lambda_src.dev.background import SWEEP_EVERY_S, going_on, say_what_is_broke
 from lambda_src.dev.broken import ROOT, BrokenAgentError, told, told_if_broken
 from lambda_src.dev.emulator import Emulator
 from lambda_src.dev.emulator.delivery import Collected
+from lambda_src.dev.log_lines import readable
 from lambda_src.runtime.protocol import ErrorReport
 
 
@@ -28,6 +30,29 @@ def test_what_an_agent_raises_is_told_by_the_line_of_ours_that_is_nearest(capsys
         int("x" * 3)
     assert str(raised.value).startswith("Your agent cannot be built. tests/dev/test_background.py, line ")
     assert "ValueError: invalid literal" in capsys.readouterr().out
+
+
+def test_an_error_of_the_agent_is_printed_once_and_its_traceback_is_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for _ in range(3):
+        with pytest.raises(BrokenAgentError) as raised, told_if_broken():
+            raise LookupError("no prompt, and printed once")
+    assert capsys.readouterr().out.count("printed once") == 1
+    traceback_ = "".join(traceback.format_exception(raised.value))
+    line = {"timestamp": "2026-11-22 12:00:00,000", "level": "WARNING", "message": "run_failed"}
+    assert readable(json.dumps(line)) is not None
+    assert readable(json.dumps(line | {"traceback": traceback_})) is None
+
+
+def test_a_missing_package_is_told_with_how_to_add_it() -> None:
+    with (
+        pytest.raises(
+            BrokenAgentError, match=r"No module named 'socks'\. If it is a package, add it: make add NAME=socks "
+        ),
+        told_if_broken(),
+    ):
+        raise ModuleNotFoundError("No module named 'socks'", name="socks.wool")
 
 
 def test_a_fault_in_a_library_is_told_by_the_line_that_called_it() -> None:

@@ -20,6 +20,7 @@ from lambda_src.dev.evals.cases import read_cases
 from lambda_src.dev.evals.running import Outcome, run_all, summary
 from lambda_src.dev.testing import AgentChat, real_model, says
 from lambda_src.errors import ChatError, SettingsError
+from lambda_src.hooks import no_hooks
 
 CASES = Path("tests/agent/cases.jsonl")
 
@@ -29,7 +30,7 @@ NewChat = Callable[[RunConfig | None, str], AgentChat]
 
 def shipped_chat(model: RunConfig | None, assistant: str) -> AgentChat:
     """A chat with an assistant of lambda_src/agent/. SettingsError: there is none of this name."""
-    return AgentChat.at(assistant, real_model=model)
+    return AgentChat.at(assistant, real_model=model, load_hooks=no_hooks)
 
 
 def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_chat) -> int:
