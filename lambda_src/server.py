@@ -43,7 +43,7 @@ from lambda_src.checks import Checks
 from lambda_src.context import RequestContext
 from lambda_src.dictation import Transcribe
 from lambda_src.dispatcher import AgentDispatcher
-from lambda_src.errors import ChatError, ConflictError, RequestError
+from lambda_src.errors import ConflictError, RequestError
 from lambda_src.explain import stream_error
 from lambda_src.faults import log_fault
 from lambda_src.hooks import Screening
@@ -157,36 +157,29 @@ class ChatServer(ChatKitServer[RequestContext]):
                 thread.title = titles.title_of(input_user_message)
                 if self._suggest_title is not None and thread.title:
                     words = titles.words_of(input_user_message)
-                    suggestion = titles.Suggestion(self._suggest_title, words, context)
+                    suggestion = titles.Suggestion(self._suggest_title, words, context, instead_of=thread.title)
             async with aclosing(self._runs.events(thread, context, message=input_user_message)) as events:
                 async for event in events:
                     yield event
                     if suggestion is not None and suggestion.ready:
-                        suggestion = await self._entitle(thread, suggestion, context)
+                        suggestion = await self._entitle(thread, suggestion)
             if suggestion is not None:
-                suggestion = await self._entitle(thread, suggestion, context)
+                suggestion = await self._entitle(thread, suggestion)
         except Exception as error:
             raise stream_error(error) from error
         finally:
             if suggestion is not None:
                 await suggestion.cancel()
 
-    async def _entitle(
-        self, thread: ThreadMetadata, suggestion: titles.Suggestion, context: RequestContext
-    ) -> titles.Suggestion | None:
-        """Take the title, unless somebody renamed the thread meanwhile; the suggestion if it still is to come."""
+    async def _entitle(self, thread: ThreadMetadata, suggestion: titles.Suggestion) -> titles.Suggestion | None:
+        """Use the title, unless a user has renamed the thread; returns the suggestion if it is still to come.
+
+        A rename that nobody here has seen yet wins when the thread is saved: see Snapshots.
+        """
         title = await suggestion.taken()
-        if title is not None and await self._has_title(thread.id, thread.title, context):
+        if title is not None and thread.title == suggestion.instead_of:
             thread.title = title
         return None if suggestion.ready else suggestion
-
-    async def _has_title(self, thread_id: str, title: str | None, context: RequestContext) -> bool:
-        """Whether nobody renamed the thread; no, when that cannot be read: a title is never worth the answer."""
-        try:
-            return (await self.store.load_thread(thread_id, context=context)).title == title
-        except (ChatError, NotFoundError) as fault:
-            log.warning("title_not_taken", extra={"error_type": type(fault).__qualname__})
-            return False
 
     async def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext
@@ -219,7 +212,9 @@ class ChatServer(ChatKitServer[RequestContext]):
         await self.store.delete_thread(thread_id, context=context)
 
     async def _processed(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[ThreadStreamEvent]:
-        """Upstream's; but a message does not read its thread again when its check has just done so."""
+        """Upstream's; but a new thread is one object, and a message does not read its thread again after its check."""
+        if isinstance(request, ThreadsCreateReq):
+            return self._created(request, context)
         ahead = None if context.turn is None else context.turn.ahead
         if not isinstance(request, ThreadsAddUserMessageReq) or ahead is None or ahead.thread is None:
             return super()._process_streaming_impl(request, context)
@@ -260,6 +255,17 @@ class ChatServer(ChatKitServer[RequestContext]):
         async with closed(rest) as events:
             async for event in events:
                 yield event
+
+    async def _created(self, request: ThreadsCreateReq, context: RequestContext) -> AsyncIterator[ThreadStreamEvent]:
+        """Upstream's, with the object that was saved: upstream continues with another one, which no store has seen,
+        and saving that overwrites whatever a user changed since.
+        """
+        thread = ThreadMetadata(id=self.store.generate_thread_id(context), created_at=datetime.now())
+        await self.store.save_thread(thread, context=context)
+        yield ThreadCreatedEvent(thread=self._to_thread_response(thread))
+        message = await self._build_user_message_item(request.params.input, thread, context)
+        async for event in self._process_new_thread_item_respond(thread, message, context):
+            yield event
 
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext

@@ -78,9 +78,10 @@ def by_model(dispatcher: AgentDispatcher, *, models: Sequence[str] = ()) -> Sugg
 
 
 class Suggestion:
-    """One title on its way. `ready` says whether it has come; `cancel` ends the asking."""
+    """One title on its way, to replace `instead_of`. `ready` says whether it has come; `cancel` ends the asking."""
 
-    def __init__(self, suggest: Suggest, words: str, context: RequestContext) -> None:
+    def __init__(self, suggest: Suggest, words: str, context: RequestContext, *, instead_of: str | None) -> None:
+        self.instead_of = instead_of
         self._task = asyncio.create_task(suggest(words, context), name="title")
 
     @property

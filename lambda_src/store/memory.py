@@ -21,7 +21,7 @@ from lambda_src.store.memory_handover import MemoryHandover
 from lambda_src.store.memory_ledger import MemoryLedger
 from lambda_src.store.memory_rows import AttachmentRow, ItemRow, ThreadRow, UserRows, window
 from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
-from lambda_src.store.snapshots import Snapshot, Snapshots
+from lambda_src.store.snapshots import Snapshots, thread_not_found
 
 _NS = 1_000_000_000
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         user = self._user(context)
         thread = user.threads.get(thread_id)
         if thread is None or not self._alive(thread.expires_s):
-            raise NotFoundError("There is no such thread.")
+            raise thread_not_found(thread_id)
         return self._read_thread(thread_id, thread, context)
 
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
@@ -78,22 +78,19 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         user = self._user(context)
         fields = codec.dump_thread(thread)
         name = _name(context, thread.id)
-        known = self._snapshots.of(thread)
-        if known is not None and known.thread != name:
-            known = None
-        if known is not None and thread.id in user.gone:
-            raise NotFoundError("This thread has been deleted.")
+        changes = self._snapshots.changes(thread, fields, thread=name)
         standing = user.threads.get(thread.id)
-        if standing is None:
+        if thread.id in user.gone or (changes is not None and standing is None):
+            raise thread_not_found(thread.id)
+        if changes is None or standing is None:
             order = keys.order_of(codec.thread_time_us(thread.created_at), thread.id)
-            user.threads[thread.id] = ThreadRow(order, dict(fields), self._expiry())
-            if user.gone.pop(thread.id, None):
-                user.items.pop(thread.id, None)  # whatever a late run added to the deleted one
+            user.threads[thread.id] = ThreadRow(standing.order if standing else order, dict(fields), self._expiry())
         else:
-            before = {} if known is None else known.fields
-            standing.fields |= {field: text for field, text in fields.items() if before.get(field) != text}
+            theirs = changes.lost_to(standing.fields) if context.turn_id is not None else {}
+            fields = self._snapshots.take_over(thread, fields, theirs, thread=name)
+            standing.fields |= {**changes.after, **theirs}
             standing.expires_s = self._expiry()
-        self._snapshots.keep(thread, Snapshot(name, fields, loaded=known is not None and known.loaded))
+        self._snapshots.keep(thread, thread=name, fields=dict(fields))
 
     async def load_threads(
         self, limit: int, after: str | None, order: str, context: RequestContext
@@ -107,7 +104,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
             marked = user.threads.get(after)
             cursor = marked.order if marked else user.gone.get(after)
             if cursor is None:
-                raise NotFoundError("There is no such thread.")
+                raise thread_not_found(after)
         places = {t.order: thread_id for thread_id, t in user.threads.items() if self._alive(t.expires_s)}
         shown, has_more = window(list(places), cursor, bounds.clamped(limit), descending=descending)
         data = [self._read_thread(places[place], user.threads[places[place]], context) for place in shown]
@@ -123,7 +120,6 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         user.attachments = {key: value for key, value in user.attachments.items() if value.thread_id != thread_id}
         if thread is not None:
             user.gone[thread_id] = thread.order
-            self._snapshots.forget_saved(_name(context, thread_id))
 
     async def load_thread_items(
         self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
@@ -263,8 +259,10 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
             thread = codec.load_thread(kept.fields)
         except codec.UnreadableError:
             self._count("unreadable_row")
-            return codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
-        self._snapshots.keep(thread, Snapshot(_name(context, thread_id), dict(kept.fields), loaded=True))
+            placeholder = codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
+            self._snapshots.keep(placeholder, thread=_name(context, thread_id), fields=None)
+            return placeholder
+        self._snapshots.keep(thread, thread=_name(context, thread_id), fields=dict(kept.fields))
         return thread
 
     def _read_item(self, thread_id: str, kept: ItemRow) -> ThreadItem:

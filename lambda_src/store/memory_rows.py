@@ -98,7 +98,7 @@ class LedgerRows:
 
 @dataclass(slots=True)
 class UserRows:
-    """What one user has. `gone`: deleted threads, gone until they are saved anew; their place is a cursor still."""
+    """What one user has. `gone`: deleted threads; their place still serves as a cursor."""
 
     threads: dict[str, ThreadRow] = field(default_factory=dict)
     items: dict[str, dict[str, ItemRow]] = field(default_factory=dict)
@@ -147,6 +147,7 @@ class UserRows:
         record_id, thread_id = record["id"], record.get("thread_id", "")
         match record["kind"]:
             case "thread":
+                self.gone.pop(record_id, None)
                 new = ThreadRow(keys.order_of(record["order"], record_id), records.fields_of(record), expires_s)
                 return _restored(self.threads, record_id, new, same=lambda old: old.fields == new.fields)
             case "item":

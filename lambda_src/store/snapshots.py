@@ -5,39 +5,82 @@ Keyed by the object's identity, because an attribute on the model would break it
 """
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from chatkit.store import NotFoundError
 from chatkit.types import ThreadMetadata
+
+from lambda_src.errors import ConflictError
+from lambda_src.store import codec
+
+UNREADABLE = "This conversation cannot be changed: this release cannot read its title and settings."
+
+
+def thread_not_found(thread_id: str) -> NotFoundError:
+    """The error for a thread that is missing, deleted, or someone else's, in upstream's words."""
+    return NotFoundError(f"Thread {thread_id} not found")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The fields as stored, and whether the object came out of the store or was only put into it."""
+    """The fields of a thread as stored; `fields` is None for the placeholder of a row that cannot be read."""
 
     thread: str
-    fields: Mapping[str, str]
-    loaded: bool
+    fields: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one save changes: `before` and `after` have the same fields; a field that is new is None in `before`."""
+
+    before: Mapping[str, str | None]
+    after: Mapping[str, str]
+
+    def lost_to(self, stored: Mapping[str, str]) -> dict[str, str]:
+        """The fields that somebody else has changed since, as they are stored now."""
+        return {name: stored[name] for name, seen in self.before.items() if name in stored and stored[name] != seen}
+
+    def without(self, lost: Collection[str], *, stored: Mapping[str, str]) -> "Changes":
+        """The changes to the other fields, whose stored values are `stored` now."""
+        after = {name: text for name, text in self.after.items() if name not in lost}
+        return Changes({name: stored.get(name) for name in after}, after)
 
 
 class Snapshots:
-    """Snapshots of live objects; one dies with its object."""
+    """Snapshots of live objects; one dies with its object. `thread` names a thread: any key that contains its owner."""
 
     def __init__(self) -> None:
         self._kept: dict[int, Snapshot] = {}
 
-    def keep(self, thread: ThreadMetadata, snapshot: Snapshot) -> None:
-        """Note what `thread` was; the latest note holds."""
-        if id(thread) not in self._kept:
-            weakref.finalize(thread, self._kept.pop, id(thread), None).atexit = False
-        self._kept[id(thread)] = snapshot
+    def keep(self, model: ThreadMetadata, *, thread: str, fields: Mapping[str, str] | None) -> None:
+        """Note the fields of `model` as stored; None for a placeholder."""
+        if id(model) not in self._kept:
+            weakref.finalize(model, self._kept.pop, id(model), None).atexit = False
+        self._kept[id(model)] = Snapshot(thread, fields)
 
-    def of(self, thread: ThreadMetadata) -> Snapshot | None:
-        """What `thread` was, or None for an object that this store has not seen."""
-        return self._kept.get(id(thread))
+    def changes(self, model: ThreadMetadata, fields: Mapping[str, str], *, thread: str) -> Changes | None:
+        """What changed since `model` was loaded or saved; None for an object that this store has not seen.
 
-    def forget_saved(self, thread: str) -> None:
-        """After a delete: an object that was only saved may be saved anew; a loaded one speaks of the old thread."""
-        for key, snapshot in list(self._kept.items()):
-            if snapshot.thread == thread and not snapshot.loaded:
-                self._kept.pop(key, None)
+        ConflictError for the placeholder of a row that cannot be read: saving it would destroy the row.
+        """
+        known = self._kept.get(id(model))
+        if known is None or known.thread != thread:
+            return None
+        if known.fields is None:
+            raise ConflictError(UNREADABLE)
+        after = {name: text for name, text in fields.items() if known.fields.get(name) != text}
+        return Changes({name: known.fields.get(name) for name in after}, after)
+
+    def take_over(
+        self, model: ThreadMetadata, fields: Mapping[str, str], theirs: Mapping[str, str], *, thread: str
+    ) -> dict[str, str]:
+        """Put the fields that somebody else has changed into `model`; returns all of its fields now."""
+        merged = {**fields, **theirs}
+        if not theirs:
+            return merged
+        stored = codec.load_thread(merged)
+        for name in theirs:
+            setattr(model, name, getattr(stored, name))
+        self.keep(model, thread=thread, fields=merged)
+        return merged

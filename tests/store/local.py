@@ -37,8 +37,7 @@ class Local:
             s3=objects,
             clock=lambda: self.now,
             count=self.counted.append,
-            executor=Inline(),
-            **more,
+            **{"executor": Inline(), **more},
         )
 
     def later(self, seconds: int) -> None:

@@ -83,6 +83,9 @@ class ModelThread:
 class StoreMachine(RuleBasedStateMachine):
     """Two users, three threads each, six items a thread. A subclass defines `open`, `reopen` and `close`."""
 
+    forgets_deleted_threads = True
+    """Whether a late sweep removes what marks a deleted thread, so that its id may be used again."""
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -91,6 +94,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model: dict[str, dict[str, ModelThread]] = {"ada": {}, "bob": {}}
         self.attachments: dict[tuple[str, str], FileAttachment] = {}
         self.unread: set[tuple[str, str]] = set()
+        self.deleted: set[tuple[str, str]] = set()  # and not swept to the end
         self.store: Any = self.open()
 
     def open(self) -> Any:
@@ -150,6 +154,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(user=users, thread=threads, created=st.integers(0, 2), title=st.sampled_from([None, "t"]))
     def save_thread(self, user: str, thread: str, created: int, title: str | None) -> None:
         value = thread_of(thread, created_at=WHEN + timedelta(seconds=created), title=title)
+        if (user, thread) in self.deleted:
+            self.fails(NotFoundError, self.store.save_thread(value, context_of(user)))
+            return
         self.run(self.store.save_thread(value, context_of(user)))
         held = self.model[user].setdefault(thread, ModelThread(created))
         held.title = title
@@ -209,7 +216,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(user=users, thread=threads)
     def delete_thread(self, user: str, thread: str) -> None:
         self.run(self.store.delete_thread(thread, context_of(user)))
-        self.model[user].pop(thread, None)
+        if self.model[user].pop(thread, None) is not None:
+            self.deleted.add((user, thread))
         self.attachments = {
             key: kept for key, kept in self.attachments.items() if (key[0], kept.thread_id) != (user, thread)
         }
@@ -268,6 +276,7 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep(self, late: bool) -> None:
         self.now += 3600 * 10**9 if late else 0
         self.run(self.store.sweep(stop=lambda: False))
+        self.deleted -= {gone for gone in self.deleted if late and self.forgets_deleted_threads}
 
     @rule(behind_ns=st.sampled_from([0, SKEW_NS]))
     def restart(self, behind_ns: int) -> None:

@@ -13,7 +13,7 @@ from chatkit.store import NotFoundError
 
 from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
-from lambda_src.errors import UnavailableError
+from lambda_src.errors import ConflictError, UnavailableError
 from lambda_src.store import codec, keys
 from tests.store.local import Local
 
@@ -114,6 +114,23 @@ async def test_a_poisoned_thread_is_listed_and_its_items_are_read() -> None:
     assert [thread.id for thread in (await store.load_threads(1, None, "asc", ADA)).data] == ["thr_1"]
     assert (await store.load_thread_items("thr_1", None, 1, "asc", ADA)).data == [message_of()]
     assert local.counted == ["unreadable_row"]
+
+
+@pytest.mark.parametrize("poison", [{"field_status": {"S": '{"type":"new"}'}}, {"schema": {"N": "99"}}])
+async def test_a_thread_that_cannot_be_read_cannot_be_renamed_and_its_row_stays(poison: Any) -> None:
+    local = Local()
+    store = local.store()
+    known = thread_of(title="old")
+    await store.save_thread(known, ADA)
+    row = local.engine.rows[keys.user_partition("ada"), keys.thread_sort("thr_1")]
+    row |= poison
+    before = deepcopy(row)
+    placeholder = await store.load_thread("thr_1", ADA)
+    placeholder.title = known.title = "renamed"
+    for thread in (placeholder, *([known, thread_of()] if "schema" in poison else [])):
+        with pytest.raises(ConflictError, match="cannot be changed"):
+            await store.save_thread(thread, ADA)
+    assert local.engine.rows[keys.user_partition("ada"), keys.thread_sort("thr_1")] == before
 
 
 async def test_a_body_that_breaks_off_is_read_again() -> None:

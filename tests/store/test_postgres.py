@@ -7,15 +7,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from chatkit.store import NotFoundError
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from lambda_src.dev.store_contract import StoreContract
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
-from lambda_src.errors import UnavailableError
+from lambda_src.errors import ConflictError, UnavailableError
 from lambda_src.store.postgres import PostgresStore
 from lambda_src.store.postgres.migrate import VERSION_TABLE, current, migrate, newest
-from lambda_src.store.postgres.schema import items, metadata
+from lambda_src.store.postgres.schema import items, metadata, threads
 from tests.store.model import StoreMachine, machine_settings
 from tests.store.postgres import migrated, postgres, sessions_of
 
@@ -95,6 +95,22 @@ async def test_a_poisoned_row_becomes_a_placeholder(engine: AsyncEngine) -> None
         page = await store.load_thread_items("thr_1", None, 10, "asc", ADA)
         assert [item.type for item in page.data] == ["user_message", "task", "user_message"]
     assert counted == ["unreadable_row"] * 4
+
+
+@pytest.mark.parametrize("poison", [{"fields": b"no JSON"}, {"schema": 99}])
+async def test_a_thread_that_cannot_be_read_cannot_be_renamed_and_its_row_stays(
+    engine: AsyncEngine, store: PostgresStore, poison: dict[str, Any]
+) -> None:
+    await store.save_thread(thread_of(title="old"), ADA)
+    async with engine.begin() as connection:
+        await connection.execute(update(threads).values(**poison))
+        before = (await connection.execute(select(threads))).one()
+    placeholder = await store.load_thread("thr_1", ADA)
+    placeholder.title = "renamed"
+    with pytest.raises(ConflictError, match="cannot be changed"):
+        await store.save_thread(placeholder, ADA)
+    async with engine.begin() as connection:
+        assert (await connection.execute(select(threads))).one() == before
 
 
 async def test_retention_filters_on_read_and_the_sweep_removes(engine: AsyncEngine) -> None:

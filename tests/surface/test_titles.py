@@ -7,20 +7,18 @@ from typing import Any
 import pytest
 from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message
-from chatkit.store import NotFoundError
-from chatkit.types import ThreadMetadata, ThreadStreamEvent
+from chatkit.types import ThreadStreamEvent
 
 from lambda_src import titles
 from lambda_src.composition import Parts, build_app
 from lambda_src.context import RequestContext
 from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
-from lambda_src.errors import UnavailableError
 from lambda_src.runs import Runs
 from lambda_src.settings import Settings
 from lambda_src.store.memory import MemoryStore
 from tests.chat import Chat, known_by_name, message, no_pause
-from tests.surface.house import ANN, House, house_without_files, items_of, thread_of
+from tests.surface.house import ANN, House, house_without_files, thread_of
 from tests.surface.test_choices import Named
 
 
@@ -87,35 +85,43 @@ async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(house: House) 
     assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "By hand"
 
 
-@pytest.mark.parametrize("fault", [UnavailableError("Too much at once."), NotFoundError("gone")])
-@pytest.mark.parametrize("when", ["mid-answer", "at the end"])
-async def test_a_title_that_cannot_be_checked_costs_the_answer_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch, fault: Exception, when: str
+async def test_a_thread_renamed_before_the_answers_first_event_keeps_its_name(
+    house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = asyncio.Event()
-
     async def suggest(_: str, __: RequestContext) -> str:
-        if when == "at the end":
-            await answered.wait()
         return "By machine"
 
-    async def stream(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
+    async def late(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
+        [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+        thread.title = "By hand"
+        await MemoryStore(beside=house.store).save_thread(thread, ANN)  # in another process
         async for event in events(*args, **more):
             yield event
-        answered.set()
 
-    async def load_thread(*_: Any, **__: Any) -> ThreadMetadata:
-        raise fault
-
-    app = house.app(suggest_title=suggest)
+    chat = house.chat(suggest_title=suggest)
     events = Runs.events
-    monkeypatch.setattr(Runs, "events", stream)
-    monkeypatch.setattr(MemoryStore, "load_thread", load_thread)
-    answer = await Chat(app)("threads.create", input=message("socks"))
-    monkeypatch.undo()
-    assert answer.of("error") == []
-    assert [item["type"] for item in items_of(answer)] == ["user_message", "assistant_message"]
-    assert (await Chat(app)("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "socks"
+    monkeypatch.setattr(Runs, "events", late)
+    answer = await chat("threads.create", input=message("socks"))
+    assert {event["thread"]["title"] for event in answer.of("thread.updated")} == {"By hand"}
+    assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "By hand"
+
+
+async def test_a_thread_deleted_before_the_answers_first_event_stays_deleted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
+        [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+        await MemoryStore(beside=house.store).delete_thread(thread.id, ANN)  # in another process
+        async for event in events(*args, **more):
+            yield event
+
+    chat = house.chat()
+    events = Runs.events
+    monkeypatch.setattr(Runs, "events", late)
+    thread_id = thread_of(await chat("threads.create", input=message("socks")))
+    assert (await chat("threads.get_by_id", thread_id=thread_id)).status == 404
+    assert (await chat("threads.list")).json["data"] == []
+    assert [record async for record in house.store.export_user(ANN)] == []
 
 
 @pytest.mark.parametrize(("bad", "words"), [("", "1 to 200"), ("  ", "1 to 200"), ("x" * 201, "1 to 200")])

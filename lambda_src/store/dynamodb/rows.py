@@ -30,6 +30,8 @@ CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
 NOT_LISTED = "attribute_not_exists(#order) OR #expires_at <= :now"
 NOT_LISTED_OR_OPEN = f"{NOT_LISTED} OR #{OPEN} = :yes"
 LISTED = "attribute_exists(#order)"
+NOT_DELETED = f"attribute_not_exists(#{DELETED_AT})"
+SCHEMA_KNOWN = f"attribute_not_exists(#{SCHEMA}) OR #{SCHEMA} <= :schema_known"
 
 
 def text(value: str) -> dict[str, Any]:

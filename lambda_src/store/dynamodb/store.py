@@ -15,7 +15,7 @@ from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMeta
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds, ids
 from lambda_src.store.budget import within_budget
-from lambda_src.store.calls import Calls, ConditionFailedError
+from lambda_src.store.calls import Calls
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import userdata
 from lambda_src.store.dynamodb.attachments import Attachments
@@ -101,14 +101,11 @@ class DynamoDBStore(Store[RequestContext]):
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
         """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
 
-        ValueError for an id that cannot be kept; TooLargeError; NotFoundError when it was deleted since it was loaded.
+        ValueError for an id that cannot be kept; TooLargeError; NotFoundError when the thread is deleted;
+        ConflictError when this release cannot read the row.
         """
         bounds.writable(context.user.id, thread.id)
-        try:
-            await self._threads.save(context.user.id, thread)
-        except ConditionFailedError:  # a new thread under a deleted one's id: finish the delete, then begin anew
-            await self._sweeper.purge(context.user.id, thread.id)
-            await self._threads.save(context.user.id, thread)
+        await self._threads.save(context.user.id, thread, in_turn=context.turn_id is not None)
 
     @within_budget
     async def load_threads(

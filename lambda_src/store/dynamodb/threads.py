@@ -1,10 +1,9 @@
 """A user's threads: one row each, a field of the thread an attribute of its own. Knows no item's content."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chatkit.store import NotFoundError
 from chatkit.types import Page, ThreadMetadata
 
 from lambda_src.errors import ConflictError, TooLargeError
@@ -13,9 +12,10 @@ from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Count
-from lambda_src.store.snapshots import Snapshot, Snapshots
+from lambda_src.store.snapshots import UNREADABLE, Changes, Snapshots, thread_not_found
 
 THREAD_MAX_BYTES = 150 * 1024  # of all fields together; as for items, half of 400 KB less the keys
+NO_VALUES: Mapping[str, Mapping[str, Any]] = {}
 _NS = 1_000_000_000
 
 
@@ -36,34 +36,36 @@ class Threads:
         """The thread; NotFoundError when it is missing, deleted or someone else's."""
         row = await self._table.get(_key(user_id, thread_id))
         if row is None or not rows.is_alive(row, now_s=self._now_s()):
-            raise NotFoundError("There is no such thread.")
+            raise thread_not_found(thread_id)
         return self._read(row)
 
-    async def save(self, user_id: str, thread: ThreadMetadata) -> None:
-        """Write what changed since the object was loaded or saved; the whole of one that this store has not seen.
+    async def save(self, user_id: str, thread: ThreadMetadata, *, in_turn: bool = False) -> None:
+        """Write the fields that changed since the object was loaded or saved, or all of an unknown object's.
 
-        NotFoundError when the object was loaded and its thread has been deleted since: a run that goes on must not
-        bring it back. ConditionFailedError when a new object has the id of a deleted thread: finish its sweep first.
+        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over.
+        NotFoundError when the thread is deleted, or is gone although the object was loaded or saved before;
+        ConflictError when this release cannot read the row.
         """
         fields = codec.dump_thread(thread)
         size = sum(len(text.encode()) for text in fields.values())
         if size > THREAD_MAX_BYTES:
             raise TooLargeError(f"This thread's own fields have {size} bytes; at most {THREAD_MAX_BYTES} can be kept.")
         key = _key(user_id, thread.id)
-        known = self._snapshots.of(thread)
-        if known is None or known.thread != _name(key):
-            await self._write(key, thread, fields, condition=f"attribute_not_exists(#{rows.DELETED_AT})")
-        else:
-            changed = {name: text for name, text in fields.items() if known.fields.get(name) != text}
+        changes = self._snapshots.changes(thread, fields, thread=_name(key))
+        while changes is None or changes.after:
             try:
-                if changed:
-                    await self._write(key, thread, changed, condition=rows.LISTED)
+                await self._write(key, thread, fields, changes, in_turn=in_turn)
+                break
             except ConditionFailedError as fault:
-                if rows.is_tombstone(fault.old):
-                    raise NotFoundError("This thread has been deleted.") from None
-                await self._write(key, thread, fields, condition=f"attribute_not_exists(#{rows.DELETED_AT})")
-        loaded = known is not None and known.loaded
-        self._snapshots.keep(thread, Snapshot(_name(key), fields, loaded=loaded))
+                if keys.ORDER_KEY not in fault.old:
+                    raise thread_not_found(thread.id) from None
+                if changes is None or not rows.schema_known(fault.old):
+                    raise ConflictError(UNREADABLE) from None
+                stored = rows.thread_fields(fault.old)
+                theirs = changes.lost_to(stored)
+                fields = self._snapshots.take_over(thread, fields, theirs, thread=_name(key))
+                changes = changes.without(theirs, stored=stored)
+        self._snapshots.keep(thread, thread=_name(key), fields=fields)
 
     async def restore(self, user_id: str, thread_id: str, fields: dict[str, str], *, order: int) -> bool:
         """Put an exported thread back at its own place; False when the same is there, ConflictError when another is.
@@ -76,7 +78,7 @@ class Threads:
             if rows.thread_fields(row) != fields:
                 raise ConflictError(f"Another thread has the id {thread_id}.")
             return False
-        await self._put(key, order, fields, condition=f"attribute_not_exists(#{rows.DELETED_AT})")
+        await self._put(key, order, fields, condition=rows.NOT_DELETED)
         return True
 
     async def page(self, user_id: str, *, after: str | None, limit: int, descending: bool) -> Page[ThreadMetadata]:
@@ -86,7 +88,7 @@ class Threads:
         if after is not None:
             cursor = rows.cursor_of(await self._table.get(_key(user_id, after)), now_s=now_s)
             if cursor is None:
-                raise NotFoundError("There is no such thread.")
+                raise thread_not_found(after)
         found = await self._table.listed(
             keys.user_partition(user_id),
             after=cursor,
@@ -115,7 +117,6 @@ class Threads:
             rows.DELETED_AT: now,
         }
         fields = ", ".join(f"#{rows.FIELD}{name}" for name in sorted(codec.THREAD_FIELDS))
-        self._snapshots.forget_saved(_name(key))
         try:
             await self._table.replace(
                 key,
@@ -133,10 +134,30 @@ class Threads:
             return False
         return True
 
-    async def _write(self, key: Key, thread: ThreadMetadata, fields: dict[str, str], *, condition: str) -> None:
-        await self._put(key, codec.thread_time_us(thread.created_at), fields, condition=condition)
+    async def _write(
+        self, key: Key, thread: ThreadMetadata, fields: dict[str, str], changes: Changes | None, *, in_turn: bool
+    ) -> None:
+        """Write `changes`, or all fields of an unknown object."""
+        conditions = [rows.NOT_DELETED if changes is None else rows.LISTED, rows.SCHEMA_KNOWN]
+        seen: dict[str, Mapping[str, Any]] = {":schema_known": rows.number(codec.SCHEMA_VERSION)}
+        if changes is not None and in_turn:
+            for name, text in changes.before.items():
+                field = rows.FIELD + name
+                conditions.append(f"attribute_not_exists(#{field})" if text is None else f"#{field} = :seen_{name}")
+                seen |= {} if text is None else {f":seen_{name}": rows.text(text)}
+        written = fields if changes is None else changes.after
+        place = codec.thread_time_us(thread.created_at)
+        await self._put(key, place, written, condition=" AND ".join(f"({c})" for c in conditions), seen=seen)
 
-    async def _put(self, key: Key, order: int, fields: dict[str, str], *, condition: str) -> None:
+    async def _put(
+        self,
+        key: Key,
+        order: int,
+        fields: Mapping[str, str],
+        *,
+        condition: str,
+        seen: Mapping[str, Mapping[str, Any]] = NO_VALUES,
+    ) -> None:
         attributes: dict[str, dict[str, Any]] = {rows.FIELD + name: rows.text(text) for name, text in fields.items()}
         attributes[rows.SCHEMA] = rows.number(codec.SCHEMA_VERSION)
         forget = ""
@@ -149,7 +170,7 @@ class Threads:
             key,
             f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)}{forget}",
             condition=condition,
-            values={":order": place, **rows.valued(attributes)},
+            values={":order": place, **rows.valued(attributes), **seen},
         )
 
     def _read(self, row: Row) -> ThreadMetadata:
@@ -162,8 +183,10 @@ class Threads:
             thread = codec.load_thread(fields)
         except codec.UnreadableError:
             self._count("unreadable_row")
-            return codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
-        self._snapshots.keep(thread, Snapshot(_name(key_of(row)), fields, loaded=True))
+            placeholder = codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
+            self._snapshots.keep(placeholder, thread=_name(key_of(row)), fields=None)
+            return placeholder
+        self._snapshots.keep(thread, thread=_name(key_of(row)), fields=fields)
         return thread
 
 

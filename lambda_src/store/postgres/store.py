@@ -24,7 +24,7 @@ from lambda_src.store.postgres.schema import attachments, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
 from lambda_src.store.postgres.threads import ThreadRows
 from lambda_src.store.postgres.userdata import CURSOR_TTL_S, UserRows
-from lambda_src.store.snapshots import Snapshots
+from lambda_src.store.snapshots import Snapshots, thread_not_found
 
 _NS = 1_000_000_000
 
@@ -70,18 +70,20 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
             wanted = sql.living_threads(context.user.id, self._now_s()).where(threads.c.id == thread_id)
             row = (await session.execute(wanted)).mappings().one_or_none()
         if row is None:
-            raise NotFoundError("There is no such thread.")
+            raise thread_not_found(thread_id)
         return self._threads.read(row)
 
     @within_budget
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
         """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
 
-        ValueError for an id that cannot be kept; NotFoundError when it was deleted since it was loaded.
+        ValueError for an id that cannot be kept; NotFoundError when the thread is deleted;
+        ConflictError when this release cannot read the row.
         """
         bounds.writable(context.user.id, thread.id)
         async with transaction(self._sessions) as session:
-            await self._threads.save(session, context.user.id, thread, expires_s=self._expiry())
+            in_turn = context.turn_id is not None
+            await self._threads.save(session, context.user.id, thread, expires_s=self._expiry(), in_turn=in_turn)
 
     @within_budget
     async def load_threads(
@@ -111,7 +113,6 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
             )
             for statement in sql.clear_thread(user_id, thread_id):
                 await session.execute(statement)
-        self._threads.forget_saved(user_id, thread_id)
         if self._ledger is not None:  # last: whoever repeats a delete that failed here comes here again
             await self._ledger.forget_thread(thread_id, context=context)
 

@@ -4,17 +4,17 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from chatkit.store import NotFoundError
 from chatkit.types import ThreadMetadata
 from sqlalchemy import RowMapping, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from lambda_src.errors import ConflictError
 from lambda_src.store import codec, keys
 from lambda_src.store.ports import Count
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import threads
-from lambda_src.store.snapshots import Snapshot, Snapshots
+from lambda_src.store.snapshots import UNREADABLE, Snapshots, thread_not_found
 
 
 def fields_data(fields: Mapping[str, str]) -> bytes:
@@ -40,47 +40,61 @@ class ThreadRows:
         self._snapshots = snapshots
         self._count = count
 
-    async def save(self, session: AsyncSession, user_id: str, thread: ThreadMetadata, *, expires_s: int | None) -> None:
-        """Write what changed since the object was seen. NotFoundError when it was deleted since it was loaded."""
+    async def save(
+        self, session: AsyncSession, user_id: str, thread: ThreadMetadata, *, expires_s: int | None, in_turn: bool
+    ) -> None:
+        """Write what changed since the object was loaded or saved, or all of an unknown object's.
+
+        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over.
+        NotFoundError when the thread is deleted, or is gone although the object was loaded or saved before;
+        ConflictError when this release cannot read the row.
+        """
         fields = codec.dump_thread(thread)
         name = keys.thread_partition(user_id, thread.id)
-        known = self._snapshots.of(thread)
-        if known is not None and known.thread != name:
-            known = None
+        changes = self._snapshots.changes(thread, fields, thread=name)
+        if changes is not None and not changes.after:
+            return
         locked = select(threads).where(sql.of_user(threads, user_id, id=thread.id)).with_for_update()
         standing = (await session.execute(locked)).mappings().one_or_none()
-        merged = dict(fields)
-        place = codec.thread_time_us(thread.created_at)
-        if standing is not None and standing["deleted_s"] is not None:
-            if known is not None:
-                raise NotFoundError("This thread has been deleted.")
-            for statement in sql.clear_thread(user_id, thread.id):  # what a late run added to the deleted one
-                await session.execute(statement)
-        elif standing is not None:
-            before = {} if known is None else known.fields
-            changed = {field: text for field, text in fields.items() if before.get(field) != text}
-            merged = (fields_of(standing) if known is not None else {}) | changed
+        if (standing is None and changes is not None) or (standing is not None and standing["deleted_s"] is not None):
+            raise thread_not_found(thread.id)
+        if standing is not None and standing["schema"] > codec.SCHEMA_VERSION:
+            raise ConflictError(UNREADABLE)
+        stored, place = dict(fields), codec.thread_time_us(thread.created_at)
+        if standing is not None:
             place = standing["place"]
-        values = {"place": place, "fields": fields_data(merged), "schema": codec.SCHEMA_VERSION}
-        values |= {"expires_s": expires_s, "deleted_s": None}
+            if changes is not None:
+                before = _readable_fields(standing)
+                theirs = changes.lost_to(before) if in_turn else {}
+                fields = self._snapshots.take_over(thread, fields, theirs, thread=name)
+                stored = {**before, **changes.after, **theirs}
+        values = {"place": place, "fields": fields_data(stored), "schema": codec.SCHEMA_VERSION, "expires_s": expires_s}
         key = {"user_id": user_id, "id": thread.id}
-        upsert = insert(threads).values(**key, **values)
-        await session.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=values))
-        loaded = known is not None and known.loaded
-        self._snapshots.keep(thread, Snapshot(name, fields, loaded=loaded))
+        free = threads.c.deleted_s.is_(None)  # deleted between the lock and here, where there was no row to lock
+        upsert = insert(threads).values(**key, **values, deleted_s=None)
+        upsert = upsert.on_conflict_do_update(index_elements=list(key), set_=values, where=free)
+        if (await session.execute(upsert.returning(threads.c.id))).first() is None:
+            raise thread_not_found(thread.id)
+        self._snapshots.keep(thread, thread=name, fields=fields)
 
     def read(self, row: RowMapping) -> ThreadMetadata:
         """The thread of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
+        name = keys.thread_partition(row["user_id"], row["id"])
         try:
             fields = fields_of(row)
             thread = codec.load_thread(fields)
         except codec.UnreadableError:
             self._count("unreadable_row")
-            return codec.unreadable_thread(row["id"], created_at=datetime.fromtimestamp(0, UTC))
-        name = keys.thread_partition(row["user_id"], row["id"])
-        self._snapshots.keep(thread, Snapshot(name, fields, loaded=True))
+            placeholder = codec.unreadable_thread(row["id"], created_at=datetime.fromtimestamp(0, UTC))
+            self._snapshots.keep(placeholder, thread=name, fields=None)
+            return placeholder
+        self._snapshots.keep(thread, thread=name, fields=fields)
         return thread
 
-    def forget_saved(self, user_id: str, thread_id: str) -> None:
-        """After a delete: an object that was only saved may be saved anew."""
-        self._snapshots.forget_saved(keys.thread_partition(user_id, thread_id))
+
+def _readable_fields(row: RowMapping) -> dict[str, str]:
+    """As `fields_of`; ConflictError where that cannot read them."""
+    try:
+        return fields_of(row)
+    except codec.UnreadableError:
+        raise ConflictError(UNREADABLE) from None

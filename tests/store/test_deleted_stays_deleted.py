@@ -1,0 +1,148 @@
+"""A turn in one process, a user in another: whatever the order of their requests, deleted stays deleted, and a rename
+by the user is never lost.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from chatkit.store import NotFoundError
+from chatkit.types import Page, Thread
+
+from lambda_src.context import Turn
+from lambda_src.dev.store_contract.samples import (
+    WHEN,
+    answer_of,
+    context_of,
+    item_ids,
+    message_of,
+    thread_ids,
+    thread_of,
+)
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.interleaved import Held, interleave, schedules
+from tests.store.local import Local
+from tests.store.sweeping import finish
+
+ADA = context_of("ada")
+TURN = Turn("turn-of-0123456789")
+IN_A_TURN = replace(ADA, turn=TURN)
+LEASE_MS = 10_000
+
+Actions = Callable[[DynamoDBStore], Awaitable[None]]
+
+
+async def rename(store: DynamoDBStore) -> None:
+    """What ChatKit does for threads.update."""
+    with suppress(NotFoundError):
+        thread = await store.load_thread("thr_1", ADA)
+        thread.title = "By hand"
+        await store.save_thread(thread, ADA)
+
+
+async def delete(store: DynamoDBStore) -> None:
+    """What ChatKit does for threads.delete."""
+    await store.delete_thread("thr_1", ADA)
+
+
+async def stop(store: DynamoDBStore) -> None:
+    """The Stop button."""
+    await store.ledger.ask_to_stop("thr_1", TURN.id, context=ADA)
+
+
+async def retry(store: DynamoDBStore) -> None:
+    """A regenerate: it takes the lease, removes the answer and writes another."""
+    mine = replace(ADA, turn=Turn("turn-of-retry-0001"))
+    with suppress(NotFoundError):
+        thread = await store.load_thread("thr_1", mine)
+        await store.ledger.take_lease("thr_1", "turn-of-retry-0001", lease_ms=LEASE_MS, context=mine)
+        await store.delete_thread_item("thr_1", "msg_2", mine)
+        await store.add_thread_item("thr_1", answer_of("msg_3", "again"), mine)
+        thread.title = thread.title or "By machine, again"
+        await store.save_thread(thread, mine)
+
+
+async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, dies_after: int) -> None:
+    """The first turn of a new thread; `begun` when that is saved. `upstream` continues with an unknown object."""
+    thread = thread_of(title=None)
+    items: Page[Any] = Page()
+    await store.save_thread(thread, IN_A_TURN)
+    begun.set()
+    if upstream:
+        thread = Thread(id="thr_1", created_at=WHEN, items=items)
+    steps: list[Callable[[], Awaitable[Any]]] = [
+        lambda: store.ledger.take_lease("thr_1", TURN.id, lease_ms=LEASE_MS, context=IN_A_TURN),
+        lambda: store.add_thread_item("thr_1", message_of(), IN_A_TURN),
+        lambda: store.save_thread(thread, IN_A_TURN),
+        lambda: store.add_thread_item("thr_1", answer_of("msg_2", "text"), IN_A_TURN),
+        lambda: store.save_thread(thread, IN_A_TURN),
+    ]
+    titles = {2: (None, "By machine"), 4: ("By machine", "Better, by machine")}
+    for number, step in enumerate(steps[:dies_after]):
+        instead_of, title = titles.get(number, (None, None))
+        if title is not None and thread.title == instead_of:
+            thread.title = title
+        with suppress(NotFoundError):  # a turn whose thread is gone ends: one that continues is worse
+            await step()
+
+
+CASES: list[tuple[list[Actions], bool, int]] = [
+    ([rename], False, 100),
+    ([delete], False, 100),
+    ([delete], True, 100),
+    ([delete], False, 2),
+    ([rename, delete], False, 100),
+    ([delete, rename], True, 100),
+    ([stop, delete], False, 100),
+    ([delete, retry], False, 2),
+    ([retry, rename], False, 2),
+    ([retry, delete], True, 2),
+]
+
+
+@pytest.mark.parametrize(("actions", "upstream", "dies_after"), CASES)
+def test_at_every_interleaving(actions: list[Actions], upstream: bool, dies_after: int) -> None:
+    deleted, renamed = delete in actions, rename in actions and not upstream
+
+    async def once(schedule: list[int]) -> list[int]:
+        local, here, there = Local(), Held(), Held()
+        begun = asyncio.Event()
+        mine, theirs = local.store(executor=here), local.store(executor=there)
+
+        async def answering() -> None:
+            await turn(mine, begun, upstream=upstream, dies_after=dies_after)
+
+        async def acting() -> None:
+            await begun.wait()
+            for action in actions:
+                await action(theirs)
+
+        choices = await interleave(schedule, (here, answering), (there, acting))
+        fresh = local.store()
+        if deleted:
+            await assert_gone(fresh)
+            await finish(local, fresh)
+            await assert_gone(fresh)
+            assert local.engine.rows == {}
+        elif renamed:
+            assert (await fresh.load_thread("thr_1", ADA)).title == "By hand"
+        return choices
+
+    seen = sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), most=5_000))
+    assert seen > 1
+
+
+async def assert_gone(store: DynamoDBStore) -> None:
+    """Nothing of the thread is listed, loaded, exported or paged."""
+    assert await thread_ids(store, ADA) == []
+    assert [record async for record in store.export_user(ADA)] == []
+    assert await item_ids(store, "thr_1", ADA) == []
+    assert await item_ids(store, "thr_1", ADA, order="desc") == []
+    with pytest.raises(NotFoundError):
+        await store.load_thread("thr_1", ADA)
+    for item_id in ("msg_1", "msg_2", "msg_3"):
+        with pytest.raises(NotFoundError):
+            await store.load_item("thr_1", item_id, ADA)

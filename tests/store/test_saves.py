@@ -1,0 +1,50 @@
+"""Threads that two processes save at once: the contract on every store."""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.memory import MemoryStore
+from lambda_src.store.postgres import PostgresStore
+from tests.store.engine.engine import Engine
+from tests.store.model import Inline
+from tests.store.postgres import migrated, postgres, sessions_of
+from tests.store.saves_contract import SavesContract
+
+
+class TestMemory(SavesContract):
+    """In dictionaries."""
+
+    @pytest.fixture
+    def make(self) -> Any:
+        rows = MemoryStore()
+        return lambda clock, retention_s: MemoryStore(beside=rows, clock=clock, retention_s=retention_s)
+
+
+class TestStrictEngine(SavesContract):
+    """DynamoDBStore on the engine of this process."""
+
+    @pytest.fixture
+    def make(self) -> Any:
+        engine: Any = Engine()
+        return lambda clock, retention_s: DynamoDBStore(
+            engine, "table", clock=clock, retention_s=retention_s, executor=Inline()
+        )
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The URL of a server for this module."""
+    with postgres() as url:
+        yield url
+
+
+class TestPostgres(SavesContract):
+    """PostgresStore."""
+
+    @pytest.fixture
+    async def make(self, url: str) -> AsyncIterator[Any]:
+        async with migrated(url) as engine:
+            yield lambda clock, retention_s: PostgresStore(sessions_of(engine), clock=clock, retention_s=retention_s)
