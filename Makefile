@@ -18,7 +18,8 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev chat test-agent eval test browser add clean template bootstrap deploy deploy-local \
-	bundle verify logs cost destroy examples check check-own-agent check-oldest-python lint snapshots test-dynamodb-local test-litellm \
+	bundle verify logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
+	test-dynamodb-local test-upstream test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal \
 	bench-auth fuzz test-optimizations bench-cold bench-turn bench-streams imports audit lock types contracts format
 
@@ -138,6 +139,9 @@ snapshots: .venv/installed ## rewrite the committed templates and docs/configura
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
 	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py
+
+test-upstream: .venv/installed ## chatkit-python's own tests on our three stores (TREE=path of a checkout of chatkit-python)
+	@$(RUN) $(PY) -m tests.upstream.run $(or $(TREE),$(error Name a checkout of chatkit-python: make test-upstream TREE=path))
 
 test-litellm: .venv/installed ## LiteLLM against a fake on the wire (brings the library for this one run)
 	@$(RUN) sh -c '"$$UV" run --quiet --no-sync --with "litellm~=1.106" python -m pytest -q -W ignore tests/surface/litellm_model.py'
