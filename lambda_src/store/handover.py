@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lambda_src.context import RequestContext
+from lambda_src.errors import ConflictError
 
 CopyFile = Callable[[str], Awaitable[None]]
 """Copies the bytes of one attachment, by its id, to where the user's are kept. Twice is once."""
 
 CLAIM_TTL_S = 30 * 86_400  # how long a claim is remembered: a guest's token ends long before (auth/guests.py)
+
+
+def already_theirs(thread_id: str) -> ConflictError:
+    """The error when both have a thread of one id, which an import can cause: neither is overwritten."""
+    return ConflictError(f"The user already has a thread {thread_id}; the guest's thread of this id stays where it is.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +48,6 @@ class Handover(Protocol):
         """Make the guest's thread the user's, with its items, feedback and attachments: the user sees all or nothing.
 
         False, and nothing is done, while a turn runs in it. True when it is over, or there is no such thread.
+        ConflictError, and nothing is done, when the user already has a thread of this id.
         """
         ...

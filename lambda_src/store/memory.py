@@ -248,7 +248,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     def _write(self, thread_id: str, item_id: str, data: bytes, context: RequestContext) -> None:
         items = self._user(context).items.setdefault(thread_id, {})
         standing = items.get(item_id)
-        if standing is not None and standing.data is not None:
+        if standing is not None and standing.data is not None and self._alive(standing.expires_s):
             standing.data, standing.expires_s = data, self._expiry()
         else:
             arrived = self._clocks.next(_name(context, thread_id), context.turn_id)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.store import bounds
-from lambda_src.store.handover import Claim, CopyFile
+from lambda_src.store.handover import Claim, CopyFile, already_theirs
 from lambda_src.store.memory_rows import UserRows
 
 
@@ -41,8 +41,10 @@ class MemoryHandover:
             await copy_file(attachment_id)
         if thread_id not in guest.threads:
             return True
+        if thread_id in self._users.setdefault(context.user.id, UserRows()).threads:
+            raise already_theirs(thread_id)
         turn = guest.ledger.turns.get(thread_id)
         if turn is not None and not turn.ended:
             return False
-        guest.hand_over(thread_id, self._users.setdefault(context.user.id, UserRows()))
+        guest.hand_over(thread_id, self._users[context.user.id])
         return True

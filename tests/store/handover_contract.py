@@ -103,6 +103,17 @@ class HandoverContract:
         after = await records_of(store, ANN)
         assert all(record in after for record in before)
 
+    async def test_a_thread_whose_id_the_user_has_too_stays_with_the_guest(self, store: AnyStore) -> None:
+        await move_in(store)
+        await store.save_thread(thread_of("thr_1", title="ann's"), ANN)
+        await store.add_thread_item("thr_1", message_of("msg_ann"), ANN)
+        with pytest.raises(ConflictError, match="already has a thread thr_1"):
+            await store.hand_over("thr_1", GUEST.user.id, ANN, copy_file=Files())
+        assert (await store.load_thread("thr_1", ANN)).title == "ann's"
+        assert await item_ids(store, "thr_1", ANN) == ["msg_ann"]
+        assert (await store.load_thread("thr_1", GUEST)).title == "the guest's thr_1"
+        assert await item_ids(store, "thr_1", GUEST) == ["msg_1", "msg_2"]
+
     async def test_a_guest_is_claimed_once(self, store: AnyStore) -> None:
         await store.claim_guest("guest", ANN)
         with pytest.raises(ConflictError):

@@ -1,5 +1,6 @@
 """Threads that two processes save at once, on any store with a clock of the test's. Knows no engine."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from chatkit.store import NotFoundError
 from chatkit.types import LockedStatus
 
 from lambda_src.context import Turn
-from lambda_src.dev.store_contract.samples import context_of, thread_ids, thread_of
+from lambda_src.dev.store_contract.samples import context_of, item_ids, item_of, message_of, thread_ids, thread_of
 from tests.store.unbound_contract import Clock
 
 ADA = context_of("ada")
@@ -65,3 +66,36 @@ class SavesContract:
         with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
             await store.save_thread(thread, ADA)
         assert await thread_ids(other, ADA) == []
+
+    @pytest.mark.parametrize("kind", ["message", "open workflow"])
+    @pytest.mark.parametrize("save", [False, True], ids=["added", "saved"])
+    async def test_an_expired_item_that_is_written_again_arrives_anew(self, make: Any, kind: str, save: bool) -> None:
+        clock = Clock()
+        store = make(clock, 3600)
+        first: Any = (
+            message_of("msg_1")
+            if kind == "message"
+            else item_of("workflow", "msg_1", workflow={"type": "custom", "tasks": []})
+        )
+        await store.save_thread(thread_of(), ADA)
+        await store.add_thread_item("thr_1", first, ADA)
+        clock.later(3000)
+        await store.add_thread_item("thr_1", message_of("msg_2"), ADA)
+        await store.save_thread(thread_of(title="t"), ADA)
+        clock.later(700)
+        await (store.save_item if save else store.add_thread_item)("thr_1", first, ADA)
+        assert await item_ids(store, "thr_1", ADA) == ["msg_2", "msg_1"]
+
+    @pytest.mark.parametrize("order", ["asc", "desc"])
+    async def test_a_page_of_a_thread_that_was_just_deleted_has_no_entry_that_is_not_an_item(
+        self, make: Any, order: str
+    ) -> None:
+        clock = Clock()
+        store, other = make(clock, 0), make(clock, 0)
+        await store.save_thread(thread_of(), ADA)
+        for number in range(4):
+            await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
+        first = await store.load_thread_items("thr_1", None, 2, order, ADA)
+        await other.delete_thread("thr_1", ADA)
+        with suppress(NotFoundError):
+            assert (await store.load_thread_items("thr_1", first.after, 2, order, ADA)).data == []

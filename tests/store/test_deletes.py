@@ -1,5 +1,8 @@
 """Deletes: gone for the user after one write, gone from table and bucket after a sweep that may die anywhere."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 from chatkit.store import NotFoundError
 
@@ -8,6 +11,7 @@ from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
 from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from tests.store.dying import KilledError, dying_after
+from tests.store.interleaved import Held, interleave, schedules
 from tests.store.local import Local, populate
 from tests.store.sweeping import finish, never
 
@@ -186,3 +190,21 @@ async def test_a_thread_with_the_longest_ids_can_be_deleted() -> None:
         await store.sweep_thread("t" * 512, who, stop=never)
     await finish(local, store)
     assert local.engine.rows == {}
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_delete_between_a_cursor_and_its_page_leaves_no_entry_that_is_not_an_item(order: str) -> None:
+    async def once(schedule: list[int]) -> list[int]:
+        local, here, there = Local(), Held(), Held()
+        await populate(local.store(), threads=1)
+        first = await local.store().load_thread_items("thr_0", None, 2, order, ADA)
+        reader, other = local.store(executor=here), local.store(executor=there)
+
+        async def page() -> None:
+            with suppress(NotFoundError):
+                shown = (await reader.load_thread_items("thr_0", first.after, 10, order, ADA)).data
+                assert len(shown) in (0, 2)
+
+        return await interleave(schedule, (here, page), (there, lambda: other.delete_thread("thr_0", ADA)))
+
+    assert sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), most=100)) == 3

@@ -19,7 +19,7 @@ from lambda_src.store.dynamodb.payloads import object_of
 from lambda_src.store.dynamodb.sweep import Sweeper
 from lambda_src.store.dynamodb.table import Row, Table, key_of
 from lambda_src.store.dynamodb.threads import Threads
-from lambda_src.store.handover import CLAIM_TTL_S, Claim, CopyFile
+from lambda_src.store.handover import CLAIM_TTL_S, Claim, CopyFile, already_theirs
 from lambda_src.store.s3 import PayloadBucket
 
 TURN_TTL_S = 7 * 86_400  # as long as any lease stands (leases.py)
@@ -74,9 +74,12 @@ class HandedOver:
 
     async def hand_over(self, thread_id: str, guest_id: str, user_id: str, *, copy_file: CopyFile) -> bool:
         """See handover.Handover."""
+        own = await self._table.get((keys.user_partition(user_id), keys.thread_sort(thread_id)))
         thread = await self._table.get((keys.user_partition(guest_id), keys.thread_sort(thread_id)))
         if thread is None or not rows.is_alive(thread, now_s=self._now_s()):
             return True
+        if own is not None:  # read before the guest's: so it is not the guest's that was handed over in between
+            raise already_theirs(thread_id)
         if not await self._close(guest_id, thread_id):
             return False
         await self._copy_attachments(thread_id, guest_id, user_id, copy_file)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from chatkit.store import NotFoundError
@@ -49,12 +50,8 @@ class Items:
         key = (partition, keys.item_sort(item.id))
         arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item)
-        is_open = codec.is_open(item)
         try:
-            if isinstance(item, WorkflowItem):
-                old = await self._write(key, stored, arrived, is_open=is_open, condition=rows.NOT_LISTED_OR_OPEN)
-            else:
-                old = await self._create(key, stored, arrived, is_open=is_open)
+            old = await self._add(key, stored, arrived, item)
         except ConditionFailedError as fault:
             standing = fault.old
             if object_of(standing) != stored.object_key:
@@ -71,7 +68,13 @@ class Items:
         arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item)
         key = (partition, keys.item_sort(item.id))
-        old = await self._write(key, stored, arrived, is_open=codec.is_open(item))
+        while True:
+            with suppress(ConditionFailedError):  # an expired row stands there: the item arrives anew
+                old = await self._write(key, stored, arrived, is_open=codec.is_open(item), condition=rows.NOT_EXPIRED)
+                break
+            with suppress(ConditionFailedError):  # somebody else added it a moment ago
+                old = await self._create(key, stored, arrived, is_open=codec.is_open(item))
+                break
         await self._replaced(partition, old, stored)
 
     async def restore(self, user_id: str, thread_id: str, item_id: str, data: bytes, *, order: int) -> bool:
@@ -118,7 +121,7 @@ class Items:
             want=limit + 1,
             alive=lambda row: rows.is_alive(row, now_s=now_s),
         )
-        if any(rows.is_tombstone(row) for row in found[:1]):
+        if any(rows.is_tombstone(row) for row in found):  # also one that was written after the cursor was read
             return Page()
         shown = found[:limit]
         for row in shown:
@@ -197,6 +200,15 @@ class Items:
         key = (keys.thread_partition(user_id, thread_id), keys.item_sort(item.id))
         return await self._payloads.store(codec.dump(item), row=key, object_prefix=_prefix(user_id, thread_id, item.id))
 
+    async def _add(self, key: Key, stored: Stored, arrived: int, item: ThreadItem) -> Row:
+        """Create the row; a workflow may also replace an open one, in its place."""
+        try:
+            return await self._create(key, stored, arrived, is_open=codec.is_open(item))
+        except ConditionFailedError as fault:
+            if not isinstance(item, WorkflowItem) or rows.OPEN not in fault.old:
+                raise
+        return await self._write(key, stored, arrived, is_open=codec.is_open(item), condition=rows.STILL_OPEN)
+
     async def _create(self, key: Key, stored: Stored, arrived: int, *, is_open: bool) -> Row:
         """Write a row where none is listed; a deleted or expired one is replaced whole."""
         row = {
@@ -209,7 +221,7 @@ class Items:
             row | self._attributes(stored, is_open=is_open), condition=rows.NOT_LISTED, values={":now": now}
         )
 
-    async def _write(self, key: Key, stored: Stored, arrived: int, *, is_open: bool, condition: str = "") -> Row:
+    async def _write(self, key: Key, stored: Stored, arrived: int, *, is_open: bool, condition: str) -> Row:
         """Write a row over whatever `condition` allows; one that is listed keeps its place."""
         attributes = self._attributes(stored, is_open=is_open)
         removed = {*stored.removed, rows.WAS_ORDER, rows.OPEN, keys.TTL_ATTRIBUTE} - set(attributes)
@@ -218,8 +230,7 @@ class Items:
             f"REMOVE {', '.join(f'#{name}' for name in sorted(removed))}"
         )
         values = {":order": _order(key, arrived), **rows.valued(attributes)}
-        if condition:
-            values |= {":now": rows.number(self.now_s()), ":yes": {"BOOL": True}}
+        values |= {":now": rows.number(self.now_s())} if ":now" in condition else {":yes": {"BOOL": True}}
         return await self._table.update(key, expression, condition=condition, values=values)
 
     def _attributes(self, stored: Stored, *, is_open: bool) -> dict[str, Mapping[str, Any]]:

@@ -28,7 +28,8 @@ FIELD = "field_"  # S: one field of a thread each, as JSON, so that two writers 
 CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
 
 NOT_LISTED = "attribute_not_exists(#order) OR #expires_at <= :now"
-NOT_LISTED_OR_OPEN = f"{NOT_LISTED} OR #{OPEN} = :yes"
+NOT_EXPIRED = "attribute_not_exists(#order) OR attribute_not_exists(#expires_at) OR #expires_at > :now"
+STILL_OPEN = f"attribute_exists(#order) AND #{OPEN} = :yes"
 LISTED = "attribute_exists(#order)"
 NOT_DELETED = f"attribute_not_exists(#{DELETED_AT})"
 SCHEMA_KNOWN = f"attribute_not_exists(#{SCHEMA}) OR #{SCHEMA} <= :schema_known"

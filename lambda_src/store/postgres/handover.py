@@ -12,7 +12,7 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.store import bounds
 from lambda_src.store.budget import within_budget
-from lambda_src.store.handover import Claim, CopyFile
+from lambda_src.store.handover import Claim, CopyFile, already_theirs
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import attachments, claims, feedback, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
@@ -58,10 +58,15 @@ class PostgresHandover:
         for attachment_id in attachment_ids:
             await copy_file(attachment_id)
         async with transaction(self._sessions) as session:
-            living = sql.of_user(threads, guest_id, id=thread_id), threads.c.deleted_s.is_(None)
-            moved = update(threads).where(*living).values(user_id=context.user.id).returning(threads.c.id)
-            if (await session.execute(moved)).first() is not None:
-                for table in (items, attachments, feedback):
-                    of_thread = sql.of_user(table, guest_id, thread_id=thread_id)
-                    await session.execute(update(table).where(of_thread).values(user_id=context.user.id))
+            of_guest = sql.of_user(threads, guest_id, id=thread_id)
+            living = select(threads.c.id).where(of_guest, threads.c.deleted_s.is_(None)).with_for_update()
+            if (await session.execute(living)).first() is None:
+                return True
+            of_user = select(threads.c.id).where(sql.of_user(threads, context.user.id, id=thread_id))
+            if (await session.execute(of_user)).first() is not None:
+                raise already_theirs(thread_id)
+            await session.execute(update(threads).where(of_guest).values(user_id=context.user.id))
+            for table in (items, attachments, feedback):
+                of_thread = sql.of_user(table, guest_id, thread_id=thread_id)
+                await session.execute(update(table).where(of_thread).values(user_id=context.user.id))
         return True

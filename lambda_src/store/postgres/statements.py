@@ -78,7 +78,8 @@ def write_item(
     newest = select(func.max(items.c.place) + 1).where(of_thread).scalar_subquery()
     new = insert(items).values({"place": func.greatest(now_ns, newest), "deleted_s": None, **values})
     kept = {name: new.excluded[name] for name in values if name not in ("user_id", "thread_id", "id", "place")}
-    place = case((items.c.payload.is_(None), new.excluded.place), else_=items.c.place)
+    gone = or_(items.c.payload.is_(None), items.c.expires_s <= now_ns // 1_000_000_000)
+    place = case((gone, new.excluded.place), else_=items.c.place)
     return new.on_conflict_do_update(
         index_elements=[items.c.user_id, items.c.thread_id, items.c.id],
         set_={**kept, "place": place, "deleted_s": None},
