@@ -80,6 +80,8 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         name = _name(context, thread.id)
         changes = self._snapshots.changes(thread, fields, thread=name)
         standing = user.threads.get(thread.id)
+        if standing is not None and not self._alive(standing.expires_s):
+            standing = None
         if thread.id in user.gone or (changes is not None and standing is None):
             raise thread_not_found(thread.id)
         if changes is None or standing is None:
@@ -169,7 +171,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
         """Keep the attachment's description, new or not."""
         bounds.writable(context.user.id, attachment.id)
-        expires_s = self._attachment_expiry(attachment.thread_id)
+        expires_s = self._attachment_expiry(attachment.thread_id, context)
         self._user(context).attachments[attachment.id] = AttachmentRow(
             codec.dump(attachment), attachment.thread_id, expires_s
         )
@@ -218,7 +220,11 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
         bounds.writable(context.user.id, record["id"], record.get("thread_id", record["id"]))
-        expires_s = self._attachment_expiry(None) if records.is_unbound(record) else self._expiry()
+        match record["kind"]:
+            case "item" | "attachment" if not records.is_unbound(record):
+                expires_s = self._expiry_of_new_items(record["thread_id"], context)
+            case _:
+                expires_s = self._attachment_expiry(None, context) if records.is_unbound(record) else self._expiry()
         return self._user(context).restore(record, expires_s=expires_s)
 
     async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
@@ -236,9 +242,18 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     def _expiry(self) -> float:
         return self._clock() // _NS + self._retention_s if self._retention_s else math.inf
 
-    def _attachment_expiry(self, thread_id: str | None) -> float:
-        kept_s = bounds.attachment_kept_s(self._retention_s, thread_id)
-        return self._clock() // _NS + kept_s if kept_s else math.inf
+    def _expiry_of_new_items(self, thread_id: str, context: RequestContext) -> float:
+        """When what arrives in the thread now expires: with the thread, which is kept until then."""
+        thread = self._user(context).threads.get(thread_id)
+        if thread is None or not self._alive(thread.expires_s):
+            return self._expiry()
+        thread.expires_s = max(thread.expires_s, self._expiry()) if self._retention_s else math.inf
+        return thread.expires_s
+
+    def _attachment_expiry(self, thread_id: str | None, context: RequestContext) -> float:
+        if thread_id is not None:
+            return self._expiry_of_new_items(thread_id, context)
+        return self._clock() // _NS + bounds.attachment_kept_s(self._retention_s, None)
 
     def _living(self, thread_id: str, item_id: str, context: RequestContext) -> ItemRow | None:
         user = self._user(context)
@@ -248,11 +263,12 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     def _write(self, thread_id: str, item_id: str, data: bytes, context: RequestContext) -> None:
         items = self._user(context).items.setdefault(thread_id, {})
         standing = items.get(item_id)
+        expires_s = self._expiry_of_new_items(thread_id, context)
         if standing is not None and standing.data is not None and self._alive(standing.expires_s):
-            standing.data, standing.expires_s = data, self._expiry()
+            standing.data, standing.expires_s = data, expires_s
         else:
             arrived = self._clocks.next(_name(context, thread_id), context.turn_id)
-            items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, self._expiry())
+            items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, expires_s)
 
     def _read_thread(self, thread_id: str, kept: ThreadRow, context: RequestContext) -> ThreadMetadata:
         try:

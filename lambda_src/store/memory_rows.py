@@ -130,13 +130,16 @@ class UserRows:
     def export(self, *, now_s: int) -> Iterator[Record]:
         """Threads by time, each followed by its items by arrival and its feedback; attachments last."""
         for thread_id, thread in sorted(self.threads.items(), key=lambda kept: kept[1].order):
+            if thread.expires_s <= now_s:
+                continue
             yield records.thread_record(thread_id, thread.fields, order=keys.arrived_ns(thread.order))
             for item in sorted(self.items.get(thread_id, {}).values(), key=lambda kept: kept.order):
-                if item.data is not None:
+                if item.data is not None and item.expires_s > now_s:
                     order = keys.arrived_ns(item.order)
                     yield records.record("item", item.id, item.data, thread_id=thread_id, order=order)
             for (of_thread, item_id), kind in sorted(self.feedback.items()):
-                if of_thread == thread_id:
+                rated = self.items.get(thread_id, {}).get(item_id)
+                if of_thread == thread_id and (rated is None or rated.expires_s > now_s):
                     yield records.feedback_record(item_id, kind, thread_id=thread_id)
         for attachment_id, kept in sorted(self.attachments.items()):
             if kept.expires_s > now_s:

@@ -1,5 +1,6 @@
 """Threads that two processes save at once, on any store with a clock of the test's. Knows no engine."""
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,18 @@ from chatkit.store import NotFoundError
 from chatkit.types import LockedStatus
 
 from lambda_src.context import Turn
-from lambda_src.dev.store_contract.samples import context_of, item_ids, item_of, message_of, thread_ids, thread_of
+from lambda_src.dev.store_contract.samples import (
+    context_of,
+    file_of,
+    item_ids,
+    item_of,
+    message_of,
+    thread_ids,
+    thread_of,
+)
 from tests.store.unbound_contract import Clock
 
+DAY_S = 86_400
 ADA = context_of("ada")
 IN_A_TURN = replace(ADA, turn=Turn("turn-of-0123456789"))
 
@@ -99,3 +109,40 @@ class SavesContract:
         await other.delete_thread("thr_1", ADA)
         with suppress(NotFoundError):
             assert (await store.load_thread_items("thr_1", first.after, 2, order, ADA)).data == []
+
+    async def test_a_thread_lives_as_long_as_its_newest_item(self, make: Any) -> None:
+        clock = Clock()
+        store = make(clock, 30 * DAY_S)
+        await store.save_thread(thread_of(), ADA)
+        for number in range(6):  # on days 0, 5, ..., 25
+            await store.add_thread_item("thr_1", message_of(f"msg_{number}"), ADA)
+            await store.save_attachment(file_of(f"atc_{number}", thread_id="thr_1"), ADA)
+            await store.add_feedback("thr_1", [f"msg_{number}"], "positive", ADA)
+            clock.later(5 * DAY_S if number < 5 else 0)
+        clock.later(5 * DAY_S)
+        other = make(clock, 30 * DAY_S)
+        assert await other.load_thread("thr_1", ADA) == thread_of()
+        assert await thread_ids(other, ADA) == ["thr_1"]
+        assert await item_ids(other, "thr_1", ADA) == [f"msg_{number}" for number in range(1, 6)]
+        kinds = Counter([record["kind"] async for record in other.export_user(ADA)])
+        assert kinds == {"thread": 1, "item": 5, "attachment": 5, "feedback": 5}, "what expires, expires whole"
+        clock.later(25 * DAY_S - 1)
+        assert await item_ids(other, "thr_1", ADA) == ["msg_5"]
+        assert await thread_ids(other, ADA) == ["thr_1"]
+        clock.later(1)
+        assert await thread_ids(other, ADA) == []
+        assert [record async for record in other.export_user(ADA)] == []
+        loaded = thread_of()
+        with pytest.raises(NotFoundError):
+            await other.load_thread(loaded.id, ADA)
+
+    async def test_an_expired_thread_is_not_brought_back_by_an_object_that_was_loaded(self, make: Any) -> None:
+        clock = Clock()
+        store = make(clock, DAY_S)
+        await store.save_thread(thread_of(), ADA)
+        thread = await store.load_thread("thr_1", ADA)
+        clock.later(DAY_S)
+        thread.title = "renamed"
+        with pytest.raises(NotFoundError):
+            await store.save_thread(thread, ADA)
+        assert await thread_ids(store, ADA) == []

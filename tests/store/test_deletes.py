@@ -207,4 +207,4 @@ def test_a_delete_between_a_cursor_and_its_page_leaves_no_entry_that_is_not_an_i
 
         return await interleave(schedule, (here, page), (there, lambda: other.delete_thread("thr_0", ADA)))
 
-    assert sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), most=100)) == 3
+    assert sum(1 for _ in schedules(lambda schedule: asyncio.run(once(schedule)), most=100)) >= 3

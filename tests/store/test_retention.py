@@ -1,13 +1,29 @@
 """What has expired is gone for every reader at once; without retention nothing of a thread expires."""
 
+import random
+from dataclasses import dataclass, field, replace
+
 import pytest
 from chatkit.store import NotFoundError
 
-from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of
+from lambda_src.context import Turn
+from lambda_src.dev.store_contract.samples import (
+    answer_of,
+    context_of,
+    file_of,
+    item_ids,
+    message_of,
+    thread_ids,
+    thread_of,
+)
+from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
+from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.local import Local, populate
+from tests.store.sweeping import finish
 
 ADA = context_of("ada")
+DAY_S = 86_400
 
 
 async def test_expired_rows_are_filtered_when_they_are_read() -> None:
@@ -35,3 +51,104 @@ async def test_without_retention_nothing_expires_but_a_file_that_no_message_name
     await populate(local.store())
     expiring = [row for row in local.engine.rows.values() if keys.TTL_ATTRIBUTE in row]
     assert [row[keys.SORT_KEY]["S"] for row in expiring] == [keys.attachment_sort("atc_free")]
+
+
+async def test_a_turn_prolongs_its_thread_once() -> None:
+    local = Local()
+    store = local.store(retention_s=30 * DAY_S)
+    await store.save_thread(thread_of(title="t"), ADA)
+    turn = replace(ADA, turn=Turn("turn-of-0123456789"))
+    for _ in range(3):
+        local.later(DAY_S)
+        process = local.store(retention_s=30 * DAY_S)
+        await process.load_thread("thr_1", turn)
+        local.engine.requests.clear()
+        for number in range(20):
+            await process.add_thread_item("thr_1", answer_of(f"msg_{local.now}_{number}", "x"), turn)
+            local.later(30)
+        assert local.engine.requests == ["UpdateItem", *["PutItem"] * 20]
+        newest = max(int(row[keys.TTL_ATTRIBUTE]["N"]) for key, row in local.engine.rows.items() if "ITEM#" in key[1])
+        (thread,) = (row for key, row in local.engine.rows.items() if key[1] == keys.thread_sort("thr_1"))
+        assert int(thread[keys.TTL_ATTRIBUTE]["N"]) == newest, "the thread expires with its newest item"
+
+
+async def test_an_erasure_finds_what_is_left_of_threads_whose_row_has_expired() -> None:
+    local = Local()
+    store = local.store(retention_s=DAY_S)
+    await populate(store, threads=2)
+    await populate(store, "ada#THREAD#thr_0")
+    for thread_id in ("thr_0", "thr_1"):
+        del local.engine.rows[keys.user_partition("ada"), keys.thread_sort(thread_id)]
+    others = len([key for key in local.engine.rows if key[0].startswith("USER#ada##")])
+    erased = [step async for step in store.erase_user(ADA)]
+    assert sum(step.items for step in erased) == 8
+    await finish(local, store)
+    assert len(local.engine.rows) == others
+    assert not [key for key in local.objects.kept if "/ada/" in key]
+
+
+@dataclass
+class World:
+    """A table whose rows DynamoDB removes at random times after they expire, and what should be alive in it."""
+
+    random: random.Random
+    local: Local = field(default_factory=Local)
+    retention_s: int = 30 * DAY_S
+    items: dict[str, dict[str, int]] = field(default_factory=dict)  # by thread: when each item expires
+    threads: dict[str, int] = field(default_factory=dict)
+
+    def store(self) -> DynamoDBStore:
+        """Another process."""
+        return self.local.store(retention_s=self.retention_s)
+
+    def now_s(self) -> int:
+        return self.local.now // 10**9
+
+    def ttl(self) -> None:
+        """DynamoDB removes some of the rows that have expired."""
+        for key, row in list(self.local.engine.rows.items()):
+            expired = keys.TTL_ATTRIBUTE in row and int(row[keys.TTL_ATTRIBUTE]["N"]) <= self.now_s()
+            if expired and self.random.random() < 0.5:
+                del self.local.engine.rows[key]
+
+    async def write(self, number: int) -> None:
+        """One more item, with its file and feedback, in a thread that may be new."""
+        store, thread_id, item_id = self.store(), f"thr_{self.random.randrange(3)}", f"msg_{number}"
+        expires_s = self.now_s() + self.retention_s
+        if self.threads.get(thread_id, 0) <= self.now_s():
+            await store.save_thread(thread_of(thread_id, title="t"), ADA)
+        text = incompressible(200_000) if self.random.random() < 0.1 else "x"
+        await store.save_attachment(file_of(f"atc_{number}", thread_id=thread_id), ADA)
+        await store.add_thread_item(thread_id, message_of(item_id, text, thread_id=thread_id), ADA)
+        await store.add_feedback(thread_id, [item_id], "negative", ADA)
+        self.threads[thread_id] = expires_s
+        self.items.setdefault(thread_id, {})[item_id] = expires_s
+
+    async def check(self) -> None:
+        """What is alive is there, what has expired is not."""
+        store = self.store()
+        living = {thread_id for thread_id, expires_s in self.threads.items() if expires_s > self.now_s()}
+        assert set(await thread_ids(store, ADA)) == living
+        for thread_id in living:
+            expected = [item_id for item_id, expires_s in self.items[thread_id].items() if expires_s > self.now_s()]
+            assert sorted(await item_ids(store, thread_id, ADA)) == sorted(expected)
+            for item_id in expected:
+                await store.load_attachment(item_id.replace("msg", "atc"), ADA)
+        exported = [record async for record in store.export_user(ADA)]
+        items = sum(record["kind"] == "item" for record in exported)
+        assert sum(record["kind"] == "feedback" for record in exported) == items
+
+
+@pytest.mark.parametrize("seed", range(15))
+async def test_nothing_alive_is_missing_and_after_an_erasure_nothing_is_left(seed: int) -> None:
+    world = World(random.Random(seed))
+    for number in range(30):
+        await world.write(number)
+        world.local.later(world.random.choice([0, 1, 3_600, 5 * DAY_S, 20 * DAY_S]))
+        world.ttl()
+        await world.check()
+    async for _ in world.store().erase_user(ADA):
+        pass
+    await finish(world.local, world.store())
+    assert world.local.engine.rows == {}
+    assert world.local.objects.kept == {}

@@ -26,20 +26,28 @@ class Attachments:
         self._count = count
         self._retention_s = retention_s
 
-    async def save(self, user_id: str, attachment: Attachment) -> None:
-        """Keep the attachment, new or not."""
-        await self.write(user_id, attachment.id, codec.dump(attachment), thread_id=attachment.thread_id)
+    async def save(self, user_id: str, attachment: Attachment, *, expires_s: int | None) -> None:
+        """Keep the attachment, new or not; `expires_s` as in `write`."""
+        data = codec.dump(attachment)
+        await self.write(user_id, attachment.id, data, thread_id=attachment.thread_id, expires_s=expires_s)
 
-    async def write(self, user_id: str, attachment_id: str, data: bytes, *, thread_id: str | None) -> None:
-        """The same for the JSON of an attachment. `thread_id` is the thread it is bound to: deleted with that."""
+    async def write(
+        self, user_id: str, attachment_id: str, data: bytes, *, thread_id: str | None, expires_s: int | None
+    ) -> None:
+        """The same for the JSON of an attachment. `thread_id` is the thread it is bound to: deleted with that.
+
+        `expires_s` is when one that is bound expires, in epoch seconds; None: never.
+        """
         key = _key(user_id, attachment_id)
         prefix = keys.attachment_payload(user_id, attachment_id, "")
         stored = await self._payloads.store(data, row=key, object_prefix=prefix)
         attributes = dict(stored.attributes)
         if thread_id is not None:
             attributes[rows.THREAD] = rows.text(thread_id)
-        if kept_s := bounds.attachment_kept_s(self._retention_s, thread_id):
-            attributes[keys.TTL_ATTRIBUTE] = rows.number(self._clock() // _NS + kept_s)
+        if thread_id is None:
+            expires_s = self._clock() // _NS + bounds.attachment_kept_s(self._retention_s, None)
+        if expires_s is not None:
+            attributes[keys.TTL_ATTRIBUTE] = rows.number(expires_s)
         old = await self._table.put(
             {keys.PARTITION_KEY: rows.text(key[0]), keys.SORT_KEY: rows.text(key[1]), **attributes}
         )

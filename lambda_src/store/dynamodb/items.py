@@ -13,15 +13,16 @@ from lambda_src.store import codec, keys
 from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.payloads import Payloads, Stored, object_of
+from lambda_src.store.dynamodb.payloads import Payloads, Stored, expiring, object_of
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Count
+from lambda_src.store.snapshots import thread_not_found
 
 _NS = 1_000_000_000
 
 
 class Items:
-    """The items of every thread. `retention_s` = 0 keeps them for ever."""
+    """The items of every thread. `expires_s` is when an item that is written expires, in epoch seconds; None: never."""
 
     def __init__(
         self,
@@ -31,25 +32,25 @@ class Items:
         *,
         clock: Callable[[], int],
         count: Count,
-        retention_s: int,
     ) -> None:
         self._table = table
         self._payloads = payloads
         self._clocks = clocks
         self._clock = clock
         self._count = count
-        self._retention_s = retention_s
 
     def now_s(self) -> int:
         """Epoch seconds by the clock that was handed in."""
         return self._clock() // _NS
 
-    async def add(self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None) -> None:
+    async def add(
+        self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
+    ) -> None:
         """Keep a new item. The same again is quiet, an open workflow is replaced in place, anything else conflicts."""
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item.id))
         arrived = self._clocks.next(partition, turn_id)
-        stored = await self._stored(user_id, thread_id, item)
+        stored = await self._stored(user_id, thread_id, item, expires_s)
         try:
             old = await self._add(key, stored, arrived, item)
         except ConditionFailedError as fault:
@@ -62,11 +63,13 @@ class Items:
             return  # our own write, whose answer was lost, or the same item once more
         await self._replaced(partition, old, stored)
 
-    async def save(self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None) -> None:
+    async def save(
+        self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
+    ) -> None:
         """Keep the item, new or not; an older one keeps its place."""
         partition = keys.thread_partition(user_id, thread_id)
         arrived = self._clocks.next(partition, turn_id)
-        stored = await self._stored(user_id, thread_id, item)
+        stored = await self._stored(user_id, thread_id, item, expires_s)
         key = (partition, keys.item_sort(item.id))
         while True:
             with suppress(ConditionFailedError):  # an expired row stands there: the item arrives anew
@@ -77,11 +80,14 @@ class Items:
                 break
         await self._replaced(partition, old, stored)
 
-    async def restore(self, user_id: str, thread_id: str, item_id: str, data: bytes, *, order: int) -> bool:
+    async def restore(
+        self, user_id: str, thread_id: str, item_id: str, data: bytes, *, order: int, expires_s: int | None
+    ) -> bool:
         """Put an exported item back at its own place; False when the same is there, ConflictError when another is."""
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item_id))
-        stored = await self._payloads.store(data, row=key, object_prefix=_prefix(user_id, thread_id, item_id))
+        prefix = _prefix(user_id, thread_id, item_id)
+        stored = expiring(await self._payloads.store(data, row=key, object_prefix=prefix), expires_s)
         try:
             await self._create(key, stored, order, is_open=codec.is_open_workflow(data))
         except ConditionFailedError as fault:
@@ -146,18 +152,18 @@ class Items:
         wanted = [thread, *((partition, keys.item_sort(item_id)) for item_id in item_ids)]
         found = await self._table.get_many(wanted, only=(keys.ORDER_KEY, keys.TTL_ATTRIBUTE))
         now_s = self.now_s()
-        alive = [key for key, row in found.items() if rows.is_alive(row, now_s=now_s)]
-        if thread not in alive:
-            raise NotFoundError("There is no such thread.")
-        living = [sort.removeprefix(keys.ITEM_PREFIX) for pk, sort in alive if pk == partition]
+        alive = {key: row for key, row in found.items() if rows.is_alive(row, now_s=now_s)}
+        if alive.pop(thread, None) is None:
+            raise thread_not_found(thread_id)
         await self._table.write_many(
             puts=[
                 {
                     keys.PARTITION_KEY: rows.text(partition),
-                    keys.SORT_KEY: rows.text(keys.feedback_sort(item_id)),
+                    keys.SORT_KEY: rows.text(keys.feedback_sort(rows.sort_id(row, keys.ITEM_PREFIX))),
                     rows.FEEDBACK: rows.text(feedback),
+                    **({keys.TTL_ATTRIBUTE: row[keys.TTL_ATTRIBUTE]} if keys.TTL_ATTRIBUTE in row else {}),
                 }
-                for item_id in living
+                for row in alive.values()
             ]
         )
 
@@ -196,9 +202,10 @@ class Items:
         found = await self._table.get_many([key, turn])
         return None if rows.is_tombstone(found.get(turn)) else found.get(key)
 
-    async def _stored(self, user_id: str, thread_id: str, item: ThreadItem) -> Stored:
+    async def _stored(self, user_id: str, thread_id: str, item: ThreadItem, expires_s: int | None) -> Stored:
         key = (keys.thread_partition(user_id, thread_id), keys.item_sort(item.id))
-        return await self._payloads.store(codec.dump(item), row=key, object_prefix=_prefix(user_id, thread_id, item.id))
+        prefix = _prefix(user_id, thread_id, item.id)
+        return expiring(await self._payloads.store(codec.dump(item), row=key, object_prefix=prefix), expires_s)
 
     async def _add(self, key: Key, stored: Stored, arrived: int, item: ThreadItem) -> Row:
         """Create the row; a workflow may also replace an open one, in its place."""
@@ -233,12 +240,11 @@ class Items:
         values |= {":now": rows.number(self.now_s())} if ":now" in condition else {":yes": {"BOOL": True}}
         return await self._table.update(key, expression, condition=condition, values=values)
 
-    def _attributes(self, stored: Stored, *, is_open: bool) -> dict[str, Mapping[str, Any]]:
+    @staticmethod
+    def _attributes(stored: Stored, *, is_open: bool) -> dict[str, Mapping[str, Any]]:
         attributes = dict(stored.attributes)
         if is_open:
             attributes[rows.OPEN] = {"BOOL": True}
-        if self._retention_s:
-            attributes[keys.TTL_ATTRIBUTE] = rows.number(self.now_s() + self._retention_s)
         return attributes
 
     async def _delete_row(self, key: Key, *, reach: int | None) -> None:

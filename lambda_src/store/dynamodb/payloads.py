@@ -3,11 +3,11 @@
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lambda_src.errors import TooLargeError, UnavailableError
-from lambda_src.store import codec
+from lambda_src.store import codec, keys
 from lambda_src.store.calls import MissingObjectError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row
@@ -25,6 +25,13 @@ class Stored:
     removed: tuple[str, ...]
     digest: bytes
     object_key: str | None
+
+
+def expiring(stored: Stored, expires_s: int | None) -> Stored:
+    """The same for a row that expires at `expires_s`; None: never."""
+    if expires_s is None:
+        return stored
+    return replace(stored, attributes={**stored.attributes, keys.TTL_ATTRIBUTE: rows.number(expires_s)})
 
 
 class Payloads:

@@ -29,6 +29,7 @@ CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
 
 NOT_LISTED = "attribute_not_exists(#order) OR #expires_at <= :now"
 NOT_EXPIRED = "attribute_not_exists(#order) OR attribute_not_exists(#expires_at) OR #expires_at > :now"
+EXPIRES_BEFORE = "(attribute_not_exists(#expires_at) OR #expires_at < :wanted)"
 STILL_OPEN = f"attribute_exists(#order) AND #{OPEN} = :yes"
 LISTED = "attribute_exists(#order)"
 NOT_DELETED = f"attribute_not_exists(#{DELETED_AT})"

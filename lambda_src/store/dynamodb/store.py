@@ -65,7 +65,7 @@ class DynamoDBStore(Store[RequestContext]):
         self._table = Table(client, table_name, calls=calls)
         self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
         self._threads = Threads(self._table, clock=clock, count=count, retention_s=retention_s)
-        self._items = Items(self._table, payloads, self._clocks, clock=clock, count=count, retention_s=retention_s)
+        self._items = Items(self._table, payloads, self._clocks, clock=clock, count=count)
         self._attachments = Attachments(self._table, payloads, clock=clock, count=count, retention_s=retention_s)
         self._sweeper = Sweeper(self._table, objects, clock=clock)
         self._ledger = DynamoDBLedger(self._table, self._clocks, clock=clock, count=count)
@@ -160,13 +160,15 @@ class DynamoDBStore(Store[RequestContext]):
         ConflictError when another item has its id; ValueError for an id that cannot be kept; TooLargeError.
         """
         bounds.writable(context.user.id, thread_id, item.id)
-        await self._items.add(context.user.id, thread_id, item, turn_id=context.turn_id)
+        expires_s = await self._expiry(thread_id, context)
+        await self._items.add(context.user.id, thread_id, item, turn_id=context.turn_id, expires_s=expires_s)
 
     @within_budget
     async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
         """Keep the item, new or not; an older one keeps its place. ValueError, TooLargeError."""
         bounds.writable(context.user.id, thread_id, item.id)
-        await self._items.save(context.user.id, thread_id, item, turn_id=context.turn_id)
+        expires_s = await self._expiry(thread_id, context)
+        await self._items.save(context.user.id, thread_id, item, turn_id=context.turn_id, expires_s=expires_s)
 
     @within_budget
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
@@ -179,7 +181,8 @@ class DynamoDBStore(Store[RequestContext]):
         """Keep the attachment's description, new or not. ValueError for an id that cannot be kept; TooLargeError."""
         thread_ids = [] if attachment.thread_id is None else [attachment.thread_id]
         bounds.writable(context.user.id, attachment.id, *thread_ids)
-        await self._attachments.save(context.user.id, attachment)
+        expires_s = None if attachment.thread_id is None else await self._expiry(attachment.thread_id, context)
+        await self._attachments.save(context.user.id, attachment, expires_s=expires_s)
 
     @within_budget
     async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
@@ -240,6 +243,10 @@ class DynamoDBStore(Store[RequestContext]):
         from lambda_src.store.dynamodb.handover import HandedOver  # noqa: PLC0415 - once in the life of a guest
 
         return HandedOver(self._table, self._objects, self._threads, self._sweeper, clock=self._clock)
+
+    async def _expiry(self, thread_id: str, context: RequestContext) -> int | None:
+        in_turn = context.turn_id is not None
+        return await self._threads.expiry_of_new_items(context.user.id, thread_id, in_turn=in_turn)
 
     def inspect(self) -> AsyncIterator[Finding | None]:
         """ports.Inspects."""

@@ -242,11 +242,21 @@ class Table:
         )
         return list(answer["Items"]), answer.get("LastEvaluatedKey")
 
-    async def every_row(self) -> AsyncIterator[Row]:
-        """Every row of the table, in no order, by a Scan: the function may not do that, an operator may."""
+    async def every_row(self, partitions: str = "") -> AsyncIterator[Row]:
+        """Every row of the table, in no order, by a Scan: the function may not do that, an operator may.
+
+        With `partitions`, only the keys of rows whose partition key begins so; it reads the whole table all the same.
+        """
+        params: dict[str, Any] = {}
+        if partitions:
+            condition, projection = "begins_with(#pk, :prefix)", "#pk, #sk"
+            params = {"FilterExpression": condition, "ProjectionExpression": projection}
+            params |= expressions(condition, projection, values={":prefix": {"S": partitions}})
         start: dict[str, Any] = {}
         while True:
-            answer = await self._calls.run(self._client.scan, TableName=self._name, ConsistentRead=True, **start)
+            answer = await self._calls.run(
+                self._client.scan, TableName=self._name, ConsistentRead=True, **params, **start
+            )
             for row in answer["Items"]:
                 yield row
             if "LastEvaluatedKey" not in answer:

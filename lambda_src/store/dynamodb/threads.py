@@ -1,5 +1,6 @@
 """A user's threads: one row each, a field of the thread an attribute of its own. Knows no item's content."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 from chatkit.types import Page, ThreadMetadata
 
 from lambda_src.errors import ConflictError, TooLargeError
-from lambda_src.store import codec, keys
+from lambda_src.store import bounds, codec, keys
 from lambda_src.store.calls import ConditionFailedError
+from lambda_src.store.clock import MAX_THREADS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Count
@@ -28,6 +30,7 @@ class Threads:
         self._count = count
         self._retention_s = retention_s
         self._snapshots = Snapshots()
+        self._expiries: OrderedDict[str, int] = OrderedDict()  # epoch seconds, by _name
 
     def _now_s(self) -> int:
         return self._clock() // _NS
@@ -57,7 +60,7 @@ class Threads:
                 await self._write(key, thread, fields, changes, in_turn=in_turn)
                 break
             except ConditionFailedError as fault:
-                if keys.ORDER_KEY not in fault.old:
+                if not rows.is_alive(fault.old, now_s=self._now_s()):
                     raise thread_not_found(thread.id) from None
                 if changes is None or not rows.schema_known(fault.old):
                     raise ConflictError(UNREADABLE) from None
@@ -66,6 +69,40 @@ class Threads:
                 fields = self._snapshots.take_over(thread, fields, theirs, thread=_name(key))
                 changes = changes.without(theirs, stored=stored)
         self._snapshots.keep(thread, thread=_name(key), fields=fields)
+
+    async def expiry_of_new_items(self, user_id: str, thread_id: str, *, in_turn: bool) -> int | None:
+        """When what arrives in the thread now expires: with the thread, which is kept until then. None: never.
+
+        One request, where the thread would expire earlier and this process does not know better; none without
+        retention. An item of a thread that is not there expires by itself.
+        """
+        if not self._retention_s:
+            return None
+        key = _key(user_id, thread_id)
+        now_s = self._now_s()
+        wanted = now_s + self._retention_s
+        known = self._expiries.get(_name(key), 0)
+        if known >= wanted - bounds.tolerance_s(self._retention_s, in_turn=in_turn):
+            return known
+        try:
+            await self._table.update(
+                key,
+                "SET #expires_at = :wanted",
+                condition=f"({rows.LISTED}) AND ({rows.NOT_EXPIRED}) AND {rows.EXPIRES_BEFORE}",
+                values={":wanted": rows.number(wanted), ":now": rows.number(now_s)},
+            )
+        except ConditionFailedError as fault:
+            if not rows.is_alive(fault.old, now_s=now_s):
+                return wanted
+            wanted = int(fault.old[keys.TTL_ATTRIBUTE]["N"])
+        self._note_expiry(key, wanted)
+        return wanted
+
+    def _note_expiry(self, key: Key, expires_s: int) -> None:
+        self._expiries[_name(key)] = expires_s
+        self._expiries.move_to_end(_name(key))
+        if len(self._expiries) > MAX_THREADS:
+            self._expiries.popitem(last=False)
 
     async def restore(self, user_id: str, thread_id: str, fields: dict[str, str], *, order: int) -> bool:
         """Put an exported thread back at its own place; False when the same is there, ConflictError when another is.
@@ -140,6 +177,9 @@ class Threads:
         """Write `changes`, or all fields of an unknown object."""
         conditions = [rows.NOT_DELETED if changes is None else rows.LISTED, rows.SCHEMA_KNOWN]
         seen: dict[str, Mapping[str, Any]] = {":schema_known": rows.number(codec.SCHEMA_VERSION)}
+        if changes is not None:
+            conditions.append(rows.NOT_EXPIRED)
+            seen[":now"] = rows.number(self._now_s())
         if changes is not None and in_turn:
             for name, text in changes.before.items():
                 field = rows.FIELD + name
@@ -172,10 +212,14 @@ class Threads:
             condition=condition,
             values={":order": place, **rows.valued(attributes), **seen},
         )
+        if keys.TTL_ATTRIBUTE in attributes:
+            self._note_expiry(key, int(attributes[keys.TTL_ATTRIBUTE]["N"]))
 
     def _read(self, row: Row) -> ThreadMetadata:
         """The thread of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
         thread_id = rows.sort_id(row, keys.THREAD_PREFIX)
+        if keys.TTL_ATTRIBUTE in row:
+            self._note_expiry(key_of(row), int(row[keys.TTL_ATTRIBUTE]["N"]))
         fields = rows.thread_fields(row)
         try:
             if not rows.schema_known(row):

@@ -57,6 +57,8 @@ class UserRows:
             order = keys.arrived_ns(row[keys.ORDER_KEY]["S"])
             yield records.record("item", item_id, await self._data(row), thread_id=thread_id, order=order)
         async for row in self._rows(partition, keys.FEEDBACK_PREFIX):
+            if rows.is_expired(row, now_s=self._items.now_s()):
+                continue
             item_id = rows.sort_id(row, keys.FEEDBACK_PREFIX)
             yield records.feedback_record(item_id, row[rows.FEEDBACK]["S"], thread_id=thread_id)
 
@@ -72,15 +74,21 @@ class UserRows:
                     await self._sweeper.purge(user_id, record["id"])
                     return await self._threads.restore(user_id, record["id"], fields, order=order)
             case "item":
+                expires_s = await self._threads.expiry_of_new_items(user_id, record["thread_id"], in_turn=True)
+                data, order = records.data_of(record), record["order"]
                 return await self._items.restore(
-                    user_id, record["thread_id"], record["id"], records.data_of(record), order=record["order"]
+                    user_id, record["thread_id"], record["id"], data, order=order, expires_s=expires_s
                 )
             case "attachment":
                 data = records.data_of(record)
                 standing = await self._attachments.row(user_id, record["id"])
                 if standing is not None and standing.get(rows.DIGEST, {}).get("B") == codec.digest(data):
                     return False
-                await self._attachments.write(user_id, record["id"], data, thread_id=record.get("thread_id"))
+                thread_id = record.get("thread_id")
+                expires_s = None
+                if thread_id is not None:
+                    expires_s = await self._threads.expiry_of_new_items(user_id, thread_id, in_turn=True)
+                await self._attachments.write(user_id, record["id"], data, thread_id=thread_id, expires_s=expires_s)
                 return True
             case "feedback":
                 await self._items.add_feedback(user_id, record["thread_id"], [record["id"]], record["value"])
@@ -93,12 +101,15 @@ class UserRows:
 
         Every thread is deleted first, as its user would, so that what an answer under way still writes is seen by
         nobody, and goes with the tombstones: the hourly sweep removes both, sweep.LATE_WRITES_S later.
+        Then a Scan finds what is left of threads whose own row has expired: it reads the whole table once.
         """
         partition = keys.user_partition(user_id)
         threads = [rows.sort_id(row, keys.THREAD_PREFIX) async for row in self._rows(partition, keys.THREAD_PREFIX)]
         for thread_id in threads:
             yield Erased(threads=int(await self._threads.bury(user_id, thread_id)))
         for thread_id in threads:
+            yield await self._sweeper.clear(user_id, thread_id, stop=lambda: False)
+        async for thread_id in self._left_threads(user_id, known=threads):
             yield await self._sweeper.clear(user_id, thread_id, stop=lambda: False)
         async for page in self._table.pages(partition):
             doomed = [key_of(row) for row in page if not rows.is_tombstone(row) and not _is_thread(row)]
@@ -107,6 +118,15 @@ class UserRows:
         if self._bucket is not None:
             for prefix in (keys.OFFLOAD_PREFIX, keys.PENDING_PREFIX, keys.KEPT_PREFIX):
                 yield Erased(objects=await self._bucket.delete_under(keys.user_objects(prefix, user_id)))
+
+    async def _left_threads(self, user_id: str, *, known: list[str]) -> AsyncIterator[str]:
+        """The threads that have rows of their own but none among the user's threads."""
+        seen = set(known)
+        async for row in self._table.every_row(keys.thread_partition(user_id, "")):
+            _, thread_id = keys.owner_of(key_of(row)[0])
+            if thread_id not in seen:
+                seen.add(thread_id)
+                yield thread_id
 
     async def _data(self, row: Row) -> bytes:
         """The stored JSON; of what cannot be unpacked the bytes as they are, of what is gone nothing."""

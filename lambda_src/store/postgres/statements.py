@@ -87,6 +87,13 @@ def write_item(
     ).returning(items.c.id)
 
 
+def prolong_thread(user_id: str, thread_id: str, *, expires_s: int, now_s: int) -> Update:
+    """Keep a thread that is there until `expires_s` at least: as long as its newest item."""
+    shorter = or_(threads.c.expires_s.is_(None), threads.c.expires_s < expires_s)
+    there = and_(of_user(threads, user_id, id=thread_id), threads.c.deleted_s.is_(None), unexpired(threads, now_s))
+    return update(threads).where(there, shorter).values(expires_s=expires_s)
+
+
 def free_for(now_s: int, *, workflow: bool) -> ColumnElement[bool]:
     """Where an item may be added: nothing is there, or a workflow that a workflow may replace."""
     free = or_(items.c.payload.is_(None), items.c.expires_s <= now_s)

@@ -83,7 +83,9 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         bounds.writable(context.user.id, thread.id)
         async with transaction(self._sessions) as session:
             in_turn = context.turn_id is not None
-            await self._threads.save(session, context.user.id, thread, expires_s=self._expiry(), in_turn=in_turn)
+            await self._threads.save(
+                session, context.user.id, thread, expires_s=self._expiry(), now_s=self._now_s(), in_turn=in_turn
+            )
 
     @within_budget
     async def load_threads(
@@ -151,6 +153,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         values = self._rows.item_values(context.user.id, thread_id, item, expires_s=self._expiry())
         free = sql.free_for(self._now_s(), workflow=isinstance(item, WorkflowItem))
         async with transaction(self._sessions) as session:
+            await self._prolong(session, context.user.id, thread_id)
             adding = sql.write_item(values, now_ns=self._clock(), only_over=free)
             if (await session.execute(adding)).first() is None:
                 await self._rows.same_or_conflict(session, values)
@@ -161,6 +164,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         bounds.writable(context.user.id, thread_id, item.id)
         values = self._rows.item_values(context.user.id, thread_id, item, expires_s=self._expiry())
         async with transaction(self._sessions) as session:
+            await self._prolong(session, context.user.id, thread_id)
             await session.execute(sql.write_item(values, now_ns=self._clock()))
 
     @within_budget
@@ -180,6 +184,8 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         expires_s = self._attachment_expiry(attachment.thread_id)
         values = {"thread_id": attachment.thread_id, **payload_values(codec.dump(attachment), expires_s=expires_s)}
         async with transaction(self._sessions) as session:
+            if attachment.thread_id is not None:
+                await self._prolong(session, context.user.id, attachment.thread_id)
             upsert = insert(attachments).values(**key, **values)
             await session.execute(upsert.on_conflict_do_update(index_elements=list(key), set_=values))
 
@@ -280,6 +286,11 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         if place is None:
             raise NotFoundError("There is nothing under this id.")
         return place, row_id
+
+    async def _prolong(self, session: AsyncSession, user_id: str, thread_id: str) -> None:
+        if (expires_s := self._expiry()) is not None:
+            prolonging = sql.prolong_thread(user_id, thread_id, expires_s=expires_s, now_s=self._now_s())
+            await session.execute(prolonging)
 
     def _now_s(self) -> int:
         return self._clock() // _NS

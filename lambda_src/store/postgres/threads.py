@@ -41,7 +41,14 @@ class ThreadRows:
         self._count = count
 
     async def save(
-        self, session: AsyncSession, user_id: str, thread: ThreadMetadata, *, expires_s: int | None, in_turn: bool
+        self,
+        session: AsyncSession,
+        user_id: str,
+        thread: ThreadMetadata,
+        *,
+        expires_s: int | None,
+        now_s: int,
+        in_turn: bool,
     ) -> None:
         """Write what changed since the object was loaded or saved, or all of an unknown object's.
 
@@ -56,7 +63,11 @@ class ThreadRows:
             return
         locked = select(threads).where(sql.of_user(threads, user_id, id=thread.id)).with_for_update()
         standing = (await session.execute(locked)).mappings().one_or_none()
-        if (standing is None and changes is not None) or (standing is not None and standing["deleted_s"] is not None):
+        if standing is not None and standing["deleted_s"] is not None:
+            raise thread_not_found(thread.id)
+        if standing is not None and standing["expires_s"] is not None and standing["expires_s"] <= now_s:
+            standing = None
+        if standing is None and changes is not None:
             raise thread_not_found(thread.id)
         if standing is not None and standing["schema"] > codec.SCHEMA_VERSION:
             raise ConflictError(UNREADABLE)

@@ -35,7 +35,10 @@ class UserRows:
             thread_id = row["id"]
             async for item in self._paged(sql.living_items(user_id, thread_id, now_s), items):
                 yield records.record("item", item["id"], _data(item), thread_id=thread_id, order=item["place"])
-            given = select(feedback).where(sql.of_user(feedback, user_id, thread_id=thread_id))
+            living = sql.living_items(user_id, thread_id, now_s).with_only_columns(items.c.id)
+            given = select(feedback).where(
+                sql.of_user(feedback, user_id, thread_id=thread_id), feedback.c.item_id.in_(living)
+            )
             for kept in await self._all(given.order_by(feedback.c.item_id)):
                 yield records.feedback_record(kept["item_id"], kept["kind"], thread_id=thread_id)
         owned = select(attachments).where(sql.of_user(attachments, user_id), sql.unexpired(attachments, now_s))
@@ -96,15 +99,26 @@ class UserRows:
         yield Erased(removed[threads.name], counted, removed[attachments.name])
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """Remove cursors older than a day, rows whose time is over, and items of deleted threads."""
+        """Remove cursors older than a day, rows whose time is over, items of deleted and of expired threads, and
+        feedback on items that are gone.
+        """
         now_s = self._clock() // _NS
         too_late = and_(
-            threads.c.user_id == items.c.user_id, threads.c.id == items.c.thread_id, threads.c.deleted_s.is_not(None)
+            threads.c.user_id == items.c.user_id,
+            threads.c.id == items.c.thread_id,
+            or_(threads.c.deleted_s.is_not(None), threads.c.expires_s <= now_s),
+        )
+        rated = and_(
+            items.c.user_id == feedback.c.user_id,
+            items.c.thread_id == feedback.c.thread_id,
+            items.c.id == feedback.c.item_id,
+            items.c.payload.is_not(None),
         )
         removals: dict[str, Delete] = {
             "items": delete(items).where(
                 or_(items.c.deleted_s <= now_s - CURSOR_TTL_S, items.c.expires_s <= now_s, exists().where(too_late))
             ),
+            "feedback": delete(feedback).where(~exists().where(rated)),
             "attachments": delete(attachments).where(attachments.c.expires_s <= now_s),
             "threads": delete(threads).where(
                 or_(threads.c.deleted_s <= now_s - CURSOR_TTL_S, threads.c.expires_s <= now_s)
@@ -116,7 +130,7 @@ class UserRows:
                 break
             async with transaction(self._sessions) as session:
                 gone = len((await session.execute(removal.returning(removal.table.c.user_id))).all())
-            erased += Erased(**{name: gone})
+            erased += Erased() if name == "feedback" else Erased(**{name: gone})
         return erased
 
     async def inspect(self) -> AsyncIterator[Finding | None]:

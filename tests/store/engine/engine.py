@@ -124,6 +124,14 @@ class Engine:
                 return {"Items": [_projected(row, params) for row in page], "LastEvaluatedKey": position}
         return {"Items": [_projected(row, params) for row in page]}
 
+    def scan(self, **params: Any) -> dict[str, Any]:
+        """Scan, the whole table at once; the only filter it takes is the one that stores send."""
+        self._begin("Scan", params)
+        names = Names(params)
+        filtered = params.get("FilterExpression")
+        found = [row for row in self.rows.values() if filtered is None or Parser(filtered, names).condition(row)]
+        return {"Items": [_projected(row, params) for row in found]}
+
     def _begin(self, operation: str, params: Mapping[str, Any]) -> None:
         self.requests.append(operation)
         try:
