@@ -264,8 +264,9 @@ class ChatServer(ChatKitServer[RequestContext]):
         await self.store.save_thread(thread, context=context)
         yield ThreadCreatedEvent(thread=self._to_thread_response(thread))
         message = await self._build_user_message_item(request.params.input, thread, context)
-        async for event in self._process_new_thread_item_respond(thread, message, context):
-            yield event
+        async with closed(self._process_new_thread_item_respond(thread, message, context)) as events:
+            async for event in events:
+                yield event
 
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext
