@@ -9,7 +9,10 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,7 @@ from infra.wheels import for_this_interpreter
 from lambda_src import sse
 from tests.infra.https_issuer import serve
 from tests.issuer import AUDIENCE, Issuer
+from tests.surface import test_docs_secrets as docs_secrets
 
 pytestmark = pytest.mark.deploys
 
@@ -173,6 +177,52 @@ def _a_guest_is_let_in_and_answered(stage: Deployed) -> None:
     assert (status, "assistant_message" in body) == (200, True)
 
 
+def _a_tool_uses_the_secret_that_the_command_line_set(stage: Deployed, tmp_path: Path) -> None:
+    """docs/secrets.md, deployed: its agent, its options and its command; only the shop's address is this machine's."""
+    page = docs_secrets.files()
+    options = {name: value for name, value in json.loads(page["cdk.json"]).items() if name != "environment"}
+    with docs_secrets.shop("sk-shop") as url:
+        entry = {**_larger(stage)["stages"][STAGE], **options, "environment": {"SHOP_URL": url}}
+        context = {**stage.context, "stages": {STAGE: entry}}
+        stage.deployment.deploy(context, code=_with_agent(stage.code, page, to=tmp_path / "agent.zip"))
+        ask = json.loads(json.dumps(HELLO).replace("Hello!", "Opening hours"))
+        _, body = stage.ask("chatkit", ask, token=stage.issuer.token())
+        assert "Monday to Friday" not in body, "the secret is not set yet"
+        cdk_json = tmp_path / "cdk.json"
+        cdk_json.write_text(json.dumps({"context": context}), encoding="utf-8")
+        written = docs_secrets.PAGE.read_text(encoding="utf-8")
+        [command] = re.findall(r'make chat ARGS="(secret set shop-api-key --stage) prod"', written)
+        chat = [sys.executable, "-m", "lambda_src.admin", "--endpoint-url", stage.cloud.url, *command.split(), STAGE]
+        done = subprocess.run(
+            [*chat, "--cdk-json", str(cdk_json)],
+            env=stage.cloud.environ(os.environ),
+            input="sk-shop\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        again = json.loads(json.dumps(ask).replace("hours", "hours, please"))  # the same request would be a retry
+        _, body = stage.ask("chatkit", again, token=stage.issuer.token())
+    assert "Monday to Friday, 9 to 17" in body
+    assert "sk-shop" not in body + str(stage.rows())
+    template = stage.cloud.client("cloudformation").get_template(StackName=API)["TemplateBody"]
+    assert "sk-shop" not in str(template)
+
+
+def _with_agent(code: Path, page: dict[str, str], *, to: Path) -> Path:
+    """The zip, with the page's agent in the place of ours."""
+    agent = {path: text for path, text in page.items() if path.startswith("lambda_src/agent/")}
+    agent["lambda_src/agent/model.py"] = 'MODEL = "a-model"\n'
+    with zipfile.ZipFile(code) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            if not info.filename.startswith("lambda_src/agent/"):
+                new.writestr(info, old.read(info))
+        for path, text in agent.items():
+            new.writestr(path, text)
+    return to
+
+
 def _destroying_the_api_leaves_every_row(stage: Deployed) -> None:
     rows = stage.rows()
     stage.deployment.destroy(API)
@@ -187,10 +237,11 @@ def _larger(stage: Deployed) -> dict[str, Any]:
     return {**stage.context, "stages": {STAGE: larger}}
 
 
-def test_the_life_of_a_stage(stage: Deployed) -> None:
+def test_the_life_of_a_stage(stage: Deployed, tmp_path: Path) -> None:
     _it_answers_and_lets_nobody_in_without_a_token(stage)
     _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage)
     _the_event_of_each_hour_is_taken_by_the_alias(stage)
     _the_change_set_of_this_release_replaces_nothing_that_people_or_data_depend_on(stage)
     _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage)
+    _a_tool_uses_the_secret_that_the_command_line_set(stage, tmp_path)
     _destroying_the_api_leaves_every_row(stage)
