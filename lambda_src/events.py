@@ -44,6 +44,8 @@ class Events:
                 return {"status": "healthy", "service": "chat"}
             case {"chat": "sweep"}:
                 return await self._sweep(lambda: context.get_remaining_time_in_millis() < CLOSING_TIME_MS)
+            case {"invokeCompletionStatus": str(), "requestId": str()}:
+                return None  # API Gateway is reported to invoke once more when a stream has ended
             case _:
                 raise RequestError('This event is neither HTTP, nor {"chat": "sweep"}, nor {"chat": "health"}.')
 

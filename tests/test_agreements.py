@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 from fastapi import FastAPI
 
@@ -27,8 +28,12 @@ from lambda_src.page import Page
 from lambda_src.runs import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
+from lambda_src.store.bounds import LONGEST_INVOCATION_S
+from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from lambda_src.store.memory import MemoryStore
+from lambda_src.store.quota import RUNNING_MAX_MS
 from lambda_src.turns.running import CLOSING_TIME_MS
+from lambda_src.turns.turns import BOUND_S
 from tests.deployed import Properties, resources
 
 ROOT = Path(__file__).parents[1]
@@ -205,3 +210,22 @@ def test_what_is_installed_beside_uv_lock_is_pinned_by_hash(name: str) -> None:
     wanted = (ROOT / "requirements" / f"{name}.in").read_text(encoding="utf-8")
     exact = re.findall(r"^[\w-]+==[\w.]+", wanted, flags=re.MULTILINE)
     assert [pin for pin in exact if f"{pin} \\" not in locked] == []
+
+
+def test_the_longest_time_out_of_a_stage_is_the_longest_invocation_that_the_store_expects() -> None:
+    assert TIMEOUT_S[1] == LONGEST_INVOCATION_S
+    assert (LATE_WRITES_S, RUNNING_MAX_MS, BOUND_S) == (
+        LONGEST_INVOCATION_S,
+        LONGEST_INVOCATION_S * 1000,
+        LONGEST_INVOCATION_S + 60,
+    )
+    page = (ROOT / "docs" / "turns.md").read_text(encoding="utf-8")
+    minutes = {int(found) for found in re.findall(r"(\d+) minutes", page)}
+    assert BOUND_S // 60 in minutes
+    assert minutes <= {BOUND_S // 60, LONGEST_INVOCATION_S // 60}
+
+
+def test_lambda_takes_the_longest_time_out_of_a_stage() -> None:
+    """botocore's newest model says how long a function may run."""
+    model = botocore.session.get_session().get_service_model("lambda")
+    assert model.shape_for("Timeout").metadata["max"] >= LONGEST_INVOCATION_S

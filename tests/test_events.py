@@ -66,7 +66,12 @@ async def test_a_monitor_is_answered() -> None:
     assert await Events(MemoryStore())({"chat": "health"}, Clock()) == {"status": "healthy", "service": "chat"}
 
 
-@pytest.mark.parametrize("event", [{}, {"chat": "explode"}, {"Records": []}, {"chat": None}])
+async def test_word_from_api_gateway_that_a_stream_has_ended_is_harmless() -> None:
+    event = {"invokeCompletionStatus": "Success", "requestId": "01234567-89ab-cdef-0123-456789abcdef"}
+    assert await Events(MemoryStore())(event, Clock()) is None
+
+
+@pytest.mark.parametrize("event", [{}, {"requestId": "r"}, {"chat": "explode"}, {"Records": []}, {"chat": None}])
 async def test_any_other_event_is_a_clear_error(event: dict[str, object]) -> None:
     with pytest.raises(RequestError, match="sweep"):
         await Events(MemoryStore())(event, Clock())

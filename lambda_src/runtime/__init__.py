@@ -5,7 +5,7 @@ connection, client, reply   the runtime's end of the wire, on sockets
 stop, loop        the life of an invocation: next -> answer -> next, and the one way to stop it
 cycle, lifespan   ASGI
 handler, adapter, loading   what may be run: a plain function, an ASGI app, a StreamingMangum; and its import
-snapstart, extension, logs, context, environment   what else Lambda expects of a runtime
+snapstart, logs, context, environment   what else Lambda expects of a runtime
 __main__          `python -m lambda_src.runtime`, the composition root
 
 Knows no framework, no ChatKit, no AWS SDK: nothing outside this folder may know how an answer leaves.

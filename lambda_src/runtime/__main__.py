@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 
-from lambda_src.runtime import extension, logs, snapstart
+from lambda_src.runtime import logs, snapstart
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.environment import Environment, check_switches
 from lambda_src.runtime.errors import RuntimeApiError, log_fields, report_of
@@ -36,7 +36,7 @@ def main(env: MutableMapping[str, str]) -> int:
             check_switches(env)
             # Outside of the running loop: a module may call asyncio.run() while it is imported.
             gc.disable()  # loading makes a heap that stays: collecting it meanwhile is a tenth of the cold start
-            handler = load(environment.handler, concurrency=environment.concurrency, buffered=environment.buffered)
+            handler = load(environment.handler, concurrency=environment.concurrency)
             runner.run(handler.startup())
             gc.freeze()
             gc.enable()
@@ -49,10 +49,8 @@ def main(env: MutableMapping[str, str]) -> int:
 
 
 async def serve(loop: Loop, client: RuntimeClient, environment: Environment) -> int:
-    """Serve until SIGTERM; one client for each invocation at a time."""
+    """Serve until SIGTERM, which Lambda sends where an extension runs; one client for each invocation at a time."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, loop.end)
-    announced = environment.sigterm and not environment.snapstart  # extensions register before a snapshot is taken
-    waiting = await extension.register(RuntimeClient(environment.api)) if announced else None
     try:
         others = (
             RuntimeClient(environment.api, coalesce=environment.coalesce) for _ in range(environment.concurrency - 1)
@@ -61,9 +59,6 @@ async def serve(loop: Loop, client: RuntimeClient, environment: Environment) -> 
     except (OSError, RuntimeApiError) as gone:
         logger.critical("runtime.api_gone", extra=log_fields(gone, with_text=True))
         return 1
-    finally:
-        if waiting is not None:
-            waiting.cancel()
     return 0
 
 

@@ -1,10 +1,9 @@
-"""The runtime's end of the Runtime API: next, error, restore, register. Knows no handler and no ASGI.
+"""The runtime's end of the Runtime API: next, error, restore. Knows no handler and no ASGI.
 
 One client holds one connection and serves one invocation at a time; with Managed Instances there are N clients.
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Iterable
 
 from lambda_src.runtime import protocol
@@ -72,19 +71,6 @@ class RuntimeClient:
     async def restore_error(self, report: ErrorReport) -> None:
         """Say that an after-restore hook failed. The caller exits."""
         await self._post(protocol.RESTORE_ERROR_PATH, report)
-
-    async def register_extension(self, name: str) -> str:
-        """Register an internal extension without events, only so that shutdown comes as SIGTERM; its identifier."""
-        body = json.dumps({"events": []}).encode()
-        headers = [(protocol.EXTENSION_NAME, name), ("Content-Type", "application/json")]
-        answer = await self._call("POST", protocol.REGISTER_PATH, headers, body)
-        if answer.status != 200:
-            raise RuntimeApiError("extension/register", answer.status, answer.body)
-        return answer.headers[protocol.EXTENSION_ID.lower()]
-
-    async def extension_next(self, identifier: str) -> None:
-        """Wait for the extension's next event; there is none but the end of the sandbox."""
-        await self._call("GET", protocol.EXTENSION_NEXT_PATH, [(protocol.EXTENSION_ID, identifier)])
 
     def close(self) -> None:
         """Drop the connection; the next call opens another."""

@@ -1,19 +1,16 @@
-"""The context object of one invocation, as Lambda's own Python runtime makes it. Knows no IO.
+"""The context object of one invocation, as Lambda's own Python runtime makes it, without what mobile SDKs send.
 
 https://docs.aws.amazon.com/lambda/latest/dg/python-context.html; `deadline_ms`, `trace_id` and `tenant_id` stand beside
 what that page lists.
 """
 
-import json
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Self
+from typing import Self
 
 from lambda_src.runtime.environment import Environment
-from lambda_src.runtime.errors import EventError
 from lambda_src.runtime.protocol import Invocation
 
 # Set by the loop around each invocation, read by the log formatter: right for N streams on one event loop.
@@ -35,15 +32,11 @@ class LambdaContext:
     log_stream_name: str
     tenant_id: str | None
     trace_id: str | None
-    client_context: Any  # JSON's edge: attributes client, custom, env, as the mobile SDK sent them
-    identity: Any  # attributes cognito_identity_id, cognito_identity_pool_id
     clock: Callable[[], float] = time.time  # epoch, seconds
 
     @classmethod
     def of(cls, invocation: Invocation, environment: Environment, *, clock: Callable[[], float] = time.time) -> Self:
-        """The context of `invocation`. EventError when its client context or identity is not the JSON it should be."""
-        mobile = _json(invocation.client_context, "client context")
-        identity = _json(invocation.cognito_identity, "Cognito identity") or {}
+        """The context of `invocation`."""
         return cls(
             aws_request_id=invocation.request_id,
             deadline_ms=invocation.deadline_ms,
@@ -55,36 +48,9 @@ class LambdaContext:
             log_stream_name=environment.log_stream,
             tenant_id=invocation.tenant_id,
             trace_id=invocation.trace_id,
-            client_context=mobile and _client_context(mobile),
-            identity=SimpleNamespace(
-                cognito_identity_id=identity.get("cognitoIdentityId"),
-                cognito_identity_pool_id=identity.get("cognitoIdentityPoolId"),
-            ),
             clock=clock,
         )
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline, never negative."""
         return max(0, self.deadline_ms - int(self.clock() * 1000))
-
-
-def _client_context(fields: dict[str, Any]) -> SimpleNamespace:
-    client = fields.get("client") or {}
-    names = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
-    return SimpleNamespace(
-        client=SimpleNamespace(**{name: client.get(name) for name in names}),
-        custom=fields.get("custom"),
-        env=fields.get("env"),
-    )
-
-
-def _json(text: str | None, what: str) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as fault:
-        raise EventError(f"The {what} of the invocation is not JSON: {fault}") from fault
-    if not isinstance(value, dict):
-        raise EventError(f"The {what} of the invocation is not a JSON object.")
-    return value

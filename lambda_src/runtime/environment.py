@@ -12,7 +12,7 @@ from lambda_src.runtime.errors import HandlerError
 
 ON, OFF = ("1", "true", "on"), ("0", "false", "off")
 PREFIX = "CHAT_RUNTIME_"
-SWITCHES = ("SIGTERM", "BUFFERED", "COALESCE", "SHOW_ERRORS")
+SWITCHES = ("COALESCE", "SHOW_ERRORS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +28,11 @@ class Environment:
     log_format: str = "Text"  # or JSON
     log_level: str = ""
     telemetry_fd: int | None = None  # framed log lines go there
-    telemetry_socket: str = ""  # hands out where stdout goes, on Managed Instances
     function_name: str = ""
     function_version: str = ""
     memory_mb: int = 0
     log_group: str = ""
     log_stream: str = ""
-    sigterm: bool = False  # ours: register an extension, so that SIGTERM comes before SIGKILL
-    buffered: bool = False  # ours: answer as a buffered invoke expects
     coalesce: bool = True  # ours: what is ready at one moment leaves in one write
     show_errors: bool = False  # ours: log the text of an app's exceptions, which may quote what people wrote
 
@@ -56,14 +53,11 @@ class Environment:
             log_format="JSON" if env.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON" else "Text",
             log_level=env.get("AWS_LAMBDA_LOG_LEVEL", "").upper(),
             telemetry_fd=int(fd) if fd.isdecimal() else None,
-            telemetry_socket=env.get("_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET", ""),
             function_name=env.get("AWS_LAMBDA_FUNCTION_NAME", ""),
             function_version=env.get("AWS_LAMBDA_FUNCTION_VERSION", ""),
             memory_mb=_number(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
             log_group=env.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
             log_stream=env.get("AWS_LAMBDA_LOG_STREAM_NAME", ""),
-            sigterm=_is_on(env, "SIGTERM"),
-            buffered=_is_on(env, "BUFFERED"),
             coalesce=_is_on(env, "COALESCE", default="on"),
             show_errors=_is_on(env, "SHOW_ERRORS"),
         )

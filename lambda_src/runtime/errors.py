@@ -5,7 +5,6 @@ RuntimeFault
 ├── UnknownEventError         an event that is not HTTP, and nobody asked for it
 ├── UnexpectedMessageError    the app broke the ASGI protocol
 ├── PreludeTooLargeError      status, headers and cookies over the limit; nothing was sent
-├── ResponseTooLargeError     the answer is over the limit; the client has what fitted
 ├── IncompleteResponseError   the app returned before its answer was complete
 ├── DeadlineError             the invocation's time is up
 ├── ShutdownError             the process is told to end
@@ -46,10 +45,6 @@ class UnexpectedMessageError(RuntimeFault):
 
 class PreludeTooLargeError(RuntimeFault):
     """Status, headers and cookies are over PRELUDE_MAX_BYTES. Nothing was sent: another start may follow."""
-
-
-class ResponseTooLargeError(RuntimeFault):
-    """The answer is over STREAM_MAX_BYTES; what fitted was sent."""
 
 
 class IncompleteResponseError(RuntimeFault):

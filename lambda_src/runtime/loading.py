@@ -6,7 +6,7 @@ from lambda_src.runtime.errors import HandlerError
 from lambda_src.runtime.handler import BufferedHandler, StreamingHandler
 
 
-def load(name: str, *, concurrency: int = 1, buffered: bool = False) -> StreamingHandler:
+def load(name: str, *, concurrency: int = 1) -> StreamingHandler:
     """The handler that `name` names: `package.module.name`, or `module:app` for any ASGI app.
 
     HandlerError with the type that AWS's own runtime reports; what the module itself raises comes through as it is,
@@ -27,7 +27,7 @@ def load(name: str, *, concurrency: int = 1, buffered: bool = False) -> Streamin
         from lambda_src.runtime.adapter import StreamingMangum  # noqa: PLC0415 - a plain function needs no Mangum
 
         found = StreamingMangum(found)
-    if isinstance(found, StreamingHandler) and not buffered:
+    if isinstance(found, StreamingHandler):
         return found
     if callable(found):
         return BufferedHandler(found, concurrency=concurrency)

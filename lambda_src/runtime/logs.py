@@ -7,7 +7,6 @@ bootstrap.py. The request id comes from a context variable, so it is right for N
 import json
 import logging
 import os
-import socket
 import struct
 import sys
 import time
@@ -31,8 +30,6 @@ Write = Callable[[str, str], None]  # a formatted line without its end, and the 
 
 def set_up(environment: Environment, *, root: logging.Logger | None = None) -> None:
     """Send what is logged where Lambda wants it, in its format, from its level on."""
-    if path := environment.telemetry_socket:
-        redirect_output(path)
     as_json = environment.log_format == "JSON" or environment.concurrency > 1  # Managed Instances take JSON only
     fd = environment.telemetry_fd
     handler = LambdaLogHandler(write_stdout if fd is None else framed(fd, as_json=as_json))
@@ -121,17 +118,6 @@ def framed(fd: int, *, as_json: bool) -> Write:
 def write_stdout(line: str, level: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def redirect_output(path: str) -> None:
-    """Let stdout and stderr be connections to the Unix socket `path`, as Managed Instances want it of their workers."""
-    for fd in (sys.stdout.fileno(), sys.stderr.fileno()):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
-            try:
-                stream.connect(path)
-            except OSError:
-                return  # then the sandbox already reads our stdout, as it does for the first process of a runtime
-            os.dup2(stream.fileno(), fd)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

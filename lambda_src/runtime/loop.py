@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from lambda_src.runtime import protocol
 from lambda_src.runtime.client import SERVER_FAULT, RuntimeClient
 from lambda_src.runtime.context import LambdaContext, request_id_var, tenant_id_var
 from lambda_src.runtime.environment import Environment
@@ -137,8 +136,6 @@ class Loop:
 
     async def _handle(self, invocation: Invocation, reply: Reply) -> None:
         """Let the handler answer. EventError when there is nothing to hand it."""
-        if len(invocation.event) > protocol.EVENT_MAX_BYTES:
-            raise EventError(f"The event has {len(invocation.event)} bytes; Lambda allows {protocol.EVENT_MAX_BYTES}.")
         try:
             event = json.loads(invocation.event)
         except ValueError as fault:

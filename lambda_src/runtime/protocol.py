@@ -17,7 +17,6 @@ MIB = 1024 * 1024  # LIM says MB; the service counts 1,048,576 bytes (RIE)
 
 EVENT_MAX_BYTES = 6 * MIB  # LIM: an invocation's payload
 BUFFERED_MAX_BYTES = 6 * MIB + 100  # RIE: a buffered answer; one byte more is a 413
-STREAM_MAX_BYTES = 200 * MIB  # LIM: a streamed answer
 PRELUDE_MAX_BYTES = 16 * 1024  # RIE: status, headers and cookies as JSON, the delimiter included
 BURST_BYTES = 6 * MIB  # LIM: what a streamed answer may send at once
 RATE_BYTES_PER_S = 2 * MIB  # LIM: ... and from then on
@@ -28,22 +27,16 @@ NEXT_PATH = "/2018-06-01/runtime/invocation/next"
 INIT_ERROR_PATH = "/2018-06-01/runtime/init/error"
 RESTORE_NEXT_PATH = "/2018-06-01/runtime/restore/next"
 RESTORE_ERROR_PATH = "/2018-06-01/runtime/restore/error"
-REGISTER_PATH = "/2020-01-01/extension/register"
-EXTENSION_NEXT_PATH = "/2020-01-01/extension/event/next"
 
 REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
 DEADLINE = "Lambda-Runtime-Deadline-Ms"
 FUNCTION_ARN = "Lambda-Runtime-Invoked-Function-Arn"
 TRACE_ID = "Lambda-Runtime-Trace-Id"
-CLIENT_CONTEXT = "Lambda-Runtime-Client-Context"
-COGNITO_IDENTITY = "Lambda-Runtime-Cognito-Identity"
 TENANT_ID = "Lambda-Runtime-Aws-Tenant-Id"
 INVOCATION_ID = "Lambda-Runtime-Invocation-Id"
 RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
 ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
-EXTENSION_NAME = "Lambda-Extension-Name"
-EXTENSION_ID = "Lambda-Extension-Identifier"
 
 STREAMING = "streaming"  # exactly so: the service answers any other value with 400 (RIE)
 HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response"
@@ -75,8 +68,6 @@ class Invocation:
     event: bytes  # JSON, as it came
     function_arn: str | None = None
     trace_id: str | None = None
-    client_context: str | None = None  # JSON
-    cognito_identity: str | None = None  # JSON
     tenant_id: str | None = None
     invocation_id: str | None = None  # to be echoed with the answer when present
     content_type: str | None = "application/json"
@@ -101,8 +92,6 @@ _INVOCATION_HEADERS = {
     "request_id": REQUEST_ID,
     "function_arn": FUNCTION_ARN,
     "trace_id": TRACE_ID,
-    "client_context": CLIENT_CONTEXT,
-    "cognito_identity": COGNITO_IDENTITY,
     "tenant_id": TENANT_ID,
     "invocation_id": INVOCATION_ID,
     "content_type": "Content-Type",
@@ -199,7 +188,11 @@ class ErrorReport:
         """The report in the trailers (names in lower case) of a streamed answer; None when it ended well."""
         if (kind := trailers.get(ERROR_TYPE.lower())) is None:
             return None
-        return cls.decode(kind, b64decode(trailers.get(ERROR_BODY.lower(), "")))
+        try:
+            body = b64decode(trailers.get(ERROR_BODY.lower(), ""), validate=True)
+        except ValueError:
+            body = b""  # not base64: the error keeps its type, and loses its text
+        return cls.decode(kind, body)
 
 
 def streaming_headers(invocation_id: str | None) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lambda_src.runtime import protocol
 from lambda_src.runtime.connection import Answer, Connection
-from lambda_src.runtime.errors import ReplyBrokenError, ResponseTooLargeError, RuntimeApiError
+from lambda_src.runtime.errors import ReplyBrokenError, RuntimeApiError
 from lambda_src.runtime.http1 import LAST_CHUNK, chunk, head, last_chunk
 from lambda_src.runtime.protocol import ErrorReport, Invocation
 
@@ -37,7 +37,6 @@ class Reply:
         self._invocation = invocation
         self._host = host
         self._answer: asyncio.Future[Answer] | None = None
-        self._sent_bytes = 0
 
     async def start(self, prelude: bytes, body: bytes, *, last: bool) -> None:
         """Begin a streamed answer: head, `prelude` (with its delimiter) and the first body bytes in one write.
@@ -47,17 +46,14 @@ class Reply:
         if not body:
             raise ValueError("the head leaves with the first bytes of the body: there are none")
         headers = protocol.streaming_headers(self._invocation.invocation_id)
-        await self._begin(headers, chunk(self._counted(prelude + body)) + (LAST_CHUNK if last else b""), last=last)
+        await self._begin(headers, chunk(prelude + body) + (LAST_CHUNK if last else b""), last=last)
 
     async def write(self, data: bytes, *, last: bool) -> None:
-        """More of the body; waits while the Runtime API takes no more. OSError when it never will.
-
-        ResponseTooLargeError when `data` would go over protocol.STREAM_MAX_BYTES; nothing of it is sent.
-        """
+        """More of the body; waits while the Runtime API takes no more. OSError when it never will."""
         self._expect(Stage.OPEN)
         if self.broken is not None:
             raise ReplyBrokenError("the Runtime API takes no more of this answer") from self.broken
-        framed = chunk(self._counted(data)) if data else b""
+        framed = chunk(data) if data else b""
         if last:
             self.stage = Stage.DONE
             framed += LAST_CHUNK
@@ -70,7 +66,7 @@ class Reply:
             self._connection.write_if_idle(chunk(data))
 
     async def buffered(self, body: bytes) -> None:
-        """The whole answer at once, as JSON. Over protocol.BUFFERED_MAX_BYTES `finish` meets a 413."""
+        """The whole answer at once, as JSON. Where it is too large for the service, `finish` meets a 413."""
         headers = [("Content-Type", JSON), *self._whole(body)]
         await self._begin(headers, body, last=True)
 
@@ -115,12 +111,6 @@ class Reply:
 
     def _whole(self, body: bytes) -> list[tuple[str, str]]:
         return [("Content-Length", str(len(body))), *protocol.echo_headers(self._invocation.invocation_id)]
-
-    def _counted(self, data: bytes) -> bytes:
-        if self._sent_bytes + len(data) > protocol.STREAM_MAX_BYTES:
-            raise ResponseTooLargeError(f"The answer is over {protocol.STREAM_MAX_BYTES} bytes.")
-        self._sent_bytes += len(data)
-        return data
 
     def _answered(self, answer: asyncio.Future[Answer]) -> None:
         if answer.cancelled():  # `finish` was given up

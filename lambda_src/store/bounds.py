@@ -8,7 +8,7 @@ from chatkit.store import NotFoundError
 MAX_ID_BYTES = 512  # two of them and their prefixes must fit into DynamoDB's 2,048 bytes of partition key
 MAX_LIMIT = 100  # rows of a page: 100 items of 40 KB are the 4 MB that still load in one turn
 MIN_LIMIT = 1
-TURN_S = 900  # a turn's longest time on Lambda: what it writes expires with what it wrote first
+LONGEST_INVOCATION_S = 900  # the most that this stack lets a turn run: infra/stage_knobs.py takes no longer time-out
 UNBOUND_S = 2 * 24 * 3600  # how long an attachment waits for its message; its bytes in pending/ are gone after a day
 
 
@@ -55,7 +55,7 @@ def descending(order: str) -> bool:
 
 def tolerance_s(retention_s: int, *, in_turn: bool) -> int:
     """How many seconds earlier than its own retention an item may expire, so that a turn prolongs its thread once."""
-    return min(TURN_S, retention_s // 100) if in_turn else 0
+    return min(LONGEST_INVOCATION_S, retention_s // 100) if in_turn else 0
 
 
 def attachment_kept_s(retention_s: int, thread_id: str | None) -> int:

@@ -7,12 +7,13 @@ no reset. A turn runs until it says that it ended, or until the time by which La
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lambda_src.store.bounds import LONGEST_INVOCATION_S
 from lambda_src.store.ports import QuotaLimits, QuotaRefused
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 SKEW_MS = 300_000  # five minutes, as for the order of items: a window may be over here and not yet on another machine
-RUNNING_MAX_MS = 900_000  # Lambda's longest invocation: a turn that did not end by then has crashed
+RUNNING_MAX_MS = LONGEST_INVOCATION_S * 1000  # a turn that did not end by then has crashed
 RUNNING_RETRY_S = 5  # when a slot comes free nobody knows; answers take some 10 s, so on average one does by then
 
 

@@ -18,12 +18,13 @@ from chatkit.store import NotFoundError
 from lambda_src.context import RequestContext, Turn
 from lambda_src.errors import ChatError, ConflictError, QuotaError, UnavailableError
 from lambda_src.quotas import Quotas
+from lambda_src.store.bounds import LONGEST_INVOCATION_S
 from lambda_src.store.followers import Follower
 from lambda_src.store.ports import GuardLost, TurnRow
 from lambda_src.turns import endings, fold, journal, names, refusals
 from lambda_src.turns.running import Begin, Hooks, RunningTurn, Surroundings, recover
 
-BOUND_S = 16 * 60  # how long a turn is found by its id or name: a minute more than the longest that Lambda lets run
+BOUND_S = LONGEST_INVOCATION_S + 60  # how long a turn is found by its id or name
 UNBEGUN_S = 10  # how long a request may take to begin its turn: then another one may have its key
 SAME_BODY_S = 5  # how long after its end a new message with the same bytes is taken for a retry
 STOP_S = 60  # how long a Stop waits for the request that it is about: a cold start and the way there

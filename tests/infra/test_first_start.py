@@ -57,11 +57,10 @@ def test_a_switch_of_the_runtime_is_one_that_it_takes() -> None:
     assert _faults(settings={"runtime_sigtrm": 1, "runtime_coalesce": "no", "tracing": "yes"}) == [
         "stages.dev.settings.runtime_coalesce must be one of 1, true, on, 0, false, off, and is 'no'.",
         "stages.dev.settings.runtime_sigtrm is not a switch of the runtime; known are "
-        "settings.runtime_sigterm, settings.runtime_buffered, settings.runtime_coalesce, "
-        "settings.runtime_show_errors.",
+        "settings.runtime_coalesce, settings.runtime_show_errors.",
         "stages.dev.settings.tracing must be xray, and is 'yes'.",
     ]
-    assert stage_of({"stage": "dev", "stages": {"dev": {"auth": AUTH, "settings": {"runtime_sigterm": True}}}})
+    assert stage_of({"stage": "dev", "stages": {"dev": {"auth": AUTH, "settings": {"runtime_show_errors": True}}}})
 
 
 @pytest.mark.parametrize("broken", [{"x": "a", "y": "b"}, {"crv": "P-384"}, {"kty": "EC2"}])

@@ -6,9 +6,7 @@ import io
 import json
 import logging
 import os
-import socket
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -143,33 +141,3 @@ async def test_n_streams_at_a_time_log_their_own_request_id() -> None:
             (await (await api.take("/response")).whole()).answer(202)
     assert len(lines) == 4
     assert all(line.split("\t")[2] == line.split()[-1] for line in lines)
-
-
-def test_stdout_and_stderr_become_connections_to_the_telemetry_socket(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # the path of a Unix socket must be short
-    with (
-        socket.socket(socket.AF_UNIX) as listening,
-        (tmp_path / "out").open("w") as out,
-        (tmp_path / "err").open("w") as err,
-    ):
-        listening.bind("s")
-        listening.listen()
-        monkeypatch.setattr(sys, "stdout", out)
-        monkeypatch.setattr(sys, "stderr", err)
-        logs.redirect_output("s")
-        os.write(out.fileno(), b"out")
-        os.write(err.fileno(), b"err")
-        received = []
-        for _ in range(2):
-            connection, _ = listening.accept()
-            with connection:
-                received.append(connection.recv(100))
-    assert received == [b"out", b"err"]
-
-
-def test_without_that_socket_the_output_stays_where_it_is(capfd: pytest.CaptureFixture[str]) -> None:
-    logs.redirect_output("/nowhere")
-    os.write(1, b"here")
-    assert capfd.readouterr().out == "here"

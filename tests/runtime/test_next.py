@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 
@@ -39,34 +38,6 @@ async def test_what_next_says_stands_in_the_context_on_the_scope() -> None:
     context = seen[0]
     assert (context.aws_request_id, context.deadline_ms, context.invoked_function_arn) == ("r-1", 10_000, "arn")
     assert (context.get_remaining_time_in_millis(), context.trace_id, context.function_name) == (6_000, "Root=1", "f")
-
-
-async def test_client_context_and_identity_are_attributes_as_in_awss_runtime() -> None:
-    contexts: list[Any] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        contexts.append(scope["aws.context"])
-        await HELLO(scope, receive, send)
-
-    async with serving(app) as (api, _):
-        answered = await api.deliver(
-            client_context='{"client":{"app_title":"t"},"custom":{"a":1}}', cognito_identity='{"cognitoIdentityId":"i"}'
-        )
-        answered.answer(202)
-        await api.take("/next")
-    context = contexts[0]
-    assert (context.client_context.client.app_title, context.client_context.custom) == ("t", {"a": 1})
-    assert context.identity.cognito_identity_id == "i"
-
-
-@pytest.mark.parametrize("text", ["{", "[]"])
-async def test_a_client_context_that_is_no_json_object_is_an_error_of_this_invocation_only(text: str) -> None:
-    async with serving(HELLO) as (api, _):
-        failed = await (await api.deliver(client_context=text)).whole()
-        failed.answer(202)
-        (await api.deliver()).answer(202)
-    assert failed.path.endswith("/error")
-    assert failed.headers["lambda-runtime-function-error-type"] == "Function.EventError"
 
 
 async def test_next_is_asked_again_on_a_new_connection_when_the_old_one_went_stale() -> None:

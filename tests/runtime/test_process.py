@@ -117,14 +117,6 @@ async def test_any_asgi_app_is_streamed_adapted_or_bare(handler: str) -> None:
     assert request.headers["lambda-runtime-function-response-mode"] == "streaming"
 
 
-async def test_a_setting_answers_a_buffered_invoke_as_mangum_does() -> None:
-    async with runtime("streaming", CHAT_RUNTIME_BUFFERED="1") as (api, _):
-        request = await (await api.deliver(deadline_ms=FOREVER_MS)).whole()
-        request.answer(202)
-    answer = json.loads(request.body)
-    assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, False)
-
-
 @pytest.mark.parametrize(
     ("handler", "kind", "name"),
     [
@@ -257,17 +249,6 @@ async def test_snapstart_runs_its_hooks_in_their_order_around_the_snapshot() -> 
         assert api.connections > 1  # no socket from before the snapshot is used after it
 
 
-async def test_with_snapstart_no_extension_is_registered_after_the_restore() -> None:
-    """Extensions register while the function starts; the service would refuse one that comes later."""
-    switches = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "CHAT_RUNTIME_SIGTERM": "1"}
-    async with runtime("plain", **switches) as (api, process):
-        (await api.take("/runtime/restore/next")).answer(200, b"{}")
-        first = await api.take()
-        process.process.terminate()
-        await process.ended()
-    assert first.path.endswith("/runtime/invocation/next")
-
-
 async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exit_64() -> None:
     async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="before") as (api, process):
         request = await (await api.take("/runtime/init/error")).whole()
@@ -286,22 +267,12 @@ async def test_a_hook_that_fails_after_the_restore_is_a_restore_error_and_exit_6
     assert request.headers["lambda-runtime-function-error-type"] == "Runtime.AfterRestoreError"
 
 
-async def test_with_the_setting_an_extension_is_registered_and_sigterm_runs_lifespan_shutdown() -> None:
-    async with runtime("streaming", CHAT_RUNTIME_SIGTERM="1") as (api, process):
-        register = await (await api.take("/2020-01-01/extension/register")).whole()
-        register.answer(200, b"{}", [("Lambda-Extension-Identifier", "e-1")])
-        paths = {request.path: request for request in (await api.take(), await api.take())}
-        process.process.send_signal(signal.SIGTERM)
-        code, out = await process.ended()
-    assert (register.headers["lambda-extension-name"], bytes(register.body)) == ("chat-runtime", b'{"events": []}')
-    assert paths["/2020-01-01/extension/event/next"].headers["lambda-extension-identifier"] == "e-1"
-    assert (code, out) == (0, "lifespan.shutdown\n")
-
-
-async def test_an_extension_that_is_refused_does_not_keep_the_function_from_running() -> None:
-    async with runtime("plain", CHAT_RUNTIME_SIGTERM="1") as (api, _):
-        (await api.take("/register")).answer(403, b"{}")
+async def test_sigterm_runs_lifespan_shutdown() -> None:
+    """Lambda sends it where an extension of somebody's is registered."""
+    async with runtime("streaming") as (api, process):
         await api.take("/invocation/next")
+        process.process.send_signal(signal.SIGTERM)
+        assert await process.ended() == (0, "lifespan.shutdown\n")
 
 
 async def test_a_runtime_api_that_is_gone_ends_the_process_with_1() -> None:

@@ -68,8 +68,8 @@ def test_a_prelude_over_16_kib_is_refused_before_its_end() -> None:
 
 def test_an_invocation_is_the_same_at_both_ends() -> None:
     sent = Invocation(
-        request_id="r-1", deadline_ms=17, event=b"{}", function_arn="arn", trace_id="t", client_context="{}",
-        cognito_identity="{}", tenant_id="tenant", invocation_id="i-1",
+        request_id="r-1", deadline_ms=17, event=b"{}", function_arn="arn", trace_id="t", tenant_id="tenant",
+        invocation_id="i-1",
     )  # fmt: skip
     headers = {name.lower(): value for name, value in sent.headers()}
     assert Invocation.from_answer(headers, b"{}") == sent

@@ -128,16 +128,6 @@ async def test_an_app_whose_headers_were_too_large_may_start_again() -> None:
     assert request.body == Prelude(500).encode() + b"sorry"
 
 
-async def test_an_answer_over_200_mb_ends_with_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "STREAM_MAX_BYTES", 1000)  # 200 MB would only take longer
-    chunks = [body(b"x" * 300, more=True)] * 4
-    async with serving(sends(start(), *chunks, body())) as (api, _):
-        request = await (await api.deliver()).whole()
-        request.answer(202)
-    assert len(request.body) < 1000
-    assert request.trailers["lambda-runtime-function-error-type"] == "Function.ResponseTooLargeError"
-
-
 async def test_a_slow_front_holds_the_app_back_and_memory_flat() -> None:
     sent = 0
 
@@ -238,6 +228,15 @@ async def test_a_500_for_an_answer_ends_the_process() -> None:
         (await api.deliver()).answer(500, b"{}")
 
 
-def test_the_limits_are_awss_own() -> None:
-    assert (protocol.PRELUDE_MAX_BYTES, protocol.BUFFERED_MAX_BYTES) == (16_384, 6_291_556)
-    assert (protocol.STREAM_MAX_BYTES, protocol.EVENT_MAX_BYTES) == (209_715_200, 6_291_456)
+async def test_the_services_limits_are_left_to_the_service() -> None:
+    """It has delivered the event, and refuses an answer that is too large by itself."""
+    event = http_event(body="x" * 7 * protocol.MIB)
+
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(body((await receive())["body"]))
+
+    async with serving(echo) as (api, _):
+        request = await (await api.deliver(event)).whole()
+        request.answer(202)
+    assert len(request.body) > 7 * protocol.MIB

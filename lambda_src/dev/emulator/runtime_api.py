@@ -18,6 +18,9 @@ from lambda_src.runtime.protocol import ErrorReport, ProtocolError
 
 _ANSWER_PATH = re.compile("/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
 OK = {"status": "OK"}
+REGISTER_PATH = "/2020-01-01/extension/register"
+EXTENSION_NEXT_PATH = "/2020-01-01/extension/event/next"
+EXTENSION_ID = "Lambda-Extension-Identifier"
 
 
 class RuntimeApi:
@@ -45,6 +48,7 @@ class RuntimeApi:
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
         self._deliveries: dict[str, Delivery] = {}
         self._current: str | None = None  # classic: the invocation that went out last
+        self._has_started = False  # whether the runtime has asked for work: then no extension may register any more
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
 
@@ -105,8 +109,8 @@ class RuntimeApi:
             ("POST", protocol.INIT_ERROR_PATH): self._init_error,
             ("GET", protocol.RESTORE_NEXT_PATH): self._restore_next,
             ("POST", protocol.RESTORE_ERROR_PATH): self._init_error,
-            ("POST", protocol.REGISTER_PATH): self._register,
-            ("GET", protocol.EXTENSION_NEXT_PATH): self._extension_next,
+            ("POST", REGISTER_PATH): self._register,
+            ("GET", EXTENSION_NEXT_PATH): self._extension_next,
         }
         if (route := routes.get((method, path))) is None:
             raise RefusedError(404, "NotFound", f"{method} {path}")
@@ -120,6 +124,7 @@ class RuntimeApi:
             await exchange.invocation(self._deliveries[released].invocation)
             return
         self._current = None
+        self._has_started = True
         self._on_next(released)
         delivery = await exchange.unless_closed(self._waiting.get())
         self._current = delivery.invocation.request_id
@@ -190,12 +195,14 @@ class RuntimeApi:
 
     async def _register(self, request: Head, exchange: Exchange) -> None:
         await exchange.body()
+        if self._has_started:
+            raise RefusedError(403, "Extension.RegistrationClosed", "Extensions register while the function starts")
         identifier = str(uuid.uuid4())
         self.extensions.add(identifier)
-        await exchange.answer(200, {"functionName": "emulated"}, headers=[(protocol.EXTENSION_ID, identifier)])
+        await exchange.answer(200, {"functionName": "emulated"}, headers=[(EXTENSION_ID, identifier)])
 
     async def _extension_next(self, request: Head, exchange: Exchange) -> None:
-        if request.headers.get(protocol.EXTENSION_ID.lower()) not in self.extensions:
+        if request.headers.get(EXTENSION_ID.lower()) not in self.extensions:
             raise RefusedError(403, "Extension.UnknownExtensionIdentifier", "Unknown extension")
         await exchange.body()
         await exchange.unless_closed(

@@ -148,14 +148,6 @@ async def test_an_event_that_nobody_takes_is_an_error_that_says_so() -> None:
     assert collected.report.kind == "Function.UnknownEventError"
 
 
-async def test_shutdown_is_announced_to_who_registered_an_extension() -> None:
-    output = io.StringIO()
-    switches = Switches(shutdown_s=10)
-    async with Emulator(HANDLER, env={"CHAT_RUNTIME_SIGTERM": "1"}, switches=switches, output=output) as emulator:
-        await get(emulator.url)
-    assert output.getvalue() == "lifespan.shutdown\n"
-
-
 async def test_shutdown_comes_without_a_word_otherwise() -> None:
     output = io.StringIO()
     async with Emulator(HANDLER, output=output) as emulator:

@@ -207,3 +207,20 @@ async def test_an_extension_that_never_registered_may_not_wait() -> None:
     async with served() as (_, runtime):
         ask = NEXT.replace(b"/2018-06-01/runtime/invocation/next", b"/2020-01-01/extension/event/next")
         assert (await runtime.ask(ask))[0] == 403
+
+
+async def test_an_extension_may_not_register_once_the_runtime_asked_for_work() -> None:
+    async with served() as (one, runtime):
+        one.deliver("r-1")
+        await runtime.ask(NEXT)
+        assert (await runtime.ask(whole("/2020-01-01/extension/register", b'{"events":[]}')))[0] == 403
+
+
+async def test_an_error_trailer_that_is_not_base64_keeps_its_type() -> None:
+    async with served() as (one, runtime):
+        delivery, _ = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        trailer = b"Lambda-Runtime-Function-Error-Type: Function.X\r\nLambda-Runtime-Function-Error-Body: {}\r\n"
+        data = answer(trailer=trailer).replace(b"trailer: ", b"trailer: Lambda-Runtime-Function-Error-Body, ", 1)
+        assert (await runtime.ask(data))[0] == 202
+    assert delivery.error == ErrorReport("Function.X", "Unknown", "")
