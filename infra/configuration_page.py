@@ -36,10 +36,10 @@ HEAD = """# Configuration
 
 Made from `infra/stage_knobs.py` by `make snapshots`: change it there.
 
-A stage is an entry of `context.stages` in `cdk.json`; `context.stage` names the one that is meant when nobody says
-another. Each has its own account, region and names, so that two never meet: `make deploy STAGE=prod` deploys
-`chatkit-prod-data` and `chatkit-prod-api`. What is missing, malformed, unknown or contradictory is said in one message
-before anything is built.
+A stage is an entry of `context.stages` in `cdk.json`; `context.stage` is the default stage. Each has its own account,
+region and names, so that two never meet: `make deploy STAGE=prod` deploys `chatkit-prod-data` and `chatkit-prod-api`.
+Every problem (missing, malformed, unknown or contradictory options) is reported in one message before anything is
+built.
 
 ```json
 {"context": {"stage": "dev", "stages": {
@@ -52,7 +52,7 @@ before anything is built.
 Only stage `dev` is disposable: destroying its stacks deletes what they hold. Every other stage keeps its table, bucket,
 users and logs. In stage `prod` the demo model does not answer: without a model's key turns are refused.
 
-What has no knob here may stand in `settings`: the settings of the function are listed in [settings.md](settings.md).
+Anything without its own option goes under `settings`: [settings.md](settings.md) lists the function's settings.
 
 ## A stage
 """

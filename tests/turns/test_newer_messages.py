@@ -100,7 +100,7 @@ class Room:
     async def shown(self) -> list[str]:
         """Who said what, a user's messages by their text."""
         return [
-            item.content[0].text if isinstance(item, UserMessageItem) else "answer"  # type: ignore[union-attr] # texts
+            item.content[0].text if isinstance(item, UserMessageItem) else "answer"
             for item in await self.items()
             if isinstance(item, UserMessageItem | AssistantMessageItem)
         ]
