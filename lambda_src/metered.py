@@ -13,15 +13,29 @@ from lambda_src.meter import Call, Meter
 HOSTED_TOOL_TOKENS = 1_000  # what the vendor adds to the input for a tool of its own, or a schema for the output
 HANDOFF_TOKENS = 200
 TOOL_SERVER_TOKENS = 5_000  # the tools of one MCP server; asking it for them again would take a round trip
+DELTAS = frozenset(
+    {
+        "response.output_text.delta",
+        "response.function_call_arguments.delta",
+        "response.reasoning_text.delta",
+        "response.reasoning_summary_text.delta",
+    }
+)
 
 
 class Metered(RunHooks[Any]):
-    """The hooks of one run. Each answer of its model has `output_tokens` at most, or as many are assumed."""
+    """The hooks of one run. Each answer of its model has `output_tokens` at most, or as many are assumed.
+
+    `watched` are the types of stream events that `on_event` wants: a word of an answer nobody counts costs no call.
+    """
+
+    watched: frozenset[str]
 
     def __init__(self, turn: Turn | None, *, output_tokens: int) -> None:
         self._meter: Meter | None = None if turn is None else turn.meter
         self._output_tokens = output_tokens
         self._call: Call | None = None
+        self.watched = frozenset() if self._meter is None else DELTAS
 
     async def on_llm_start(
         self,

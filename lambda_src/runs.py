@@ -69,6 +69,7 @@ CUT_NOTE = (
 )
 MODEL_CHARS = 100  # of the name that a vendor gives its model, in the log
 LAST_AGENT = "chat_agent"  # in a thread's metadata: the name of the agent that was handed over to last
+NAMING_THE_MODEL = frozenset({"response.created", "response.completed"})
 RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
 
 
@@ -320,6 +321,7 @@ class Watching(Metered):
     def __init__(self, thread: ThreadMetadata, turn: Turn | None, *, output_tokens: int) -> None:
         super().__init__(turn, output_tokens=output_tokens)
         self._thread, self._noted = thread, turn
+        self.watched |= NAMING_THE_MODEL
 
     async def on_event(self, event: TResponseStreamEvent) -> None:
         """As Metered; also notes which model answers."""
@@ -380,11 +382,11 @@ class Pulled:
     async def stream_events(self) -> AsyncGenerator[StreamEvent]:
         """The run's own, with the model's events repaired for ChatKit. An answer that was cut ends without an error."""
         self._puller = asyncio.current_task()
-        repairs = Repairs().by_type
+        repairs, watched = Repairs().by_type, self._metered.watched
         event: StreamEvent | None = None
         try:
             async for event in self._run.stream_events():
-                if event.type == "raw_response_event":
+                if event.type == "raw_response_event" and event.data.type in watched:
                     await self._metered.on_event(event.data)
                 if event.type == "raw_response_event" and (repair := repairs.get(event.data.type)) is not None:
                     if (data := repair(event.data)) is None:
