@@ -326,7 +326,8 @@ class Watching(Metered):
     async def on_event(self, event: TResponseStreamEvent) -> None:
         """As Metered; also notes which model answers."""
         if self._noted is not None and isinstance(event, r.ResponseCreatedEvent | r.ResponseCompletedEvent):
-            self._noted.model = str(event.response.model)[:MODEL_CHARS]
+            named = getattr(event.response, "model", None)  # some vendors leave the response out
+            self._noted.model = str(named)[:MODEL_CHARS] if named else self._noted.model
         await super().on_event(event)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: object, tool: Tool) -> None:

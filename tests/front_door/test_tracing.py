@@ -34,7 +34,7 @@ def on_lambda(app: ASGIApp, *, sampled: str = "1") -> ASGIApp:
     async def invoked(scope: Scope, receive: Receive, send: Send) -> None:
         trace = f"Root={ROOT};Parent={PARENT};Sampled={sampled};Lineage=1:a:0"
         scope["aws.context"] = SimpleNamespace(
-            trace_id=trace, aws_request_id="req-1", get_remaining_time_in_millis=lambda: 60_000
+            trace_id=trace, aws_request_id="req-1", function_version="7", get_remaining_time_in_millis=lambda: 60_000
         )
         await app(scope, receive, send)
 

@@ -240,7 +240,9 @@ async def test_tokens_before_and_after_the_answer_are_counted_once(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[tuple[int, int]] = []
-    monkeypatch.setattr(Turn, "used", lambda _, tokens_in, tokens_out: counted.append((tokens_in, tokens_out)))
+    monkeypatch.setattr(
+        Turn, "used", lambda _, tokens_in, tokens_out, *__, **___: counted.append((tokens_in, tokens_out))
+    )
     usage = Usage(requests=1, input_tokens=10, output_tokens=1, total_tokens=11)
     chat = with_tools(house, ScriptedModel([[REFUND], [SAID]], default_usage=usage))
     thread_id, form = await asked(chat)

@@ -86,6 +86,7 @@ class Invocation:
     """Lambda's context."""
 
     aws_request_id = "r"
+    function_version = "7"
     trace_id = None
 
     def get_remaining_time_in_millis(self) -> int:

@@ -41,7 +41,7 @@ async def test_what_an_answer_under_way_writes_after_an_erasure_goes_with_the_ho
     assert [record async for record in store.export_user(ANN)] == []
     assert await process.turns.running_in(THREAD, ANN) is None
     thread.title = "private words"
-    with pytest.raises(Exception, match="deleted"):
+    with pytest.raises(Exception, match="not found"):
         await store.save_thread(thread, ANN)
 
     await time.advance(LATE_WRITES_S)
