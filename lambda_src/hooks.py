@@ -88,7 +88,7 @@ class Screening:
 
     def __init__(self, load: LoadHooks = no_hooks) -> None:
         self._load = load
-        self._hooks: Hooks | None = None
+        self._hooks: Hooks | None = Hooks() if load is no_hooks else None  # nothing to import: no thread either
         self._loading = asyncio.Lock()
 
     async def message(self, text: str, user: User) -> None:
