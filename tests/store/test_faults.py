@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from chatkit.store import NotFoundError
 
 from lambda_src.dev.store_contract.samples import (
@@ -21,12 +20,11 @@ from lambda_src.dev.store_contract.samples import (
     thread_of,
 )
 from lambda_src.dev.store_contract.values import incompressible
-from lambda_src.errors import ChatError, ConflictError
+from lambda_src.errors import ChatError
 from lambda_src.store import budget
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
-from tests.store.model import Inline
 from tests.store.tables import Aws
 
 ADA = context_of("ada")
@@ -171,26 +169,3 @@ async def test_a_call_that_hangs_ends_within_the_budget(
     with pytest.raises(NotFoundError):
         await store.load_thread("thr_1", ADA)
     assert await thread_ids(store, ADA) == []
-
-
-async def test_an_engine_that_does_not_send_the_row_in_the_way_is_asked_for_it() -> None:
-    """DynamoDB Local ignores ReturnValuesOnConditionCheckFailure."""
-
-    class Reticent(Engine):
-        """Fails without a word about the row."""
-
-        def put_item(self, **params: Any) -> dict[str, Any]:
-            """PutItem."""
-            try:
-                return super().put_item(**params)
-            except ClientError as refused:
-                refused.response.pop("Item", None)  # type: ignore[typeddict-item]  # DynamoDB's own key
-                raise
-
-    engine: Any = Reticent()
-    store = DynamoDBStore(engine, "table", executor=Inline())
-    await store.save_thread(thread_of(), ADA)
-    await store.add_thread_item("thr_1", message_of(), ADA)
-    await store.add_thread_item("thr_1", message_of(), ADA)
-    with pytest.raises(ConflictError):
-        await store.add_thread_item("thr_1", message_of(text="other"), ADA)
