@@ -13,7 +13,7 @@ import path from "node:path";
 const here = import.meta.dirname;
 const target = path.resolve(process.argv[2] ?? path.join(here, "../lambda_src/web"));
 const fresh = `${target}.fresh`; // complete before it takes the old one's place: a server may be reading that
-const common = { absWorkingDir: here, bundle: true, minify: true, legalComments: "none", target: "es2022", logLevel: "warning" };
+const common = { absWorkingDir: here, bundle: true, minify: true, legalComments: "none", target: "es2022", charset: "utf8", logLevel: "warning" };
 
 await rm(fresh, { recursive: true, force: true });
 await mkdir(fresh, { recursive: true });

@@ -45,6 +45,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+@pytest.mark.timeout(1800)  # it runs whole suites
 def test_everything_else_works_with_a_native_runtime_in_the_place_of_ours(copy: Path) -> None:
     wanted = os.environ.get("TEST_DELETABLE", "tests/e2e/test_chat.py")
     suites = ["-n", "auto", "--dist", "loadgroup", "tests"] if wanted == "all" else wanted.split()

@@ -26,7 +26,7 @@ from tests.auth.test_backend import ED_JWK, token
 from tests.chat import message
 from tests.model_api import model_api
 
-pytestmark = pytest.mark.xdist_group("bundle")
+pytestmark = [pytest.mark.xdist_group("bundle"), pytest.mark.timeout(600)]  # the first one builds the zip
 
 AGENT = '''
 from agents import Agent, function_tool

@@ -40,7 +40,7 @@ SETTINGS = {
 }
 
 
-pytestmark = pytest.mark.xdist_group("bundle")
+pytestmark = [pytest.mark.xdist_group("bundle"), pytest.mark.timeout(600)]  # the first one builds the zip
 
 
 def _run(bundle: Bundle, code: str) -> str:

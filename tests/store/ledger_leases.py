@@ -252,14 +252,6 @@ class LeaseContract(LedgerCase):
         assert await journaled(ledger, "thr_2", "two") == [b"private"]
         assert await renew(ledger, "two", "thr_2") == "held"
 
-    async def test_a_new_thread_under_a_deleted_ones_id_begins_anew(self, processes: Processes) -> None:
-        store = processes.store()
-        await store.save_thread(thread_of(), ADA)
-        await take(store.ledger, "one")
-        await store.delete_thread("thr_1", ADA)
-        await store.save_thread(thread_of(), ADA)
-        assert await take(store.ledger, "two") == LeaseTaken(None)
-
     @pytest.mark.parametrize("handed_over", ["renewed", "ended"])
     async def test_a_lease_hands_over_the_clock_of_the_thread(self, processes: Processes, handed_over: str) -> None:
         """A minute between two machines' clocks would otherwise put the answer before its question."""

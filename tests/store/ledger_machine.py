@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import hypothesis.strategies as st
+import pytest
 from chatkit.store import NotFoundError
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
@@ -150,13 +151,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def delete(self, process: int, user: RequestContext, thread: str) -> None:
         owner = self.model[user.user.id]
         if thread in owner.gone:
-            self.run(self.stores[process].save_thread(thread_of(thread), user))
-            del owner.gone[thread]
-        else:
-            self.run(self.stores[process].save_thread(thread_of(thread), user))
-            self.run(self.stores[process].delete_thread(thread, user))
-            self.run(self.stores[process].sweep(stop=lambda: False))
-            owner.gone[thread] = self.now_ms(process)
+            with pytest.raises(NotFoundError):  # what was deleted stays deleted, whoever saves it again
+                self.run(self.stores[process].save_thread(thread_of(thread), user))
+            return
+        self.run(self.stores[process].save_thread(thread_of(thread), user))
+        self.run(self.stores[process].delete_thread(thread, user))
+        self.run(self.stores[process].sweep(stop=lambda: False))
+        owner.gone[thread] = self.now_ms(process)
         owner.threads[thread] = ModelThread()
 
     @rule(process=processes, user=users, thread=threads, turn=turns, number=numbers, data=st.binary(max_size=8))
