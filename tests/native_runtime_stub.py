@@ -99,7 +99,10 @@ def _answer_all(api: http.client.HTTPConnection, handler: StreamingMangum, loop:
         answer = api.getresponse()
         taken = Invocation.from_answer({k.lower(): v for k, v in answer.getheaders()}, answer.read())
         left = functools.partial(lambda deadline_ms: deadline_ms - int(time.time() * 1000), taken.deadline_ms)
-        context = SimpleNamespace(aws_request_id=taken.request_id, get_remaining_time_in_millis=left)
+        version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+        context = SimpleNamespace(
+            aws_request_id=taken.request_id, function_version=version, get_remaining_time_in_millis=left
+        )
         stream = handler.stream(json.loads(taken.event), context)
         chunks = iter(functools.partial(_next_chunk, loop, stream), None)
         headers = dict(streaming_headers(taken.invocation_id))
