@@ -95,6 +95,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.attachments: dict[tuple[str, str], FileAttachment] = {}
         self.unread: set[tuple[str, str]] = set()
         self.deleted: set[tuple[str, str]] = set()  # and not swept to the end
+        self.forgotten: set[tuple[str, str]] = set()  # swept to the end: whether such an id is taken again is not said
         self.store: Any = self.open()
 
     def open(self) -> Any:
@@ -154,6 +155,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(user=users, thread=threads, created=st.integers(0, 2), title=st.sampled_from([None, "t"]))
     def save_thread(self, user: str, thread: str, created: int, title: str | None) -> None:
         value = thread_of(thread, created_at=WHEN + timedelta(seconds=created), title=title)
+        if (user, thread) in self.forgotten:
+            return
         if (user, thread) in self.deleted:
             self.fails(NotFoundError, self.store.save_thread(value, context_of(user)))
             return
@@ -276,7 +279,9 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep(self, late: bool) -> None:
         self.now += 3600 * 10**9 if late else 0
         self.run(self.store.sweep(stop=lambda: False))
-        self.deleted -= {gone for gone in self.deleted if late and self.forgets_deleted_threads}
+        if late and self.forgets_deleted_threads:
+            self.forgotten |= self.deleted
+            self.deleted.clear()
 
     @rule(behind_ns=st.sampled_from([0, SKEW_NS]))
     def restart(self, behind_ns: int) -> None:
