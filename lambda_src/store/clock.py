@@ -3,17 +3,29 @@
 A thread's next item is ordered after everything this store has read or written in that thread, whatever the
 clocks of other machines said; between strangers the order holds up to their clock skew.
 
-What a turn writes is ordered by its lease: a hair after the moment that its last renewal handed over. Who takes the
-lease begins ROOM_NS later, so whatever the older turn still has under way then lands before it, however late it comes.
+The items of a turn are ordered by its lease, within ROOM_NS after the time that its last renewal handed over. Whoever
+takes the lease next begins ROOM_NS after that time, so what the older turn still has on its way to the store lands
+before the newer turn's items, however late it arrives. A turn that has read something behind this room hands a later
+time on before it writes or deletes, if the lease is still its own (`is_outrun`).
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 MAX_AHEAD_NS = 300 * 1_000_000_000  # five minutes: no honest clock is further off, and one bad row must not drag all
 ROOM_NS = 1_000_000  # a millisecond: a million items of one turn between two renewals
 MAX_THREADS = 10_000  # threads remembered, about 2 MB; the longest unused is forgotten first
 MAX_TURNS = 1_000  # leases remembered: more turns than a process runs at once
+
+
+@dataclass(slots=True)
+class Held:
+    """A turn's lease as this process knows it. `lost`: another turn has it by now, so its room stays where it is."""
+
+    since: int
+    last: int = 0  # where the turn's newest item stands
+    lost: bool = False
 
 
 class ThreadClocks:
@@ -23,20 +35,20 @@ class ThreadClocks:
         self._clock = clock
         self._on_ahead = on_ahead
         self._last: OrderedDict[str, int] = OrderedDict()
-        self._held: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()  # since when, and the last order
+        self._held: OrderedDict[tuple[str, str], Held] = OrderedDict()
 
     def next(self, thread: str, turn_id: str | None = None) -> int:
         """Nanoseconds since 1970, later than everything known of `thread` (any key that names it).
 
         For a turn whose lease is known here: later than its own last item, before all of the next turn's.
         """
+        known = self._last.get(thread, 0)
         if turn_id is not None and (held := self._held.get((thread, turn_id))) is not None:
-            since, last = held
-            arrived = max(since, last) + 1
-            self._held[thread, turn_id] = since, arrived
+            read = known if known < held.since + ROOM_NS else 0  # beyond it are the next turn's items
+            held.last = arrived = max(held.since, held.last, read) + 1
         else:
-            arrived = max(self._clock(), self._last.get(thread, 0) + 1)
-        self._remember(thread, max(arrived, self._last.get(thread, 0)))
+            arrived = max(self._clock(), known + 1)
+        self._remember(thread, max(arrived, known))
         return arrived
 
     def first(self, thread: str) -> int:
@@ -44,25 +56,35 @@ class ThreadClocks:
         return max(self._clock(), self._last.get(thread, 0) + ROOM_NS)
 
     def ahead(self, thread: str) -> int:
-        """What a renewal hands over: no item of the turn is ordered ROOM_NS after it before the next renewal."""
+        """The time that a renewal hands over: until the next one, no item of the turn is ROOM_NS later."""
         return max(self._clock(), self._last.get(thread, 0))
 
     def hold(self, thread: str, turn_id: str, since: int) -> None:
         """The lease is the turn's, and `since` handed over: its next items come right after that."""
-        _, last = self._held.pop((thread, turn_id), (0, 0))
-        self._held[thread, turn_id] = since, last
+        before = self._held.pop((thread, turn_id), Held(0))
+        self._held[thread, turn_id] = Held(since, before.last)
         self._remember(thread, max(since, self._last.get(thread, 0)))
         if len(self._held) > MAX_TURNS:
             self._held.popitem(last=False)
+
+    def is_outrun(self, thread: str, turn_id: str) -> bool:
+        """Whether `thread` holds something behind the turn's room, and the lease may still be the turn's."""
+        held = self._held.get((thread, turn_id))
+        return held is not None and not held.lost and self._last.get(thread, 0) >= held.since + ROOM_NS
+
+    def lose(self, thread: str, turn_id: str) -> None:
+        """Another turn has the lease: what this one still writes keeps its room."""
+        if (held := self._held.get((thread, turn_id))) is not None:
+            held.lost = True
 
     def release(self, thread: str, turn_id: str) -> None:
         """The turn has ended: it writes nothing more."""
         self._held.pop((thread, turn_id), None)
 
     def reach(self, thread: str, turn_id: str | None) -> int | None:
-        """The arrival behind which a turn may remove nothing: that is the next turn's. None without a lease here."""
+        """The arrival from which on a turn may remove nothing, since that is the next turn's. None without a lease."""
         held = None if turn_id is None else self._held.get((thread, turn_id))
-        return None if held is None else held[0] + ROOM_NS
+        return None if held is None else held.since + ROOM_NS
 
     def follow(self, thread: str, arrived: int) -> None:
         """Learn that something in `thread` arrived at `arrived`; over five minutes ahead is counted, not followed."""

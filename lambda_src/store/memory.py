@@ -137,6 +137,8 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
             cursor = items[after].order
         living = {i.order: i for i in items.values() if i.data is not None and self._alive(i.expires_s)}
         shown, has_more = window(list(living), cursor, bounds.clamped(limit), descending=descending)
+        for place in shown:
+            self._clocks.follow(_name(context, thread_id), keys.arrived_ns(place))
         data = [self._read_item(thread_id, living[place]) for place in shown]
         return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
@@ -164,6 +166,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
         """Delete the item; quiet when it is missing. It still serves as a cursor."""
         item = self._user(context).items.get(thread_id, {}).get(item_id)
+        self._ledger.catch_up(thread_id, context)
         reach = self._clocks.reach(_name(context, thread_id), context.turn_id)
         if item is not None and (reach is None or keys.arrived_ns(item.order) < reach):
             item.data = None
@@ -267,6 +270,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         if standing is not None and standing.data is not None and self._alive(standing.expires_s):
             standing.data, standing.expires_s = data, expires_s
         else:
+            self._ledger.catch_up(thread_id, context)
             arrived = self._clocks.next(_name(context, thread_id), context.turn_id)
             items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, expires_s)
 

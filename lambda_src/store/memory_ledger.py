@@ -77,6 +77,23 @@ class MemoryLedger:
         self._clocks.hold(name, turn_id, ahead)
         return "held"
 
+    def catch_up(self, thread_id: str, context: RequestContext) -> None:
+        """Before a turn writes or deletes: if it has read something behind its room, hand a later time on (clock.py).
+
+        Changes nothing when another turn has the lease.
+        """
+        name, turn_id = _name(context, thread_id), context.turn_id
+        if turn_id is None or not self._clocks.is_outrun(name, turn_id):
+            return
+        turns = self._rows(context).turns
+        row = turns.get(thread_id)
+        if row is None or row.turn_id != turn_id or row.ended:
+            self._clocks.lose(name, turn_id)
+        else:
+            ahead = self._clocks.ahead(name)
+            turns[thread_id] = replace(row, last_order=ahead)
+            self._clocks.hold(name, turn_id, ahead)
+
     async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)

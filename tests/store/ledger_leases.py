@@ -150,6 +150,43 @@ class LeaseContract(LedgerCase):
         await new.delete_thread_item("thr_1", "question", two)
         assert await item_ids(new, "thr_1", ADA) == ["late", "later", "newer"]
 
+    async def test_what_somebody_else_wrote_stands_before_the_answer_of_a_turn_that_has_read_it(
+        self, processes: Processes
+    ) -> None:
+        """A reader keeps what a dead turn had said after this turn took the lease, before its first renewal."""
+        clock = processes.clock
+        mine, other = processes.store(), processes.store()
+        one = in_turn("one")
+        await take(mine.ledger, "one")
+        await mine.add_thread_item("thr_1", message_of("question"), one)
+        for ms, name in ((0, "at once"), (400, "soon"), (400, "later")):
+            clock.later(ms=ms)
+            await item_ids(other, "thr_1", ADA)
+            await other.add_thread_item("thr_1", message_of(name), ADA)
+            await item_ids(mine, "thr_1", one)
+            await mine.add_thread_item("thr_1", message_of(f"after {name}"), one)
+        written = ["question", "at once", "after at once", "soon", "after soon", "later", "after later"]
+        assert await item_ids(mine, "thr_1", ADA) == written
+        for name in ("at once", "soon", "later"):
+            await mine.delete_thread_item("thr_1", name, one)
+        assert await item_ids(mine, "thr_1", ADA) == ["question", "after at once", "after soon", "after later"]
+
+    async def test_a_turn_that_has_read_its_successors_message_still_stands_before_it_and_removes_nothing_of_it(
+        self, processes: Processes
+    ) -> None:
+        clock = processes.clock
+        old, new = processes.store(), processes.store()
+        one, two = in_turn("one"), in_turn("two")
+        await take(old.ledger, "one")
+        clock.later(ms=400)
+        await take(new.ledger, "two")
+        await new.add_thread_item("thr_1", message_of("newer"), two)
+        await item_ids(old, "thr_1", one)
+        await old.delete_thread_item("thr_1", "newer", one)
+        await old.add_thread_item("thr_1", message_of("late"), one)
+        await old.save_item("thr_1", message_of("later"), one)
+        assert await item_ids(new, "thr_1", ADA) == ["late", "later", "newer"]
+
     async def test_renewing_prolongs(self, ledger: TurnLedger, clock: Clock) -> None:
         await take(ledger, "one")
         clock.later(ms=LEASE_MS - 1)

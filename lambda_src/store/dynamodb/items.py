@@ -13,6 +13,7 @@ from lambda_src.store import codec, keys
 from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.leases import Leases
 from lambda_src.store.dynamodb.payloads import Payloads, Stored, expiring, object_of
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Count
@@ -29,6 +30,7 @@ class Items:
         table: Table,
         payloads: Payloads,
         clocks: ThreadClocks,
+        leases: Leases,
         *,
         clock: Callable[[], int],
         count: Count,
@@ -36,6 +38,7 @@ class Items:
         self._table = table
         self._payloads = payloads
         self._clocks = clocks
+        self._leases = leases
         self._clock = clock
         self._count = count
 
@@ -49,6 +52,7 @@ class Items:
         """Keep a new item. The same again is quiet, an open workflow is replaced in place, anything else conflicts."""
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item.id))
+        await self._leases.catch_up(user_id, thread_id, turn_id)
         arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item, expires_s)
         try:
@@ -68,6 +72,7 @@ class Items:
     ) -> None:
         """Keep the item, new or not; an older one keeps its place."""
         partition = keys.thread_partition(user_id, thread_id)
+        await self._leases.catch_up(user_id, thread_id, turn_id)
         arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item, expires_s)
         key = (partition, keys.item_sort(item.id))
@@ -143,6 +148,7 @@ class Items:
         Quiet when it is not there, and when it belongs to a turn that came after this one.
         """
         partition = keys.thread_partition(user_id, thread_id)
+        await self._leases.catch_up(user_id, thread_id, turn_id)
         await self._delete_row((partition, keys.item_sort(item_id)), reach=self._clocks.reach(partition, turn_id))
 
     async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: FeedbackKind) -> None:

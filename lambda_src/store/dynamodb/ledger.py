@@ -11,7 +11,6 @@ from chatkit.store import NotFoundError
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds
 from lambda_src.store.budget import within_budget
-from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb.followers import Followers
 from lambda_src.store.dynamodb.guards import Guards
 from lambda_src.store.dynamodb.journal import Journal, JournalPage
@@ -23,10 +22,10 @@ from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseT
 
 
 class DynamoDBLedger:
-    """ports.TurnLedger. `clocks` are those of the store whose items the turns write."""
+    """ports.TurnLedger. `leases` follow the clocks of the store whose items the turns write."""
 
-    def __init__(self, table: Table, clocks: ThreadClocks, *, clock: Callable[[], int], count: Count) -> None:
-        self._leases = Leases(table, clocks, clock=clock)
+    def __init__(self, table: Table, leases: Leases, *, clock: Callable[[], int], count: Count) -> None:
+        self._leases = leases
         self._journal = Journal(table, clock=clock, count=count)
         self._guards = Guards(table, clock=clock)
         self._quotas = Quotas(table, clock=clock)

@@ -21,6 +21,7 @@ from lambda_src.store.dynamodb import userdata
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.inspect import inspect
 from lambda_src.store.dynamodb.items import Items
+from lambda_src.store.dynamodb.leases import Leases
 from lambda_src.store.dynamodb.ledger import DynamoDBLedger
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.sweep import Sweeper
@@ -63,12 +64,13 @@ class DynamoDBStore(Store[RequestContext]):
         self._payloads = payloads = Payloads(objects)
         self._clock = clock
         self._table = Table(client, table_name, calls=calls)
-        self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
+        clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
+        leases = Leases(self._table, clocks, clock=clock)
         self._threads = Threads(self._table, clock=clock, count=count, retention_s=retention_s)
-        self._items = Items(self._table, payloads, self._clocks, clock=clock, count=count)
+        self._items = Items(self._table, payloads, clocks, leases, clock=clock, count=count)
         self._attachments = Attachments(self._table, payloads, clock=clock, count=count, retention_s=retention_s)
         self._sweeper = Sweeper(self._table, objects, clock=clock)
-        self._ledger = DynamoDBLedger(self._table, self._clocks, clock=clock, count=count)
+        self._ledger = DynamoDBLedger(self._table, leases, clock=clock, count=count)
         self._userdata = userdata.UserRows(
             self._table, objects, payloads, self._threads, self._items, self._attachments, self._sweeper
         )
