@@ -30,6 +30,7 @@ from lambda_src.errors import (
     SignInUnavailableError,
     TooLargeError,
     UnavailableError,
+    UnknownKeyError,
 )
 from lambda_src.front import Before, Utf8Paths
 from lambda_src.guests import Guests
@@ -185,6 +186,9 @@ async def refuse(request: Request, error: Exception) -> Response:
     match error:
         case NotFoundError():
             status, code, message = 404, "not_found", MISSING
+        case UnknownKeyError():  # no 5xx: anybody can make up a key's id, and must not set off an alarm
+            status, code, message = 401, "sign_in_unavailable", str(error)
+            headers |= {"www-authenticate": "Bearer", "retry-after": str(error.retry_after_s)}
         case AuthError():
             status, code, message = 401, "unauthorized", str(error)
             headers["www-authenticate"] = "Bearer"

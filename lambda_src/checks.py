@@ -83,7 +83,7 @@ class Checks:
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
         """NotFoundError: what it names is missing or someone else's. ConflictError: not in the thread's present state.
 
-        RequestError: it asks for what is not offered, or says what it is not. TooLargeError: its message is too long.
+        RequestError: it asks for what is not offered, or says what it is not. TooLargeError: its text is too long.
         ForbiddenError, UnavailableError: a hook of the user's folder refused it, or failed.
         """
         match request:
@@ -100,16 +100,18 @@ class Checks:
             case ThreadsCustomActionReq(params=params) | ThreadsSyncCustomActionReq(params=params):
                 await self._action(params, context)
             case ThreadsAddClientToolOutputReq(params=params):
+                self._bounded("This tool's result", _json_chars(params.result), context)
                 await self._open_thread(params.thread_id, context)
                 newest = await self.store.load_thread_items(params.thread_id, None, 1, "desc", context)
                 if not any(isinstance(item, ClientToolCallItem) and item.status == "pending" for item in newest.data):
                     raise ConflictError("This thread does not wait for a tool's output any more. Reload it.")
             case ThreadsAddStructuredInputReq(params=params):
+                answers = [value for answer in params.input.answers.values() for value in answer.values]
+                self._bounded("This form", sum(map(len, [*params.input.answers, *answers])), context)
                 form = await self.store.load_item(params.thread_id, params.item_id, context=context)
                 await self._open_thread(params.thread_id, context)
                 if not isinstance(form, StructuredInputItem) or form.status != "pending":
                     raise ConflictError("This form is not open any more. Reload the thread.")
-                answers = [value for answer in params.input.answers.values() for value in answer.values]
                 await self.screening.message("\n".join(answers), context.user)
             case ThreadsRetryAfterItemReq(params=params):
                 message = await self.store.load_item(params.thread_id, params.item_id, context=context)
@@ -151,9 +153,7 @@ class Checks:
 
     async def _message(self, input: UserMessageInput, thread_id: str | None, context: RequestContext) -> None:
         self._options(input.inference_options)
-        most = self.limits.of(context.user).message_chars
-        if (length := chars_of(input)) > most:
-            raise TooLargeError(f"This message has {length:,} characters; one may have {most:,}. Shorten it.")
+        self._bounded("This message", chars_of(input), context)
         if len(input.attachments) > MAX_FILES:
             raise RequestError(f"A message takes {MAX_FILES} files at most.")
         if len(set(input.attachments)) != len(input.attachments):
@@ -163,6 +163,12 @@ class Checks:
         for attachment in named:
             if attachment.thread_id is None:
                 await self._scan(attachment, context)
+
+    def _bounded(self, what: str, length: int, context: RequestContext) -> None:
+        """Raise TooLargeError if a user sends more text at once than one message may have."""
+        most = self.limits.of(context.user).message_chars
+        if length > most:
+            raise TooLargeError(f"{what} has {length:,} characters, and the limit is {most:,}. Shorten it.")
 
     def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
         """Note what the model's first request is estimated to have as input, so that it can be reserved at once.
@@ -213,6 +219,7 @@ class Checks:
     async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
         if not isinstance(params.action.type, str):  # upstream's default for it is a type variable
             raise RequestError("params.action.type is missing: which action?")
+        self._bounded("This action", len(params.action.type) + _json_chars(params.action.payload), context)
         await self._open_thread(params.thread_id, context)
         if params.item_id is not None:
             sender = await self.store.load_item(params.thread_id, params.item_id, context=context)
@@ -236,6 +243,11 @@ class Checks:
 def chars_of(message: UserMessageInput) -> int:
     """How many characters of a message the model sees."""
     return sum(map(len, texts_of(message)))
+
+
+def _json_chars(value: object) -> int:
+    """How many characters a JSON value has: what the model or a function of agent/ gets to see."""
+    return len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 def texts_of(message: UserMessageInput) -> Iterator[str]:

@@ -3,6 +3,7 @@
 ChatError
 ├── SettingsError        the environment is incomplete or malformed; lists every fault at once
 ├── AuthError            no bearer token, or one that does not prove who calls
+│   └── UnknownKeyError          the token names a key that we do not know, which may be new; says when to try again
 ├── ForbiddenError       one of the user's hooks refused it (hooks.py); its text is the hook's
 ├── RequestError         the request cannot be understood; says what is wrong and where
 ├── TooLargeError        a body or an item is over a limit; says which limit and by how much
@@ -33,6 +34,14 @@ class SettingsError(ChatError):
 
 class AuthError(ChatError):
     """The caller did not prove who they are. Its text never says which check failed."""
+
+
+class UnknownKeyError(AuthError):
+    """The token may be signed with a new key. Send the request again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
 
 
 class ForbiddenError(ChatError):

@@ -112,7 +112,7 @@ class Settings:
     )
     guest_tokens_percent: int = _setting(values.to_a_hundred, "What guests may take of all users' tokens.", default=25)
     guest_message_chars: int = _setting(
-        values.positive, "Characters of one message of a guest.", default=GUEST_MESSAGE_CHARS
+        values.positive, "CHAT_MESSAGE_CHARS for guests, if it is less.", default=GUEST_MESSAGE_CHARS
     )
     guest_history_tokens: int = _setting(
         values.positive, "CHAT_HISTORY_TOKENS for guests, if it is less.", default=GUEST_HISTORY_TOKENS
@@ -167,7 +167,9 @@ class Settings:
     dictation_model: str = _setting(values.text, "The model that transcribes dictation.", default="gpt-transcribe")
     max_body_bytes: int = _setting(values.positive, "Largest request body in bytes.", default=MAX_BODY_BYTES)
     message_chars: int = _setting(
-        values.positive, "Characters of one message; a longer one is refused with a 413.", default=MESSAGE_CHARS
+        values.positive,
+        "Characters of one message, a form's answers, an action or a client tool's result. More is refused with a 413.",
+        default=MESSAGE_CHARS,
     )
     history_items: int = _setting(
         values.to_a_hundred,

@@ -16,7 +16,7 @@ import jwt
 from lambda_src.auth import tokens
 from lambda_src.auth.bearer import bearer, user_of
 from lambda_src.context import User
-from lambda_src.errors import AuthError, SignInUnavailableError
+from lambda_src.errors import AuthError, SignInUnavailableError, UnknownKeyError
 
 KEYS_FRESH_S = 600  # how long fetched keys serve without asking again
 KEYS_STALE_S = 24 * 3600  # how long they serve while the issuer is down
@@ -88,31 +88,30 @@ class IssuerKeys:
         self._published: set[str] = set()  # every key id that the issuer has ever had: a withdrawn key is not a new one
         self._fetched_s: float | None = None
         self._asked_s: float | None = None
+        self._searched_s: float | None = None  # when a key that we did not know was last asked for
         self._asking: asyncio.Task[None] | None = None
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
         """The key, or None when the issuer has no such key.
 
-        SignInUnavailableError: we cannot tell. Either the keys cannot be read, or the key may be newer than the keys
-        we have, and it is too early to ask the issuer again.
+        SignInUnavailableError: the keys cannot be read. UnknownKeyError: the key may be newer than the keys we have,
+        and it is too early to ask the issuer again.
         """
         began_s = self._now()
-        if self._wants(key_id):
-            await self._renew(is_patient=not self._serves(key_id))
+        is_search = key_id not in self._keys and self._fetched_s is not None
+        if key_id not in self._keys or not self._is_younger_than(KEYS_FRESH_S):
+            await self._renew(is_search=is_search, is_patient=not self._serves(key_id))
         if self._fetched_s is None or not self._is_younger_than(KEYS_STALE_S):
             raise SignInUnavailableError(
                 "The keys of the sign-in service cannot be read at the moment. Try again shortly.",
-                retry_after_s=self._next_ask_s(),
+                retry_after_s=self._next_ask_s(is_search=False),
             )
         if key_id not in self._published and self._fetched_s < began_s:
-            raise SignInUnavailableError(
-                "Your sign-in cannot be checked yet, because the sign-in service uses a new key. Try again shortly.",
-                retry_after_s=self._next_ask_s(),
+            raise UnknownKeyError(
+                "Your sign-in cannot be checked yet, because it uses a key that is not known here. Try again shortly.",
+                retry_after_s=self._next_ask_s(is_search=is_search),
             )
         return self._keys.get(key_id)
-
-    def _wants(self, key_id: str) -> bool:
-        return key_id not in self._keys or not self._is_younger_than(KEYS_FRESH_S)
 
     def _serves(self, key_id: str) -> bool:
         return key_id in self._keys and self._is_younger_than(KEYS_STALE_S)
@@ -120,21 +119,22 @@ class IssuerKeys:
     def _is_younger_than(self, age_s: float) -> bool:
         return self._fetched_s is not None and self._now() - self._fetched_s < age_s
 
-    def _may_ask(self) -> bool:
-        return self._asked_s is None or self._now() - self._asked_s >= self._pause_s()
+    def _wait_s(self, *, is_search: bool) -> float:
+        """How long until the issuer may be asked again: a search for an unknown key waits for the last search alone."""
+        last_s = self._searched_s if is_search else self._asked_s
+        pause_s = RETRY_S if self._fetched_s is None else REFETCH_S
+        return 0.0 if last_s is None else pause_s - (self._now() - last_s)
 
-    def _pause_s(self) -> int:
-        return REFETCH_S if self._fetched_s is not None else RETRY_S
+    def _next_ask_s(self, *, is_search: bool) -> int:
+        """The same in whole seconds, at least one."""
+        return max(1, math.ceil(self._wait_s(is_search=is_search)))
 
-    def _next_ask_s(self) -> int:
-        """Whole seconds until the issuer may be asked again, at least one."""
-        since_s = 0.0 if self._asked_s is None else self._now() - self._asked_s
-        return max(1, math.ceil(self._pause_s() - since_s))
-
-    async def _renew(self, *, is_patient: bool) -> None:
+    async def _renew(self, *, is_search: bool, is_patient: bool) -> None:
         if self._asking is None or self._asking.done():
-            if not self._may_ask():
+            if self._wait_s(is_search=is_search) > 0:
                 return
+            if is_search:
+                self._searched_s = self._now()
             self._asking = asyncio.create_task(self._ask())
         elif not is_patient:
             return

@@ -68,17 +68,28 @@ async def test_attacks_do_not_make_us_ask_the_issuer_more_than_once_a_minute(iss
     assert len(issuer.fetched) - before == 2  # one discovery document, one set of keys
 
 
-async def test_a_token_by_a_key_that_we_have_not_seen_yet_is_a_503_that_says_when_to_try_again() -> None:
+async def test_a_token_by_a_key_that_we_do_not_know_is_a_401_that_says_when_to_try_again() -> None:
     now, other = [0.0], Issuer()
     keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: now[0])
     chat = Chat(app_with(server_with(MemoryStore()), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
     assert (await ask(chat, other.token())).status == 200
+    assert (await ask(chat, other.token(head={"kid": "made-up"}))).status == 401
     now[0] = 20.0
     other.rotate("key-2")
     answer = await ask(chat, other.token())
-    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "sign_in_unavailable", "40")
+    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (401, "sign_in_unavailable", "40")
+    assert answer.headers["www-authenticate"] == "Bearer"
     now[0] = 60.0
     assert (await ask(chat, other.token())).status == 200
+
+
+async def test_without_any_keys_the_answer_is_a_503_that_says_when_to_try_again() -> None:
+    other = Issuer()
+    other.down = True
+    keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: 0.0)
+    chat = Chat(app_with(server_with(MemoryStore()), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
+    answer = await ask(chat, other.token())
+    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "sign_in_unavailable", "1")
 
 
 def kept(store: MemoryStore) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from lambda_src.auth import BearerToken, IssuerKeys, fetch, fetch_https, user_of
 from lambda_src.auth.issuer import KEYS_FRESH_S, KEYS_STALE_S, REFETCH_S
 from lambda_src.auth.tokens import LEEWAY_S
-from lambda_src.errors import AuthError, SignInUnavailableError, UnavailableError
+from lambda_src.errors import AuthError, UnavailableError, UnknownKeyError
 from tests.auth.served_issuer import Mood, ServedIssuer, served_issuer
 from tests.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer
 
@@ -115,27 +115,50 @@ async def test_a_rotated_key_is_found_at_once_but_unknown_keys_cannot_hammer_the
     assert len(issuer.fetched) == asked
 
 
-async def test_a_key_newer_than_the_last_fetch_is_a_503_until_the_issuer_may_be_asked_again(
+async def test_a_new_key_is_found_however_recently_the_keys_were_read(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
+    clock.now_s += 1
+    issuer.rotate("key-2")
+    assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
+
+
+async def test_a_key_newer_than_the_last_search_is_unknown_until_the_issuer_may_be_asked_again(
+    issuer: Issuer, authenticate: BearerToken, clock: Clock
+) -> None:
+    await authenticate(f"Bearer {issuer.token()}")
+    with pytest.raises(AuthError):
+        await authenticate(f"Bearer {issuer.token(head={'kid': 'made-up'})}")
     clock.now_s += 12.5
     issuer.rotate("key-2")
-    with pytest.raises(SignInUnavailableError) as refused:
+    with pytest.raises(UnknownKeyError) as refused:
         await authenticate(f"Bearer {issuer.token()}")
     assert refused.value.retry_after_s == 48
     clock.now_s += refused.value.retry_after_s
     assert await authenticate(f"Bearer {issuer.token()}") == user_of(ISSUER, "ann")
 
 
-async def test_an_unknown_key_while_the_issuer_is_down_is_a_503(
+async def test_made_up_keys_are_never_a_fault_of_ours_and_ask_the_issuer_once_a_minute(
+    issuer: Issuer, authenticate: BearerToken, clock: Clock
+) -> None:
+    await authenticate(f"Bearer {issuer.token()}")
+    asked = len(issuer.fetched)
+    for number in range(120):  # one each second, a new key each time
+        with pytest.raises(AuthError):
+            await authenticate(f"Bearer {issuer.token(head={'kid': f'made-up-{number}'})}")
+        clock.now_s += 1
+    assert len(issuer.fetched) - asked == 2 * 2  # searches, of two documents each
+
+
+async def test_a_key_that_is_unknown_while_the_issuer_is_down_may_be_new(
     issuer: Issuer, authenticate: BearerToken, clock: Clock
 ) -> None:
     await authenticate(f"Bearer {issuer.token()}")
     issuer.rotate("key-2")
     issuer.down = True
     clock.now_s += REFETCH_S
-    with pytest.raises(SignInUnavailableError):
+    with pytest.raises(UnknownKeyError):
         await authenticate(f"Bearer {issuer.token()}")
 
 

@@ -1,5 +1,6 @@
 """How large a message, a history and an answer may be: for guests less than for those who sign in."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from agents.testing import ScriptedModel, assistant_message
 from lambda_src.app import create_app
 from lambda_src.context import User
 from lambda_src.desks import Desk
+from lambda_src.dev.store_contract.samples import context_of, item_of, thread_of
 from lambda_src.settings import GUEST_MESSAGE_CHARS, GUEST_OUTPUT_TOKENS, MESSAGE_CHARS
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turn_limits import LimitsByUser, TurnLimits
@@ -67,6 +69,47 @@ async def test_mentions_and_quotes_are_part_of_a_message() -> None:
     mentioning = {**message(""), "content": [tag]}
     for sent in (quoting, mentioning):
         assert (await chat("threads.create", input=sent)).status == 413
+
+
+async def open_questions(store: MemoryStore, user: str) -> None:
+    """A thread of the user's with an open form and a client tool that waits for its result."""
+    who = context_of(user)
+    await store.save_thread(thread_of("thr_1"), who)
+    form = item_of("structured_input", "form", thread_id="thr_1", status="pending")
+    call = item_of("client_tool_call", "call", thread_id="thr_1", status="pending", output=None)
+    for item in (form, call):
+        await store.add_thread_item("thr_1", item, who)
+
+
+def answers_of(question: str, answer: str) -> dict[str, Any]:
+    return {"status": "answered", "answers": {question: {"values": [answer]}}}
+
+
+@pytest.mark.parametrize(("user", "most"), [(ANN, MESSAGE_CHARS), (GUEST, GUEST_MESSAGE_CHARS)])
+@pytest.mark.parametrize(
+    ("operation", "sent"),
+    [
+        ("threads.custom_action", lambda text: {"action": {"type": "go", "payload": [text]}}),
+        ("threads.sync_custom_action", lambda text: {"action": {"type": "go", "payload": {"a": text}}}),
+        ("threads.sync_custom_action", lambda text: {"action": {"type": text}}),
+        ("threads.add_client_tool_output", lambda text: {"result": text}),
+        ("threads.add_client_tool_output", lambda text: {"result": {"rows": [text]}}),
+        ("threads.add_structured_input", lambda text: {"item_id": "form", "input": answers_of("a", text)}),
+        ("threads.add_structured_input", lambda text: {"item_id": "form", "input": answers_of(text, "a")}),
+    ],
+)
+async def test_actions_forms_and_tool_results_are_bounded_as_messages_are(
+    operation: str, sent: Callable[[str], dict[str, Any]], user: str, most: int
+) -> None:
+    store = MemoryStore()
+    await open_questions(store, user)
+    chat = chat_of(store, user)
+    before = (await chat("items.list", thread_id="thr_1")).body
+    refused = await chat(operation, thread_id="thr_1", **sent("ä" * (most + 1)))
+    assert (refused.status, refused.json["error"]) == (413, "too_large")
+    assert f"{most:,}" in refused.json["message"]
+    assert (await chat("items.list", thread_id="thr_1")).body == before
+    assert (await chat(operation, thread_id="thr_1", **sent("ä" * (most - 50)))).status != 413
 
 
 @pytest.mark.parametrize(("user", "most"), [(ANN, None), (GUEST, GUEST_OUTPUT_TOKENS)])

@@ -96,6 +96,7 @@ var hexOf = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2,
 var RENEW_BEFORE_MS = 6e4;
 var SIGN_IN_TRIES = 3;
 var SIGN_IN_WAIT_MS = [2e3, 6e4];
+var UNCHECKED = /* @__PURE__ */ new Set([401, 503]);
 var BODILESS = /* @__PURE__ */ new Set(["GET", "HEAD"]);
 function senderOf(getToken, tokenHeader, fetch) {
   const tokens = tokensOf(getToken);
@@ -109,7 +110,7 @@ function senderOf(getToken, tokenHeader, fetch) {
     const authorized = async () => {
       const used = await tokens.current();
       const answer = await attempt(used);
-      if (answer.status !== 401) return answer;
+      if (answer.status !== 401 || await isUnchecked(answer)) return answer;
       const other = await tokens.insteadOf(used);
       if (other === null) return answer;
       await answer.body?.cancel();
@@ -123,7 +124,7 @@ function senderOf(getToken, tokenHeader, fetch) {
     }
   };
 }
-var isUnchecked = async (answer) => answer.status === 503 && (answer.headers.get("content-type") ?? "").startsWith("application/json") && (await answer.clone().json().catch(() => null))?.error === "sign_in_unavailable";
+var isUnchecked = async (answer) => UNCHECKED.has(answer.status) && (answer.headers.get("content-type") ?? "").startsWith("application/json") && (await answer.clone().json().catch(() => null))?.error === "sign_in_unavailable";
 async function signable(init, tokenHeader) {
   if (tokenHeader === "authorization" || BODILESS.has((init.method ?? "GET").toUpperCase())) return init;
   const whole = new Response(init.body);

@@ -4,11 +4,12 @@ import { hexOf, pause } from "./tries.js";
 const RENEW_BEFORE_MS = 60_000; // the server forgives a minute, and a request may wait that long for its turn
 const SIGN_IN_TRIES = 3; // of a request whose token the server cannot check yet: it says how long to wait
 const SIGN_IN_WAIT_MS = [2_000, 60_000]; // at least, where the header cannot be read; at most
+const UNCHECKED = new Set([401, 503]); // a key that the server does not know yet; no keys at all
 const BODILESS = new Set(["GET", "HEAD"]);
 
 /**
  * fetch with the token; repeated once when it is refused and there is another, and when the server cannot check it yet
- * (503 "sign_in_unavailable": nothing was begun) after as long as the server asks for.
+ * ("sign_in_unavailable": nothing was begun) after as long as the server asks for.
  */
 export function senderOf(getToken, tokenHeader, fetch) {
   const tokens = tokensOf(getToken);
@@ -22,7 +23,7 @@ export function senderOf(getToken, tokenHeader, fetch) {
     const authorized = async () => {
       const used = await tokens.current();
       const answer = await attempt(used);
-      if (answer.status !== 401) return answer;
+      if (answer.status !== 401 || (await isUnchecked(answer))) return answer;
       const other = await tokens.insteadOf(used);
       if (other === null) return answer;
       await answer.body?.cancel();
@@ -38,7 +39,7 @@ export function senderOf(getToken, tokenHeader, fetch) {
 }
 
 const isUnchecked = async (answer) =>
-  answer.status === 503 && (answer.headers.get("content-type") ?? "").startsWith("application/json") &&
+  UNCHECKED.has(answer.status) && (answer.headers.get("content-type") ?? "").startsWith("application/json") &&
   (await answer.clone().json().catch(() => null))?.error === "sign_in_unavailable";
 
 /**
