@@ -149,37 +149,24 @@ class ChatServer(ChatKitServer[RequestContext]):
 
         Failures of model, agent and store leave as CustomStreamError or StreamError, with a text for the user.
         """
-        suggestion: titles.Suggestion | None = None
+        naming: titles.Naming | None = None
         try:
             await self._dispatcher.ensure_initialized()
             if input_user_message is not None and not thread.title:
-                # ChatKit saves what changed in this very object, and tells
-                thread.title = titles.title_of(input_user_message)
-                if self._suggest_title is not None and thread.title:
-                    words = titles.words_of(input_user_message)
-                    suggestion = titles.Suggestion(self._suggest_title, words, context, instead_of=thread.title)
+                save = partial(self.store.save_thread, context=context)
+                naming = titles.Naming(thread, input_user_message, save, self._suggest_title, context)
             async with aclosing(self._runs.events(thread, context, message=input_user_message)) as events:
                 async for event in events:
                     yield event
-                    if suggestion is not None and suggestion.ready:
-                        suggestion = await self._entitle(thread, suggestion)
-            if suggestion is not None:
-                suggestion = await self._entitle(thread, suggestion)
+                    if naming is not None:
+                        await naming.use_what_has_come()
+            if naming is not None:
+                await naming.finish()
         except Exception as error:
             raise stream_error(error) from error
         finally:
-            if suggestion is not None:
-                await suggestion.cancel()
-
-    async def _entitle(self, thread: ThreadMetadata, suggestion: titles.Suggestion) -> titles.Suggestion | None:
-        """Use the title, unless a user has renamed the thread; returns the suggestion if it is still to come.
-
-        A rename that nobody here has seen yet wins when the thread is saved: see Snapshots.
-        """
-        title = await suggestion.taken()
-        if title is not None and thread.title == suggestion.instead_of:
-            thread.title = title
-        return None if suggestion.ready else suggestion
+            if naming is not None:
+                await naming.cancel()
 
     async def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext

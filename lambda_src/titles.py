@@ -1,16 +1,22 @@
-"""The title of a thread: at once from the first message, then by a model, beside the answer. Knows no store."""
+"""The title of a thread: at once from the first message, then by a model, beside the answer. Knows no engine.
+
+A title never costs the answer: one that cannot be saved is tried once more at the end, then the next message's turn
+gives the thread its title.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
 
 from agents import Agent, Model, Runner
-from chatkit.types import UserMessageItem, UserMessageTagContent, UserMessageTextContent
+from chatkit.store import NotFoundError
+from chatkit.types import ThreadMetadata, UserMessageItem, UserMessageTagContent, UserMessageTextContent
 
 from lambda_src.context import RequestContext
 from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.errors import ChatError
 from lambda_src.metered import Metered
 from lambda_src.models import capped, for_user
 from lambda_src.turn_limits import TITLE_TOKENS
@@ -29,6 +35,9 @@ log = logging.getLogger(__name__)
 
 Suggest = Callable[[str, RequestContext], Coroutine[None, None, str | None]]
 """A title for these words; what it costs is counted with the turn."""
+
+Save = Callable[[ThreadMetadata], Awaitable[None]]
+"""Stores a thread; a title that a user has changed meanwhile stays, and the object takes it over (Snapshots)."""
 
 
 def words_of(message: UserMessageItem) -> str:
@@ -77,24 +86,64 @@ def by_model(dispatcher: AgentDispatcher, *, models: Sequence[str] = ()) -> Sugg
     return suggest
 
 
-class Suggestion:
-    """One title on its way, to replace `instead_of`. `ready` says whether it has come; `cancel` ends the asking."""
+class Naming:
+    """Gives a thread without a title one: its first words at once, a model's suggestion when it has come.
 
-    def __init__(self, suggest: Suggest, words: str, context: RequestContext, *, instead_of: str | None) -> None:
-        self.instead_of = instead_of
-        self._task = asyncio.create_task(suggest(words, context), name="title")
+    ChatKit sends the thread to the client whenever the object changed; it finds the change saved already.
+    """
 
-    @property
-    def ready(self) -> bool:
-        """Whether `taken` would answer at once."""
-        return self._task.done()
+    def __init__(
+        self,
+        thread: ThreadMetadata,
+        message: UserMessageItem,
+        save: Save,
+        suggest: Suggest | None,
+        context: RequestContext,
+    ) -> None:
+        self._thread, self._save = thread, save
+        self._given = thread.title  # what we saved last: any other title is a user's
+        self._wanted = title_of(message)
+        self._suggested: asyncio.Task[str | None] | None = None
+        if suggest is not None and self._wanted is not None:
+            self._suggested = asyncio.create_task(suggest(words_of(message), context), name="title")
+        self._may_save = True
 
-    async def taken(self) -> str | None:
-        """The title, waited for WAIT_S at most."""
-        await asyncio.wait({self._task}, timeout=WAIT_S)
-        return self._task.result() if self._task.done() and not self._task.cancelled() else None
+    async def use_what_has_come(self) -> None:
+        """Save the first words, later the suggestion, between two events; after a failure only `finish` does."""
+        if self._may_save and self._given != self._wanted:
+            await self._use()
+        elif self._may_save and self._suggested is not None and self._suggested.done():
+            self._take_suggestion()
+            await self._use()
+
+    async def finish(self) -> None:
+        """The answer is whole: wait WAIT_S at most for the suggestion, and save what is not saved yet."""
+        if self._suggested is not None:
+            await asyncio.wait({self._suggested}, timeout=WAIT_S)
+        self._take_suggestion()
+        await self._use()
 
     async def cancel(self) -> None:
-        """Nobody waits any more."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        """End the request for a suggestion: nobody waits for it any more."""
+        if self._suggested is not None:
+            self._suggested.cancel()
+            await asyncio.wait({self._suggested})
+
+    def _take_suggestion(self) -> None:
+        if self._suggested is not None and self._suggested.done():
+            self._wanted = self._suggested.result() or self._wanted
+            self._suggested = None
+
+    async def _use(self) -> None:
+        before = self._thread.title
+        if self._wanted is None or before != self._given or before == self._wanted:
+            return
+        self._thread.title = self._wanted
+        try:
+            await self._save(self._thread)
+        except (ChatError, NotFoundError) as fault:
+            self._thread.title = before  # else ChatKit would save it, and end the answer when it cannot
+            self._may_save = False
+            log.warning("title_not_saved", extra={"error_type": type(fault).__qualname__})
+        else:
+            self._given = self._wanted

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message
-from chatkit.types import ThreadStreamEvent
+from chatkit.types import ThreadMetadata, ThreadStreamEvent
 
 from lambda_src import titles
 from lambda_src.composition import Parts, build_app
 from lambda_src.context import RequestContext
 from lambda_src.demo_model import DemoModel
 from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.errors import UnavailableError
 from lambda_src.runs import Runs
 from lambda_src.settings import Settings
 from lambda_src.store.memory import MemoryStore
@@ -103,6 +104,61 @@ async def test_a_thread_renamed_before_the_answers_first_event_keeps_its_name(
     monkeypatch.setattr(Runs, "events", late)
     answer = await chat("threads.create", input=message("socks"))
     assert {event["thread"]["title"] for event in answer.of("thread.updated")} == {"By hand"}
+    assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "By hand"
+
+
+@pytest.mark.parametrize("failures", [1, 2, 100], ids=["once", "twice", "always"])
+async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    async def suggest(words: str, _: RequestContext) -> str:
+        return f"About {words}"
+
+    left = failures
+
+    async def save_thread(thread: ThreadMetadata, context: RequestContext) -> None:
+        nonlocal left
+        if thread.title is not None and left:
+            left -= 1
+            raise UnavailableError("throttled")
+        await save(thread, context)
+
+    save = house.store.save_thread
+    monkeypatch.setattr(house.store, "save_thread", save_thread)
+    chat = house.chat(suggest_title=suggest)
+    answer = await chat("threads.create", input=message("socks"))
+    assert answer.of("error") == []
+    assert answer.events[-1]["type"] != "error"
+    assert "assistant_message" in [event["item"]["type"] for event in answer.of("thread.item.done")]
+    thread_id = thread_of(answer)
+    stored = (await chat("threads.get_by_id", thread_id=thread_id)).json
+    assert stored.get("title") == ("About socks" if failures == 1 else None)
+    left = 0
+    await chat("threads.add_user_message", thread_id=thread_id, input=message("shoes"))
+    titled = (await chat("threads.get_by_id", thread_id=thread_id)).json["title"]
+    assert titled == ("About socks" if failures == 1 else "About shoes")
+
+
+@pytest.mark.parametrize("renamed_at", ["first words", "suggestion"])
+async def test_a_rename_while_a_title_is_being_saved_wins(
+    house: House, monkeypatch: pytest.MonkeyPatch, renamed_at: str
+) -> None:
+    async def suggest(words: str, _: RequestContext) -> str:
+        return f"About {words}"
+
+    async def save_thread(thread: ThreadMetadata, context: RequestContext) -> None:
+        if thread.title is not None and thread.title.startswith("About") == (renamed_at == "suggestion"):
+            other = MemoryStore(beside=house.store)  # in another process
+            theirs = await other.load_thread(thread.id, ANN)
+            theirs.title = "By hand"
+            await other.save_thread(theirs, ANN)
+        await save(thread, context)
+
+    save = house.store.save_thread
+    monkeypatch.setattr(house.store, "save_thread", save_thread)
+    chat = house.chat(suggest_title=suggest)
+    answer = await chat("threads.create", input=message("socks"))
+    assert answer.of("thread.updated")[-1]["thread"]["title"] == "By hand"
     assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "By hand"
 
 
