@@ -28,8 +28,7 @@ from lambda_src.page import Page
 from lambda_src.runs import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
-from lambda_src.store.bounds import LONGEST_INVOCATION_S
-from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.quota import RUNNING_MAX_MS
 from lambda_src.turns.running import CLOSING_TIME_MS

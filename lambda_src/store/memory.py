@@ -19,7 +19,7 @@ from lambda_src.store import bounds, codec, ids, keys, records
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.memory_handover import MemoryHandover
 from lambda_src.store.memory_ledger import MemoryLedger
-from lambda_src.store.memory_rows import AttachmentRow, ItemRow, ThreadRow, UserRows, window
+from lambda_src.store.memory_rows import AttachmentRow, GoneRow, ItemRow, ThreadRow, UserRows, window
 from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
 from lambda_src.store.snapshots import Snapshots, thread_not_found
 
@@ -42,8 +42,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         retention_s: int = 0,
         count: Count = count_nothing,
     ) -> None:
-        super().__init__({} if beside is None else beside._users)
-        self._clock = clock
+        super().__init__({} if beside is None else beside._users, clock)
         self._retention_s = retention_s
         self._count = count
         self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
@@ -103,10 +102,10 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         user = self._user(context)
         cursor = None
         if after is not None:
-            marked = user.threads.get(after)
-            cursor = marked.order if marked else user.gone.get(after)
-            if cursor is None:
+            marked = user.threads.get(after) or user.gone.get(after)
+            if marked is None:
                 raise thread_not_found(after)
+            cursor = marked.order
         places = {t.order: thread_id for thread_id, t in user.threads.items() if self._alive(t.expires_s)}
         shown, has_more = window(list(places), cursor, bounds.clamped(limit), descending=descending)
         data = [self._read_thread(places[place], user.threads[places[place]], context) for place in shown]
@@ -115,13 +114,10 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
         """Delete the thread, its items, feedback and attachments. Quiet when it is missing."""
         user = self._user(context)
-        thread = user.threads.pop(thread_id, None)
-        user.items.pop(thread_id, None)
-        user.ledger.forget_thread(thread_id)
-        user.feedback = {key: value for key, value in user.feedback.items() if key[0] != thread_id}
-        user.attachments = {key: value for key, value in user.attachments.items() if value.thread_id != thread_id}
+        thread = user.threads.get(thread_id)
+        user.remove(thread_id)
         if thread is not None:
-            user.gone[thread_id] = thread.order
+            user.gone[thread_id] = GoneRow(thread.order, self._clock() // _NS)
 
     async def load_thread_items(
         self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
@@ -204,8 +200,9 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
                 self._user(context).feedback[thread_id, item_id] = feedback
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """ports.Sweeps: a delete here leaves nothing to be done."""
-        return Erased()
+        """ports.Sweeps."""
+        now_s = self._clock() // _NS
+        return sum((user.sweep(now_s=now_s) for user in self._users.values()), Erased())
 
     async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
         """ports.Sweeps: a delete here leaves nothing to be done."""

@@ -1,6 +1,6 @@
 """Threads that change hands in dictionaries: MemoryStore's half of handover.Handover."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
@@ -8,12 +8,15 @@ from lambda_src.store import bounds
 from lambda_src.store.handover import Claim, CopyFile, already_theirs
 from lambda_src.store.memory_rows import UserRows
 
+_NS = 1_000_000_000
+
 
 class MemoryHandover:
     """handover.Handover."""
 
-    def __init__(self, users: dict[str, UserRows]) -> None:
+    def __init__(self, users: dict[str, UserRows], clock: Callable[[], int]) -> None:
         self._users = users
+        self._clock = clock
 
     async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
         """handover.Handover."""
@@ -46,5 +49,5 @@ class MemoryHandover:
         turn = guest.ledger.turns.get(thread_id)
         if turn is not None and not turn.ended:
             return False
-        guest.hand_over(thread_id, self._users[context.user.id])
+        guest.hand_over(thread_id, self._users[context.user.id], now_s=self._clock() // _NS)
         return True

@@ -9,7 +9,8 @@ from chatkit.types import FeedbackKind
 
 from lambda_src.errors import ConflictError
 from lambda_src.store import codec, followers, keys, quota, records
-from lambda_src.store.ports import Record, TurnRow
+from lambda_src.store.bounds import LATE_WRITES_S
+from lambda_src.store.ports import Erased, Record, TurnRow
 
 T = TypeVar("T")
 
@@ -30,6 +31,14 @@ class ThreadRow:
     order: str
     fields: dict[str, str]
     expires_s: float
+
+
+@dataclass(slots=True)
+class GoneRow:
+    """A deleted thread. Its id is refused, and its place serves as a cursor, until a late sweep."""
+
+    order: str
+    deleted_s: int
 
 
 @dataclass(slots=True)
@@ -98,21 +107,41 @@ class LedgerRows:
 
 @dataclass(slots=True)
 class UserRows:
-    """What one user has. `gone`: deleted threads; their place still serves as a cursor."""
+    """What one user has."""
 
     threads: dict[str, ThreadRow] = field(default_factory=dict)
     items: dict[str, dict[str, ItemRow]] = field(default_factory=dict)
     attachments: dict[str, AttachmentRow] = field(default_factory=dict)
     feedback: dict[tuple[str, str], FeedbackKind] = field(default_factory=dict)
-    gone: dict[str, str] = field(default_factory=dict)
+    gone: dict[str, GoneRow] = field(default_factory=dict)
     ledger: LedgerRows = field(default_factory=LedgerRows)
     claimed_by: str | None = None  # who took this guest's threads over
     is_being_claimed: bool = False  # and whether some are still to come
 
-    def hand_over(self, thread_id: str, to: "UserRows") -> None:
+    def remove(self, thread_id: str) -> Erased:
+        """Remove a thread and everything in it, whatever of it is there."""
+        items = self.items.pop(thread_id, {})
+        bound = self.bound_to(thread_id)
+        for attachment_id in bound:
+            del self.attachments[attachment_id]
+        self.feedback = {key: kind for key, kind in self.feedback.items() if key[0] != thread_id}
+        self.ledger.forget_thread(thread_id)
+        living = sum(item.data is not None for item in items.values())
+        return Erased(int(self.threads.pop(thread_id, None) is not None), living, len(bound))
+
+    def sweep(self, *, now_s: int) -> Erased:
+        """Remove what turns wrote into deleted threads, and forget those that were deleted long enough ago."""
+        removed = Erased()
+        for thread_id, gone in list(self.gone.items()):
+            removed += self.remove(thread_id)
+            if gone.deleted_s + LATE_WRITES_S <= now_s:
+                del self.gone[thread_id]
+        return removed
+
+    def hand_over(self, thread_id: str, to: "UserRows", *, now_s: int) -> None:
         """The thread and all that is in it are `to`'s from now on."""
         thread = self.threads.pop(thread_id)
-        self.gone[thread_id] = thread.order
+        self.gone[thread_id] = GoneRow(thread.order, now_s)
         to.threads[thread_id] = thread
         to.items[thread_id] = self.items.pop(thread_id, {})
         for attachment_id in self.bound_to(thread_id):

@@ -290,7 +290,11 @@ class Sweeps(Protocol):
     """What deletes leave to be done, for whoever has time: the deleting invocation, the hourly event, `chat sweep`."""
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """Remove rows and objects of deleted threads until `stop()`; what remains waits for the next call."""
+        """Remove rows and objects of deleted threads until `stop()`; what remains waits for the next call.
+
+        Forgets the ids of threads that were deleted bounds.LATE_WRITES_S ago: a thread that is saved under such an id
+        is a new, empty one. Until then `save_thread` refuses the id with NotFoundError.
+        """
         ...
 
     async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:

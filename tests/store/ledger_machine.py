@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import message_of, thread_of
-from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.ports import Bound, JournalBatch, QuotaLimits, TurnLedger, TurnRow
 from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, bare, until
 from tests.store.ledger_model import ModelClaim, ModelThread, ModelUser

@@ -83,9 +83,6 @@ class ModelThread:
 class StoreMachine(RuleBasedStateMachine):
     """Two users, three threads each, six items a thread. A subclass defines `open`, `reopen` and `close`."""
 
-    forgets_deleted_threads = True
-    """Whether a late sweep removes what marks a deleted thread, so that its id may be used again."""
-
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -94,8 +91,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model: dict[str, dict[str, ModelThread]] = {"ada": {}, "bob": {}}
         self.attachments: dict[tuple[str, str], FileAttachment] = {}
         self.unread: set[tuple[str, str]] = set()
-        self.deleted: set[tuple[str, str]] = set()  # and not swept to the end
-        self.forgotten: set[tuple[str, str]] = set()  # swept to the end: whether such an id is taken again is not said
+        self.deleted: set[tuple[str, str]] = set()  # until a late sweep: then their ids are free again
         self.store: Any = self.open()
 
     def open(self) -> Any:
@@ -155,8 +151,6 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(user=users, thread=threads, created=st.integers(0, 2), title=st.sampled_from([None, "t"]))
     def save_thread(self, user: str, thread: str, created: int, title: str | None) -> None:
         value = thread_of(thread, created_at=WHEN + timedelta(seconds=created), title=title)
-        if (user, thread) in self.forgotten:
-            return
         if (user, thread) in self.deleted:
             self.fails(NotFoundError, self.store.save_thread(value, context_of(user)))
             return
@@ -279,8 +273,7 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep(self, late: bool) -> None:
         self.now += 3600 * 10**9 if late else 0
         self.run(self.store.sweep(stop=lambda: False))
-        if late and self.forgets_deleted_threads:
-            self.forgotten |= self.deleted
+        if late:
             self.deleted.clear()
 
     @rule(behind_ns=st.sampled_from([0, SKEW_NS]))

@@ -19,6 +19,7 @@ from lambda_src.dev.store_contract.samples import (
     thread_ids,
     thread_of,
 )
+from lambda_src.store.bounds import LATE_WRITES_S
 from tests.store.unbound_contract import Clock
 
 DAY_S = 86_400
@@ -76,6 +77,32 @@ class SavesContract:
         with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
             await store.save_thread(thread, ADA)
         assert await thread_ids(other, ADA) == []
+
+    async def test_a_deleted_id_is_refused_while_a_turn_may_still_write_and_free_after_the_next_sweep(
+        self, make: Any
+    ) -> None:
+        clock = Clock()
+        store, other = make(clock, 0), make(clock, 0)
+        await store.save_thread(thread_of(title="old"), ADA)
+        await store.add_thread_item("thr_1", message_of(), ADA)
+        loaded = await store.load_thread("thr_1", ADA)
+        await other.delete_thread("thr_1", ADA)
+        clock.later(LATE_WRITES_S - 1)
+        await other.sweep(stop=lambda: False)
+        with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
+            await store.save_thread(thread_of(), ADA)
+        await store.add_thread_item("thr_1", message_of("msg_2"), IN_A_TURN)
+        await store.save_attachment(file_of(thread_id="thr_1"), IN_A_TURN)
+        clock.later(1)
+        await other.sweep(stop=lambda: False)
+        loaded.title = "a title made in the meantime"
+        with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
+            await store.save_thread(loaded, ADA)
+        await store.save_thread(thread_of(), ADA)
+        assert await other.load_thread("thr_1", ADA) == thread_of()
+        assert await item_ids(other, "thr_1", ADA) == []
+        with pytest.raises(NotFoundError):
+            await other.load_attachment("atc_1", ADA)
 
     @pytest.mark.parametrize("kind", ["message", "open workflow"])
     @pytest.mark.parametrize("save", [False, True], ids=["added", "saved"])

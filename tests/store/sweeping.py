@@ -1,7 +1,7 @@
 """A sweep from beginning to end, both of its passes, on the table and bucket of this process."""
 
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from tests.store.local import Local
 
 

@@ -9,7 +9,7 @@ from chatkit.store import NotFoundError
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
-from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
+from lambda_src.store.bounds import LATE_WRITES_S
 from tests.store.dying import KilledError, dying_after
 from tests.store.interleaved import Held, interleave, schedules
 from tests.store.local import Local, populate

@@ -10,9 +10,9 @@ from botocore.exceptions import ClientError
 from lambda_src.dev.store_contract.samples import message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.calls import Calls, ConditionFailedError
 from lambda_src.store.dynamodb import DynamoDBStore, quotas
-from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.ports import JournalBatch, QuotaLimits, TurnLedger
 from tests.store.engine.engine import Engine

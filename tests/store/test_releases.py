@@ -17,8 +17,8 @@ from hypothesis import given, settings
 
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, context_of, file_of, item_of, message_of, thread_of
 from lambda_src.store import codec, keys
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from tests.store.local import Local
 
 ADA = context_of("ada")

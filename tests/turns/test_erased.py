@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.dynamodb.sweep import LATE_WRITES_S
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.turns.scene import THREAD, Model, Process, as_user, thread_at

@@ -8,14 +8,13 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from lambda_src.store import keys
-from lambda_src.store.bounds import LONGEST_INVOCATION_S
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Erased
 from lambda_src.store.s3 import PayloadBucket
 
-LATE_WRITES_S = LONGEST_INVOCATION_S  # until then a run that lost its thread may still write an item
 ORPHAN_AGE = timedelta(hours=24)  # an object may wait for its row as long as a write takes; a day is far beyond
 PASS_EVERY_S = 86_400  # the hourly sweep looks at every object once a day
 

@@ -100,7 +100,7 @@ class UserRows:
         """Remove all that the user has now.
 
         Every thread is deleted first, as its user would, so that what an answer under way still writes is seen by
-        nobody, and goes with the tombstones: the hourly sweep removes both, sweep.LATE_WRITES_S later.
+        nobody, and goes with the tombstones: the hourly sweep removes both, bounds.LATE_WRITES_S later.
         Then a Scan finds what is left of threads whose own row has expired: it reads the whole table once.
         """
         partition = keys.user_partition(user_id)

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lambda_src.errors import ConflictError
 from lambda_src.store import codec, records
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.ports import Erased, Finding, Record
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.payloads import data_of, payload_values, unpacked
@@ -99,14 +100,19 @@ class UserRows:
         yield Erased(removed[threads.name], counted, removed[attachments.name])
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """Remove cursors older than a day, rows whose time is over, items of deleted and of expired threads, and
-        feedback on items that are gone.
+        """Remove cursors older than a day, rows whose time is over, items of deleted and of expired threads, feedback
+        on items that are gone, and what marks a thread as deleted (ports.Sweeps).
         """
         now_s = self._clock() // _NS
         too_late = and_(
             threads.c.user_id == items.c.user_id,
             threads.c.id == items.c.thread_id,
             or_(threads.c.deleted_s.is_not(None), threads.c.expires_s <= now_s),
+        )
+        bound_late = and_(
+            threads.c.user_id == attachments.c.user_id,
+            threads.c.id == attachments.c.thread_id,
+            threads.c.deleted_s.is_not(None),
         )
         rated = and_(
             items.c.user_id == feedback.c.user_id,
@@ -119,9 +125,9 @@ class UserRows:
                 or_(items.c.deleted_s <= now_s - CURSOR_TTL_S, items.c.expires_s <= now_s, exists().where(too_late))
             ),
             "feedback": delete(feedback).where(~exists().where(rated)),
-            "attachments": delete(attachments).where(attachments.c.expires_s <= now_s),
+            "attachments": delete(attachments).where(or_(attachments.c.expires_s <= now_s, exists().where(bound_late))),
             "threads": delete(threads).where(
-                or_(threads.c.deleted_s <= now_s - CURSOR_TTL_S, threads.c.expires_s <= now_s)
+                or_(threads.c.deleted_s <= now_s - LATE_WRITES_S, threads.c.expires_s <= now_s)
             ),
         }
         erased = Erased()
