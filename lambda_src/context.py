@@ -65,6 +65,7 @@ class Turn:
     `model` is the one that answered last, as its vendor names it.
     `ahead` is taken away when another turn may have written in the thread since.
     `input_tokens` is the estimated input of the first request to the model; `meter` reserves what it costs.
+    `uploads` has the version (ETag) of each new file that was checked, by the attachment's id: only that one is kept.
     `message_id` is the id of the user's message where the client named the request, so that a retry has the same.
     `tools` are the names of the tools that ran, in order; `tool_errors` are exceptions of tools, which end no turn: the
     model reads that the tool failed.
@@ -79,6 +80,7 @@ class Turn:
     model: str | None = None
     input_tokens: int = 0
     meter: Meter | None = None  # None: nobody counts
+    uploads: dict[str, str] = field(default_factory=dict)
     message_id: str | None = None
     tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)

@@ -227,8 +227,11 @@ class ChatServer(ChatKitServer[RequestContext]):
         async with closed(super()._process_new_thread_item_respond(thread, item, context)) as events:
             try:
                 yield await anext(events)
-            except ConflictError:
-                standing = await self.store.load_item(thread.id, item.id, context=context)
+            except ConflictError as conflict:
+                try:
+                    standing = await self.store.load_item(thread.id, item.id, context=context)
+                except NotFoundError:
+                    raise conflict from None  # about one of its files
             else:
                 async for event in events:
                     yield event

@@ -3,6 +3,7 @@
 import ast
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from chatkit.types import AttachmentCreateParams
 
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
-from lambda_src.context import User
+from lambda_src.context import Turn, User
 from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
@@ -68,7 +69,7 @@ async def nothing_to_copy(_: str) -> None:
 
 async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], object]) -> None:
     """One short life of a file: asked for, uploaded by the browser, looked at, kept, read, removed."""
-    ada = context_of("ada")
+    ada = replace(context_of("ada"), turn=Turn("turn-0123456789ab"))
     asked = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
     picture = await files.create_attachment(asked, ada)
     upload(keys.user_objects(keys.PENDING_PREFIX, "ada") + keys.object_segment(picture.id))

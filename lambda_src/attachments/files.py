@@ -25,15 +25,21 @@ class Files(AttachmentStore[RequestContext]):
 
     @abstractmethod
     async def verify(self, attachment: Attachment, context: RequestContext) -> None:
-        """Look at what was uploaded. ConflictError: nothing was. RequestError: it is not what it was said to be."""
+        """Look at what was uploaded, and note its version in the turn: only that one is read and kept from now on.
+
+        ConflictError: nothing was uploaded. RequestError: it is not what it was said to be.
+        """
 
     @abstractmethod
     async def read_upload(self, attachment: Attachment, context: RequestContext) -> bytes:
-        """All of a verified upload that is not bound yet. ConflictError: it is not there any more."""
+        """All of an upload that was verified in this turn. ConflictError: it was removed or changed since."""
 
     @abstractmethod
     async def bind(self, attachment: Attachment, context: RequestContext) -> None:
-        """Keep a verified upload for good. Twice is once; ConflictError when there is nothing to keep."""
+        """Keep for good what was verified in this turn; a file that is kept already stays as it is.
+
+        ConflictError: the upload was removed or changed since, or there is nothing to keep.
+        """
 
     @abstractmethod
     async def read(self, attachment_id: str, context: RequestContext, *, max_bytes: int) -> bytes:

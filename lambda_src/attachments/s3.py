@@ -2,8 +2,8 @@
 
 1. create: a presigned PUT into pending/. Length and type are signed, and `If-None-Match: *`, so it works once, and for
    the file that was announced. A lifecycle rule empties pending/ after a day.
-2. A message names the attachment: its size and first bytes are looked at, then it is copied to kept/, where nobody but
-   this function can write.
+2. A message names the attachment: its size and first bytes are looked at, then that very version (by its ETag) is
+   copied to kept/, where nobody but this function can write.
 
 S3 can send no `X-Content-Type-Options`; it sends the type that the first bytes proved, and `attachment` as disposition.
 Until they were looked at, it sends no type that a browser would act upon: pictures show all the same.
@@ -12,7 +12,7 @@ Until they were looked at, it sends no type that a browser would act upon: pictu
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
@@ -32,7 +32,7 @@ from lambda_src.attachments.media import FileLimits
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.store import ids, keys
-from lambda_src.store.calls import CLIENT_CONFIG, Calls, MissingObjectError
+from lambda_src.store.calls import CLIENT_CONFIG, Calls, ChangedObjectError, MissingObjectError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -129,45 +129,53 @@ class S3AttachmentStore(Files):
         )
 
     async def verify(self, attachment: Attachment, context: RequestContext) -> None:
-        """Look at what was uploaded. ConflictError: nothing was. RequestError: it is not what it was said to be."""
+        """Files."""
         try:
-            found = await self._head(_pending(attachment.id, context))
+            found = await self._get(_pending(attachment.id, context), media.HEAD_BYTES)
         except MissingObjectError:
             raise _not_uploaded(attachment) from None
-        size, head = found
-        if size != (attachment.metadata or {}).get("size") or not media.proves(attachment.mime_type, head):
+        is_as_announced = found.size == (attachment.metadata or {}).get("size")
+        if not is_as_announced or not media.proves(attachment.mime_type, found.data):
             raise _not_as_said(attachment)
+        if context.turn is not None:
+            context.turn.uploads[attachment.id] = found.etag
 
     async def read_upload(self, attachment: Attachment, context: RequestContext) -> bytes:
-        """All of an upload in pending/. ConflictError: it is not there any more."""
+        """Files."""
         size = self._limits.of(media.KINDS[attachment.mime_type])
         try:
-            return (await self._range(_pending(attachment.id, context), size))[1]
+            etag = _checked(attachment, context)
+            return (await self._get(_pending(attachment.id, context), size, etag=etag)).data
         except MissingObjectError:
             raise _not_uploaded(attachment) from None
+        except ChangedObjectError:
+            raise _changed(attachment) from None
 
     async def bind(self, attachment: Attachment, context: RequestContext) -> None:
-        """Keep a verified upload for good. Twice is once; ConflictError when there is nothing to keep."""
+        """Files."""
         try:
+            if (etag := _checked(attachment, context)) is None:
+                await self._get(_kept(attachment.id, context), media.HEAD_BYTES)
+                return
             await self._calls.run(
                 self._client.copy_object,
                 Bucket=self._bucket,
                 Key=_kept(attachment.id, context),
                 CopySource={"Bucket": self._bucket, "Key": _pending(attachment.id, context)},
+                CopySourceIfMatch=etag,
                 MetadataDirective="REPLACE",
                 ContentType=attachment.mime_type,
                 ContentDisposition=_disposition(attachment.name),
             )
         except MissingObjectError:
-            try:
-                await self._head(_kept(attachment.id, context))
-            except MissingObjectError:
-                raise ConflictError(f"The file {attachment.name!r} is gone. Attach it again.") from None
+            raise ConflictError(f"The file {attachment.name!r} is gone. Attach it again.") from None
+        except ChangedObjectError:
+            raise _changed(attachment) from None
 
     async def read(self, attachment_id: str, context: RequestContext, *, max_bytes: int) -> bytes:
         """The first `max_bytes` of a bound file. FileMissingError when it is gone."""
         try:
-            return (await self._range(_kept(attachment_id, context), max_bytes))[1]
+            return (await self._get(_kept(attachment_id, context), max_bytes)).data
         except MissingObjectError:
             raise FileMissingError(attachment_id) from None
 
@@ -203,19 +211,18 @@ class S3AttachmentStore(Files):
                 CopySource={"Bucket": self._bucket, "Key": _kept(attachment_id, context)},
             )
 
-    async def _head(self, key: str) -> tuple[int, bytes]:
-        """Size and first bytes, in one request; MissingObjectError."""
-        return await self._range(key, media.HEAD_BYTES)
+    async def _get(self, key: str, max_bytes: int, *, etag: str | None = None) -> "_Found":
+        """The first `max_bytes`, of that version if one is named. MissingObjectError, ChangedObjectError."""
+        condition = {} if etag is None else {"IfMatch": etag}
+        answer = await self._calls.run(self._read, Key=key, Range=f"bytes=0-{max_bytes - 1}", **condition)
+        return _Found(answer["size"], answer["etag"], answer["data"])
 
-    async def _range(self, key: str, max_bytes: int) -> tuple[int, bytes]:
-        answer = await self._calls.run(self._read, Key=key, Range=f"bytes=0-{max_bytes - 1}")
-        return answer["size"], answer["data"]
-
-    def _read(self, *, Key: str, Range: str) -> dict[str, Any]:  # noqa: N803 - S3's own names
+    def _read(self, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - those of GetObject
         """On the executor's thread: the body blocks as the request does."""
-        answer = self._client.get_object(Bucket=self._bucket, Key=Key, Range=Range)
+        answer = self._client.get_object(Bucket=self._bucket, **params)
         with answer["Body"] as body:
-            return {"size": int(answer["ContentRange"].rpartition("/")[2]), "data": body.read()}
+            size = int(answer["ContentRange"].rpartition("/")[2])
+            return {"size": size, "etag": answer["ETag"], "data": body.read()}
 
     def _shown(self, key: str, media_type: str, *, name: str) -> str:
         return self._presigned(key, ResponseContentType=media_type, ResponseContentDisposition=_disposition(name))
@@ -223,6 +230,24 @@ class S3AttachmentStore(Files):
     def _presigned(self, key: str, **sent_as: str) -> str:
         place = {"Bucket": self._bucket, "Key": key}
         return self._client.generate_presigned_url("get_object", Params=place | sent_as, ExpiresIn=VIEW_URL_TTL_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An object: its whole size, its version and its first bytes."""
+
+    size: int
+    etag: str
+    data: bytes
+
+
+def _checked(attachment: Attachment, context: RequestContext) -> str | None:
+    """The version of an upload that was verified in this turn, if it was."""
+    return None if context.turn is None else context.turn.uploads.get(attachment.id)
+
+
+def _changed(attachment: Attachment) -> ConflictError:
+    return ConflictError(f"The file {attachment.name!r} was replaced after it was checked. Attach it again.")
 
 
 def _not_uploaded(attachment: Attachment) -> ConflictError:

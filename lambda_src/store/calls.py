@@ -33,6 +33,7 @@ RETRY_MAX_S = 0.5
 _CONFLICTS = frozenset({"TransactionConflictException", "TransactionConflict", "TransactionInProgressException"})
 _THROTTLES = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})  # reasons inside a cancelled transaction
 _MISSING = frozenset({"NoSuchKey", "404"})
+_CHANGED = "PreconditionFailed"  # of If-Match
 _TOO_LARGE = ("Item size", "item size")  # DynamoDB's own words in a ValidationException
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,10 @@ class MissingObjectError(Exception):
     """The bucket has no such object."""
 
 
+class ChangedObjectError(Exception):
+    """The object is not the version that was asked for."""
+
+
 async def pause(attempt: int) -> None:
     """Wait before try number `attempt` + 1: full jitter, so that those who collided once do not collide again."""
     await asyncio.sleep(random.uniform(0, min(RETRY_MAX_S, RETRY_BASE_S * 2**attempt)))  # noqa: S311 - jitter, no secret
@@ -64,8 +69,8 @@ class Calls:
     async def run(self, method: Callable[..., Mapping[str, Any]], **params: object) -> Mapping[str, Any]:
         """The answer of `method(**params)`.
 
-        ConditionFailedError, MissingObjectError, TooLargeError or UnavailableError for what can go wrong out there;
-        a fault of ours (a malformed request) leaves as botocore raised it.
+        ConditionFailedError, MissingObjectError, ChangedObjectError, TooLargeError or UnavailableError for what can go
+        wrong out there; a fault of ours (a malformed request) leaves as botocore raised it.
         """
         loop = asyncio.get_running_loop()
         attempt = 0
@@ -105,6 +110,8 @@ def _translated(fault: ClientError) -> Exception:
             return ConditionFailedError(reason.get("Item", {}))
     if code in _MISSING:
         return MissingObjectError("the bucket has no such object")
+    if code == _CHANGED:
+        return ChangedObjectError("the object has changed")
     if code == "ValidationException":
         message = fault.response["Error"].get("Message", "")
         if any(words in message for words in _TOO_LARGE):

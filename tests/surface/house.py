@@ -1,12 +1,13 @@
 """The whole app in this process with everything switched on: files on moto's S3, actions, titles. Knows no socket."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from agents import Agent, Model, RunConfig, Tool
+from botocore.exceptions import ClientError
 from fastapi import FastAPI
 
 from lambda_src.actions import Actions
@@ -29,6 +30,9 @@ from lambda_src.turns.turns import Turns
 from tests.canaries import CANARIES
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause
 from tests.store.tables import Aws, moto_aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
 LIMITS = FileLimits(max_image_bytes=1_000, max_file_bytes=2_000)
@@ -103,8 +107,22 @@ def house_on_moto() -> Iterator[House]:
         aws.s3 = boto3.client(
             "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=SIGNING_CONFIG
         )
+        aws.s3.meta.events.register_first("before-parameter-build.s3.CopyObject", _only_if_it_matches(aws.s3))
         files = S3AttachmentStore(aws.s3, bucket, calls=Calls(), limits=LIMITS, clock=lambda: 1_700_000_000 * 10**9)
         yield House(aws, bucket, store, files)
+
+
+def _only_if_it_matches(client: "S3Client") -> Callable[..., None]:
+    """CopySourceIfMatch, which moto ignores."""
+
+    def check(params: Mapping[str, Any], **_: object) -> None:
+        if "CopySourceIfMatch" in params:
+            source = params["CopySource"]
+            found = client.head_object(Bucket=source["Bucket"], Key=source["Key"])
+            if found["ETag"] != params["CopySourceIfMatch"]:
+                raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": "changed"}}, "CopyObject")
+
+    return check
 
 
 async def attached(chat: Chat, house: House, data: bytes = PNG, *, name: str = "a.png", kind: str = "image/png") -> str:
