@@ -17,7 +17,7 @@ PAGE := lambda_src/web/index.html
 RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup page dev chat test-agent eval test browser add clean template bootstrap deploy deploy-local \
+.PHONY: help setup page dev chat test-agent eval test browser add knowledge clean template bootstrap deploy deploy-local \
 	bundle verify logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
 	test-dynamodb-local test-upstream test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal \
@@ -78,6 +78,10 @@ browser: ## bring the Chromium that the tests of the page drive, where there is 
 add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe
 	@test -n "$(NAME)" || { echo "make add needs a name: make add NAME=stripe" >&2; exit 1; }
 	@$(RUN) sh -c '"$$UV" add --quiet --group agent "$(NAME)"'
+
+knowledge: .venv/installed ## upload the documents in DIR= for your assistant to search (STAGE= LINK="https://docs.example.com/{path}" FLAGS=--dry-run)
+	@test -n "$(DIR)" || { echo "make knowledge needs a folder: make knowledge DIR=docs/" >&2; exit 1; }
+	@$(RUN) $(PY) -m lambda_src.admin knowledge "$(DIR)" $(if $(STAGE),--stage "$(STAGE)") $(if $(LINK),--link "$(LINK)") $(FLAGS)
 
 clean: ## remove what can be made again (your local data in .local/ stays)
 	@rm -rf .venv build lambda_src/web web/node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

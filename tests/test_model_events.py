@@ -124,6 +124,58 @@ async def test_a_streamed_citation_reaches_the_reader_and_the_store(
     assert turn.text == TEXT
 
 
+def file_search(attributes: Any, **more: Any) -> list[dict[str, Any]]:
+    """The events of a file search that found FILE; results are sent if the tool has include_search_results=True."""
+    result = {"file_id": "file_1", "filename": "odds.pdf", "score": 0.9, "text": "x", "attributes": attributes, **more}
+    call = {"id": "fs_1", "type": "file_search_call", "queries": ["pairs"], "status": "completed", "results": [result]}
+    place = {"sequence_number": 1, "output_index": 0}
+    return [{"type": f"response.output_item.{step}", "item": call, **place} for step in ("added", "done")]
+
+
+DOCUMENT_URL = "https://docs.example.com/odds"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "source"),
+    [
+        (
+            {"path": "socks/odds.pdf", "url": DOCUMENT_URL},
+            {"type": "url", "title": "socks/odds.pdf", "url": DOCUMENT_URL},
+        ),
+        ({"url": DOCUMENT_URL}, {"type": "url", "title": "odds.pdf", "url": DOCUMENT_URL}),
+        ({"path": "socks/odds.pdf"}, {"type": "file", "title": "socks/odds.pdf", "filename": "socks/odds.pdf"}),
+        ({"path": 7, "url": "javascript:alert(1)"}, {"type": "file", "title": "odds.pdf", "filename": "odds.pdf"}),
+        (None, {"type": "file", "title": "odds.pdf", "filename": "odds.pdf"}),
+    ],
+)
+async def test_a_citation_of_a_document_that_the_file_search_found_opens_its_url(
+    attributes: dict[str, Any] | None, source: dict[str, str]
+) -> None:
+    events = answered(annotations=(FILE,))
+    item_id = events[1]["item"]["id"]
+    events.insert(-4, citation_event(FILE, item_id=item_id))
+    events[1:1] = file_search(attributes)
+    turn = await turn_over(sse(*events))
+    assert not turn.errors
+    updates = [event["update"] for event in turn.answer.of("thread.item.updated")]
+    [streamed] = [update["annotation"] for update in updates if update["type"].endswith("annotation_added")]
+    [stored] = turn.reloaded[0]["content"][0]["annotations"]
+    assert streamed == stored
+    assert {key: stored["source"][key] for key in source} == source
+    assert stored["index"] == 5
+
+
+async def test_results_of_a_file_search_that_lack_fields_end_no_answer() -> None:
+    events = answered(annotations=(FILE,))
+    search = file_search(None)
+    for event in search:
+        event["item"]["results"] = [{"file_id": None, "attributes": "x"}, {}, "x", None]
+    events[1:1] = search
+    turn = await turn_over(sse(*events))
+    assert not turn.errors
+    assert turn.text == TEXT
+
+
 BROKEN = {
     "no title": {key: value for key, value in URL.items() if key != "title"},
     "no url": {key: value for key, value in URL.items() if key != "url"},

@@ -82,12 +82,14 @@ def _of_openai(fault: Exception) -> str | None:
     match fault:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return f"OpenAI refuses OPENAI_API_KEY ({fault.status_code}): is it a key of the right project?"
+        case openai.RateLimitError():
+            return "OpenAI answered 429: a rate limit or your budget there is reached. Run the command again later."
         case openai.APIStatusError():
-            return f"OpenAI answered {fault.status_code}. Try again later; nothing was imported."
+            return f"OpenAI answered {fault.status_code}. Run the command again later."
         case openai.APIConnectionError():
             url = fault.request.url
             return f"{url.scheme}://{url.host} cannot be reached. Check the network, and OPENAI_BASE_URL if it is set."
         case openai.OpenAIError():
-            return "OPENAI_API_KEY is not set: it is the key of the project whose threads you import."
+            return "OPENAI_API_KEY is not set: set it to a key of the OpenAI project that you want to use."
         case _:
             return None

@@ -7,13 +7,16 @@ library gives streamed citations other classes, and other vendors leave fields o
 
 import base64
 import binascii
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, get_args
 
 from agents import RunItemStreamEvent
 from openai.types import responses as r
 from openai.types.responses import response_output_text
+from openai.types.responses.response_output_text import AnnotationFileCitation, AnnotationURLCitation
 from pydantic import BaseModel, ValidationError
 
 Event = Any  # a class of openai's ResponseStreamEvent; a vendor's may lack any field, whatever its class says
@@ -24,10 +27,32 @@ CITATIONS: dict[str, type[BaseModel]] = {
 }
 
 
-def citation(raw: object, text: str | None = None) -> BaseModel | None:
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that the file search found. `url` is where readers can open it, if its attributes have one."""
+
+    title: str
+    url: str | None
+
+    @classmethod
+    def of(cls, result: Event) -> "Document":
+        """From one result of a search. `make knowledge` sets the attributes `path` and `url`: docs/knowledge.md."""
+        sent = getattr(result, "attributes", None)
+        attributes: Mapping[str, object] = sent if isinstance(sent, Mapping) else {}
+        path, url = attributes.get("path"), attributes.get("url")
+        name = path if isinstance(path, str) and path else _text(getattr(result, "filename", ""))
+        return cls(name, url if isinstance(url, str) and url.startswith(("https://", "http://")) else None)
+
+
+Documents = Mapping[str, Document]  # by the vendor's file id
+NO_DOCUMENTS: Documents = MappingProxyType({})
+
+
+def citation(raw: object, text: str | None = None, documents: Documents = NO_DOCUMENTS) -> BaseModel | None:
     """The citation in the class that ChatKit accepts; None if it is incomplete or of an unknown type.
 
-    `text` is what it cites, when that is known: an index beyond its end becomes its end.
+    `text` is what it cites, when that is known: an index beyond its end becomes its end. A citation of one of the
+    `documents` gets its title, and becomes a link if it has a URL.
     """
     data = raw.model_dump(warnings=False) if isinstance(raw, BaseModel) else raw
     known = CITATIONS.get(str(data.get("type"))) if isinstance(data, dict) else None
@@ -36,20 +61,35 @@ def citation(raw: object, text: str | None = None) -> BaseModel | None:
     if text is not None:
         data = {key: _within(text, value) if key in ("index", "end_index") else value for key, value in data.items()}
     try:
-        return known.model_validate(data)
+        cited = known.model_validate(data)
     except ValidationError:
         return None
+    if isinstance(cited, AnnotationFileCitation) and (document := documents.get(cited.file_id)) is not None:
+        return _named(cited, document)
+    return cited
+
+
+def _named(cited: AnnotationFileCitation, document: Document) -> BaseModel:
+    if document.url is None:
+        return cited.model_copy(update={"filename": document.title or cited.filename})
+    return AnnotationURLCitation(
+        type="url_citation",
+        title=document.title or cited.filename,
+        url=document.url,
+        start_index=cited.index,
+        end_index=cited.index,
+    )
 
 
 def _within(text: str, index: object) -> object:
     return max(0, min(index, len(text))) if isinstance(index, int) else index
 
 
-def _content(part: Event) -> Event | None:
+def _content(part: Event, documents: Documents) -> Event | None:
     match getattr(part, "type", None):
         case "output_text":
             text = _text(part.text)
-            cited = (citation(one, text) for one in getattr(part, "annotations", None) or ())
+            cited = (citation(one, text, documents) for one in getattr(part, "annotations", None) or ())
             return part.model_copy(update={"text": text, "annotations": [one for one in cited if one is not None]})
         case "refusal":
             return part.model_copy(update={"refusal": _text(part.refusal)})
@@ -78,8 +118,8 @@ def _placed(event: Event, **repaired: object) -> Event:
     return event.model_copy(update=at | repaired)
 
 
-def _part_added(event: Event) -> Event | None:
-    part = _content(event.part)
+def _part_added(event: Event, *, documents: Documents) -> Event | None:
+    part = _content(event.part, documents)
     return None if part is None else _placed(event, part=part)
 
 
@@ -87,16 +127,16 @@ def _text_done(event: Event) -> Event | None:
     return _placed(event) if isinstance(event.text, str) else None
 
 
-def _annotation_added(event: Event) -> Event | None:
-    annotation = citation(event.annotation)
+def _annotation_added(event: Event, *, documents: Documents) -> Event | None:
+    annotation = citation(event.annotation, documents=documents)
     return None if annotation is None else _placed(event, annotation=annotation)
 
 
-def _item(event: Event) -> Event | None:
+def _item(event: Event, *, documents: Documents) -> Event | None:
     item = event.item
     match getattr(item, "type", None):
         case "message":
-            content = [one for part in item.content or () if (one := _content(part)) is not None]
+            content = [one for part in item.content or () if (one := _content(part, documents)) is not None]
             return event.model_copy(update={"item": item.model_copy(update={"id": _text(item.id), "content": content})})
         case "image_generation_call" if item.result is not None:
             result = item.result if _is_base64(item.result) else None
@@ -162,12 +202,14 @@ class Repairs:
 
     def __init__(self) -> None:
         self._has_message = False  # whether the current response has finished a message
+        self._documents: dict[str, Document] = {}  # what the file searches of this run found
+        self._item = partial(_item, documents=self._documents)
         self.by_type: dict[str, Callable[[Event], Event | None]] = {
             "response.created": self._created,
-            "response.output_item.added": _item,
-            "response.content_part.added": _part_added,
+            "response.output_item.added": self._item,
+            "response.content_part.added": partial(_part_added, documents=self._documents),
             "response.output_text.delta": _delta,
-            "response.output_text.annotation.added": _annotation_added,
+            "response.output_text.annotation.added": partial(_annotation_added, documents=self._documents),
             "response.output_text.done": _text_done,
             "response.output_item.done": self._item_done,
             "response.reasoning_summary_text.delta": _thought,
@@ -182,7 +224,10 @@ class Repairs:
         return event
 
     def _item_done(self, event: Event) -> Event | None:
-        repaired = _item(event)
+        if getattr(event.item, "type", None) == "file_search_call":
+            found = getattr(event.item, "results", None) or ()  # there if the tool has include_search_results=True
+            self._documents.update((_text(getattr(one, "file_id", "")), Document.of(one)) for one in found)
+        repaired = self._item(event)
         if repaired is not None and repaired.item.type == "message":
             self._has_message |= any(part.type != "output_text" or part.text for part in repaired.item.content)
         return repaired
@@ -196,6 +241,6 @@ class Repairs:
         self._has_message = True
         content = [part for message in messages for part in message.content or ()]
         whole = messages[-1].model_copy(update={"content": content})
-        return _item(
+        return self._item(
             r.ResponseOutputItemDoneEvent.model_construct(item=whole, output_index=0, type="response.output_item.done")
         )
