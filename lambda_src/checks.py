@@ -88,7 +88,8 @@ class Checks:
         """
         match request:
             case ThreadsCreateReq(params=params):
-                await self._message(params.input, None, context)
+                begun_before = None if context.turn is None else context.turn.thread_id
+                await self._message(params.input, begun_before, context)
                 self._expect(params.input, (), context)
                 if context.turn is not None and flags.is_on("ahead"):
                     context.turn.ahead = ReadAhead(thread=None, items=())

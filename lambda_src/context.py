@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from lambda_src.errors import UnavailableError
 from lambda_src.meter import Meter
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Turn:
     `ahead` is taken away when another turn may have written in the thread since.
     `input_tokens` is the estimated input of the first request to the model; `meter` reserves what it costs.
     `uploads` has the version (ETag) of each new file that was checked, by the attachment's id: only that one is kept.
-    `message_id` is the id of the user's message where the client named the request, so that a retry has the same.
+    `message_id` is the id of the user's message, and `thread_id` that of the thread it begins, where a retry of the
+    request must find what an earlier attempt stored; None: new ids. `is_stored`: that message may be, from now on.
     `tools` are the names of the tools that ran, in order; `tool_errors` are exceptions of tools, which end no turn: the
     model reads that the tool failed.
     """
@@ -82,8 +84,17 @@ class Turn:
     meter: Meter | None = None  # None: nobody counts
     uploads: dict[str, str] = field(default_factory=dict)
     message_id: str | None = None
+    thread_id: str | None = None
+    is_stored: bool = False
     tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)
+
+    def is_retried_after(self, error: BaseException | None) -> bool:
+        """Whether the client's retry may find the message stored, after this `error`: so its thread must stay.
+
+        A delete that lands late would otherwise take the retry's thread away.
+        """
+        return self.is_stored and self.message_id is not None and isinstance(error, UnavailableError)
 
     def used(self, tokens_in: int, tokens_out: int, *, cached: int = 0) -> None:
         """Add what one run of the agent used; `cached` is the part of `tokens_in` that came from the prompt cache."""

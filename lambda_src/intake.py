@@ -9,6 +9,7 @@ from chatkit.types import (
     ChatKitReq,
     ItemsListReq,
     StreamingReq,
+    ThreadsAddUserMessageReq,
     ThreadsCreateReq,
     ThreadsGetByIdReq,
 )
@@ -114,6 +115,12 @@ def events_seen(request: Carrier) -> int:
 def thread_of(request: StreamingReq) -> str | None:
     """The thread whose turn a streaming request begins; None for a new one."""
     return None if isinstance(request, ThreadsCreateReq) else request.params.thread_id
+
+
+def brings_files(request: StreamingReq) -> bool:
+    """Whether a request is a message with attachments."""
+    is_message = isinstance(request, ThreadsCreateReq | ThreadsAddUserMessageReq)
+    return is_message and bool(request.params.input.attachments)
 
 
 def thread_shown(request: ChatKitReq) -> str | None:

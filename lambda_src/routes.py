@@ -93,7 +93,14 @@ def chat_router(
         if is_streaming_req(asked):
             named = intake.turn_id_of(request.headers.get(TURN_HEADER))
             seen = intake.events_seen(request)
-            about = Asked(asked.type, thread_id=intake.thread_of(asked), body=body, named=named, resumes=seen > 0)
+            about = Asked(
+                asked.type,
+                thread_id=intake.thread_of(asked),
+                body=body,
+                named=named,
+                resumes=seen > 0,
+                brings_files=intake.brings_files(asked),
+            )
             context = replace(context, turn=about.turn(context.user.id))
             check = partial(desk.server.check, asked, context)
             turn = await desk.turns.open(about, check, partial(desk.server.events, asked, context), context=context)

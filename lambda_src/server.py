@@ -171,7 +171,7 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent, None]:
-        """Upstream's; but a new thread whose first message could not be kept is taken back."""
+        """Upstream's; but a new thread whose first message could not be kept is taken back, unless a retry finds it."""
         made: str | None = None
         try:
             async for event in await self._processed(request, context):
@@ -183,8 +183,9 @@ class ChatServer(ChatKitServer[RequestContext]):
                     case _:
                         pass
                 yield event
-        except BaseException:  # one that was cancelled is no thread either
-            if made is not None and isinstance(request, ThreadsCreateReq):
+        except BaseException as error:  # one that was cancelled is no thread either
+            is_retried = context.turn is not None and context.turn.is_retried_after(error)
+            if made is not None and isinstance(request, ThreadsCreateReq) and not is_retried:
                 await self._take_back(made, request.params.input.attachments, context)
             raise
 
@@ -224,25 +225,21 @@ class ChatServer(ChatKitServer[RequestContext]):
 
         That attempt failed, as the store's answer was lost: so nobody has answered it.
         """
-        async with closed(super()._process_new_thread_item_respond(thread, item, context)) as events:
-            try:
-                yield await anext(events)
-            except ConflictError as conflict:
-                try:
-                    standing = await self.store.load_item(thread.id, item.id, context=context)
-                except NotFoundError:
-                    raise conflict from None  # about one of its files
-            else:
-                async for event in events:
-                    yield event
-                return
-        if isinstance(standing, UserMessageItem) and _is_retried(standing, item):
-            yield ThreadItemDoneEvent(item=standing)
-            rest = self._process_events(thread, context, lambda: self.respond(thread, standing, context))
-        else:  # the client used a name again
-            item.id = self.store.generate_item_id("message", thread, context)
-            rest = super()._process_new_thread_item_respond(thread, item, context)
-        async with closed(rest) as events:
+        for attachment in item.attachments:
+            await self.store.save_attachment(attachment, context=context)
+        if context.turn is not None:
+            context.turn.is_stored = True
+        try:
+            await self.store.add_thread_item(thread.id, item, context=context)
+        except ConflictError:
+            standing = await self.store.load_item(thread.id, item.id, context=context)
+            if isinstance(standing, UserMessageItem) and _is_retried(standing, item):
+                item = standing
+            else:  # the client used a name again
+                item.id = self.store.generate_item_id("message", thread, context)
+                await self.store.add_thread_item(thread.id, item, context=context)
+        yield ThreadItemDoneEvent(item=item)
+        async with closed(self._process_events(thread, context, lambda: self.respond(thread, item, context))) as events:
             async for event in events:
                 yield event
 
@@ -250,13 +247,43 @@ class ChatServer(ChatKitServer[RequestContext]):
         """Upstream's, with the object that was saved: upstream continues with another one, which no store has seen,
         and saving that overwrites whatever a user changed since.
         """
-        thread = ThreadMetadata(id=self.store.generate_thread_id(context), created_at=datetime.now())
-        await self.store.save_thread(thread, context=context)
+        thread = await self._new_thread(request.params.input, context)
         yield ThreadCreatedEvent(thread=self._to_thread_response(thread))
         message = await self._build_user_message_item(request.params.input, thread, context)
         async with closed(self._process_new_thread_item_respond(thread, message, context)) as events:
             async for event in events:
                 yield event
+
+    async def _new_thread(self, message: UserMessageInput, context: RequestContext) -> ThreadMetadata:
+        """A new thread, saved; or the one that an earlier attempt of the same request saved before it failed."""
+        turn = context.turn
+        if turn is not None and turn.thread_id is not None:
+            thread = ThreadMetadata(id=turn.thread_id, created_at=datetime.now())
+            try:
+                await self.store.save_thread(thread, context=context)
+            except NotFoundError:  # that attempt's thread is deleted
+                pass
+            except ConflictError:
+                if (begun := await self._begun(turn.thread_id, turn.message_id, context)) is not None:
+                    return begun
+                if message.attachments:
+                    raise ConflictError(
+                        "This message was sent before. To send it again, attach its files anew."
+                    ) from None
+            else:
+                return thread
+        thread = ThreadMetadata(id=self.store.generate_thread_id(context), created_at=datetime.now())
+        await self.store.save_thread(thread, context=context)
+        return thread
+
+    async def _begun(self, thread_id: str, message_id: str | None, context: RequestContext) -> ThreadMetadata | None:
+        """A new thread in which nothing but this message was stored; None when the client used a name again."""
+        with suppress(NotFoundError):
+            thread = await self.store.load_thread(thread_id, context=context)
+            items = await self.store.load_thread_items(thread_id, None, 2, "asc", context)
+            if _is_recent(thread.created_at) and [item.id for item in items.data] in ([], [message_id]):
+                return thread
+        return None
 
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext
@@ -353,7 +380,11 @@ def closed(events: AsyncIterator[ThreadStreamEvent]) -> "aclosing[AsyncGenerator
 
 def _is_retried(standing: UserMessageItem, item: UserMessageItem) -> bool:
     """Whether the stored message is `item`, sent a short while ago."""
-    arrived = standing.created_at.replace(tzinfo=standing.created_at.tzinfo or UTC)
     files = [[attachment.id for attachment in one.attachments] for one in (standing, item)]
     is_same = files[0] == files[1] and (standing.content, standing.quoted_text) == (item.content, item.quoted_text)
-    return is_same and datetime.now(UTC) - arrived < NAMED_FOR
+    return is_same and _is_recent(standing.created_at)
+
+
+def _is_recent(time: datetime) -> bool:
+    """Whether a request of that time is still found by its name."""
+    return datetime.now(UTC) - time.replace(tzinfo=time.tzinfo or UTC) < NAMED_FOR

@@ -39,6 +39,7 @@ HELP = "chatkit.server has changed: compare its method with lambda_src/server.py
     [
         ("_process_streaming_impl", ["self", "request", "context"], inspect.isasyncgenfunction),
         ("_process_new_thread_item_respond", ["self", "thread", "item", "context"], inspect.isasyncgenfunction),
+        ("_process_events", ["self", "thread", "context", "stream"], inspect.isasyncgenfunction),
         ("_build_user_message_item", ["self", "input", "thread", "context"], inspect.iscoroutinefunction),
         ("_serialize", ["self", "obj"], inspect.isfunction),
     ],

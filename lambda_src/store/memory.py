@@ -21,7 +21,7 @@ from lambda_src.store.memory_handover import MemoryHandover
 from lambda_src.store.memory_ledger import MemoryLedger
 from lambda_src.store.memory_rows import AttachmentRow, GoneRow, ItemRow, ThreadRow, UserRows, window
 from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
-from lambda_src.store.snapshots import Snapshots, thread_not_found
+from lambda_src.store.snapshots import TAKEN, Snapshots, thread_not_found
 
 _NS = 1_000_000_000
 T = TypeVar("T")
@@ -72,7 +72,10 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         return self._read_thread(thread_id, thread, context)
 
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
-        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before."""
+        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
+
+        In a turn such an object is a new thread: ConflictError when another one has its id.
+        """
         bounds.writable(context.user.id, thread.id)
         user = self._user(context)
         fields = codec.dump_thread(thread)
@@ -83,11 +86,14 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
             standing = None
         if thread.id in user.gone or (changes is not None and standing is None):
             raise thread_not_found(thread.id)
+        in_turn = context.turn_id is not None
+        if changes is None and standing is not None and in_turn and standing.fields != fields:
+            raise ConflictError(TAKEN)
         if changes is None or standing is None:
             order = keys.order_of(codec.thread_time_us(thread.created_at), thread.id)
             user.threads[thread.id] = ThreadRow(standing.order if standing else order, dict(fields), self._expiry())
         else:
-            theirs = changes.lost_to(standing.fields) if context.turn_id is not None else {}
+            theirs = changes.lost_to(standing.fields) if in_turn else {}
             fields = self._snapshots.take_over(thread, fields, theirs, thread=name)
             standing.fields |= {**changes.after, **theirs}
             standing.expires_s = self._expiry()

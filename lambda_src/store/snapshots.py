@@ -14,6 +14,7 @@ from chatkit.types import ThreadMetadata
 from lambda_src.errors import ConflictError
 from lambda_src.store import codec
 
+TAKEN = "Another thread has this id."
 UNREADABLE = "This conversation cannot be changed: this release cannot read its title and settings."
 
 

@@ -29,8 +29,13 @@ def mint(key: str) -> str:
 
 
 def message_id(key: str) -> str:
-    """The id of the message that a named request brings, the same however often it is sent."""
+    """The id of the message of a request that is one however often it is sent."""
     return f"msg_{key}"
+
+
+def thread_id(key: str) -> str:
+    """The id of the thread that such a request begins."""
+    return f"thr_{key}"
 
 
 def key_in(turn_id: str) -> str | None:

@@ -164,7 +164,7 @@ class RunningTurn:
                 if ran and await self._closing.is_superseded(cut):
                     error, cut = None, "superseded"  # whatever it met is of no concern any more
                 held = await self._closing.close(cut if ran else None, failed=error is not None)
-            if self._made is not None and not ran:
+            if self._made is not None and not ran and not self._turn.is_retried_after(error):
                 await self._around.keeper.take_back(self._made, self._context)
         except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
             log_fault("turn_close_failed", fault)

@@ -31,7 +31,8 @@ STOP_S = 60  # how long a Stop waits for the request that it is about: a cold st
 LOOK_AGAIN_S = (0.05, 0.1, 0.25)  # a duplicate whose first one has not begun asks that often, then as a follower does
 END_S = 2.0  # a turn that lost its lease has noticed and ended by then, or it is dead
 
-RETRIED = frozenset({"threads.create", "threads.add_user_message"})  # what a client's transport sends again by itself
+CREATE = "threads.create"
+RETRIED = frozenset({CREATE, "threads.add_user_message"})  # what a client's transport sends again by itself
 ONCE = frozenset({"threads.add_client_tool_output", "threads.add_structured_input"})  # a second tab's is refused
 REMOVING = frozenset({"threads.retry_after_item"})  # what takes items away before it answers
 
@@ -61,7 +62,7 @@ class Asked:
     """What a streaming request says of its turn.
 
     `named` is the client's name for it (x-chat-turn), if it sent one. A request that `resumes` has seen events of it
-    already (Last-Event-ID), so it must not begin a turn.
+    already (Last-Event-ID), so it must not begin a turn. `brings_files`: its message has attachments.
     """
 
     operation: str
@@ -69,6 +70,14 @@ class Asked:
     body: bytes
     named: str | None
     resumes: bool = False
+    brings_files: bool = False
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether a second request with the same key is always a retry: the client named it, or it begins a thread with
+        a file, and a file belongs to one thread.
+        """
+        return self.named is not None or (self.operation == CREATE and self.brings_files)
 
     def key(self, user_id: str) -> str:
         """The key that this request and its duplicates share; the id of its turn is minted from it."""
@@ -77,7 +86,11 @@ class Asked:
     def turn(self, user_id: str) -> Turn:
         """A new turn for this request."""
         key = self.key(user_id)
-        return Turn(id=names.mint(key), message_id=None if self.named is None else names.message_id(key))
+        turn = Turn(id=names.mint(key))
+        if self.is_unique:
+            turn.message_id = names.message_id(key)
+            turn.thread_id = names.thread_id(key) if self.operation == CREATE else None
+        return turn
 
 
 class Attached:
@@ -129,10 +142,11 @@ class Turns:
         changed the thread already. What only one request may answer (ONCE) is checked again right before the lease is
         taken: another one may have answered it meanwhile, and runs. `begin` starts the run.
 
-        A request that its client named attaches to the turn of that name for BOUND_S. Without a name the same bytes of
-        the same user attach while their turn runs, and those of a new message or a new thread SAME_BODY_S after: nobody
-        can tell a second "hi" from a transport that sent the first one again. After that "continue" twice, a second
-        Regenerate or "hi" in two new chats each run; a client that means two at once names them. What `check`, the
+        A request that its client named attaches to the turn of that name for BOUND_S; so does a new thread with a file,
+        by its bytes. Without a name the same bytes of the same user attach while their turn runs, and those of a new
+        message or a new thread SAME_BODY_S after: nobody can tell a second "hi" from a transport that sent the first
+        one again. After that "continue" twice, a second Regenerate or "hi" in two new chats each run; a client that
+        means two at once names them. What `check`, the
         quotas and `begin` refuse is raised, for each duplicate alike, and leaves no trace.
 
         ConflictError: the name was used for another body, or the request resumes a turn that is no longer found.
@@ -322,7 +336,7 @@ class Turns:
     ) -> Literal["attach", "ending", "over"]:
         """What a turn that has begun is to the next request with its key. NotFoundError: its thread is deleted."""
         row = await self.around.ledger.load_turn(thread_id, context=context)
-        if asked.named is not None:
+        if asked.is_unique:
             if row is None:
                 raise NotFoundError("The thread of this turn is deleted.")
             return "attach"
@@ -354,7 +368,7 @@ class Turns:
                 if self.around.quotas is not None:
                     await self.around.quotas.settle(context)
             finally:
-                if ran and not held and asked.named is None:
+                if ran and not held and not asked.is_unique:
                     if asked.operation in RETRIED:
                         await ledger.end_request(key, turn_id, ttl_s=SAME_BODY_S, context=context)
                     else:

@@ -19,6 +19,7 @@ from lambda_src.dev.store_contract.samples import (
     thread_ids,
     thread_of,
 )
+from lambda_src.errors import ConflictError
 from lambda_src.store.bounds import LATE_WRITES_S
 from tests.store.unbound_contract import Clock
 
@@ -50,6 +51,15 @@ class SavesContract:
         thread.title = "A better one"  # it knows the user's title by now: an agent may be asked to change it
         await store.save_thread(thread, IN_A_TURN)
         assert (await other.load_thread("thr_1", ADA)).title == "A better one"
+
+    async def test_a_turn_does_not_begin_a_thread_over_another_one(self, make: Any) -> None:
+        clock = Clock()
+        store, other = make(clock, 0), make(clock, 0)
+        await store.save_thread(thread_of(title="first"), IN_A_TURN)
+        await other.save_thread(thread_of(title="first"), IN_A_TURN)  # the same again, after a lost answer
+        with pytest.raises(ConflictError, match="Another thread has this id"):
+            await other.save_thread(thread_of(title="second"), IN_A_TURN)
+        assert (await store.load_thread("thr_1", ADA)).title == "first"
 
     async def test_a_user_may_rename_what_a_turn_has_named_since(self, make: Any) -> None:
         clock = Clock()

@@ -140,7 +140,7 @@ async def test_someone_elses_file_is_a_missing_file(house: House, operation: str
 async def test_a_message_that_could_not_be_kept_leaves_its_files_to_the_next_try(
     house: House, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
-    """A new thread is taken back with all that belongs to it, and a client's transport sends the same body again."""
+    """A new thread is taken back with all that belongs to it, or waits for a retry of the same body to fill it."""
     chat = house.chat()
     attachment_id = await attached(chat, house)
 
@@ -151,10 +151,43 @@ async def test_a_message_that_could_not_be_kept_leaves_its_files_to_the_next_try
         patched.setattr(MemoryStore, "add_thread_item", add_thread_item)
         first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert items_of(first) == []
-    assert (await chat("threads.list")).json["data"] == []
     again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
+    assert [thread["id"] for thread in (await chat("threads.list")).json["data"]] == [thread_of(again)]
     assert [one["id"] for one in items_of(again)[0]["attachments"]] == [attachment_id]
     assert f"kept/ann/{attachment_id}/file" in house.aws.objects(house.bucket)
+
+
+async def test_a_new_thread_with_a_file_whose_answer_was_lost_is_found_by_the_same_body(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = house.chat()
+    attachment_id = await attached(chat, house)
+    add = MemoryStore.add_thread_item
+
+    async def add_thread_item(*args: Any, **kwargs: Any) -> None:
+        await add(*args, **kwargs)
+        raise UnavailableError("The answer was lost.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryStore, "add_thread_item", add_thread_item)
+        first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
+    assert first.status == 503
+    again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
+    assert again.status == 200
+    [thread] = (await chat("threads.list")).json["data"]
+    items = (await chat("items.list", thread_id=thread["id"], limit=10, order="asc")).json["data"]
+    assert [item["type"] for item in items] == ["user_message", "assistant_message"]
+
+
+async def test_a_new_thread_with_a_file_is_the_same_one_minutes_later_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = house.chat()
+    attachment_id = await attached(chat, house)
+    first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
+    monkeypatch.setattr("lambda_src.turns.turns.SAME_BODY_S", -1)
+    again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
+    assert (again.status, thread_of(again)) == (200, thread_of(first))
 
 
 async def test_a_file_belongs_to_one_thread(house: House) -> None:

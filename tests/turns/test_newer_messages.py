@@ -10,6 +10,7 @@ from chatkit.types import (
     AssistantMessageItem,
     ThreadItem,
     ThreadsAddUserMessageReq,
+    ThreadsCreateReq,
     ThreadsRetryAfterItemReq,
     UserMessageItem,
 )
@@ -66,10 +67,14 @@ class Tab:
         )
 
     async def answered(
-        self, request: ThreadsAddUserMessageReq | ThreadsRetryAfterItemReq, *, named: str | None = None
+        self,
+        request: ThreadsAddUserMessageReq | ThreadsRetryAfterItemReq | ThreadsCreateReq,
+        *,
+        named: str | None = None,
     ) -> list[bytes]:
         """The events of a request's turn."""
-        asked = Asked(request.type, thread_id=THREAD, body=request.model_dump_json().encode(), named=named)
+        thread_id = None if isinstance(request, ThreadsCreateReq) else THREAD
+        asked = Asked(request.type, thread_id=thread_id, body=request.model_dump_json().encode(), named=named)
         context = RequestContext(user=User("ann"), request_id="r", turn=asked.turn("ann"))
 
         async def check() -> None:

@@ -14,7 +14,7 @@ from lambda_src.store.clock import MAX_THREADS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Count
-from lambda_src.store.snapshots import UNREADABLE, Changes, Snapshots, thread_not_found
+from lambda_src.store.snapshots import TAKEN, UNREADABLE, Changes, Snapshots, thread_not_found
 
 THREAD_MAX_BYTES = 150 * 1024  # of all fields together; as for items, half of 400 KB less the keys
 NO_VALUES: Mapping[str, Mapping[str, Any]] = {}
@@ -45,7 +45,8 @@ class Threads:
     async def save(self, user_id: str, thread: ThreadMetadata, *, in_turn: bool = False) -> None:
         """Write the fields that changed since the object was loaded or saved, or all of an unknown object's.
 
-        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over.
+        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over; an
+        unknown object is a new thread, and ConflictError when another one has its id.
         NotFoundError when the thread is deleted, or is gone although the object was loaded or saved before;
         ConflictError when this release cannot read the row.
         """
@@ -62,9 +63,13 @@ class Threads:
             except ConditionFailedError as fault:
                 if not rows.is_alive(fault.old, now_s=self._now_s()):
                     raise thread_not_found(thread.id) from None
-                if changes is None or not rows.schema_known(fault.old):
+                if not rows.schema_known(fault.old):
                     raise ConflictError(UNREADABLE) from None
                 stored = rows.thread_fields(fault.old)
+                if changes is None:
+                    if stored != fields:
+                        raise ConflictError(TAKEN) from None
+                    break  # our own write, whose answer was lost
                 theirs = changes.lost_to(stored)
                 fields = self._snapshots.take_over(thread, fields, theirs, thread=_name(key))
                 changes = changes.without(theirs, stored=stored)
@@ -177,8 +182,8 @@ class Threads:
         """Write `changes`, or all fields of an unknown object."""
         conditions = [rows.NOT_DELETED if changes is None else rows.LISTED, rows.SCHEMA_KNOWN]
         seen: dict[str, Mapping[str, Any]] = {":schema_known": rows.number(codec.SCHEMA_VERSION)}
-        if changes is not None:
-            conditions.append(rows.NOT_EXPIRED)
+        if changes is not None or in_turn:
+            conditions.append(rows.NOT_LISTED if changes is None else rows.NOT_EXPIRED)
             seen[":now"] = rows.number(self._now_s())
         if changes is not None and in_turn:
             for name, text in changes.before.items():

@@ -14,7 +14,7 @@ from lambda_src.store import codec, keys
 from lambda_src.store.ports import Count
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import threads
-from lambda_src.store.snapshots import UNREADABLE, Snapshots, thread_not_found
+from lambda_src.store.snapshots import TAKEN, UNREADABLE, Snapshots, thread_not_found
 
 
 def fields_data(fields: Mapping[str, str]) -> bytes:
@@ -52,7 +52,8 @@ class ThreadRows:
     ) -> None:
         """Write what changed since the object was loaded or saved, or all of an unknown object's.
 
-        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over.
+        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over; an
+        unknown object is a new thread, and ConflictError when another one has its id.
         NotFoundError when the thread is deleted, or is gone although the object was loaded or saved before;
         ConflictError when this release cannot read the row.
         """
@@ -71,6 +72,12 @@ class ThreadRows:
             raise thread_not_found(thread.id)
         if standing is not None and standing["schema"] > codec.SCHEMA_VERSION:
             raise ConflictError(UNREADABLE)
+        is_new = in_turn and changes is None
+        if is_new and standing is not None:
+            if _readable_fields(standing) != fields:
+                raise ConflictError(TAKEN)
+            self._snapshots.keep(thread, thread=name, fields=fields)
+            return
         stored, place = dict(fields), codec.thread_time_us(thread.created_at)
         if standing is not None:
             place = standing["place"]
@@ -82,10 +89,12 @@ class ThreadRows:
         values = {"place": place, "fields": fields_data(stored), "schema": codec.SCHEMA_VERSION, "expires_s": expires_s}
         key = {"user_id": user_id, "id": thread.id}
         free = threads.c.deleted_s.is_(None)  # deleted between the lock and here, where there was no row to lock
+        if is_new:
+            free &= threads.c.expires_s <= now_s
         upsert = insert(threads).values(**key, **values, deleted_s=None)
         upsert = upsert.on_conflict_do_update(index_elements=list(key), set_=values, where=free)
         if (await session.execute(upsert.returning(threads.c.id))).first() is None:
-            raise thread_not_found(thread.id)
+            raise ConflictError(TAKEN) if is_new else thread_not_found(thread.id)
         self._snapshots.keep(thread, thread=name, fields=fields)
 
     def read(self, row: RowMapping) -> ThreadMetadata:
