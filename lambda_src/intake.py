@@ -119,8 +119,11 @@ def thread_of(request: StreamingReq) -> str | None:
 
 def brings_files(request: StreamingReq) -> bool:
     """Whether a request is a message with attachments."""
-    is_message = isinstance(request, ThreadsCreateReq | ThreadsAddUserMessageReq)
-    return is_message and bool(request.params.input.attachments)
+    match request:
+        case ThreadsCreateReq() | ThreadsAddUserMessageReq():
+            return bool(request.params.input.attachments)
+        case _:
+            return False
 
 
 def thread_shown(request: ChatKitReq) -> str | None:

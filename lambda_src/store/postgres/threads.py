@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from chatkit.types import ThreadMetadata
-from sqlalchemy import RowMapping, select
+from sqlalchemy import ColumnElement, RowMapping, and_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -88,9 +88,11 @@ class ThreadRows:
                 stored = {**before, **changes.after, **theirs}
         values = {"place": place, "fields": fields_data(stored), "schema": codec.SCHEMA_VERSION, "expires_s": expires_s}
         key = {"user_id": user_id, "id": thread.id}
-        free = threads.c.deleted_s.is_(None)  # deleted between the lock and here, where there was no row to lock
+        free: ColumnElement[bool] = threads.c.deleted_s.is_(
+            None
+        )  # deleted between the lock and here, where there was no row to lock
         if is_new:
-            free &= threads.c.expires_s <= now_s
+            free = and_(free, threads.c.expires_s <= now_s)
         upsert = insert(threads).values(**key, **values, deleted_s=None)
         upsert = upsert.on_conflict_do_update(index_elements=list(key), set_=values, where=free)
         if (await session.execute(upsert.returning(threads.c.id))).first() is None:

@@ -1,0 +1,88 @@
+"""Regenerate in a long thread: the stream opens at once, and what is newer than the message goes in batches."""
+
+from typing import Any
+
+import pytest
+from chatkit.errors import CustomStreamError
+from chatkit.store import NotFoundError
+from chatkit.types import StreamOptionsEvent, ThreadsRetryAfterItemReq
+
+from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
+from lambda_src.server import REMOVED_AT_ONCE, ChatServer
+from lambda_src.store.memory import MemoryStore
+from tests.chat import dispatcher_with
+from tests.turns.scene import Replaced
+from tests.turns.virtual_time import VirtualTime
+
+ANN = context_of("ann")
+DELETE_S = 0.01
+
+
+class Counting:
+    """A store whose deletes take time. Notes what was deleted, and how many deletes ran at once."""
+
+    def __init__(self, store: MemoryStore, time: VirtualTime) -> None:
+        self._store, self._time = store, time
+        self.deleted: list[str] = []
+        self.running = self.most = 0
+
+    async def delete_thread_item(self, thread_id: str, item_id: str, context: Any) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await self._time.sleep(DELETE_S)
+        await self._store.delete_thread_item(thread_id, item_id, context)
+        self.deleted.append(item_id)
+        self.running -= 1
+
+
+class House:
+    """A server over a thread of `items` messages."""
+
+    def __init__(self) -> None:
+        self.time = VirtualTime()
+        self.store = MemoryStore()
+        self.counting = Counting(self.store, self.time)
+        replaced: Any = Replaced(self.store, delete_thread_item=self.counting.delete_thread_item)
+        self.server = ChatServer(replaced, dispatcher_with(), feedback=self.store, history_items=40)
+
+    async def begin(self, items: int) -> None:
+        await self.store.save_thread(thread_of(), ANN)
+        for number in range(items):
+            await self.store.add_thread_item("thr_1", message_of(f"msg_{number}"), ANN)
+
+    def events(self, item_id: str) -> Any:
+        params = {"thread_id": "thr_1", "item_id": item_id}
+        return self.server._process_streaming_impl(ThreadsRetryAfterItemReq.model_validate({"params": params}), ANN)
+
+
+async def test_the_stream_opens_before_anything_is_removed_and_batches_go_newest_first() -> None:
+    house = House()
+    await house.begin(201)
+    events = house.events("msg_100")
+    assert isinstance(await anext(events), StreamOptionsEvent)
+    assert house.counting.deleted == []
+    rest = house.time.begun(all_of(events))
+    await house.time.advance(DELETE_S * (100 / REMOVED_AT_ONCE + 1))
+    assert house.counting.most == REMOVED_AT_ONCE
+    assert house.counting.deleted == [f"msg_{number}" for number in range(200, 100, -1)]
+    await house.time.advance(60)
+    assert [event.type for event in await rest][-1] in ("thread.item.done", "thread.updated")
+    ids = await item_ids(house.store, "thr_1", ANN, limit=100)
+    assert len(ids) == 102
+    assert ids[100] == "msg_100"
+
+
+async def all_of(events: Any) -> list[Any]:
+    return [event async for event in events]
+
+
+async def test_a_message_that_is_gone_removes_nothing() -> None:
+    house = House()
+    await house.begin(3)
+    message = await house.store.load_item("thr_1", "msg_0", ANN)
+    await house.store.delete_thread_item("thr_1", "msg_0", ANN)
+    with pytest.raises(NotFoundError):
+        await all_of(house.events("msg_0"))
+    with pytest.raises(CustomStreamError, match="no longer in the conversation"):
+        await house.server._remove_after(message, ANN)  # type: ignore[arg-type] # message_of makes no other item
+    assert await item_ids(house.store, "thr_1", ANN) == ["msg_1", "msg_2"]
