@@ -242,7 +242,7 @@ def import_hosted(
     cdk_json: secret.CdkJson = secret.CDK_JSON,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch and check, write nothing.")] = False,
 ) -> None:
-    """Bring threads over from OpenAI's hosted ChatKit (OPENAI_API_KEY).
+    """Bring threads over from OpenAI's hosted ChatKit (OPENAI_API_KEY). What is here already is left as it is.
 
     If the users there have the ids that are the `sub` of your tokens, --issuer is enough; otherwise add --map.
     """
@@ -252,7 +252,7 @@ def import_hosted(
         if not raw.exists():
             await _fetch(raw, user)
         found = hosted.to_records(files.json_lines(raw))
-        new, there = await _import(where, found, new_user_of, dry_run=dry_run)
+        new, there = await _import(where, found, new_user_of, dry_run=dry_run, skip_changed=True)
         err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
     with one_sentence():
@@ -473,7 +473,12 @@ def _told(row: "Row") -> bool:
 
 
 async def _import(
-    where: Place, found: Iterator[Any], new_user_of: Callable[[str], str], *, dry_run: bool
+    where: Place,
+    found: Iterator[Any],
+    new_user_of: Callable[[str], str],
+    *,
+    dry_run: bool,
+    skip_changed: bool = False,
 ) -> tuple[int, int]:
     from lambda_src.admin import files
     from lambda_src.admin.stores import opened
@@ -481,7 +486,10 @@ async def _import(
     new = there = 0
     async with opened(where) as store:
         with progress("records read") as step:
-            async for was_new in files.import_records(store, found, user_of=new_user_of, dry_run=dry_run):
+            imported = files.import_records(
+                store, found, user_of=new_user_of, dry_run=dry_run, skip_changed=skip_changed
+            )
+            async for was_new in imported:
                 new, there = (new + 1, there) if was_new else (new, there + 1)
                 step()
     return new, there

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from lambda_src.admin.stores import AdminStore, as_user
-from lambda_src.errors import RequestError
+from lambda_src.errors import ConflictError, RequestError
 from lambda_src.store.ports import Record
 
 
@@ -46,18 +46,28 @@ def text_lines(path: Path) -> Iterator[str]:
 
 
 async def import_records(
-    store: AdminStore, records_: Iterable[Record], *, user_of: Callable[[str], str], dry_run: bool
+    store: AdminStore,
+    records_: Iterable[Record],
+    *,
+    user_of: Callable[[str], str],
+    dry_run: bool,
+    skip_changed: bool = False,
 ) -> AsyncIterator[bool]:
     """Put records back, under the user that `user_of` makes of theirs; True for each that was new.
 
-    Records that are there already are left alone, so an import that died is finished by running it again. RequestError:
-    a record is damaged.
+    Records that are there already are left alone, so an import that died is finished by running it again. So are those
+    that have changed here since, with `skip_changed`; without it, that is a ConflictError. RequestError: a record is
+    damaged.
     """
     for record in records_:
         plain = {name: value for name, value in record.items() if name not in ("user", "links", "files")}
         who = as_user(user_of(record["user"]))
         try:
             yield True if dry_run else await store.import_record(plain, who)
+        except ConflictError:
+            if not skip_changed:
+                raise
+            yield False
         except (KeyError, TypeError, ValueError) as fault:
             raise RequestError(f"Record {record['id']} is damaged ({type(fault).__name__}).") from None
 
