@@ -118,7 +118,7 @@ destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too
 
 ##@ Maintain
 
-examples: .venv/installed $(PAGE) ## build examples/, and drive them in Chromium against make dev
+examples: .venv/installed $(PAGE) ## drive the examples and a certified sign-in provider in Chromium (npm)
 	@$(RUN) $(PY) -m pytest -q -m slow tests/web
 
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests

@@ -97,7 +97,7 @@ class AuthConfig:
     )
     sign_in_url: str | None = knob(
         optional(_HTTPS),
-        "Where the issuer gives our page its tokens, if on another host than its own: Cognito's domain, Google's.",
+        "Where the issuer gives our page its tokens, if on another host than its own: Cognito's domain.",
         takes="https URL or null; with client_id",
         default=None,
     )

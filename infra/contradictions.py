@@ -6,8 +6,8 @@ from infra.stage_knobs import StageKnobs
 # Issuers that give tokens on another host than their own name, and where: our page may not ask it unless it is named.
 ELSEWHERE = {
     "https://cognito-idp.": "https://<prefix>.auth.<region>.amazoncognito.com",
-    "https://accounts.google.com": "https://oauth2.googleapis.com",
 }
+GOOGLE = "https://accounts.google.com"
 MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
 
 
@@ -23,6 +23,9 @@ def contradictions(stage: StageKnobs) -> list[str]:
     of_a_kind = {
         f"auth.sign_in_url is missing: this issuer gives tokens at {elsewhere}, and our page may ask no other host.": (
             elsewhere is not None and stage.auth.client_id is not None and stage.auth.sign_in_url is None
+        ),
+        "auth.client_id cannot be had with Google: its access tokens are opaque. Add Google to Cognito or Auth0.": (
+            stage.auth.issuer == GOOGLE and stage.auth.client_id is not None
         ),
         f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
         "claims needs auth.issuer, auth.public_keys or auth.cognito: guests have no claims.": bool(stage.claims)

@@ -170,6 +170,9 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
     },
     "access_logs needs front_door": {"access_logs": True},
     "auth.sign_in_url is missing": {"auth": {**ELSEWHERE, "client_id": "page"}},
+    "auth.client_id cannot be had with Google": {
+        "auth": {"issuer": "https://accounts.google.com", "audience": "page", "client_id": "page"}
+    },
     "settings may not hold table": {"settings": {"table": "mine"}},
 }
 

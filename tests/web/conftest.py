@@ -126,15 +126,15 @@ def made(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
 
 
 @contextmanager
-def served(env: dict[str, str]) -> Iterator[str]:
-    """tests/web/served.py behind an emulated function URL, in one process: its URL."""
+def served(env: dict[str, str], handler: str = "tests.web.served.handler") -> Iterator[str]:
+    """A handler (tests/web/served.py) behind an emulated function URL, in one process: its URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def start() -> Emulator:
         switches = Switches(managed=16)
-        return await Emulator("tests.web.served.handler", env=env, task_root=ROOT, switches=switches).__aenter__()
+        return await Emulator(handler, env=env, task_root=ROOT, switches=switches).__aenter__()
 
     emulator = asyncio.run_coroutine_threadsafe(start(), loop).result()
     try:

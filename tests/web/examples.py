@@ -42,22 +42,27 @@ class Example:
 
     def installed(self) -> Path:
         """A copy of its files as they are now, with what its lock says."""
-        copy = COPIES / self.name
-        copy.mkdir(parents=True, exist_ok=True)
-        for old in copy.iterdir():
-            if old.name not in (*MADE, "installed"):
-                shutil.rmtree(old) if old.is_dir() else old.unlink()
-        shutil.copytree(EXAMPLES / self.name, copy, ignore=shutil.ignore_patterns(*MADE), dirs_exist_ok=True)
-        lock, stamp = (copy / "package-lock.json").read_bytes(), copy / "installed"
-        if not stamp.is_file() or stamp.read_bytes() != lock:
-            run([*toolchain.find_npm(), "ci", "--loglevel=error"], copy)
-            stamp.write_bytes(lock)
-        return copy
+        return installed(EXAMPLES / self.name)
 
 
 TSC, RUN_VITE, RUN_NEXT = "typescript/bin/tsc", "vite/bin/vite.js", "next/dist/bin/next"
 VITE = Example("react-vite", "VITE_", ((TSC,), (RUN_VITE, "build")), (RUN_VITE, "preview"))
 NEXT = Example("next", "NEXT_PUBLIC_", ((RUN_NEXT, "build"),), (RUN_NEXT, "start"))  # its build runs tsc
+
+
+def installed(source: Path) -> Path:
+    """A copy of the npm package there, as its files are now, with the packages that its lock names."""
+    copy = COPIES / source.name
+    copy.mkdir(parents=True, exist_ok=True)
+    for old in copy.iterdir():
+        if old.name not in (*MADE, "installed"):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns(*MADE), dirs_exist_ok=True)
+    lock, stamp = (copy / "package-lock.json").read_bytes(), copy / "installed"
+    if not stamp.is_file() or stamp.read_bytes() != lock:
+        run([*toolchain.find_npm(), "ci", "--loglevel=error"], copy)
+        stamp.write_bytes(lock)
+    return copy
 
 
 def run(command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:

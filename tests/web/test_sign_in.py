@@ -31,6 +31,8 @@ class Issuer:
         self.exchanged: dict[str, str] = {}
         self.ends_at: str | None = None  # the address of its end_session_endpoint
         self.ended: dict[str, str] = {}
+        self.revokes_at: str | None = None  # the address of its revocation_endpoint
+        self.revoked: list[dict[str, str]] = []
         self.person = f"ada-{uuid.uuid4().hex}"
         tab.route(f"https://{urlsplit(url).netloc}/**", self.answer)
 
@@ -42,6 +44,7 @@ class Issuer:
             case "/.well-known/openid-configuration":
                 found = {"authorization_endpoint": f"{self.url}/authorize", "token_endpoint": f"{self.url}/token"}
                 found |= {} if self.ends_at is None else {"end_session_endpoint": self.ends_at}
+                found |= {} if self.revokes_at is None else {"revocation_endpoint": self.revokes_at}
                 route.fulfill(status=200, headers=cors, content_type="application/json", body=json.dumps(found))
             case "/authorize":
                 self.asked = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -54,6 +57,11 @@ class Issuer:
                 self.ended = {name: values[0] for name, values in parse_qs(url.query).items()}
                 back = self.ended.get("post_logout_redirect_uri") or self.ended["logout_uri"]
                 route.fulfill(status=302, headers={"location": back})
+            case "/revoke":
+                self.revoked.append(
+                    {name: values[0] for name, values in parse_qs(route.request.post_data or "").items()}
+                )
+                route.fulfill(status=200, headers=cors)
             case "/token":
                 told = {name: values[0] for name, values in parse_qs(route.request.post_data or "").items()}
                 self.exchanged = told
@@ -246,6 +254,20 @@ def test_a_token_that_is_refused_in_mid_session_is_renewed_unseen(person: ChatPa
     )
     person.ask("two")
     expect(person.answer).to_have_text("two")
+    assert issuer.refreshed == 1
+
+
+def test_a_renewal_that_failed_for_want_of_a_network_is_repeated_when_the_old_token_is_refused(
+    person: ChatPage,
+) -> None:
+    issuer = Issuer(person.page, lasts_s=30)
+    person.open().button("Sign in").first.click()
+    expect(person.button("Sign out")).to_be_visible()
+    expect(person.page.get_by_text("Your chats will be here.")).to_be_visible()
+    person.page.route(f"{ISSUER}/token", lambda route: route.abort(), times=1)
+    person.answering("threads.create", json_answer({"error": "unauthorized", "message": "Sign in first."}, 401))
+    person.ask("one")
+    expect(person.answer).to_have_text("one")
     assert issuer.refreshed == 1
 
 

@@ -72,6 +72,37 @@ def test_signing_out_ends_the_issuers_session_and_comes_back(tab: Page, people: 
     expect(tab).to_have_url(people)
 
 
+def test_signing_out_revokes_the_refresh_token_and_then_ends_the_session(tab: Page, people: str) -> None:
+    issuer = Issuer(tab)
+    issuer.ends_at, issuer.revokes_at = f"{ISSUER}/logout", f"{ISSUER}/revoke"
+    page = signed_in(tab, people, issuer)
+    with tab.expect_request("**/revoke"), tab.expect_request("**/logout?*"):
+        page.button("Sign out").click()
+    expect(page.notice).to_contain_text("Sign in to chat.")
+    assert issuer.revoked == [{"token": "again", "token_type_hint": "refresh_token", "client_id": "page"}]
+
+
+def test_a_revocation_that_fails_does_not_keep_the_session(tab: Page, people: str) -> None:
+    issuer = Issuer(tab)
+    issuer.ends_at, issuer.revokes_at = f"{ISSUER}/logout", f"{ISSUER}/revoke"
+    page = signed_in(tab, people, issuer)
+    tab.route(f"{ISSUER}/revoke", lambda route: route.abort())
+    with tab.expect_request("**/logout?*"):
+        page.button("Sign out").click()
+    expect(page.notice).to_contain_text("Sign in to chat.")
+
+
+def test_after_a_reload_there_is_no_refresh_token_to_revoke(tab: Page, people: str) -> None:
+    issuer = Issuer(tab)
+    issuer.ends_at, issuer.revokes_at = f"{ISSUER}/logout", f"{ISSUER}/revoke"
+    page = signed_in(tab, people, issuer)
+    tab.reload()
+    with tab.expect_request("**/logout?*"):
+        page.button("Sign out").click()
+    expect(page.notice).to_contain_text("Sign in to chat.")
+    assert issuer.revoked == []
+
+
 def test_after_a_reload_the_issuer_is_told_the_client_alone(tab: Page, people: str) -> None:
     issuer = Issuer(tab)
     issuer.ends_at = f"{ISSUER}/logout?theme=ours"

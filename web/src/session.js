@@ -53,11 +53,11 @@ export class Session extends EventTarget {
   expire() { this.#forget(); }
 
   /**
-   * Forget at once who is signed in here, then end the issuer's session too, where it offers that. Resolves to whether
-   * this page is being left for the issuer, which sends people back to it.
+   * Forget at once who is signed in here, then revoke the refresh token and end the issuer's session, where it offers
+   * that. Resolves to whether this page is being left for the issuer, which sends people back to it.
    */
   async signOut() {
-    const ending = this.canSignOut ? this.#endOfSession(this.#idToken) : null;
+    const ending = this.canSignOut ? this.#endOfSession(this.#idToken, this.#refresh) : null;
     this.#forget();
     sessionStorage.removeItem(BEFORE);
     this.#refresh = this.#idToken = null;
@@ -119,8 +119,7 @@ export class Session extends EventTarget {
   }
 
   async #renewed() {
-    const renewed = this.#refresh && (await this.#exchange({ grant_type: "refresh_token", refresh_token: this.#refresh }));
-    if (!renewed) this.#refresh = null;
+    if (this.#refresh) await this.#exchange({ grant_type: "refresh_token", refresh_token: this.#refresh });
     return this.#kept("issuer"); // the old one, where there is no new one: the request is refused then
   }
 
@@ -141,12 +140,16 @@ export class Session extends EventTarget {
   }
 
   /**
-   * Where the issuer's session ends (OpenID Connect RP-Initiated Logout 1.0); null where it offers nothing. Cognito
-   * names other parameters, and its pools may leave the address out of their discovery document.
+   * Revoke the refresh token (RFC 7009), and return the URL that ends the issuer's session (OpenID Connect RP-Initiated
+   * Logout 1.0), null if there is none. Cognito names other parameters, and may leave the URL out of its discovery.
    */
-  async #endOfSession(idToken) {
+  async #endOfSession(idToken, token) {
     const { issuer, client_id } = this.#auth;
-    const { end_session_endpoint, authorization_endpoint } = await this.#discovered({ signal: AbortSignal.timeout(PATIENCE_MS) });
+    const { end_session_endpoint, revocation_endpoint, authorization_endpoint } = await this.#discovered({ signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (token && revocation_endpoint) {
+      const body = new URLSearchParams({ token, token_type_hint: "refresh_token", client_id });
+      fetch(revocation_endpoint, { method: "POST", body, keepalive: true }).catch(() => {}); // the page may be left meanwhile
+    }
     const isCognito = COGNITO.test(issuer);
     const endpoint = end_session_endpoint ?? (isCognito ? new URL("/logout", authorization_endpoint).href : null);
     if (!endpoint || new URL(endpoint).protocol !== new URL(issuer).protocol) return null;

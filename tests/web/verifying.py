@@ -1,0 +1,20 @@
+"""The handler behind the tests with a certified provider: tokens are verified as on a stage; the model echoes."""
+
+import os
+
+from agents import Agent, RunConfig
+
+from lambda_src.composition import Parts, build_handler
+from lambda_src.demo_model import DemoModel
+from lambda_src.doors import authenticator
+from lambda_src.settings import Settings
+
+settings = Settings.from_env(os.environ)
+handler = build_handler(
+    settings,
+    Parts(
+        authenticate=authenticator(settings, None),
+        build_agent=lambda: Agent(name="Demo"),
+        build_run_config=lambda: RunConfig(model=DemoModel(), tracing_disabled=True),
+    ),
+)
