@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from lambda_src.counters import day_of
 from lambda_src.errors import UnavailableError
+from lambda_src.store.counters import day_of
 
 KEY_BYTES = 32
 HASH_CHARS = 16  # 64 bits: no two of a day's callers share one by chance

@@ -8,7 +8,6 @@ from lambda_src import front
 from lambda_src.auth import Authenticate, BackendToken, BearerToken, FirstOf, GuestTokens, IssuerKeys
 from lambda_src.auth.tokens import usable
 from lambda_src.callers import Callers
-from lambda_src.counters import Counters
 from lambda_src.errors import SettingsError
 from lambda_src.file_quota import FileAllowance, FileQuota
 from lambda_src.guests import Guests
@@ -16,6 +15,7 @@ from lambda_src.hooks import Screening
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.secrets import OLDEST_S, Secret
 from lambda_src.settings import Settings
+from lambda_src.store.counters import Counters
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turn_limits import limits_by
 

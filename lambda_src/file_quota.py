@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from secrets import token_hex
 
 from lambda_src.context import RequestContext
-from lambda_src.counters import Counters, seconds_left
 from lambda_src.errors import QuotaError
 from lambda_src.quotas import in_words
+from lambda_src.store.counters import Counters, seconds_left
 
 FILES, FILE_BYTES = "files", "file-bytes"  # of counters, in the user's partition
 GUEST_FILES = 5  # a day, at most: a screenshot or two, and no free disk

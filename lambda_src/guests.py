@@ -7,9 +7,9 @@ from lambda_src.auth import GuestTokens
 from lambda_src.auth.guests import Minted
 from lambda_src.callers import Callers, MemoryDayKeys
 from lambda_src.context import User
-from lambda_src.counters import Counters, seconds_left
 from lambda_src.errors import AuthError, QuotaError, RequestError, UnavailableError
 from lambda_src.hooks import Screening
+from lambda_src.store.counters import Counters, seconds_left
 
 PER_ADDRESS = 50  # a day: an office or a school behind one address, and no more than a nuisance in one hand
 PER_STAGE = 20_000  # a day: rows of guests cost next to nothing, their tokens have a ceiling of their own (quotas.py)

@@ -16,9 +16,9 @@ from functools import partial
 from secrets import token_hex
 
 from lambda_src.context import RequestContext
-from lambda_src.counters import Counters, day_of, seconds_left
 from lambda_src.errors import ChatError, QuotaError
 from lambda_src.meter import Meter
+from lambda_src.store.counters import Counters, day_of, seconds_left
 from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
 from lambda_src.turn_limits import DEFAULT_LIMITS, LimitsByUser
 

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from lambda_src import doors
 from lambda_src.aws import Clients
 from lambda_src.callers import Callers, MemoryDayKeys
-from lambda_src.counters import Counters, MemoryCounters
 from lambda_src.observability import count_row
 from lambda_src.settings import Settings
+from lambda_src.store.counters import Counters, MemoryCounters
 from lambda_src.store.ports import TurnLedger
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def build_counters(settings: Settings, store: "ChatStore") -> Counters:
     if settings.store != "dynamodb":
         return MemoryCounters()
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
-    from lambda_src.table_counters import TableCounters  # noqa: PLC0415 - as above
+    from lambda_src.store.dynamodb.counters import TableCounters  # noqa: PLC0415 - as above
 
     assert isinstance(store, DynamoDBStore)
     return TableCounters(store.table)
@@ -110,7 +110,7 @@ def build_callers(settings: Settings, store: "ChatStore") -> Callers:
     if settings.store != "dynamodb":
         return Callers(MemoryDayKeys())
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
-    from lambda_src.table_day_keys import TableDayKeys  # noqa: PLC0415 - as above
+    from lambda_src.store.dynamodb.day_keys import TableDayKeys  # noqa: PLC0415 - as above
 
     assert isinstance(store, DynamoDBStore)
     return Callers(TableDayKeys(store.table))

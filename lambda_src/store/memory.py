@@ -8,20 +8,23 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from chatkit.store import NotFoundError, Store, StoreItemType
 from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata, WorkflowItem
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
-from lambda_src.store import bounds, codec, ids, keys, records
+from lambda_src.store import bounds, codec, ids, keys
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.memory_handover import MemoryHandover
 from lambda_src.store.memory_ledger import MemoryLedger
 from lambda_src.store.memory_rows import AttachmentRow, GoneRow, ItemRow, ThreadRow, UserRows, window
 from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
 from lambda_src.store.snapshots import TAKEN, Snapshots, thread_not_found
+
+if TYPE_CHECKING:
+    from lambda_src.store.memory_userdata import MemoryUserRows
 
 _NS = 1_000_000_000
 T = TypeVar("T")
@@ -121,7 +124,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         """Delete the thread, its items, feedback and attachments. Quiet when it is missing."""
         user = self._user(context)
         thread = user.threads.get(thread_id)
-        user.remove(thread_id)
+        user.delete_thread(thread_id)
         if thread is not None:
             user.gone[thread_id] = GoneRow(thread.order, self._clock() // _NS)
 
@@ -220,18 +223,27 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     async def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
-        for record in self._user(context).export(now_s=self._clock() // _NS):
+        from lambda_src.store.userdata import export  # noqa: PLC0415 - operators' work
+
+        async for record in export(self._user_rows(context), context.user.id):
             yield record
 
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
-        bounds.writable(context.user.id, record["id"], record.get("thread_id", record["id"]))
-        match record["kind"]:
-            case "item" | "attachment" if not records.is_unbound(record):
-                expires_s = self._expiry_of_new_items(record["thread_id"], context)
-            case _:
-                expires_s = self._attachment_expiry(None, context) if records.is_unbound(record) else self._expiry()
-        return self._user(context).restore(record, expires_s=expires_s)
+        from lambda_src.store.userdata import restore  # noqa: PLC0415 - operators' work
+
+        return await restore(self._user_rows(context), record, context.user.id)
+
+    def _user_rows(self, context: RequestContext) -> "MemoryUserRows":
+        from lambda_src.store.memory_userdata import MemoryUserRows  # noqa: PLC0415 - operators' work
+
+        return MemoryUserRows(
+            self._user(context),
+            now_s=self._clock() // _NS,
+            thread_expiry=self._expiry(),
+            item_expiry=lambda thread_id: self._expiry_of_new_items(thread_id, context),
+            attachment_expiry=lambda thread_id: self._attachment_expiry(thread_id, context),
+        )
 
     async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""

@@ -16,7 +16,7 @@ from lambda_src.store.followers import Follower
 from lambda_src.store.memory_rows import ClaimRow, LedgerRows, UserRows
 from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
 
-TIDY_MS = 60_000  # it looks at every row: some milliseconds for ten thousand
+SWEEP_MS = 60_000  # it looks at every row: some milliseconds for ten thousand
 
 
 class MemoryLedger:
@@ -34,7 +34,7 @@ class MemoryLedger:
         count: Count,
     ) -> None:
         self._users = users
-        self._tidied_ms = 0
+        self._swept_ms = 0
         self._clocks = clocks
         self._clock = clock
         self._count = count
@@ -42,7 +42,7 @@ class MemoryLedger:
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
-        self._tidy()
+        self._sweep()
         user = self._user(context)
         if self._is_deleted(thread_id, context):
             raise NotFoundError("This thread has been deleted.")
@@ -98,7 +98,7 @@ class MemoryLedger:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
         if self._is_deleted(thread_id, context):  # while the turn ran: what that journaled since goes too
-            self._rows(context).forget_thread(thread_id)
+            self._rows(context).delete_thread(thread_id)
             return False
         row = self._rows(context).turns.get(thread_id)
         if row is None or row.turn_id != turn_id:
@@ -124,10 +124,10 @@ class MemoryLedger:
         """ports.TurnLedger."""
         return self._rows(context).turns.get(thread_id)
 
-    async def forget_thread(self, thread_id: str, *, context: RequestContext) -> None:
+    async def delete_thread(self, thread_id: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
         if bounds.are_ids(context.user.id, thread_id):
-            self._rows(context).forget_thread(thread_id)
+            self._rows(context).delete_thread(thread_id)
             self._rows(context).deleted[thread_id] = self._now_ms()
 
     async def append_journal(
@@ -257,14 +257,14 @@ class MemoryLedger:
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000
 
-    def _tidy(self) -> None:
+    def _sweep(self) -> None:
         """Forget what nobody may ask for any more, and users of whom nothing is left."""
         now_ms = self._now_ms()
-        if now_ms < self._tidied_ms + TIDY_MS:
+        if now_ms < self._swept_ms + SWEEP_MS:
             return
-        self._tidied_ms = now_ms
+        self._swept_ms = now_ms
         for user_id, user in list(self._users.items()):
-            user.ledger.forget_expired(now_ms=now_ms)
+            user.ledger.sweep(now_ms=now_ms)
             if user == UserRows():
                 del self._users[user_id]
 

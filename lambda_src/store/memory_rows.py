@@ -1,16 +1,14 @@
 """What a MemoryStore keeps of one user: rows in dictionaries, their pages, and how they leave and come back."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from chatkit.types import FeedbackKind
 
-from lambda_src.errors import ConflictError
-from lambda_src.store import codec, followers, keys, quota, records
+from lambda_src.store import codec, followers, quota
 from lambda_src.store.bounds import LATE_WRITES_S
-from lambda_src.store.ports import Erased, Record, TurnRow
+from lambda_src.store.ports import Erased, TurnRow
 
 T = TypeVar("T")
 
@@ -76,7 +74,7 @@ class LedgerRows:
     deleted: dict[str, int] = field(default_factory=dict)
     touched: dict[str | tuple[str, str], int] = field(default_factory=dict)
 
-    def forget_expired(self, *, now_ms: int) -> None:
+    def sweep(self, *, now_ms: int) -> None:
         """Forget claims, counts and followers whose time is over, and turns that ended so long ago that nobody may
         resume them. What a turn left that never ended stays for a week, as on the table.
         """
@@ -98,8 +96,8 @@ class LedgerRows:
                 else:
                     self.journals.pop(key, None)
 
-    def forget_thread(self, thread_id: str) -> None:
-        """The thread is deleted: its lease and its turns' journals go."""
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete the lease and the journals of a thread's turns."""
         self.turns.pop(thread_id, None)
         self.journals = {key: batches for key, batches in self.journals.items() if key[0] != thread_id}
         self.touched = {key: at for key, at in self.touched.items() if thread_id not in (key, key[0])}
@@ -118,14 +116,14 @@ class UserRows:
     claimed_by: str | None = None  # who took this guest's threads over
     is_being_claimed: bool = False  # and whether some are still to come
 
-    def remove(self, thread_id: str) -> Erased:
-        """Remove a thread and everything in it, whatever of it is there."""
+    def delete_thread(self, thread_id: str) -> Erased:
+        """Delete a thread and everything in it, whatever of it is there; returns how much that was."""
         items = self.items.pop(thread_id, {})
         bound = self.bound_to(thread_id)
         for attachment_id in bound:
             del self.attachments[attachment_id]
         self.feedback = {key: kind for key, kind in self.feedback.items() if key[0] != thread_id}
-        self.ledger.forget_thread(thread_id)
+        self.ledger.delete_thread(thread_id)
         living = sum(item.data is not None for item in items.values())
         return Erased(int(self.threads.pop(thread_id, None) is not None), living, len(bound))
 
@@ -133,7 +131,7 @@ class UserRows:
         """Remove what turns wrote into deleted threads, and forget those that were deleted long enough ago."""
         removed = Erased()
         for thread_id, gone in list(self.gone.items()):
-            removed += self.remove(thread_id)
+            removed += self.delete_thread(thread_id)
             if gone.deleted_s + LATE_WRITES_S <= now_s:
                 del self.gone[thread_id]
         return removed
@@ -150,52 +148,11 @@ class UserRows:
             to.feedback[key] = self.feedback.pop(key)
         if (turn := self.ledger.turns.get(thread_id)) is not None:
             to.ledger.turns[thread_id] = turn  # it is over, and knows the newest item's place
-        self.ledger.forget_thread(thread_id)
+        self.ledger.delete_thread(thread_id)
 
     def bound_to(self, thread_id: str) -> list[str]:
         """The attachments of a thread."""
         return [name for name, kept in self.attachments.items() if kept.thread_id == thread_id]
-
-    def export(self, *, now_s: int) -> Iterator[Record]:
-        """Threads by time, each followed by its items by arrival and its feedback; attachments last."""
-        for thread_id, thread in sorted(self.threads.items(), key=lambda kept: kept[1].order):
-            if thread.expires_s <= now_s:
-                continue
-            yield records.thread_record(thread_id, thread.fields, order=keys.arrived_ns(thread.order))
-            for item in sorted(self.items.get(thread_id, {}).values(), key=lambda kept: kept.order):
-                if item.data is not None and item.expires_s > now_s:
-                    order = keys.arrived_ns(item.order)
-                    yield records.record("item", item.id, item.data, thread_id=thread_id, order=order)
-            for (of_thread, item_id), kind in sorted(self.feedback.items()):
-                rated = self.items.get(thread_id, {}).get(item_id)
-                if of_thread == thread_id and (rated is None or rated.expires_s > now_s):
-                    yield records.feedback_record(item_id, kind, thread_id=thread_id)
-        for attachment_id, kept in sorted(self.attachments.items()):
-            if kept.expires_s > now_s:
-                yield records.record("attachment", attachment_id, kept.data, thread_id=kept.thread_id)
-
-    def restore(self, record: Record, *, expires_s: float) -> bool:
-        """Put one exported record back; False when the same is there, ConflictError when something else is."""
-        record_id, thread_id = record["id"], record.get("thread_id", "")
-        match record["kind"]:
-            case "thread":
-                self.gone.pop(record_id, None)
-                new = ThreadRow(keys.order_of(record["order"], record_id), records.fields_of(record), expires_s)
-                return _restored(self.threads, record_id, new, same=lambda old: old.fields == new.fields)
-            case "item":
-                order = keys.order_of(record["order"], record_id)
-                item = ItemRow(record_id, order, records.data_of(record), expires_s)
-                items = self.items.setdefault(thread_id, {})
-                return _restored(items, record_id, item, same=lambda old: old.data == item.data)
-            case "attachment":
-                kept = AttachmentRow(records.data_of(record), record.get("thread_id"), expires_s)
-                return _restored(self.attachments, record_id, kept, same=lambda old: old.data == kept.data)
-            case "feedback":
-                before = self.feedback.get((thread_id, record_id))
-                self.feedback[thread_id, record_id] = record["value"]
-                return before != str(record["value"])
-            case kind:
-                raise ValueError(f"A record of an unknown kind: {kind}.")
 
 
 def _left_by(turn: TurnRow) -> tuple[str, ...]:
@@ -208,13 +165,3 @@ def window(places: list[str], cursor: str | None, limit: int, *, descending: boo
     beyond = [p for p in places if cursor is None or (p < cursor if descending else p > cursor)]
     shown = sorted(beyond, reverse=descending)
     return shown[:limit], len(shown) > limit
-
-
-def _restored(kept: dict[str, T], key: str, new: T, *, same: Callable[[T], bool]) -> bool:
-    """Put `new` under `key`: False when the same is there, ConflictError when something else is."""
-    if key not in kept:
-        kept[key] = new
-        return True
-    if not same(kept[key]):
-        raise ConflictError(f"Something else has the id {key}.")
-    return False

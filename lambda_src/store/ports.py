@@ -3,6 +3,12 @@
 FeedbackStore and UserData are kept by every store; TurnLedger by the DynamoDB and memory stores (a PostgresStore's
 turns stay on the table). Every method reads `context.user.id`, and of who writes in a turn `turn_id`, nothing else;
 foreign reads as missing.
+
+Three verbs remove things, here and in every engine:
+
+* delete: its user no longer sees it, from the moment the call returns. Rows may remain, which nobody is shown.
+* sweep: removes rows and objects that deletes, expiry and crashes have left. Nothing changes for any user.
+* erase: removes everything of one user, for an operator.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -196,7 +202,7 @@ class TurnLedger(Protocol):
         """Keep one batch; the same number again is a retry and changes nothing. TooLargeError over 150 KB packed."""
         ...
 
-    async def forget_thread(self, thread_id: str, *, context: RequestContext) -> None:
+    async def delete_thread(self, thread_id: str, *, context: RequestContext) -> None:
         """The thread is deleted: its running turn is superseded, none begins in it any more, its events are gone.
 
         A store that keeps its threads elsewhere than its turns calls this; a late batch goes when its turn ends. Again

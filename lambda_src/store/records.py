@@ -54,8 +54,3 @@ def data_of(exported: Record) -> bytes:
 def dump(value: object) -> str:
     """JSON as stores write it: one line, nothing escaped that need not be."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def is_unbound(record: Record) -> bool:
-    """Whether this is an attachment that no message has named yet."""
-    return record["kind"] == "attachment" and record.get("thread_id") is None

@@ -24,11 +24,11 @@ from lambda_src.admin.screen import Screen
 from lambda_src.admin.talk import HELP, Talk
 from lambda_src.app import create_app
 from lambda_src.auth import GuestTokens
-from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
 from lambda_src.dev import showcase
 from lambda_src.guests import Guests
 from lambda_src.secrets import Secret
+from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lambda_src.counters import MemoryCounters
 from lambda_src.store import budget
+from lambda_src.store.counters import MemoryCounters
+from lambda_src.store.dynamodb.counters import TableCounters
 from lambda_src.store.memory import MemoryStore
-from lambda_src.table_counters import TableCounters
 from tests.front_door.ground import Ground
 from tests.store.local import Local
 

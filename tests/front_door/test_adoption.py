@@ -9,13 +9,13 @@ from lambda_src.adoption import AT_ONCE_S, Adopted, Adoption
 from lambda_src.app import create_app
 from lambda_src.auth import FirstOf, GuestTokens
 from lambda_src.context import RequestContext, User
-from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
 from lambda_src.dev.store_contract.samples import file_of, message_of, thread_of
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.events import Events
 from lambda_src.guests import Guests
 from lambda_src.secrets import Secret
+from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings

@@ -3,10 +3,10 @@
 import pytest
 
 from lambda_src.callers import RETRY_S, Callers, MemoryDayKeys
-from lambda_src.counters import DAY_S
 from lambda_src.errors import UnavailableError
+from lambda_src.store.counters import DAY_S
+from lambda_src.store.dynamodb.day_keys import TableDayKeys
 from lambda_src.store.keys import TTL_ATTRIBUTE
-from lambda_src.table_day_keys import TableDayKeys
 from tests.store.local import Local
 
 DAY_NS = DAY_S * 10**9

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.counters import DAY_S, MemoryCounters, day_of
 from lambda_src.errors import QuotaError, UnavailableError
 from lambda_src.meter import Call
 from lambda_src.quotas import ONE_GUEST, ONE_NETWORK, Allowance, Quotas
 from lambda_src.settings import GUEST_OUTPUT_TOKENS
+from lambda_src.store.counters import DAY_S, MemoryCounters, day_of
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turn_limits import TITLE_TOKENS
 

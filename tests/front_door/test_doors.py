@@ -15,13 +15,13 @@ from lambda_src.app import create_app
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
 from lambda_src.callers import Callers
 from lambda_src.composition import run_config
-from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
 from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
 from lambda_src.guests import PER_ADDRESS, PER_STAGE, Guests
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.secrets import OLDEST_S, Secret
 from lambda_src.settings import Settings
+from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings

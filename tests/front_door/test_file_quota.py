@@ -9,10 +9,10 @@ from chatkit.types import AttachmentCreateParams
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import S3AttachmentStore
 from lambda_src.context import RequestContext, User
-from lambda_src.counters import MemoryCounters
 from lambda_src.errors import QuotaError, RequestError
 from lambda_src.file_quota import GUEST_FILE_BYTES, GUEST_FILES, FileAllowance, FileQuota
 from lambda_src.store.calls import Calls
+from lambda_src.store.counters import MemoryCounters
 from tests.front_door.ground import Ground
 
 ANN, BOB = RequestContext(User("ann"), "r"), RequestContext(User("bob"), "r")

@@ -24,12 +24,12 @@ from lambda_src.app import create_app
 from lambda_src.attachments.event_links import EventLinks
 from lambda_src.attachments.files import Files
 from lambda_src.auth import GuestTokens
-from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
 from lambda_src.dev import openapi
 from lambda_src.guests import Guests
 from lambda_src.secrets import Secret
 from lambda_src.server import ChatServer
+from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import Surroundings

@@ -11,11 +11,11 @@ from chatkit.widgets import WidgetRoot
 from lambda_src.actions import ActionCall, Actions
 from lambda_src.app import create_app
 from lambda_src.context import User
-from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
 from lambda_src.dictation import tokens_at_most
 from lambda_src.quotas import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
 from lambda_src.settings import MAX_BODY_BYTES
+from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory import MemoryStore
 from lambda_src.turn_limits import RESERVED_TOKENS
 from lambda_src.turns.keeping import Keeper

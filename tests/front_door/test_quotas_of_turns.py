@@ -12,10 +12,10 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from lambda_src import estimate, titles
 from lambda_src.app import create_app
 from lambda_src.context import RequestContext, User
-from lambda_src.counters import MemoryCounters
 from lambda_src.desks import Desk
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.store import quota
+from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turn_limits import RESERVED_TOKENS

@@ -277,7 +277,7 @@ class LeaseContract(LedgerCase):
         for thread_id, turn_id in (("thr_1", "one"), ("thr_2", "two")):
             await ledger.append_journal(thread_id, turn_id, JournalBatch(0, b"private"), ttl_s=60, context=ADA)
         for _ in range(2):
-            await other.forget_thread("thr_1", context=ADA)
+            await other.delete_thread("thr_1", context=ADA)
             assert await ledger.load_turn("thr_1", context=ADA) is None
             assert await journaled(ledger, "thr_1", "one") == []
         assert await renew(ledger, "one") == "superseded"

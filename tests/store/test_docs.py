@@ -15,7 +15,8 @@ from lambda_src.store.budget import OPERATION_BUDGET_S
 from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES, PAYLOAD_MAX_BYTES
 from lambda_src.store.postgres.migrate import VERSION_TABLE
 
-DOC = Path(__file__).parents[2] / "docs" / "stores.md"
+ROOT = Path(__file__).parents[2]
+DOC = ROOT / "docs" / "stores.md"
 BEGIN, END = "<!-- contract: begin -->\n", "<!-- contract: end -->"
 
 
@@ -61,3 +62,13 @@ def test_the_numbers_are_the_codes() -> None:
 if __name__ == "__main__":
     before, _, rest = DOC.read_text().partition(BEGIN)
     DOC.write_text(before + BEGIN + "".join(sentences()) + END + rest.partition(END)[2])
+
+
+def test_three_verbs_remove_things() -> None:
+    others = re.compile(r"def _*(bury|purge|clear|forget|remove|discard|drop|wipe|empty|tidy|prune|destroy)(_\w*)?\(")
+    found = [
+        f"{path.name}: {match[0]}"
+        for path in sorted((ROOT / "lambda_src/store").rglob("*.py"))
+        for match in others.finditer(path.read_text())
+    ]
+    assert found == [], "delete, sweep and erase: lambda_src/store/ports.py"

@@ -53,7 +53,7 @@ class Server:
         if not is_superseded:
             await ledger.end_lease(thread_id, turn_id, context=context)
         if number % 50 == 0:
-            await ledger.forget_thread(f"gone_{number}", context=context)
+            await ledger.delete_thread(f"gone_{number}", context=context)
         await ledger.stop_request(names.key_of_name(f"x{number}", user), "x", turn_id=None, ttl_s=60, context=context)
         await ledger.end_quota(turn_id, context=context)
         return thread_id, turn_id, context

@@ -1,4 +1,4 @@
-"""Threads that two processes save at once: the contract on every store."""
+"""Threads that two processes save at once, and a user's data exported, imported and erased: on every store."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -12,9 +12,10 @@ from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.store.postgres import migrated, postgres, sessions_of
 from tests.store.saves_contract import SavesContract
+from tests.store.userdata_contract import UserDataContract
 
 
-class TestMemory(SavesContract):
+class TestMemory(SavesContract, UserDataContract):
     """In dictionaries."""
 
     @pytest.fixture
@@ -23,7 +24,7 @@ class TestMemory(SavesContract):
         return lambda clock, retention_s: MemoryStore(beside=rows, clock=clock, retention_s=retention_s)
 
 
-class TestStrictEngine(SavesContract):
+class TestStrictEngine(SavesContract, UserDataContract):
     """DynamoDBStore on the engine of this process."""
 
     @pytest.fixture
@@ -41,7 +42,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-class TestPostgres(SavesContract):
+class TestPostgres(SavesContract, UserDataContract):
     """PostgresStore."""
 
     @pytest.fixture

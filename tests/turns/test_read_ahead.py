@@ -16,7 +16,7 @@ from lambda_src.demo_model import DemoModel
 from lambda_src.quotas import Allowance, Quotas
 from lambda_src.server import ChatServer
 from lambda_src.startup import flags
-from lambda_src.table_counters import TableCounters
+from lambda_src.store.dynamodb.counters import TableCounters
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import SETTLED_MS, Surroundings
 from lambda_src.turns.turns import Asked, Turns

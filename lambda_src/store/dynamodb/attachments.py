@@ -52,7 +52,7 @@ class Attachments:
             {keys.PARTITION_KEY: rows.text(key[0]), keys.SORT_KEY: rows.text(key[1]), **attributes}
         )
         if object_of(old) != stored.object_key:
-            await self._payloads.discard(object_of(old))
+            await self._payloads.delete(object_of(old))
 
     async def row(self, user_id: str, attachment_id: str) -> Row | None:
         """The living row of an attachment: one request, two when it is bound to a thread (which may be deleted)."""
@@ -78,7 +78,7 @@ class Attachments:
 
     async def delete(self, user_id: str, attachment_id: str) -> None:
         """Forget the attachment; quiet when it is not there. Its bytes are the AttachmentStore's."""
-        await self._payloads.discard(object_of(await self._table.delete(_key(user_id, attachment_id))))
+        await self._payloads.delete(object_of(await self._table.delete(_key(user_id, attachment_id))))
 
 
 def _key(user_id: str, attachment_id: str) -> Key:

@@ -1,4 +1,4 @@
-"""Threads that change hands on one table: rows are copied under the new owner's keys, then the old thread is buried.
+"""Threads that change hands on one table: rows are copied under the new owner's keys, then the old thread is deleted.
 
 1. A tombstone takes the place of the lease, if no turn has it: from here on nobody writes to the thread.
 2. Items, feedback, attachments are copied as they are, objects too. Without the thread's row nobody sees the copies;
@@ -86,10 +86,10 @@ class HandedOver:
         await self._copy_items(thread_id, guest_id, user_id)
         theirs = {**thread, keys.PARTITION_KEY: rows.text(keys.user_partition(user_id))}
         if (
-            not await self._threads.bury(guest_id, thread_id, also=[theirs])
+            not await self._threads.delete(guest_id, thread_id, also=[theirs])
             and await self._table.get(key_of(theirs)) is None
         ):
-            await self._sweeper.purge(user_id, thread_id)  # the guest deleted it meanwhile: the copies go too
+            await self._sweeper.sweep_whole(user_id, thread_id)  # the guest deleted it meanwhile: the copies go too
         return True
 
     async def _close(self, guest_id: str, thread_id: str) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from chatkit.store import NotFoundError
-from chatkit.types import FeedbackKind, Page, ThreadItem, WorkflowItem
+from chatkit.types import Page, ThreadItem, WorkflowItem
 
 from lambda_src.errors import ConflictError
 from lambda_src.store import codec, keys
@@ -60,7 +60,7 @@ class Items:
         except ConditionFailedError as fault:
             standing = fault.old
             if object_of(standing) != stored.object_key:
-                await self._payloads.discard(stored.object_key)
+                await self._payloads.delete(stored.object_key)
             self._learn(partition, standing)
             if standing.get(rows.DIGEST, {}).get("B") != stored.digest:
                 raise ConflictError("Another item of this thread has this id.") from None
@@ -87,8 +87,8 @@ class Items:
 
     async def restore(
         self, user_id: str, thread_id: str, item_id: str, data: bytes, *, order: int, expires_s: int | None
-    ) -> bool:
-        """Put an exported item back at its own place; False when the same is there, ConflictError when another is."""
+    ) -> bytes | None:
+        """Put an exported item back at its own place; None, or the digest of the item that has its id already."""
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item_id))
         prefix = _prefix(user_id, thread_id, item_id)
@@ -97,11 +97,9 @@ class Items:
             await self._create(key, stored, order, is_open=codec.is_open_workflow(data))
         except ConditionFailedError as fault:
             if object_of(fault.old) != stored.object_key:
-                await self._payloads.discard(stored.object_key)
-            if fault.old.get(rows.DIGEST, {}).get("B") != stored.digest:
-                raise ConflictError(f"Another item has the id {item_id}.") from None
-            return False
-        return True
+                await self._payloads.delete(stored.object_key)
+            return bytes(fault.old.get(rows.DIGEST, {}).get("B", b""))
+        return None
 
     async def load(self, user_id: str, thread_id: str, item_id: str) -> ThreadItem:
         """The item; NotFoundError when it, or its thread, is missing, deleted or someone else's."""
@@ -151,7 +149,7 @@ class Items:
         await self._leases.catch_up(user_id, thread_id, turn_id)
         await self._delete_row((partition, keys.item_sort(item_id)), reach=self._clocks.reach(partition, turn_id))
 
-    async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: FeedbackKind) -> None:
+    async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: str) -> None:
         """Keep the feedback on those items that exist. NotFoundError when their thread does not."""
         partition = keys.thread_partition(user_id, thread_id)
         thread = (keys.user_partition(user_id), keys.thread_sort(thread_id))
@@ -269,13 +267,13 @@ class Items:
             )
         except ConditionFailedError:
             return
-        await self._payloads.discard(object_of(old))
+        await self._payloads.delete(object_of(old))
 
     async def _replaced(self, partition: str, old: Row, stored: Stored) -> None:
         """After a write: what it replaced is known to the clock, and its object is no longer needed."""
         self._learn(partition, old)
         if object_of(old) != stored.object_key:
-            await self._payloads.discard(object_of(old))
+            await self._payloads.delete(object_of(old))
 
     def _learn(self, partition: str, row: Row) -> None:
         if keys.ORDER_KEY in row and row[keys.ORDER_KEY]["S"][:1].isdigit():

@@ -66,8 +66,8 @@ class Journal:
                 return JournalPage(batches, None)
         return JournalPage(batches, after)
 
-    async def remove(self, user_id: str, thread_id: str, turn_id: str = "") -> None:
-        """Remove the batches of one turn, or of every turn of the thread."""
+    async def delete(self, user_id: str, thread_id: str, turn_id: str = "") -> None:
+        """Delete the batches of one turn, or of every turn of the thread."""
         partition = keys.thread_partition(user_id, thread_id)
         prefix = keys.events_prefix(turn_id) if turn_id else keys.EVENTS_PREFIX
         async for page in self._table.pages(partition, prefix=prefix, only=(keys.ORDER_KEY,)):

@@ -136,7 +136,7 @@ class Leases:
             return standing is not None and standing.turn_id == turn_id  # again, our own lost answer included
         return True
 
-    async def bury(self, user_id: str, thread_id: str) -> None:
+    async def delete(self, user_id: str, thread_id: str) -> None:
         """Put a tombstone in the lease's place, as a delete of the thread does."""
         partition, sort = _key(user_id, thread_id)
         tombstone = {

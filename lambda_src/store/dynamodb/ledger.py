@@ -52,15 +52,15 @@ class DynamoDBLedger:
         try:
             return await self._leases.end(context.user.id, thread_id, turn_id, died=died)
         except NotFoundError:  # deleted while the turn ran: what that journaled since goes too
-            await self._journal.remove(context.user.id, thread_id, turn_id)
+            await self._journal.delete(context.user.id, thread_id, turn_id)
             return False
 
     @within_budget
-    async def forget_thread(self, thread_id: str, *, context: RequestContext) -> None:
+    async def delete_thread(self, thread_id: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
         if bounds.are_ids(context.user.id, thread_id):
-            await self._leases.bury(context.user.id, thread_id)
-            await self._journal.remove(context.user.id, thread_id)
+            await self._leases.delete(context.user.id, thread_id)
+            await self._journal.delete(context.user.id, thread_id)
 
     @within_budget
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:

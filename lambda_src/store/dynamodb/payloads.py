@@ -84,7 +84,7 @@ class Payloads:
         except MissingObjectError as fault:
             raise codec.UnreadableError("its object is gone") from fault
 
-    async def discard(self, key: str | None) -> None:
+    async def delete(self, key: str | None) -> None:
         """Remove an object that no row names any more.
 
         Quiet when that fails: the write before it is done and acknowledged, and what is left is the sweep's.

@@ -73,7 +73,7 @@ class Quotas:
                 litter = _litter(fault.old, now_ms=now_ms)
                 continue
             if len(litter.names()) == 0:
-                await self._clear_up(user_id, _litter(old, now_ms=now_ms))
+                await self._sweep(user_id, _litter(old, now_ms=now_ms))
             return None
         raise UnavailableError("Too many requests of this user at once.")
 
@@ -128,7 +128,7 @@ class Quotas:
             names={"minute": minute, "day": day, "run": turn_rows.RUN + turn_id, **litter.names()},
         )
 
-    async def _clear_up(self, user_id: str, litter: _Litter) -> None:
+    async def _sweep(self, user_id: str, litter: _Litter) -> None:
         """Remove what is over, once there is much of it. The turn is counted by now, so a fault stays quiet here."""
         if len(litter.names()) < LITTER_MAX:
             return

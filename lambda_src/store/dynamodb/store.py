@@ -17,9 +17,7 @@ from lambda_src.store import bounds, ids
 from lambda_src.store.budget import within_budget
 from lambda_src.store.calls import Calls
 from lambda_src.store.clock import ThreadClocks
-from lambda_src.store.dynamodb import userdata
 from lambda_src.store.dynamodb.attachments import Attachments
-from lambda_src.store.dynamodb.inspect import inspect
 from lambda_src.store.dynamodb.items import Items
 from lambda_src.store.dynamodb.leases import Leases
 from lambda_src.store.dynamodb.ledger import DynamoDBLedger
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from lambda_src.store.dynamodb.handover import HandedOver
+    from lambda_src.store.dynamodb.userdata import UserRows
 
 
 class DynamoDBStore(Store[RequestContext]):
@@ -71,9 +70,6 @@ class DynamoDBStore(Store[RequestContext]):
         self._attachments = Attachments(self._table, payloads, clock=clock, count=count, retention_s=retention_s)
         self._sweeper = Sweeper(self._table, objects, clock=clock)
         self._ledger = DynamoDBLedger(self._table, leases, clock=clock, count=count)
-        self._userdata = userdata.UserRows(
-            self._table, objects, payloads, self._threads, self._items, self._attachments, self._sweeper
-        )
 
     @property
     def ledger(self) -> TurnLedger:
@@ -130,7 +126,7 @@ class DynamoDBStore(Store[RequestContext]):
         `sweep_thread` or the hourly `sweep` removes the rows.
         """
         if bounds.is_id(context.user.id) and bounds.is_id(thread_id):
-            await self._threads.bury(context.user.id, thread_id)
+            await self._threads.delete(context.user.id, thread_id)
 
     @within_budget
     async def load_thread_items(
@@ -252,16 +248,35 @@ class DynamoDBStore(Store[RequestContext]):
 
     def inspect(self) -> AsyncIterator[Finding | None]:
         """ports.Inspects."""
+        from lambda_src.store.dynamodb.inspect import inspect  # noqa: PLC0415 - operators' work
+
         return inspect(self._table, self._payloads)
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
-        return self._userdata.export(context.user.id)
+        from lambda_src.store.userdata import export  # noqa: PLC0415 - operators' work
+
+        return export(self._user_rows(), context.user.id)
 
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
-        return await self._userdata.restore(record, context.user.id)
+        from lambda_src.store.userdata import restore  # noqa: PLC0415 - operators' work
+
+        return await restore(self._user_rows(), record, context.user.id)
 
     def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
-        return self._userdata.erase(context.user.id)
+        return self._user_rows().erase(context.user.id)
+
+    def _user_rows(self) -> "UserRows":
+        from lambda_src.store.dynamodb.userdata import UserRows  # noqa: PLC0415 - operators' work
+
+        return UserRows(
+            self._table,
+            self._objects,
+            self._payloads,
+            threads=self._threads,
+            items=self._items,
+            attachments=self._attachments,
+            sweeper=self._sweeper,
+        )

@@ -49,13 +49,13 @@ class Sweeper:
         is_final = int(note[rows.DELETED_AT]["N"]) + LATE_WRITES_S <= self._now_s()
         if rows.CLEARED_AT in note and not is_final:
             return Erased()
-        erased = await self.clear(user_id, thread_id, stop=stop)
+        erased = await self.sweep_contents(user_id, thread_id, stop=stop)
         if stop():
             return erased
         if is_final:
-            await self.forget(user_id, thread_id, note=key_of(note))
+            await self._sweep_tombstones(user_id, thread_id, note=key_of(note))
         else:
-            await self._mark_cleared(user_id, thread_id)
+            await self._mark_swept(user_id, thread_id)
         return erased
 
     async def sweep_thread(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
@@ -69,12 +69,12 @@ class Sweeper:
         thread = (keys.user_partition(user_id), keys.thread_sort(thread_id))
         if not rows.is_tombstone(last) and await self._table.get(thread) is not None:
             return Erased()
-        erased = await self.clear(user_id, thread_id, stop=stop)
+        erased = await self.sweep_contents(user_id, thread_id, stop=stop)
         if not stop():
-            await self._mark_cleared(user_id, thread_id)
+            await self._mark_swept(user_id, thread_id)
         return erased
 
-    async def _mark_cleared(self, user_id: str, thread_id: str) -> None:
+    async def _mark_swept(self, user_id: str, thread_id: str) -> None:
         """Note that only the final pass is left; nothing when no sweep is noted."""
         with suppress(ConditionFailedError):
             await self._table.update(
@@ -84,13 +84,13 @@ class Sweeper:
                 values={":now": rows.number(self._now_s())},
             )
 
-    async def purge(self, user_id: str, thread_id: str) -> Erased:
-        """Remove a thread without a trace, deleted before or not."""
-        erased = await self.clear(user_id, thread_id, stop=lambda: False)
-        await self.forget(user_id, thread_id)
+    async def sweep_whole(self, user_id: str, thread_id: str) -> Erased:
+        """Remove a thread and what says that it is gone, deleted before or not."""
+        erased = await self.sweep_contents(user_id, thread_id, stop=lambda: False)
+        await self._sweep_tombstones(user_id, thread_id)
         return erased
 
-    async def clear(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
+    async def sweep_contents(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
         """Remove a thread's items, journal, feedback, attachments and objects, but not what says that it is gone."""
         partition = keys.thread_partition(user_id, thread_id)
         items = 0
@@ -99,12 +99,12 @@ class Sweeper:
                 break
             await self._table.write_many(deletes=[key_of(row) for row in page if key_of(row)[1] not in _TOMBSTONES])
             items += sum(1 for row in page if key_of(row)[1].startswith(keys.ITEM_PREFIX) and keys.ORDER_KEY in row)
-        attachments, objects = (0, 0) if stop() else await self._clear_attachments(user_id, thread_id)
+        attachments, objects = (0, 0) if stop() else await self._sweep_attachments(user_id, thread_id)
         if self._bucket is not None and not stop():
             objects += await self._bucket.delete_under(keys.thread_objects(user_id, thread_id))
         return Erased(items=items, attachments=attachments, objects=objects)
 
-    async def forget(self, user_id: str, thread_id: str, *, note: Key | None = None) -> None:
+    async def _sweep_tombstones(self, user_id: str, thread_id: str, *, note: Key | None = None) -> None:
         """Remove what says that a thread is gone; the note of its sweep last."""
         partition = keys.thread_partition(user_id, thread_id)
         await self._table.write_many(deletes=[(partition, sort) for sort in _TOMBSTONES])
@@ -176,7 +176,7 @@ class Sweeper:
         living = {owner for owner, row in standing.items() if not rows.is_expired(row, now_s=now_s)}
         return [key for key, owner in owned.items() if owner not in living]
 
-    async def _clear_attachments(self, user_id: str, thread_id: str) -> tuple[int, int]:
+    async def _sweep_attachments(self, user_id: str, thread_id: str) -> tuple[int, int]:
         """Remove a thread's attachments; objects first, since the row is how they are found again."""
         bound: list[Key] = []
         partition = keys.user_partition(user_id)
@@ -184,11 +184,11 @@ class Sweeper:
             bound += [key_of(row) for row in page if row.get(rows.THREAD, {}).get("S") == thread_id]
         objects = 0
         for _, sort in bound:
-            objects += await self.clear_attachment_objects(user_id, sort.removeprefix(keys.ATTACHMENT_PREFIX))
+            objects += await self._sweep_attachment_objects(user_id, sort.removeprefix(keys.ATTACHMENT_PREFIX))
         await self._table.write_many(deletes=bound)
         return len(bound), objects
 
-    async def clear_attachment_objects(self, user_id: str, attachment_id: str) -> int:
+    async def _sweep_attachment_objects(self, user_id: str, attachment_id: str) -> int:
         """Remove an attachment's bytes and its offloaded description; returns how many objects."""
         if self._bucket is None:
             return 0

@@ -109,19 +109,21 @@ class Threads:
         if len(self._expiries) > MAX_THREADS:
             self._expiries.popitem(last=False)
 
-    async def restore(self, user_id: str, thread_id: str, fields: dict[str, str], *, order: int) -> bool:
-        """Put an exported thread back at its own place; False when the same is there, ConflictError when another is.
+    async def restore(
+        self, user_id: str, thread_id: str, fields: Mapping[str, str], *, order: int
+    ) -> Mapping[str, str] | None:
+        """Put an exported thread back at its own place; None, or the fields of the thread that has its id already.
 
         ConditionFailedError over a deleted one that is not swept to the end.
         """
         key = _key(user_id, thread_id)
         row = await self._table.get(key)
         if row is not None and rows.is_alive(row, now_s=self._now_s()):
-            if rows.thread_fields(row) != fields:
-                raise ConflictError(f"Another thread has the id {thread_id}.")
-            return False
+            return rows.thread_fields(row)
+        if row is not None and keys.ORDER_KEY in row:  # expired: its place and fields go with it
+            await self._table.delete(key)
         await self._put(key, order, fields, condition=rows.NOT_DELETED)
-        return True
+        return None
 
     async def page(self, user_id: str, *, after: str | None, limit: int, descending: bool) -> Page[ThreadMetadata]:
         """Up to `limit` threads beyond `after`: one request, with `after` two. NotFoundError for an unknown cursor."""
@@ -142,7 +144,7 @@ class Threads:
         has_more = len(found) > limit
         return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
-    async def bury(self, user_id: str, thread_id: str, *, also: Iterable[Row] = ()) -> bool:
+    async def delete(self, user_id: str, thread_id: str, *, also: Iterable[Row] = ()) -> bool:
         """Delete a thread for its user in one write, and note it for the sweep; False when there was none.
 
         `also` are rows that are written in the same transaction.

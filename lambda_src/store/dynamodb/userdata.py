@@ -1,8 +1,8 @@
-"""A person's rights on one table: export, import, erase. Reads and writes rows as they are. Knows no HTTP, no model."""
+"""What one table has of a user, for export, import and erasure: rows as they are. Knows no HTTP, no model."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
-from lambda_src.store import bounds, codec, keys, records
+from lambda_src.store import bounds, codec, keys
 from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.attachments import Attachments
@@ -11,18 +11,20 @@ from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.sweep import Sweeper
 from lambda_src.store.dynamodb.table import Row, Table, key_of
 from lambda_src.store.dynamodb.threads import Threads
-from lambda_src.store.ports import Erased, Record
+from lambda_src.store.ports import Erased
 from lambda_src.store.s3 import PayloadBucket
+from lambda_src.store.userdata import AttachmentRecord, ItemRecord, ThreadRecord
 
 
 class UserRows:
-    """Everything of one user's, row by row."""
+    """userdata.UserRows, and an erasure."""
 
     def __init__(
         self,
         table: Table,
         bucket: PayloadBucket | None,
         payloads: Payloads,
+        *,
         threads: Threads,
         items: Items,
         attachments: Attachments,
@@ -36,65 +38,64 @@ class UserRows:
         self._attachments = attachments
         self._sweeper = sweeper
 
-    async def export(self, user_id: str) -> AsyncIterator[Record]:
-        """Threads by time, each followed by its items by arrival and its feedback; attachments last."""
+    async def threads(self, user_id: str) -> AsyncIterator[ThreadRecord]:
+        """userdata.UserRows."""
         async for row in self._listed(keys.user_partition(user_id)):
-            thread_id = rows.sort_id(row, keys.THREAD_PREFIX)
             order = keys.arrived_ns(row[keys.ORDER_KEY]["S"])
-            yield records.thread_record(thread_id, rows.thread_fields(row), order=order)
-            async for record in self._export_thread(user_id, thread_id):
-                yield record
+            yield ThreadRecord(rows.sort_id(row, keys.THREAD_PREFIX), rows.thread_fields(row), order)
+
+    async def items(self, user_id: str, thread_id: str) -> AsyncIterator[ItemRecord]:
+        """userdata.UserRows."""
+        async for row in self._listed(keys.thread_partition(user_id, thread_id)):
+            order = keys.arrived_ns(row[keys.ORDER_KEY]["S"])
+            yield ItemRecord(rows.sort_id(row, keys.ITEM_PREFIX), await self._data(row), order)
+
+    async def feedback(self, user_id: str, thread_id: str) -> AsyncIterator[tuple[str, str]]:
+        """userdata.UserRows."""
+        async for row in self._rows(keys.thread_partition(user_id, thread_id), keys.FEEDBACK_PREFIX):
+            if not rows.is_expired(row, now_s=self._items.now_s()):
+                yield rows.sort_id(row, keys.FEEDBACK_PREFIX), row[rows.FEEDBACK]["S"]
+
+    async def attachments(self, user_id: str) -> AsyncIterator[AttachmentRecord]:
+        """userdata.UserRows."""
         async for row in self._rows(keys.user_partition(user_id), keys.ATTACHMENT_PREFIX):
             attachment_id = rows.sort_id(row, keys.ATTACHMENT_PREFIX)
             if (living := await self._attachments.row(user_id, attachment_id)) is not None:
-                bound_to = living.get(rows.THREAD, {}).get("S")
-                yield records.record("attachment", attachment_id, await self._data(living), thread_id=bound_to)
+                thread_id = living.get(rows.THREAD, {}).get("S")
+                yield AttachmentRecord(attachment_id, await self._data(living), thread_id)
 
-    async def _export_thread(self, user_id: str, thread_id: str) -> AsyncIterator[Record]:
-        partition = keys.thread_partition(user_id, thread_id)
-        async for row in self._listed(partition):
-            item_id = rows.sort_id(row, keys.ITEM_PREFIX)
-            order = keys.arrived_ns(row[keys.ORDER_KEY]["S"])
-            yield records.record("item", item_id, await self._data(row), thread_id=thread_id, order=order)
-        async for row in self._rows(partition, keys.FEEDBACK_PREFIX):
-            if rows.is_expired(row, now_s=self._items.now_s()):
-                continue
-            item_id = rows.sort_id(row, keys.FEEDBACK_PREFIX)
-            yield records.feedback_record(item_id, row[rows.FEEDBACK]["S"], thread_id=thread_id)
+    async def add_thread(self, user_id: str, thread: ThreadRecord) -> Mapping[str, str] | None:
+        """userdata.UserRows."""
+        try:
+            return await self._threads.restore(user_id, thread.id, thread.fields, order=thread.order)
+        except ConditionFailedError:  # it was deleted or erased a moment ago: finish that first
+            await self._sweeper.sweep_whole(user_id, thread.id)
+            return await self._threads.restore(user_id, thread.id, thread.fields, order=thread.order)
 
-    async def restore(self, record: Record, user_id: str) -> bool:
-        """Put one record back; see ports.UserData."""
-        bounds.writable(user_id, record["id"], record.get("thread_id", record["id"]))
-        match record["kind"]:
-            case "thread":
-                fields, order = records.fields_of(record), record["order"]
-                try:
-                    return await self._threads.restore(user_id, record["id"], fields, order=order)
-                except ConditionFailedError:  # it was deleted or erased a moment ago: finish that first
-                    await self._sweeper.purge(user_id, record["id"])
-                    return await self._threads.restore(user_id, record["id"], fields, order=order)
-            case "item":
-                expires_s = await self._threads.expiry_of_new_items(user_id, record["thread_id"], in_turn=True)
-                data, order = records.data_of(record), record["order"]
-                return await self._items.restore(
-                    user_id, record["thread_id"], record["id"], data, order=order, expires_s=expires_s
-                )
-            case "attachment":
-                data = records.data_of(record)
-                standing = await self._attachments.row(user_id, record["id"])
-                if standing is not None and standing.get(rows.DIGEST, {}).get("B") == codec.digest(data):
-                    return False
-                thread_id = record.get("thread_id")
-                expires_s = None
-                if thread_id is not None:
-                    expires_s = await self._threads.expiry_of_new_items(user_id, thread_id, in_turn=True)
-                await self._attachments.write(user_id, record["id"], data, thread_id=thread_id, expires_s=expires_s)
-                return True
-            case "feedback":
-                await self._items.add_feedback(user_id, record["thread_id"], [record["id"]], record["value"])
-                return True
-            case kind:
-                raise ValueError(f"A record of an unknown kind: {kind}.")
+    async def add_item(self, user_id: str, thread_id: str, item: ItemRecord) -> bytes | None:
+        """userdata.UserRows."""
+        expires_s = await self._threads.expiry_of_new_items(user_id, thread_id, in_turn=True)
+        return await self._items.restore(user_id, thread_id, item.id, item.data, order=item.order, expires_s=expires_s)
+
+    async def add_attachment(self, user_id: str, attachment: AttachmentRecord) -> bytes | None:
+        """userdata.UserRows."""
+        standing = await self._attachments.row(user_id, attachment.id)
+        if standing is not None:
+            return bytes(standing.get(rows.DIGEST, {}).get("B", b""))
+        thread_id, expires_s = attachment.thread_id, None
+        if thread_id is not None:
+            expires_s = await self._threads.expiry_of_new_items(user_id, thread_id, in_turn=True)
+        await self._attachments.write(user_id, attachment.id, attachment.data, thread_id=thread_id, expires_s=expires_s)
+        return None
+
+    async def set_feedback(self, user_id: str, thread_id: str, item_id: str, kind: str) -> str | None:
+        """userdata.UserRows."""
+        key = (keys.thread_partition(user_id, thread_id), keys.feedback_sort(item_id))
+        before = await self._table.get(key)
+        await self._items.add_feedback(user_id, thread_id, [item_id], kind)
+        if before is None or rows.is_expired(before, now_s=self._items.now_s()):
+            return None
+        return str(before[rows.FEEDBACK]["S"])
 
     async def erase(self, user_id: str) -> AsyncIterator[Erased]:
         """Remove all that the user has now.
@@ -106,11 +107,11 @@ class UserRows:
         partition = keys.user_partition(user_id)
         threads = [rows.sort_id(row, keys.THREAD_PREFIX) async for row in self._rows(partition, keys.THREAD_PREFIX)]
         for thread_id in threads:
-            yield Erased(threads=int(await self._threads.bury(user_id, thread_id)))
+            yield Erased(threads=int(await self._threads.delete(user_id, thread_id)))
         for thread_id in threads:
-            yield await self._sweeper.clear(user_id, thread_id, stop=lambda: False)
+            yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
         async for thread_id in self._left_threads(user_id, known=threads):
-            yield await self._sweeper.clear(user_id, thread_id, stop=lambda: False)
+            yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
         async for page in self._table.pages(partition):
             doomed = [key_of(row) for row in page if not rows.is_tombstone(row) and not _is_thread(row)]
             await self._table.write_many(deletes=doomed)

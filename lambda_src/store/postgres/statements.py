@@ -100,8 +100,8 @@ def free_for(now_s: int, *, workflow: bool) -> ColumnElement[bool]:
     return or_(free, items.c.is_open) if workflow else free
 
 
-def empty_items(now_s: int) -> Update:
-    """Take the content of items; their rows are cursors still."""
+def delete_items(now_s: int) -> Update:
+    """Delete the content of items; their rows still serve as cursors."""
     return update(items).values(payload=None, digest=b"", is_open=False, expires_s=None, deleted_s=now_s)
 
 
@@ -112,8 +112,8 @@ def write_feedback(user_id: str, thread_id: str, item_id: str, kind: str) -> Ins
     return new.on_conflict_do_update(index_elements=list(key), set_={"kind": kind})
 
 
-def clear_thread(user_id: str, thread_id: str) -> list[Delete]:
-    """Everything that is in a thread."""
+def delete_contents(user_id: str, thread_id: str) -> list[Delete]:
+    """Delete everything that is in a thread."""
     return [
         delete(table).where(of_user(table, user_id, thread_id=thread_id)) for table in (items, attachments, feedback)
     ]

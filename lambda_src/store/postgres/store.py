@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds, codec, ids, records
+from lambda_src.store import bounds, codec, ids, userdata
 from lambda_src.store.budget import within_budget
 from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.postgres import statements as sql
@@ -52,7 +52,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         self._ledger = ledger
         self._rows = PayloadRows(count)
         self._threads = ThreadRows(Snapshots(), count=count)
-        self._userdata = UserRows(sessions, clock=clock)
+        self._userdata = UserRows(sessions, clock=clock, retention_s=retention_s)
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
@@ -113,10 +113,10 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
                 .where(sql.of_user(threads, user_id, id=thread_id))
                 .values(fields=None, expires_s=None, deleted_s=self._now_s())
             )
-            for statement in sql.clear_thread(user_id, thread_id):
+            for statement in sql.delete_contents(user_id, thread_id):
                 await session.execute(statement)
         if self._ledger is not None:  # last: whoever repeats a delete that failed here comes here again
-            await self._ledger.forget_thread(thread_id, context=context)
+            await self._ledger.delete_thread(thread_id, context=context)
 
     @within_budget
     async def load_thread_items(
@@ -173,7 +173,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         if bounds.is_id(context.user.id) and bounds.is_id(thread_id) and bounds.is_id(item_id):
             async with transaction(self._sessions) as session:
                 of_item = sql.of_user(items, context.user.id, thread_id=thread_id, id=item_id)
-                await session.execute(sql.empty_items(self._now_s()).where(of_item))
+                await session.execute(sql.delete_items(self._now_s()).where(of_item))
 
     @within_budget
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
@@ -242,19 +242,17 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
-        return self._userdata.export(context.user.id)
+        return userdata.export(self._userdata, context.user.id)
 
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
-        bounds.writable(context.user.id, record["id"], record.get("thread_id", record["id"]))
-        expires_s = self._attachment_expiry(None) if records.is_unbound(record) else self._expiry()
-        return await self._userdata.restore(record, context.user.id, expires_s=expires_s)
+        return await userdata.restore(self._userdata, record, context.user.id)
 
     async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
         if self._ledger is not None:  # first: whoever repeats an erasure that failed here finds the threads again
             for thread_id in await self._userdata.thread_ids(context.user.id):
-                await self._ledger.forget_thread(thread_id, context=context)
+                await self._ledger.delete_thread(thread_id, context=context)
         async for erased in self._userdata.erase(context.user.id):
             yield erased
 

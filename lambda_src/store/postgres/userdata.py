@@ -1,20 +1,20 @@
 """A person's rights on PostgreSQL: export, import, erase; and what a sweep removes. Knows no HTTP, no model."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Delete, RowMapping, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from lambda_src.errors import ConflictError
-from lambda_src.store import codec, records
+from lambda_src.store import bounds, codec
 from lambda_src.store.bounds import LATE_WRITES_S
-from lambda_src.store.ports import Erased, Finding, Record
+from lambda_src.store.ports import Erased, Finding
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.payloads import data_of, payload_values, unpacked
 from lambda_src.store.postgres.schema import attachments, feedback, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
 from lambda_src.store.postgres.threads import fields_data, fields_of
+from lambda_src.store.userdata import AttachmentRecord, ItemRecord, ThreadRecord
 
 CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
 EXPORT_PAGE = 100  # rows held in memory at a time
@@ -22,63 +22,93 @@ _NS = 1_000_000_000
 
 
 class UserRows:
-    """Everything of one user's, row by row."""
+    """userdata.UserRows, and what an operator does with all rows."""
 
-    def __init__(self, sessions: Sessions, *, clock: Callable[[], int]) -> None:
+    def __init__(self, sessions: Sessions, *, clock: Callable[[], int], retention_s: int) -> None:
         self._sessions = sessions
         self._clock = clock
+        self._retention_s = retention_s
 
-    async def export(self, user_id: str) -> AsyncIterator[Record]:
-        """Threads by time, each followed by its items by arrival and its feedback; attachments last."""
-        now_s = self._clock() // _NS
-        async for row in self._paged(sql.living_threads(user_id, now_s), threads):
-            yield records.thread_record(row["id"], fields_of(row), order=row["place"])
-            thread_id = row["id"]
-            async for item in self._paged(sql.living_items(user_id, thread_id, now_s), items):
-                yield records.record("item", item["id"], _data(item), thread_id=thread_id, order=item["place"])
-            living = sql.living_items(user_id, thread_id, now_s).with_only_columns(items.c.id)
-            given = select(feedback).where(
-                sql.of_user(feedback, user_id, thread_id=thread_id), feedback.c.item_id.in_(living)
-            )
-            for kept in await self._all(given.order_by(feedback.c.item_id)):
-                yield records.feedback_record(kept["item_id"], kept["kind"], thread_id=thread_id)
-        owned = select(attachments).where(sql.of_user(attachments, user_id), sql.unexpired(attachments, now_s))
+    async def threads(self, user_id: str) -> AsyncIterator[ThreadRecord]:
+        """userdata.UserRows."""
+        async for row in self._paged(sql.living_threads(user_id, self._now_s()), threads):
+            yield ThreadRecord(row["id"], fields_of(row), row["place"])
+
+    async def items(self, user_id: str, thread_id: str) -> AsyncIterator[ItemRecord]:
+        """userdata.UserRows."""
+        async for row in self._paged(sql.living_items(user_id, thread_id, self._now_s()), items):
+            yield ItemRecord(row["id"], _data(row), row["place"])
+
+    async def feedback(self, user_id: str, thread_id: str) -> AsyncIterator[tuple[str, str]]:
+        """userdata.UserRows."""
+        living = sql.living_items(user_id, thread_id, self._now_s()).with_only_columns(items.c.id)
+        given = sql.of_user(feedback, user_id, thread_id=thread_id)
+        wanted = select(feedback).where(given, feedback.c.item_id.in_(living)).order_by(feedback.c.item_id)
+        for row in await self._all(wanted):
+            yield row["item_id"], row["kind"]
+
+    async def attachments(self, user_id: str) -> AsyncIterator[AttachmentRecord]:
+        """userdata.UserRows."""
+        owned = select(attachments).where(sql.of_user(attachments, user_id), sql.unexpired(attachments, self._now_s()))
         for row in await self._all(owned.order_by(attachments.c.id)):
-            yield records.record("attachment", row["id"], _data(row), thread_id=row["thread_id"])
+            yield AttachmentRecord(row["id"], _data(row), row["thread_id"])
 
-    async def restore(self, record: Record, user_id: str, *, expires_s: int | None) -> bool:
-        """Put one record back; see ports.UserData."""
-        key: dict[str, Any] = {"user_id": user_id, "id": record["id"]}
-        match record["kind"]:
-            case "thread":
-                data = fields_data(records.fields_of(record))
-                new = insert(threads).values(
-                    **key, place=record["order"], fields=data, schema=codec.SCHEMA_VERSION, expires_s=expires_s
-                )
-                standing = select(threads.c.fields).where(sql.of_user(threads, user_id, id=record["id"]))
-                return await self._put(new.on_conflict_do_nothing().returning(threads.c.id), standing, data)
-            case "item":
-                data = records.data_of(record)
-                key |= {"thread_id": record["thread_id"], "place": record["order"]}
-                values = key | payload_values(data, expires_s=expires_s) | {"is_open": codec.is_open_workflow(data)}
-                of_item = sql.of_user(items, user_id, thread_id=record["thread_id"], id=record["id"])
-                free = sql.free_for(self._clock() // _NS, workflow=False)
-                new_item = sql.write_item(values, now_ns=self._clock(), only_over=free)
-                return await self._put(new_item, select(items.c.digest).where(of_item), values["digest"])
-            case "attachment":
-                values = payload_values(records.data_of(record), expires_s=expires_s)
-                new = insert(attachments).values(**key, **values, thread_id=record.get("thread_id"))
-                standing = select(attachments.c.digest).where(sql.of_user(attachments, user_id, id=record["id"]))
-                upsert = new.on_conflict_do_nothing().returning(attachments.c.id)
-                return await self._put(upsert, standing, values["digest"])
-            case "feedback":
-                async with transaction(self._sessions) as session:
-                    await session.execute(
-                        sql.write_feedback(user_id, record["thread_id"], record["id"], record["value"])
-                    )
-                return True
-            case kind:
-                raise ValueError(f"A record of an unknown kind: {kind}.")
+    async def add_thread(self, user_id: str, thread: ThreadRecord) -> Mapping[str, str] | None:
+        """userdata.UserRows."""
+        values = {
+            "place": thread.order,
+            "fields": fields_data(thread.fields),
+            "schema": codec.SCHEMA_VERSION,
+            "expires_s": self._expires_s(is_bound=True),
+        }
+        of_thread = sql.of_user(threads, user_id, id=thread.id)
+        async with transaction(self._sessions) as session:
+            standing = (await session.execute(select(threads).where(of_thread).with_for_update())).mappings().first()
+            if standing is not None and standing["deleted_s"] is None and not self._is_expired(standing):
+                return fields_of(standing)
+            for statement in sql.delete_contents(user_id, thread.id):
+                await session.execute(statement)
+            await session.execute(delete(threads).where(of_thread))
+            await session.execute(insert(threads).values(user_id=user_id, id=thread.id, **values))
+        return None
+
+    async def add_item(self, user_id: str, thread_id: str, item: ItemRecord) -> bytes | None:
+        """userdata.UserRows."""
+        now_ns, expires_s = self._clock(), self._expires_s(is_bound=True)
+        payload = payload_values(item.data, expires_s=expires_s)
+        values = {"user_id": user_id, "thread_id": thread_id, "id": item.id, "place": item.order, **payload}
+        values["is_open"] = codec.is_open_workflow(item.data)
+        of_item = sql.of_user(items, user_id, thread_id=thread_id, id=item.id)
+        adding = sql.write_item(values, now_ns=now_ns, only_over=sql.free_for(now_ns // _NS, workflow=False))
+        async with transaction(self._sessions) as session:
+            if expires_s is not None:
+                await session.execute(sql.prolong_thread(user_id, thread_id, expires_s=expires_s, now_s=now_ns // _NS))
+            if (await session.execute(adding)).first() is not None:
+                return None
+            return bytes((await session.execute(select(items.c.digest).where(of_item))).scalar_one())
+
+    async def add_attachment(self, user_id: str, attachment: AttachmentRecord) -> bytes | None:
+        """userdata.UserRows."""
+        key = {"user_id": user_id, "id": attachment.id}
+        payload = payload_values(attachment.data, expires_s=self._expires_s(is_bound=attachment.thread_id is not None))
+        values = {"thread_id": attachment.thread_id, **payload}
+        adding = insert(attachments).values(**key, **values)
+        adding = adding.on_conflict_do_update(
+            index_elements=list(key), set_=values, where=attachments.c.expires_s <= self._now_s()
+        )
+        of_attachment = sql.of_user(attachments, user_id, id=attachment.id)
+        async with transaction(self._sessions) as session:
+            if (await session.execute(adding.returning(attachments.c.id))).first() is not None:
+                return None
+            return bytes((await session.execute(select(attachments.c.digest).where(of_attachment))).scalar_one())
+
+    async def set_feedback(self, user_id: str, thread_id: str, item_id: str, kind: str) -> str | None:
+        """userdata.UserRows."""
+        of_item = sql.of_user(feedback, user_id, thread_id=thread_id, item_id=item_id)
+        async with transaction(self._sessions) as session:
+            before = (await session.execute(select(feedback.c.kind).where(of_item))).scalar_one_or_none()
+            await session.execute(sql.write_feedback(user_id, thread_id, item_id, kind))
+        return before
 
     async def thread_ids(self, user_id: str) -> list[str]:
         """Every thread of the user's, deleted ones too."""
@@ -152,14 +182,16 @@ class UserRows:
                 sound = _is_sound(lambda row: codec.load_attachment(data_of(row)), row)
                 yield None if sound else Finding("unreadable", row["user_id"], row["thread_id"] or "", row["id"])
 
-    async def _put(self, new: Any, standing: Select[Any], wanted: bytes) -> bool:  # noqa: ANN401 - two insert types
-        """True when `new` wrote its row; ConflictError unless what stands in its way is the same."""
-        async with transaction(self._sessions) as session:
-            if (await session.execute(new)).first() is not None:
-                return True
-            if bytes((await session.execute(standing)).scalar_one() or b"") != wanted:
-                raise ConflictError("Something else has this id.")
-        return False
+    def _now_s(self) -> int:
+        return self._clock() // _NS
+
+    def _is_expired(self, row: RowMapping) -> bool:
+        return row["expires_s"] is not None and row["expires_s"] <= self._now_s()
+
+    def _expires_s(self, *, is_bound: bool) -> int | None:
+        """When what is written now expires; not `is_bound` is an attachment that no message names."""
+        kept_s = self._retention_s if is_bound else bounds.attachment_kept_s(self._retention_s, None)
+        return self._now_s() + kept_s if kept_s else None
 
     async def _paged(self, wanted: Select[Any], table: Any) -> AsyncIterator[RowMapping]:  # noqa: ANN401 - a table
         """Every row in order, a page at a time, so that no export holds a transaction open."""

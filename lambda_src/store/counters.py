@@ -1,6 +1,6 @@
 """Numbers that many processes add to and none may push past a ceiling: tokens a day, guests a day; and one switch.
 
-Days are those of UTC. Knows no row (table_counters.py does), no turn and no model.
+Days are those of UTC. Knows no row (dynamodb/counters.py does), no turn and no model.
 """
 
 import hashlib
