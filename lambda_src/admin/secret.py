@@ -129,11 +129,17 @@ def parameter_of(name: str, stage: Stage) -> str:
 
 
 def asked(prompt: str) -> str:
-    """What is typed, without showing it; or, where nobody sits at the terminal, the first line of standard input."""
+    """What is typed, without showing it; without a terminal, the first line of standard input.
+
+    RequestError: it is not text.
+    """
     if sys.stdin.isatty():
         typed: str = typer.prompt(prompt, hide_input=True, err=True, default="", show_default=False)
         return typed.strip()
-    return sys.stdin.readline().strip()
+    try:
+        return sys.stdin.readline().strip()
+    except UnicodeDecodeError:
+        raise RequestError("It is not UTF-8 text: nothing is written.") from None
 
 
 def checked_shape(name: str, value: str) -> str:
@@ -142,6 +148,8 @@ def checked_shape(name: str, value: str) -> str:
         raise RequestError("Nothing was typed: nothing is written.")
     if name in list(Name) and any(not "!" <= character <= "~" for character in value):
         raise RequestError("It holds a space or a letter that no key has: nothing is written. Was more than it pasted?")
+    if not value.isprintable():  # an escape sequence of the terminal, or bytes that are not text
+        raise RequestError("It holds a character that cannot be printed: nothing is written.")
     if len(value) > MAX_CHARS:
         raise RequestError(f"It has {len(value)} characters, and a parameter takes {MAX_CHARS}: nothing is written.")
     if name == Name.guest_secret and len(value) < MIN_GUEST_CHARS:

@@ -8,7 +8,7 @@ from agents import Agent
 from chatkit.agents import AgentContext
 
 from lambda_src.agent.model import MODEL
-from lambda_src.agent.tools import current_time, my_user_id
+from lambda_src.agent.tools import current_time, account_status
 from lambda_src.sdk import RequestContext
 
 INSTRUCTIONS = """\
@@ -19,4 +19,4 @@ Say so when you do not know something.
 
 def build_agent() -> Agent[AgentContext[RequestContext]]:
     """Called once a process, on the first message."""
-    return Agent(name="Assistant", instructions=INSTRUCTIONS, model=MODEL, tools=[current_time, my_user_id])
+    return Agent(name="Assistant", instructions=INSTRUCTIONS, model=MODEL, tools=[current_time, account_status])

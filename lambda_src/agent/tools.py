@@ -15,6 +15,7 @@ def current_time() -> str:
 
 
 @function_tool
-def my_user_id(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
-    """The id under which this chat knows the user: what your own services are asked with, on their behalf."""
-    return chat.context.request_context.user.person
+def account_status(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
+    """Whether the user is signed in."""
+    user = chat.context.request_context.user  # look up your customer by user.subject; the model needs no id
+    return "a guest, not signed in" if user.is_guest else "signed in"

@@ -42,7 +42,7 @@ def stages() -> dict[str, Any]:
 def chat(ssm: Any, stages: dict[str, Any], tmp_path: Path) -> Chat:
     """Run `chat secret ...` as one who pipes `typed` into it."""
 
-    def run(*arguments: str, typed: str = "") -> Result:
+    def run(*arguments: str, typed: str | bytes = "") -> Result:
         cdk_json = tmp_path / "cdk.json"
         cdk_json.write_text(json.dumps({"context": {"stage": "dev", "stages": stages}}))
         return CliRunner().invoke(app, ["secret", *arguments, "--cdk-json", str(cdk_json)], input=typed)
@@ -66,6 +66,15 @@ def test_a_key_that_its_vendor_takes_is_written_encrypted_and_never_shown(
     assert f"{url} takes the key." in result.stderr
     assert f"{MODEL_KEY} is set, version 1." in result.stderr
     assert KEY not in result.output
+
+
+@pytest.mark.parametrize("typed", [b"\xff\xfe\n", b"\x1b[200~sk-shop\n", b"sk\0shop\n"])
+def test_what_is_not_printable_text_is_no_secret(chat: Chat, ssm: Any, stages: dict[str, Any], typed: bytes) -> None:
+    stages["dev"]["secrets"] = ["shop-api-key"]
+    result = chat("set", "shop-api-key", typed=typed)
+    assert (result.exit_code, ssm.describe_parameters()["Parameters"]) == (1, [])
+    assert result.stderr.startswith("It ")
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_key_that_its_vendor_refuses_is_not_written(chat: Chat, ssm: Any, stages: dict[str, Any]) -> None:
