@@ -10,10 +10,11 @@ import jwt
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
+from tests.certificate import Certificate
 from tests.web.chat_page import ChatPage
 from tests.web.conftest import CHROMIUM_FLAGS, served
 from tests.web.examples import free_port
-from tests.web.provider import AUDIENCE, RESOURCE, Certificate, Provider, provider
+from tests.web.provider import AUDIENCE, RESOURCE, Provider, provider
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]  # `make examples`: npm, a minute's wait
 
