@@ -144,7 +144,7 @@ def environment(value: object) -> tuple[tuple[str, str], ...]:
         if _HOLDS_A_SECRET.fullmatch(name.upper()):
             raise ValueError(f"may not set {name}: a secret is no variable; list its name in `secrets`")
         if not _is_plain(content):
-            raise ValueError(f"must give {name} a text, a number, true or false, and gives {content!r}")
+            raise ValueError(f"must give {name} a text, a whole number, true or false, and gives {content!r}")
     texts = {
         name: json.dumps(content) if isinstance(content, bool) else str(content) for name, content in value.items()
     }

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lambda_src.admin.stage import Stage
     from lambda_src.store.ports import Erased
 
+MAX_LINK_S = 7 * 86_400  # S3's longest for a presigned URL
+
 app = typer.Typer(name="chat", help="Looks after the threads that the chat keeps.", no_args_is_help=True)
 app.add_typer(keys.app)
 app.add_typer(secret.app)
@@ -129,7 +131,9 @@ def export(
     local: IsLocal = False,
     cdk_json: secret.CdkJson = secret.CDK_JSON,
     output: Annotated[Path | None, typer.Option(help="The file to write; without it, standard output.")] = None,
-    links_for: Annotated[int, typer.Option(help="Add links to the attachments, valid for so many seconds.")] = 0,
+    links_for: Annotated[
+        int, typer.Option(min=0, max=MAX_LINK_S, help="Add links to the attachments, valid for so many seconds.")
+    ] = 0,
     files_to: Annotated[Path | None, typer.Option(help="Write the attachments' bytes into this folder.")] = None,
 ) -> None:
     """Everything of a user's: one JSON line per thread, item, attachment, feedback."""
@@ -139,7 +143,7 @@ def export(
     async def run() -> None:
         count = 0
         bucket = where.bucket or ""
-        s3 = s3_client(where) if bucket and (links_for or files_to) else None
+        s3 = s3_client(where) if links_for or files_to else None
         async with opened(where) as store:
             with progress("records exported") as step, writing(output) as file:
                 async for record in files.export_lines(store, who):
@@ -157,6 +161,9 @@ def export(
     with one_sentence():
         who = user_of(user, issuer, subject)
     where = _where(context, stage, local, cdk_json)
+    with one_sentence():
+        if (links_for or files_to) and not where.bucket:
+            raise RequestError(f"No bucket of {where} is named: use --bucket (CHAT_BUCKET), --stage or --local.")
     run_it(run(), where)
 
 

@@ -158,6 +158,21 @@ def test_attachments_are_exported_as_links_or_files(
     assert (tmp_path / name).read_bytes() == b"bytes"
 
 
+@pytest.mark.parametrize("option", [("--links-for", "60"), ("--files-to", "files")])
+def test_attachments_without_a_bucket_are_a_sentence(option: tuple[str, str]) -> None:
+    env = {"CHAT_TABLE": "threads", "CHAT_BUCKET": None}
+    result = CliRunner().invoke(app, ["export", "ada", *option], env=env)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.strip() == (
+        "No bucket of table threads is named: use --bucket (CHAT_BUCKET), --stage or --local."
+    )
+
+
+@pytest.mark.parametrize("seconds", ["-1", "604801", "soon"])
+def test_a_link_is_valid_for_as_long_as_s3_allows(seconds: str) -> None:
+    assert CliRunner().invoke(app, ["export", "ada", "--links-for", seconds]).exit_code == 2
+
+
 def test_erase_asks_reports_and_leaves_nothing(
     aws: Aws, chat: Chat, store: DynamoDBStore, table: str, bucket: str
 ) -> None:

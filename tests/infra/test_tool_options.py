@@ -66,7 +66,7 @@ def test_a_public_key_and_the_address_of_tokens_are_no_secrets() -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", [], {}, "a\nb", 1.5])
 def test_a_variable_is_a_text_a_number_or_a_flag(value: object) -> None:
-    assert _fault(environment={"SHOP_URL": value}).startswith("environment must give SHOP_URL a text, a number")
+    assert _fault(environment={"SHOP_URL": value}).startswith("environment must give SHOP_URL a text, a whole number")
 
 
 @pytest.mark.parametrize("value", [None, [], "SHOP_URL=x"])
