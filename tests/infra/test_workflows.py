@@ -69,7 +69,10 @@ def test_every_week_the_newest_versions_the_vulnerabilities_and_the_models_are_l
 def test_dependabot_watches_every_lock_of_the_repository() -> None:
     text = (ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8")
     watched = set(re.findall(r"package-ecosystem: (\S+).*\n +directory: (\S+)", text))
-    assert watched == {("github-actions", "/"), ("uv", "/"), ("pip", "/requirements"), ("npm", "/web")}
+    assert watched == {("github-actions", "/"), ("uv", "/"), ("pip", "/requirements")}
+    [npm] = re.findall(r"package-ecosystem: npm\n +directories: \[(.*)\]", text)
+    locks = [lock for place in ("*", "examples/*", "tests/*/*") for lock in ROOT.glob(f"{place}/package-lock.json")]
+    assert set(npm.split(", ")) == {f"/{lock.parent.relative_to(ROOT).as_posix()}" for lock in locks}
 
 
 def _found(python: str) -> str:
