@@ -12,8 +12,8 @@ from lambda_src.dev.background import SWEEP_EVERY_S, going_on, say_what_is_broke
 from lambda_src.dev.broken import ROOT, BrokenAgentError, told, told_if_broken
 from lambda_src.dev.emulator import Emulator
 from lambda_src.dev.emulator.delivery import Collected
+from lambda_src.dev.emulator.protocol import ErrorReport
 from lambda_src.dev.log_lines import readable
-from lambda_src.runtime.protocol import ErrorReport
 
 
 def test_a_file_that_python_cannot_read_is_told_with_line_and_reason(tmp_path: Path) -> None:

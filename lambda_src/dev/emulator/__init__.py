@@ -4,11 +4,12 @@ emulator   the class to use: `async with Emulator("package.module.handler") as e
 front      HTTP in, HTTP out: the function URL        events, cors   its pure halves
 delivery   one invocation on its way back             bandwidth      how fast it may leave
 sandbox    one process and its life                   states         what it may say to the Runtime API, and when
-runtime_api, exchange   the server it talks to
+runtime_api, exchange, protocol   the server it talks to
+snapshot   breaks connections, as a restore does      reaper         no process outlives the emulator
 switches   what differs between modes, and what people report of AWS
 
-Shares runtime/protocol.py with the runtime, so that both ends of the wire are one definition. Knows no ChatKit and no
-framework: it runs any handler.
+Shares no code with lambda_src/runtime: each end of the wire is written from AWS's documentation, so that a mistake in
+one of them shows. Knows no ChatKit and no framework: it runs any handler.
 """
 
 from lambda_src.dev.emulator.emulator import Emulator

@@ -5,8 +5,8 @@ One thing AWS has not: an origin may end in `:*`, any port, for the pages that p
 """
 
 from lambda_src.dev.emulator.events import Request
+from lambda_src.dev.emulator.protocol import Prelude
 from lambda_src.dev.emulator.switches import Cors
-from lambda_src.runtime.protocol import Prelude
 
 
 def preflight(cors: Cors, request: Request) -> Prelude | None:

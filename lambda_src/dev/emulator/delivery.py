@@ -1,21 +1,23 @@
-"""One invocation on its way through the emulator, and its answer on the way back. Knows no HTTP on either side.
+"""One invocation on its way through the emulator, and its response on the way back. Knows no HTTP on either side.
 
-The Runtime API server calls `stream`, `end`, `buffered`, `fail` or `cut`; what comes of it goes to a Sink: the function
-URL's HTTP answer, or a list in memory.
+The Runtime API server calls `begin`, `stream`, `end`, `fail` or `cut`; the result goes to a Sink: the function URL's
+HTTP response, or a list in memory.
 """
 
 import asyncio
-import json
-from base64 import b64decode
 from typing import Protocol
 
 from lambda_src.dev.emulator.bandwidth import Bandwidth
+from lambda_src.dev.emulator.protocol import ErrorReport, Invocation, Prelude, split_prelude
+from lambda_src.dev.emulator.states import RefusedError
 from lambda_src.dev.emulator.switches import Switches
-from lambda_src.runtime.protocol import ErrorReport, Invocation, Prelude, ProtocolError, split_prelude
 
 
 class Sink(Protocol):
-    """Where an answer goes. `start` once, `write` with each chunk as it comes, then `end` or `cut`; or only `fail`."""
+    """Where a response goes. `start` once, `write` with each chunk as it comes, then `end` or `cut`; or only `fail`.
+
+    `left` returns when the caller has gone.
+    """
 
     async def start(self, prelude: Prelude) -> None: ...
     async def write(self, data: bytes) -> None: ...
@@ -23,15 +25,21 @@ class Sink(Protocol):
     async def cut(self) -> None: ...
     async def hang(self) -> None: ...
     async def fail(self, report: ErrorReport) -> None: ...
+    async def left(self) -> None: ...
 
 
 class Delivery:
-    """`finished` is set when the caller's answer is complete, whatever became of it; `error` says what went wrong."""
+    """`finished` is set when the caller's response is over, well or not; `error` says what went wrong.
+
+    `interrupted` is set when the Runtime API takes no more of the function's response, with the `refusal` to send.
+    """
 
     def __init__(self, invocation: Invocation, sink: Sink, switches: Switches) -> None:
         self.invocation = invocation
         self.finished = asyncio.Event()
         self.error: ErrorReport | None = None
+        self.interrupted = asyncio.Event()
+        self.refusal: RefusedError | None = None
         self._sink = sink
         self._switches = switches
         self._bandwidth = Bandwidth(switches.burst_bytes, switches.rate_bytes_per_s)
@@ -41,14 +49,14 @@ class Delivery:
         self._empty = True
 
     async def begin(self, content_type: str | None) -> None:
-        """A streamed answer begins that has no prelude: every byte of it is body."""
+        """A response begins that has no prelude: every byte of it is body."""
         if self.finished.is_set():
             return
         self._started = True
         await self._sink.start(Prelude(200, {"content-type": content_type or "application/octet-stream"}))
 
     async def stream(self, data: bytes) -> None:
-        """More of a streamed answer: the rest of the prelude, then the body. ProtocolError when it is none."""
+        """More of the response: the rest of the prelude, then the body. ProtocolError when the prelude is invalid."""
         if self.finished.is_set():
             return
         if not self._started:
@@ -62,9 +70,11 @@ class Delivery:
             await self._pass_on(data)
 
     async def end(self, report: ErrorReport | None) -> None:
-        """The streamed answer is complete; `report` when its trailers tell of an error."""
+        """The response is complete; `report` is the error in its trailers."""
         if not self._started:
-            await self.fail(report or ErrorReport("Function.Unknown", "Unknown", "the answer ended in its prelude"))
+            await self.fail(
+                report or ErrorReport("Function.Unknown", "Unknown", "the response ended within its prelude")
+            )
         elif report is not None and self._switches.cut_on_error_trailers:
             await self.cut(report)
         elif not self.finished.is_set():
@@ -76,19 +86,8 @@ class Delivery:
                 await self._sink.end()
             self.finished.set()
 
-    async def buffered(self, body: bytes) -> None:
-        """The whole answer at once, as payload 2.0 has it: an object with statusCode, or any JSON as a 200."""
-        if self.finished.is_set():
-            return
-        self._started, self._empty = True, False
-        prelude, content = unpack(body)
-        await self._sink.start(prelude)
-        await self._sink.write(content)
-        await self._sink.end()
-        self.finished.set()
-
     async def fail(self, report: ErrorReport) -> None:
-        """There is no answer, or no more of it."""
+        """There is no response, or no more of it."""
         if self._started:
             await self.cut(report)
         elif not self.finished.is_set():
@@ -97,7 +96,7 @@ class Delivery:
             self.finished.set()
 
     async def cut(self, report: ErrorReport) -> None:
-        """The answer ends in the middle."""
+        """The response ends in the middle."""
         if not self.finished.is_set():
             self.error = report
             await self._flush()
@@ -144,19 +143,5 @@ class Collected:
     async def fail(self, report: ErrorReport) -> None:
         self.report = report
 
-
-def unpack(body: bytes) -> tuple[Prelude, bytes]:
-    """A buffered answer as payload 2.0 reads it: with statusCode it is a response, without one its JSON is the body."""
-    try:
-        fields = json.loads(body)
-    except ValueError as fault:
-        raise ProtocolError(f"a buffered answer that is not JSON: {fault}") from fault
-    if not isinstance(fields, dict) or "statusCode" not in fields:
-        return Prelude(200, {"content-type": "application/json"}), body
-    headers = {"content-type": "application/json"} | {
-        k.lower(): str(v) for k, v in (fields.get("headers") or {}).items()
-    }
-    headers |= {k.lower(): ", ".join(v) for k, v in (fields.get("multiValueHeaders") or {}).items()}
-    text = fields.get("body") or ""
-    content = b64decode(text) if fields.get("isBase64Encoded") else text.encode()
-    return Prelude(int(fields["statusCode"]), headers, list(fields.get("cookies") or [])), content
+    async def left(self) -> None:
+        await asyncio.Event().wait()  # a caller in this process never leaves

@@ -17,10 +17,12 @@ from typing import Self
 
 from lambda_src.dev.emulator.delivery import Collected, Delivery, Sink
 from lambda_src.dev.emulator.events import Request, event_1_0, event_2_0
+from lambda_src.dev.emulator.exchange import unless
 from lambda_src.dev.emulator.front import Admit, Front, HttpSink
+from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES, Invocation
+from lambda_src.dev.emulator.reaper import Reaper
 from lambda_src.dev.emulator.sandbox import Output, Sandbox
 from lambda_src.dev.emulator.switches import Switches
-from lambda_src.runtime.protocol import EVENT_MAX_BYTES, Invocation
 
 BOOTSTRAP = Path(__file__).parents[2] / "bootstrap"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing else of the shell reaches the function
@@ -65,10 +67,12 @@ class Emulator:
         self._host, self._port, self._listener = host, port, listener
         self._front = Front(self._serve, cors=self._switches.cors, admit=admit)
         self._sandboxes: list[Sandbox] = []
+        self._reaper = Reaper()
         self._freed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
+        await self._reaper.start()
         self.url = await self._front.start(self._host, self._port, listener=self._listener)
         return self
 
@@ -78,6 +82,7 @@ class Emulator:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._reaper.stop()
 
     @property
     def pids(self) -> list[int]:
@@ -119,9 +124,16 @@ class Emulator:
             event=event,
             function_arn=f"arn:aws:lambda:us-east-1:123456789012:function:{self._env['AWS_LAMBDA_FUNCTION_NAME']}",
             trace_id=f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
-            invocation_id=str(uuid.uuid4()) if self._switches.echo_invocation_id else None,
+            invocation_id=str(uuid.uuid4()) if self._switches.echo_invocation_id else "",
         )
-        await sandbox.run(Delivery(invocation, sink, self._switches))
+        delivery = Delivery(invocation, sink, self._switches)
+        if self._switches.managed and self._switches.cancel_when_caller_leaves:
+            try:
+                await unless(sink.left(), sandbox.run(delivery), ConnectionAbortedError("the caller left"))
+            except ConnectionAbortedError:
+                await sandbox.abandon(delivery)
+        else:
+            await sandbox.run(delivery)
         return True
 
     async def _acquire(self) -> Sandbox | None:
@@ -154,6 +166,7 @@ class Emulator:
             cwd=self._root,
             switches=self._switches,
             output=self._output,
+            reaper=self._reaper,
             on_free=self._free,
         )
         sandbox.reserve()

@@ -1,53 +1,64 @@
-"""Requests and answers on one connection of a runtime process, as http1 reads and writes them. Knows no routes."""
+"""HTTP requests of a runtime process and the responses to them, with h11. Knows no routes."""
 
 import asyncio
 import contextlib
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from lambda_src.runtime.http1 import End, Head, HttpError, Parser, head
-from lambda_src.runtime.protocol import Invocation
+import h11
+
+from lambda_src.dev.emulator.protocol import Invocation
 
 READ_BYTES = 64 * 1024  # a pipe's worth; more would only wait in our memory
-LINGER_S = 0.5  # as Go's server, which the service is written in
+HEAD_MAX_BYTES = 1024 * 1024  # as Go's server, which the service is written in: the X-Ray cause is a long header
+LINGER_S = 0.5  # as Go's server
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """The head of a request; header names in lower case, repeated ones joined."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+
+
 class Exchange:
-    """`head`, then `body` or `chunks`, then `answer` or `invocation`; and again."""
+    """`request`, then `body` or `chunks`, then `respond`, `send_invocation` or `refuse`; and again."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.trailers: dict[str, str] = {}
-        self.at_end = True  # whether the request was read to its end
+        self.trailers: Mapping[str, str] = {}
         self._reader = reader
         self._writer = writer
-        self._parser = Parser(requests=True)
-        self._parts: deque[Head | bytes | End] = deque()
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
 
-    async def head(self) -> Head | None:
-        """The next request; None when the connection ended before it."""
-        part = await self._part()
-        if part is None:
-            return None
-        assert isinstance(part, Head)
-        self.at_end = False
-        return part
+    async def request(self) -> ApiRequest | None:
+        """The next request; None when the connection ends before it."""
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        match await self._event():
+            case h11.Request() as head:
+                return ApiRequest(head.method.decode(), head.target.decode("latin-1"), _joined(head.headers))
+        return None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives; HttpError when the connection ends within."""
+        """The body as it arrives. ConnectionError or h11.RemoteProtocolError when the connection ends within it."""
+        if self._http.they_are_waiting_for_100_continue:
+            self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         while True:
-            match await self._part():
-                case bytes() as data:
-                    yield data
-                case End() as end:
-                    self.trailers, self.at_end = end.trailers, True
+            match await self._event():
+                case h11.Data(data=data):
+                    yield bytes(data)
+                case h11.EndOfMessage(headers=trailers):
+                    self.trailers = _joined(trailers)
                     return
                 case _:
-                    raise HttpError("the connection was closed in the middle of a request")
+                    raise ConnectionAbortedError("closed in the middle of a request")
 
     async def body(self, limit: int | None = None) -> bytes | None:
         """The whole body; None as soon as it is over `limit` bytes."""
@@ -58,53 +69,66 @@ class Exchange:
                 return None
         return bytes(data)
 
-    async def answer(self, status: int, fields: object, *, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Answer with JSON."""
+    async def respond(self, status: int, fields: object, *, headers: Iterable[tuple[str, str]] = ()) -> None:
+        """Respond with JSON."""
         await self._send(status, [("Content-Type", "application/json"), *headers], json.dumps(fields).encode())
 
     async def refuse(self, status: int, fields: object) -> None:
-        """Answer with JSON at once, as the service does: before the body was read, which then ends the connection."""
-        if self.at_end:
-            await self.answer(status, fields)
+        """Respond with JSON at once, as the service does: also before the body was read, which ends the connection."""
+        if self._http.their_state is not h11.SEND_BODY:
+            await self.respond(status, fields)
             return
-        await self.answer(status, fields, headers=[("Connection", "close")])
+        await self.respond(status, fields, headers=[("Connection", "close")])
         self._writer.write_eof()
-        with contextlib.suppress(TimeoutError):  # lingering: closing with bytes unread resets, and may lose the answer
+        with contextlib.suppress(TimeoutError):  # closing with bytes unread resets the connection and may lose ours
             async with asyncio.timeout(LINGER_S):
                 while await self._reader.read(READ_BYTES):
                     pass
-        raise ConnectionAbortedError("answered before the request was read")
+        raise ConnectionAbortedError("refused before the request was read")
 
-    async def unless_closed(self, wait: Coroutine[Any, Any, T]) -> T:
-        """What `wait` returns; ConnectionAbortedError when the other end closes first."""
-        waiting, closed = asyncio.ensure_future(wait), asyncio.ensure_future(self._closed())
-        try:
-            await asyncio.wait({waiting, closed}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                raise ConnectionAbortedError("closed while it waited")
-            return waiting.result()
-        finally:
-            waiting.cancel()
-            closed.cancel()
-            await asyncio.gather(closed, return_exceptions=True)  # or it would still hold the reader
+    async def send_invocation(self, invocation: Invocation, *, empty: bool) -> None:
+        """Respond to `next`."""
+        await self._send(200, invocation.headers(empty=empty), invocation.event)
+
+    async def unless_closed(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns; ConnectionAbortedError when the runtime closes the connection first."""
+        return await unless(self._closed(), work, ConnectionAbortedError("closed while it waited"))
 
     async def _closed(self) -> None:
         with contextlib.suppress(OSError):
             while data := await self._reader.read(READ_BYTES):
-                self._parts.extend(self._parser.feed(data))
-
-    async def invocation(self, invocation: Invocation, *, empty: bool = False) -> None:
-        """Answer `next`."""
-        await self._send(200, invocation.headers(empty=empty), invocation.event)
+                self._http.receive_data(data)
 
     async def _send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
-        line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
-        self._writer.write(head(line, [*headers, ("Content-Length", str(len(body)))]) + body)
+        all_headers = [*headers, ("Content-Length", str(len(body)))]
+        head = h11.Response(status_code=status, headers=all_headers, reason=HTTPStatus(status).phrase)
+        parts = [self._http.send(part) for part in (head, h11.Data(data=body), h11.EndOfMessage())]
+        self._writer.write(b"".join(part or b"" for part in parts))
         await self._writer.drain()
 
-    async def _part(self) -> Head | bytes | End | None:
-        while not self._parts:
-            if not (data := await self._reader.read(READ_BYTES)):
-                return None
-            self._parts.extend(self._parser.feed(data))
-        return self._parts.popleft()
+    async def _event(self) -> Any:  # noqa: ANN401 - h11's union of events and sentinels
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await self._reader.read(READ_BYTES))
+        return event
+
+
+async def unless(happens: Coroutine[Any, Any, object], work: Coroutine[Any, Any, T], error: Exception) -> T:
+    """What `work` returns; `error` when `happens` returns first. Neither is left running."""
+    happening, working = asyncio.ensure_future(happens), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({happening, working}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise error
+        return working.result()
+    finally:
+        happening.cancel()
+        working.cancel()
+        await asyncio.gather(happening, working, return_exceptions=True)  # or they would still hold the reader
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

@@ -17,6 +17,7 @@ def add_flags(parser: argparse.ArgumentParser, *, timeout_s: float = DEFAULTS.ti
     add("--snapstart", action="store_true", help="load, snapshot, restore, and only then invoke")
     add("--payload", choices=("1.0", "2.0"), default="2.0", help="1.0: as API Gateway REST streaming sends it")
     add("--deadline", type=float, default=timeout_s, metavar="S", help="the function's time-out in seconds")
+    add("--init-timeout", type=float, default=DEFAULTS.init_timeout_s, metavar="S", help="what loading may take")
     add("--memory", type=int, default=DEFAULTS.memory_mb, metavar="MB", help="what the function is told it has")
     add("--log-format", choices=("Text", "JSON"), default=DEFAULTS.log_format, help="what the function is told to log")
     add("--cors", action="append", default=[], metavar="ORIGIN", help="the URL answers CORS itself, for this origin")
@@ -26,7 +27,9 @@ def add_flags(parser: argparse.ArgumentParser, *, timeout_s: float = DEFAULTS.ti
         help=f"a chunk under B bytes ({HELD_BYTES}) waits in the front until more follows")  # fmt: skip
     add("--no-hang-on-empty-body", dest="hang", action="store_false", help="a prelude alone is an answer")
     add("--end-plainly-on-error", dest="cut", action="store_false", help="a midstream error does not cut the answer")
-    add("--freeze", action="store_true", help="SIGSTOP the process between invocations")
+    add("--no-freeze", dest="freeze", action="store_false", help="do not SIGSTOP the process between invocations")
+    add("--no-cancel", dest="cancel", action="store_false",
+        help="Managed Instances: the invocation continues when its caller leaves")  # fmt: skip
     add("--no-403-after-break", dest="refuse", action="store_false", help="`next` is never refused")
     add("--no-invocation-id", dest="echo", action="store_false", help="`next` has no Lambda-Runtime-Invocation-Id")
 
@@ -39,6 +42,7 @@ def switches_from(flags: argparse.Namespace) -> Switches:
         snapstart=flags.snapstart,
         payload=flags.payload,
         timeout_s=flags.deadline,
+        init_timeout_s=flags.init_timeout,
         memory_mb=flags.memory,
         log_format=flags.log_format,
         cors=Cors(allow_origins=tuple(flags.cors), allow_headers=("*",)) if flags.cors else None,
@@ -48,6 +52,7 @@ def switches_from(flags: argparse.Namespace) -> Switches:
         hang_on_empty_body=flags.hang,
         cut_on_error_trailers=flags.cut,
         freeze=flags.freeze,
+        cancel_when_caller_leaves=flags.cancel,
         next_403_after_break=flags.refuse,
         echo_invocation_id=flags.echo,
     )

@@ -1,7 +1,7 @@
 """The HTTP side of a function URL: one HTTP/1.1 connection after another, with h11. Knows no invocation.
 
 Each request becomes one call of `handle(request, sink)`; each chunk that comes back is on its way before the next is
-asked for. When the client leaves, nobody hears of it, as with Lambda.
+asked for. When the client leaves, the function is not told, as with Lambda; see `cancel_when_caller_leaves`.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ import h11
 
 from lambda_src.dev.emulator.cors import preflight, with_cors
 from lambda_src.dev.emulator.events import Request
+from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES, ErrorReport, Prelude
 from lambda_src.dev.emulator.switches import Cors
-from lambda_src.runtime.protocol import EVENT_MAX_BYTES, ErrorReport, Prelude
 
 READ_BYTES = 64 * 1024
 LINGER_S = 0.5  # what the rest of a refused request may take
@@ -78,7 +78,7 @@ class Front:
             return False
         refused = None if self._admit is None else self._admit(request)
         answer = preflight(self._cors, request) if self._cors is not None else None
-        sink = HttpSink(connection, writer, request, self._cors if answer is None else None)
+        sink = HttpSink(connection, reader, writer, request, self._cors if answer is None else None)
         if refused is not None:
             await sink.refuse(403, {"Message": refused})
         elif len(request.body) > EVENT_MAX_BYTES:
@@ -100,10 +100,16 @@ class HttpSink:
     """A delivery.Sink that writes HTTP. After the client left it takes everything and does nothing."""
 
     def __init__(
-        self, connection: h11.Connection, writer: asyncio.StreamWriter, request: Request, cors: Cors | None
+        self,
+        connection: h11.Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        request: Request,
+        cors: Cors | None,
     ) -> None:
         self.hanging = False
         self._connection = connection
+        self._reader = reader
         self._writer = writer
         self._request = request
         self._cors = cors
@@ -142,6 +148,12 @@ class HttpSink:
     async def fail(self, report: ErrorReport) -> None:
         """What a function URL says of any error before the answer: nothing of the report leaves."""
         await self.refuse(502, {"Message": "Internal Server Error"})
+
+    async def left(self) -> None:
+        """Returns when the client has closed the connection."""
+        with contextlib.suppress(OSError):
+            while data := await self._reader.read(READ_BYTES):
+                self._connection.receive_data(data)  # of its next request
 
     async def refuse(self, status: int, fields: dict[str, str]) -> None:
         """An answer of the URL's own."""

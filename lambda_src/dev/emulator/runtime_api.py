@@ -1,33 +1,36 @@
 """The Runtime API as a runtime process sees it: one server per sandbox, on loopback. Knows no process and no client.
 
-What a request may do is asked of states.py; what an answer contains goes to its Delivery.
+states.py decides what a request may do; the Delivery takes what a response contains.
 """
 
 import asyncio
-import re
 import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from lambda_src.dev.emulator.delivery import Delivery
-from lambda_src.dev.emulator.exchange import Exchange
-from lambda_src.dev.emulator.states import ManagedStates, RefusedError, States, invalid_request_id
-from lambda_src.runtime import protocol
-from lambda_src.runtime.http1 import Head, HttpError
-from lambda_src.runtime.protocol import ErrorReport, ProtocolError
+import h11
 
-_ANSWER_PATH = re.compile("/2018-06-01/runtime/invocation/([^/]+)/(response|error)")
+from lambda_src.dev.emulator import protocol
+from lambda_src.dev.emulator.delivery import Delivery
+from lambda_src.dev.emulator.exchange import ApiRequest, Exchange, unless
+from lambda_src.dev.emulator.protocol import ErrorReport, ProtocolError
+from lambda_src.dev.emulator.states import (
+    ManagedStates,
+    RefusedError,
+    States,
+    invalid_request_id,
+    invoke_timeout,
+    truncated_request,
+)
+
 OK = {"status": "OK"}
-REGISTER_PATH = "/2020-01-01/extension/register"
-EXTENSION_NEXT_PATH = "/2020-01-01/extension/event/next"
-EXTENSION_ID = "Lambda-Extension-Identifier"
 
 
 class RuntimeApi:
-    """Serves one runtime process; `deliver` puts an invocation before it.
+    """Serves one runtime process; `deliver` hands it an invocation.
 
-    `on_next` hears of each `next`, with the id of the invocation that it releases; `on_taken` of each delivery that
-    goes out, just before; `on_fault` of errors while the function loads or is restored.
+    Calls `on_next` for each `next`, with the id of the invocation that it releases; `on_taken` for each delivery that
+    goes out, just before; `on_fault` for errors while the function loads or is restored.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class RuntimeApi:
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
         self._deliveries: dict[str, Delivery] = {}
         self._current: str | None = None  # classic: the invocation that went out last
-        self._has_started = False  # whether the runtime has asked for work: then no extension may register any more
+        self._has_started = False  # whether the runtime has asked for work: from then on no extension may register
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
 
@@ -63,10 +66,15 @@ class RuntimeApi:
         self._deliveries[delivery.invocation.request_id] = delivery
         self._waiting.put_nowait(delivery)
 
-    def forget(self, request_id: str) -> None:
-        """The deadline has passed: what still comes for this request is late."""
-        self.states.late(request_id)
-        self._deliveries.pop(request_id, None)
+    def time_out(self, delivery: Delivery) -> None:
+        """The deadline has passed: refuse the response, also one that is on its way."""
+        self.states.late(delivery.invocation.request_id)
+        self._interrupt(delivery, invoke_timeout())
+
+    def abandon(self, delivery: Delivery) -> None:
+        """The caller has left: refuse the response, also one that is on its way."""
+        self.states.end(delivery.invocation.request_id)
+        self._interrupt(delivery, truncated_request())
 
     async def stop(self) -> None:
         """Close every connection, in the middle of whatever it carries."""
@@ -77,80 +85,89 @@ class RuntimeApi:
         await self._server.wait_closed()
         await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn
 
+    def _interrupt(self, delivery: Delivery, refusal: RefusedError) -> None:
+        delivery.refusal = refusal
+        delivery.interrupted.set()
+        self._deliveries.pop(delivery.invocation.request_id, None)
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
         exchange = Exchange(reader, writer)
         try:
-            while (request := await exchange.head()) is not None:
-                await self._answer(request, exchange)
-        except (OSError, HttpError):
-            pass  # the process went away, or says what no runtime says: its next connection is a new start
+            while (request := await exchange.request()) is not None:
+                await self._respond(request, exchange)
+        except (OSError, h11.RemoteProtocolError):
+            pass  # the process went away, or does not speak HTTP: its next connection is a new start
         except asyncio.CancelledError:
             pass  # stop() waits for this task; nobody else cancels it
         finally:
             self._connections.discard(task)
             writer.transport.abort()
 
-    async def _answer(self, request: Head, exchange: Exchange) -> None:
+    async def _respond(self, request: ApiRequest, exchange: Exchange) -> None:
         try:
             await self._route(request, exchange)
         except RefusedError as refusal:
             await exchange.refuse(refusal.status, {"errorMessage": refusal.message, "errorType": refusal.kind})
 
-    async def _route(self, request: Head, exchange: Exchange) -> None:
-        method, path, _ = request.start
-        if found := _ANSWER_PATH.fullmatch(path):
-            await self._invocation_answer(found[1], found[2], request, exchange)
+    async def _route(self, request: ApiRequest, exchange: Exchange) -> None:
+        if request.method == "POST" and (found := protocol.RESPONSE_PATH.fullmatch(request.path)):
+            await self._result(found[1], found[2], request, exchange)
             return
-        routes: dict[tuple[str, str], Callable[[Head, Exchange], Coroutine[Any, Any, None]]] = {
+        routes: dict[tuple[str, str], Callable[[ApiRequest, Exchange], Coroutine[Any, Any, None]]] = {
             ("GET", protocol.NEXT_PATH): self._next,
             ("POST", protocol.INIT_ERROR_PATH): self._init_error,
             ("GET", protocol.RESTORE_NEXT_PATH): self._restore_next,
             ("POST", protocol.RESTORE_ERROR_PATH): self._init_error,
-            ("POST", REGISTER_PATH): self._register,
-            ("GET", EXTENSION_NEXT_PATH): self._extension_next,
+            ("POST", protocol.REGISTER_PATH): self._register,
+            ("GET", protocol.EXTENSION_NEXT_PATH): self._extension_next,
         }
-        if (route := routes.get((method, path))) is None:
-            raise RefusedError(404, "NotFound", f"{method} {path}")
+        if (route := routes.get((request.method, request.path))) is None:
+            raise RefusedError(404, "NotFound", f"{request.method} {request.path}")
         await route(request, exchange)
 
-    async def _next(self, request: Head, exchange: Exchange) -> None:
+    async def _next(self, request: ApiRequest, exchange: Exchange) -> None:
         await exchange.body()
+        managed = isinstance(self.states, ManagedStates)
         released = self._current
         if self.states.next():
             assert released is not None
-            await exchange.invocation(self._deliveries[released].invocation)
+            await exchange.send_invocation(self._deliveries[released].invocation, empty=managed)
             return
         self._current = None
         self._has_started = True
         self._on_next(released)
         delivery = await exchange.unless_closed(self._waiting.get())
+        while delivery.finished.is_set():  # its caller left before the process took it
+            delivery = await exchange.unless_closed(self._waiting.get())
         self._current = delivery.invocation.request_id
         self.states.deliver(self._current)
         self._on_taken(delivery)
-        await exchange.invocation(delivery.invocation, empty=isinstance(self.states, ManagedStates))
+        await exchange.send_invocation(delivery.invocation, empty=managed)
 
-    async def _invocation_answer(self, request_id: str, what: str, request: Head, exchange: Exchange) -> None:
+    async def _result(self, request_id: str, what: str, request: ApiRequest, exchange: Exchange) -> None:
+        """The function's response, or the error that it ended in."""
+        mode = request.headers.get(protocol.RESPONSE_MODE)
+        echoed = request.headers.get(protocol.INVOCATION_ID)
+        sent = self._deliveries[request_id].invocation.invocation_id if request_id in self._deliveries else ""
+        if echoed and sent and echoed != sent:  # runtimes older than the header echo none
+            raise invoke_timeout()
         if what == "error":
             self.states.error(request_id)
-            report = ErrorReport.decode(kind_of(request), await exchange.body() or b"")
-            await self._delivery(request_id).fail(report)
-            await exchange.answer(202, OK)
+            await self._delivery(request_id).fail(ErrorReport.read(request.headers, await exchange.body() or b""))
+            await exchange.respond(202, OK)
             return
-        mode = request.headers.get(protocol.RESPONSE_MODE.lower())
         if mode not in (None, protocol.STREAMING):
             self.states.fault()
             raise RefusedError(400, "InvalidFunctionResponseMode", "Invalid function response mode")
         self.states.respond(request_id)
         delivery = self._delivery(request_id)
+        take = self._buffered if mode is None else self._streamed
         try:
-            if mode is None:
-                await self._buffered(delivery, request, exchange)
-            else:
-                await self._streamed(delivery, request, exchange)
-        except (HttpError, OSError) as cut:
+            await self._unless_interrupted(delivery, take(delivery, request, exchange))
+        except (OSError, h11.RemoteProtocolError) as cut:
             self.states.broke(request_id)
             await delivery.cut(ErrorReport("Runtime.TruncatedResponse", "Runtime.TruncatedResponse", str(cut)))
             raise
@@ -159,9 +176,19 @@ class RuntimeApi:
             await delivery.fail(ErrorReport("Runtime.InvalidResponse", "Runtime.InvalidResponse", str(fault)))
             raise RefusedError(400, "InvalidResponse", str(fault)) from fault
         self.states.end(request_id)
-        await exchange.answer(202, OK)
+        await exchange.respond(202, OK)
 
-    async def _streamed(self, delivery: Delivery, request: Head, exchange: Exchange) -> None:
+    async def _unless_interrupted(self, delivery: Delivery, work: Coroutine[Any, Any, None]) -> None:
+        if not isinstance(self.states, ManagedStates):  # a classic process is killed instead
+            await work
+            return
+        try:
+            await unless(delivery.interrupted.wait(), work, InterruptedError())
+        except InterruptedError:
+            assert delivery.refusal is not None
+            raise delivery.refusal from None
+
+    async def _streamed(self, delivery: Delivery, request: ApiRequest, exchange: Exchange) -> None:
         content_type = request.headers.get("content-type")
         if content_type != protocol.HTTP_INTEGRATION:
             await delivery.begin(content_type)
@@ -171,51 +198,46 @@ class RuntimeApi:
         trailers = {name: value for name, value in exchange.trailers.items() if name in declared}
         await delivery.end(ErrorReport.from_trailers(trailers))
 
-    async def _buffered(self, delivery: Delivery, request: Head, exchange: Exchange) -> None:
+    async def _buffered(self, delivery: Delivery, request: ApiRequest, exchange: Exchange) -> None:
+        """Passed on as it is, since the function URL is one that streams."""
         size = int(request.headers.get("content-length", "0"))
-        body = b"" if size > protocol.BUFFERED_MAX_BYTES else await exchange.body(protocol.BUFFERED_MAX_BYTES)
-        if body is None or size > protocol.BUFFERED_MAX_BYTES:
+        body = None if size > protocol.BUFFERED_MAX_BYTES else await exchange.body(protocol.BUFFERED_MAX_BYTES)
+        if body is None:
             self.states.end(delivery.invocation.request_id)
             kind = "Function.ResponseSizeTooLarge"
             text = f"Response payload size exceeded maximum allowed payload size ({protocol.BUFFERED_MAX_BYTES} bytes)."
             await delivery.fail(ErrorReport(kind, kind, text))
             raise RefusedError(413, "RequestEntityTooLarge", text)
-        await delivery.buffered(body)
+        await delivery.begin(request.headers.get("content-type"))
+        await delivery.stream(body)
+        await delivery.end(None)
 
-    async def _init_error(self, request: Head, exchange: Exchange) -> None:
-        report = ErrorReport.decode(kind_of(request), await exchange.body() or b"")
-        self._on_fault(report)
-        await exchange.answer(202, OK)
+    async def _init_error(self, request: ApiRequest, exchange: Exchange) -> None:
+        self._on_fault(ErrorReport.read(request.headers, await exchange.body() or b""))
+        await exchange.respond(202, OK)
 
-    async def _restore_next(self, request: Head, exchange: Exchange) -> None:
+    async def _restore_next(self, request: ApiRequest, exchange: Exchange) -> None:
         await exchange.body()
         self.snapshot.set()
         await self.restore.wait()
-        await exchange.answer(200, {})
+        await exchange.respond(200, {})
 
-    async def _register(self, request: Head, exchange: Exchange) -> None:
+    async def _register(self, request: ApiRequest, exchange: Exchange) -> None:
         await exchange.body()
         if self._has_started:
-            raise RefusedError(403, "Extension.RegistrationClosed", "Extensions register while the function starts")
+            raise RefusedError(403, "Extension.RegistrationClosed", "Extension registration closed already")
         identifier = str(uuid.uuid4())
         self.extensions.add(identifier)
-        await exchange.answer(200, {"functionName": "emulated"}, headers=[(EXTENSION_ID, identifier)])
+        headers = [(protocol.EXTENSION_ID_SENT, identifier)]
+        await exchange.respond(200, {"functionName": "emulated"}, headers=headers)
 
-    async def _extension_next(self, request: Head, exchange: Exchange) -> None:
-        if request.headers.get(EXTENSION_ID.lower()) not in self.extensions:
+    async def _extension_next(self, request: ApiRequest, exchange: Exchange) -> None:
+        if request.headers.get(protocol.EXTENSION_ID) not in self.extensions:
             raise RefusedError(403, "Extension.UnknownExtensionIdentifier", "Unknown extension")
         await exchange.body()
-        await exchange.unless_closed(
-            asyncio.Event().wait()
-        )  # an extension without events waits here until the sandbox ends
+        await exchange.unless_closed(asyncio.Event().wait())  # without events it waits until the sandbox ends
 
     def _delivery(self, request_id: str) -> Delivery:
         if (delivery := self._deliveries.get(request_id)) is None:
             raise invalid_request_id()
         return delivery
-
-
-def kind_of(request: Head) -> str:
-    """The error type that the service makes of the header: anything of another shape becomes Function.Unknown."""
-    kind = request.headers.get(protocol.ERROR_TYPE.lower(), "")
-    return kind if re.fullmatch(r"(Runtime|Function)\.[A-Z][a-zA-Z]+", kind) else "Function.Unknown"

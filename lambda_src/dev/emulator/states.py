@@ -26,6 +26,14 @@ def invalid_request_id() -> RefusedError:
     return RefusedError(400, "InvalidRequestID", "Invalid request ID")
 
 
+def invoke_timeout() -> RefusedError:
+    return RefusedError(410, "InvokeTimeout", "Invoke timeout")
+
+
+def truncated_request() -> RefusedError:
+    return RefusedError(400, "TruncatedHTTPRequest", "HTTP request detected as truncated")
+
+
 class Phase(enum.Enum):
     STARTED = enum.auto()  # the process loads the function
     READY = enum.auto()  # it waits in `next`
@@ -132,7 +140,7 @@ class ManagedStates:
 
     def _phase(self, request_id: str) -> Phase:
         if request_id in self.timed_out:
-            raise RefusedError(410, "InvokeTimeout", "Invoke timeout")
+            raise invoke_timeout()
         if request_id not in self.running:
             raise invalid_request_id()
         return self.running[request_id]

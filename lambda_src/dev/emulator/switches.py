@@ -6,7 +6,7 @@ Where AWS does not say what happens, both behaviours stand here as a switch, and
 from dataclasses import dataclass
 from typing import Literal
 
-from lambda_src.runtime.protocol import BURST_BYTES, RATE_BYTES_PER_S
+from lambda_src.dev.emulator.protocol import BURST_BYTES, INIT_S, RATE_BYTES_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,8 @@ class Switches:
     managed: int = 0  # Managed Instances: so many invocations at a time in one process; 0 is off
     snapstart: bool = False  # load, snapshot, pause, restore, and only then invoke
     payload: Literal["1.0", "2.0"] = "2.0"  # 1.0 is what API Gateway REST streaming sends
-    timeout_s: float = 60.0  # of the function; at the deadline the process is killed (managed: only told so, late)
+    timeout_s: float = 60.0  # of the function; at the deadline the process is killed (managed: its response is a 410)
+    init_timeout_s: float = INIT_S  # on-demand: a slower init is killed, and runs again within the invocation's time
     memory_mb: int = 512
     log_format: Literal["Text", "JSON"] = "JSON"  # as the stack sets it
     shutdown_s: float = 0.15  # from SIGTERM to SIGKILL, for who registered an extension (seen; AWS's page says 0.5)
@@ -42,6 +43,7 @@ class Switches:
     hang_on_empty_body: bool = True  # a prelude without one body byte never reaches the client
     hold_small_chunks: int = 0  # bytes: a smaller chunk waits in the front until more follows
     cut_on_error_trailers: bool = True  # a midstream error cuts the connection; off: the answer seems to end well
-    freeze: bool = False  # SIGSTOP between invocations, as the sandbox is frozen
+    freeze: bool = True  # SIGSTOP between invocations, as the sandbox is frozen; never on Managed Instances
+    cancel_when_caller_leaves: bool = True  # Managed Instances only, read in RIE; a classic function always goes on
     next_403_after_break: bool = True  # after a response POST that broke, the first `next` is refused
-    echo_invocation_id: bool = True  # `next` carries Lambda-Runtime-Invocation-Id (since 2026-07), and wants it back
+    echo_invocation_id: bool = True  # `next` has Lambda-Runtime-Invocation-Id (2026-07); another one back is a 410

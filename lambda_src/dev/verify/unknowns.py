@@ -20,6 +20,10 @@ UNSEEN = {  # switch: the row's name, and why there is nothing in it
         "error trailers",
         "the app ends a failed turn as a valid stream, so no trailers leave; the Errors metric counts them if they do",
     ),
+    "cancel_when_caller_leaves": (
+        "a caller that leaves on Managed Instances",
+        "needs a stage on Managed Instances; elsewhere an invocation continues without its caller",
+    ),
     "next_403_after_break": (
         "403 after a broken answer",
         "happens between the runtime and Lambda; the runtime asks again after 100 ms either way",

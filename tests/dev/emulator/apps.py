@@ -5,12 +5,14 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
+import threading
 from typing import Any
 
+from lambda_src.dev.emulator.protocol import BUFFERED_MAX_BYTES
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Scope
-from lambda_src.runtime.protocol import BUFFERED_MAX_BYTES
 
 KILOBYTE = 1024
 
@@ -120,15 +122,33 @@ async def on_event(event: dict[str, Any], context: Any) -> object:
 
 
 def buffered(event: Any, context: Any) -> object:
-    """A plain function, with answers of every kind a function URL knows."""
+    """A plain function."""
     match event.get("rawPath"):
         case "/response":
-            headers = {"X-A": "1", "Content-Length": "2"}
-            return {"statusCode": 201, "headers": headers, "cookies": ["a=1"], "body": "aGk=", "isBase64Encoded": True}
+            return {"statusCode": 201, "headers": {"X-A": "1"}, "body": "aGk=", "isBase64Encoded": True}
         case "/large":
             return "x" * BUFFERED_MAX_BYTES
         case _:
             return {"any": "JSON"}
+
+
+def later(event: Any, context: Any) -> None:
+    """Leaves a thread that prints when the invocation is long over."""
+    threading.Timer(0.3, print, ["later"]).start()
+
+
+PORT = os.environ.get("PORT")
+connection = socket.create_connection(("127.0.0.1", int(PORT)), timeout=5) if PORT else None
+
+
+def connected(event: Any, context: Any) -> str:
+    """Whether a connection that was opened while the function loaded is alive."""
+    assert connection is not None
+    connection.setblocking(False)
+    try:
+        return "broken" if connection.recv(1) == b"" else "odd"
+    except BlockingIOError:
+        return "alive"
 
 
 handler = StreamingMangum(app, lifespan="on", on_event=on_event)

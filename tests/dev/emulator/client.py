@@ -1,12 +1,14 @@
 """An HTTP client that shows chunks as they came, for tests. Knows nothing that a browser would not."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
-from lambda_src.runtime.http1 import End, Head, Parser
+import h11
 
 
 @dataclass(frozen=True)
@@ -18,43 +20,40 @@ class Answer:
 
 
 class Stream:
-    """An answer while it arrives."""
+    """A response while it arrives."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, http: h11.Connection) -> None:
         self._reader = reader
-        self._parser = Parser(requests=False)
-        self._parts: list[Head | bytes | End] = []
-        self.head: Head | None = None
+        self._http = http
+        self.head: h11.Response | None = None
         self.ended = False
 
     async def chunk(self) -> bytes:
         """The next bytes of the body; b"" at its end, or where it was cut."""
         if self.head is None:
             await self.start()
-        match await self._part():
-            case bytes() as data:
-                return data
-            case End():
+        match await self._event():
+            case h11.Data(data=data):
+                return bytes(data)
+            case h11.EndOfMessage():
                 self.ended = True
         return b""
 
-    async def start(self) -> Head:
+    async def start(self) -> h11.Response:
         """Wait for status and headers."""
-        found = await self._part()
-        assert isinstance(found, Head)
+        found = await self._event()
+        assert isinstance(found, h11.Response)
         self.head = found
         return found
 
-    async def _part(self) -> Head | bytes | End | None:
-        while not self._parts:
-            try:
-                data = await self._reader.read(65536)
-            except ConnectionError:
-                return None
-            if not data:
-                return None
-            self._parts += self._parser.feed(data)
-        return self._parts.pop(0)
+    async def _event(self) -> Any:
+        """The next event of h11; None where the response was cut."""
+        try:
+            while (event := self._http.next_event()) is h11.NEED_DATA:
+                self._http.receive_data(await self._reader.read(65536))
+        except (ConnectionError, h11.RemoteProtocolError):
+            return None
+        return event
 
     async def rest(self) -> bytes:
         body = bytearray()
@@ -72,11 +71,12 @@ async def open_stream(
     assert parts.hostname
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    lines = [f"{method} {target} HTTP/1.1", f"host: {parts.netloc}", f"content-length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+    http = h11.Connection(h11.CLIENT)
+    sent = [("host", parts.netloc), ("content-length", str(len(body))), *headers]
+    for event in (h11.Request(method=method, target=target, headers=sent), h11.Data(data=body), h11.EndOfMessage()):
+        writer.write(http.send(event) or b"")
     try:
-        yield Stream(reader)
+        yield Stream(reader, http)
     finally:
         writer.close()
 
@@ -87,8 +87,23 @@ async def request(
     async with open_stream(url, method, headers=headers, body=body) as stream:
         head = await stream.start()
         body = b"" if method == "HEAD" else await stream.rest()
-    return Answer(int(head.start[1]), head.headers, body, stream.ended)
+    joined: dict[str, str] = {}
+    for name, value in head.headers:
+        key, text = name.decode(), value.decode("latin-1")
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return Answer(head.status_code, joined, body, stream.ended)
 
 
 async def get(url: str) -> Answer:
     return await request(url)
+
+
+async def eventually(seen: Callable[[], object]) -> None:
+    """Wait for something that another process does. The test's timeout ends it when it never happens."""
+    while not seen():  # noqa: ASYNC110 - nothing here could set an event
+        await asyncio.sleep(0.01)
+
+
+def state_of(pid: int) -> str:
+    """One letter, as ps prints it: T is stopped, Z dead and not yet collected; "" for a process that is gone."""
+    return subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()[:1]

@@ -6,11 +6,10 @@ import json
 from collections.abc import AsyncIterator, Callable
 
 from lambda_src.dev.emulator.delivery import Collected, Delivery
+from lambda_src.dev.emulator.protocol import ErrorReport, Invocation
 from lambda_src.dev.emulator.runtime_api import RuntimeApi
 from lambda_src.dev.emulator.states import ClassicStates, States
 from lambda_src.dev.emulator.switches import Switches
-from lambda_src.runtime.http1 import End, Head, Parser
-from lambda_src.runtime.protocol import ErrorReport, Invocation, Prelude
 
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nhost: x\r\n\r\n"
 STREAMING = (
@@ -18,7 +17,7 @@ STREAMING = (
     b"lambda-runtime-function-response-mode: %b\r\n"
     b"content-type: application/vnd.awslambda.http-integration-response\r\ntransfer-encoding: chunked\r\n%b\r\n"
 )
-PRELUDE = Prelude(200, {}, []).encode()
+PRELUDE = b'{"statusCode":200,"headers":{},"cookies":[]}' + b"\0" * 8
 
 
 class Foreign:
@@ -26,27 +25,14 @@ class Foreign:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
-        self._parser = Parser(requests=False)
-        self._parts: list[Head | bytes | End] = []
 
     async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send `data`; status, headers and body of the answer."""
         self.writer.write(data)
-        head: Head | None = None
-        body = b""
-        while True:
-            while not self._parts:
-                arrived = await self.reader.read(65536)
-                assert arrived, "closed without an answer"
-                self._parts += self._parser.feed(arrived)
-            match self._parts.pop(0):
-                case Head() as found:
-                    head = found
-                case End():
-                    assert head is not None
-                    return int(head.start[1]), head.headers, body
-                case data:
-                    body += data
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        start, *lines = head.split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+        return int(start.split(" ")[1]), headers, await self.reader.readexactly(int(headers["content-length"]))
 
     async def error_of(self, data: bytes) -> tuple[int, str]:
         status, _, body = await self.ask(data)
@@ -70,9 +56,10 @@ class Served:
         )
         self.address = ""
 
-    def deliver(self, request_id: str, event: bytes = b"{}") -> tuple[Delivery, Collected]:
+    def deliver(self, request_id: str, event: bytes = b"{}", *, invocation_id: str = "") -> tuple[Delivery, Collected]:
         collected = Collected()
-        delivery = Delivery(Invocation(request_id=request_id, deadline_ms=1, event=event), collected, Switches())
+        invocation = Invocation(request_id=request_id, deadline_ms=1, event=event, invocation_id=invocation_id)
+        delivery = Delivery(invocation, collected, Switches())
         self.api.deliver(delivery)
         return delivery, collected
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from lambda_src.dev.emulator import Emulator, Switches
-from tests.dev.emulator.client import get, open_stream, request
+from tests.dev.emulator.client import eventually, get, open_stream, request, state_of
 
 HANDLER = "tests.dev.emulator.apps.handler"
 
@@ -127,3 +127,26 @@ async def test_no_process_outlives_the_emulator() -> None:
         (pid,) = emulator.pids
     gone = await asyncio.create_subprocess_exec("kill", "-0", str(pid), stderr=asyncio.subprocess.DEVNULL)
     assert await gone.wait() != 0
+
+
+EMULATES = """
+import asyncio, sys
+from lambda_src.dev.emulator import Emulator
+async def main():
+    async with Emulator(sys.argv[1]) as emulator:
+        await emulator.invoke({"rawPath": "/"})
+        print(*emulator.pids, flush=True)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+async def test_a_frozen_process_does_not_outlive_an_emulator_that_is_killed() -> None:
+    emulator = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", EMULATES, "tests.dev.emulator.apps.buffered", stdout=asyncio.subprocess.PIPE
+    )
+    assert emulator.stdout is not None
+    pid = int(await emulator.stdout.readline())
+    emulator.kill()
+    await emulator.wait()
+    await eventually(lambda: state_of(pid) in ("", "Z"))

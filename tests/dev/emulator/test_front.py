@@ -10,7 +10,7 @@ from lambda_src.dev.__main__ import laptop
 from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.dev.emulator.cors import headers_for
 from lambda_src.dev.emulator.events import Request
-from lambda_src.runtime.protocol import EVENT_MAX_BYTES
+from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES
 from tests.dev.emulator.client import get, open_stream, request
 
 HANDLER = "tests.dev.emulator.apps.handler"

@@ -1,14 +1,17 @@
 """Each mode and each switch of the emulated Lambda, with our runtime as its process."""
 
+import asyncio
 import io
 import json
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from lambda_src.dev.emulator import Emulator, Switches
-from lambda_src.runtime.protocol import MIB
-from tests.dev.emulator.client import get, open_stream, request
+from lambda_src.dev.emulator.protocol import MIB
+from tests.dev.emulator.client import eventually, get, open_stream, request, state_of
 
 HANDLER = "tests.dev.emulator.apps.handler"
 
@@ -54,9 +57,82 @@ async def test_snapstart_snapshots_and_restores_before_the_first_invocation() ->
         assert (await get(emulator.url)).body == b"hello"
 
 
-async def test_a_process_that_is_frozen_between_invocations_thaws_for_the_next() -> None:
-    async with emulated(freeze=True, processes=1) as emulator:
-        assert [(await get(emulator.url)).body for _ in range(3)] == [b"hello"] * 3
+async def test_a_process_is_frozen_between_invocations_and_thaws_for_the_next() -> None:
+    async with emulated(processes=1) as emulator:
+        for _ in range(3):
+            assert (await get(emulator.url)).body == b"hello"
+            await eventually(lambda: state_of(emulator.pids[0]) == "T")
+
+
+@pytest.mark.parametrize("switches", [{"freeze": False}, {"managed": 2}])
+async def test_freezing_can_be_switched_off_and_managed_instances_never_freeze(switches: dict[str, object]) -> None:
+    output = io.StringIO()
+    async with Emulator(
+        "tests.dev.emulator.apps.later",
+        switches=Switches(**switches),
+        output=output,  # type: ignore[arg-type]  # as given
+    ) as emulator:
+        await emulator.invoke({})
+        await eventually(lambda: "later" in output.getvalue())
+
+
+async def test_an_on_demand_init_that_takes_too_long_is_killed_and_runs_again_with_the_invocations_time(
+    tmp_path: Path,
+) -> None:
+    output = io.StringIO()
+    mark = tmp_path / "started"
+    switches = Switches(init_timeout_s=1, timeout_s=60, processes=1)
+    async with Emulator(
+        "tests.dev.emulator.slow_once.handler", env={"STARTED": str(mark)}, switches=switches, output=output
+    ) as emulator:
+        assert (await emulator.invoke({})).chunks == [b'"up"']
+    line = json.loads(output.getvalue())
+    assert (line["type"], line["record"]["status"]) == ("platform.initReport", "timeout")
+    assert line["record"]["metrics"] == {"durationMs": 1000.0}
+
+
+async def test_an_init_that_is_too_slow_twice_ends_at_the_functions_timeout() -> None:
+    switches = Switches(init_timeout_s=0.2, timeout_s=0.5, processes=1, log_format="Text")
+    output = io.StringIO()
+    async with Emulator("tests.dev.emulator.slow_once.handler", switches=switches, output=output) as emulator:
+        report = (await emulator.invoke({})).report
+    assert report is not None
+    assert report.kind == "Sandbox.Timedout"
+    assert output.getvalue() == "INIT_REPORT Init Duration: 200.00 ms\tPhase: init\tStatus: timeout\n"
+
+
+async def test_a_restored_process_finds_its_connections_broken() -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with (
+        server,
+        Emulator(
+            "tests.dev.emulator.apps.connected",
+            env={"PORT": str(port)},
+            switches=Switches(snapstart=True),
+            output=io.StringIO(),
+        ) as emulator,
+    ):
+        found = (await emulator.invoke({})).chunks
+    assert found == [b'"broken"' if sys.platform == "linux" else b'"alive"'], "elsewhere no kernel offers a way"
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+async def test_a_managed_instance_is_told_when_its_caller_leaves_if_the_switch_says_so(cancel: bool) -> None:
+    output = io.StringIO()
+    switches = Switches(managed=2, cancel_when_caller_leaves=cancel)
+    env = {"AWS_LAMBDA_LOG_LEVEL": "INFO"}
+    async with Emulator(HANDLER, env=env, switches=switches, output=output) as emulator:
+        async with open_stream(emulator.url + "/steps") as stream:
+            await stream.chunk()
+        if cancel:
+            await eventually(lambda: "runtime.caller_left" in output.getvalue())
+        await get(emulator.url + f"/step?{emulator.pids[0]}")
+    assert ("runtime.caller_left" in output.getvalue()) == cancel
 
 
 async def test_a_crash_is_a_502_and_the_next_invocation_meets_a_new_process() -> None:
@@ -119,12 +195,11 @@ async def test_payload_1_0_reaches_the_app_the_same() -> None:
     assert "c=1; d=2" in first["headers"]
 
 
-async def test_a_plain_functions_answers_are_read_as_a_function_url_reads_them() -> None:
+async def test_a_plain_functions_answer_is_passed_on_as_json() -> None:
     async with emulated("tests.dev.emulator.apps.buffered") as emulator:
-        response, any_json = await get(emulator.url + "/response"), await get(emulator.url + "/other")
-    assert (response.status, response.headers["x-a"], response.headers["set-cookie"]) == (201, "1", "a=1")
-    assert response.headers["x-amzn-remapped-content-length"] == "2"
-    assert (response.body, any_json.body) == (b"hi", b'{"any":"JSON"}')
+        response = await get(emulator.url + "/response")
+    assert (response.status, response.headers["content-type"]) == (200, "application/json")
+    assert json.loads(response.body)["statusCode"] == 201, "a function URL that streams unpacks nothing"
 
 
 async def test_a_buffered_answer_over_the_limit_is_a_502_and_the_process_lives_on() -> None:

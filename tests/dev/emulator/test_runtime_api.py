@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from lambda_src.dev.emulator.protocol import BUFFERED_MAX_BYTES, ErrorReport, Prelude
 from lambda_src.dev.emulator.states import ClassicStates, ManagedStates, States
-from lambda_src.runtime.protocol import BUFFERED_MAX_BYTES, ErrorReport, Prelude
 from tests.dev.emulator.foreign import NEXT, PRELUDE, answer, served, until, whole
 
 
@@ -59,7 +59,7 @@ async def test_another_request_id_is_400() -> None:
 
 
 async def test_declared_trailers_are_the_error_and_undeclared_ones_nothing() -> None:
-    trailer = b"Lambda-Runtime-Function-Error-Type: Function.X\r\n"
+    trailer = b"Lambda-Runtime-Function-Error-Type: Function.Xy\r\n"
     errors = []
     for data in (answer(trailer=trailer), answer(trailer=trailer).replace(b"trailer: ", b"x-trailer: ")):
         async with served() as (one, runtime):
@@ -67,7 +67,7 @@ async def test_declared_trailers_are_the_error_and_undeclared_ones_nothing() -> 
             await runtime.ask(NEXT)
             await runtime.ask(data)
             errors.append(delivery.error)
-    assert [error and error.kind for error in errors] == ["Function.X", None]
+    assert [error and error.kind for error in errors] == ["Function.Xy", None]
 
 
 async def test_an_error_names_its_type_or_becomes_unknown() -> None:
@@ -170,9 +170,9 @@ async def test_managed_instances_write_absent_headers_as_empty_strings() -> None
 
 async def test_managed_instances_say_410_to_an_answer_after_its_deadline() -> None:
     async with served(ManagedStates()) as (one, runtime):
-        one.deliver("r-1")
+        delivery, _ = one.deliver("r-1")
         await runtime.ask(NEXT)
-        one.api.forget("r-1")
+        one.api.time_out(delivery)
         assert await runtime.error_of(answer()) == (410, "InvokeTimeout")
 
 
@@ -220,7 +220,79 @@ async def test_an_error_trailer_that_is_not_base64_keeps_its_type() -> None:
     async with served() as (one, runtime):
         delivery, _ = one.deliver("r-1")
         await runtime.ask(NEXT)
-        trailer = b"Lambda-Runtime-Function-Error-Type: Function.X\r\nLambda-Runtime-Function-Error-Body: {}\r\n"
+        trailer = b"Lambda-Runtime-Function-Error-Type: Function.Xy\r\nLambda-Runtime-Function-Error-Body: {}\r\n"
         data = answer(trailer=trailer).replace(b"trailer: ", b"trailer: Lambda-Runtime-Function-Error-Body, ", 1)
         assert (await runtime.ask(data))[0] == 202
-    assert delivery.error == ErrorReport("Function.X", "Unknown", "")
+    assert delivery.error == ErrorReport("Function.Xy", "Unknown", "")
+
+
+async def test_a_buffered_response_is_passed_on_as_it_is_since_the_url_streams() -> None:
+    body = b'{"statusCode":201,"body":"hi"}'
+    async with served() as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        path = "/2018-06-01/runtime/invocation/r-1/response"
+        assert (await runtime.ask(whole(path, body, "content-type: application/json")))[0] == 202
+    assert (collected.chunks, collected.prelude) == ([body], Prelude(200, {"content-type": "application/json"}))
+
+
+@pytest.mark.parametrize("what", ["response", "error"])
+@pytest.mark.parametrize(("echo", "status"), [("i-1", 202), ("i-0", 410), (None, 202)])
+async def test_a_response_to_an_earlier_delivery_of_the_same_request_is_refused(
+    echo: str | None, status: int, what: str
+) -> None:
+    """A client that is older than the header echoes none, and is served."""
+    headers = [] if echo is None else [f"Lambda-Runtime-Invocation-Id: {echo}"]
+    async with served() as (one, runtime):
+        one.deliver("r-1", invocation_id="i-1")
+        await runtime.ask(NEXT)
+        assert (await runtime.ask(whole(f"/2018-06-01/runtime/invocation/r-1/{what}", b"{}", *headers)))[0] == status
+
+
+async def test_managed_instances_refuse_a_response_on_its_way_when_its_caller_leaves() -> None:
+    async with served(ManagedStates()) as (one, runtime):
+        delivery, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        asking = asyncio.ensure_future(runtime.error_of(answer()[:-5]))  # the body came, the end did not
+        await until(lambda: collected.chunks)
+        one.api.abandon(delivery)
+        assert await asking == (400, "TruncatedHTTPRequest")
+
+
+async def test_managed_instances_refuse_a_response_on_its_way_at_its_deadline() -> None:
+    async with served(ManagedStates()) as (one, runtime):
+        delivery, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        asking = asyncio.ensure_future(runtime.error_of(answer()[:-5]))
+        await until(lambda: collected.chunks)
+        one.api.time_out(delivery)
+        assert await asking == (410, "InvokeTimeout")
+
+
+async def test_managed_instances_know_no_request_whose_caller_left_before_the_response() -> None:
+    async with served(ManagedStates()) as (one, runtime):
+        delivery, _ = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        one.api.abandon(delivery)
+        assert await runtime.error_of(answer()) == (400, "InvalidRequestID")
+
+
+async def test_an_invocation_whose_caller_left_before_it_was_taken_is_never_delivered() -> None:
+    async with served(ManagedStates()) as (one, runtime):
+        delivery, _ = one.deliver("r-1")
+        await delivery.cut(ErrorReport("Sandbox.Failure"))
+        one.deliver("r-2")
+        _, headers, _ = await runtime.ask(NEXT)
+    assert headers["lambda-runtime-aws-request-id"] == "r-2"
+
+
+async def test_a_large_body_may_wait_for_100_continue_as_curl_does() -> None:
+    async with served() as (one, runtime):
+        _, collected = one.deliver("r-1")
+        await runtime.ask(NEXT)
+        request = whole("/2018-06-01/runtime/invocation/r-1/response", b'"hi"', "expect: 100-continue")
+        head, _, body = request.partition(b"\r\n\r\n")
+        runtime.writer.write(head + b"\r\n\r\n")
+        assert (await runtime.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        assert (await runtime.ask(body))[0] == 202
+    assert collected.chunks == [b'"hi"']
