@@ -97,7 +97,7 @@ def _answer_all(api: http.client.HTTPConnection, handler: StreamingMangum, loop:
     while True:
         api.request("GET", NEXT_PATH)
         answer = api.getresponse()
-        taken = Invocation.from_answer({k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        taken = Invocation.from_response({k.lower(): v for k, v in answer.getheaders()}, answer.read())
         left = functools.partial(lambda deadline_ms: deadline_ms - int(time.time() * 1000), taken.deadline_ms)
         version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
         context = SimpleNamespace(

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from lambda_src.runtime import protocol
-from lambda_src.runtime.connection import Answer, Connection
+from lambda_src.runtime.connection import Connection
 from lambda_src.runtime.errors import RuntimeApiError
-from lambda_src.runtime.http1 import head
+from lambda_src.runtime.http1 import ApiResponse, head
 from lambda_src.runtime.protocol import ErrorReport, Invocation
 from lambda_src.runtime.reply import Reply
 
@@ -39,15 +39,15 @@ class RuntimeClient:
         for attempt in range(NEXT_ATTEMPTS):
             last = attempt == NEXT_ATTEMPTS - 1
             try:
-                answer = await self._call("GET", protocol.NEXT_PATH)
+                response = await self._call("GET", protocol.NEXT_PATH)
             except OSError:
                 if last:
                     raise
             else:
-                if answer.status == 200:
-                    return Invocation.from_answer(answer.headers, answer.body)
-                if last or answer.status >= SERVER_FAULT:
-                    raise RuntimeApiError("next", answer.status, answer.body)
+                if response.status == 200:
+                    return Invocation.from_response(response.headers, response.body)
+                if last or response.status >= SERVER_FAULT:
+                    raise RuntimeApiError("next", response.status, response.body)
             await self._pause(FIRST_PAUSE_S * 2**attempt)
         raise AssertionError("the last attempt returns or raises")
 
@@ -62,11 +62,11 @@ class RuntimeClient:
     async def restore_next(self) -> None:
         """Say that the snapshot may be taken; returns in the restored process, on a fresh connection (SnapStart)."""
         try:
-            answer = await self._call("GET", protocol.RESTORE_NEXT_PATH)
+            response = await self._call("GET", protocol.RESTORE_NEXT_PATH)
         finally:
             self.close()
-        if answer.status != 200:
-            raise RuntimeApiError("restore/next", answer.status, answer.body)
+        if response.status != 200:
+            raise RuntimeApiError("restore/next", response.status, response.body)
 
     async def restore_error(self, report: ErrorReport) -> None:
         """Say that an after-restore hook failed. The caller exits."""
@@ -79,16 +79,18 @@ class RuntimeClient:
             self._connection = None
 
     async def _post(self, path: str, report: ErrorReport) -> None:
-        answer = await self._call("POST", path, report.headers(), report.encode())
-        if answer.status != 202:
-            raise RuntimeApiError(path, answer.status, answer.body)
+        response = await self._call("POST", path, report.headers(), report.encode())
+        if response.status != 202:
+            raise RuntimeApiError(path, response.status, response.body)
 
     async def _connect(self) -> Connection:
         if self._connection is None or not self._connection.usable:
             self._connection = await Connection.open(self._address, coalesce=self._coalesce)
         return self._connection
 
-    async def _call(self, method: str, path: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Answer:
+    async def _call(
+        self, method: str, path: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> ApiResponse:
         connection = await self._connect()
         framing = [("Host", self._address), *([("Content-Length", str(len(body)))] if method == "POST" else [])]
         return await connection.request(head(f"{method} {path} HTTP/1.1", [*framing, *headers]) + body)

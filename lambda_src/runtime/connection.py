@@ -1,31 +1,21 @@
-"""One keep-alive HTTP/1.1 connection to the Runtime API: bytes out, one answer in at a time. Knows no Lambda.
+"""One keep-alive HTTP/1.1 connection to the Runtime API: bytes out, one response in at a time. Knows no Lambda.
 
-A protocol of our own instead of asyncio's streams, for two reasons. An answer may come while we still write (a 413, a
-410): here that is a future which the writer can watch, with no task per invocation to read it. And an answer that
+A protocol of our own instead of asyncio's streams, for two reasons. A response may come while we still write (a 413, a
+410): here that is a future which the writer can watch, with no task per invocation to read it. And a response that
 arrives together with a reset is not lost.
 """
 
 import asyncio
 import socket
-from dataclasses import dataclass
 from typing import Self
 
-from lambda_src.runtime.http1 import End, Head, HttpError, Parser
+from lambda_src.runtime.http1 import ApiResponse, HttpError, ResponseParser
 
 GATHERED_MAX_BYTES = 64 * 1024  # asyncio's own high-water mark: more than that is sent, so that the writer can wait
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the Runtime API said: status, headers with names in lower case, the whole body."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
 class Connection(asyncio.Protocol):
-    """`request` sends and returns the future of the answer; `write` sends more of the same request.
+    """`request` sends and returns the future of the response; `write` sends more of the same request.
 
     With `coalesce`, what is written in one turn of the event loop leaves in one write at its end: a model's events come
     in bursts, and each write is a system call and a packet.
@@ -35,10 +25,8 @@ class Connection(asyncio.Protocol):
         self._coalesce = coalesce
         self._gathered = bytearray()
         self._flush_soon: asyncio.Handle | None = None
-        self._parser = Parser(requests=False)
-        self._head: Head | None = None
-        self._body: list[bytes] = []
-        self._answer: asyncio.Future[Answer] | None = None
+        self._parser = ResponseParser()
+        self._response: asyncio.Future[ApiResponse] | None = None
         self._writable: asyncio.Future[None] | None = None  # present while the transport's buffer is full
         self._lost: Exception | None = None
         self._transport: asyncio.Transport
@@ -55,15 +43,15 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         return self._lost is None and not self._transport.is_closing()
 
-    def request(self, data: bytes) -> asyncio.Future[Answer]:
+    def request(self, data: bytes) -> asyncio.Future[ApiResponse]:
         """Send the first bytes of a request, in one write; the future also fails when the connection does."""
-        self._answer = answer = asyncio.get_running_loop().create_future()
+        self._response = response = asyncio.get_running_loop().create_future()
         if self._lost is not None:
-            answer.set_exception(self._lost)
+            response.set_exception(self._lost)
         else:
             self._flush()
             self._transport.write(data)
-        return answer
+        return response
 
     async def write(self, data: bytes) -> None:
         """Send more of the request, and wait while the other end takes no more. ConnectionError when it is gone."""
@@ -103,31 +91,20 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )  # or a small write waits for the ACK of the last: 40 ms
+        sock = transport.get_extra_info("socket")  # with Nagle's algorithm a small write waits for the last ACK: 40 ms
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
         try:
-            for part in self._parser.feed(data):
-                match part:
-                    case Head():
-                        self._head, self._body = part, []
-                    case End():
-                        self._deliver()
-                    case _:
-                        self._body.append(part)
+            responses = self._parser.feed(data)
         except HttpError as fault:
             self._fail(ConnectionAbortedError(str(fault)))
             self._transport.abort()
+        else:
+            self._deliver(responses)
 
     def eof_received(self) -> None:
-        try:
-            for _ in self._parser.close():
-                self._deliver()
-        except HttpError:
-            pass  # connection_lost comes next, and says it to whoever waits
+        self._deliver(self._parser.close())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(exc or ConnectionResetError("the Runtime API closed the connection"))
@@ -140,17 +117,15 @@ class Connection(asyncio.Protocol):
         if writable is not None and not writable.done():
             writable.set_result(None)
 
-    def _deliver(self) -> None:
-        assert self._head is not None
-        status = int(self._head.start[1])
-        if status >= 200 and self._answer is not None and not self._answer.done():  # 1xx announce an answer
-            self._answer.set_result(Answer(status, self._head.headers, b"".join(self._body)))
-            kept = self._head.headers.get("connection", "close" if self._head.start[0] == "HTTP/1.0" else "keep-alive")
-            if kept.lower() == "close":
-                self._transport.abort()  # not close(): what is still unsent of a refused body interests nobody
+    def _deliver(self, responses: list[ApiResponse]) -> None:
+        for response in responses:
+            if self._response is not None and not self._response.done():
+                self._response.set_result(response)
+                if response.is_last:
+                    self._transport.abort()  # not close(): the rest of a refused body interests nobody
 
     def _fail(self, error: Exception) -> None:
         self._lost = self._lost or error
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(error)
         self.resume_writing()

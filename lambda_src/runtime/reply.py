@@ -5,9 +5,9 @@ import enum
 from collections.abc import Callable
 
 from lambda_src.runtime import protocol
-from lambda_src.runtime.connection import Answer, Connection
+from lambda_src.runtime.connection import Connection
 from lambda_src.runtime.errors import ReplyBrokenError, RuntimeApiError
-from lambda_src.runtime.http1 import LAST_CHUNK, chunk, head, last_chunk
+from lambda_src.runtime.http1 import LAST_CHUNK, ApiResponse, chunk, head, last_chunk
 from lambda_src.runtime.protocol import ErrorReport, Invocation
 
 JSON = "application/json"
@@ -36,7 +36,7 @@ class Reply:
         self._connection = connection
         self._invocation = invocation
         self._host = host
-        self._answer: asyncio.Future[Answer] | None = None
+        self._response: asyncio.Future[ApiResponse] | None = None
 
     async def start(self, prelude: bytes, body: bytes, *, last: bool) -> None:
         """Begin a streamed answer: head, `prelude` (with its delimiter) and the first body bytes in one write.
@@ -86,10 +86,10 @@ class Reply:
 
     async def finish(self) -> None:
         """Wait until the Runtime API has the whole answer. RuntimeApiError when it refused, OSError when it broke."""
-        assert self._answer is not None
-        answer = await self._answer
-        if answer.status != 202:
-            raise RuntimeApiError("the answer", answer.status, answer.body)
+        assert self._response is not None
+        response = await self._response
+        if response.status != 202:
+            raise RuntimeApiError("the answer", response.status, response.body)
 
     def abandon(self) -> None:
         """Send no more, ever: the connection closes, and the client sees its answer cut."""
@@ -100,8 +100,8 @@ class Reply:
         self._expect(Stage.NEW)
         start = f"POST {path or protocol.response_path(self._invocation.request_id)} HTTP/1.1"
         self.stage = Stage.DONE if last else Stage.OPEN
-        self._answer = self._connection.request(head(start, [("Host", self._host), *headers]) + body)
-        self._answer.add_done_callback(self._answered)
+        self._response = self._connection.request(head(start, [("Host", self._host), *headers]) + body)
+        self._response.add_done_callback(self._responded)
         await self._connection.drain()
 
     def _expect(self, stage: Stage) -> None:
@@ -112,10 +112,10 @@ class Reply:
     def _whole(self, body: bytes) -> list[tuple[str, str]]:
         return [("Content-Length", str(len(body))), *protocol.echo_headers(self._invocation.invocation_id)]
 
-    def _answered(self, answer: asyncio.Future[Answer]) -> None:
-        if answer.cancelled():  # `finish` was given up
+    def _responded(self, response: asyncio.Future[ApiResponse]) -> None:
+        if response.cancelled():  # `finish` was given up
             return
-        error = answer.exception()  # taken even when nobody waits, or asyncio would complain about it
+        error = response.exception()  # taken even when nobody waits, or asyncio would complain about it
         if self.stage is Stage.OPEN and self.broken is None:
-            self.broken = error or RuntimeApiError("the answer", answer.result().status, answer.result().body)
+            self.broken = error or RuntimeApiError("the answer", response.result().status, response.result().body)
             self.on_broken(self.broken)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Self
 
-from lambda_src.runtime.http1 import End, Head, HttpError, Parser, head
+import h11
 
 # As AWS documents them, spelled out here: shared with the runtime, a misspelling would be right on both ends.
 HEADERS = {
@@ -23,13 +23,13 @@ ACCEPTED = b'{"status":"OK"}'
 class Request:
     """A request of the runtime, from its head on; its body grows while it arrives."""
 
-    def __init__(self, head: Head, writer: asyncio.StreamWriter) -> None:
-        self.method, self.path, _ = head.start
-        self.headers = head.headers
+    def __init__(self, head: h11.Request, writer: asyncio.StreamWriter) -> None:
+        self.method, self.path = head.method.decode(), head.target.decode()
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
         self.body = bytearray()
         self.trailers: dict[str, str] = {}
         self.ended = False  # well; False and `over` means: the runtime dropped the connection
-        self.fault: HttpError | None = None  # what came was no request, or no more of this one
+        self.fault: h11.RemoteProtocolError | None = None  # what came was no request, or no more of this one
         self.over = asyncio.Event()
         self.grew = asyncio.Event()
         self._writer = writer
@@ -46,8 +46,8 @@ class Request:
             await self.grew.wait()
 
     def answer(self, status: int, body: bytes = ACCEPTED, headers: Iterable[tuple[str, str]] = ()) -> None:
-        line = f"HTTP/1.1 {status} Status"
-        self._writer.write(head(line, [*headers, ("Content-Length", str(len(body)))]) + body)
+        lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in headers)]
+        self._writer.write("\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body)
 
     def answer_raw(self, data: bytes) -> None:
         self._writer.write(data)
@@ -90,25 +90,31 @@ class ScriptedApi:
         assert task is not None
         self._tasks.add(task)
         self.connections += 1
-        parser = Parser(requests=True)
         request: Request | None = None
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
         try:
             while data := await reader.read(65536):
-                for part in parser.feed(data):
+                http.receive_data(data)
+                while (part := http.next_event()) is not h11.NEED_DATA:
                     match part:
-                        case Head():
+                        case h11.Request():
                             request = Request(part, writer)
                             self._requests.append(request)
                             self._arrived.set()
-                        case End():
+                        case h11.Data(data=more):
                             assert request is not None
-                            request.trailers, request.ended = part.trailers, True
-                            request.over.set()
-                        case _:
-                            assert request is not None
-                            request.body += part
+                            request.body += more
                             request.grew.set()
-        except HttpError as fault:
+                        case h11.EndOfMessage(headers=trailers):
+                            assert request is not None
+                            request.trailers = {name.decode().lower(): value.decode() for name, value in trailers}
+                            request.ended = True
+                            request.over.set()
+                            rest, _ = http.trailing_data
+                            http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+                            if rest:
+                                http.receive_data(rest)
+        except h11.RemoteProtocolError as fault:
             assert request is not None
             request.fault = fault
         except (OSError, asyncio.CancelledError):

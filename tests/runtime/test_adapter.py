@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from mangum import Mangum
 
+from lambda_src.dev.emulator.protocol import split_prelude
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Receive, Scope, Send
 from lambda_src.runtime.errors import UnknownEventError
-from lambda_src.runtime.protocol import split_prelude
 from tests.runtime.apps import body, sends, start
 from tests.runtime.serving import serving
 

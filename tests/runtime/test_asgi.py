@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from lambda_src.dev.emulator.protocol import Prelude, split_prelude
 from lambda_src.runtime.asgi import Receive, Scope, Send
-from lambda_src.runtime.protocol import Prelude, split_prelude
 from tests.runtime.apps import body, sends, start
 from tests.runtime.scripted_api import http_event
 from tests.runtime.serving import serving

@@ -2,11 +2,11 @@
 
 import pytest
 
-from lambda_src.runtime.http1 import End, Head, HttpError, Parser, chunk, head, last_chunk
+from lambda_src.runtime.http1 import ApiResponse, HttpError, ResponseParser, chunk, head, last_chunk
 
 NEXT = b"HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: r\r\nContent-Length: 2\r\n\r\n{}"
-POST = (
-    b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n"
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     b"5\r\nhello\r\n1\r\n \r\n5;ext=1\r\nworld\r\n0\r\nA: 1\r\nB: 2\r\n\r\n"
 )
 
@@ -28,75 +28,81 @@ def test_the_last_chunk_carries_the_trailers() -> None:
     assert (last_chunk(), last_chunk([("A", "1")])) == (b"0\r\n\r\n", b"0\r\nA: 1\r\n\r\n")
 
 
-def joined(parser: Parser, pieces: list[bytes]) -> list[Head | bytes | End]:
-    """All parts, with neighbouring body bytes joined."""
-    found: list[Head | bytes | End] = []
-    for piece in pieces:
-        for part in parser.feed(piece):
-            if isinstance(part, bytes) and found and isinstance(found[-1], bytes):
-                found[-1] += part
-            else:
-                found.append(part)
-    return found
+def read(data: bytes, size: int = 1000) -> list[ApiResponse]:
+    """The responses in `data`, which arrives `size` bytes at a time."""
+    parser = ResponseParser()
+    return [found for at in range(0, len(data), size) for found in parser.feed(data[at : at + size])]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_an_answer_is_read_the_same_however_it_is_cut(size: int) -> None:
-    pieces = [NEXT[at : at + size] for at in range(0, len(NEXT), size)]
-    expected = {"lambda-runtime-aws-request-id": "r", "content-length": "2"}
-    assert joined(Parser(requests=False), pieces) == [Head(("HTTP/1.1", "200", "OK"), expected), b"{}", End({})]
+def test_a_response_is_read_the_same_however_it_is_cut(size: int) -> None:
+    headers = {"lambda-runtime-aws-request-id": "r", "content-length": "2"}
+    assert read(NEXT, size) == [ApiResponse(200, headers, b"{}", is_last=False)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_a_chunked_request_with_trailers_is_read_the_same_however_it_is_cut(size: int) -> None:
-    pieces = [POST[at : at + size] for at in range(0, len(POST), size)]
-    _, body, end = joined(Parser(requests=True), pieces)
-    assert (body, end) == (b"hello world", End({"a": "1", "b": "2"}))
+def test_a_chunked_response_is_read_the_same_however_it_is_cut_without_its_trailers(size: int) -> None:
+    assert [found.body for found in read(CHUNKED + NEXT, size)] == [b"hello world", b"{}"]
 
 
-def test_two_answers_in_one_piece_are_two_answers() -> None:
-    assert sum(isinstance(part, End) for part in Parser(requests=False).feed(NEXT + NEXT)) == 2
+def test_two_responses_in_one_piece_are_two_responses() -> None:
+    assert len(read(NEXT + NEXT)) == 2
 
 
-def test_an_answer_without_a_length_lasts_until_the_close() -> None:
-    parser = Parser(requests=False)
-    parts = [*parser.feed(b"HTTP/1.0 200 OK\r\n\r\nab"), *parser.feed(b"c"), *parser.close()]
-    assert parts[1:] == [b"ab", b"c", End({})]
+def test_a_response_without_a_length_lasts_until_the_close() -> None:
+    parser = ResponseParser()
+    assert parser.feed(b"HTTP/1.0 200 OK\r\n\r\nab") + parser.feed(b"c") == []
+    assert [found.body for found in parser.close()] == [b"abc"]
 
 
-@pytest.mark.parametrize("status", ["100 Continue", "204 No Content", "304 Not Modified"])
+@pytest.mark.parametrize("status", ["204 No Content", "304"])
 def test_some_statuses_have_no_body(status: str) -> None:
-    assert isinstance(list(Parser(requests=False).feed(f"HTTP/1.1 {status}\r\n\r\n".encode()))[-1], End)
+    assert [found.body for found in read(f"HTTP/1.1 {status}\r\n\r\n".encode())] == [b""]
 
 
-def test_a_close_in_the_middle_of_a_message_is_an_error() -> None:
-    parser = Parser(requests=True)
-    list(parser.feed(POST[:-3]))
-    with pytest.raises(HttpError, match="closed"):
-        list(parser.close())
+def test_a_response_that_announces_another_is_skipped() -> None:
+    assert [found.status for found in read(b"HTTP/1.1 100 Continue\r\n\r\n" + NEXT)] == [200]
+
+
+def test_a_close_in_the_middle_of_a_response_completes_nothing() -> None:
+    parser = ResponseParser()
+    assert parser.feed(CHUNKED[:-3]) + parser.close() == []
+
+
+@pytest.mark.parametrize(
+    ("first_lines", "is_last"),
+    [
+        (b"HTTP/1.1 200 OK", False),
+        (b"HTTP/1.1 200 OK\r\nConnection: Close", True),
+        (b"HTTP/1.0 200 OK", True),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive", False),
+    ],
+)
+def test_a_response_says_whether_the_connection_stays_open(first_lines: bytes, is_last: bool) -> None:
+    assert [found.is_last for found in read(first_lines + b"\r\nContent-Length: 0\r\n\r\n")] == [is_last]
 
 
 @pytest.mark.parametrize(
     "data",
     [
         b"nonsense\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\nspace : x\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc",
-        b"GET / HTTP/1.1\r\nX: " + b"x" * (1024 * 1024),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nspace : x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1024 * 1024),
     ],
-    ids=["line", "colon", "space", "length", "size", "longer", "endless"],
+    ids=["line", "request", "colon", "space", "length", "size", "longer", "endless"],
 )
 def test_what_is_not_http_is_an_error(data: bytes) -> None:
     with pytest.raises(HttpError):
-        list(Parser(requests=True).feed(data))
+        read(data, len(data))
 
 
 @pytest.mark.parametrize("size", [b"-5", b"+5", b"0x5", b"1_0", b"", b" 5", b"5 5", b"\xb2", b"g", b"f" * 17])
 def test_a_chunks_size_is_hexadecimal_digits_and_nothing_else(size: bytes) -> None:
     """What int() takes beside them, another reader of the same bytes may read otherwise."""
-    start = b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
     with pytest.raises(HttpError, match="not a chunk size"):
-        list(Parser(requests=True).feed(start + size + b"\r\nhello\r\n"))
+        read(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nhello\r\n")
