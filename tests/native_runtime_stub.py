@@ -74,7 +74,7 @@ def main() -> None:
     try:
         handler: StreamingMangum = getattr(importlib.import_module(module), name)
     except Exception as error:
-        report = ErrorReport("Runtime.Unknown", type(error).__name__, str(error))
+        report = ErrorReport(kind="Runtime.Unknown", name=type(error).__name__, message=str(error))
         api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
         api.request("POST", INIT_ERROR_PATH, report.encode(), dict(report.headers()))
         raise SystemExit(1) from error

@@ -16,6 +16,7 @@ ReplyBrokenError(OSError)     nobody takes the answer any more: what ASGI 2.4 wa
 """
 
 import json
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -138,9 +139,26 @@ def _error_type(body: bytes) -> str:
     return str(fields.get("errorType", "")) if isinstance(fields, dict) else ""
 
 
-def report_of(error: BaseException, kind: str | None = None) -> ErrorReport:
+def report_of(error: BaseException, kind: str | None = None, *, request_id: str = "") -> ErrorReport:
     """The report of `error`; its kind is Function.<class name>, letters only, unless `kind` says otherwise."""
     name = type(error).__name__
     letters = re.sub("[^a-zA-Z]", "", name)
-    stack = [line for entry in traceback.format_tb(error.__traceback__) for line in entry.splitlines()]
-    return ErrorReport(kind or f"Function.{letters[:1].upper()}{letters[1:]}", name, _text(error), stack)
+    return ErrorReport(
+        kind=kind or f"Function.{letters[:1].upper()}{letters[1:]}",
+        name=name,
+        message=_text(error),
+        stack=[line for entry in traceback.format_tb(error.__traceback__) for line in entry.splitlines()],
+        request_id=request_id,
+        cause=_xray_cause(error, name),
+    )
+
+
+def _xray_cause(error: BaseException, name: str) -> str:
+    """`error` for a trace: where it happened. Like the log, a trace has the text of our own exceptions only."""
+    frames = [
+        {"path": frame.f_code.co_filename, "line": line, "label": frame.f_code.co_name}
+        for frame, line in traceback.walk_tb(error.__traceback__)
+    ][-STACK_MAX_FRAMES:]
+    exception = {"type": name, "message": _text(error) if isinstance(error, RuntimeFault) else "", "stack": frames}
+    paths = sorted({str(frame["path"]) for frame in frames})
+    return json.dumps({"working_directory": os.getcwd(), "exceptions": [exception], "paths": paths})  # noqa: PTH109 - no pathlib in a cold start

@@ -29,6 +29,7 @@ INVOCATION_ID = "Lambda-Runtime-Invocation-Id"
 RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
 ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+ERROR_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
 
 STREAMING = "streaming"  # exactly so: the service answers any other value with 400 (RIE)
 HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response"
@@ -114,21 +115,30 @@ class Prelude:
         return json.dumps(fields, separators=(",", ":")).encode() + DELIMITER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorReport:
-    """A failure as the Runtime API takes it: `kind` travels in the header, the rest as JSON (API)."""
+    """A failure as the Runtime API takes it: type and cause in headers, the rest as AWS's own client writes it."""
 
     kind: str  # (Runtime|Function).[A-Z][a-zA-Z]+, or the service makes it Function.Unknown
     name: str  # the exception's own class name
     message: str
     stack: list[str] = field(default_factory=list)
+    request_id: str = ""  # empty while the function loads
+    cause: str = ""  # JSON for X-Ray: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html
 
     def encode(self) -> bytes:
-        return json.dumps({"errorMessage": self.message, "errorType": self.name, "stackTrace": self.stack}).encode()
+        fields = {
+            "errorMessage": self.message,
+            "errorType": self.name,
+            "requestId": self.request_id,
+            "stackTrace": self.stack,
+        }
+        return json.dumps(fields).encode()
 
     def headers(self) -> list[tuple[str, str]]:
         """For a POST to an error path."""
-        return [(ERROR_TYPE, self.kind), ("Content-Type", "application/vnd.aws.lambda.error+json")]
+        cause = [(ERROR_CAUSE, self.cause)] if self.cause else []
+        return [(ERROR_TYPE, self.kind), *cause, ("Content-Type", "application/vnd.aws.lambda.error+json")]
 
     def trailers(self) -> list[tuple[str, str]]:
         """For the end of an answer that had begun: the JSON travels as standard base64 (STR)."""

@@ -38,6 +38,10 @@ class Reply:
         self._host = host
         self._response: asyncio.Future[ApiResponse] | None = None
 
+    @property
+    def request_id(self) -> str:
+        return self._invocation.request_id
+
     async def start(self, prelude: bytes, body: bytes, *, last: bool) -> None:
         """Begin a streamed answer: head, `prelude` (with its delimiter) and the first body bytes in one write.
 

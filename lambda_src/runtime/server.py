@@ -151,7 +151,7 @@ class Server:
             if not _is_consequence(error, reply.broken):
                 self._log("runtime.invocation_failed", error)
             if reply.stage is not Stage.DONE:
-                await reply.fail(report_of(error))
+                await reply.fail(report_of(error, request_id=reply.request_id))
         if reply.broken is not None:
             raise reply.broken
         await reply.finish()

@@ -19,7 +19,7 @@ from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.errors import RequestError
 from lambda_src.front import REQUEST_HEADERS, RESPONSE_HEADERS
 from lambda_src.store.memory import MemoryStore
-from tests.chat import app_with, no_pause, server_with
+from tests.chat import SLOW_INIT_S, app_with, no_pause, server_with
 
 ROOT = Path(__file__).parents[2]
 PAGE = "https://www.example.com"
@@ -32,7 +32,7 @@ ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT
 @asynccontextmanager
 async def chat(cors: Cors | None) -> AsyncIterator[str]:
     """The URL of a chat with such a front."""
-    switches = Switches(processes=1, cors=cors)
+    switches = Switches(processes=1, cors=cors, init_timeout_s=SLOW_INIT_S)
     async with Emulator(
         "tests.e2e.served.handler", env=ENV, task_root=ROOT, switches=switches, output=io.StringIO()
     ) as emulator:

@@ -52,7 +52,7 @@ class Contestant:
     rss_mib: float = 0.0
 
     def emulator(self) -> Emulator:
-        switches = Switches(processes=1, timeout_s=600)
+        switches = Switches(processes=1, timeout_s=600, freeze=False)
         return Emulator("tests.bench.runtime_apps:app", command=self.command, switches=switches, output=io.StringIO())
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
+from tests.chat import SLOW_INIT_S
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
@@ -18,6 +19,9 @@ async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
     async with local_aws(tmp_path) as aws:
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(
-            "tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(processes=2)
+            "tests.e2e.served.handler",
+            env=env,
+            task_root=ROOT,
+            switches=Switches(processes=2, init_timeout_s=SLOW_INIT_S),
         ) as emulator:
             yield emulator

@@ -13,7 +13,7 @@ from lambda_src import sse
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws
 from lambda_src.turns.running import RENEW_S
-from tests.chat import message
+from tests.chat import SLOW_INIT_S, message
 from tests.e2e.conftest import ROOT, SETTINGS
 
 DELTAS = 8  # read before something happens to the turn
@@ -28,7 +28,11 @@ async def emulated(
     env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET, "MODEL_URL": model_url}
     async with (
         Emulator(
-            "tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(**switches), output=output
+            "tests.e2e.served.handler",
+            env=env,
+            task_root=ROOT,
+            switches=Switches(**{"init_timeout_s": SLOW_INIT_S, **switches}),
+            output=output,
         ) as emulator,
         httpx2.AsyncClient(
             base_url=emulator.url, headers={"authorization": "Bearer ann"}, timeout=60, trust_env=False

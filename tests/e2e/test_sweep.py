@@ -12,9 +12,10 @@ import httpx2
 from chatkit.types import HiddenContextItem, ThreadMetadata
 
 from lambda_src.context import RequestContext, User
-from lambda_src.dev.emulator import Emulator
+from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.store.dynamodb import DynamoDBStore
+from tests.chat import SLOW_INIT_S
 from tests.e2e.conftest import ROOT, SETTINGS
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
@@ -31,7 +32,9 @@ async def test_the_hourly_event_finishes_what_a_killed_delete_left(tmp_path: Pat
             await store.add_thread_item("thr_1", item, ANN)
 
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
-        async with Emulator("tests.e2e.served.handler", env=env, task_root=ROOT) as emulator:
+        async with Emulator(
+            "tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(init_timeout_s=SLOW_INIT_S)
+        ) as emulator:
             await delete("thr_1", emulator)
             for pid in emulator.pids:
                 os.kill(pid, signal.SIGKILL)

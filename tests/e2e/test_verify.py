@@ -11,6 +11,7 @@ import pytest
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
 from lambda_src.dev.verify.__main__ import main
+from tests.chat import SLOW_INIT_S
 from tests.e2e.conftest import ROOT
 
 Verify = Callable[..., Any]
@@ -29,7 +30,10 @@ def verify(aws: LocalAws, tmp_path: Path) -> Verify:
     async def run(*arguments: str, **switches: Any) -> tuple[int, dict[str, Any]]:
         env = {**aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(
-            "lambda_src.dev.local.handler", env=env, task_root=ROOT, switches=Switches(**switches)
+            "lambda_src.dev.local.handler",
+            env=env,
+            task_root=ROOT,
+            switches=Switches(**{"init_timeout_s": SLOW_INIT_S, **switches}),
         ) as emulator:
             code = await asyncio.to_thread(main, [emulator.url, "--out", str(tmp_path / "out"), *arguments], {})
         [path] = (tmp_path / "out").glob("*-emulator.json")

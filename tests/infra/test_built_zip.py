@@ -23,7 +23,7 @@ from lambda_src import sse
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from tests.auth.test_backend import ED_JWK, token
-from tests.chat import message
+from tests.chat import SLOW_INIT_S, message
 from tests.model_api import model_api
 
 pytestmark = [pytest.mark.xdist_group("bundle"), pytest.mark.timeout(600)]  # the first one builds the zip
@@ -90,7 +90,7 @@ async def _started(root: Path, python: Path, folder: Path, model: str | None = N
             env=env,
             task_root=root,
             command=[str(root / "lambda_src" / "bootstrap"), str(python), "bootstrap.py"],
-            switches=Switches(processes=2),
+            switches=Switches(processes=2, init_timeout_s=SLOW_INIT_S),
         ) as emulator:
             yield emulator
 

@@ -2,6 +2,8 @@
 
 import json
 from base64 import b64decode
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from lambda_src.runtime.errors import report_of
 from lambda_src.runtime.handler import StreamingHandler
 from lambda_src.runtime.reply import Reply
 from tests.runtime.apps import body, sends, start
-from tests.runtime.scripted_api import http_event
+from tests.runtime.scripted_api import Request, http_event
 from tests.runtime.serving import serving
 
 HELLO = sends(start(), body(b"hello"))
@@ -35,8 +37,32 @@ async def test_an_error_before_the_first_byte_goes_to_the_error_path() -> None:
     assert request.path == "/2018-06-01/runtime/invocation/r-1/error"
     assert request.headers["lambda-runtime-function-error-type"] == "Function.KeyError"
     assert request.headers["lambda-runtime-invocation-id"] == "i-1"
-    assert (report["errorType"], report["errorMessage"]) == ("KeyError", "'k'")
+    assert (report["errorType"], report["errorMessage"], report["requestId"]) == ("KeyError", "'k'", "r-1")
     assert 'raise KeyError("k")' in report["stackTrace"][-1]
+
+
+def cause_in(request: Request) -> dict[str, Any]:
+    """What the runtime tells X-Ray about an error."""
+    cause: dict[str, Any] = json.loads(request.headers["lambda-runtime-function-xray-error-cause"])
+    return cause
+
+
+async def test_x_ray_learns_where_an_error_happened_but_not_an_apps_text() -> None:
+    async with serving(raises) as (api, _):
+        (request := await api.deliver()).answer(202)
+    cause = cause_in(request)
+    [exception] = cause["exceptions"]
+    assert (exception["type"], exception["message"]) == ("KeyError", "")
+    assert (exception["stack"][-1]["path"], exception["stack"][-1]["label"]) == (__file__, "raises")
+    assert exception["stack"][-1]["line"] == raises.__code__.co_firstlineno + 1
+    assert (cause["working_directory"], __file__ in cause["paths"]) == (str(Path.cwd()), True)
+
+
+async def test_x_ray_learns_the_text_of_the_runtimes_own_errors() -> None:
+    async with serving(sends()) as (api, _):
+        (request := await api.deliver()).answer(202)
+    [exception] = cause_in(request)["exceptions"]
+    assert exception["message"] == "The app returned without an answer."
 
 
 async def test_an_app_that_raises_between_start_and_body_has_sent_nothing_yet() -> None:

@@ -1,12 +1,16 @@
 """The wire as values and bytes: what the runtime writes is held byte by byte, what it reads by value."""
 
+from base64 import b64decode
+
 import pytest
 
 from lambda_src.runtime import protocol
 from lambda_src.runtime.protocol import ErrorReport, Invocation, Prelude, ProtocolError
 
-REPORT = ErrorReport("Function.ValueError", "ValueError", "no", ["line"])
-REPORT_JSON = b'{"errorMessage": "no", "errorType": "ValueError", "stackTrace": ["line"]}'
+REPORT = ErrorReport(
+    kind="Function.ValueError", name="ValueError", message="no", stack=["line"], request_id="r-1", cause='{"paths": []}'
+)
+REPORT_JSON = b'{"errorMessage": "no", "errorType": "ValueError", "requestId": "r-1", "stackTrace": ["line"]}'
 
 
 def test_a_prelude_is_compact_json_with_all_three_keys_and_eight_nuls() -> None:
@@ -92,14 +96,16 @@ def test_the_invocation_id_is_echoed_only_when_next_had_it() -> None:
     assert protocol.echo_headers(None) == []
 
 
-def test_an_error_before_the_first_byte_names_its_type_in_a_header() -> None:
+def test_an_error_before_the_first_byte_names_its_type_and_cause_in_headers() -> None:
     assert REPORT.encode() == REPORT_JSON
-    assert REPORT.headers()[0] == ("Lambda-Runtime-Function-Error-Type", "Function.ValueError")
+    assert REPORT.headers() == [
+        ("Lambda-Runtime-Function-Error-Type", "Function.ValueError"),
+        ("Lambda-Runtime-Function-XRay-Error-Cause", '{"paths": []}'),
+        ("Content-Type", "application/vnd.aws.lambda.error+json"),
+    ]
 
 
 def test_a_midstream_error_is_two_trailers_the_second_in_base64() -> None:
-    assert REPORT.trailers() == [
-        ("Lambda-Runtime-Function-Error-Type", "Function.ValueError"),
-        ("Lambda-Runtime-Function-Error-Body",
-         "eyJlcnJvck1lc3NhZ2UiOiAibm8iLCAiZXJyb3JUeXBlIjogIlZhbHVlRXJyb3IiLCAic3RhY2tUcmFjZSI6IFsibGluZSJdfQ=="),
-    ]  # fmt: skip
+    kind, text = REPORT.trailers()
+    assert kind == ("Lambda-Runtime-Function-Error-Type", "Function.ValueError")
+    assert (text[0], b64decode(text[1])) == ("Lambda-Runtime-Function-Error-Body", REPORT_JSON)

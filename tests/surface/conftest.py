@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
+from tests.chat import SLOW_INIT_S
 from tests.surface.emulated import Client
 from tests.surface.house import House, house_on_moto
 
@@ -28,6 +29,9 @@ async def ann(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]
     async with local_aws(tmp_path_factory.mktemp("aws")) as aws:
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(
-            "tests.surface.served.handler", env=env, task_root=ROOT, switches=Switches(processes=2)
+            "tests.surface.served.handler",
+            env=env,
+            task_root=ROOT,
+            switches=Switches(processes=2, init_timeout_s=SLOW_INIT_S),
         ) as emulator:
             yield Client(emulator)
