@@ -103,7 +103,10 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def made(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
     """`make dev` with these flags: its URL, and what it printed, once it has ended."""
     with subprocess.Popen(
-        [sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags, "--managed", "16"],
+        [
+            *(sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags),
+            *("--managed", "16", "--no-cancel"),  # one process, in which turns go on as in an on-demand function
+        ],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True,
         env={name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"},
     ) as process:  # fmt: skip
@@ -133,7 +136,7 @@ def served(env: dict[str, str], handler: str = "tests.web.served.handler") -> It
     thread.start()
 
     async def start() -> Emulator:
-        switches = Switches(managed=16)
+        switches = Switches(managed=16, cancel_when_caller_leaves=False)  # one process, but an on-demand function
         return await Emulator(handler, env=env, task_root=ROOT, switches=switches).__aenter__()
 
     emulator = asyncio.run_coroutine_threadsafe(start(), loop).result()
