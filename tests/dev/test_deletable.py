@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "native_runtime_stub.py"
 KEPT = (
-    *("protocol.py", "http1.py", "__init__.py"),  # the wire itself: the emulator is its other end
+    *("protocol.py", "__init__.py"),  # what the stub says to the Runtime API
     *("environment.py", "errors.py"),  # its switches: dev/first_start.py looks at them before a deployment
 )
 RUNTIMES_OWN = (
