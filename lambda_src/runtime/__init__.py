@@ -2,7 +2,7 @@
 
 protocol, http1   the wire as values and bytes; no IO
 connection, client, reply   the runtime's end of the wire, on sockets
-stop, server      the life of an invocation: next -> answer -> next, and the one way to stop it
+stop, worker      the life of an invocation: next -> answer -> next, and the one way to stop it
 cycle, lifespan   ASGI
 handler, adapter, loading   what may be run: a plain function, an ASGI app, a StreamingMangum; and its import
 snapstart, logs, context, environment   what else Lambda expects of a runtime

@@ -17,7 +17,7 @@ from lambda_src.runtime.environment import Environment, check_switches
 from lambda_src.runtime.errors import RuntimeApiError, log_fields, report_of
 from lambda_src.runtime.loading import kind_of, load
 from lambda_src.runtime.protocol import ErrorReport
-from lambda_src.runtime.server import Server
+from lambda_src.runtime.worker import Worker
 
 logger = logging.getLogger("lambda_src.runtime")  # started with -m, so __name__ is "__main__"
 
@@ -44,18 +44,18 @@ def main(env: MutableMapping[str, str]) -> int:
             return runner.run(refuse_to_start(client.init_error, error, kind_of(error), exit_code=1))
         if environment.snapstart and (code := runner.run(snapshot_and_restore(client))):
             return code
-        server = Server(handler, environment, set_trace=trace_setter(env if environment.concurrency == 1 else {}))
-        return runner.run(serve(server, client, environment))
+        worker = Worker(handler, environment, set_trace=trace_setter(env if environment.concurrency == 1 else {}))
+        return runner.run(serve(worker, client, environment))
 
 
-async def serve(server: Server, client: RuntimeClient, environment: Environment) -> int:
+async def serve(worker: Worker, client: RuntimeClient, environment: Environment) -> int:
     """Serve until SIGTERM, which Lambda sends where an extension runs; one client for each invocation at a time."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.end)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.end)
     try:
         others = (
             RuntimeClient(environment.api, coalesce=environment.coalesce) for _ in range(environment.concurrency - 1)
         )
-        await server.run([client, *others])
+        await worker.run([client, *others])
     except (OSError, RuntimeApiError) as gone:
         logger.critical("runtime.api_gone", extra=log_fields(gone, with_text=True))
         return 1

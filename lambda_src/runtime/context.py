@@ -13,7 +13,7 @@ from typing import Self
 from lambda_src.runtime.environment import Environment
 from lambda_src.runtime.protocol import Invocation
 
-# Set by the server around each invocation, read by the log formatter: right for N streams on one event loop.
+# Set by the worker around each invocation, read by the log formatter: right for N streams on one event loop.
 request_id_var: ContextVar[str] = ContextVar("request_id", default="")
 tenant_id_var: ContextVar[str | None] = ContextVar("tenant_id", default=None)
 

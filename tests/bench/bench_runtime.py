@@ -25,6 +25,8 @@ from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
+import h11
+
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.emulator.delivery import Collected
 from lambda_src.dev.emulator.events import Request, event_2_0
@@ -71,9 +73,12 @@ async def timed(url: str, path: str, rounds: int) -> tuple[list[float], list[flo
     reader, writer = await asyncio.open_connection(host, int(port))
     for _ in range(rounds):
         await asyncio.sleep(0.001)  # the sandbox is back in `next`: what is measured is an answer, not a queue
-        stream = Stream(reader)
+        http = h11.Connection(h11.CLIENT)
+        request = http.send(h11.Request(method="GET", target=path, headers=[("host", host)])) or b""
+        http.send(h11.EndOfMessage())
+        stream = Stream(reader, http)
         began = time.perf_counter()
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+        writer.write(request)
         await stream.chunk()
         first.append((time.perf_counter() - began) * 1000)
         await stream.rest()

@@ -1,4 +1,4 @@
-"""A Server that serves a handler to a scripted Runtime API, in this process, at a time that the test sets."""
+"""A Worker that serves a handler to a scripted Runtime API, in this process, at a time that the test sets."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.environment import Environment
 from lambda_src.runtime.errors import RuntimeApiError
 from lambda_src.runtime.handler import StreamingHandler
-from lambda_src.runtime.server import Server
+from lambda_src.runtime.worker import Worker
 from tests.runtime.scripted_api import ScriptedApi, scripted_api
 
 ENVIRONMENT = Environment(api="", handler="", function_name="f", memory_mb=512)
@@ -24,15 +24,15 @@ async def no_pause(seconds: float) -> None:
 @contextlib.asynccontextmanager
 async def serving(
     app: App | StreamingHandler, *, clients: int = 1, now_s: float = 0.0, clean_up_s: float = LONG_S
-) -> AsyncIterator[tuple[ScriptedApi, Server]]:
+) -> AsyncIterator[tuple[ScriptedApi, Worker]]:
     """`app` behind `clients` connections; the deadline of scripted invocations is 10 s after `now_s` = 0."""
     handler = app if isinstance(app, StreamingHandler) else StreamingMangum(app)
     async with scripted_api() as api:
-        server = Server(handler, ENVIRONMENT, clock=lambda: now_s, clean_up_s=clean_up_s)
-        running = asyncio.gather(server.run([RuntimeClient(api.address, pause=no_pause) for _ in range(clients)]))
+        worker = Worker(handler, ENVIRONMENT, clock=lambda: now_s, clean_up_s=clean_up_s)
+        running = asyncio.gather(worker.run([RuntimeClient(api.address, pause=no_pause) for _ in range(clients)]))
         try:
-            yield api, server
+            yield api, worker
         finally:
-            server.end()
+            worker.end()
             with contextlib.suppress(OSError, RuntimeApiError):  # how it ends when the test takes the Runtime API away
                 await running

@@ -11,7 +11,7 @@ from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.connection import Connection
 from lambda_src.runtime.handler import BufferedHandler
 from lambda_src.runtime.protocol import Prelude
-from lambda_src.runtime.server import Server
+from lambda_src.runtime.worker import Worker
 from tests.runtime.apps import body, sends, start
 from tests.runtime.recorded import RecordedTransport, recorded
 from tests.runtime.scripted_api import http_event
@@ -159,8 +159,8 @@ async def test_a_slow_front_holds_the_app_back_and_memory_flat() -> None:
     async with server:
         host, port = server.sockets[0].getsockname()
         client = RuntimeClient(f"{host}:{port}")
-        server = Server(StreamingMangum(app), ENVIRONMENT, clock=lambda: 0.0)
-        running = asyncio.create_task(server.invoke(client, await client.next()))
+        worker = Worker(StreamingMangum(app), ENVIRONMENT, clock=lambda: 0.0)
+        running = asyncio.create_task(worker.invoke(client, await client.next()))
         before = -1
         while before != sent:  # until the app stands still, with the kernel's buffers and ours full
             before = sent

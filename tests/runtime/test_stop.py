@@ -97,10 +97,10 @@ async def test_an_early_refusal_of_the_answer_stops_the_app(status: int, headers
 
 async def test_the_end_of_the_sandbox_stops_the_app_and_lets_its_answer_end() -> None:
     app = Watched(ends_well)
-    async with serving(app) as (api, server):
+    async with serving(app) as (api, worker):
         request = await api.deliver()
         await request.has(b"one")
-        server.end()
+        worker.end()
         (await request.whole()).answer(202)
         assert request.body.endswith(b"kept")
     assert app.cancelled == 1

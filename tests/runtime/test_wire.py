@@ -172,7 +172,7 @@ def misspelt(module: str, number: int) -> CodeType:
         == (names[number].lineno, names[number].col_offset, names[number].value)
     )
     value = target.value
-    target.value = value + b"z" if isinstance(value, bytes) else f"{value[:-1]}{'q' if value[-1] != 'q' else 'z'}"
+    target.value = value + b"z" if isinstance(value, bytes) else f"{str(value)[:-1]}~"
     return compile(tree, module, "exec")
 
 

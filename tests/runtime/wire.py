@@ -162,7 +162,7 @@ async def transcript(runtime: Runtime) -> list[Any]:
     listening = await asyncio.start_server(book.connected, "127.0.0.1", 0)
     host, port = listening.sockets[0].getsockname()
     log = Log()
-    logger = logging.getLogger(runtime("server").__name__.rpartition(".")[0])
+    logger = logging.getLogger(runtime("worker").__name__.rpartition(".")[0])
     logger.addHandler(log)
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -218,12 +218,12 @@ async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
                 await runtime("cycle").HttpCycle(scope, b"", reply).run(app_for(event))
 
     environment = environment_module.Environment(api=address, handler="h", function_name="chat", memory_mb=512)
-    server = runtime("server").Server(Handler(), environment, clock=lambda: 0.0, set_trace=main.trace_setter(env))
-    serving = asyncio.ensure_future(server.run([client]))
+    worker = runtime("worker").Worker(Handler(), environment, clock=lambda: 0.0, set_trace=main.trace_setter(env))
+    serving = asyncio.ensure_future(worker.run([client]))
     done = asyncio.ensure_future(book.delivered_all.wait())
     try:
         await asyncio.wait({serving, done}, return_when=asyncio.FIRST_COMPLETED)
-        server.end()
+        worker.end()
         await serving
     finally:
         done.cancel()

@@ -64,14 +64,10 @@ async def test_a_process_is_frozen_between_invocations_and_thaws_for_the_next() 
             await eventually(lambda: state_of(emulator.pids[0]) == "T")
 
 
-@pytest.mark.parametrize("switches", [{"freeze": False}, {"managed": 2}])
-async def test_freezing_can_be_switched_off_and_managed_instances_never_freeze(switches: dict[str, object]) -> None:
+@pytest.mark.parametrize("switches", [Switches(freeze=False), Switches(managed=2)])
+async def test_freezing_can_be_switched_off_and_managed_instances_never_freeze(switches: Switches) -> None:
     output = io.StringIO()
-    async with Emulator(
-        "tests.dev.emulator.apps.later",
-        switches=Switches(**switches),
-        output=output,  # type: ignore[arg-type]  # as given
-    ) as emulator:
+    async with Emulator("tests.dev.emulator.apps.later", switches=switches, output=output) as emulator:
         await emulator.invoke({})
         await eventually(lambda: "later" in output.getvalue())
 

@@ -34,7 +34,7 @@ SHUTDOWN_S = 0.1  # of the 150 ms or so between SIGTERM and SIGKILL: the rest is
 logger = logging.getLogger(__name__)
 
 
-class Server:
+class Worker:
     """Serves invocations with `handler`. `clock` is epoch seconds; `set_trace` takes each invocation's trace id."""
 
     def __init__(
