@@ -103,7 +103,7 @@ ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"
 
 def _end(event: Any) -> str | None:  # noqa: ANN401 - an event of either API
     """The type of the event that ends a response, or the finish reason of a chat completion; None for other events."""
-    if isinstance(event, ChatCompletionChunk):
+    if type(event) is ChatCompletionChunk:  # isinstance would ask abc for every event of the other API
         return next((choice.finish_reason for choice in event.choices or () if choice.finish_reason), None)
     if event.type == "response.completed" and not isinstance(event.response, BaseModel):
         raise UnavailableError(BROKEN_OFF)  # the SDK would fail over it, and drop what came before

@@ -36,7 +36,7 @@ from chatkit.types import (
     UserMessageItem,
     WidgetItem,
 )
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from lambda_src import answers, titles, wire
 from lambda_src.actions import ActionCall
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
 REMOVED_AT_ONCE = 25  # half of what one process has connections for
+DELTAS = TypeAdapter(ThreadItemUpdatedEvent)  # encodes into bytes, without a string in between
 NAMED_FOR = timedelta(minutes=16)  # as long as a turn is found by its name: after that it is a new message
 
 log = logging.getLogger(__name__)
@@ -172,26 +173,20 @@ class ChatServer(ChatKitServer[RequestContext]):
             if naming is not None:
                 await naming.cancel()
 
-    async def _process_streaming_impl(
+    def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent, None]:
-        """Upstream's; but a new thread whose first message could not be kept is taken back, unless a retry finds it."""
-        made: str | None = None
-        try:
-            async for event in await self._processed(request, context):
-                match event:
-                    case ThreadCreatedEvent():
-                        made = event.thread.id
-                    case StreamOptionsEvent():
-                        made = None
-                    case _:
-                        pass
-                yield event
-        except BaseException as error:  # one that was cancelled is no thread either
-            is_retried = context.turn is not None and context.turn.is_retried_after(error)
-            if made is not None and isinstance(request, ThreadsCreateReq) and not is_retried:
-                await self._take_back(made, request.params.input.attachments, context)
-            raise
+        """Upstream's; but a new thread is one object, a message does not read its thread again after its check, and an
+        answer that is to be replaced is removed in batches.
+        """
+        if isinstance(request, ThreadsCreateReq):
+            return self._created(request, context)
+        if isinstance(request, ThreadsRetryAfterItemReq):
+            return self._regenerated(request, context)
+        ahead = None if context.turn is None else context.turn.ahead
+        if isinstance(request, ThreadsAddUserMessageReq) and ahead is not None and ahead.thread is not None:
+            return self._added(request, ahead.thread, context)
+        return super()._process_streaming_impl(request, context)
 
     async def _take_back(self, thread_id: str, attachments: Sequence[str], context: RequestContext) -> None:
         """Delete a new thread, but not the uploads of its message: whoever sends it again names them again."""
@@ -202,20 +197,6 @@ class ChatServer(ChatKitServer[RequestContext]):
                     unbound = attachment.model_copy(update={"thread_id": None})
                     await self.store.save_attachment(unbound, context=context)
         await self.store.delete_thread(thread_id, context=context)
-
-    async def _processed(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[ThreadStreamEvent]:
-        """Upstream's; but a new thread is one object, a message does not read its thread again after its check, and an
-        answer that is to be replaced is removed in batches.
-        """
-        if isinstance(request, ThreadsCreateReq):
-            return self._created(request, context)
-        if isinstance(request, ThreadsRetryAfterItemReq):
-            return self._regenerated(request, context)
-        ahead = None if context.turn is None else context.turn.ahead
-        if not isinstance(request, ThreadsAddUserMessageReq) or ahead is None or ahead.thread is None:
-            return super()._process_streaming_impl(request, context)
-        message = await self._build_user_message_item(request.params.input, ahead.thread, context)
-        return self._process_new_thread_item_respond(ahead.thread, message, context)
 
     async def _build_user_message_item(
         self, input: UserMessageInput, thread: ThreadMetadata, context: RequestContext
@@ -251,12 +232,33 @@ class ChatServer(ChatKitServer[RequestContext]):
             async for event in events:
                 yield event
 
-    async def _created(self, request: ThreadsCreateReq, context: RequestContext) -> AsyncIterator[ThreadStreamEvent]:
+    async def _created(
+        self, request: ThreadsCreateReq, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
         """Upstream's, with the object that was saved: upstream continues with another one, which no store has seen,
         and saving that overwrites whatever a user changed since.
+
+        A thread whose first message could not be kept is taken back, unless a retry finds it.
         """
         thread = await self._new_thread(request.params.input, context)
-        yield ThreadCreatedEvent(thread=self._to_thread_response(thread))
+        is_kept = False
+        try:
+            yield ThreadCreatedEvent(thread=self._to_thread_response(thread))
+            message = await self._build_user_message_item(request.params.input, thread, context)
+            async with closed(self._process_new_thread_item_respond(thread, message, context)) as events:
+                async for event in events:
+                    is_kept = is_kept or isinstance(event, StreamOptionsEvent)
+                    yield event
+        except BaseException as error:  # one that was cancelled is no thread either
+            is_retried = context.turn is not None and context.turn.is_retried_after(error)
+            if not is_kept and not is_retried:
+                await self._take_back(thread.id, request.params.input.attachments, context)
+            raise
+
+    async def _added(
+        self, request: ThreadsAddUserMessageReq, thread: ThreadMetadata, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
+        """Upstream's, with a thread that was read before."""
         message = await self._build_user_message_item(request.params.input, thread, context)
         async with closed(self._process_new_thread_item_respond(thread, message, context)) as events:
             async for event in events:
@@ -264,7 +266,7 @@ class ChatServer(ChatKitServer[RequestContext]):
 
     async def _regenerated(
         self, request: ThreadsRetryAfterItemReq, context: RequestContext
-    ) -> AsyncIterator[ThreadStreamEvent]:
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
         """Upstream's, which removes item by item before its first event: 21 s for 2,500 of them."""
         thread, message = await asyncio.gather(
             self.store.load_thread(request.params.thread_id, context=context),
@@ -414,7 +416,7 @@ class ChatServer(ChatKitServer[RequestContext]):
     def _serialize(self, obj: BaseModel) -> bytes:
         """Upstream's wire format, with an offset on every time."""
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
-            return super()._serialize(obj)  # the event of which there are thousands has no time in it
+            return DELTAS.dump_json(obj, by_alias=True, exclude_none=True)  # there are thousands, with no time in them
         return wire.encoded(obj)
 
 

@@ -25,7 +25,7 @@ from lambda_src.app import serve
 from lambda_src.dev import local_aws
 from lambda_src.events import Events
 from lambda_src.page import Page
-from lambda_src.runs import RUN_STOPS_WITHIN_S
+from lambda_src.run_events import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S

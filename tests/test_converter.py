@@ -1,7 +1,6 @@
 """The converter: every item reaches the model, every id is ours."""
 
 import base64
-from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import count
 
@@ -86,14 +85,10 @@ async def test_one_item_that_cannot_be_converted_becomes_a_sentence() -> None:
     assert len(shown) == 3
 
 
-async def rewritten(*events: ThreadStreamEvent) -> list[ThreadStreamEvent]:
-    async def run() -> AsyncIterator[ThreadStreamEvent]:
-        for event in events:
-            yield event
-
+def rewritten(*events: ThreadStreamEvent) -> list[ThreadStreamEvent]:
     numbers = count(1)
     answer = Answer("thr_1", mint=lambda _: f"own_{next(numbers)}")
-    return [event async for event in answer.events(run())]
+    return [*(own for event in events for own in answer.events_of(event)), *answer.closing()]
 
 
 def delta(item_id: str) -> ThreadItemUpdatedEvent:
@@ -114,24 +109,22 @@ def ids(events: list[ThreadStreamEvent]) -> list[str]:
 
 async def test_the_models_id_is_replaced_alike_in_every_event() -> None:
     item: ThreadItem = assistant("__fake_id__")
-    events = await rewritten(ThreadItemAddedEvent(item=item), delta("__fake_id__"), ThreadItemDoneEvent(item=item))
+    events = rewritten(ThreadItemAddedEvent(item=item), delta("__fake_id__"), ThreadItemDoneEvent(item=item))
     assert ids(events) == ["own_1", "own_1", "own_1"]
     assert item.id == "__fake_id__", "the SDK's own object is left alone"
 
 
 async def test_two_messages_of_one_run_under_one_constant_id_become_two() -> None:
     item = assistant("__fake_id__")
-    one: list[ThreadStreamEvent] = [
-        ThreadItemAddedEvent(item=item),
-        delta("__fake_id__"),
-        ThreadItemDoneEvent(item=item),
-    ]
-    assert ids(await rewritten(*one, *one)) == ["own_1"] * 3 + ["own_2"] * 3
+    events: list[ThreadStreamEvent] = []
+    for _ in range(2):
+        events += [ThreadItemAddedEvent(item=item), delta("__fake_id__"), ThreadItemDoneEvent(item=item)]
+    assert ids(rewritten(*events)) == ["own_1"] * 3 + ["own_2"] * 3
 
 
 async def test_a_removal_names_all_that_stood_under_the_models_id() -> None:
     one, two = (ThreadItemDoneEvent(item=assistant("__fake_id__", text)) for text in ("one", "two"))
-    assert ids(await rewritten(one, two, ThreadItemRemovedEvent(item_id="__fake_id__"))) == [
+    assert ids(rewritten(one, two, ThreadItemRemovedEvent(item_id="__fake_id__"))) == [
         "own_1", "own_2", "own_1", "own_2",
     ]  # fmt: skip
 
@@ -142,7 +135,7 @@ async def test_items_of_our_own_and_other_events_pass_unchanged() -> None:
         NoticeEvent(level="info", message="hello"),
         ThreadItemRemovedEvent(item_id="msg_9"),
     ]
-    assert await rewritten(*events) == events
+    assert rewritten(*events) == events
 
 
 def call(number: int, output: object) -> ClientToolCallItem:
@@ -273,7 +266,7 @@ async def test_a_picture_of_the_models_that_does_not_fit_is_a_sentence(monkeypat
 
 async def test_a_message_that_is_sent_twice_is_shown_once() -> None:
     done = ThreadItemDoneEvent(item=assistant("msg_1"))
-    assert ids(await rewritten(ThreadItemAddedEvent(item=assistant("msg_1")), done, done, delta("msg_1"))) == [
+    assert ids(rewritten(ThreadItemAddedEvent(item=assistant("msg_1")), done, done, delta("msg_1"))) == [
         "own_1",
         "own_1",
     ]
@@ -281,6 +274,6 @@ async def test_a_message_that_is_sent_twice_is_shown_once() -> None:
 
 async def test_text_before_its_message_opens_it() -> None:
     item = assistant("msg_1")
-    events = await rewritten(delta("msg_1"), ThreadItemAddedEvent(item=item), ThreadItemDoneEvent(item=item))
+    events = rewritten(delta("msg_1"), ThreadItemAddedEvent(item=item), ThreadItemDoneEvent(item=item))
     assert [event.type for event in events] == ["thread.item.added", "thread.item.updated", "thread.item.done"]
     assert ids(events) == ["own_1"] * 3

@@ -12,7 +12,7 @@ from lambda_src.converter.model_events import CITATIONS
 from lambda_src.demo_model import events_of, message_of
 from lambda_src.errors import BROKEN_OFF
 from lambda_src.models import openai_run_config
-from lambda_src.runs import NO_ANSWER, ONLY_REASONING
+from lambda_src.run_events import NO_ANSWER, ONLY_REASONING
 from lambda_src.setting_values import ModelApi
 from tests import events_page
 from tests.chat import Answer, message

@@ -1,14 +1,14 @@
-"""The model's output on its way into the thread: own ids, an end for every item, images in files. Knows no store."""
+"""The model's output on its way into the thread: our own ids, and an end for every item. Pure; knows no store."""
 
-import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import assert_never
 
-from chatkit.agents import ResponseStreamConverter
 from chatkit.types import (
+    AssistantMessageContent,
     AssistantMessageContentPartAdded,
+    AssistantMessageContentPartAnnotationAdded,
     AssistantMessageContentPartDone,
     AssistantMessageContentPartTextDelta,
     AssistantMessageItem,
@@ -36,22 +36,47 @@ from chatkit.types import (
     WorkflowItem,
 )
 
-from lambda_src.attachments.files import Files
-from lambda_src.context import RequestContext
-
-MESSAGE_UPDATE = "assistant_message."  # how the types of a message's updates begin
-PARTIAL_IMAGES = 3  # what OpenAI's image tool sends at most; progress is counted against it
+MessageUpdate = (
+    AssistantMessageContentPartTextDelta  # first: isinstance tries them in turn, and this one comes for every word
+    | AssistantMessageContentPartAdded
+    | AssistantMessageContentPartAnnotationAdded
+    | AssistantMessageContentPartDone
+)
 
 
 @dataclass(slots=True)
 class _Open:
     own_id: str
     item: ThreadItem
-    written: set[int] = field(default_factory=set)  # the parts of a message that have text
+    updates: list[MessageUpdate] = field(default_factory=list)  # of a message, since it was added
+
+    def content(self) -> list[AssistantMessageContent]:
+        """The parts of a message with all updates applied, as ChatKit's client shows them; none for other items."""
+        if not isinstance(self.item, AssistantMessageItem):
+            return []
+        parts = [part.model_copy(deep=True) for part in self.item.content]
+        for update in self.updates:
+            while len(parts) <= update.content_index:
+                parts.append(AssistantMessageContent(text=""))
+            part = parts[update.content_index]
+            match update:
+                case AssistantMessageContentPartTextDelta():
+                    part.text += update.delta
+                case AssistantMessageContentPartAnnotationAdded():
+                    part.annotations.insert(update.annotation_index, update.annotation)
+                case _:
+                    parts[update.content_index] = update.content.model_copy(deep=True)
+        return parts
+
+    @property
+    def has_text(self) -> bool:
+        return any(part.text.strip() for part in self.content())
 
 
 class Answer:
     """The events of one run, with ids of our own where the model chose them, and with an end for every item.
+
+    Give every event of the run to `events_of`, and when the run has ended or failed, call `closing`.
 
     stream_agent_response keeps the model's id for assistant messages and client tool calls. With Chat Completions and
     LiteLLM that id is a constant, so the second answer would replace the first (chatkit-python issue 36). An id is
@@ -60,8 +85,15 @@ class Answer:
     Models and vendors also leave items open, repeat events and send them out of order; ChatKit passes all that on.
     """
 
-    def __init__(self, thread_id: str, *, mint: Callable[[ThreadItem], str]) -> None:
-        self._thread_id, self._mint = thread_id, mint
+    def __init__(
+        self,
+        thread_id: str,
+        *,
+        mint: Callable[[ThreadItem], str],
+        renamed: Callable[[GeneratedImage], GeneratedImage] = lambda image: image,
+    ) -> None:
+        """`renamed` returns a generated image under the id of the file that it is kept in."""
+        self._thread_id, self._mint, self._renamed = thread_id, mint, renamed
         self._open: dict[str, _Open] = {}  # by the model's id
         self._own_ids: dict[str, dict[str, None]] = {}
         self._done: dict[str, ThreadItem] = {}  # the last one done under each of the model's ids
@@ -72,31 +104,17 @@ class Answer:
     @property
     def is_cut(self) -> bool:
         """Whether a message has text and no end."""
-        return any(known.written for known in self._open.values())
+        return any(known.has_text for known in self._open.values())
 
-    async def events(self, events: AsyncIterator[ThreadStreamEvent]) -> AsyncIterator[ThreadStreamEvent]:
-        """The run's events. Items without text that are open when it ends or fails are closed."""
-        try:
-            async for event in events:
-                if isinstance(event, ThreadItemUpdatedEvent):
-                    known = self._open.get(event.item_id)
-                    if known is None and event.update.type.startswith(MESSAGE_UPDATE):
-                        if event.item_id in self._own_ids:
-                            continue  # it is done: nothing can follow
-                        if (known := self._open_message()) is None:
-                            known = self._opened(event.item_id)
-                            yield ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id}))
-                    if (updated := event if known is None else self._updated(known, event)) is not None:
-                        yield updated
-                    continue
-                for own in self._handled(event):
-                    yield own
-        except Exception:
-            for closing in self._closing():
-                yield closing
-            raise
-        for closing in self._closing():
-            yield closing
+    def unended(self) -> Iterator[AssistantMessageItem]:
+        """The messages that have no end, with the text that the reader has seen."""
+        for known in self._open.values():
+            if isinstance(known.item, AssistantMessageItem):
+                yield known.item.model_copy(update={"id": known.own_id, "content": known.content()})
+
+    def events_of(self, event: ThreadStreamEvent) -> Iterable[ThreadStreamEvent]:
+        """What becomes of an event of the run: mostly one event, which may be the same object under our id."""
+        return self._updated(event) if isinstance(event, ThreadItemUpdatedEvent) else self._handled(event)
 
     def _handled(self, event: ThreadStreamEvent) -> Iterator[ThreadStreamEvent]:
         match event:
@@ -140,13 +158,15 @@ class Answer:
                 if known is None and (known := self._open_message()) is not None:
                     item = item.model_copy(update={"id": known.item.id})
                 if not _said(item):
-                    if known is None or not known.written:
+                    if known is None or not known.has_text:
                         yield from self._removed(item.id)
                     return
                 self.has_content = True
             case HiddenContextItem() | SDKHiddenContextItem():
                 pass
             case _:
+                if isinstance(item, GeneratedImageItem) and item.image is not None:
+                    item = item.model_copy(update={"image": self._renamed(item.image)})
                 self._has_client_tool_call |= isinstance(item, ClientToolCallItem)
                 self.has_content = True
         self._done[item.id] = item
@@ -172,33 +192,44 @@ class Answer:
         self._own(item, done=False)
         return self._open[item_id]
 
-    def _updated(self, known: _Open, event: ThreadItemUpdatedEvent) -> ThreadItemUpdatedEvent | None:
-        """The event under our id; None if it would empty a part that has text."""
-        update = event.update
-        match update:
-            case AssistantMessageContentPartTextDelta():
-                if update.content_index not in known.written and update.delta.strip():
-                    known.written.add(update.content_index)
-            case AssistantMessageContentPartAdded() | AssistantMessageContentPartDone():
-                if update.content.text.strip():
-                    known.written.add(update.content_index)
-                elif update.content_index in known.written:
-                    return None
-            case GeneratedImageUpdated() if isinstance(known.item, GeneratedImageItem):
+    def _updated(self, event: ThreadItemUpdatedEvent) -> tuple[ThreadStreamEvent, ...]:
+        """The event under our id. Thousands of them are text deltas: those are neither copied nor looked into."""
+        update, known = event.update, self._open.get(event.item_id)
+        if isinstance(update, MessageUpdate):
+            added: tuple[ThreadStreamEvent, ...] = ()
+            if known is None:
+                if event.item_id in self._own_ids:
+                    return ()  # it is done: nothing can follow
+                if (known := self._open_message()) is None:
+                    known = self._opened(event.item_id)
+                    added = (ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id})),)
+            if not isinstance(update, AssistantMessageContentPartTextDelta):
+                if _would_empty(known, update):
+                    return added
+                update = update.model_copy(deep=True)  # ChatKit's server appends to the text of the one that it is sent
+            known.updates.append(update)
+            event.item_id = known.own_id  # in place: ChatKit made the event for us alone
+            return (*added, event)
+        if isinstance(update, GeneratedImageUpdated):
+            update = update.model_copy(update={"image": self._renamed(update.image)})
+            event = event.model_copy(update={"update": update})
+            if known is not None and isinstance(known.item, GeneratedImageItem):
                 known.item = known.item.model_copy(update={"image": update.image})
-            case _:
-                pass
-        return event if known.own_id == event.item_id else event.model_copy(update={"item_id": known.own_id})
+        if known is not None and known.own_id != event.item_id:
+            event = event.model_copy(update={"item_id": known.own_id})
+        return (event,)
 
     def _removed(self, item_id: str) -> Iterator[ThreadStreamEvent]:
         if (known := self._open.pop(item_id, None)) is not None:
             yield ThreadItemRemovedEvent(item_id=known.own_id)
 
-    def _closing(self) -> Iterator[ThreadStreamEvent]:
-        """An end for what the run left open. Text without an end is left to turns/, which keeps it."""
+    def closing(self) -> Iterator[ThreadStreamEvent]:
+        """Ends for what a run that has ended or failed left open. Text without an end is left to turns/, which keeps
+        it.
+        """
         for item_id, known in list(self._open.items()):
             match known.item:
-                case AssistantMessageItem() if not known.written:
+                case AssistantMessageItem() if not known.has_text:
                     yield from self._removed(item_id)
                 case WorkflowItem() as item if not self._has_client_tool_call:  # else the next run continues it
                     if item.workflow.summary is None:
@@ -214,6 +245,16 @@ class Answer:
                     pass
 
 
+def _would_empty(known: _Open, update: MessageUpdate) -> bool:
+    """Whether the update has no text, and its part has some."""
+    if isinstance(update, AssistantMessageContentPartAdded | AssistantMessageContentPartDone) and not (
+        update.content.text.strip()
+    ):
+        parts = known.content()
+        return update.content_index < len(parts) and bool(parts[update.content_index].text.strip())
+    return False
+
+
 def _said(item: ThreadItem) -> str:
     return "\n".join(part.text for part in item.content).strip() if isinstance(item, AssistantMessageItem) else ""
 
@@ -223,52 +264,3 @@ def _is_empty(item: WorkflowItem) -> bool:
     summary = item.workflow.summary
     no_time = isinstance(summary, DurationSummary) and summary.duration == 0
     return item.workflow.type == "reasoning" and not item.workflow.tasks and no_time
-
-
-@dataclass(slots=True)
-class _Picture:
-    own_id: str
-    final: bool = False
-
-
-@dataclass(slots=True)
-class KeptImages(ResponseStreamConverter):
-    """Generated images of one run, partial and final, in `files`: in an item they would be far past a row's size.
-
-    `adopt` is given the id of each new image, so that it can be deleted with its thread. The model's ids are replaced,
-    as they may be one constant: `renamed` does it for the events.
-    """
-
-    files: Files
-    context: RequestContext
-    adopt: Callable[[], Awaitable[str]]
-    partial_images: int | None = PARTIAL_IMAGES
-    _pictures: dict[str, _Picture] = field(default_factory=dict)
-
-    async def base64_image_to_url(
-        self, image_id: str, base64_image: str, partial_image_index: int | None = None
-    ) -> str:
-        """Keep the image and say where it can be seen for a while. ValueError: it is not base64."""
-        picture = self._pictures.get(image_id)
-        if picture is None or picture.final:
-            picture = self._pictures[image_id] = _Picture(await self.adopt())
-        await self.files.keep_image(picture.own_id, base64.b64decode(base64_image, validate=True), self.context)
-        picture.final = partial_image_index is None
-        return self.files.image_url(picture.own_id, self.context)
-
-    async def renamed(self, events: AsyncIterator[ThreadStreamEvent]) -> AsyncIterator[ThreadStreamEvent]:
-        """The events, with images under the ids they are kept by."""
-        async for event in events:
-            match event:
-                case ThreadItemUpdatedEvent(update=GeneratedImageUpdated() as update):
-                    image = self._renamed(update.image)
-                    yield event.model_copy(update={"update": update.model_copy(update={"image": image})})
-                case ThreadItemDoneEvent(item=GeneratedImageItem(image=GeneratedImage() as shown) as item):
-                    image = self._renamed(shown)
-                    yield event.model_copy(update={"item": item.model_copy(update={"image": image})})
-                case _:
-                    yield event
-
-    def _renamed(self, image: GeneratedImage) -> GeneratedImage:
-        picture = self._pictures.get(image.id)
-        return image if picture is None else image.model_copy(update={"id": picture.own_id})
