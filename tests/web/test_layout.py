@@ -10,8 +10,8 @@ from tests.web.chat_page import ChatPage
 
 pytestmark = pytest.mark.xdist_group("browser")
 
-MOST_BYTES = 151_000  # all that a browser fetches of the page; 150,000 before sign-out, link targets and CAPTCHAs
-MOST_LINES = 2_100  # of our own client; 2,000 before sign-out, link targets and CAPTCHAs
+MOST_BYTES = 150_000  # all that a browser fetches of the page
+MOST_LINES = 2_000  # of our own client
 MOST_MOVED = 0.02  # of the screen, times how far: a tenth of what is called good (web.dev/cls)
 LONG = "slowly " + "\n\n".join(f"Paragraph {number} has some words to fill its line with." for number in range(40))
 MIXED = "\n\n".join(

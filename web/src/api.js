@@ -28,9 +28,7 @@ export function createApi({ url, session, tokenHeader }) {
       await fetchEventSource(chat.url, {
         method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ type, params }),
         signal, fetch: chat.fetch, openWhenHidden: true, // a hidden tab goes on reading: nothing is to be caught up with
-        async onopen(answer) {
-          if (!answer.ok) throw await ChatError.of(answer);
-        },
+        onopen: async (answer) => { if (!answer.ok) throw await ChatError.of(answer); },
         onmessage(message) {
           failed = 0;
           if (message.data) onEvent(JSON.parse(message.data));

@@ -1,6 +1,6 @@
 // Where people write. Knows what a message is; not where it goes.
 import { h, iconButton, icon } from "./dom.js";
-import "./uploads.js";
+import { TAKEN } from "./uploads.js";
 
 const DRAFT = "chat.draft"; // what was written survives a reload and a sign-in
 
@@ -34,15 +34,14 @@ export class ChatComposer extends HTMLElement {
     this.addEventListener("dragover", (event) => { event.preventDefault(); this.classList.add("over"); });
     this.addEventListener("dragleave", () => this.classList.remove("over"));
     this.addEventListener("drop", (event) => { this.classList.remove("over"); this.#dropped(event, event.dataTransfer); });
-    this.text.value = sessionStorage.getItem(DRAFT) ?? "";
-    this.#written();
+    this.restore(sessionStorage.getItem(DRAFT) ?? "");
   }
 
   use(api, features) {
     this.uploads.use(api, features);
     this.takesFiles = features.attachments;
     this.attach.hidden = !features.attachments;
-    this.files.accept = this.uploads.accept;
+    this.files.accept = TAKEN;
   }
 
   focus() { this.text.focus({ preventScroll: true }); }
@@ -84,13 +83,12 @@ export class ChatComposer extends HTMLElement {
     this.#wanted = !this.#ready && this.#sendable;
     if (this.#wanted || !this.#sendable) return;
     const detail = { text: this.text.value.trim(), attachments: this.uploads.take() };
-    this.text.value = "";
-    this.#written();
+    this.clear();
     this.dispatchEvent(new CustomEvent("say", { detail }));
   }
 
   get #sendable() {
-    return this.#closed === null && !this.uploads.busy && !this.uploads.failed && (this.text.value.trim() || !this.uploads.empty);
+    return this.#closed === null && this.uploads.settled && (this.text.value.trim() || !this.uploads.empty);
   }
 
   #key(event) {

@@ -74,11 +74,8 @@ export class Conversation extends EventTarget {
 
   /** Answer once more what the user said in `item`: what came after it is gone. */
   retry(item) {
-    let after = false;
-    for (const id of [...this.items.keys()]) {
-      if (after) this.items.delete(id);
-      after ||= id === item.id;
-    }
+    const ids = [...this.items.keys()];
+    for (const id of ids.slice(ids.indexOf(item.id) + 1)) this.items.delete(id);
     this.#tell("items", { all: true });
     return this.#stream("threads.retry_after_item", { thread_id: this.id, item_id: item.id });
   }
@@ -116,29 +113,22 @@ export class Conversation extends EventTarget {
 
   stop() { this.running?.stop(); }
 
-  #stream(type, params, { again, pending = null } = {}) {
-    return this.#run((options) => this.#api.stream(type, params, options), {
-      again: again ?? (() => this.#stream(type, params)), pending,
-    });
+  #stream(type, params, { again = () => this.#stream(type, params), pending } = {}) {
+    return this.#run((options) => this.#api.stream(type, params, options), { again, pending });
   }
 
   /** Read one turn to its end. A second one at the same time is the server's to supersede: we read only the newest. */
   async #run(read, { again = null, pending = null }) {
     const abort = new AbortController();
     const running = { stop: () => abort.abort() }; // chat-client.js tells the server
-    this.running = running;
-    this.problem = this.progress = null;
-    this.#tell("state");
+    this.#set({ running, problem: null, progress: null });
     const onEvent = (event) => {
       if (pending && event.type === "thread.item.done" && event.item.type === "user_message") {
         this.#confirm(pending, event.item);
         pending = null;
       } else this.#take(event);
     };
-    const onBroken = () => {
-      this.progress = { text: "Connecting again ..." };
-      this.#tell("state");
-    };
+    const onBroken = () => this.#set({ progress: { text: "Connecting again ..." } });
     try {
       await read({ signal: abort.signal, onEvent, onBroken });
     } catch (error) {
@@ -147,8 +137,7 @@ export class Conversation extends EventTarget {
       if (!abort.signal.aborted) this.fail(error, repeat);
     }
     if (this.running !== running) return;
-    this.running = this.progress = null;
-    this.#tell("state");
+    this.#set({ running: null, progress: null });
     this.#tell("saved");
   }
 
@@ -170,21 +159,16 @@ export class Conversation extends EventTarget {
     switch (event.type) {
       case "thread.created": case "thread.updated": {
         const { items, ...thread } = event.thread;
-        this.thread = thread;
-        this.#tell("state");
+        this.#set({ thread });
         this.#tell("saved");
         break;
       }
-      case "progress_update":
-        this.progress = event;
-        this.#tell("state");
-        break;
       case "error": {
-        const asked = this.askedBefore();
-        const error = new Error(event.message ?? "Something went wrong. Try again.");
-        this.fail(error, event.allow_retry && asked ? () => this.retry(this.askedBefore()) : null);
+        const again = event.allow_retry && this.askedBefore() ? () => this.retry(this.askedBefore()) : null;
+        this.fail(new Error(event.message ?? "Something went wrong. Try again."), again);
         break;
       }
+      case "progress_update": this.#set({ progress: event }); break;
       case "notice": this.#tell("notice", event); break;
       case "client_effect": this.#tell("effect", event); break;
       default: this.#fold(event);
@@ -194,10 +178,7 @@ export class Conversation extends EventTarget {
   #fold(event) {
     const id = fold(this.items, event);
     if (id === null) return;
-    if (this.progress && event.type === "thread.item.added") {
-      this.progress = null;
-      this.#tell("state");
-    }
+    if (this.progress && event.type === "thread.item.added") this.#set({ progress: null });
     this.#tell("items", { ids: [id] });
   }
 
@@ -208,8 +189,10 @@ export class Conversation extends EventTarget {
   }
 
   /** Say what went wrong; `again` does it once more. */
-  fail(error, again) {
-    this.problem = { error, again };
+  fail(error, again) { this.#set({ problem: { error, again } }); }
+
+  #set(state) {
+    Object.assign(this, state);
     this.#tell("state");
   }
 

@@ -23,6 +23,11 @@ export function iconButton(name, label, onclick, props = {}) {
   return h("button.icon", { type: "button", "aria-label": label, title: label, onclick, ...props }, icon(name));
 }
 
+/** Whether anything in `root` can be pressed or written in. */
+export function setDisabled(root, disabled) {
+  for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = disabled;
+}
+
 /** A sign of the set below, as wide as the text around it; it says nothing to a screen reader. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

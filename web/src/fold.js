@@ -11,7 +11,7 @@ export function fold(items, event) {
     case "thread.item.updated": {
       const item = items.get(event.item_id);
       if (!item) return null; // of a thread that was read before the item began, or after it was removed
-      update(item, event.update);
+      UPDATES[event.update.type]?.(item, event.update);
       return item.id;
     }
     default:
@@ -19,40 +19,29 @@ export function fold(items, event) {
   }
 }
 
-function update(item, change) {
-  switch (change.type) {
-    case "assistant_message.content_part.added": case "assistant_message.content_part.done":
-      item.content[change.content_index] = change.content;
-      break;
-    case "assistant_message.content_part.text_delta":
-      part(item, change.content_index).text += change.delta;
-      break;
-    case "assistant_message.content_part.annotation_added":
-      part(item, change.content_index).annotations[change.annotation_index] = change.annotation;
-      break;
-    case "widget.root.updated":
-      item.widget = change.widget;
-      break;
-    case "widget.component.updated":
-      item.widget = withComponent(item.widget, change.component_id, () => change.component);
-      break;
-    case "widget.streaming_text.value_delta":
-      item.widget = withComponent(item.widget, change.component_id, (text) => (
-        { ...text, value: (text.value ?? "") + change.delta, streaming: !change.done }));
-      break;
-    case "workflow.task.added": case "workflow.task.updated":
-      item.workflow.tasks[change.task_index] = change.task; // the added item may hold it already
-      break;
-    case "generated_image.updated":
-      item.image = change.image;
-      item.progress = change.progress;
-      break;
-  }
-}
+/** What each kind of update does to its item. */
+const UPDATES = {
+  "assistant_message.content_part.added": (item, { content_index, content }) => { item.content[content_index] = content; },
+  "assistant_message.content_part.done": (item, { content_index, content }) => { item.content[content_index] = content; },
+  "assistant_message.content_part.text_delta": (item, { content_index, delta }) => { part(item, content_index).text += delta; },
+  "assistant_message.content_part.annotation_added": (item, { content_index, annotation_index, annotation }) => {
+    part(item, content_index).annotations[annotation_index] = annotation;
+  },
+  "widget.root.updated": (item, { widget }) => { item.widget = widget; },
+  "widget.component.updated": (item, { component_id, component }) => {
+    item.widget = withComponent(item.widget, component_id, () => component);
+  },
+  "widget.streaming_text.value_delta": (item, { component_id, delta, done }) => {
+    const longer = (text) => ({ ...text, value: (text.value ?? "") + delta, streaming: !done });
+    item.widget = withComponent(item.widget, component_id, longer);
+  },
+  "workflow.task.added": (item, { task, task_index }) => { item.workflow.tasks[task_index] = task; }, // it may be there already
+  "workflow.task.updated": (item, { task, task_index }) => { item.workflow.tasks[task_index] = task; },
+  "generated_image.updated": (item, { image, progress }) => { Object.assign(item, { image, progress }); },
+};
 
 function part(item, index) {
-  item.content[index] ??= { type: "output_text", text: "", annotations: [] };
-  return item.content[index];
+  return item.content[index] ??= { type: "output_text", text: "", annotations: [] };
 }
 
 /** A copy of the widget in which the component `id` is what `change` makes of it. */

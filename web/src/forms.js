@@ -1,5 +1,5 @@
 // Where the assistant waits for the user: questions with answers, and tools that run in this page.
-import { h } from "./dom.js";
+import { h, setDisabled } from "./dom.js";
 
 /** A structured input. `send` gets ChatKit's submission. */
 export function structuredInput(item, { send, was }) {
@@ -10,13 +10,12 @@ export function structuredInput(item, { send, was }) {
     onsubmit: (event) => {
       event.preventDefault();
       const answers = Object.fromEntries(item.inputs.map((input) => [input.id, answerTo(input, form)]));
-      send({ status: "answered", answers });
-      close();
+      finish({ status: "answered", answers });
     },
   }, item.inputs.map((input) => (input.type === "freeform" ? freeform(input, item) : choice(input, item))),
-  h("div.bar", {}, h("button.plain", { type: "button", onclick: () => { send({ status: "skipped", answers: {} }); close(); } }, "Skip"),
+  h("div.bar", {}, h("button.plain", { type: "button", onclick: () => finish({ status: "skipped", answers: {} }) }, "Skip"),
     h("button.primary", { type: "submit" }, "Answer")));
-  const close = () => { for (const control of form.elements) control.disabled = true; };
+  const finish = (submission) => { send(submission); setDisabled(form, true); };
   return form;
 }
 
@@ -58,10 +57,7 @@ export function toolCall(item, { send, was }) {
   if (item.status !== "pending") return null;
   if (was) return was;
   const tool = Object.hasOwn(TOOLS, item.name) ? TOOLS[item.name] : null;
-  const finish = (result) => {
-    for (const button of row.querySelectorAll("button")) button.disabled = true;
-    send(result);
-  };
+  const finish = (result) => { setDisabled(row, true); send(result); };
   const allow = () => tool.run(item.arguments).then(finish, () => finish({ error: "The browser did not allow it." }));
   const refuse = () => finish({ error: tool ? "The user refused." : "This page has no such tool." });
   const row = h("div.ask", { role: "group", "aria-label": "A request of the assistant" },

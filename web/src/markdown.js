@@ -131,10 +131,7 @@ export class ChatMarkdown extends HTMLElement {
   }
 }
 
-function codeIn(element) {
-  if (!(element instanceof Element)) return [];
-  return element.matches("figure.code") ? [element] : element.querySelectorAll("figure.code");
-}
+const codeIn = (node) => (node.matches?.("figure.code") ? [node] : node.querySelectorAll?.("figure.code") ?? []);
 
 /** Colours come when there is time, and change no size. */
 function highlight(figure) {

@@ -33,19 +33,15 @@ class ChatApp extends HTMLElement {
   }
 
   /** The chats of the guest that this person was: null, or why they did not come, and what to do about it. */
-  async #takeAlong() {
-    try {
-      await this.api.takeAlong();
-      return null;
-    } catch (error) {
-      const again = async () => {
-        const left = await this.#takeAlong();
-        if (left) return this.#notice({ level: "danger", ...left });
-        this.threads.refresh();
-        await this.#show(idInAddress());
-      };
-      return { message: error.message, action: this.session.hasGuestsChats && { label: "Try again", run: again } };
-    }
+  #takeAlong() {
+    const run = async () => {
+      const left = await this.#takeAlong();
+      if (left) return this.#notice({ level: "danger", ...left });
+      this.threads.refresh();
+      await this.#show(idInAddress());
+    };
+    return this.api.takeAlong().then(() => null, ({ message }) => (
+      { message, action: this.session.hasGuestsChats && { label: "Try again", run } }));
   }
 
   #build() {
@@ -239,7 +235,7 @@ class ChatApp extends HTMLElement {
       const label = this.session.canSignIn ? "Sign in again" : this.session.isHosted ? null : "Go on as a new guest";
       return this.#notice({ level: "danger", message: label ? "You are no longer signed in." : error.message, problem: true, action: label && { label, run: () => this.#signIn() } });
     }
-    const action = again && { label: "Try again", run: again, after: error.retryAfterS ?? 0 };
+    const action = again && { label: "Try again", run: again, after: error.retryAfterS };
     this.#notice({ level: "danger", message: error.message, problem: true, action });
   }
 

@@ -93,6 +93,8 @@ export class ChatThreads extends HTMLElement {
     return row;
   }
 
+  #titled(id) { return this.list.querySelector(`[data-id="${CSS.escape(id)}"] .title`); }
+
   #open(thread) { this.dispatchEvent(new CustomEvent("open", { detail: { thread } })); }
 
   #rename(row, thread) {
@@ -100,7 +102,7 @@ export class ChatThreads extends HTMLElement {
     const close = () => {
       form.remove(); // first, for #draw waits for it
       this.#draw();
-      this.list.querySelector(`[data-id="${CSS.escape(thread.id)}"] .title`)?.focus();
+      this.#titled(thread.id)?.focus();
     };
     const form = h("form", {
       onsubmit: async (event) => {
@@ -122,14 +124,13 @@ export class ChatThreads extends HTMLElement {
   }
 
   async #delete(row, thread) {
-    const next = row.nextElementSibling ?? row.previousElementSibling;
-    const id = next?.dataset.id;
+    const id = (row.nextElementSibling ?? row.previousElementSibling)?.dataset.id;
     if (!(await confirmed(`Delete “${titleOf(thread)}”?`, "Its messages and files are deleted too. This cannot be undone.", "Delete"))) return;
     try {
       await this.#api.call("threads.delete", { thread_id: thread.id });
       this.#threads = this.#threads.filter((one) => one.id !== thread.id);
       this.#draw();
-      (id ? this.list.querySelector(`[data-id="${CSS.escape(id)}"] .title`) : this.querySelector(".new"))?.focus();
+      (id ? this.#titled(id) : this.querySelector(".new"))?.focus();
       this.dispatchEvent(new CustomEvent("gone", { detail: { id: thread.id } }));
     } catch (error) {
       this.status.textContent = error.message;

@@ -2,7 +2,7 @@
 import { h, icon, iconButton } from "./dom.js";
 
 const MOST_FILES = 10; // of one message, as the server takes them
-const TAKEN = "image/png,image/jpeg,image/gif,image/webp,application/pdf,.txt,.md,.csv,.json";
+export const TAKEN = "image/png,image/jpeg,image/gif,image/webp,application/pdf,.txt,.md,.csv,.json";
 
 /** <chat-uploads>: the files of the message that is being written. Sends "change". */
 export class ChatUploads extends HTMLElement {
@@ -11,9 +11,7 @@ export class ChatUploads extends HTMLElement {
   /** Where requests go, and what is taken: `features` of the page's configuration. */
   use(api, features) { Object.assign(this, { api, features }); }
 
-  get accept() { return TAKEN; }
-  get busy() { return [...this.#uploads].some((upload) => upload.state === "sending"); }
-  get failed() { return [...this.#uploads].some((upload) => upload.state === "failed"); }
+  get settled() { return [...this.#uploads].every((upload) => upload.state === "done"); }
   get empty() { return this.#uploads.size === 0; }
 
   add(files) {
@@ -25,7 +23,6 @@ export class ChatUploads extends HTMLElement {
       if (this.#uploads.size > MOST_FILES) this.#fail(upload, `At most ${MOST_FILES} files go with one message.`, false);
       else this.#send(upload);
     }
-    this.#changed();
   }
 
   /** The uploaded attachments, which leave this list; pictures keep the preview that is on the screen. */
@@ -41,6 +38,8 @@ export class ChatUploads extends HTMLElement {
     const { file, row } = upload;
     upload.state = "sending";
     row.classList.remove("failed");
+    row.querySelector(".detail").replaceChildren(progressOf(file));
+    this.#changed();
     try {
       const most = file.type.startsWith("image/") ? this.features.max_image_bytes : this.features.max_file_bytes;
       if (file.size > most) return this.#fail(upload, `Larger than ${Math.floor(most / 1e6)} MB.`, false);
@@ -59,11 +58,7 @@ export class ChatUploads extends HTMLElement {
   #fail(upload, message, again) {
     upload.state = "failed";
     upload.row.classList.add("failed");
-    const retry = h("button.link", { type: "button", onclick: () => {
-      upload.row.querySelector(".detail").replaceChildren(progressOf(upload.file));
-      this.#send(upload);
-      this.#changed();
-    } }, "Try again");
+    const retry = h("button.link", { type: "button", onclick: () => this.#send(upload) }, "Try again");
     upload.row.querySelector(".detail").replaceChildren(message, " ", again ? retry : "");
     this.#changed();
   }
@@ -82,7 +77,7 @@ export class ChatUploads extends HTMLElement {
     const remove = iconButton("close", `Remove ${file.name}`, () => this.#remove(upload));
     const sign = preview ? h("img", { src: preview, alt: "" }) : h("span.sign", {}, icon("document"));
     return h("div.upload", { role: "listitem" }, sign,
-      h("div.about", {}, h("div.name", {}, file.name), h("div.detail", { role: "status" }, progressOf(file))), remove);
+      h("div.about", {}, h("div.name", {}, file.name), h("div.detail", { role: "status" })), remove);
   }
 
   #changed() {

@@ -1,5 +1,5 @@
 // ChatKit's widgets: a tree of components as JSON, drawn with our own style. What we do not know shows its children.
-import { h, icon } from "./dom.js";
+import { h, icon, setDisabled } from "./dom.js";
 import { picture } from "./pictures.js";
 import { markdown } from "./tasks.js";
 
@@ -20,10 +20,10 @@ export function widget(item, { act }) {
       return root.dispatchEvent(new CustomEvent("chat-action", { bubbles: true, detail: { ...action, payload } }));
     }
     root.setAttribute("aria-busy", "true");
-    for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = true;
+    setDisabled(root, true);
     await act({ ...action, payload });
     root.removeAttribute("aria-busy");
-    for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = false;
+    setDisabled(root, false);
   };
   root.append(draw(item.widget, perform));
   for (const label of root.querySelectorAll("label[data-field]")) {
@@ -50,8 +50,7 @@ const KINDS = {
     }, one[role].label)).filter(Boolean);
     const body = [one.status && h("div.status", {}, one.status.icon && icon(one.status.icon), one.status.text),
       h("div.col", {}, children()), foot.length ? h("div.bar", {}, foot) : null];
-    if (!one.asForm) return h("div.card", {}, body);
-    return formOf("form.card", one.confirm?.action, perform, body);
+    return one.asForm ? formOf("form.card", one.confirm?.action, perform, body) : h("div.card", {}, body);
   },
   ListView: (one, perform, children) => {
     const most = typeof one.limit === "number" ? one.limit : Infinity;
@@ -62,11 +61,8 @@ const KINDS = {
   },
   ListViewItem: (one, perform, children) => (one.onClickAction
     ? h("button.row.item", { type: "button", onclick: () => perform(one.onClickAction) }, children()) : h("div.row.item", {}, children())),
-  Basic: (one, perform, children) => h("div.col", {}, children()),
-  Box: (one, perform, children) => h(one.direction === "row" ? "div.row" : "div.col", {}, children()),
+  Box: (one, perform, children) => h(one.direction === "row" ? "div.row" : "div.col", {}, children()), // and what we do not know
   Row: (one, perform, children) => h("div.row", {}, children()),
-  Col: (one, perform, children) => h("div.col", {}, children()),
-  Transition: (one, perform, children) => h("div.col", {}, children()),
   Form: (one, perform, children) => formOf(one.direction === "row" ? "form.row" : "form.col", one.onSubmitAction, perform, children()),
   Text: (one) => (one.editable
     ? h("input.field", { name: one.editable.name, value: one.value, required: one.editable.required, placeholder: one.editable.placeholder, "aria-label": one.editable.name })
@@ -83,22 +79,13 @@ const KINDS = {
     type: one.submit ? "submit" : "button", disabled: one.disabled, "data-color": one.color, "aria-label": one.label ? null : one.iconStart,
     onclick: one.submit ? null : () => perform(one.onClickAction),
   }, one.iconStart && icon(one.iconStart), one.label, one.iconEnd && icon(one.iconEnd)),
-  Input: (one) => h("input.field", {
-    name: one.name, type: one.inputType ?? "text", value: one.defaultValue ?? "", required: one.required, pattern: one.pattern,
-    placeholder: one.placeholder, disabled: one.disabled, "aria-label": one.placeholder ?? one.name,
-  }),
-  Textarea: (one) => h("textarea.field", {
-    name: one.name, value: one.defaultValue ?? "", required: one.required, placeholder: one.placeholder, rows: one.rows ?? 3,
-    disabled: one.disabled, "aria-label": one.placeholder ?? one.name,
-  }),
+  Input: (one) => h("input.field", { ...written(one), type: one.inputType ?? "text", pattern: one.pattern }),
+  Textarea: (one) => h("textarea.field", { ...written(one), rows: one.rows ?? 3 }),
   Label: (one) => h("label.caption", { "data-field": one.fieldName }, one.value),
-  Select: (one, perform) => h("select.field", {
-    name: one.name, disabled: one.disabled, "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
-  }, one.placeholder || one.clearable ? h("option", { value: "" }, one.placeholder ?? "") : null,
+  Select: (one, perform) => h("select.field", { ...named(one), onchange: changed(one, perform) }, one.placeholder || one.clearable ? h("option", { value: "" }, one.placeholder ?? "") : null,
   one.options.map((option) => h("option", { value: option.value, disabled: option.disabled, selected: option.value === one.defaultValue }, option.label))),
   DatePicker: (one, perform) => h("input.field", {
-    type: "date", name: one.name, value: day(one.defaultValue) ?? "", min: day(one.min), max: day(one.max), disabled: one.disabled,
-    "aria-label": one.placeholder ?? one.name, onchange: changed(one, perform),
+    ...named(one), type: "date", value: day(one.defaultValue) ?? "", min: day(one.min), max: day(one.max), onchange: changed(one, perform),
   }),
   Checkbox: (one, perform) => h("label.option", {}, h("input", {
     type: "checkbox", name: one.name, checked: Boolean(one.defaultChecked), disabled: one.disabled, required: one.required,
@@ -110,14 +97,14 @@ const KINDS = {
       disabled: one.disabled || option.disabled, onchange: changed(one, perform),
     }), h("span", {}, option.label)))),
   Chart(one) { // its figures, as a table: what a chart shows is in them
-    const x = one.xAxis?.dataKey ?? one.xAxis;
-    const keys = [x, ...one.series.map((series) => series.dataKey)];
-    const names = [x, ...one.series.map((series) => series.label ?? series.dataKey)];
-    return h("div.table", { tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {}, h("thead", {}, h("tr", {}, names.map((name) => h("th", {}, name)))),
-      h("tbody", {}, one.data.map((row) => h("tr", {}, keys.map((key) => h("td", {}, String(row[key] ?? ""))))))));
+    const columns = [{ dataKey: one.xAxis?.dataKey ?? one.xAxis }, ...one.series];
+    return h("div.table", { tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(({ label, dataKey }) => h("th", {}, label ?? dataKey)))),
+      h("tbody", {}, one.data.map((row) => h("tr", {}, columns.map(({ dataKey }) => h("td", {}, String(row[dataKey] ?? ""))))))));
   },
 };
 
+const named = ({ name, disabled, placeholder }) => ({ name, disabled, "aria-label": placeholder ?? name });
+const written = (one) => ({ ...named(one), value: one.defaultValue ?? "", required: one.required, placeholder: one.placeholder });
 const day = (moment) => (moment ? String(moment).slice(0, 10) : null);
 
 function changed(one, perform, valueOf = (input) => input.value) {
@@ -151,17 +138,12 @@ function worded(element, one) {
 
 function layout({ style }, one) {
   const set = (name, value) => { if (value != null) style[name] = value; };
-  set("gap", spacing(one.gap));
+  const isFlex = ["Box", "Row", "Col", "Form", "ListViewItem"].includes(one.type);
+  const { flex, aspectRatio, fit: objectFit, align, justify, wrap: flexWrap } = one;
+  const all = { gap: spacing(one.gap), flex, aspectRatio, borderRadius: RADII[one.radius], objectFit };
+  const flexed = isFlex && { alignItems: FLEX[align] ?? align, justifyContent: FLEX[justify] ?? justify, flexWrap };
+  for (const [name, value] of Object.entries({ ...all, ...flexed })) set(name, value);
   if (one.type !== "Icon") for (const name of ["width", "height", "minWidth", "minHeight", "maxWidth", "maxHeight"]) set(name, px(one[name]));
-  if (["Box", "Row", "Col", "Form", "ListViewItem"].includes(one.type)) {
-    set("alignItems", FLEX[one.align] ?? one.align);
-    set("justifyContent", FLEX[one.justify] ?? one.justify);
-    set("flexWrap", one.wrap);
-  }
-  set("flex", one.flex);
-  set("aspectRatio", one.aspectRatio);
-  set("borderRadius", RADII[one.radius]);
-  set("objectFit", one.fit);
   for (const side of ["padding", "margin"]) {
     const value = one[side];
     if (value && typeof value === "object") {
