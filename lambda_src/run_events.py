@@ -199,6 +199,8 @@ class Pulled:
     ChatKit makes a task for each event that it waits for, unless what it waits for is a future already: so a word of
     the answer costs a future only. The task reads text ahead of its reader and nothing else: the SDK begins no new step
     of a run before all events of the last one are read.
+
+    A reader that is behind catches up: text that waits for it becomes one event.
     """
 
     def __init__(self, run: RunResultStreaming, metered: Metered) -> None:
@@ -236,10 +238,12 @@ class Pulled:
         return None if self._next is None or self._next.done() else self._next
 
     def _put(self, event: StreamEvent) -> None:
-        if (waiting := self._waiting) is None:
-            self._ready.append(event)
-        else:
+        if (waiting := self._waiting) is not None:
             waiting.set_result(event)
+        elif self._ready and (joined := _joined(self._ready[-1], event)) is not None:
+            self._ready[-1] = joined
+        else:
+            self._ready.append(event)
 
     async def _pull(self) -> None:
         """Read to the end. An answer that was cut ends without an error."""
@@ -291,6 +295,18 @@ class Pulled:
         if self._next is not None and not self._next.cancel() and not self._next.cancelled():
             self._next.exception()  # else asyncio would log an error that nobody has read
         await agent_context.stream(ProgressUpdateEvent(text=""))
+
+
+def _joined(last: StreamEvent, event: StreamEvent) -> StreamEvent | None:
+    """One event with the text of both, if both are text of the same part."""
+    if last.type != "raw_response_event" or event.type != "raw_response_event":
+        return None
+    first, second = last.data, event.data
+    if not isinstance(first, r.ResponseTextDeltaEvent) or not isinstance(second, r.ResponseTextDeltaEvent):
+        return None
+    if (first.item_id, first.content_index) != (second.item_id, second.content_index):
+        return None
+    return RawResponsesStreamEvent(data=first.model_copy(update={"delta": first.delta + second.delta}))
 
 
 def _count(run: RunResultStreaming, cut: CutError | None, context: RequestContext) -> None:

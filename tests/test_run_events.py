@@ -18,11 +18,11 @@ from lambda_src.run_events import Pulled
 from lambda_src.store.memory import MemoryStore
 
 
-def word(text: str, *, part: int = 0) -> StreamEvent:
+def word(text: str, *, part: int = 0, item: str = "msg_1") -> StreamEvent:
     data = r.ResponseTextDeltaEvent(
         content_index=part,
         delta=text,
-        item_id="msg_1",
+        item_id=item,
         logprobs=[],
         output_index=0,
         sequence_number=0,
@@ -87,6 +87,33 @@ async def test_every_event_arrives_in_order() -> None:
     assert [event for event in events if event in (script[2], script[4])] == [script[2], script[4]]
 
 
+async def test_text_that_waits_for_a_slow_reader_becomes_one_event() -> None:
+    reading = pulled(Run(word("a"), word("b"), word("c"), done("abc"))).stream_events()
+    assert text_of([await anext(reading)]) == "a"
+    await turned()
+    assert text_of([await anext(reading)]) == "bc"
+    assert text_of([await anext(reading)]) == ""
+
+
+async def test_a_reader_that_keeps_up_gets_each_word_as_it_comes() -> None:
+    class Paced(Run):
+        async def stream_events(self) -> AsyncIterator[StreamEvent]:
+            async for event in super().stream_events():
+                await turned()
+                yield event
+
+    events = [event async for event in pulled(Paced(word("a"), word("b"), word("c"))).stream_events()]
+    assert [text_of([event]) for event in events] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("other", [word("b", part=1), word("b", item="msg_2")])
+async def test_text_of_two_parts_or_messages_is_never_joined(other: StreamEvent) -> None:
+    reading = pulled(Run(word("-"), word("a"), other, done(""))).stream_events()
+    await anext(reading)
+    await turned()
+    assert [text_of([await anext(reading)]) for _ in range(2)] == ["a", "b"]
+
+
 async def test_nothing_is_read_past_the_end_of_a_step_before_its_reader_has_come_so_far() -> None:
     run = Run(word("a"), done("a"), word("b"))
     reading = pulled(run).stream_events()
@@ -102,7 +129,7 @@ async def test_nothing_is_read_past_the_end_of_a_step_before_its_reader_has_come
 async def test_a_failure_comes_after_all_that_was_said_before_it() -> None:
     reading = pulled(Run(word("a"), word("b"), QuotaError("spent", limit="tokens", retry_after_s=1))).stream_events()
     await turned()
-    assert text_of([await anext(reading), await anext(reading)]) == "ab"
+    assert text_of([await anext(reading)]) == "ab"
     with pytest.raises(QuotaError, match="spent"):
         await anext(reading)
 

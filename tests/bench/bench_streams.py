@@ -34,7 +34,7 @@ STREAMS = (1, 10, 50, 100, 200)
 EVENTS_A_SECOND = 50
 SECONDS = 10.0
 WARM_S = 2.0  # from the first word on: nothing is counted while streams still begin
-WHEN = re.compile(rb'"delta":"' + SAID.encode() + rb"(\d+)")
+DELTA = re.compile(rb'"delta":"((?:' + SAID.encode() + rb'\d+ )+)"')  # several words, of a stream that is behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Listening(Collected):
 
     async def write(self, data: bytes) -> None:
         now_ns = monotonic_ns()
-        self._ages += [(now_ns, (now_ns - int(said)) / 1e6) for said in WHEN.findall(data)]
+        words = [word for text in DELTA.findall(data) for word in text.split()]
+        self._ages += [(now_ns, (now_ns - int(word.removeprefix(SAID.encode()))) / 1e6) for word in words]
 
 
 @asynccontextmanager

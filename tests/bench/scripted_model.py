@@ -14,6 +14,8 @@ from lambda_src.demo_model import events_of
 
 MakeClient = Callable[..., AsyncOpenAI]
 
+APART = 6  # turns of the loop between two events: the last one has left by then, and no two words are sent as one event
+
 
 class Bytes(httpx2.AsyncByteStream):
     """An answer's bytes, event by event, as they come from a socket."""
@@ -23,7 +25,8 @@ class Bytes(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for line in self._lines:
-            await asyncio.sleep(0)
+            for _ in range(APART):
+                await asyncio.sleep(0)
             yield line
 
 
