@@ -53,6 +53,8 @@ class Meter:
     async def arrived(self, call: Call, tokens: int) -> None:
         """So many tokens of the answer came in; past the most, more is reserved. QuotaError: none are left."""
         call.arrived += tokens
+        if call.arrived <= call.output_tokens:
+            return  # as for nearly every word: it was covered when the call began
         while call.arrived > call.output_tokens:
             call.output_tokens *= 2
         await self._cover()

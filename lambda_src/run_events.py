@@ -71,8 +71,8 @@ class Watching(Metered):
 
     async def on_event(self, event: TResponseStreamEvent) -> None:
         """As Metered; also notes which model answers."""
-        if self._noted is not None and isinstance(event, r.ResponseCreatedEvent | r.ResponseCompletedEvent):
-            named = getattr(event.response, "model", None)  # some vendors leave the response out
+        if self._noted is not None and event.type in NAMING_THE_MODEL:
+            named = getattr(getattr(event, "response", None), "model", None)  # some vendors leave the response out
             self._noted.model = str(named)[:MODEL_CHARS] if named else self._noted.model
         await super().on_event(event)
 
