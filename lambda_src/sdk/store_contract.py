@@ -6,6 +6,6 @@ class TestMyStore(StoreContract):
         return MyStore(...)
 """
 
-from lambda_src.dev.store_contract import StoreContract
+from lambda_src.dev.store_contract import ManualClock, RetentionContract, StoreContract, UnreadableContract
 
-__all__ = ["StoreContract"]
+__all__ = ["ManualClock", "RetentionContract", "StoreContract", "UnreadableContract"]

@@ -176,16 +176,35 @@ class RunningTurn:
             log_fault("turn_close_failed", fault)
 
     async def _pull(self, events: AsyncIterable[bytes]) -> Cut | None:
-        async for event in events:
-            if self._thread_id is None:
-                self._made = json.loads(event.removeprefix(b"data: "))["thread"]["id"]
-                await self._take_lease(self._made)
-            closing = self._closing if event.startswith(endings.ERROR) else None
-            if closing is not None and (lost := await closing.before_error()) is not None:
-                return lost
-            self._emit(event)
-            if self._stop_asked and event.startswith(endings.OPENING):
-                self.end("stopped")  # the message is kept; no model was asked
+        leasing: asyncio.Task[object] | None = None
+        try:
+            async for event in events:
+                if leasing is not None:
+                    await leasing
+                elif self._thread_id is None:  # nobody else knows the thread: its lease may come beside its message
+                    self._made = json.loads(event.removeprefix(b"data: "))["thread"]["id"]
+                    leasing = asyncio.create_task(self._take_lease(self._made))
+                if (lost := await self._passed(event)) is not None:
+                    return lost
+            if leasing is not None:
+                await leasing
+        except Exception:
+            if leasing is not None:  # the turn closes, for which it must know its lease
+                await asyncio.gather(leasing, return_exceptions=True)
+            raise
+        finally:
+            if leasing is not None:
+                leasing.cancel()
+        return None
+
+    async def _passed(self, event: bytes) -> Cut | None:
+        """Hand an event on; why the turn ends instead, if its lease is lost."""
+        closing = self._closing if event.startswith(endings.ERROR) else None
+        if closing is not None and (lost := await closing.before_error()) is not None:
+            return lost
+        self._emit(event)
+        if self._stop_asked and event.startswith(endings.OPENING):
+            self.end("stopped")  # the message is kept; no model was asked
         return None
 
     async def _take_lease(self, thread_id: str) -> Literal["superseded"] | None:

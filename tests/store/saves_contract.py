@@ -14,7 +14,6 @@ from lambda_src.dev.store_contract.samples import (
     context_of,
     file_of,
     item_ids,
-    item_of,
     message_of,
     thread_ids,
     thread_of,
@@ -114,25 +113,6 @@ class SavesContract:
         with pytest.raises(NotFoundError):
             await other.load_attachment("atc_1", ADA)
 
-    @pytest.mark.parametrize("kind", ["message", "open workflow"])
-    @pytest.mark.parametrize("save", [False, True], ids=["added", "saved"])
-    async def test_an_expired_item_that_is_written_again_arrives_anew(self, make: Any, kind: str, save: bool) -> None:
-        clock = Clock()
-        store = make(clock, 3600)
-        first: Any = (
-            message_of("msg_1")
-            if kind == "message"
-            else item_of("workflow", "msg_1", workflow={"type": "custom", "tasks": []})
-        )
-        await store.save_thread(thread_of(), ADA)
-        await store.add_thread_item("thr_1", first, ADA)
-        clock.later(3000)
-        await store.add_thread_item("thr_1", message_of("msg_2"), ADA)
-        await store.save_thread(thread_of(title="t"), ADA)
-        clock.later(700)
-        await (store.save_item if save else store.add_thread_item)("thr_1", first, ADA)
-        assert await item_ids(store, "thr_1", ADA) == ["msg_2", "msg_1"]
-
     @pytest.mark.parametrize("order", ["asc", "desc"])
     async def test_a_page_of_a_thread_that_was_just_deleted_has_no_entry_that_is_not_an_item(
         self, make: Any, order: str
@@ -147,7 +127,7 @@ class SavesContract:
         with suppress(NotFoundError):
             assert (await store.load_thread_items("thr_1", first.after, 2, order, ADA)).data == []
 
-    async def test_a_thread_lives_as_long_as_its_newest_item(self, make: Any) -> None:
+    async def test_what_expires_expires_whole(self, make: Any) -> None:
         clock = Clock()
         store = make(clock, 30 * DAY_S)
         await store.save_thread(thread_of(), ADA)
@@ -172,14 +152,3 @@ class SavesContract:
         loaded = thread_of()
         with pytest.raises(NotFoundError):
             await other.load_thread(loaded.id, ADA)
-
-    async def test_an_expired_thread_is_not_brought_back_by_an_object_that_was_loaded(self, make: Any) -> None:
-        clock = Clock()
-        store = make(clock, DAY_S)
-        await store.save_thread(thread_of(), ADA)
-        thread = await store.load_thread("thr_1", ADA)
-        clock.later(DAY_S)
-        thread.title = "renamed"
-        with pytest.raises(NotFoundError):
-            await store.save_thread(thread, ADA)
-        assert await thread_ids(store, ADA) == []

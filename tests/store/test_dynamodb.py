@@ -1,8 +1,10 @@
 """DynamoDBStore against the contract, on moto, on a table made from the committed template."""
 
+from typing import Any
+
 import pytest
 
-from lambda_src.dev.store_contract import StoreContract
+from lambda_src.dev.store_contract import StoreContract, UnreadableContract
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.errors import TooLargeError
@@ -13,13 +15,28 @@ from tests.store.tables import Aws, deployed_definition, deployed_ttl_attribute
 ADA = context_of("ada")
 
 
-class TestDynamoDBStore(StoreContract):
+class TestDynamoDBStore(StoreContract, UnreadableContract):
     """All of it."""
 
     @pytest.fixture
     def store(self, dynamodb_store: DynamoDBStore) -> DynamoDBStore:
         """On an empty table, with a bucket."""
         return dynamodb_store
+
+    @pytest.fixture
+    def spoil(self, aws: Aws, table: str) -> Any:
+        """A newer release wrote it."""
+
+        async def spoil(thread_id: str) -> None:
+            aws.dynamodb.update_item(
+                TableName=table,
+                Key={"pk": {"S": keys.user_partition("ada")}, "sk": {"S": keys.thread_sort(thread_id)}},
+                UpdateExpression="SET #schema = :newer",
+                ExpressionAttributeNames={"#schema": "schema"},
+                ExpressionAttributeValues={":newer": {"N": "99"}},
+            )
+
+        return spoil
 
 
 def test_the_deployed_table_is_the_one_that_keys_describe() -> None:

@@ -1,15 +1,26 @@
 """MemoryStore against the contract."""
 
+from typing import Any
+
 import pytest
 
-from lambda_src.dev.store_contract import StoreContract
+from lambda_src.dev.store_contract import StoreContract, UnreadableContract
 from lambda_src.store.memory import MemoryStore
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StoreContract, UnreadableContract):
     """All of it."""
 
     @pytest.fixture
     def store(self) -> MemoryStore:
         """An empty one."""
         return MemoryStore()
+
+    @pytest.fixture
+    def spoil(self, store: MemoryStore) -> Any:
+        """Its fields are damaged."""
+
+        async def spoil(thread_id: str) -> None:
+            store._users["ada"].threads[thread_id].fields["id"] = "7"
+
+        return spoil

@@ -10,7 +10,7 @@ from chatkit.store import NotFoundError
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from lambda_src.dev.store_contract import StoreContract
+from lambda_src.dev.store_contract import StoreContract, UnreadableContract
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
 from lambda_src.errors import ConflictError, UnavailableError
 from lambda_src.store.postgres import PostgresStore
@@ -42,13 +42,23 @@ def store(engine: AsyncEngine) -> PostgresStore:
     return PostgresStore(sessions_of(engine))
 
 
-class TestPostgresStore(StoreContract):
+class TestPostgresStore(StoreContract, UnreadableContract):
     """All of it."""
 
     @pytest.fixture
     def store(self, engine: AsyncEngine) -> PostgresStore:
         """On an empty database."""
         return PostgresStore(sessions_of(engine))
+
+    @pytest.fixture
+    def spoil(self, engine: AsyncEngine) -> Any:
+        """A newer release wrote it."""
+
+        async def spoil(thread_id: str) -> None:
+            async with engine.begin() as connection:
+                await connection.execute(update(threads).where(threads.c.id == thread_id).values(schema=99))
+
+        return spoil
 
 
 async def test_the_migrations_make_the_schema(engine: AsyncEngine) -> None:

@@ -1,10 +1,11 @@
-"""Threads that two processes save at once, and a user's data exported, imported and erased: on every store."""
+"""Threads that two processes save, users' data exported, imported and erased, and retention: on every store."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
+from lambda_src.dev.store_contract import RetentionContract
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.postgres import PostgresStore
@@ -15,7 +16,15 @@ from tests.store.saves_contract import SavesContract
 from tests.store.userdata_contract import UserDataContract
 
 
-class TestMemory(SavesContract, UserDataContract):
+class Retaining(RetentionContract):
+    """The public contract, on the stores of this module."""
+
+    @pytest.fixture
+    def retaining(self, make: Any) -> Any:
+        return make
+
+
+class TestMemory(SavesContract, UserDataContract, Retaining):
     """In dictionaries."""
 
     @pytest.fixture
@@ -24,7 +33,7 @@ class TestMemory(SavesContract, UserDataContract):
         return lambda clock, retention_s: MemoryStore(beside=rows, clock=clock, retention_s=retention_s)
 
 
-class TestStrictEngine(SavesContract, UserDataContract):
+class TestStrictEngine(SavesContract, UserDataContract, Retaining):
     """DynamoDBStore on the engine of this process."""
 
     @pytest.fixture
@@ -42,7 +51,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-class TestPostgres(SavesContract, UserDataContract):
+class TestPostgres(SavesContract, UserDataContract, Retaining):
     """PostgresStore."""
 
     @pytest.fixture

@@ -12,6 +12,7 @@ from lambda_src.dev.store_contract.attachments import AttachmentContract
 from lambda_src.dev.store_contract.bad_input import BadInputContract
 from lambda_src.dev.store_contract.items import ItemContract
 from lambda_src.dev.store_contract.pages import PageContract
+from lambda_src.dev.store_contract.retention import ManualClock, RetentionContract, UnreadableContract
 from lambda_src.dev.store_contract.threads import ThreadContract
 from lambda_src.dev.store_contract.values import ValueContract
 
@@ -20,4 +21,4 @@ class StoreContract(ThreadContract, ItemContract, PageContract, ValueContract, A
     """The whole contract. `store` is a fixture; `context(user_id)` may be overridden for another context type."""
 
 
-__all__ = ["StoreContract"]
+__all__ = ["ManualClock", "RetentionContract", "StoreContract", "UnreadableContract"]

@@ -1,5 +1,7 @@
 """The contract about pages: nothing lost, nothing twice, at any size, in both directions, deletes between pages."""
 
+from contextlib import suppress
+
 import pytest
 from chatkit.store import NotFoundError
 
@@ -101,6 +103,16 @@ class PageContract(ContractCase):
         await store.delete_thread("thr_2", context=ada)
         page = await store.load_threads(limit=2, after="thr_2", order="asc", context=ada)
         assert [thread.id for thread in page.data] == ["thr_3", "thr_4"]
+
+    @pytest.mark.parametrize("order", ["asc", "desc"])
+    async def test_the_next_page_of_a_thread_that_was_deleted_meanwhile_shows_nothing(
+        self, store: AnyStore, ada: AnyContext, ids: list[str], order: str
+    ) -> None:
+        first = await store.load_thread_items("thr_1", None, 2, order, context=ada)
+        await store.delete_thread("thr_1", context=ada)
+        with suppress(NotFoundError):
+            page = await store.load_thread_items("thr_1", first.after, 2, order, context=ada)
+            assert (page.data, page.has_more, page.after) == ([], False, None)
 
     async def test_hidden_items_count(self, store: AnyStore, ada: AnyContext, ids: list[str]) -> None:
         """The server hides them from the client; the store's pages hold them like any other."""

@@ -108,6 +108,17 @@ class ThreadContract(ContractCase):
         await store.save_thread(thread, context=ada)
         assert await store.load_thread("thr_1", context=ada) == thread_of()
 
+    async def test_a_rename_is_kept_when_a_stale_object_is_saved_without_a_change(
+        self, store: AnyStore, ada: AnyContext
+    ) -> None:
+        await store.save_thread(thread_of(title="old"), context=ada)
+        stale = await store.load_thread("thr_1", context=ada)
+        renamed = await store.load_thread("thr_1", context=ada)
+        renamed.title = "renamed"
+        await store.save_thread(renamed, context=ada)
+        await store.save_thread(stale, context=ada)
+        assert (await store.load_thread("thr_1", context=ada)).title == "renamed"
+
     async def test_one_object_saved_for_two_users_is_kept_for_both(
         self, store: AnyStore, ada: AnyContext, bob: AnyContext
     ) -> None:

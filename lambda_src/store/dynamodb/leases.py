@@ -44,6 +44,7 @@ class Leases:
         """Take the lease from whoever has it; NotFoundError when a tombstone stands there."""
         key = _key(user_id, thread_id)
         first = self._clocks.first(key[0])
+        self._clocks.hold(key[0], turn_id, first)  # at once: a new thread's message is written beside this
         attributes = {
             turn_rows.TURN_ID: rows.text(turn_id),
             turn_rows.FIRST_ORDER: rows.number(first),
@@ -68,7 +69,7 @@ class Leases:
             previous = turn_rows.turn_before(fault.old)  # our own write, whose answer was lost
         if previous is not None:
             self._clocks.follow(key[0], previous.last_order)
-        self._clocks.hold(key[0], turn_id, max(first, self._clocks.first(key[0])))
+            self._clocks.hold(key[0], turn_id, max(first, self._clocks.first(key[0])))
         return LeaseTaken(previous)
 
     async def renew(
