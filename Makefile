@@ -18,7 +18,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup page dev chat test-agent eval test browser add knowledge clean template bootstrap deploy deploy-local \
-	bundle verify logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
+	bundle verify prove logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
 	test-dynamodb-local test-upstream test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal \
 	bench-auth fuzz test-optimizations bench-cold bench-turn bench-streams imports audit lock types contracts format
@@ -106,6 +106,11 @@ bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
 verify: .venv/installed ## what a deployment does, seen from outside: URL= (STAGE= ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
 	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
 	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)") $(if $(STAGE),--stage "$(STAGE)")
+
+prove: .venv/installed $(PAGE) ## prove it on your AWS account: deploy stage proof, verify, destroy (LOCAL=1 tries it without an account; EMAIL= REGION= SUBNETS= GROUPS= SKIP= DESTROY=1)
+	@$(RUN) $(PY) -m infra.prove $(if $(LOCAL),--local) $(if $(DESTROY),--destroy) $(if $(REGION),--region "$(REGION)") \
+	  $(if $(EMAIL),--email "$(EMAIL)") $(if $(SUBNETS),--subnets $(SUBNETS)) $(if $(GROUPS),--security-groups $(GROUPS)) \
+	  $(if $(SKIP),--skip "$(SKIP)")
 
 logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
 	@$(RUN) $(PY) -m infra.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")

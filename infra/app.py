@@ -44,8 +44,9 @@ def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | Non
     for stack in stacks:
         api.add_stack_dependency(stack)  # CDK's references between stacks are weak: they do not order a deployment
     for stack in [*stacks, api]:
-        Tags.of(stack).add("project", PROJECT)
-        Tags.of(stack).add("stage", config.stage)
+        for key, value in {"project": PROJECT, "stage": config.stage}.items():
+            Tags.of(stack).add(key, value)  # of its resources
+            stack.add_stack_tag(key, value)  # of itself: infra/preflight.py knows our stacks by it
 
 
 def main(environ: Mapping[str, str]) -> int:

@@ -20,6 +20,7 @@ from infra.stage_knobs import StageKnobs
 
 GUEST_CONCURRENCY = 50  # turns at a time that a stage with guests runs, if it names no number and the account has room
 UNCAPPED = "chatkit:uncapped"  # context key by which `make deploy` says that the account has no room for that cap
+TEMPORARY = "chatkit:temporary"  # context key by which `make prove` marks the stage that it makes and destroys
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
 
 
@@ -36,9 +37,13 @@ def read_context(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageConfig(StageKnobs):
-    """What one stage chose, and what follows from it. `uncapped`: the account has no concurrency to set aside."""
+    """What one stage chose, and what follows from it.
+
+    uncapped: the account has no concurrency to set aside. temporary: `make prove` made the stage and destroys it.
+    """
 
     uncapped: bool = False
+    temporary: bool = False
 
     @property
     def capped_by_default(self) -> bool:
@@ -83,8 +88,8 @@ class StageConfig(StageKnobs):
 
     @property
     def disposable(self) -> bool:
-        """True for stage dev alone: destroying its stacks takes the threads along."""
-        return self.stage == "dev"
+        """True for stage dev, and for the one of `make prove`: destroying its stacks takes the threads along."""
+        return self.stage == "dev" or self.temporary
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:
@@ -107,8 +112,8 @@ class StageConfig(StageKnobs):
             faults.append(f"stages.{stage} must be an object, and is {stages[stage]!r}.")
         else:
             try:
-                uncapped = bool(context.get(UNCAPPED, False))
-                config = cls(stage=stage, uncapped=uncapped, **read(cls, stages[stage]))
+                marks = {"uncapped": bool(context.get(UNCAPPED)), "temporary": bool(context.get(TEMPORARY))}
+                config = cls(stage=stage, **marks, **read(cls, stages[stage]))
             except ConfigError as error:
                 faults += [f"stages.{stage}.{fault}" for fault in error.faults]
         if config is not None:

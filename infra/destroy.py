@@ -14,6 +14,8 @@ from infra.errors import InfraError
 from infra.preflight import Account, sign_in
 from infra.stack_names import api_stack_name, data_stack_name, edge_stack_name
 
+PATIENCE = {"Delay": 5, "MaxAttempts": 720}  # an hour: a distribution of CloudFront takes its time
+
 
 def stacks_to_delete(config: StageConfig, *, data: bool) -> list[str]:
     """In the order in which they may go: what uses comes before what is used."""
@@ -64,7 +66,7 @@ def main(arguments: list[str]) -> int:
             print("nothing was deleted")
             return 1
         for name in stacks_to_delete(config, data=asked.data):
-            _delete(name, account, region=EDGE_REGION if name.endswith("-edge") else account.region)
+            delete_stack(name, account, region=EDGE_REGION if name.endswith("-edge") else account.region)
     except (InfraError, ClientError, WaiterError) as error:  # AWS says which stack, and why
         print(error, file=sys.stderr)
         return 1
@@ -81,11 +83,12 @@ def _confirmed(config: StageConfig, account: Account, *, data: bool) -> bool:
     return input("Type the name of the stage to go on: ").strip() == config.stage
 
 
-def _delete(name: str, account: Account, *, region: str) -> None:
+def delete_stack(name: str, account: Account, *, region: str) -> None:
+    """Delete one stack, and wait until it is gone; WaiterError where CloudFormation cannot."""
     cloudformation = account.clients("cloudformation", region)
     print(f"deleting {name} ...", flush=True)
     cloudformation.delete_stack(StackName=name)
-    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=PATIENCE)
 
 
 if __name__ == "__main__":

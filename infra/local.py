@@ -8,8 +8,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -18,76 +16,25 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from infra import bundling, first_start, guest_secret, ministack, template, toolchain
-from infra.config import StageConfig, read_context
+from infra import bundling, first_start, ministack
+from infra.config import read_context
+from infra.deployment import Deployment
 from infra.errors import InfraError, ToolError
-from infra.ministack import ACCOUNT, REGION, LocalCloud
-from infra.preflight import Account
-from infra.stack_names import api_stack_name, data_stack_name, stack_names
+from infra.ministack import LocalCloud
+from infra.stack_names import api_stack_name, data_stack_name
 from infra.wheels import for_this_interpreter
 
 FOLDER = Path(".local/stack")
 HEALTH_TIMEOUT_S = 60.0  # its first call is a cold start, on a machine that has just built and deployed
 HEALTH_CHARS = 2_000  # of what it answers instead
-PREVIEW = "preview"  # a change set that is only read
 MACHINES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "amd64": "x86_64"}
 
 
-class LocalDeployment:
-    """The CDK CLI against one local AWS. Everything it writes is in `folder`."""
+class LocalDeployment(Deployment):
+    """The CDK CLI against one local AWS."""
 
     def __init__(self, cloud: LocalCloud, *, folder: Path, environ: Mapping[str, str]) -> None:
-        self._cloud = cloud
-        self._folder = folder.absolute()
-        self._environ = toolchain.with_node(cloud.environ(environ)) | {
-            "CDK_DISABLE_CLI_TELEMETRY": "1",
-            "CDK_DISABLE_VERSION_CHECK": "1",
-            "CDK_HOME": str(self._folder / "cdk-home"),
-        }
-
-    def bootstrap(self) -> None:
-        """Prepare the account, as is done once in each account of AWS."""
-        self._cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
-
-    def deploy(self, context: Mapping[str, Any], *, code: Path) -> dict[str, dict[str, str]]:
-        """All stacks of the stage that `context` means, and its guests' secret; returns the outputs, by stack."""
-        outputs = self._folder / "outputs.json"
-        app = self._synthesize(context, code=code)
-        guest_secret.ensure(StageConfig.from_context(context), Account(ACCOUNT, REGION, clients=self._cloud.client))
-        self._cdk("deploy", "--all", "--app", str(app), "--require-approval", "never", "--outputs-file", str(outputs))
-        deployed: dict[str, dict[str, str]] = json.loads(outputs.read_text(encoding="utf-8"))
-        return deployed
-
-    def changes(self, context: Mapping[str, Any], *, code: Path) -> dict[str, dict[str, Any]]:
-        """What deploying `context` would change, by logical id, as CloudFormation's change sets say; nothing is."""
-        app = self._synthesize(context, code=code)
-        prepare = ["--method", "prepare-change-set", "--change-set-name", PREVIEW, "--require-approval", "never"]
-        self._cdk("deploy", "--all", "--app", str(app), *prepare)
-        cloudformation = self._cloud.client("cloudformation")
-        found: dict[str, dict[str, Any]] = {}
-        for stack in stack_names(StageConfig.from_context(context)):
-            change_set = cloudformation.describe_change_set(StackName=stack, ChangeSetName=PREVIEW)
-            changed = [change["ResourceChange"] for change in change_set["Changes"]]
-            found |= {resource["LogicalResourceId"]: resource for resource in changed}
-            cloudformation.delete_change_set(StackName=stack, ChangeSetName=PREVIEW)
-        return found
-
-    def destroy(self, stack: str) -> None:
-        """Delete one stack of those that were deployed last."""
-        self._cdk("destroy", stack, "--exclusively", "--force", "--app", str(self._folder / "cdk.out"))
-
-    def _synthesize(self, context: Mapping[str, Any], *, code: Path) -> Path:
-        app = self._folder / "cdk.out"
-        shutil.rmtree(app, ignore_errors=True)
-        template.synthesize(context, outdir=app, code=code)
-        return app
-
-    def _cdk(self, *words: str) -> None:
-        # In a folder without a cdk.json: the CLI would run the app that it names, for bootstrap too.
-        command = [*toolchain.find_cdk(), *words, "--no-notices"]
-        done = subprocess.run(command, cwd=self._folder, env=self._environ, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ToolError(f"cdk {words[0]} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+        super().__init__(cloud.account(), folder=folder, environ=cloud.environ(environ))
 
 
 def for_this_machine(context: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 
 from infra.errors import ToolError
+from infra.preflight import Account
 
 PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
 ACCOUNT = "000000000000"
@@ -76,6 +77,10 @@ class LocalCloud:
             aws_access_key_id=self.key_id,
             aws_secret_access_key=self.secret,
         )
+
+    def account(self) -> Account:
+        """Its one account, as commands name the account that they deploy to."""
+        return Account(ACCOUNT, REGION, clients=self.client)
 
     def local_url(self, function_url: str) -> str:
         """Where a function URL of this cloud answers on this machine; a browser can open it."""

@@ -72,14 +72,17 @@ def sign_in(config: StageConfig, environ: Mapping[str, str] = os.environ) -> Acc
     return Account(account, region, clients=clients)
 
 
-def account_faults(config: StageConfig, account: Account) -> list[str]:
-    """Every reason in AWS why this deployment would fail; what we may not ask is no reason."""
+def account_faults(config: StageConfig, account: Account, *, bootstrapped: bool = True) -> list[str]:
+    """Every reason in AWS why this deployment would fail; what we may not ask is no reason.
+
+    bootstrapped: False where the caller bootstraps the account itself, so that it need not be.
+    """
     if config.account is not None and config.account != account.account:
         return [
             f"these credentials are for account {account.account}, the stage is of {config.account}: set AWS_PROFILE."
         ]
     checks: list[Callable[[StageConfig, Account], Iterator[str]]] = [
-        _bootstrap,
+        *([_bootstrap] if bootstrapped else []),
         _stacks,
         _concurrency,
         _secrets,
@@ -100,6 +103,11 @@ def account_faults(config: StageConfig, account: Account) -> list[str]:
 def regions(config: StageConfig, account: Account) -> list[str]:
     """Where the stage has stacks."""
     return [account.region, *([EDGE_REGION] if config.needs_edge and account.region != EDGE_REGION else [])]
+
+
+def is_bootstrapped(config: StageConfig, account: Account) -> bool:
+    """Whether CDK's own bucket and roles are in each region of the stage, new enough."""
+    return not list(_bootstrap(config, account))
 
 
 def _bootstrap(config: StageConfig, account: Account) -> Iterator[str]:
@@ -127,12 +135,17 @@ def _stacks(config: StageConfig, account: Account) -> Iterator[str]:
             if _code(error) != "ValidationError":  # CloudFormation's word for: there is none
                 raise
             continue
-        status, tags = stack["StackStatus"], stack.get("Tags", [])
+        status = stack["StackStatus"]
         loses = _kept_in(config) if name == data_stack_name(config.stage) else None
         if (refused := refusal(status, name=name, region=region, loses=loses)) is not None:
             yield refused
-        elif status != NOT_YET_MADE and PROJECT_TAG not in tags:
+        elif status != NOT_YET_MADE and not is_ours(stack, config.stage):
             yield f"{name} is a stack of something else in {account}: give the stage in cdk.json another name."
+
+
+def is_ours(stack: Mapping[str, Any], stage: str) -> bool:
+    """Whether a stack, as CloudFormation describes it, is one of this stage's. Earlier releases did not tag stacks."""
+    return PROJECT_TAG in stack.get("Tags", []) or stack.get("Description", "").startswith(f"Chat, stage {stage}: ")
 
 
 def _kept_in(config: StageConfig) -> str:

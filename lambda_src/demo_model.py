@@ -16,6 +16,7 @@ from openai.types import responses as r
 PAUSE_S = 0.04  # between two words: about the pace of a real model, slow enough to see that it streams
 ABOUT_MENTIONS = "# User-provided context for @-mentions"  # ChatKit's own words, behind a message with mentions
 QUOTE_CHARS = 200  # of the user's message, given back
+COUNT_TO = re.compile(r"\bcount to ([1-9][0-9]{0,3})\b", re.IGNORECASE)  # an answer as long as somebody needs it
 
 Sleep = Callable[[float], Awaitable[object]]
 Output = r.ResponseOutputMessage | r.ResponseFunctionToolCall
@@ -63,6 +64,8 @@ def output_for(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> 
         return message_of(f"I called the tool, and it answered: {last['output']}")
     said = [_text(item) for item in reversed(items) if item.get("role") == "user"]
     asked = next((text for text in said if not text.startswith(ABOUT_MENTIONS)), "")
+    if counted := COUNT_TO.search(asked):
+        return message_of(" ".join(map(str, range(1, int(counted[1]) + 1))))
     for tool in tools:
         named = tool.name.replace("_", " ") in asked.lower().replace("_", " ")
         if named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):

@@ -69,3 +69,8 @@ async def test_a_tool_that_needs_arguments_is_not_called() -> None:
 async def test_it_answers_whole_when_nobody_streams() -> None:
     result = await Runner.run(AGENT, "hi", run_config=RunConfig(model=DemoModel(), tracing_disabled=True))
     assert "demo model" in result.final_output
+
+
+async def test_it_counts_as_far_as_it_is_asked_to() -> None:
+    said = await deltas("Please count to 1200.", Sleep())
+    assert (len(said), said[0], said[-1].strip()) == (1200, "1", "1200")

@@ -12,7 +12,8 @@ import pytest
 
 from lambda_src.dev.emulator.switches import Switches
 from lambda_src.dev.verify import answers, result, unknowns
-from lambda_src.dev.verify.__main__ import LOOKS, hashed, main, verify
+from lambda_src.dev.verify.__main__ import OUTSIDE, hashed, main, verify
+from lambda_src.dev.verify.buffered import BufferedTransport
 from lambda_src.dev.verify.deployment import CannotSignInError, Deployment, told_by
 from lambda_src.dev.verify.row import Outcome, Row, judged, seen
 
@@ -86,7 +87,7 @@ async def test_each_person_is_a_new_guest_where_there_are_guests() -> None:
 
 
 async def test_where_nobody_gave_a_token_rows_that_need_one_say_so_and_the_others_go_on() -> None:
-    rows = [row async for row in verify(deployment(always(413), BACKEND), LOOKS)]
+    rows = [row async for row in verify(deployment(always(413), BACKEND), OUTSIDE)]
     told = {row.name: row for row in rows}
     assert told["large-body"].outcome is told["stop"].outcome is Outcome.NOT_SEEN
     assert told["stop"].what == "a token is needed: put one into CHAT_TOKEN"
@@ -132,6 +133,45 @@ def test_nobody_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot be verified: ConnectError" in capsys.readouterr().out
 
 
+# Single answers that are not well
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(400, Outcome.OK), (404, Outcome.OK), (502, Outcome.FAILED)])
+async def test_a_path_that_is_not_utf_8_is_no_error_of_the_function(status: int, outcome: Outcome) -> None:
+    row = await answers.odd_path(deployment(always(status)))
+    assert (row.name, row.outcome) == ("odd path", outcome)
+
+
+async def test_the_callers_address_is_looked_at_by_default() -> None:
+    assert "callers-address" in OUTSIDE
+
+
+# Through the local AWS, whose function URLs answer with the invocation's result as JSON
+
+
+def local(result: Any) -> httpx2.AsyncClient:
+    transport = BufferedTransport(httpx2.MockTransport(lambda _: httpx2.Response(200, json=result)))
+    return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:4566/_aws/lambda-url/abc/")
+
+
+async def test_a_buffered_result_is_read_as_the_answer_that_it_is() -> None:
+    result = {"statusCode": 401, "headers": {"x-request-id": "1"}, "body": "bm8=", "isBase64Encoded": True}
+    answer = await local(result).get("chatkit")
+    assert (answer.status_code, answer.headers["x-request-id"], answer.text) == (401, "1", "no")
+
+
+@pytest.mark.parametrize("result", [{"message": "Not Found"}, [], {"statusCode": "?"}])
+async def test_what_is_no_result_is_passed_on(result: Any) -> None:
+    answer = await local(result).get("chatkit")
+    assert (answer.status_code, answer.json()) == (200, result)
+
+
+async def test_what_the_local_aws_does_not_have_is_said_row_by_row() -> None:
+    rows = [row async for row in verify(deployment(always()), ["health", "stop"], local=True)]
+    assert [row.outcome for row in rows[:2]] == [Outcome.OK, Outcome.NOT_HERE]
+    assert rows[1].what == "the local AWS sends an answer when it is whole"
+
+
 # Unknowns
 
 
@@ -171,6 +211,9 @@ def test_neither_accounts_nor_addresses_nor_tokens_are_written(tmp_path: Path) -
         "arn:aws:lambda:eu-central-1:123456789012:function:chat",
         "abc123.lambda-url.eu-central-1.on.aws",
         "d111abc.cloudfront.net",
+        "chatkit-prod-data-storagebucket5cb7c8ea-abc.s3.eu-central-1.amazonaws.com",
+        "chatkit-prod-api-ChatFunctionD42E891B-abc",
+        "ops@example.org",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
         "chat.example.org",
     ]

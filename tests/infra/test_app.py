@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra import app
+from infra import app, template
 from infra.config import read_context
 from infra.errors import ConfigError
 from tests.infra.conftest import Templates
@@ -26,6 +26,13 @@ def test_every_resource_that_can_bear_tags_says_whose_it_is(templates: Templates
     resources = [r for template in templates.values() for r in template["Resources"].values()]
     found = {r["Type"]: r["Properties"].get("Tags") for r in resources if r["Type"] in bearers}
     assert found == dict.fromkeys(bearers, tags)
+
+
+def test_the_stacks_themselves_are_tagged_too(context: dict[str, Any], tmp_path: Path) -> None:
+    template.synthesize(context, outdir=tmp_path)
+    artifacts = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["artifacts"].values()
+    stacks = [one["properties"] for one in artifacts if one["type"] == "aws:cloudformation:stack"]
+    assert [stack.get("tags") for stack in stacks] == [{"project": "chatkit-lambda", "stage": "reference"}] * 2
 
 
 def test_the_data_stack_knows_nothing_of_the_api_stack(templates: Templates) -> None:

@@ -41,6 +41,13 @@ def faults(stubs: Stubs) -> Callable[..., list[str]]:
 Faults = Callable[..., list[str]]
 
 
+def test_a_stack_of_a_release_that_did_not_tag_stacks_is_known_by_its_description() -> None:
+    described = {"StackStatus": "CREATE_COMPLETE", "Description": "Chat, stage dev: threads and files", "Tags": []}
+    assert preflight.is_ours(described, "dev")
+    assert not preflight.is_ours(described, "prod")
+    assert not preflight.is_ours({"StackStatus": "CREATE_COMPLETE"}, "dev")
+
+
 def test_a_prepared_account_without_our_stacks_may_be_deployed_to(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack()

@@ -10,7 +10,7 @@ from lambda_src.admin import retirement
 from lambda_src.admin.secret import CDK_JSON
 from lambda_src.admin.stage import read_stage
 from lambda_src.callers import network_of
-from lambda_src.dev.verify.deployment import ASK_S, Deployment
+from lambda_src.dev.verify.deployment import ASK_S, Deployment, whole
 from lambda_src.dev.verify.row import Row, judged, not_seen, seen
 from lambda_src.errors import ChatError
 
@@ -19,6 +19,10 @@ AT_ONCE = 5  # requests at a time: a new account has ten executions
 LOOPBACK = "127.0.0.1"
 SOMEBODY_ELSE = "198.51.100.7"  # an address for documentation (RFC 5737): nobody calls from there
 ECHO = "https://checkip.amazonaws.com/"  # answers with the address that it was called from
+PNG = bytes.fromhex(  # one pixel
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
+    "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+)
 OVER_OURS, OVER_LAMBDAS = 1_100_000, 6_400_000  # bytes: more than the app takes, more than Lambda does
 
 
@@ -119,6 +123,38 @@ async def callers_address(deployment: Deployment) -> Row:
     return judged(name, counted == ours, f"the address that guests are counted by is {told}")
 
 
+async def odd_path(deployment: Deployment) -> Row:
+    """A path that is not UTF-8 is answered in words, by us or by AWS: an error of the function would ring an alarm."""
+    answer = await deployment.http.get("%ff", timeout=ASK_S)
+    return judged("odd path", answer.is_client_error, f"GET /%ff answers {answer.status_code}")
+
+
+async def upload(deployment: Deployment) -> Row:
+    """A presigned URL takes a file from a browser, and nothing but the file that was announced."""
+    person = await deployment.person()
+    created = await person.ask("attachments.create", name="dot.png", size=len(PNG), mime_type="image/png")
+    if created.status_code != httpx2.codes.OK:
+        return judged("upload", False, f"attachments.create answers {created.status_code}")
+    told = created.json()
+    where = told.get("upload_descriptor")
+    if where is None:
+        return not_seen("upload", "this deployment takes no files directly: it has no bucket")
+    content = {"headers": where["headers"], "timeout": ASK_S}
+    wrong = await deployment.http.request(where["method"], where["url"], content=PNG + b"!", **content)
+    right = await deployment.http.request(where["method"], where["url"], content=PNG, **content)
+    async with person.turn("What is on it?", attachments=[told["id"]]) as turn:
+        stream = await whole(turn)
+    [kept] = next(event["item"] for event in stream.events if event["type"] == "thread.item.done")["attachments"]
+    shown = await deployment.http.get(kept["preview_url"], timeout=ASK_S)
+    good = right.is_success and wrong.is_client_error and shown.content == PNG
+    return judged(
+        "upload",
+        good,
+        f"a file of another size is answered {wrong.status_code}, the announced one {right.status_code}; "
+        f"its preview {'is the file' if shown.content == PNG else f'is not the file ({shown.status_code})'}",
+    )
+
+
 async def length(deployment: Deployment) -> Row:
     """Whether the front renames content-length."""
     answer = await deployment.http.get("chat/health", timeout=ASK_S)
@@ -156,4 +192,7 @@ async def models(deployment: Deployment) -> Row:
     return seen("models", " ".join(map(str, soon)))
 
 
-ROWS = (health, page, no_token, cors, empty_body, large_body, length, cold_starts, models)
+ROWS = (
+    *(health, page, no_token, cors, empty_body, odd_path, large_body, callers_address, upload, length),
+    *(cold_starts, models),
+)

@@ -8,14 +8,17 @@ import json as codec
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from lambda_src import sse
+
+if TYPE_CHECKING:
+    from lambda_src.dev.verify.inside import Inside
 
 ASK_S = 30.0  # for an answer that does not stream, cold start included
 SILENCE_S = 40.0  # between two chunks of a stream: more than two heartbeats
@@ -88,13 +91,15 @@ class Person:
         return await self.http.post("chatkit/stop", json={"turn_id": turn_id}, headers=self.headers, timeout=ASK_S)
 
     @asynccontextmanager
-    async def turn(self, text: str, *, named: str | None = None) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
+    async def turn(
+        self, text: str, *, named: str | None = None, attachments: Sequence[str] = ()
+    ) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
         """A new thread's turn under way, and an iterator that ends with it: each step is one more event in `Stream`."""
         named = named or uuid.uuid4().hex
         content = [{"type": "input_text", "text": text}]
         body = {
             "type": "threads.create",
-            "params": {"input": {"content": content, "attachments": [], "inference_options": {}}},
+            "params": {"input": {"content": content, "attachments": [*attachments], "inference_options": {}}},
         }
         async with self._streamed("POST", "chatkit", named, json=body) as stream:
             yield stream
@@ -161,6 +166,7 @@ class Deployment:
     deadline_s: float | None = None  # the function's time-out, if a turn may run into it
     token: str | None = None
     stage: str | None = None  # in cdk.json: where the model's key is
+    inside: "Inside | None" = None  # its parts in AWS, where credentials were given
     now: Callable[[], float] = time.perf_counter
     wait: Callable[[float], Any] = asyncio.sleep
 

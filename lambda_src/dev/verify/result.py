@@ -17,7 +17,13 @@ from rich.table import Table
 
 from lambda_src.dev.verify.row import Outcome, Row
 
-COLOURS = {Outcome.OK: "green", Outcome.FAILED: "red", Outcome.SEEN: "cyan", Outcome.NOT_SEEN: "dim"}
+COLOURS = {
+    Outcome.OK: "green",
+    Outcome.FAILED: "red",
+    Outcome.SEEN: "cyan",
+    Outcome.NOT_SEEN: "dim",
+    Outcome.NOT_HERE: "dim",
+}
 EMULATOR = "emulator"
 _KINDS = (
     (re.compile(r"[a-z0-9]+\.lambda-url\.([a-z0-9-]+)\.on\.aws"), "function url"),
@@ -28,6 +34,8 @@ _KINDS = (
 _PRIVATE = re.compile(
     r"\b\d{12}\b|\b[a-z0-9-]+\.(?:lambda-url\.[a-z0-9-]+\.on\.aws|execute-api\.[a-z0-9-]+\.amazonaws\.com|cloudfront\.net)"
     r"|arn:aws[^\s\"]*|eyJ[\w-]+\.[\w-]+\.[\w-]+"
+    r"|\b[a-z0-9.-]+\.amazonaws\.com\b(?<!\bcheckip\.amazonaws\.com)|\bchatkit-[a-z0-9-]+-(?:api|data|edge)-[\w-]+"
+    r"|[^\s@\"]+@[^\s@\"]+\.[a-z]{2,}"
 )
 
 

@@ -11,6 +11,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
     SEEN = "seen"  # a behaviour that AWS leaves open: now it is known for this deployment
     NOT_SEEN = "not seen"  # cannot be seen from outside, or not with what this run was given; `what` says why
+    NOT_HERE = "not here"  # this AWS does not have it: a local one, or a region without the feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,8 @@ def seen(name: str, what: str, **figures: float | str | None) -> Row:
 def not_seen(name: str, why: str) -> Row:
     """A row that could not be filled, and why."""
     return Row(name, Outcome.NOT_SEEN, why)
+
+
+def not_here(name: str, why: str) -> Row:
+    """A row about something that this AWS does not have."""
+    return Row(name, Outcome.NOT_HERE, why)

@@ -41,7 +41,9 @@ def rows(found: list[Row]) -> list[Row]:
     told = []
     for switch, name in SEEN_BY.items():
         row = by_name.get(name)
-        what = not_seen(f"unknown: {switch}", "its row failed") if row is None else seen(f"unknown: {switch}", row.what)
-        told.append(what)
+        if row is None:
+            told.append(not_seen(f"unknown: {switch}", f"the row `{name}` was not filled"))
+        else:
+            told.append(seen(f"unknown: {switch}", row.what))
     told += [not_seen(f"unknown: {name}", why) for name, why in UNSEEN.values()]
     return told
