@@ -206,7 +206,7 @@ imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold funct
 audit: .venv/installed ## a bill of materials of the zip, and whether any of it is known to be vulnerable (network)
 	@$(RUN) .ci/audit
 
-lock: ## resolve the dependencies again (FLAGS=--upgrade: to the newest versions that are allowed)
-	@$(BRING_UV); uv="$$($(FIND_UV))"; "$$uv" lock $(FLAGS) && for name in ministack audit uv; do \
+lock: ## resolve the dependencies again (FLAGS=--upgrade: the newest versions that are allowed; RESOLUTION=lowest-direct: the oldest)
+	@$(BRING_UV); uv="$$($(FIND_UV))"; "$$uv" lock $(FLAGS) $(if $(RESOLUTION),--resolution "$(RESOLUTION)") && for name in ministack audit uv; do \
 	   "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(FLAGS) \
 	     requirements/$$name.in --output-file requirements/$$name.txt >/dev/null || exit 1; done

@@ -58,10 +58,11 @@ def test_a_job_of_ci_runs_on_the_python_that_it_names() -> None:
     assert text.index('os.environ["MEANT"]') < text.index("run: .ci/run")
 
 
-def test_every_week_the_newest_versions_the_vulnerabilities_and_the_models_are_looked_at() -> None:
+def test_every_week_newest_and_oldest_versions_vulnerabilities_and_models_are_checked() -> None:
     text = (ROOT / ".github" / "workflows" / "weekly.yml").read_text(encoding="utf-8")
     assert re.search(r"schedule:\n +- cron:", text)
     assert text.index("run: make lock FLAGS=--upgrade") < text.index("run: make browser check examples")
+    assert text.index("run: make lock RESOLUTION=lowest-direct") < text.index("run: make browser test")
     assert "run: make audit" in text
     assert "run: python3 -m infra.documented_models" in text
 

@@ -1,0 +1,124 @@
+"""docs/upgrading.md: its commands take a release although `make add` changed uv.lock and pyproject.toml.
+
+In a small project with wheels of its own, so that no index is asked; git and uv are the real ones.
+"""
+
+import os
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from infra.errors import ToolError
+from infra.toolchain import find_uv
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")
+PROJECT = """[project]
+name = "chat"
+version = "{release}"
+requires-python = ">=3.11,<3.14"
+dependencies = ["ours=={release}"]
+
+[dependency-groups]
+# Yours: what your agent imports. `make add NAME=...`; it goes into the zip.
+agent = []
+infra = [
+  "tool=={release}",
+]
+
+[tool.uv]
+package = false
+no-index = true
+find-links = ["{wheels}"]
+"""
+
+
+def _wheel(folder: Path, name: str, version: str) -> None:
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+        info = f"{name}-{version}.dist-info"
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+class Clone:
+    """A person's repository: commands run in it as in a shell."""
+
+    def __init__(self, folder: Path, uv: list[str]) -> None:
+        self.folder, self.uv = folder, uv
+
+    def run(self, command: str) -> str:
+        who = {f"GIT_{one}_{what}": "a@b.c" for one in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        done = subprocess.run(
+            ["sh", "-ec", command],
+            cwd=self.folder,
+            env=os.environ | who | {"GIT_CONFIG_GLOBAL": os.devnull, "UV": self.uv[0]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """On release 1, with a package of its own; release 2 is tagged v2 and moved every version."""
+    try:
+        uv = find_uv(os.environ)
+    except ToolError as error:
+        pytest.skip(str(error))
+    if len(uv) != 1:
+        pytest.skip("uv is a module here, and the test wants a program")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for version in ("1", "2"):
+        _wheel(wheels, "ours", version)
+        _wheel(wheels, "tool", version)
+    _wheel(wheels, "stripe", "9")
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    clone = Clone(folder, uv)
+    clone.run("git init -q -b main")
+    for release in ("1", "2"):
+        (folder / "pyproject.toml").write_text(PROJECT.format(release=release, wheels=wheels), encoding="utf-8")
+        clone.run(f'"$UV" lock -q && git add -A && git commit -qm "release {release}" && git tag v{release}')
+    clone.run("git reset -q --hard v1")
+    clone.run('"$UV" add -q --no-sync --group agent stripe && git commit -qam "My agent takes money"')
+    return clone
+
+
+def _documented() -> list[str]:
+    [block] = re.findall(r" {3}```console\n( {3}\$ git fetch.*?) {3}```", PAGE, re.DOTALL)
+    commands = [line.strip().removeprefix("$ ").partition("  #")[0].strip() for line in block.splitlines()]
+    return [command for command in commands if command != "git fetch --tags"]  # the release is there already
+
+
+def test_the_documented_commands_keep_what_make_add_added_and_take_the_release_s_versions(clone: Clone) -> None:
+    for command in _documented():
+        clone.run(command.replace("v0.2.0", "v2").replace("make lock", '"$UV" lock -q'))
+    assert clone.run("git status --porcelain") == ""
+    assert len(clone.run("git log -1 --format=%P").split()) == 2, "it is a merge"
+    lock = (clone.folder / "uv.lock").read_text(encoding="utf-8")
+    versions = dict(re.findall(r'\[\[package\]\]\nname = "(\w+)"\nversion = "([\d.]+)"', lock))
+    assert versions == {"chat": "2", "ours": "2", "tool": "2", "stripe": "9"}
+    clone.run('"$UV" lock -q --check')
+
+
+def test_without_them_the_lock_conflicts(clone: Clone) -> None:
+    clone.run("! git merge v2")
+    assert "uv.lock" in clone.run("git diff --name-only --diff-filter=U")
+
+
+def test_make_lock_locks_with_uv() -> None:
+    [recipe] = re.findall(r"^lock: .*\n\t(.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert '"$$uv" lock $(FLAGS)' in recipe
+
+
+def test_a_line_that_releases_never_change_stands_between_your_packages_and_ours() -> None:
+    """Git merges two changes without a conflict where an unchanged line is between them."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(r"^\[dependency-groups\]\n# Yours: .*\nagent = \[[^\]]*\]\ninfra = \[\n", project, re.MULTILINE)
