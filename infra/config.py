@@ -112,8 +112,8 @@ class StageConfig(StageKnobs):
             faults.append(f"stages.{stage} must be an object, and is {stages[stage]!r}.")
         else:
             try:
-                marks = {"uncapped": bool(context.get(UNCAPPED)), "temporary": bool(context.get(TEMPORARY))}
-                config = cls(stage=stage, **marks, **read(cls, stages[stage]))
+                uncapped, temporary = bool(context.get(UNCAPPED)), bool(context.get(TEMPORARY))
+                config = cls(stage=stage, uncapped=uncapped, temporary=temporary, **read(cls, stages[stage]))
             except ConfigError as error:
                 faults += [f"stages.{stage}.{fault}" for fault in error.faults]
         if config is not None:
