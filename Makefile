@@ -174,7 +174,7 @@ bench-turns: .venv/installed ## Stop, kill -9 and the cost of the journal, throu
 	@$(RUN) $(PY) -m tests.bench.bench_turns
 
 test-machines: .venv/installed ## the stores beside their models: 500 machines on the fast engines, 50 on the others
-	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto tests/store/test_model.py tests/store/test_ledger_model.py \
+	@$(RUN) CHAT_STORE_MACHINES=500 $(PY) -m pytest -q -n auto --timeout 1200 tests/store/test_model.py tests/store/test_ledger_model.py \
 	  tests/store/test_ministack.py::test_the_model_agrees tests/store/test_postgres.py::test_the_model_agrees
 
 bench-journal: .venv/installed ## what keeping an answer against a crash costs: the journal beside a checkpoint
