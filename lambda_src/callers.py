@@ -21,7 +21,7 @@ KEY_BYTES = 32
 HASH_CHARS = 16  # 64 bits: no two of a day's callers share one by chance
 IPV6_BITS = 64  # of an address that say who it is; the rest is theirs to choose
 TIMEOUT_S = 1.0  # for the day's key, once a day in each process
-RETRY_S = 10.0  # before asking again for a key that could not be read: no guest is let in meanwhile
+RETRY_S = 10  # before asking again for a key that could not be read: no guest is let in meanwhile
 
 
 class DayKeys(Protocol):
@@ -45,18 +45,17 @@ class MemoryDayKeys:
 
 
 class Callers:
-    """`hashed` asks for the key once a day. `clock` in nanoseconds since 1970, `monotonic` in seconds."""
+    """`hashed` asks for the key once a day. `clock` in nanoseconds since 1970."""
 
     def __init__(
         self,
         keys: DayKeys,
         *,
         clock: Callable[[], int] = time.time_ns,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._keys, self._clock, self._monotonic = keys, clock, monotonic
+        self._keys, self._clock = keys, clock
         self._day, self._key = -1, b""
-        self._not_before_s = 0.0
+        self._not_before_ns = 0
 
     async def hashed(self, address: str) -> str | None:
         """What stands for this address (`network_of`) today; None while the day's key cannot be read."""
@@ -66,13 +65,13 @@ class Callers:
         return hmac.digest(self._key, network_of(address).encode(), hashlib.sha256).hex()[:HASH_CHARS]
 
     async def _fetch(self, day: int) -> bool:
-        if self._monotonic() < self._not_before_s:
+        if self._clock() < self._not_before_ns:
             return False
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 self._key = await self._keys.shared(day, os.urandom(KEY_BYTES))
         except (UnavailableError, TimeoutError):
-            self._not_before_s = self._monotonic() + RETRY_S
+            self._not_before_ns = self._clock() + RETRY_S * 10**9
             return False
         self._day = day
         return True

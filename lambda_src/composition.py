@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lambda_src.storage import ChatStore
 
 AWS = Clients()
+Clock = Callable[[], int]
 KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one
 
 
@@ -65,6 +66,7 @@ class Parts:
     in_front: Sequence[Before] = ()
     page: Page | None = None
     tool_secrets: ToolSecrets | None = None
+    clock: Clock = time.time_ns  # nanoseconds since 1970
 
 
 def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts) -> ChatApp:
@@ -88,10 +90,11 @@ def _joined(
     time.tzset()
     configure_logging()
     tool_secrets.install(parts.tool_secrets)
-    counters = build_counters(settings, store)
+    clock = parts.clock
+    counters = build_counters(settings, store, clock=clock)
     files = build_files(settings, AWS, counters)
     dictation = parts.transcribe is not None
-    callers, screening = build_callers(settings, store), Screening(parts.load_hooks)
+    callers, screening = build_callers(settings, store, clock=clock), Screening(parts.load_hooks)
 
     def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LateServer:
         limits = limits_by(settings)
@@ -129,9 +132,10 @@ def _joined(
         return LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
 
     def turns_of(settings: Settings) -> Turns:
-        quotas = doors.quotas(settings, ledger, counters)
+        quotas = doors.quotas(settings, ledger, counters, clock=clock)
         links = None if files is None else EventLinks(files)
-        return Turns(Surroundings(ledger, Keeper(store), quotas=quotas, links=links))
+        around = Surroundings(ledger, Keeper(store), clock=lambda: clock() // 1_000_000, quotas=quotas, links=links)
+        return Turns(around)
 
     def open_named(assistant: Assistant) -> Desk:
         own = assistant.settings(settings)
@@ -145,7 +149,7 @@ def _joined(
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,
         named=Desks(parts.load_assistants, open_named),
-        guests=doors.guests(parts.guest_tokens, counters, callers, screening),
+        guests=doors.guests(parts.guest_tokens, counters, callers, screening, clock=clock),
         page=parts.page or page_of(settings, upload_origin=upload_origin(settings, AWS), dictation=dictation),
         token_header=settings.token_header,
         in_front=parts.in_front,

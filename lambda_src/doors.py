@@ -60,7 +60,9 @@ def in_front(settings: Settings, read_secret: ReadSecret) -> list[front.Before]:
     return found
 
 
-def quotas(settings: Settings, ledger: TurnLedger, counters: Counters) -> Quotas:
+def quotas(
+    settings: Settings, ledger: TurnLedger, counters: Counters, *, clock: Callable[[], int] = time.time_ns
+) -> Quotas:
     """What people may spend; without limits, the operator's switch alone."""
     allowance = Allowance(
         messages_per_minute=settings.messages_per_minute,
@@ -71,7 +73,7 @@ def quotas(settings: Settings, ledger: TurnLedger, counters: Counters) -> Quotas
         guest_messages_per_day=settings.guest_messages_per_day,
         guest_tokens_percent=settings.guest_tokens_percent,
     )
-    return Quotas(ledger, counters, allowance, limits=limits_by(settings))
+    return Quotas(ledger, counters, allowance, limits=limits_by(settings), clock=clock, now=lambda: clock() / 1e9)
 
 
 def file_quota(settings: Settings, counters: Counters) -> FileQuota:
@@ -80,7 +82,12 @@ def file_quota(settings: Settings, counters: Counters) -> FileQuota:
 
 
 def guests(
-    tokens: GuestTokens | None, counters: Counters, callers: Callers | None = None, screening: Screening | None = None
+    tokens: GuestTokens | None,
+    counters: Counters,
+    callers: Callers | None = None,
+    screening: Screening | None = None,
+    *,
+    clock: Callable[[], int] = time.time_ns,
 ) -> Guests | None:
     """Who lets guests in; None where the stage has none."""
-    return None if tokens is None else Guests(tokens, counters, callers=callers, screening=screening)
+    return None if tokens is None else Guests(tokens, counters, callers=callers, screening=screening, clock=clock)

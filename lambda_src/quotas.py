@@ -196,7 +196,11 @@ class Quotas:
         if user.is_guest:
             found = [
                 (USER_TOKENS, user.person, allowance.of_one_guest),
-                (f"{USER_TOKENS}-from-{context.source}", None, allowance.of_one_network if context.source else 0),
+                (
+                    f"{USER_TOKENS}-from-{context.source}",
+                    None,
+                    allowance.of_one_network,
+                ),  # unknown sources share one count
                 (GUEST_TOKENS, None, allowance.of_guests),
             ]
         found.append((STAGE_TOKENS, None, allowance.stage_tokens_per_day))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -94,26 +95,26 @@ def build_store(settings: Settings, aws: Clients) -> tuple["ChatStore", TurnLedg
             return PostgresStore(sessions, retention_s=retention_s, ledger=ledger), ledger
 
 
-def build_counters(settings: Settings, store: "ChatStore") -> Counters:
+def build_counters(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> Counters:
     """What is counted across users and processes: on the table; beside other stores in this process alone."""
     if settings.store != "dynamodb":
-        return MemoryCounters()
+        return MemoryCounters(clock=clock)
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
     from lambda_src.store.dynamodb.counters import TableCounters  # noqa: PLC0415 - as above
 
     assert isinstance(store, DynamoDBStore)
-    return TableCounters(store.table)
+    return TableCounters(store.table, clock=clock)
 
 
-def build_callers(settings: Settings, store: "ChatStore") -> Callers:
+def build_callers(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> Callers:
     """What hashes callers' addresses: with a day's key on the table; beside other stores with one of this process."""
     if settings.store != "dynamodb":
-        return Callers(MemoryDayKeys())
+        return Callers(MemoryDayKeys(), clock=clock)
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
     from lambda_src.store.dynamodb.day_keys import TableDayKeys  # noqa: PLC0415 - as above
 
     assert isinstance(store, DynamoDBStore)
-    return Callers(TableDayKeys(store.table))
+    return Callers(TableDayKeys(store.table), clock=clock)
 
 
 def build_table(settings: Settings, aws: Clients) -> "DynamoDBStore":

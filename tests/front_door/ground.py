@@ -14,7 +14,8 @@ from tests.store.local import Local
 
 def turn_of(name: str, number: int = 0, *, guest: bool = False) -> RequestContext:
     """One turn that somebody wants to begin."""
-    return RequestContext(User(name, is_guest=guest), "r", turn=Turn(f"turn-{name}-{number:011d}"))
+    source = f"net-of-{name}" if guest else ""
+    return RequestContext(User(name, is_guest=guest), "r", turn=Turn(f"turn-{name}-{number:011d}"), source=source)
 
 
 @dataclass

@@ -151,6 +151,13 @@ async def test_one_guest_takes_a_third_of_what_guests_may_and_one_network_two_th
     assert await admitted(quotas, *elsewhere) == 7
 
 
+async def test_guests_whose_address_is_unknown_are_one_network(ground: Ground) -> None:
+    """As while the key of their hashes cannot be read: no fault lifts a limit."""
+    quotas = ground.quotas(stage_tokens_per_day=30 * RESERVED_TOKENS, guest_tokens_percent=100)
+    unknown = [replace(turn_of(f"g{number}", guest=True), source="") for number in range(30)]
+    assert await admitted(quotas, *unknown) == 20
+
+
 async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None:
     quotas = ground.quotas(running=1)
     first, second = turn_of("ann"), turn_of("ann", 1)

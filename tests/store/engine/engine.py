@@ -107,7 +107,9 @@ class Engine:
         self._begin("Query", params)
         sort = keys.ORDER_KEY if "IndexName" in params else keys.SORT_KEY
         names = Names(params)
-        found = [row for row in self.rows.values() if sort in row and _matches(row, params, names)]
+        partition = params["ExpressionAttributeValues"][":pk"]["S"]  # first, as each row's condition is parsed anew
+        inside = [row for key, row in self.rows.items() if key[0] == partition and sort in row]
+        found = [row for row in inside if _matches(row, params, names)]
         found.sort(key=lambda row: row[sort]["S"].encode(), reverse=not params.get("ScanIndexForward", True))
         if (start := params.get("ExclusiveStartKey")) is not None:
             found.append(start)  # the row itself may have been deleted since
