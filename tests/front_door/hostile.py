@@ -39,12 +39,12 @@ from lambda_src.actions import Actions
 from lambda_src.auth import FirstOf, GuestTokens
 from lambda_src.composition import Parts, build_app
 from lambda_src.context import RequestContext, Turn
-from lambda_src.counters import day_of
 from lambda_src.demo_model import events_of, message_of, tool_call_of
 from lambda_src.quotas import Quotas
 from lambda_src.secrets import Secret
 from lambda_src.settings import Settings
 from lambda_src.store import keys
+from lambda_src.store.counters import day_of
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.chat import known_by_name
 from tests.store.engine.engine import Engine
@@ -95,7 +95,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The loop's clock."""
         return self.passing.now_s
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # as it comes
         """The loop's own, but time stands still meanwhile."""
         future = super().run_in_executor(executor, func, *args)
         if executor is None:  # else it is a Line, which has answered already or never will
@@ -136,6 +136,7 @@ class Attempt:
 
     random: Random
     lasts_s: float = 0.0
+    calls: float = 0.3  # how likely the model calls a tool, each time it is asked
     context: RequestContext | None = None  # once it may cost something
     day: int = 0
 
@@ -216,7 +217,7 @@ class Vendor(Model):
         """An answer, or the call of a tool; at times it breaks off, at times nobody counts it."""
         random = ATTEMPT.get().random
         sent, answered = self._sell(system_instructions, input, model_settings, tools)
-        calls = bool(tools) and random.random() < 0.3
+        calls = bool(tools) and random.random() < ATTEMPT.get().calls
         output = tool_call_of("look_up") if calls else message_of("7 3 1 " * WORDS)
         breaks, counts = random.random() < 0.1, random.random() < 0.8
         for number, event in enumerate(events_of(output)):
@@ -253,7 +254,7 @@ class Vendor(Model):
 def _usage(tokens_in: int, tokens_out: int) -> ResponseUsage:
     return ResponseUsage(
         input_tokens=tokens_in,
-        input_tokens_details=InputTokensDetails(cached_tokens=0),
+        input_tokens_details=InputTokensDetails(cached_tokens=0, cache_write_tokens=0),
         output_tokens=tokens_out,
         output_tokens_details=OutputTokensDetails(reasoning_tokens=0),
         total_tokens=tokens_in + tokens_out,

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from lambda_src.counters import DAY_S
 from lambda_src.quotas import ONE_GUEST, ONE_NETWORK
+from lambda_src.store.counters import DAY_S
 from lambda_src.store.followers import OF_A_TURN, OF_A_USER
 from tests.chat import message
 from tests.front_door import hostile
@@ -88,11 +88,26 @@ class Client:
         self, person: Person, path: str = "/chatkit", *, body: bytes = b"", method: str = "POST", **headers: str
     ) -> None:
         """One request of somebody's."""
-        self.start(self.sent(person, path, body, method, headers))
+        self.start(self.sent(person, self.any_process(), self.attempt(), path, body, method, headers))
 
-    async def sent(self, person: Person, path: str, body: bytes, method: str, headers: dict[str, str]) -> None:
-        process = self.any_process()
-        attempt = Attempt(Random(self.random.random()), lasts_s=self.random.choice([0, 0.5, 5, 20, 45]))
+    def attempt(self) -> Attempt:
+        """How a model will behave that is asked for it."""
+        return Attempt(
+            Random(self.random.random()),
+            lasts_s=self.random.choice([0, 0.5, 5, 20, 45]),
+            calls=self.random.choice([0.0, 0.3, 0.3, 1.0]),
+        )
+
+    async def sent(
+        self,
+        person: Person,
+        process: Process,
+        attempt: Attempt,
+        path: str,
+        body: bytes,
+        method: str,
+        headers: dict[str, str],
+    ) -> None:
         self.did["requests"] += 1
         stream = await self.stage.request(
             process, attempt, path, body=body, method=method, who=person.token, token=person.token,
@@ -194,18 +209,27 @@ class Client:
         body = json.dumps({"type": "input.transcribe", "params": params}).encode()
         self.send(self.anybody(), body=body)
 
-    def kill(self) -> None:
-        """A process dies in the middle of everything."""
-        self.stage.kill(self.any_process())
+    async def kill(self) -> None:
+        """Somebody's process dies in the middle of everything, again and again, and the same person comes back."""
+        person = self.anybody()
+        for _ in range(self.random.choice([1, 1, 6])):
+            process = self.any_process()
+            body = json.dumps({"type": "threads.create", "params": {"input": message(self.text())}}).encode()
+            attempt = Attempt(Random(self.random.random()), lasts_s=45, calls=0)
+            self.start(self.sent(person, process, attempt, "/chatkit", body, "POST", {}))
+            await asyncio.sleep(2)
+            self.stage.kill(process)
+            await asyncio.sleep(13)  # its lease has run out
 
     def lose(self) -> None:
         """The next request to the table fails, or its answer is lost."""
         self.any_process().line.fault = self.random.choice(["before", "after"])
 
     async def midnight(self) -> None:
-        """Turns that begin on one day and end on the next, which has all of its tokens."""
+        """Turns that begin at the end of a day that has all of its tokens, and end on the next."""
         self.stage.expire()
-        left_s = DAY_S - self.stage.now_ns() / 1e9 % DAY_S
+        day_s = self.random.choice([0, DAY_S])
+        left_s = day_s + DAY_S - self.stage.now_ns() / 1e9 % DAY_S
         await asyncio.sleep(max(0.0, left_s - self.random.choice([0.001, 0.5, 3.0, 20.0])))
         for _ in range(3):
             self.begin()
