@@ -14,12 +14,13 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns import endings, fold
-from lambda_src.turns.journal import Journal, Sleep
+from lambda_src.turns.journal import Journal, NowMs, Sleep
 from lambda_src.turns.keeping import Cut, Keeper
 
 HURRIED_S = 1.0  # at a deadline: what lease, keeping and journal may take each, so that the notice goes out in time
 KEEP_AGAIN_S = 1.0  # between two attempts to keep an answer that ended while the store did not answer
 KEEP_TRIES = 30  # a brown-out lasts seconds; after that the journal's part is kept by the next reader
+LAST_TRY_MS = 1_500  # before Lambda's time-out: the pause before the last attempt, and the attempt
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,12 @@ class Closing:
         turn_id: str,
         context: RequestContext,
         sleep: Sleep,
+        clock: NowMs,
     ) -> None:
         self._ledger, self._keeper, self._journal = ledger, keeper, journal
         self._emit, self._renew = emit, renew
         self._thread_id, self._turn_id, self._context = thread_id, turn_id, context
-        self._sleep = sleep
+        self._sleep, self._clock = sleep, clock
         self._is_kept = True  # all that was to be kept so far
 
     async def before_error(self) -> Cut | None:
@@ -87,9 +89,30 @@ class Closing:
             for event in endings.last_words(cut, failed=failed, shown=shown):
                 self._emit(event)
         await self._flush(cut)
+        if cut is not None and cut != "shutdown":
+            await self._keep_when_possible(cut)
         if not self._is_kept:
             return True
         return await self._ledger.end_lease(self._thread_id, self._turn_id, context=self._context)
+
+    async def _keep_when_possible(self, cut: Cut) -> None:
+        """Try again what could not be kept, until shortly before the deadline: this process has all of it."""
+        for _ in range(KEEP_TRIES):
+            if self._is_kept or self._is_due():
+                return
+            await self._sleep(KEEP_AGAIN_S)
+            try:
+                async with asyncio.timeout(_patience_s(cut)):
+                    if await self._renew() == "superseded":  # whoever has the lease keeps what the journal has
+                        return
+            except (ChatError, TimeoutError):
+                continue  # logged with the first attempt
+            await self._keep(cut)
+            await self._flush(cut)
+
+    def _is_due(self) -> bool:
+        deadline_ms = self._context.deadline_ms
+        return deadline_ms is not None and self._clock() > deadline_ms - LAST_TRY_MS
 
     def _end_items(self) -> None:
         """Take what the turn left open from the reader's page; what is to be kept later stays there."""

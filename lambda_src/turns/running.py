@@ -243,6 +243,7 @@ class RunningTurn:
             turn_id=self.turn_id,
             context=context,
             sleep=around.sleep,
+            clock=around.clock,
         )
         if not is_new:
             self._stop_asked = await self._hooks.leased(thread_id)

@@ -51,6 +51,8 @@ async def cut_by(scene: Scene, failing: Failing, cut: str) -> Reader:
     if cut == "stopped":
         assert await scene.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
     failing.now = True
+    await scene.time.advance(1.5 if cut == "deadline" else 1.5 + closing.KEEP_TRIES * closing.KEEP_AGAIN_S)
+    assert reader.kinds[-1] == "notice" or cut == "stopped"
     await scene.time.advance(1.5)
     assert reader.over
     assert reader.error is None
@@ -170,3 +172,55 @@ async def test_an_answer_that_ended_while_the_store_was_away_is_kept_when_it_is_
     await scene.time.advance(2)
     assert reader.kinds[-2:] == ["thread.item.done", "error"]
     assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
+
+
+@pytest.mark.parametrize(("cut", "away_s"), [("stopped", 8.0), ("failed", 8.0), ("deadline", 0.9)])
+async def test_an_answer_that_was_cut_while_the_store_was_away_is_kept_when_it_is_back(cut: str, away_s: float) -> None:
+    scene = await Scene.set()
+    noticing = [] if cut == "stopped" else ["renew_lease"]  # a Stop is noticed by a renewal
+    failing = Failing(scene, "keep", "append_journal", "end_lease", *noticing)
+    model = Model()
+    deadline_ms = scene.time.now_ms() + 10_000 if cut == "deadline" else None
+    reader = await scene.one.ask(model, "hi", deadline_ms=deadline_ms)
+    model.say("A long ", "story,")
+    await scene.time.advance(2.2 if deadline_ms is None else 6.9)
+    model.say(" last words")
+    await scene.time.rest()
+    if cut == "stopped":
+        assert await scene.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+    failing.now = True
+    if cut == "failed":
+        model.fail(ZeroDivisionError("the model"))
+    await scene.time.advance(away_s)
+    assert await scene.texts() == ["hi"]
+    failing.now = False
+    await scene.time.advance(1.5)
+    assert reader.over
+    note = STOPPED_NOTE if cut == "stopped" else CUT_NOTE
+    assert await scene.texts() == ["hi", SAID, f"[{note}]"]
+    row = await scene.two.store.ledger.load_turn(THREAD, context=ANN)
+    assert row is not None
+    assert row.ended
+
+
+async def test_a_turn_that_lost_its_lease_while_the_store_was_away_leaves_the_keeping_to_the_newer_one() -> None:
+    scene = await Scene.set()
+    failing = Failing(scene, "renew_lease", "keep", "append_journal", "end_lease")
+    model = Model()
+    reader = await scene.one.ask(model, "hi")
+    model.say("A long ", "story,")
+    await scene.time.advance(2.2)
+    model.say(" last words")
+    model.fail(ZeroDivisionError("the model"))
+    failing.now = True
+    await scene.time.advance(2)
+    newer = Model("msg_newer")
+    other = await scene.two.ask(newer, "and this")
+    failing.now = False
+    await scene.time.advance(2)
+    assert reader.over
+    assert (await scene.texts())[:2] == ["hi", "A long story,"]
+    newer.finish()
+    await scene.time.advance(1)
+    assert other.over
+    assert (await scene.texts())[-2:] == ["and this", ""]
