@@ -227,7 +227,12 @@ class RunningTurn:
         before = taken.previous
         if before is not None and not (before.ended and 0 < before.expires_ms < self._hooks.began_ms - SETTLED_MS):
             self._turn.ahead = None
-        if self._hooks.removes and before is not None and not before.ended and before.expires_ms > around.clock():
+        if (
+            self._hooks.removes
+            and before is not None
+            and not before.ended
+            and before.expires_ms > around.clock() - journal.SKEW_MS
+        ):
             await around.sleep(NOTICED_S)
             standing = await around.ledger.load_turn(thread_id, context=context)
             if standing is None or standing.turn_id != self.turn_id:

@@ -11,17 +11,21 @@ import hypothesis.strategies as st
 from chatkit.store import NotFoundError
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from lambda_src.errors import QuotaError
 from lambda_src.store.memory import MemoryStore
 from lambda_src.store.ports import LeaseTaken
 from lambda_src.turns import names
+from lambda_src.turns.journal import UNRENEWED_S
+from lambda_src.turns.running import LEASE_MS
 from lambda_src.turns.turns import Asked
-from tests.turns.machine import Ask, House, Watched
+from tests.turns.machine import RUNNING, Apart, Ask, House, Regenerating, Watched
 from tests.turns.scene import Reader, as_user, sse, thread_at
 from tests.turns.virtual_time import VirtualTime
 
-ROUNDS = 40  # of the event loop: no chain of this store, which answers at once, is longer
+ROUNDS = 60  # of the event loop: no chain of this store, which answers at once, is longer
 ANN = as_user("ann")
 LATENCIES_S = [0.0, 0.003, 0.04, 0.2]
+NAMED_FOR_S = 900  # a name that is used again later is another request
 STEPS_S = [0.001, 0.01, 0.25, 0.7, 1.0, 1.3, 4.9, 11.0, 61.0]
 
 houses = st.integers(0, 1)
@@ -36,21 +40,30 @@ class TurnRules(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.time = VirtualTime(rounds=ROUNDS)
-        self.rows = MemoryStore(clock=self.time.now_ns)
+        self.rows: Any = MemoryStore(clock=self.time.now_ns)
         self.asks: list[Ask] = []
         self.others: list[asyncio.Task[Any]] = []
         self.resumed: list[tuple[House, Reader]] = []
         self.deleted: set[str] = set()
         self.leases: list[Ask] = []  # in the order in which they had one
+        self.wrongly_refused: list[Ask] = []
         self.threads = 0
 
-    @initialize(one=st.sampled_from(LATENCIES_S), two=st.sampled_from(LATENCIES_S))
-    def begin(self, one: float, two: float) -> None:
-        self.houses = [self.house(one), self.house(two)]
+    @initialize(
+        one=st.sampled_from(LATENCIES_S),
+        two=st.sampled_from(LATENCIES_S),
+        ahead_s=st.sampled_from([0, 0, 0, -60, -2, 60]),
+        apart=st.sampled_from([False, False, True]),
+    )
+    def begin(self, one: float, two: float, ahead_s: int, *, apart: bool) -> None:
+        self.is_apart, self.skew_s = apart, abs(ahead_s)
+        if apart:
+            self.rows = Apart(self.rows, MemoryStore(clock=self.time.now_ns))
+        self.houses = [self.house(one, 0), self.house(two, ahead_s)]
         self.new_thread()
 
-    def house(self, latency_s: float) -> House:
-        return House.built(self.rows, self.time, latency_s=latency_s, taken=self.taken)
+    def house(self, latency_s: float, ahead_s: int) -> House:
+        return House.built(self.rows, self.time, latency_s=latency_s, ahead_s=ahead_s, taken=self.taken)
 
     def new_thread(self) -> None:
         self.threads += 1
@@ -81,6 +94,14 @@ class TurnRules(RuleBasedStateMachine):
         ask.due.append(self.time.now_s)
         ask.lost_s = self.time.now_s if ask.lost_s is None else ask.lost_s
 
+    def may_run(self, other: Ask, ask: Ask) -> bool:
+        """Whether a turn may have a place of Ann's while `ask` is admitted: it runs, or did a short while ago."""
+        line_s = 30 * max(other.house.line.latency_s, ask.house.line.latency_s)
+        if other.house.died_s is not None:
+            skew_s = max(0, other.house.clock.ahead_s - ask.house.clock.ahead_s)
+            return ask.asked_s <= other.house.died_s + LEASE_MS / 1000 + UNRENEWED_S + skew_s + line_s
+        return other.over_s is None or ask.asked_s <= other.over_s + UNRENEWED_S + line_s
+
     @property
     def speaking(self) -> list[Ask]:
         """The turns whose model runs in a process that lives."""
@@ -101,22 +122,62 @@ class TurnRules(RuleBasedStateMachine):
     @precondition(lambda self: any(ask.named for ask in self.asks))
     @rule(at=houses, pick=picks)
     def repeat_by_name(self, at: int, pick: int) -> None:
-        named = [ask for ask in self.asks if ask.named and ask.thread_id == self.thread_id]
+        recently_s = self.time.now_s - NAMED_FOR_S
+        named = [ask for ask in self.asks if ask.named and ask.thread_id == self.thread_id and ask.asked_s > recently_s]
         if named:
             self.ask(at, named[pick % len(named)].text, named[pick % len(named)].named, None)
 
-    def ask(self, at: int, text: str, named: str | None, deadline_s: int | None) -> None:
+    @rule(at=houses, waits_s=st.sampled_from([0.0, 0.3, 0.8, 1.3, 3.0]), pick=picks)
+    def regenerate(self, at: int, pick: int, *, waits_s: float) -> None:
+        """Answer a message anew; another message may follow within the pause."""
+        own = [ask for ask in self.asks if ask.is_own and not ask.regenerates and ask.thread_id == self.thread_id]
+        if own:
+            message_id = own[pick % len(own)].model.user_item_id
+            self.ask(at, f"regenerate {message_id}", None, None, regenerates=message_id)
+            self.run(self.time.advance(waits_s))
+            if pick % 2:
+                self.ask(1 - at, f"words that follow {len(self.asks)}", None, None)
+
+    @rule(at=houses)
+    def lose_the_answer_to_the_next_message(self, at: int) -> None:
+        self.houses[at].line.loses_next_message = True
+
+    def ask(
+        self, at: int, text: str, named: str | None, deadline_s: int | None, *, regenerates: str | None = None
+    ) -> None:
         number, house = len(self.asks), self.houses[at]
         model = Watched(f"msg_answer_{number}", self.time)
+        operation = "threads.add_user_message"
+        if regenerates is not None:
+            model = Regenerating(f"msg_answer_{number}", self.time, regenerates)
+            operation = "threads.retry_after_item"
         turn_id = names.mint(Asked("", thread_id=None, body=text.encode(), named=named).key("ann"))
-        deadline_ms = None if deadline_s is None else self.time.now_ms() + deadline_s * 1000
+        deadline_ms = None if deadline_s is None else house.clock.now_ms() + deadline_s * 1000
         ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s)
 
+        def is_over(_: object = None) -> None:
+            ask.over_s = self.time.now_s
+
         async def asking() -> Reader:
-            reader = await house.process.ask(
-                model, text, named=named, thread_id=ask.thread_id, turn_id=turn_id, deadline_ms=deadline_ms
-            )
-            ask.opened_s = self.time.now_s
+            try:
+                reader = await house.process.ask(
+                    model,
+                    text,
+                    named=named,
+                    thread_id=ask.thread_id,
+                    turn_id=turn_id,
+                    deadline_ms=deadline_ms,
+                    operation=operation,
+                )
+            except QuotaError:
+                if len([other for other in self.asks if other is not ask and self.may_run(other, ask)]) < RUNNING:
+                    self.wrongly_refused.append(ask)
+                raise
+            finally:
+                is_over()
+            ask.opened_s, ask.over_s = self.time.now_s, None
+            assert reader.task is not None
+            reader.task.add_done_callback(is_over)
             return reader
 
         self.asks.append(ask)
@@ -164,7 +225,7 @@ class TurnRules(RuleBasedStateMachine):
                     ask.lost_s = self.time.now_s
                 if ask.reader is not None and ask.reader.task is not None:
                     ask.reader.task.cancel()
-        self.houses[at] = self.house(dead.line.latency_s)
+        self.houses[at] = self.house(dead.line.latency_s, dead.clock.ahead_s)
         self.run(self.time.rest())
 
     @rule(at=houses)
@@ -197,8 +258,8 @@ class TurnRules(RuleBasedStateMachine):
 
     @rule(at=houses, really=st.integers(0, 3))
     def delete(self, at: int, really: int) -> None:
-        if really:
-            return  # one in four: a thread is to grow old as well
+        if really > self.is_apart:
+            return  # one in four, or in two where two stores must agree: a thread is to grow old as well
         self.deleted.add(self.thread_id)
         for ask in self.asks:
             if ask.thread_id == self.thread_id:

@@ -16,10 +16,9 @@ from chatkit.types import (
     UserMessageTextContent,
 )
 
-from lambda_src.context import RequestContext, Turn, User
+from lambda_src.context import RequestContext, User
 from lambda_src.errors import UnavailableError
 from lambda_src.store.memory import MemoryStore
-from lambda_src.turns import names
 from lambda_src.turns.keeping import Keeper
 from lambda_src.turns.running import RunningTurn, Surroundings
 from lambda_src.turns.turns import Asked, Turns, TurnStream
@@ -64,18 +63,29 @@ class Model:
         """End the answer."""
         self._script.put_nowait(None)
 
+    def message(self, thread_id: str, text: str) -> UserMessageItem:
+        """The user's message."""
+        return UserMessageItem(
+            id=self.user_item_id, thread_id=thread_id, created_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type] # pydantic parses it
+            content=[UserMessageTextContent(text=text)], inference_options=InferenceOptions(),
+        )  # fmt: skip
+
+    async def opening(
+        self, store: MemoryStore, context: RequestContext, thread_id: str, text: str
+    ) -> AsyncIterator[bytes]:
+        """What comes before the answer: the user's message, stored."""
+        user = self.message(thread_id, text)
+        await store.add_thread_item(thread_id, user, context)
+        yield sse("thread.item.done", item=json.loads(user.model_dump_json(exclude_none=True)))
+        yield OPTIONS
+
     async def events(
         self, store: MemoryStore, context: RequestContext, thread_id: str, text: str
     ) -> AsyncIterator[bytes]:
         """What ChatKit's server would stream: the user's message, stored; the answer; its end, stored."""
         self.calls += 1
-        user = UserMessageItem(
-            id=self.user_item_id, thread_id=thread_id, created_at="2026-01-01T00:00:00Z",  # type: ignore[arg-type] # pydantic parses it
-            content=[UserMessageTextContent(text=text)], inference_options=InferenceOptions(),
-        )  # fmt: skip
-        await store.add_thread_item(thread_id, user, context)
-        yield sse("thread.item.done", item=json.loads(user.model_dump_json(exclude_none=True)))
-        yield OPTIONS
+        async for event in self.opening(store, context, thread_id, text):
+            yield event
         answer = {"id": self.item_id, "thread_id": thread_id, "created_at": "2026-01-01T00:00:01Z"}
         answer |= {"type": "assistant_message", "content": []}  # type: ignore[dict-item] # JSON
         yield sse("thread.item.added", item=answer)
@@ -129,17 +139,22 @@ class Process:
         self.store, self.time = store, time
         self.turns = Turns(Surroundings(store.ledger, Keeper(store), sleep=time.sleep, clock=time.now_ms))
 
+    async def check(self, thread_id: str, context: RequestContext) -> None:
+        """What must hold before a request may begin."""
+        await self.store.load_thread(thread_id, context)
+
     async def ask(
         self, model: Model, text: str, *, user: str = "ann", named: str | None = None, thread_id: str = THREAD,
         turn_id: str | None = None, deadline_ms: int | None = None, operation: str = "threads.add_user_message",
     ) -> Reader:  # fmt: skip
         """A user's message; the reader of its stream, once that is open."""
         asked = Asked(operation, thread_id=thread_id, body=text.encode(), named=named)
-        turn = Turn(id=turn_id or names.mint(asked.key(user)))
+        turn = asked.turn(user)
+        turn.id = turn_id or turn.id
         context = RequestContext(user=User(user), request_id="r", deadline_ms=deadline_ms, turn=turn)
 
         async def check() -> None:
-            await self.store.load_thread(thread_id, context)
+            await self.check(thread_id, context)
 
         async def begin() -> AsyncIterator[bytes]:
             return model.events(self.store, context, thread_id, text)
