@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from chatkit.store import NotFoundError
 
+from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import (
     answer_of,
     context_of,
@@ -27,7 +28,7 @@ from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
 from tests.store.tables import Aws
 
-ADA = context_of("ada")
+ADA, BOB = context_of("ada"), context_of("bob")
 LARGE = message_of("msg_large", incompressible(300_000))
 OPEN = item_of("workflow", "wf_1", workflow={"type": "reasoning", "tasks": []})
 DONE = item_of("workflow", "wf_1")
@@ -39,10 +40,11 @@ Operation = Callable[[DynamoDBStore], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Case:
-    """An operation, and the ids of the thread's items when it was acknowledged."""
+    """An operation, and the ids of the owner's thread's items when it was acknowledged."""
 
     run: Operation
     after: list[str]
+    owner: RequestContext = ADA
 
 
 async def _rename(store: DynamoDBStore) -> None:
@@ -54,6 +56,26 @@ async def _rename(store: DynamoDBStore) -> None:
 async def _sweep(store: DynamoDBStore) -> None:
     await store.delete_thread("thr_1", ADA)
     await store.sweep(stop=lambda: False)
+
+
+async def _hand_over(store: DynamoDBStore) -> None:
+    await store.claim_guest("ada", BOB)
+    assert await store.hand_over("thr_1", "ada", BOB, copy_file=_nothing)
+    await store.end_claim("ada", BOB)
+
+
+async def _nothing(_: str) -> None:
+    """No bytes to copy."""
+
+
+async def _import(store: DynamoDBStore) -> None:
+    async for record in store.export_user(ADA):
+        await store.import_record(record, BOB)
+
+
+async def _erase(store: DynamoDBStore) -> None:
+    async for _ in store.erase_user(ADA):
+        pass
 
 
 CASES: dict[str, Case] = {
@@ -74,6 +96,10 @@ CASES: dict[str, Case] = {
     "save_attachment": Case(lambda s: s.save_attachment(file_of("atc_2"), ADA), BEFORE),
     "load_attachment": Case(lambda s: s.load_attachment("atc_1", ADA), BEFORE),
     "delete_attachment": Case(lambda s: s.delete_attachment("atc_1", ADA), BEFORE),
+    "hand_over": Case(_hand_over, BEFORE, BOB),
+    "hand_over, seen by the guest": Case(_hand_over, []),
+    "export_user and import_record": Case(_import, BEFORE, BOB),
+    "erase_user": Case(_erase, []),
     "add_feedback": Case(lambda s: s.add_feedback("thr_1", ["msg_1", "msg_2"], "positive", ADA), BEFORE),
 }
 
@@ -121,11 +147,11 @@ async def test_a_fault_at_any_request_loses_and_doubles_nothing(
     case = CASES[name]
     plain, acknowledged, store = await strike(aws, one_thread, case, {}, monkeypatch)
     assert acknowledged
-    assert await item_ids(store, "thr_1", ADA, limit=2) == case.after
+    assert await item_ids(store, "thr_1", case.owner, limit=2) == case.after
     for number in range(len(plain.requests)):
         wire, acknowledged, store = await strike(aws, one_thread, case, {number: fault}, monkeypatch)
         assert wire.waited_s <= ADDED_MAX_S
-        found = await item_ids(store, "thr_1", ADA, limit=2)
+        found = await item_ids(store, "thr_1", case.owner, limit=2)
         assert acknowledged, f"one fault is survived: {fault} at request {number} of {plain.operations}"
         assert found == case.after
 

@@ -14,6 +14,7 @@ from lambda_src.dev.store_contract.samples import thread_of
 from lambda_src.errors import UnavailableError
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore, turn_rows
+from lambda_src.store.followers import Follower
 from lambda_src.store.ports import JournalBatch, LeaseTaken, QuotaLimits, TurnLedger
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
@@ -23,6 +24,7 @@ from tests.store.tables import Aws
 
 TWO_OF_EACH = QuotaLimits(per_minute=2, per_day=2, running=2)
 TWO_RUNNING = QuotaLimits(per_minute=0, per_day=0, running=2)
+FOLLOWER = Follower("one", 1_800_000_000_000, "mark")
 BODY = b"\x00\xff"
 ADDED_MAX_S = 5.0
 
@@ -92,6 +94,8 @@ CASES: dict[str, Operation] = {
     "release_request": lambda ledger: ledger.release_request("taken", "one", context=ADA),
     "spend_quota": lambda ledger: ledger.spend_quota("mine", TWO_RUNNING, context=ADA),
     "spend_quota at the limit": lambda ledger: ledger.spend_quota("mine", TWO_OF_EACH, context=ADA),
+    "note_follower": lambda ledger: ledger.note_follower(FOLLOWER, context=ADA),
+    "delete_thread": lambda ledger: ledger.delete_thread("thr_running", context=ADA),
     "end_quota": lambda ledger: ledger.end_quota("running", context=ADA),
 }
 

@@ -1,0 +1,116 @@
+"""Every request of the counters, struck by every fault: no ceiling is passed, and a correction is applied once."""
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any
+
+import pytest
+
+from lambda_src.errors import UnavailableError
+from lambda_src.store import keys
+from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
+from tests.store.engine.engine import Engine
+from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
+from tests.store.local import START, Local
+from tests.store.tables import Aws
+
+CEILING = 1000
+BEFORE = 400
+SHARDED = 1_000_000  # of a stage: its sum is spread over rows
+ADDED_MAX_S = 5.0
+
+Operation = Callable[[TableCounters], Awaitable[object]]
+
+ADDITIONS: dict[str, Operation] = {
+    "a user's": lambda counters: counters.add("tokens", 300, ceiling=CEILING, user_id="ada"),
+    "a user's that is too much": lambda counters: counters.add("tokens", 601, ceiling=CEILING, user_id="ada"),
+    "the stage's": lambda counters: counters.add("tokens", 300, ceiling=SHARDED),
+}
+CORRECTIONS: dict[str, Operation] = {
+    "a user's, back": lambda counters: counters.correct("tokens", -100, ceiling=CEILING, mark="turn", user_id="ada"),
+    "a user's, more": lambda counters: counters.correct("tokens", 900, ceiling=CEILING, mark="turn", user_id="ada"),
+    "the stage's": lambda counters: counters.correct("tokens", -100, ceiling=SHARDED, mark="turn"),
+    "a second one": lambda counters: counters.correct("tokens", -50, ceiling=CEILING, mark="other", user_id="bob"),
+}
+
+
+@pytest.fixture
+def aws(aws: Aws) -> Aws:
+    """New clients for each test: botocore gives a client that many retries, and gets back those that helped."""
+    return Aws()
+
+
+def counters_on(client: Any, executor: Executor | None = None) -> TableCounters:
+    """The counters of a process."""
+    local = Local(engine=client)
+    store = local.store(**({} if executor is None else {"executor": executor}))
+    return TableCounters(store.table, clock=lambda: START)
+
+
+async def strike(
+    aws: Aws, executor: Executor, operation: Operation, faults: dict[int, Fault], patch: pytest.MonkeyPatch
+) -> tuple[object, int, Wire]:
+    """What the operation answers under `faults`, what all sums come to then, and what was sent."""
+    engine = Engine()
+    before = counters_on(engine)
+    assert await before.add("tokens", BEFORE, ceiling=CEILING, user_id="ada")
+    assert await before.add("tokens", BEFORE, ceiling=SHARDED)
+    await before.correct("tokens", -10, ceiling=CEILING, mark="turn", user_id="bob")
+    engine.rows[SWITCH] = {"pk": {"S": SWITCH[0]}, "sk": {"S": SWITCH[1]}, "text": {"S": "closed"}}
+    wire = Wire(faults=faults, engine=engine)
+    with no_waiting(wire, patch.setattr), wire.on(aws.dynamodb):
+        answer = await operation(counters_on(aws.dynamodb, executor))
+    sums = sum(int(row["sum"]["N"]) for row in engine.rows.values() if "sum" in row)
+    assert all(keys.TTL_ATTRIBUTE in row for row in engine.rows.values() if "sum" in row)
+    return answer, sums, wire
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+async def test_a_correction_is_applied_once_whatever_strikes_it(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    _, wanted, plain = await strike(aws, one_thread, CORRECTIONS[name], {}, monkeypatch)
+    for fault in FAULTS:
+        for faults in [{number: fault} for number in range(len(plain.requests))]:
+            _, sums, wire = await strike(aws, one_thread, CORRECTIONS[name], faults, monkeypatch)
+            assert sums == wanted, fault
+            assert wire.waited_s <= ADDED_MAX_S
+    lost: dict[int, Fault] = dict.fromkeys(range(3), "lost")
+    assert (await strike(aws, one_thread, CORRECTIONS[name], lost, monkeypatch))[1] == wanted
+
+
+@pytest.mark.parametrize("name", ADDITIONS)
+async def test_an_addition_passes_no_ceiling_whatever_strikes_it(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One whose answer was lost may count twice, and is then refused where it does not fit a second time."""
+    answer, once, plain = await strike(aws, one_thread, ADDITIONS[name], {}, monkeypatch)
+    amount = once - 2 * BEFORE + 10
+    for fault in FAULTS:
+        for number in range(len(plain.requests)):
+            struck, sums, wire = await strike(aws, one_thread, ADDITIONS[name], {number: fault}, monkeypatch)
+            assert wire.waited_s <= ADDED_MAX_S
+            if fault in ("lost", "timeout"):
+                assert sums in (once, once + amount)
+                assert struck == answer or not struck
+            else:
+                assert (struck, sums) == (answer, once), fault
+
+
+async def test_the_switch_is_read_whatever_strikes_it(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fault in FAULTS:
+        answer, _, _ = await strike(aws, one_thread, lambda c: c.switched_off(), {0: fault}, monkeypatch)
+        assert answer == "closed"
+
+
+@pytest.mark.parametrize("name", ADDITIONS | CORRECTIONS)
+async def test_a_table_that_stays_down_is_an_error_of_ours(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    operation = (ADDITIONS | CORRECTIONS)[name]
+    for fault in ("throttle", "500", "reset", "timeout"):
+        every: dict[int, Fault] = dict.fromkeys(range(100), fault)
+        with pytest.raises(UnavailableError):
+            await strike(aws, one_thread, operation, every, monkeypatch)
