@@ -61,6 +61,8 @@ class TurnRules(RuleBasedStateMachine):
             self.rows = Apart(self.rows, MemoryStore(clock=self.time.now_ns))
         self.houses = [self.house(one, 0), self.house(two, ahead_s)]
         self.new_thread()
+        self.ask(0, "the first words", None, None)
+        self.run(self.time.advance(2))
 
     def house(self, latency_s: float, ahead_s: int) -> House:
         return House.built(self.rows, self.time, latency_s=latency_s, ahead_s=ahead_s, taken=self.taken)

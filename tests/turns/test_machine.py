@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter
 
-from chatkit.types import AssistantMessageItem, ThreadItem
+from chatkit.types import AssistantMessageItem, Page, ThreadItem
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant
 
@@ -29,7 +29,8 @@ class TurnMachine(TurnRules):
     """What holds."""
 
     def items(self, thread_id: str) -> list[ThreadItem]:
-        return self.run(self.rows.load_thread_items(thread_id, None, 1000, "asc", ANN)).data
+        page: Page[ThreadItem] = self.run(self.rows.load_thread_items(thread_id, None, 1000, "asc", ANN))
+        return page.data
 
     @invariant()
     def every_acknowledged_message_is_there_once_and_in_order_and_nothing_is_doubled(self) -> None:
