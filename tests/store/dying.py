@@ -9,26 +9,40 @@ class KilledError(Exception):
     """The process is gone."""
 
 
-def dying_after(local: Local, requests: int) -> Local:
-    """The same table and bucket for a process that makes so many requests and no more: then KilledError."""
-    left = requests
+class Dying:
+    """A process that makes so many requests and no more: then KilledError."""
 
-    class Dying:
+    def __init__(self, requests: int) -> None:
+        self._left = requests
+        self.died = False
+
+    def client(self, inner: Any) -> Any:
         """A client of that process."""
+        return _Client(inner, self)
 
-        def __init__(self, inner: Any) -> None:
-            self._inner = inner
+    def request(self) -> None:
+        """One more."""
+        if self._left == 0:
+            self.died = True
+            raise KilledError
+        self._left -= 1
 
-        def __getattr__(self, name: str) -> Any:
-            method = getattr(self._inner, name)
 
-            def call(**params: Any) -> Any:
-                nonlocal left
-                if left == 0:
-                    raise KilledError
-                left -= 1
-                return method(**params)
+class _Client:
+    def __init__(self, inner: Any, process: Dying) -> None:
+        self._inner, self._process = inner, process
 
-            return call if callable(method) else method
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
 
-    return Local(engine=Dying(local.engine), objects=Dying(local.objects), now=local.now)  # type: ignore[arg-type]  # stands in
+        def call(**params: Any) -> Any:
+            self._process.request()
+            return method(**params)
+
+        return call if callable(method) else method
+
+
+def dying_after(local: Local, requests: int) -> Local:
+    """The same table and bucket for a process that dies."""
+    process = Dying(requests)
+    return Local(engine=process.client(local.engine), objects=process.client(local.objects), now=local.now)

@@ -34,7 +34,8 @@ class Held(Executor):
 
 
 async def interleave(schedule: list[int], *processes: tuple[Held, Callable[[], Awaitable[Any]]]) -> list[int]:
-    """Run the processes; `schedule` says whose request is next, as an index among those that have one.
+    """Run the processes; `schedule` says whose request is next, as an index among those that have one; the
+    last of these where it is too large.
 
     Returns how many had one at each step, so that a caller can enumerate every schedule.
     """
@@ -48,7 +49,7 @@ async def interleave(schedule: list[int], *processes: tuple[Held, Callable[[], A
             break
         step = len(choices)
         choices.append(len(ready))
-        ready[schedule[step] if step < len(schedule) else 0].release()
+        ready[min(schedule[step], len(ready) - 1) if step < len(schedule) else 0].release()
     for task in tasks:
         assert task.done(), "a process waits for something else than its requests"
         task.result()

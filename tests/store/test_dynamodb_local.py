@@ -3,7 +3,8 @@
 Collected only when CHAT_DYNAMODB_LOCAL=1 (`make test-dynamodb-local`), and then it fails without its engine.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from botocore.exceptions import ClientError
 
 from lambda_src.dev.store_contract import StoreContract
 from lambda_src.store.dynamodb import DynamoDBStore
+from tests.store.dying import Dying
 from tests.store.dynamodb_local import dynamodb_local
+from tests.store.handover_races import RIVALS, race
 from tests.store.tables import Aws, moto_aws
 
 
@@ -41,3 +44,18 @@ def test_an_index_that_projects_all_halves_the_row(aws: Aws, table: str, size: i
         return
     with pytest.raises(ClientError, match="size"):
         aws.dynamodb.put_item(TableName=table, Item=row)
+
+
+@pytest.mark.parametrize("rivals", RIVALS)
+@pytest.mark.parametrize("requests", range(0, 48, 3))
+async def test_two_hand_overs_at_once_one_of_them_killed_leave_one_owner(
+    aws: Aws, table: str, bucket: str, rivals: str, requests: int
+) -> None:
+    def store(client: Any = aws.dynamodb, s3: Any = aws.s3) -> DynamoDBStore:
+        return DynamoDBStore(client, table, bucket=bucket, s3=s3)
+
+    async def at_once(one: Callable[[], Awaitable[None]], two: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.gather(one(), two())
+
+    dying = Dying(requests)
+    await race(store, store(dying.client(aws.dynamodb), dying.client(aws.s3)), store(), RIVALS[rivals], at_once)
