@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lambda_src.admin import keys, secret
+from lambda_src.admin import keys, knowledge, secret
 from lambda_src.admin.console import err, one_sentence, progress, run_it, writing
 from lambda_src.admin.place import AUTHORIZATION, LOCAL, Place
 from lambda_src.admin.places import IsLocal, StageName, placed
@@ -19,11 +19,7 @@ from lambda_src.admin.users import Issuer, Subject, UserId, id_of, mapping, user
 from lambda_src.errors import RequestError
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
-    from lambda_src.admin.knowledge import KnowledgeStore, Plan
     from lambda_src.admin.reach import Row
-    from lambda_src.admin.stage import Stage
     from lambda_src.store.ports import Erased
 
 MAX_LINK_S = 7 * 86_400  # S3's longest for a presigned URL
@@ -31,6 +27,7 @@ MAX_LINK_S = 7 * 86_400  # S3's longest for a presigned URL
 app = typer.Typer(name="chat", help="Looks after the threads that the chat keeps.", no_args_is_help=True)
 app.add_typer(keys.app)
 app.add_typer(secret.app)
+app.command()(knowledge.knowledge)
 
 
 class StoreName(StrEnum):
@@ -269,63 +266,6 @@ def import_hosted(
 
 
 @app.command()
-def knowledge(
-    folder: Annotated[Path, typer.Argument(help="The folder with the documents.")],
-    stage: secret.StageName = None,
-    cdk_json: secret.CdkJson = secret.CDK_JSON,
-    link: Annotated[
-        str | None,
-        typer.Option(help="Where readers open a document, for instance https://docs.example.com/{path} or .../{page}."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would change, change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before most documents are removed.")] = False,
-) -> None:
-    """Upload a folder's documents to a stage's OpenAI vector store (OPENAI_API_KEY), for FileSearchTool to search.
-
-    Changed documents are replaced and missing ones removed. When it dies half way, run it again. Ends with 1 if OpenAI
-    did not take a document.
-    """
-    from lambda_src.admin import knowledge as knowing
-    from lambda_src.admin.documents import read_folder
-    from lambda_src.admin.stage import read_stage
-
-    async def run() -> bool:
-        from openai import AsyncOpenAI
-
-        if dry_run and store_id is None:
-            return _listed(knowing.plan_of(documents, ()))
-        async with AsyncOpenAI(max_retries=knowing.RETRIES) as client:
-            if store_id is None:
-                store = await _new_store(client, found, cdk_json)
-            else:
-                store = knowing.KnowledgeStore(client, store_id)
-            contents = await store.contents()
-            plan = knowing.plan_of(documents, contents.kept)
-            if dry_run:
-                return _listed(plan)
-            if plan.is_drastic and not yes:
-                question = f"Remove {len(plan.gone)} of {plan.known} documents? Is {folder} the right folder?"
-                typer.confirm(question, abort=True, err=True)
-            with progress("documents uploaded") as step:
-                refused = await store.apply(plan, contents, step=step)
-        for path, reason in refused.items():
-            err.print(f"{path} is not taken: {reason}.", markup=False, soft_wrap=True)
-        err.print(f"Vector store {store.id}: {plan.summary(refused)}.", markup=False, soft_wrap=True)
-        return not refused
-
-    with one_sentence():
-        found = read_stage(cdk_json, stage)
-        store_id = found.environment.get(knowing.VARIABLE)
-        documents, left_out = read_folder(folder, link=link)
-        if not documents and store_id is None:
-            raise RequestError(f"{folder} has no documents.")
-    for reason in left_out:
-        err.print(reason, markup=False, soft_wrap=True)
-    if not run_it(run()):
-        raise typer.Exit(1)
-
-
-@app.command()
 def sweep(
     context: typer.Context,
     stage: StageName = None,
@@ -424,30 +364,6 @@ def doctor(
     retired = _retired(context.obj.endpoint_url, stage, cdk_json) if stage is not None else False
     if run_it(run() if origin is None else look(), where) or retired:
         raise typer.Exit(1)
-
-
-async def _new_store(client: "AsyncOpenAI", stage: "Stage", cdk_json: Path) -> "KnowledgeStore":
-    """A new vector store, whose id is in cdk.json before anything is uploaded: a run that dies loses nothing."""
-    from lambda_src.admin import knowledge as knowing
-    from lambda_src.admin.stage_file import set_variable
-
-    store = await knowing.KnowledgeStore.created(client, f"chatkit {stage.name}")
-    set_variable(cdk_json, stage.name, knowing.VARIABLE, store.id)
-    err.print(
-        f"Created vector store {store.id}; it is {knowing.VARIABLE} in the `environment` of stage {stage.name} in "
-        f"{cdk_json}. Deploy the stage for its function to use it.",
-        markup=False,
-        soft_wrap=True,
-    )
-    return store
-
-
-def _listed(plan: "Plan") -> bool:
-    """Print what would change, one line for each document."""
-    for change, path in plan.changes():
-        typer.echo(f"{change}\t{path}")
-    err.print(f"Nothing is changed. It would be: {plan.summary({})}.", markup=False, soft_wrap=True)
-    return True
 
 
 def _where(context: typer.Context, stage: str | None, local: bool, cdk_json: Path) -> Place:

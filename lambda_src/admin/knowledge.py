@@ -1,306 +1,99 @@
-"""`chat knowledge`: makes an OpenAI vector store hold the documents of a folder. Never prints what a document says.
+"""`chat knowledge`: uploads the documents of a folder to a stage's vector store. Prints names, never what they say."""
 
-There is no local record of what was uploaded. Each file in the store has its path and hash as attributes, so any run,
-on any machine, can finish what another one began. A file that a dead run uploaded and did not add to the store is found
-by the store's tag in its name. Files without these attributes belong to someone else and are never touched.
-"""
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+import typer
 
-import openai
-
-from lambda_src.admin.documents import Document
-from lambda_src.errors import RequestError, UnavailableError
+from lambda_src.admin import secret
+from lambda_src.admin.console import err, one_sentence, progress, run_it
+from lambda_src.admin.documents import read_folder
+from lambda_src.admin.stage import Stage, read_stage
+from lambda_src.admin.stage_file import set_variable
+from lambda_src.errors import RequestError
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
-    from openai.types.vector_stores.file_batch_create_params import File as NewFile
+
+    from lambda_src.admin.vector_store import Plan, VectorStore
 
 VARIABLE = "KNOWLEDGE_STORE"  # in the stage's `environment`: the id of its vector store
-PAGE = 100  # the API's maximum for a vector store
-FILES_PAGE = 1000  # of the project's files, of which the API gives up to 10,000
-PARALLEL = 4  # requests at a time
-BATCH = 50  # files that are uploaded, then added to the store with one request; a killed run loses at most these
-RETRIES = 8  # of a request that was answered 429 or 5xx: over half a minute, or as long as the answer says
-PROCESSING_S = 600  # how long one batch may take to be processed
-NOT_A_DOCUMENT = frozenset({400, 413, 415, 422})  # statuses that are about the one file
-
-UNSUPPORTED = "OpenAI does not read this type of file"
-REASONS = {
-    "unsupported_file": UNSUPPORTED,
-    "invalid_file": "OpenAI cannot read it: it may be damaged, protected, or not UTF-8 text",
-    "server_error": "OpenAI failed to process it: run the command again",
-}
-
-T = TypeVar("T")
-R = TypeVar("R")
-Step = Callable[[], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A document in the store, as the attributes say."""
+def knowledge(
+    folder: Annotated[Path, typer.Argument(help="The folder with the documents.")],
+    stage: secret.StageName = None,
+    cdk_json: secret.CdkJson = secret.CDK_JSON,
+    link: Annotated[
+        str | None,
+        typer.Option(help="Where readers open a document, for instance https://docs.example.com/{path} or .../{page}."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would change, change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before most documents are removed.")] = False,
+) -> None:
+    """Upload a folder's documents to a stage's OpenAI vector store (OPENAI_API_KEY), for FileSearchTool to search.
 
-    id: str
-    path: str
-    sha256: str
-    url: str
-    status: str
+    Changed documents are replaced and missing ones removed. When it dies half way, run it again. Ends with 1 if OpenAI
+    did not take a document.
+    """
+    with one_sentence():
+        found = read_stage(cdk_json, stage)
+        store_id = found.environment.get(VARIABLE)
+        documents, left_out = read_folder(folder, link=link)
+        if not documents and store_id is None:
+            raise RequestError(f"{folder} has no documents.")
+    for reason in left_out:
+        err.print(reason, markup=False, soft_wrap=True)
 
+    async def run() -> bool:
+        """Whether OpenAI took every document."""
+        from openai import AsyncOpenAI  # noqa: PLC0415 - a second that no other command needs
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What a store holds. `foreign` are the ids of files that this command did not put there."""
+        from lambda_src.admin import vector_store as stores  # noqa: PLC0415 - as above
 
-    kept: tuple[Kept, ...] = ()
-    foreign: frozenset[str] = frozenset()
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """Every file in the store."""
-        return self.foreign | {one.id for one in self.kept}
-
-
-@dataclass(slots=True)
-class Plan:
-    """What makes the store equal to the folder. `older` are the versions that a document in the store replaces."""
-
-    added: list[Document] = field(default_factory=list)
-    changed: list[Document] = field(default_factory=list)
-    relinked: list[tuple[Kept, Document]] = field(default_factory=list)
-    removed: list[Kept] = field(default_factory=list)
-    unchanged: int = 0
-    older: dict[str, list[Kept]] = field(default_factory=dict)
-    known: int = 0  # documents that the store had
-
-    @property
-    def uploads(self) -> list[Document]:
-        """The documents to upload."""
-        return [*self.added, *self.changed]
-
-    @property
-    def gone(self) -> list[str]:
-        """The paths that the folder no longer has."""
-        return sorted({one.path for one in self.removed})
-
-    @property
-    def is_drastic(self) -> bool:
-        """Whether more than half of what the store had would go: perhaps it is the wrong folder."""
-        return 2 * len(self.gone) > self.known
-
-    def changes(self) -> Iterator[tuple[str, str]]:
-        """What happens to which path."""
-        yield from (("add", one.path) for one in self.added)
-        yield from (("update", one.path) for one in self.changed)
-        yield from (("link", one.path) for _, one in self.relinked)
-        yield from (("remove", path) for path in self.gone)
-
-    def summary(self, refused: Collection[str]) -> str:
-        """How many documents were what; `refused` were not taken."""
-        added = sum(one.path not in refused for one in self.added)
-        changed = sum(one.path not in refused for one in self.changed)
-        counts = f"{added} added, {changed} updated, {len(self.gone)} removed, {self.unchanged} unchanged"
-        counts += f", {len(self.relinked)} with another link" if self.relinked else ""
-        return counts + (f", {len(refused)} not taken" if refused else "")
-
-
-def plan_of(documents: Mapping[str, Document], kept: Sequence[Kept]) -> Plan:
-    """Compare a folder with what the store holds."""
-    plan, by_path = Plan(), dict[str, list[Kept]]()
-    for one in kept:
-        by_path.setdefault(one.path, []).append(one)
-    plan.known = len(by_path)
-    for path, versions in by_path.items():
-        if path not in documents:
-            plan.removed += versions
-    for path, document in documents.items():
-        versions = by_path.get(path, [])
-        current = next((v for v in versions if v.status == "completed" and v.sha256 == document.sha256), None)
-        plan.older[path] = [version for version in versions if version is not current]
-        if current is None:
-            (plan.changed if versions else plan.added).append(document)
-        elif current.url != document.url:
-            plan.relinked.append((current, document))
-        else:
-            plan.unchanged += 1
-    return plan
-
-
-class KnowledgeStore:
-    """One vector store."""
-
-    def __init__(self, client: "AsyncOpenAI", store_id: str) -> None:
-        self._client, self.id = client, store_id
-        self._tag = hashlib.sha256(store_id.encode()).hexdigest()[:10]
-
-    @classmethod
-    async def created(cls, client: "AsyncOpenAI", name: str) -> "KnowledgeStore":
-        """A new, empty store."""
-        return cls(client, (await client.vector_stores.create(name=name)).id)
-
-    async def contents(self) -> Contents:
-        """What it holds, once OpenAI has processed it. RequestError: there is no such store."""
-        try:
-            store = await self._client.vector_stores.retrieve(self.id)
-            if store.status == "expired":
-                raise RequestError(f"Vector store {self.id} has expired. Remove {VARIABLE} from the stage in cdk.json.")
-            found = await self._listed()
-        except openai.NotFoundError:
-            raise RequestError(
-                f"OpenAI has no vector store {self.id} in the project of this key. Use a key of the right project, or "
-                f"remove {VARIABLE} from the stage in cdk.json to create a new store."
-            ) from None
-        return replace(found, kept=tuple(await _each(self._processed, found.kept)))
-
-    async def apply(self, plan: Plan, contents: Contents, *, step: Step) -> dict[str, str]:
-        """Carry it out; returns why which documents were not taken. The old version of such a document stays."""
-        refused: dict[str, str] = {}
-        known = set(contents.ids)
-        for batch in _batches(plan.uploads):
-            uploaded = {
-                document.path: (document, file_id)
-                for document, file_id in zip(batch, await _each(self._uploaded, batch), strict=True)
-                if file_id is not None
-            }
-            failed = {document.path: UNSUPPORTED for document in batch if document.path not in uploaded}
-            failed |= await self._added(list(uploaded.values()))
-            known |= {file_id for path, (_, file_id) in uploaded.items() if path not in failed}
-            await _each(self._remove, [file_id for path, (_, file_id) in uploaded.items() if path in failed])
-            await self._remove_all(plan.older.pop(document.path) for document in batch if document.path not in failed)
-            refused |= failed
-            for _ in batch:
-                step()
-        await _each(self._relink, plan.relinked)
-        await self._remove_all(older for path, older in plan.older.items() if path not in refused)
-        await self._remove_all([plan.removed])
-        await self._sweep(known)
-        return refused
-
-    async def _listed(self) -> Contents:
-        kept, foreign = [], set()
-        async for file in self._client.vector_stores.files.list(self.id, limit=PAGE, order="asc"):
-            attributes = file.attributes or {}
-            path, sha256, url = (attributes.get(name, "") for name in ("path", "sha256", "url"))
-            if isinstance(path, str) and isinstance(sha256, str) and path and sha256:
-                kept.append(Kept(file.id, path, sha256, str(url), file.status))
+        if dry_run and store_id is None:
+            return _listed(stores.plan_of(documents, ()))
+        async with AsyncOpenAI(max_retries=stores.RETRIES) as client:
+            if store_id is None:
+                store = await _new_store(client, found, cdk_json)
             else:
-                foreign.add(file.id)
-        return Contents(tuple(kept), frozenset(foreign))
+                store = stores.VectorStore(client, store_id)
+            contents = await store.contents()
+            plan = stores.plan_of(documents, contents.kept)
+            if dry_run:
+                return _listed(plan)
+            if plan.is_drastic and not yes:
+                question = f"Remove {len(plan.gone)} of {plan.known} documents? Is {folder} the right folder?"
+                typer.confirm(question, abort=True, err=True)
+            with progress("documents uploaded") as step:
+                refused = await store.apply(plan, contents, step=step)
+        for path, reason in refused.items():
+            err.print(f"{path} is not taken: {reason}.", markup=False, soft_wrap=True)
+        err.print(f"Vector store {store.id}: {plan.summary(refused)}.", markup=False, soft_wrap=True)
+        return not refused
 
-    async def _processed(self, kept: Kept) -> Kept:
-        """The same, when OpenAI is done with it: a run that died left it in progress."""
-        if kept.status != "in_progress":
-            return kept
-        async with _patience():
-            file = await self._client.vector_stores.files.poll(kept.id, vector_store_id=self.id)
-        return replace(kept, status=file.status)
-
-    async def _uploaded(self, document: Document) -> str | None:
-        """The id of the uploaded file; None: OpenAI does not take it."""
-        path = PurePosixPath(document.path)
-        name = f"{path.stem}.{self._tag}{path.suffix}"
-        with document.file.open("rb") as opened:
-            try:
-                return (await self._client.files.create(file=(name, opened), purpose="assistants")).id
-            except openai.APIStatusError as error:
-                if error.status_code in NOT_A_DOCUMENT:
-                    return None
-                raise
-
-    async def _added(self, uploaded: Sequence[tuple[Document, str]]) -> dict[str, str]:
-        """Add files to the store and wait until they are processed; returns why which were not taken."""
-        if not uploaded:
-            return {}
-        files: list[NewFile] = [{"file_id": file_id, "attributes": _attributes(one)} for one, file_id in uploaded]
-        batches = self._client.vector_stores.file_batches
-        try:
-            batch = await batches.create(self.id, files=files)
-        except openai.BadRequestError:  # one of them: halve until it is found
-            if len(uploaded) == 1:
-                return {uploaded[0][0].path: UNSUPPORTED}
-            middle = len(uploaded) // 2
-            return await self._added(uploaded[:middle]) | await self._added(uploaded[middle:])
-        async with _patience():
-            batch = await batches.poll(batch.id, vector_store_id=self.id)
-        if batch.file_counts.completed == len(uploaded):
-            return {}
-        listed = batches.list_files(batch.id, vector_store_id=self.id, limit=PAGE)
-        ended = {file.id: file async for file in listed}
-        failed: dict[str, str] = {}
-        for document, file_id in uploaded:
-            file = ended.get(file_id)
-            if file is None or file.status != "completed":
-                code = file.last_error.code if file is not None and file.last_error is not None else "server_error"
-                failed[document.path] = REASONS.get(code, REASONS["server_error"])
-        return failed
-
-    async def _relink(self, pair: tuple[Kept, Document]) -> None:
-        kept, document = pair
-        attributes = _attributes(document)
-        await self._client.vector_stores.files.update(kept.id, vector_store_id=self.id, attributes=attributes)
-
-    async def _remove_all(self, versions: Iterable[Iterable[Kept]]) -> None:
-        for batch in _batches([one.id for some in versions for one in some]):
-            await _each(self._remove, batch)
-
-    async def _remove(self, file_id: str) -> None:
-        """Take a file out of the store and delete it."""
-        with suppress(openai.NotFoundError):  # it is not in the store
-            await self._client.vector_stores.files.delete(file_id, vector_store_id=self.id)
-        await self._delete(file_id)
-
-    async def _delete(self, file_id: str) -> None:
-        with suppress(openai.NotFoundError):  # somebody else has deleted it
-            await self._client.files.delete(file_id)
-
-    async def _sweep(self, known: set[str]) -> None:
-        """Delete what dead runs uploaded and did not add. `known` are files of the store."""
-        listed = self._client.files.list(purpose="assistants", limit=FILES_PAGE, order="asc")
-        suspects = [file.id async for file in listed if f".{self._tag}." in file.filename and file.id not in known]
-        if suspects:
-            in_store = (await self._listed()).ids  # another run may have added them meanwhile
-            await _each(self._delete, [file_id for file_id in suspects if file_id not in in_store])
+    if not run_it(run()):
+        raise typer.Exit(1)
 
 
-def _attributes(document: Document) -> dict[str, str | float | bool]:
-    attributes: dict[str, str | float | bool] = {"path": document.path, "sha256": document.sha256}
-    return attributes | {"url": document.url} if document.url else attributes
+async def _new_store(client: "AsyncOpenAI", stage: Stage, cdk_json: Path) -> "VectorStore":
+    """A new vector store, whose id is in cdk.json before anything is uploaded: a run that dies loses nothing."""
+    from lambda_src.admin.vector_store import VectorStore  # noqa: PLC0415 - as above
+
+    store = await VectorStore.created(client, f"chatkit {stage.name}")
+    set_variable(cdk_json, stage.name, VARIABLE, store.id)
+    err.print(
+        f"Created vector store {store.id}; it is {VARIABLE} in the `environment` of stage {stage.name} in {cdk_json}. "
+        "Deploy the stage for its function to use it.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return store
 
 
-def _batches(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(things), BATCH):
-        yield things[start : start + BATCH]
-
-
-async def _each(work: Callable[[T], Awaitable[R]], things: Iterable[T]) -> list[R]:
-    """The results of `work` on each, in order; PARALLEL at a time. Raises the first error."""
-    gate = asyncio.Semaphore(PARALLEL)
-
-    async def bounded(one: T) -> R:
-        async with gate:
-            return await work(one)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(bounded(one)) for one in things]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
-
-
-@asynccontextmanager
-async def _patience() -> AsyncIterator[None]:
-    """PROCESSING_S of waiting, then UnavailableError."""
-    try:
-        async with asyncio.timeout(PROCESSING_S):
-            yield
-    except TimeoutError:
-        raise UnavailableError(
-            "OpenAI is still processing the documents. Run the command again later to continue."
-        ) from None
+def _listed(plan: "Plan") -> bool:
+    """Print what would change, one line for each document."""
+    for change, path in plan.changes():
+        typer.echo(f"{change}\t{path}")
+    err.print(f"Nothing is changed. It would be: {plan.summary({})}.", markup=False, soft_wrap=True)
+    return True

@@ -15,7 +15,7 @@ import openai
 import pytest
 from typer.testing import CliRunner, Result
 
-from lambda_src.admin import knowledge
+from lambda_src.admin import vector_store
 from lambda_src.admin.cli import app
 from lambda_src.admin.documents import read_folder
 from tests.admin.vector_store_api import KEY, Answer, Dead, VectorStoreApi, vector_store_api
@@ -61,7 +61,7 @@ def write(folder: Path) -> Write:
 @pytest.fixture
 def run(api: VectorStoreApi, folder: Path, cdk_json: Path, monkeypatch: pytest.MonkeyPatch) -> Knowledge:
     """Run the command on the folder."""
-    monkeypatch.setattr(knowledge, "BATCH", 3)  # so that a few documents are several batches
+    monkeypatch.setattr(vector_store, "BATCH", 3)  # so that a few documents are several batches
 
     def ran(*options: str, env: dict[str, str | None] | None = None, user_says: str | None = None) -> Result:
         here = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": api.url, "NO_PROXY": "*"} | (env or {})
@@ -254,7 +254,7 @@ def test_a_rate_limit_is_waited_out(run: Knowledge, write: Write, api: VectorSto
 def test_a_few_requests_run_at_a_time(run: Knowledge, write: Write, api: VectorStoreApi) -> None:
     write({f"{number}.md": str(number) for number in range(20)})
     assert run().exit_code == 0
-    assert 1 <= api.most_busy <= knowledge.PARALLEL
+    assert 1 <= api.most_busy <= vector_store.PARALLEL
 
 
 class Killer:
@@ -281,16 +281,16 @@ class Killer:
 async def test_a_run_that_was_killed_at_any_request_is_finished_by_the_next(
     write: Write, api: VectorStoreApi, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowledge, "BATCH", 2)
+    monkeypatch.setattr(vector_store, "BATCH", 2)
     old = {"a.md": "a", "b.md": "b", "c.md": "c"}
     new = {"a.md": "a", "b.md": "changed", "d.md": "d", "e.md": "e"}
     client = openai.AsyncOpenAI(api_key=KEY, base_url=api.url, max_retries=0)
-    store = await knowledge.KnowledgeStore.created(client, "docs")
+    store = await vector_store.VectorStore.created(client, "docs")
 
     async def update() -> None:
         documents, _ = read_folder(folder)
         contents = await store.contents()
-        assert not await store.apply(knowledge.plan_of(documents, contents.kept), contents, step=lambda: None)
+        assert not await store.apply(vector_store.plan_of(documents, contents.kept), contents, step=lambda: None)
 
     write(old)
     await update()
@@ -353,7 +353,7 @@ def test_documents_that_a_dead_run_left_in_progress_are_waited_for(
 def test_documents_that_are_processed_for_too_long_are_a_sentence(
     run: Knowledge, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowledge, "PROCESSING_S", 0)
+    monkeypatch.setattr(vector_store, "PROCESSING_S", 0)
     write({"a.md": "a"})
     result = run()
     assert (result.exit_code, "still processing" in result.stderr) == (1, True)
@@ -383,7 +383,7 @@ def sentence(result: Result) -> str:
 def test_mistakes_are_a_sentence(
     run: Knowledge, write: Write, folder: Path, cdk_json: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(knowledge, "RETRIES", 0)
+    monkeypatch.setattr(vector_store, "RETRIES", 0)
     assert "has no documents" in sentence(run())
     write({"a.md": "a"})
     assert "has no stage 'nope'" in sentence(run("--stage", "nope"))
@@ -399,7 +399,7 @@ def test_a_store_that_is_gone_is_a_sentence(run: Knowledge, write: Write, api: V
     write({"a.md": "a"})
     run()
     api.stores.clear()
-    assert "OpenAI has no vector store" in sentence(run())
+    assert "has no vector store" in sentence(run())
 
 
 def test_a_cdk_json_that_cannot_be_written_says_what_to_add(
