@@ -161,8 +161,8 @@ test-deletable: .venv/installed ## every suite but the runtime's own, on a stub 
 bench-runtime: .venv/installed ## the runtime beside an adapter with a loopback hop, and beside the floor
 	@$(RUN) $(PY) -m tests.bench.bench_runtime
 
-bench-store: .venv/installed ## the stores beside the bare clients
-	@$(RUN) $(PY) -m tests.bench.bench_store
+bench-store: .venv/installed ## the stores beside the bare clients (needs Java and npm)
+	@$(RUN) $(PY) -m tests.bench.bench_store --dynamodb-local
 
 bench-page: .venv/installed $(PAGE) ## the page in Chromium: Enter to bubble, delta to pixels, a very long answer
 	@$(RUN) $(PY) -m tests.bench.bench_page

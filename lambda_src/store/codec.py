@@ -1,4 +1,4 @@
-"""Values to bytes and back: JSON as the model writes it, gzip where it wins, placeholders. Pure; knows no row.
+"""Values to bytes and back: JSON as the model writes it, gzip where it wins, digests. Pure; knows no row.
 
 Every stored payload has SCHEMA_VERSION beside it: ChatKit's minor versions change the models.
 """
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Literal, assert_never
 
-from chatkit.types import Attachment, CustomTask, FileAttachment, TaskItem, ThreadItem, ThreadMetadata, WorkflowItem
+from chatkit.types import Attachment, ThreadItem, ThreadMetadata, WorkflowItem
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -129,22 +129,6 @@ def thread_time_us(created_at: datetime) -> int:
     """Where a thread stands among others: microseconds since the day before the year 1, in UTC. Naive is UTC."""
     offset = created_at.utcoffset() or timedelta(0)
     return (created_at.replace(tzinfo=None) - datetime.min - offset + _BEFORE_ALL) // _MICROSECOND
-
-
-def unreadable_item(item_id: str, thread_id: str, *, created_at: datetime) -> ThreadItem:
-    """Stands in for an item that cannot be read: a line that neither the user nor the model is said to have written."""
-    task = CustomTask(title="An entry of this conversation cannot be shown.", status_indicator="none")
-    return TaskItem(id=item_id, thread_id=thread_id, created_at=created_at, task=task)
-
-
-def unreadable_thread(thread_id: str, *, created_at: datetime) -> ThreadMetadata:
-    """Stands in for a thread whose own fields cannot be read; its items can."""
-    return ThreadMetadata(id=thread_id, created_at=created_at, title="A conversation whose title cannot be shown")
-
-
-def unreadable_attachment(attachment_id: str) -> Attachment:
-    """Stands in for an attachment whose description cannot be read."""
-    return FileAttachment(id=attachment_id, name="unreadable", mime_type="application/octet-stream")
 
 
 def _json(value: object) -> str:

@@ -21,6 +21,7 @@ from lambda_src.store.memory_handover import MemoryHandover
 from lambda_src.store.memory_ledger import MemoryLedger
 from lambda_src.store.memory_rows import AttachmentRow, GoneRow, ItemRow, ThreadRow, UserRows, window
 from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
+from lambda_src.store.reading import Reader
 from lambda_src.store.snapshots import TAKEN, Snapshots, thread_not_found
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     ) -> None:
         super().__init__({} if beside is None else beside._users, clock)
         self._retention_s = retention_s
-        self._count = count
         self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
         self._snapshots = Snapshots()
+        self._reader = Reader(count, self._snapshots)
         self._ledger = MemoryLedger(self._users, self._clocks, clock=clock, count=count)
 
     @property
@@ -96,11 +97,12 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
             order = keys.order_of(codec.thread_time_us(thread.created_at), thread.id)
             user.threads[thread.id] = ThreadRow(standing.order if standing else order, dict(fields), self._expiry())
         else:
-            theirs = changes.lost_to(standing.fields) if in_turn else {}
-            fields = self._snapshots.take_over(thread, fields, theirs, thread=name)
-            standing.fields |= {**changes.after, **theirs}
+            in_turn = context.turn_id is not None
+            standing.fields = self._snapshots.merged(
+                thread, changes, stored=standing.fields, thread=name, in_turn=in_turn
+            )
             standing.expires_s = self._expiry()
-        self._snapshots.keep(thread, thread=name, fields=dict(fields))
+        self._snapshots.keep(thread, thread=name, fields=codec.dump_thread(thread))
 
     async def load_threads(
         self, limit: int, after: str | None, order: str, context: RequestContext
@@ -189,11 +191,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         kept = self._user(context).attachments.get(attachment_id)
         if kept is None or not self._alive(kept.expires_s):
             raise NotFoundError("There is no such attachment.")
-        try:
-            return codec.load_attachment(kept.data)
-        except codec.UnreadableError:
-            self._count("unreadable_row")
-            return codec.unreadable_attachment(attachment_id)
+        return self._reader.attachment(attachment_id, kept.data)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
         """Delete the attachment's description; quiet when it is missing."""
@@ -290,23 +288,11 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
             items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, expires_s)
 
     def _read_thread(self, thread_id: str, kept: ThreadRow, context: RequestContext) -> ThreadMetadata:
-        try:
-            thread = codec.load_thread(kept.fields)
-        except codec.UnreadableError:
-            self._count("unreadable_row")
-            placeholder = codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
-            self._snapshots.keep(placeholder, thread=_name(context, thread_id), fields=None)
-            return placeholder
-        self._snapshots.keep(thread, thread=_name(context, thread_id), fields=dict(kept.fields))
-        return thread
+        return self._reader.thread(thread_id, dict(kept.fields), name=_name(context, thread_id))
 
     def _read_item(self, thread_id: str, kept: ItemRow) -> ThreadItem:
-        try:
-            return codec.load_item(kept.data or b"")
-        except codec.UnreadableError:
-            self._count("unreadable_row")
-            arrived = datetime.fromtimestamp(keys.arrived_ns(kept.order) / _NS, UTC)
-            return codec.unreadable_item(kept.id, thread_id, created_at=arrived)
+        arrived = datetime.fromtimestamp(keys.arrived_ns(kept.order) / _NS, UTC)
+        return self._reader.item(kept.id, thread_id, kept.data, arrived=arrived)
 
 
 def _name(context: RequestContext, thread_id: str) -> str:

@@ -73,6 +73,22 @@ class Snapshots:
         after = {name: text for name, text in fields.items() if known.fields.get(name) != text}
         return Changes({name: known.fields.get(name) for name in after}, after)
 
+    def merged(
+        self,
+        model: ThreadMetadata,
+        changes: Changes,
+        *,
+        stored: Mapping[str, str],
+        thread: str,
+        in_turn: bool,
+    ) -> dict[str, str]:
+        """What the row becomes: `stored` and the changes. `in_turn`: fields that somebody else has changed since keep
+        their value, and `model` takes it over.
+        """
+        theirs = changes.lost_to(stored) if in_turn else {}
+        self.take_over(model, codec.dump_thread(model), theirs, thread=thread)
+        return {**stored, **changes.after, **theirs}
+
     def take_over(
         self, model: ThreadMetadata, fields: Mapping[str, str], theirs: Mapping[str, str], *, thread: str
     ) -> dict[str, str]:

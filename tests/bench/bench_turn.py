@@ -3,7 +3,8 @@
     .venv/bin/python -m tests.bench.bench_turn [--quick]
 
 writes its section of docs/benchmarks.md. CPU is this process's; the model answers over a transport without a network,
-so that none of it is a socket's. Each pair takes turns: medians of rounds. For growth the store is on MiniStack.
+so that none of it is a socket's. Each pair takes turns: medians of rounds. For growth the store is on DynamoDB Local,
+which needs Java and npm.
 """
 
 import argparse

@@ -1,23 +1,21 @@
-"""What a turn costs as its thread grows: threads of every size on MiniStack, turns in them in turn.
+"""What a turn costs as its thread grows: threads of every size on DynamoDB Local, turns in them in turn.
 
+Not on MiniStack, whose own queries slow down as a table grows. DynamoDB Local needs Java and npm.
 Between two turns of a thread somebody reads and types, by the clock that turns and store are given.
 """
 
 import asyncio
 import statistics
-import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
 
 from agents import Agent, FunctionTool, function_tool
 from chatkit.types import ThreadsAddUserMessageReq
 
 from lambda_src.demo_model import message_of, tool_call_of
-from lambda_src.dev.local_aws import TABLE, LocalAws, local_aws
 from lambda_src.dev.store_contract.samples import answer_of, thread_of
 from lambda_src.dispatcher import AgentDispatcher
 from lambda_src.model_client import Client
@@ -27,6 +25,8 @@ from lambda_src.turns.turns import Turns
 from tests.bench.in_process_turn import HISTORY_ITEMS, around, context, turn
 from tests.bench.scripted_model import run_config
 from tests.chat import message
+from tests.store.dynamodb_local import dynamodb_local
+from tests.store.tables import Aws
 
 SIZES = (10, 100, 1_000, 10_000)
 WINDOWS = (HISTORY_ITEMS, SIZES[0])  # how many items the model is shown; with the second, as many in every thread
@@ -53,13 +53,12 @@ class Cost:
 class Grown:
     """A thread of so many items in the table, and turns in it."""
 
-    def __init__(self, aws: LocalAws, size: int) -> None:
+    def __init__(self, aws: Aws, table: str, size: int) -> None:
         self.size, self.thread_id = size, f"thr_{size}"
         self.sent: list[float] = []
         self.passed_ns = 0
-        client = aws.client("dynamodb")
-        client.meta.events.register("before-send", lambda **_: self.sent.append(time.perf_counter()))
-        self.store = DynamoDBStore(client, TABLE, clock=self.now_ns, executor=ThreadPoolExecutor(32))
+        aws.dynamodb.meta.events.register("before-send", lambda **_: self.sent.append(time.perf_counter()))
+        self.store = DynamoDBStore(aws.dynamodb, table, clock=self.now_ns, executor=ThreadPoolExecutor(32))
 
     def now_ns(self) -> int:
         """The time, and the pauses that nobody waited for."""
@@ -104,17 +103,17 @@ class Grown:
 
 async def growth(rounds: int) -> dict[tuple[int, bool, int], Cost]:
     """The medians of turns in threads of every size, in turn: by size, tools and window."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with local_aws(Path(folder)) as aws:
-            threads = [Grown(aws, size) for size in SIZES]
-            for thread in threads:
-                await thread.fill()
-            found: dict[tuple[int, bool, int], list[Cost]] = {}
-            for number in range(rounds + 1):
-                for thread, tools, window in product(threads, (False, True), WINDOWS):
-                    cost = await thread.turn(tools=tools, window=window)
-                    if number:
-                        found.setdefault((thread.size, tools, window), []).append(cost)
+    with dynamodb_local() as aws:
+        table = aws.table()
+        threads = [Grown(aws, table, size) for size in SIZES]
+        for thread in threads:
+            await thread.fill()
+        found: dict[tuple[int, bool, int], list[Cost]] = {}
+        for number in range(rounds + 1):
+            for thread, tools, window in product(threads, (False, True), WINDOWS):
+                cost = await thread.turn(tools=tools, window=window)
+                if number:
+                    found.setdefault((thread.size, tools, window), []).append(cost)
     return {
         key: Cost(*(statistics.median(getattr(cost, name) for cost in costs) for name in Cost.__slots__))
         for key, costs in found.items()

@@ -1,5 +1,6 @@
 """Objects that no row names go after a day, files that nobody can bind any more after theirs, all others never."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from lambda_src.attachments.linked_store import LinkedStore
 from lambda_src.attachments.media import FileLimits
 from lambda_src.attachments.s3 import S3AttachmentStore
+from lambda_src.context import Turn
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.events import CLOSING_TIME_MS
@@ -59,8 +61,9 @@ async def test_a_file_whose_row_could_not_be_bound_goes_when_nobody_can_bind_it_
     await linked.save_attachment(file_of(), ADA)
     local.objects.put_object(Key="pending/ada/atc_1", Body=b"x")
     put, local.engine.put_item = local.engine.put_item, killed  # type: ignore[method-assign]
+    turn = Turn("turn-of-0123456789", uploads={"atc_1": "the upload that was checked"})
     with pytest.raises(KilledError):
-        await linked.save_attachment(file_of(thread_id="thr_1"), ADA)
+        await linked.save_attachment(file_of(thread_id="thr_1"), replace(ADA, turn=turn))
     local.engine.put_item = put  # type: ignore[method-assign]  # a new process
     local.later(25 * 3600)
     assert await store.sweep_orphans(everything=True, stop=never) == 0, "the message may still come"

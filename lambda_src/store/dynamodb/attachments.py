@@ -9,7 +9,7 @@ from lambda_src.store import bounds, codec, keys
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.payloads import Payloads, object_of
 from lambda_src.store.dynamodb.table import Key, Row, Table
-from lambda_src.store.ports import Count
+from lambda_src.store.reading import Reader
 
 _NS = 1_000_000_000
 
@@ -18,12 +18,12 @@ class Attachments:
     """The attachments of every user. `retention_s` = 0 keeps those of a message for ever."""
 
     def __init__(
-        self, table: Table, payloads: Payloads, *, clock: Callable[[], int], count: Count, retention_s: int
+        self, table: Table, payloads: Payloads, *, clock: Callable[[], int], reader: Reader, retention_s: int
     ) -> None:
         self._table = table
         self._payloads = payloads
         self._clock = clock
-        self._count = count
+        self._reader = reader
         self._retention_s = retention_s
 
     async def save(self, user_id: str, attachment: Attachment, *, expires_s: int | None) -> None:
@@ -71,10 +71,10 @@ class Attachments:
         if row is None:
             raise NotFoundError("There is no such attachment.")
         try:
-            return codec.load_attachment(await self._payloads.load(row))
+            data = await self._payloads.load(row)
         except codec.UnreadableError:
-            self._count("unreadable_row")
-            return codec.unreadable_attachment(attachment_id)
+            return self._reader.attachment(attachment_id, None)
+        return self._reader.attachment(attachment_id, data)
 
     async def delete(self, user_id: str, attachment_id: str) -> None:
         """Forget the attachment; quiet when it is not there. Its bytes are the AttachmentStore's."""

@@ -16,7 +16,7 @@ from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.leases import Leases
 from lambda_src.store.dynamodb.payloads import Payloads, Stored, expiring, object_of
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
-from lambda_src.store.ports import Count
+from lambda_src.store.reading import Reader
 from lambda_src.store.snapshots import thread_not_found
 
 _NS = 1_000_000_000
@@ -33,14 +33,14 @@ class Items:
         leases: Leases,
         *,
         clock: Callable[[], int],
-        count: Count,
+        reader: Reader,
     ) -> None:
         self._table = table
         self._payloads = payloads
         self._clocks = clocks
         self._leases = leases
         self._clock = clock
-        self._count = count
+        self._reader = reader
 
     def now_s(self) -> int:
         """Epoch seconds by the clock that was handed in."""
@@ -185,9 +185,8 @@ class Items:
                 if current is None or not rows.is_alive(current, now_s=self.now_s()):
                     return None
                 if object_of(current) == object_of(row):
-                    self._count("unreadable_row")
                     item_id = rows.sort_id(row, keys.ITEM_PREFIX)
-                    return codec.unreadable_item(item_id, thread_id, created_at=rows.arrived_at(row))
+                    return self._reader.item(item_id, thread_id, None, arrived=rows.arrived_at(row))
                 row = current
 
     async def _read_all(self, found: list[Row], thread_id: str) -> list[ThreadItem]:

@@ -27,7 +27,9 @@ from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads
 from lambda_src.store.handover import Claim, CopyFile
 from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
+from lambda_src.store.reading import Reader
 from lambda_src.store.s3 import PayloadBucket
+from lambda_src.store.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -64,10 +66,12 @@ class DynamoDBStore(Store[RequestContext]):
         self._clock = clock
         self._table = Table(client, table_name, calls=calls)
         clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
+        snapshots = Snapshots()
+        reader = Reader(count, snapshots)
         leases = Leases(self._table, clocks, clock=clock)
-        self._threads = Threads(self._table, clock=clock, count=count, retention_s=retention_s)
-        self._items = Items(self._table, payloads, clocks, leases, clock=clock, count=count)
-        self._attachments = Attachments(self._table, payloads, clock=clock, count=count, retention_s=retention_s)
+        self._threads = Threads(self._table, snapshots, clock=clock, reader=reader, retention_s=retention_s)
+        self._items = Items(self._table, payloads, clocks, leases, clock=clock, reader=reader)
+        self._attachments = Attachments(self._table, payloads, clock=clock, reader=reader, retention_s=retention_s)
         self._sweeper = Sweeper(self._table, objects, clock=clock)
         self._ledger = DynamoDBLedger(self._table, leases, clock=clock, count=count)
 

@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from chatkit.types import Page, ThreadMetadata
@@ -13,7 +12,7 @@ from lambda_src.store.calls import ConditionFailedError
 from lambda_src.store.clock import MAX_THREADS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
-from lambda_src.store.ports import Count
+from lambda_src.store.reading import Reader
 from lambda_src.store.snapshots import TAKEN, UNREADABLE, Changes, Snapshots, thread_not_found
 
 THREAD_MAX_BYTES = 150 * 1024  # of all fields together; as for items, half of 400 KB less the keys
@@ -24,12 +23,14 @@ _NS = 1_000_000_000
 class Threads:
     """The threads of every user. `retention_s` = 0 keeps them for ever."""
 
-    def __init__(self, table: Table, *, clock: Callable[[], int], count: Count, retention_s: int) -> None:
+    def __init__(
+        self, table: Table, snapshots: Snapshots, *, clock: Callable[[], int], reader: Reader, retention_s: int
+    ) -> None:
         self._table = table
         self._clock = clock
-        self._count = count
         self._retention_s = retention_s
-        self._snapshots = Snapshots()
+        self._snapshots = snapshots
+        self._reader = reader
         self._expiries: OrderedDict[str, int] = OrderedDict()  # epoch seconds, by _name
 
     def _now_s(self) -> int:
@@ -227,18 +228,8 @@ class Threads:
         thread_id = rows.sort_id(row, keys.THREAD_PREFIX)
         if keys.TTL_ATTRIBUTE in row:
             self._note_expiry(key_of(row), int(row[keys.TTL_ATTRIBUTE]["N"]))
-        fields = rows.thread_fields(row)
-        try:
-            if not rows.schema_known(row):
-                raise codec.UnreadableError("written by a newer release")
-            thread = codec.load_thread(fields)
-        except codec.UnreadableError:
-            self._count("unreadable_row")
-            placeholder = codec.unreadable_thread(thread_id, created_at=datetime.fromtimestamp(0, UTC))
-            self._snapshots.keep(placeholder, thread=_name(key_of(row)), fields=None)
-            return placeholder
-        self._snapshots.keep(thread, thread=_name(key_of(row)), fields=fields)
-        return thread
+        fields = rows.thread_fields(row) if rows.schema_known(row) else None
+        return self._reader.thread(thread_id, fields, name=_name(key_of(row)))
 
 
 def _key(user_id: str, thread_id: str) -> Key:

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from lambda_src.errors import ConflictError, TooLargeError
 from lambda_src.store import codec
-from lambda_src.store.ports import Count
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import items
+from lambda_src.store.reading import Reader
 
 PAYLOAD_MAX_BYTES = 16 * 1024 * 1024  # of JSON, as on DynamoDB: what one store takes, all take
 _NS = 1_000_000_000
@@ -49,8 +49,8 @@ def unpacked(row: RowMapping) -> bytes:
 class PayloadRows:
     """Rows of items and attachments, read and made."""
 
-    def __init__(self, count: Count) -> None:
-        self._count = count
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     def item_values(self, user_id: str, thread_id: str, item: ThreadItem, *, expires_s: int | None) -> dict[str, Any]:
         """The columns of an item, but for its place."""
@@ -66,17 +66,17 @@ class PayloadRows:
 
     def read_item(self, row: RowMapping) -> ThreadItem:
         """The item of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
-        try:
-            return codec.load_item(data_of(row))
-        except codec.UnreadableError:
-            self._count("unreadable_row")
-            arrived = datetime.fromtimestamp(row["place"] / _NS, UTC)
-            return codec.unreadable_item(row["id"], row["thread_id"], created_at=arrived)
+        arrived = datetime.fromtimestamp(row["place"] / _NS, UTC)
+        return self._reader.item(row["id"], row["thread_id"], _readable(row), arrived=arrived)
 
     def read_attachment(self, row: RowMapping) -> Attachment:
         """The attachment of a row, or a placeholder for one that cannot be read."""
-        try:
-            return codec.load_attachment(data_of(row))
-        except codec.UnreadableError:
-            self._count("unreadable_row")
-            return codec.unreadable_attachment(row["id"])
+        return self._reader.attachment(row["id"], _readable(row))
+
+
+def _readable(row: RowMapping) -> bytes | None:
+    """As `data_of`; None where that cannot read it."""
+    try:
+        return data_of(row)
+    except codec.UnreadableError:
+        return None

@@ -24,6 +24,7 @@ from lambda_src.store.postgres.schema import attachments, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
 from lambda_src.store.postgres.threads import ThreadRows
 from lambda_src.store.postgres.userdata import CURSOR_TTL_S, UserRows
+from lambda_src.store.reading import Reader
 from lambda_src.store.snapshots import Snapshots, thread_not_found
 
 _NS = 1_000_000_000
@@ -50,8 +51,10 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         self._clock = clock
         self._retention_s = retention_s
         self._ledger = ledger
-        self._rows = PayloadRows(count)
-        self._threads = ThreadRows(Snapshots(), count=count)
+        snapshots = Snapshots()
+        reader = Reader(count, snapshots)
+        self._rows = PayloadRows(reader)
+        self._threads = ThreadRows(snapshots, reader)
         self._userdata = UserRows(sessions, clock=clock, retention_s=retention_s)
 
     def generate_thread_id(self, context: RequestContext) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from chatkit.types import ThreadMetadata
 from sqlalchemy import ColumnElement, RowMapping, and_, select
@@ -11,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from lambda_src.errors import ConflictError
 from lambda_src.store import codec, keys
-from lambda_src.store.ports import Count
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import threads
+from lambda_src.store.reading import Reader
 from lambda_src.store.snapshots import TAKEN, UNREADABLE, Snapshots, thread_not_found
 
 
@@ -36,9 +35,9 @@ def fields_of(row: RowMapping) -> dict[str, str]:
 class ThreadRows:
     """Reads and saves threads, and knows what each object was when it was seen last."""
 
-    def __init__(self, snapshots: Snapshots, *, count: Count) -> None:
+    def __init__(self, snapshots: Snapshots, reader: Reader) -> None:
         self._snapshots = snapshots
-        self._count = count
+        self._reader = reader
 
     async def save(
         self,
@@ -82,10 +81,9 @@ class ThreadRows:
         if standing is not None:
             place = standing["place"]
             if changes is not None:
-                before = _readable_fields(standing)
-                theirs = changes.lost_to(before) if in_turn else {}
-                fields = self._snapshots.take_over(thread, fields, theirs, thread=name)
-                stored = {**before, **changes.after, **theirs}
+                stored = self._snapshots.merged(
+                    thread, changes, stored=_readable_fields(standing), thread=name, in_turn=in_turn
+                )
         values = {"place": place, "fields": fields_data(stored), "schema": codec.SCHEMA_VERSION, "expires_s": expires_s}
         key = {"user_id": user_id, "id": thread.id}
         free: ColumnElement[bool] = threads.c.deleted_s.is_(
@@ -97,21 +95,16 @@ class ThreadRows:
         upsert = upsert.on_conflict_do_update(index_elements=list(key), set_=values, where=free)
         if (await session.execute(upsert.returning(threads.c.id))).first() is None:
             raise ConflictError(TAKEN) if is_new else thread_not_found(thread.id)
-        self._snapshots.keep(thread, thread=name, fields=fields)
+        self._snapshots.keep(thread, thread=name, fields=codec.dump_thread(thread))
 
     def read(self, row: RowMapping) -> ThreadMetadata:
         """The thread of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
-        name = keys.thread_partition(row["user_id"], row["id"])
+        fields: Mapping[str, str] | None
         try:
             fields = fields_of(row)
-            thread = codec.load_thread(fields)
         except codec.UnreadableError:
-            self._count("unreadable_row")
-            placeholder = codec.unreadable_thread(row["id"], created_at=datetime.fromtimestamp(0, UTC))
-            self._snapshots.keep(placeholder, thread=name, fields=None)
-            return placeholder
-        self._snapshots.keep(thread, thread=name, fields=fields)
-        return thread
+            fields = None
+        return self._reader.thread(row["id"], fields, name=keys.thread_partition(row["user_id"], row["id"]))
 
 
 def _readable_fields(row: RowMapping) -> dict[str, str]:

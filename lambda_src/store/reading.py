@@ -1,0 +1,58 @@
+"""Stored values become ChatKit's objects again, or a placeholder where this release cannot read them. Knows no engine.
+
+Each placeholder is counted; the row stays as it is.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from chatkit.types import Attachment, CustomTask, FileAttachment, TaskItem, ThreadItem, ThreadMetadata
+
+from lambda_src.store import codec
+from lambda_src.store.ports import Count
+from lambda_src.store.snapshots import Snapshots
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class Reader:
+    """What one store reads. None in the place of data is what could not even be unpacked."""
+
+    def __init__(self, count: Count, snapshots: Snapshots) -> None:
+        self._count = count
+        self._snapshots = snapshots
+
+    def thread(self, thread_id: str, fields: Mapping[str, str] | None, *, name: str) -> ThreadMetadata:
+        """The thread of these fields, known to the snapshots by `name`. Saving a placeholder is refused there."""
+        try:
+            if fields is None:
+                raise codec.UnreadableError("its fields are damaged")
+            thread = codec.load_thread(fields)
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            fields = None
+            title = "A conversation whose title cannot be shown"
+            thread = ThreadMetadata(id=thread_id, created_at=EPOCH, title=title)
+        self._snapshots.keep(thread, thread=name, fields=fields)
+        return thread
+
+    def item(self, item_id: str, thread_id: str, data: bytes | None, *, arrived: datetime) -> ThreadItem:
+        """The item, or a line that neither the user nor the model is said to have written."""
+        try:
+            if data is None:
+                raise codec.UnreadableError("its payload is damaged")
+            return codec.load_item(data)
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            task = CustomTask(title="An entry of this conversation cannot be shown.", status_indicator="none")
+            return TaskItem(id=item_id, thread_id=thread_id, created_at=arrived, task=task)
+
+    def attachment(self, attachment_id: str, data: bytes | None) -> Attachment:
+        """The attachment, or one without a type."""
+        try:
+            if data is None:
+                raise codec.UnreadableError("its payload is damaged")
+            return codec.load_attachment(data)
+        except codec.UnreadableError:
+            self._count("unreadable_row")
+            return FileAttachment(id=attachment_id, name="unreadable", mime_type="application/octet-stream")
