@@ -20,7 +20,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 .PHONY: help setup page dev chat test-agent eval test browser add knowledge clean template bootstrap deploy deploy-local \
 	bundle verify prove logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
 	test-dynamodb-local test-upstream test-litellm \
-	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal \
+	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal bench-memory \
 	bench-auth fuzz test-optimizations bench-cold bench-turn bench-streams imports audit lock types contracts format
 
 ##@ Develop
@@ -179,6 +179,9 @@ test-machines: .venv/installed ## the stores beside their models: 500 machines o
 
 bench-journal: .venv/installed ## what keeping an answer against a crash costs: the journal beside a checkpoint
 	@$(RUN) $(PY) -m tests.bench.bench_journal
+
+bench-memory: .venv/installed ## that a server on PostgreSQL holds its memory over 10,000 turns (some minutes)
+	@$(RUN) $(PY) -m tests.bench.bench_memory
 
 bench-auth: .venv/installed ## what it costs to verify a token
 	@$(RUN) $(PY) -m tests.bench.bench_auth
