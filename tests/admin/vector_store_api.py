@@ -103,7 +103,7 @@ class VectorStoreApi:
         form = email.message_from_bytes(
             b"content-type: " + headers["content-type"].encode() + b"\r\n\r\n" + body, policy=HTTP
         )
-        parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}  # type: ignore[attr-defined]
+        parts = {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
         content = parts["file"].get_payload(decode=True)
         file_id = self.new_id("file")
         row = {"id": file_id, "filename": parts["file"].get_filename(), "content": content}

@@ -69,7 +69,7 @@ WORDS = 3  # that an answer shows; most of what a model generates here is though
 TOKENS = get_encoding("o200k_base")
 
 
-class Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]  # its class differs by platform
+class Selector(selectors.DefaultSelector):
     """Instead of waiting, it lets time pass; while threads work it waits for them."""
 
     now_s = 0.0

@@ -33,7 +33,7 @@ Look = Callable[[Deployment], Awaitable[Row | list[Row]]]
 
 
 def _named(looks: Sequence[Look]) -> dict[str, Look]:
-    return {look.__name__.replace("_", "-"): look for look in looks}  # type: ignore[attr-defined] # functions, all
+    return {look.__name__.replace("_", "-"): look for look in looks}
 
 
 OUTSIDE = _named([*answers.ROWS, *streams.ROWS])
