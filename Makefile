@@ -52,16 +52,16 @@ BRING_UV = python=$$($(FIND_PYTHON)); \
 	 && touch .venv/installed
 
 page: .venv/installed ## build the page of web/ into lambda_src/web/ (the first time npm brings its libraries)
-	@$(RUN) $(PY) -m infra.page
+	@$(RUN) $(PY) -m infra.bundle.web_page
 
 $(PAGE): .venv/installed web/package-lock.json web/build.mjs $(wildcard web/src/* web/src/client/*)
-	@echo "Building the page ..."; $(RUN) $(PY) -m infra.page
+	@echo "Building the page ..."; $(RUN) $(PY) -m infra.bundle.web_page
 
 dev: .venv/installed $(PAGE) ## chat on http://127.0.0.1:8000 through the Lambda path (PORT=8123 for another port; ORIGIN=http://localhost:5173 lets a page in)
 	@$(RUN) exec $(PY) -m lambda_src.dev --port $(PORT) $(if $(ORIGIN),--origin "$(ORIGIN)") $(FLAGS)
 
 chat: .venv/installed ## the command line: make chat ARGS="export USER" (ARGS=--help lists all)
-	@$(RUN) $(PY) -m lambda_src.admin $(or $(ARGS),--help)
+	@$(RUN) $(PY) -m lambda_src.cli $(or $(ARGS),--help)
 
 test-agent: .venv/installed ## the tests of your agent, in tests/agent (REAL_MODEL=1 for the real model)
 	@$(RUN) $(PY) -m pytest -q tests/agent
@@ -81,7 +81,7 @@ add: .venv/installed ## a package that your tools import, into the group `agent`
 
 knowledge: .venv/installed ## upload the documents in DIR= for your assistant to search (STAGE= LINK="https://docs.example.com/{path}" FLAGS=--dry-run)
 	@test -n "$(DIR)" || { echo "make knowledge needs a folder: make knowledge DIR=docs/" >&2; exit 1; }
-	@$(RUN) $(PY) -m lambda_src.admin knowledge "$(DIR)" $(if $(STAGE),--stage "$(STAGE)") $(if $(LINK),--link "$(LINK)") $(FLAGS)
+	@$(RUN) $(PY) -m lambda_src.cli knowledge "$(DIR)" $(if $(STAGE),--stage "$(STAGE)") $(if $(LINK),--link "$(LINK)") $(FLAGS)
 
 clean: ## remove what can be made again (your local data in .local/ stays)
 	@rm -rf .venv build lambda_src/web web/node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -89,37 +89,37 @@ clean: ## remove what can be made again (your local data in .local/ stays)
 ##@ Deploy
 
 template: .venv/installed ## synthesize the stacks of STAGE= to cdk.out/, without an account
-	@$(RUN) $(PY) -m infra.template $(if $(STAGE),--stage $(STAGE))
+	@$(RUN) $(PY) -m infra.commands.template $(if $(STAGE),--stage $(STAGE))
 
 bootstrap: .venv/installed ## prepare your AWS account for CDK, once in each region
-	@$(RUN) $(PY) -m infra.bootstrap $(if $(STAGE),--stage "$(STAGE)")
+	@$(RUN) $(PY) -m infra.commands.bootstrap $(if $(STAGE),--stage "$(STAGE)")
 
 deploy: .venv/installed $(PAGE) ## build the zip and deploy it to your AWS account
-	@$(RUN) $(PY) -m infra.deploy $(if $(STAGE),--stage $(STAGE))
+	@$(RUN) $(PY) -m infra.commands.deploy $(if $(STAGE),--stage $(STAGE))
 
 deploy-local: .venv/installed $(PAGE) ## deploy the stage to a local AWS that keeps running (STOP=1 ends it; PORT= for another port)
-	@$(RUN) $(PY) -m infra.local $(if $(STAGE),--stage $(STAGE)) $(if $(filter-out file,$(origin PORT)),--port $(PORT)) $(if $(STOP),--stop)
+	@$(RUN) $(PY) -m infra.commands.deploy_local $(if $(STAGE),--stage $(STAGE)) $(if $(filter-out file,$(origin PORT)),--port $(PORT)) $(if $(STOP),--stop)
 
 bundle: .venv/installed $(PAGE) ## build what Lambda runs, in build/
-	@$(RUN) $(PY) -m infra.bundling $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
+	@$(RUN) $(PY) -m infra.bundle.build $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
 verify: .venv/installed ## what a deployment does, seen from outside: URL= (STAGE= ORIGIN= PROMPT= TIMEOUT=), into docs/verified/
 	@$(RUN) $(PY) -m lambda_src.dev.verify "$(URL)" $(if $(ORIGIN),--origin "$(ORIGIN)") $(if $(PROMPT),--prompt "$(PROMPT)") \
 	  $(if $(TIMEOUT),--timeout "$(TIMEOUT)") $(if $(STAGE),--stage "$(STAGE)")
 
 prove: .venv/installed $(PAGE) ## prove it on your AWS account: deploy stage proof, verify, destroy (LOCAL=1 tries it without an account; EMAIL= REGION= SUBNETS= GROUPS= SKIP= DESTROY=1)
-	@$(RUN) $(PY) -m infra.prove $(if $(LOCAL),--local) $(if $(DESTROY),--destroy) $(if $(REGION),--region "$(REGION)") \
+	@$(RUN) $(PY) -m infra.proof.prove $(if $(LOCAL),--local) $(if $(DESTROY),--destroy) $(if $(REGION),--region "$(REGION)") \
 	  $(if $(EMAIL),--email "$(EMAIL)") $(if $(SUBNETS),--subnets $(SUBNETS)) $(if $(GROUPS),--security-groups $(GROUPS)) \
 	  $(if $(SKIP),--skip "$(SKIP)")
 
 logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
-	@$(RUN) $(PY) -m infra.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
+	@$(RUN) $(PY) -m infra.commands.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
 
 cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
-	@$(RUN) $(PY) -m infra.cost $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8) --memory $(or $(MEMORY),1024) --mode $(or $(MODE),lambda),--idle)
+	@$(RUN) $(PY) -m infra.cost.estimate $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8) --memory $(or $(MEMORY),1024) --mode $(or $(MODE),lambda),--idle)
 
 destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays
-	@$(RUN) $(PY) -m infra.destroy --stage "$(STAGE)" $(if $(DATA),--data)
+	@$(RUN) $(PY) -m infra.commands.destroy --stage "$(STAGE)" $(if $(DATA),--data)
 
 ##@ Maintain
 
@@ -144,7 +144,7 @@ format: .venv/installed ## let ruff put the code in order
 	@$(RUN) ruff format --quiet . && $(RUN) ruff check --fix --quiet .
 
 snapshots: .venv/installed ## rewrite the committed templates and docs/configuration.md after a change of infra/
-	@$(RUN) $(PY) -m infra.template --snapshots
+	@$(RUN) $(PY) -m infra.commands.template --snapshots
 
 test-dynamodb-local: .venv/installed ## the store's suites on DynamoDB Local (needs Java and npm; AWS's licence)
 	@$(RUN) CHAT_DYNAMODB_LOCAL=1 $(PY) -m pytest -q tests/store/test_dynamodb_local.py tests/store/test_ledger_dynamodb_local.py

@@ -11,15 +11,16 @@ from pathlib import Path
 from aws_cdk import App, Environment, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 
-from infra import bundling, first_start, page
-from infra.api_stack import ApiStack
-from infra.cloudfront import Edge
-from infra.config import EDGE_REGION, StageConfig, read_context
-from infra.data_stack import DataStack
-from infra.edge_stack import EdgeStack
+from infra.bundle import build, web_page
+from infra.preflight import settings_check
+from infra.stacks.api import ApiStack
+from infra.ingress.cloudfront import Edge
+from infra.stage.config import EDGE_REGION, StageConfig, read_context
+from infra.stacks.data import DataStack
+from infra.stacks.edge import EdgeStack
 from infra.errors import InfraError
-from infra.stack_names import api_stack_name, data_stack_name, edge_stack_name
-from infra.wheels import LAMBDA
+from infra.stacks.names import api_stack_name, data_stack_name, edge_stack_name
+from infra.bundle.wheels import LAMBDA
 
 PROJECT = "chatkit-lambda"
 
@@ -46,7 +47,7 @@ def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | Non
     for stack in [*stacks, api]:
         for key, value in {"project": PROJECT, "stage": config.stage}.items():
             Tags.of(stack).add(key, value)  # of its resources
-            stack.add_stack_tag(key, value)  # of itself: infra/preflight.py knows our stacks by it
+            stack.add_stack_tag(key, value)  # of itself: infra/preflight/account.py knows our stacks by it
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -55,10 +56,10 @@ def main(environ: Mapping[str, str]) -> int:
         # The CLI hands over its own reading of the context, `-c stage=...` included; without it we read the file.
         run_by_cdk = "CDK_OUTDIR" in environ
         app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
-        config = first_start.stage_of(app.node.get_all_context({}))
-        if not page.PAGE.is_file():  # somebody runs the CDK CLI without our Makefile
-            page.build(Path.cwd())
-        zip_file = bundling.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
+        config = settings_check.stage_of(app.node.get_all_context({}))
+        if not web_page.PAGE.is_file():  # somebody runs the CDK CLI without our Makefile
+            web_page.build(Path.cwd())
+        zip_file = build.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
         add_stage(app, config=config, code=zip_file)
     except InfraError as error:
         print(error, file=sys.stderr)

@@ -2,6 +2,6 @@
 
 import os
 
-from lambda_src.composition import lambda_handler
+from lambda_src.composition.app import lambda_handler
 
 handler = lambda_handler(os.environ)

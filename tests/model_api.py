@@ -17,7 +17,7 @@ from typing import Any
 from openai.types import responses as r
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
-from lambda_src.demo_model import events_of, message_of
+from lambda_src.models.demo_model import events_of, message_of
 from tests.canaries import CANARIES
 
 ANSWER = "one two three four five six seven eight nine ten"

@@ -15,24 +15,26 @@ import botocore.session
 import pytest
 from fastapi import FastAPI
 
-from infra import environment, front_door, ministack, origin_secrets
-from infra.cloudfront import FOR_EVER
-from infra.config import StageConfig
-from infra.stage_knobs import TIMEOUT_S
-from lambda_src import front
-from lambda_src.admin.stage import read_stage
-from lambda_src.app import serve
+from infra.stage import environment
+from infra.ingress import front_door, origin_secrets
+from infra.commands import local_cloud
+from infra.ingress.cloudfront import FOR_EVER
+from infra.stage.config import StageConfig
+from infra.stage.schema import TIMEOUT_S
+from lambda_src.http import edge
+from lambda_src.cli.stage import read_stage
+from lambda_src.http.app import serve
 from lambda_src.dev import local_aws
-from lambda_src.events import Events
-from lambda_src.page import Page
-from lambda_src.run_events import RUN_STOPS_WITHIN_S
+from lambda_src.chat.scheduled_events import Events
+from lambda_src.http.page import Page
+from lambda_src.runs.run_events import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S
-from lambda_src.store.memory import MemoryStore
-from lambda_src.store.quota import RUNNING_MAX_MS
-from lambda_src.turns.running import CLOSING_TIME_MS
-from lambda_src.turns.turns import BOUND_S
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.store.quota_windows import RUNNING_MAX_MS
+from lambda_src.turns.turn_task import CLOSING_TIME_MS
+from lambda_src.turns.lifecycle import BOUND_S
 from tests.deployed import Properties, resources
 
 ROOT = Path(__file__).parents[1]
@@ -115,12 +117,12 @@ def test_the_shortest_time_out_leaves_a_cut_turn_time_to_end_well() -> None:
 
 
 def test_pages_of_other_sites_may_send_and_read_the_same_whoever_answers_cors() -> None:
-    assert tuple(front_door.REQUEST_HEADERS) == front.REQUEST_HEADERS
-    assert tuple(front_door.RESPONSE_HEADERS) == front.RESPONSE_HEADERS
+    assert tuple(front_door.REQUEST_HEADERS) == edge.REQUEST_HEADERS
+    assert tuple(front_door.RESPONSE_HEADERS) == edge.RESPONSE_HEADERS
 
 
 def test_the_function_looks_for_the_proof_where_cloudfront_puts_it() -> None:
-    assert origin_secrets.HEADER == front.ORIGIN_HEADER
+    assert origin_secrets.HEADER == edge.ORIGIN_HEADER
 
 
 # The clock
@@ -194,8 +196,8 @@ def test_the_url_streams_as_the_runtime_answers() -> None:
 
 
 def test_ministack_runs_in_its_own_environment_so_that_it_pins_nothing_of_ours() -> None:
-    assert local_aws.PYTHON == ministack.PYTHON
-    assert ministack.PYTHON.is_file(), "make setup installs it"
+    assert local_aws.PYTHON == local_cloud.PYTHON
+    assert local_cloud.PYTHON.is_file(), "make setup installs it"
     assert find_spec("ministack") is None
     assert '"ministack"' not in (ROOT / "uv.lock").read_text(encoding="utf-8")
 

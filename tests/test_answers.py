@@ -9,14 +9,14 @@ import pytest
 from chatkit.store import NotFoundError
 from chatkit.types import NonStreamingReq
 
-from lambda_src import intake
-from lambda_src.answers import Answers
-from lambda_src.checks import Checks
+from lambda_src.http import request_parsing
+from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.validation import Checks
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, context_of, item_of, thread_of
-from lambda_src.late_server import LateServer
-from lambda_src.server import ChatServer
+from lambda_src.chat.lazy_server import LateServer
+from lambda_src.chat.server import ChatServer
 from lambda_src.startup import flags
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import server_with
 
 ANN = context_of("ann")
@@ -53,7 +53,7 @@ async def filled() -> MemoryStore:
 
 
 def request_of(body: dict[str, Any]) -> NonStreamingReq:
-    request: NonStreamingReq = intake.parse(json.dumps(body).encode())  # type: ignore[assignment]  # none streams
+    request: NonStreamingReq = request_parsing.parse(json.dumps(body).encode())  # type: ignore[assignment]  # none streams
     return request
 
 

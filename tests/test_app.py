@@ -9,7 +9,7 @@ from agents.testing import ScriptedModel, assistant_message
 
 from lambda_src.context import RequestContext, User
 from lambda_src.runtime.adapter import StreamingMangum
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, app_with, message, server_with
 from tests.runtime.scripted_api import http_event
 

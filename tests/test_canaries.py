@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import Request
 
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.canaries import CANARIES, HEADERS, QUERY, told
 from tests.chat import Chat, app_with, server_with
 from tests.issuer import Issuer

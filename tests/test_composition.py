@@ -14,17 +14,17 @@ from chatkit.store import NotFoundError
 from chatkit.types import AudioInput
 from moto import mock_aws
 
-from lambda_src import composition
-from lambda_src.attachments.s3 import SIGNING_CONFIG
-from lambda_src.aws import Clients
+from lambda_src.composition import app
+from lambda_src.attachments.s3_files import SIGNING_CONFIG
+from lambda_src.composition.aws import Clients
 from lambda_src.context import RequestContext, User
-from lambda_src.demo_model import DemoModel
+from lambda_src.models.demo_model import DemoModel
 from lambda_src.dev.local_aws import TABLE, local_aws
-from lambda_src.dispatcher import Provisional
+from lambda_src.runs.dispatcher import Provisional
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.settings import Settings
-from lambda_src.storage import build_store, upload_origin
-from lambda_src.store.memory import MemoryStore
+from lambda_src.composition.stores import build_store, upload_origin
+from lambda_src.store.memory.store import MemoryStore
 from tests.test_settings import ENV
 
 PARAMETER = "/chatkit/dev/model-key"
@@ -120,7 +120,7 @@ def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def _run_config(**env: str) -> RunConfig | Provisional:
-    return composition.runner(Settings.from_env({**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, **env}))()
+    return app.runner(Settings.from_env({**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, **env}))()
 
 
 def test_until_there_is_a_key_the_demo_model_answers_and_the_key_is_looked_for_again(ssm: Any) -> None:
@@ -158,13 +158,13 @@ def test_a_key_that_cannot_be_read_is_no_missing_key(ssm: Any, monkeypatch: pyte
 
 def test_dictation_is_offered_where_it_is_asked_for_not_where_a_key_may_be_one_day() -> None:
     named = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER}  # as the stack always does
-    assert composition.transcriber(Settings.from_env(named)) is None
-    assert composition.transcriber(Settings.from_env({**named, "CHAT_DICTATION": "true"})) is not None
+    assert app.transcriber(Settings.from_env(named)) is None
+    assert app.transcriber(Settings.from_env({**named, "CHAT_DICTATION": "true"})) is not None
 
 
 async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
     env = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, "CHAT_DICTATION": "true"}
-    transcribe = composition.transcriber(Settings.from_env(env))
+    transcribe = app.transcriber(Settings.from_env(env))
     assert transcribe is not None
     with pytest.raises(RequestError, match="Dictation is not set up"):
         await transcribe(AudioInput(data=b"", mime_type="audio/webm"))
@@ -173,5 +173,5 @@ async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
 def test_a_secret_is_found_by_its_path_or_its_arn(ssm: Any) -> None:
     ssm.put_parameter(Name="/chatkit/dev/guest-secret", Type="SecureString", Value="of-ssm")
     arn = boto3.client("secretsmanager").create_secret(Name="guests", SecretString="of-secrets-manager")["ARN"]
-    assert composition.AWS.stored_secret("/chatkit/dev/guest-secret") == "of-ssm"
-    assert composition.AWS.stored_secret(arn) == "of-secrets-manager"
+    assert app.AWS.stored_secret("/chatkit/dev/guest-secret") == "of-ssm"
+    assert app.AWS.stored_secret(arn) == "of-secrets-manager"

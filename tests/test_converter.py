@@ -27,7 +27,7 @@ from chatkit.types import (
     UserMessageTextContent,
 )
 
-from lambda_src.converter import Answer, HistoryConverter, history
+from lambda_src.runs.conversion import Answer, HistoryConverter, history
 from lambda_src.settings import MAX_FILE_BYTES
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -4,7 +4,7 @@ from typing import Any
 
 from agents import Agent, RunConfig, Runner, function_tool
 
-from lambda_src.demo_model import PAUSE_S, DemoModel
+from lambda_src.models.demo_model import PAUSE_S, DemoModel
 
 
 @function_tool

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from agents import Agent, RunConfig
 
-from lambda_src.dispatcher import AgentDispatcher, Provisional
+from lambda_src.runs.dispatcher import AgentDispatcher, Provisional
 
 
 async def test_nothing_is_built_before_it_is_needed_and_then_once_for_all() -> None:

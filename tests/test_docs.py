@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.config import StageConfig
+from infra.stage.config import StageConfig
 from lambda_src.dev.testing import AgentChat
 from lambda_src.settings import PREFIX, Settings
 from tests.bench import report

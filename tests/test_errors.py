@@ -20,10 +20,10 @@ from openai.types import responses as r
 from openai.types.chat import chat_completion_chunk
 from openai.types.responses.response import IncompleteDetails
 
-from lambda_src.demo_model import events_of, message_of
-from lambda_src.model_errors import CODES as CLASSIFIED
-from lambda_src.models import openai_run_config
-from lambda_src.run_events import CUT_NOTE
+from lambda_src.models.demo_model import events_of, message_of
+from lambda_src.models.errors import CODES as CLASSIFIED
+from lambda_src.models.providers import openai_run_config
+from lambda_src.runs.run_events import CUT_NOTE
 from lambda_src.setting_values import ModelApi
 from tests import events_page
 from tests.canaries import CANARIES

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bpe_openai import get_encoding
 
-from lambda_src import estimate
+from lambda_src.quotas import token_estimate
 
 ROOT = Path(__file__).parents[1]
 CORPUS = Path(__file__).parent / "corpus"
@@ -68,7 +68,7 @@ def counted(text: str) -> int:
 @pytest.mark.parametrize("kind", [*KINDS, *HOSTILE])
 def test_the_estimate_is_an_upper_bound_of_what_a_tokenizer_counts(kind: str) -> None:
     text = (KINDS | HOSTILE)[kind]
-    assert counted(text) <= estimate.at_most(text)
+    assert counted(text) <= token_estimate.at_most(text)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -77,19 +77,19 @@ def test_no_repeated_pattern_is_more_than_half_above_the_estimate(seed: int) -> 
     chosen = random.Random(seed)
     for _ in range(200):
         text = "".join(chosen.choice(string.printable) for _ in range(chosen.randrange(2, 7))) * 30
-        assert counted(text) <= estimate.at_most(text) * 3 / 2
+        assert counted(text) <= token_estimate.at_most(text) * 3 / 2
 
 
 def test_the_page_states_the_margin_of_each_kind() -> None:
     told = dict(
         re.findall(r"^\| ([A-Za-z0-9]+) \| ([0-9.]+) \|$", (ROOT / "docs" / "auth.md").read_text(), re.MULTILINE)
     )
-    assert {kind: f"{estimate.at_most(text) / counted(text):.1f}" for kind, text in KINDS.items()} == told
+    assert {kind: f"{token_estimate.at_most(text) / counted(text):.1f}" for kind, text in KINDS.items()} == told
 
 
 def test_the_mean_is_near_for_prose() -> None:
     for kind in ("English", "German", "Python", "JSON", "Chinese"):
-        assert 0.7 < estimate.about(KINDS[kind]) / counted(KINDS[kind]) < 1.7
+        assert 0.7 < token_estimate.about(KINDS[kind]) / counted(KINDS[kind]) < 1.7
 
 
 def patches(width: int, height: int) -> int:
@@ -110,7 +110,7 @@ def test_a_picture_is_counted_as_the_largest_by_the_vendors_formulas(size: tuple
         85 + 170 * tiles(*size),
         70 + 140 * tiles(*size),
     ]
-    assert max(costs) <= estimate.IMAGE_TOKENS
+    assert max(costs) <= token_estimate.IMAGE_TOKENS
 
 
 def test_a_request_is_bounded_with_its_instructions_its_tools_and_its_messages() -> None:
@@ -118,12 +118,12 @@ def test_a_request_is_bounded_with_its_instructions_its_tools_and_its_messages()
     said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": KINDS["English"]}, image]}
     called = {"type": "function_call_output", "call_id": "c", "output": KINDS["JSON"]}
     tool = {"name": "look_up", "description": "Looks a word up.", "parameters": {"type": "object"}}
-    bound = estimate.input_at_most("Be brief.", [said, called], [tool])
+    bound = token_estimate.input_at_most("Be brief.", [said, called], [tool])
     text = counted(json.dumps([{**said, "content": KINDS["English"]}, called, tool, "Be brief."]))
-    assert text + estimate.IMAGE_TOKENS <= bound < 4 * text + estimate.IMAGE_TOKENS
+    assert text + token_estimate.IMAGE_TOKENS <= bound < 4 * text + token_estimate.IMAGE_TOKENS
 
 
 @pytest.mark.parametrize(("text", "about"), [("word " * 1_000, 1_666), ("ä" * 1_000, 666), ("", 0)])
 def test_tokens_are_counted_by_bytes_on_average(text: str, about: int) -> None:
     shown: list[Any] = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}]
-    assert about <= estimate.shown_about(shown) <= about + 50
+    assert about <= token_estimate.shown_about(shown) <= about + 50

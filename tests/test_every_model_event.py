@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from lambda_src.model_client import CLASSES
+from lambda_src.models.openai_client import CLASSES
 from tests import events_page
 from tests.model_api import DONE, sse
 from tests.test_model_events import LLAMA, RAW_THOUGHT, TEXT, URL, citation_event, reasoning, turn_over

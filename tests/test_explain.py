@@ -11,7 +11,7 @@ from agents.exceptions import InputGuardrailTripwireTriggered, MaxTurnsExceeded,
 from chatkit.errors import CustomStreamError, StreamError
 
 from lambda_src.errors import UnavailableError
-from lambda_src.explain import stream_error
+from lambda_src.runs.user_errors import stream_error
 
 REQUEST = httpx2.Request("POST", "https://model.test/")
 SECRET = "canary-7d1f"
@@ -56,7 +56,7 @@ def test_a_stream_error_passes_as_it_is() -> None:
 
 
 def test_the_log_names_type_and_place_and_nothing_that_was_said(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "lambda_src.explain")
+    caplog.set_level(logging.INFO, "lambda_src.runs.user_errors")
     try:
         raise KeyError(SECRET)
     except KeyError as error:

@@ -8,8 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from infra import observed
-from lambda_src import observability
+from infra.monitoring import function_metrics
+from lambda_src.observability import logs
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 def _metrics(value: Any) -> Iterator[tuple[str, frozenset[str]]]:
     """(name, dimensions) of each metric of the function's own in a template: of alarms, of graphs, of searches."""
     match value:
-        case {"Namespace": observed.NAMESPACE, "MetricName": str(name), "Dimensions": dimensions}:
+        case {"Namespace": function_metrics.NAMESPACE, "MetricName": str(name), "Dimensions": dimensions}:
             yield name, frozenset(one["Name"] for one in dimensions)
         case dict():
             for inner in value.values():
@@ -26,10 +26,10 @@ def _metrics(value: Any) -> Iterator[tuple[str, frozenset[str]]]:
             for inner in value:
                 yield from _metrics(inner)
         case str():
-            graphed = rf'"{observed.NAMESPACE}","(\w+)"((?:,"\w+","?[^"\]]*"?)*)'
+            graphed = rf'"{function_metrics.NAMESPACE}","(\w+)"((?:,"\w+","?[^"\]]*"?)*)'
             for name, dimensions in re.findall(graphed, value):
                 yield name, frozenset(re.findall(r',"(\w+)",', dimensions))
-            for dimensions, name in re.findall(rf'{{{observed.NAMESPACE},([\w,]+)}} MetricName=\\+"(\w+)\\+"', value):
+            for dimensions, name in re.findall(rf'{{{function_metrics.NAMESPACE},([\w,]+)}} MetricName=\\+"(\w+)\\+"', value):
                 yield name, frozenset(dimensions.split(","))
 
 
@@ -41,8 +41,8 @@ def _emitted() -> set[tuple[str, frozenset[str]]]:
         {"first_event_ms": 1, "first_token_ms": 2, "tokens_in": 3, "tokens_out": 4, "kind": "deadline"},
     ]
     told = StringIO()
-    handler = observability.MetricsHandler(told, service="chat")
-    for event in observability.METRICS:
+    handler = logs.MetricsHandler(told, service="chat")
+    for event in logs.METRICS:
         for one in fields:
             handler.emit(logging.makeLogRecord({"msg": event, **one}))
     return {
@@ -51,7 +51,7 @@ def _emitted() -> set[tuple[str, frozenset[str]]]:
         for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
         for dimensions in directive["Dimensions"]
         for metric in directive["Metrics"]
-        if directive["Namespace"] == observed.NAMESPACE
+        if directive["Namespace"] == function_metrics.NAMESPACE
     }
 
 

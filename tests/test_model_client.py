@@ -15,11 +15,11 @@ from openai import AsyncOpenAI, AsyncStream
 from openai.types import responses as r
 from openai.types.responses import ResponseStreamEvent
 
-from lambda_src import models
-from lambda_src.converter import HistoryConverter
-from lambda_src.demo_model import events_of, message_of, tool_call_of
+from lambda_src.models import providers
+from lambda_src.runs.conversion import HistoryConverter
+from lambda_src.models.demo_model import events_of, message_of, tool_call_of
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of
-from lambda_src.model_client import CLASSES, Client, Event, is_plain, pass_on_what_came
+from lambda_src.models.openai_client import CLASSES, Client, Event, is_plain, pass_on_what_came
 
 PLAIN = AsyncOpenAI(api_key="none")
 
@@ -72,7 +72,7 @@ def test_every_event_of_an_answer_is_what_the_library_makes_of_it(output: Any) -
 
 
 def test_every_event_of_the_library_is_known_by_one_type() -> None:
-    """If this fails, its events are no union of classes with a `type` any more: see lambda_src/model_client.py."""
+    """If this fails, its events are no union of classes with a `type` any more: see lambda_src/models/openai_client.py."""
     union = get_args(get_args(ResponseStreamEvent)[0])
     assert len(CLASSES) == len(union) > 50
     assert CLASSES["response.output_text.delta"] is r.ResponseTextDeltaEvent
@@ -94,7 +94,7 @@ class Wire:
 
 def run_config(wire: Wire, client: Callable[..., AsyncOpenAI]) -> RunConfig:
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(wire))
-    config = models.openai_run_config("none")
+    config = providers.openai_run_config("none")
     config.model_provider = OpenAIProvider(openai_client=client(api_key="none", http_client=http))
     return config
 

@@ -7,17 +7,18 @@ import pytest
 from agents import Agent, RunConfig
 from agents.tracing import get_trace_provider
 
-from lambda_src import models, prewarm
-from lambda_src.answers import Answers
-from lambda_src.app import create_app
-from lambda_src.checks import Checks
-from lambda_src.desks import Desk
-from lambda_src.dispatcher import AgentDispatcher
-from lambda_src.late_server import LateServer
-from lambda_src.store.memory import MemoryStore
-from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import Surroundings
-from lambda_src.turns.turns import Turns
+from lambda_src.models import providers
+from lambda_src.chat import prewarm
+from lambda_src.chat.store_requests import Answers
+from lambda_src.http.app import create_app
+from lambda_src.chat.validation import Checks
+from lambda_src.chat.registry import Desk
+from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.chat.lazy_server import LateServer
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.persistence import Keeper
+from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import Turns
 from tests.chat import known_by_name, server_with
 
 EVENTS = 12  # thread, message, options, then what a tool call and five words make
@@ -69,7 +70,7 @@ async def test_an_agent_that_cannot_be_built_is_told_by_its_kind_and_met_again(
 ) -> None:
     built: list[str] = []
     dispatcher = dispatching(built, fails=True)
-    with caplog.at_level(logging.WARNING, "lambda_src.prewarm"):
+    with caplog.at_level(logging.WARNING, "lambda_src.chat.prewarm"):
         await prewarm.prewarm(late(MemoryStore(), built, dispatcher))
     [record] = caplog.records
     assert (record.getMessage(), vars(record)["error_type"]) == ("prewarm_failed", "ModuleNotFoundError")
@@ -104,7 +105,7 @@ async def test_it_runs_when_the_app_starts_before_any_request() -> None:
 def test_the_agents_sdk_builds_no_exporter_for_traces_that_nobody_asked_for() -> None:
     before = get_trace_provider()
     try:
-        models.trace_nothing()
+        providers.trace_nothing()
         provider: Any = get_trace_provider()
         assert provider is not before
         assert not provider._multi_processor._processors
@@ -115,6 +116,6 @@ def test_the_agents_sdk_builds_no_exporter_for_traces_that_nobody_asked_for() ->
 
 
 def test_all_model_clients_share_one_reading_of_the_authorities() -> None:
-    one, other = models.openai_client("a"), models.openai_client("b")
+    one, other = providers.openai_client("a"), providers.openai_client("b")
     pools = [client._client._transport._pool for client in (one, other)]  # type: ignore[attr-defined]
-    assert pools[0]._ssl_context is pools[1]._ssl_context is models.TRUSTED
+    assert pools[0]._ssl_context is pools[1]._ssl_context is providers.TRUSTED

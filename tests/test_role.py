@@ -11,13 +11,13 @@ import boto3
 import pytest
 from chatkit.types import AttachmentCreateParams
 
-from lambda_src.attachments.media import FileLimits
-from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.context import Turn, User
 from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
-from lambda_src.store.calls import Calls
+from lambda_src.store.aws_calls import Calls
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES
 from tests.deployed import resources

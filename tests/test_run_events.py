@@ -13,9 +13,9 @@ from openai.types import responses as r
 from lambda_src.context import RequestContext, User
 from lambda_src.dev.store_contract.samples import thread_of
 from lambda_src.errors import QuotaError
-from lambda_src.metered import Metered
-from lambda_src.run_events import Pulled
-from lambda_src.store.memory import MemoryStore
+from lambda_src.runs.metered import Metered
+from lambda_src.runs.run_events import Pulled
+from lambda_src.store.memory.store import MemoryStore
 
 
 def word(text: str, *, part: int = 0, item: str = "msg_1") -> StreamEvent:

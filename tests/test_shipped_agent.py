@@ -2,8 +2,8 @@
 
 from agents import Agent, RunConfig
 
-from lambda_src.assistants import shipped_agent
-from lambda_src.dispatcher import AgentDispatcher
+from lambda_src.runs.assistants import shipped_agent
+from lambda_src.runs.dispatcher import AgentDispatcher
 
 
 async def test_the_folder_agent_builds_an_agent() -> None:

@@ -1,4 +1,4 @@
-"""lambda_src/tool_secrets.py: what a tool gets for a secret's name, and who learns why there is none."""
+"""lambda_src/runs/tool_secrets.py: what a tool gets for a secret's name, and who learns why there is none."""
 
 import asyncio
 import logging
@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from agents import Agent, function_tool
 
-from lambda_src import composition, tool_secrets
-from lambda_src.admin import local_secrets
-from lambda_src.aws import Clients
+from lambda_src.composition import app
+from lambda_src.runs import tool_secrets
+from lambda_src.cli import local_secrets
+from lambda_src.composition.aws import Clients
 from lambda_src.errors import SettingsError
 from lambda_src.sdk import ActionCall, Actions, SecretError, secret
 from lambda_src.sdk.testing import AgentChat, calls, says
-from lambda_src.secrets import OLDEST_S
+from lambda_src.rotating_secret import OLDEST_S
 from lambda_src.settings import Settings
-from lambda_src.tool_secrets import UNREADABLE, SecretReadError, ToolSecrets
+from lambda_src.runs.tool_secrets import UNREADABLE, SecretReadError, ToolSecrets
 from tests.admin.secret_apis import ssm_with
 
 KEPT = "/chatkit/prod/shop-api-key"
@@ -115,8 +116,8 @@ def on_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         monkeypatch.setenv(name, value)
     with ssm_with(parameters) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        monkeypatch.setattr(composition, "AWS", Clients())
-        tool_secrets.install(composition.stored_secrets(Settings(secrets=(KEPT,))))
+        monkeypatch.setattr(app, "AWS", Clients())
+        tool_secrets.install(app.stored_secrets(Settings(secrets=(KEPT,))))
         yield parameters
 
 

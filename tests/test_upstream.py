@@ -24,14 +24,14 @@ from chatkit.types import (
 )
 from pydantic import BaseModel, TypeAdapter
 
-from lambda_src import wire
+from lambda_src import chatkit_json
 from lambda_src.context import RequestContext, User
-from lambda_src.server import ChatServer
-from lambda_src.store.memory import MemoryStore
+from lambda_src.chat.server import ChatServer
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import message, server_with
 
 ANN = RequestContext(User("ann"), "r")
-HELP = "chatkit.server has changed: compare its method with lambda_src/server.py, then correct both this and that"
+HELP = "chatkit.server has changed: compare its method with lambda_src/chat/server.py, then correct both this and that"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def answer(created_at: datetime) -> ThreadItemDoneEvent:
 def test_a_text_delta_is_the_same_in_both_encodings() -> None:
     """The server leaves it to upstream's, which is faster."""
     server = server_with(MemoryStore())
-    assert server._serialize(DELTA) == wire.encoded(DELTA), HELP
+    assert server._serialize(DELTA) == chatkit_json.encoded(DELTA), HELP
 
 
 def test_the_servers_encoding_differs_from_chatkits_in_nothing_but_the_times() -> None:

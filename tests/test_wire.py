@@ -13,11 +13,11 @@ from chatkit.widgets import BarSeries, Button, Card, Chart, Text, WidgetRoot
 from pydantic import AnyUrl, TypeAdapter
 
 from lambda_src import sse
-from lambda_src.actions import ActionCall, Actions
-from lambda_src.admin import files
+from lambda_src.runs.widget_actions import ActionCall, Actions
+from lambda_src.cli.transfer import export_files
 from lambda_src.dev.showcase.chat import Chat as ToolChat
 from lambda_src.dev.store_contract.samples import WHEN, context_of, item_of, thread_of
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import Answer, Chat, app_with, message, server_with
 from tests.surface.house import house_without_files
 
@@ -141,9 +141,9 @@ async def test_a_thread_that_holds_one_opens_again(number: float) -> None:
 @pytest.mark.parametrize("number", NUMBERS)
 async def test_an_export_is_json_and_can_be_imported(number: float) -> None:
     store, other = await stored(number), MemoryStore()
-    lines = [files.line_of(record) async for record in files.export_lines(store, "ann")]  # type: ignore[arg-type]  # enough of one
+    lines = [export_files.line_of(record) async for record in export_files.export_lines(store, "ann")]  # type: ignore[arg-type]  # enough of one
     assert [strictly(line)["kind"] for line in lines].count("item") == 4
-    for record in files.read_records(lines):
+    for record in export_files.read_records(lines):
         await other.import_record({name: value for name, value in record.items() if name != "user"}, ANN)
     items = (await other.load_thread_items("thr_1", None, 10, "asc", ANN)).data
     assert [item.type for item in items] == ["user_message", "client_tool_call", "widget", "hidden_context_item"]

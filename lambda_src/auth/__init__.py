@@ -7,10 +7,10 @@ backend.py   tokens of the customer's own backend, whose public keys are a setti
 guests.py    tokens of our own, for people who need not sign in
 """
 
-from lambda_src.auth.backend import BackendToken
+from lambda_src.auth.backend_tokens import BackendToken
 from lambda_src.auth.bearer import Authenticate, FirstOf, user_of
-from lambda_src.auth.guests import GuestTokens
-from lambda_src.auth.issuer import BearerToken, IssuerKeys, fetch, fetch_https
+from lambda_src.auth.guest_tokens import GuestTokens
+from lambda_src.auth.oidc import BearerToken, IssuerKeys, fetch, fetch_https
 
 __all__ = [
     "Authenticate",

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.markup import escape
 
-from lambda_src.admin.local_secrets import variable_of
-from lambda_src.admin.stage import read_stage
+from lambda_src.cli.local_secrets import variable_of
+from lambda_src.cli.stage import read_stage
 from lambda_src.dev.admission import Admission
 from lambda_src.dev.background import AGENT, going_on, reload_on_save, say_what_is_broken, sweep
 from lambda_src.dev.banner import banner, shown
@@ -29,7 +29,7 @@ from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.dev.local_settings import local_settings
 from lambda_src.dev.log_lines import Readable
 from lambda_src.errors import SettingsError
-from lambda_src.front import REQUEST_HEADERS, RESPONSE_HEADERS
+from lambda_src.http.edge import REQUEST_HEADERS, RESPONSE_HEADERS
 from lambda_src.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

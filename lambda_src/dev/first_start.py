@@ -1,7 +1,7 @@
 """`python -m lambda_src.dev.first_start`: what the function would refuse of an environment at its first start.
 
 Reads a JSON object of `variables` and `options`, the names in cdk.json of variables that are no `settings`. Writes a
-JSON list of `{"option": ..., "problem": ...}`; both together are one sentence. infra/first_start.py runs it before a
+JSON list of `{"option": ..., "problem": ...}`; both together are one sentence. infra/preflight/settings_check.py runs it before a
 deployment, because a stage that cannot start would be down after a deployment that went well.
 """
 
@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Mapping
 
-from lambda_src import doors
+from lambda_src.composition import access
 from lambda_src.errors import SettingsError
 from lambda_src.runtime.environment import switch_faults
 from lambda_src.settings import PREFIX, Settings
@@ -29,7 +29,7 @@ def faults(variables: Mapping[str, str], options: Mapping[str, str]) -> list[dic
     except SettingsError as error:
         return [_split(sentence) for sentence in [*sentences, *error.faults]]
     try:
-        doors.authenticator(settings, doors.guest_tokens(settings, _unread))
+        access.authenticator(settings, access.guest_tokens(settings, _unread))
     except SettingsError as error:
         sentences += [sentence.replace(PUBLIC_KEYS, named(PUBLIC_KEYS)) for sentence in error.faults]
     return [_split(sentence) for sentence in sentences]

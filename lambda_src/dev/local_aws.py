@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Self
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambda_src.admin.place import LOCAL_AWS
+from lambda_src.cli.options import LOCAL_AWS
 from lambda_src.store.keys import table_definition
 
 PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
@@ -205,7 +205,7 @@ def _create(aws: LocalAws) -> None:
 
 
 def _write_address(file: Path, aws: LocalAws) -> None:
-    """For `chat --local` (lambda_src/admin/places.py). It has the key of this run: only its owner can read it."""
+    """For `chat --local` (lambda_src/cli/places.py). It has the key of this run: only its owner can read it."""
     file.unlink(missing_ok=True)  # of a run that was killed
     address = {
         "endpoint_url": aws.url,

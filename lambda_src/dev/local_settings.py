@@ -33,10 +33,10 @@ def local_key(settings: Settings, env: Mapping[str, str]) -> str | None:
 
 def local_run_config(settings: Settings, env: Mapping[str, str]) -> "RunConfig | None":
     """Agents run by the real model; None when there is none."""
-    from lambda_src import composition  # noqa: PLC0415 - what only looks at settings need not load it
+    from lambda_src.composition import app  # noqa: PLC0415 - what only looks at settings need not load it
 
     key = local_key(settings, env)
-    return None if key is None else composition.run_config(key, settings)
+    return None if key is None else app.run_config(key, settings)
 
 
 def _on_this_machine(url: str) -> bool:

@@ -8,7 +8,7 @@ from chatkit.store import NotFoundError
 MAX_ID_BYTES = 512  # two of them and their prefixes must fit into DynamoDB's 2,048 bytes of partition key
 MAX_LIMIT = 100  # rows of a page: 100 items of 40 KB are the 4 MB that still load in one turn
 MIN_LIMIT = 1
-LONGEST_INVOCATION_S = 900  # the most that this stack lets a turn run: infra/stage_knobs.py takes no longer time-out
+LONGEST_INVOCATION_S = 900  # the most that this stack lets a turn run: infra/stage/schema.py takes no longer time-out
 LATE_WRITES_S = LONGEST_INVOCATION_S  # a turn whose thread was deleted may write that long: its id stays refused
 UNBOUND_S = 2 * 24 * 3600  # how long an attachment waits for its message; its bytes in pending/ are gone after a day
 

@@ -10,7 +10,7 @@ from chatkit.types import Attachment, CustomTask, FileAttachment, TaskItem, Thre
 
 from lambda_src.store import codec
 from lambda_src.store.ports import Count
-from lambda_src.store.snapshots import Snapshots
+from lambda_src.store.thread_snapshots import Snapshots
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 

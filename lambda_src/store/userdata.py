@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lambda_src.errors import ConflictError
-from lambda_src.store import bounds, codec, records
+from lambda_src.store import bounds, codec, export_records
 from lambda_src.store.ports import Record
 
 
@@ -78,13 +78,13 @@ class UserRows(Protocol):
 async def export(rows: UserRows, user_id: str) -> AsyncIterator[Record]:
     """Threads by creation, each followed by its items by arrival and its feedback; attachments last."""
     async for thread in rows.threads(user_id):
-        yield records.thread_record(thread.id, thread.fields, order=thread.order)
+        yield export_records.thread_record(thread.id, thread.fields, order=thread.order)
         async for item in rows.items(user_id, thread.id):
-            yield records.record("item", item.id, item.data, thread_id=thread.id, order=item.order)
+            yield export_records.record("item", item.id, item.data, thread_id=thread.id, order=item.order)
         async for item_id, kind in rows.feedback(user_id, thread.id):
-            yield records.feedback_record(item_id, kind, thread_id=thread.id)
+            yield export_records.feedback_record(item_id, kind, thread_id=thread.id)
     async for attachment in rows.attachments(user_id):
-        yield records.record("attachment", attachment.id, attachment.data, thread_id=attachment.thread_id)
+        yield export_records.record("attachment", attachment.id, attachment.data, thread_id=attachment.thread_id)
 
 
 async def restore(rows: UserRows, record: Record, user_id: str) -> bool:
@@ -95,14 +95,14 @@ async def restore(rows: UserRows, record: Record, user_id: str) -> bool:
     wanted: object
     match record["kind"]:
         case "thread":
-            wanted = records.fields_of(record)
+            wanted = export_records.fields_of(record)
             standing = await rows.add_thread(user_id, ThreadRecord(record_id, wanted, record["order"]))
         case "item":
-            data = records.data_of(record)
+            data = export_records.data_of(record)
             wanted = codec.digest(data)
             standing = await rows.add_item(user_id, record["thread_id"], ItemRecord(record_id, data, record["order"]))
         case "attachment":
-            data = records.data_of(record)
+            data = export_records.data_of(record)
             wanted = codec.digest(data)
             standing = await rows.add_attachment(user_id, AttachmentRecord(record_id, data, thread_id))
         case "feedback":

@@ -13,9 +13,9 @@ from typing import Literal
 from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError
 from lambda_src.store.ports import TurnLedger
-from lambda_src.turns import endings, fold
+from lambda_src.turns import endings, partial_answer
 from lambda_src.turns.journal import Journal, NowMs, Sleep
-from lambda_src.turns.keeping import Cut, Keeper
+from lambda_src.turns.persistence import Cut, Keeper
 
 HURRIED_S = 1.0  # at a deadline: what lease, keeping and journal may take each, so that the notice goes out in time
 KEEP_AGAIN_S = 1.0  # between two attempts to keep an answer that ended while the store did not answer
@@ -52,7 +52,7 @@ class Closing:
 
     async def before_error(self) -> Cut | None:
         """Keep what was said before ChatKit's error event ends the answer; "superseded" when it is not ours to keep."""
-        if not fold.unfinished(self._journal.events):
+        if not partial_answer.unfinished(self._journal.events):
             return None
         if await self.is_superseded("failed"):
             return "superseded"
@@ -117,8 +117,8 @@ class Closing:
     def _end_items(self) -> None:
         """Take what the turn left open from the reader's page; what is to be kept later stays there."""
         events = list(self._journal.events)
-        kept = {item.id for item in fold.unfinished(events)}
-        for item_id in fold.left_open(events):
+        kept = {item.id for item in partial_answer.unfinished(events)}
+        for item_id in partial_answer.left_open(events):
             if item_id not in kept:
                 self._emit(endings.removed(item_id))
 
@@ -128,7 +128,7 @@ class Closing:
         try:
             async with asyncio.timeout(_patience_s(cut)):
                 if cut == "superseded":
-                    items = await self._keeper.kept(fold.unfinished(events), self._context)
+                    items = await self._keeper.kept(partial_answer.unfinished(events), self._context)
                 else:
                     items = await self._keeper.keep(
                         self._thread_id, self._turn_id, list(events), cut=cut, context=self._context

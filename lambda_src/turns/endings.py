@@ -8,9 +8,9 @@ from chatkit.store import NotFoundError
 from chatkit.types import AssistantMessageItem, ErrorEvent, NoticeEvent, ThreadItemDoneEvent, ThreadItemRemovedEvent
 from pydantic import BaseModel
 
-from lambda_src import wire
+from lambda_src import chatkit_json
 from lambda_src.errors import ConflictError, UnavailableError
-from lambda_src.turns.keeping import Cut
+from lambda_src.turns.persistence import Cut
 
 ERROR = b'data: {"type":"error"'
 OPENING = (ERROR, b'data: {"type":"stream_options"')
@@ -31,7 +31,7 @@ BROKEN = ErrorEvent(code="custom", message="The answer broke off here. What you 
 
 def encoded(event: BaseModel) -> bytes:
     """One event as ChatKit's server sends it."""
-    return b"data: " + wire.encoded(event) + b"\n\n"
+    return b"data: " + chatkit_json.encoded(event) + b"\n\n"
 
 
 def done(item: AssistantMessageItem) -> bytes:

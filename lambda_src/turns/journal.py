@@ -15,7 +15,7 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError, UnavailableError
 from lambda_src.store.followers import Follower
 from lambda_src.store.ports import JournalBatch, TurnLedger
-from lambda_src.turns import fold
+from lambda_src.turns import partial_answer
 
 BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst is written before its second is over
 TTL_S = 7 * 24 * 3600  # as long as the lease's row: who returns within a week finds what a crash left
@@ -103,7 +103,7 @@ class Journal:
 async def read(ledger: TurnLedger, thread_id: str, turn_id: str, context: RequestContext) -> list[bytes]:
     """Every event of a turn that its journal holds now."""
     batches = ledger.read_journal(thread_id, turn_id, first=0, context=context)
-    return fold.split(b"".join([batch.data async for batch in batches]))
+    return partial_answer.split(b"".join([batch.data async for batch in batches]))
 
 
 async def follow(
@@ -133,7 +133,7 @@ async def follow(
             row = await ledger.load_turn(thread_id, context=context)  # first: after its end no batch comes
             async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
                 number = batch.number + 1
-                events = fold.split(rest + batch.data)
+                events = partial_answer.split(rest + batch.data)
                 rest = (rest + batch.data)[sum(map(len, events)) :]
                 for event in events:
                     yield event

@@ -11,9 +11,9 @@ from moto import mock_aws
 from moto.sns.models import sns_backends
 from typer.testing import CliRunner, Result
 
-from infra.monitoring import OF_A_VERSION
-from lambda_src.admin.alarms import PENDING, RUNG
-from lambda_src.admin.cli import app
+from infra.monitoring.monitoring import OF_A_VERSION
+from lambda_src.cli.alarms import PENDING, RUNG
+from lambda_src.cli.commands import app
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 TEMPLATE = Path(__file__).parents[1] / "template.json"

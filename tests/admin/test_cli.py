@@ -13,8 +13,8 @@ import boto3
 import pytest
 from typer.testing import CliRunner, Result
 
-from lambda_src.admin.cli import app
-from lambda_src.admin.retirement import today
+from lambda_src.cli.commands import app
+from lambda_src.cli.retirement import today
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
@@ -316,6 +316,6 @@ def test_items_of_threads_never_saved_are_erased_with_the_thread(aws: Aws, table
 
 def test_the_list_of_commands_loads_nothing_that_only_a_command_needs() -> None:
     heavy = "{'boto3', 'chatkit', 'cryptography', 'httpx2', 'openai', 'pydantic', 'rich.markdown', 'sqlalchemy'}"
-    look = f"import sys, lambda_src.admin.cli; print(sorted({heavy} & set(sys.modules)))"
+    look = f"import sys, lambda_src.cli.commands; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

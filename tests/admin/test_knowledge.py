@@ -15,9 +15,9 @@ import openai
 import pytest
 from typer.testing import CliRunner, Result
 
-from lambda_src.admin import vector_store
-from lambda_src.admin.cli import app
-from lambda_src.admin.documents import read_folder
+from lambda_src.cli import vector_store
+from lambda_src.cli.commands import app
+from lambda_src.cli.documents import read_folder
 from tests.admin.vector_store_api import KEY, Answer, Dead, VectorStoreApi, vector_store_api
 
 ROOT = Path(__file__).parents[2]
@@ -319,7 +319,7 @@ def test_a_first_run_that_was_killed_with_sigkill_is_finished_by_the_next(
 ) -> None:
     write(SEVEN)
     environment = {**os.environ, "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": api.url, "NO_PROXY": "*"}
-    command = [sys.executable, "-m", "lambda_src.admin", "knowledge", str(folder), "--cdk-json", str(cdk_json)]
+    command = [sys.executable, "-m", "lambda_src.cli", "knowledge", str(folder), "--cdk-json", str(cdk_json)]
     uploads: list[str] = []
 
     def kill(method: str, path: str) -> None:

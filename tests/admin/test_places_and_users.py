@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.stack_names import data_stack_name
-from lambda_src.admin import place, users
-from lambda_src.admin.cli import app
-from lambda_src.auth import backend, user_of
+from infra.stacks.names import data_stack_name
+from lambda_src.cli import options as place, users
+from lambda_src.cli.commands import app
+from lambda_src.auth import backend_tokens, user_of
 from lambda_src.dev.local_aws import local_aws
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.admin.cloudformation_api import cloudformation_api
@@ -72,7 +72,7 @@ def test_the_id_of_a_user_is_printed() -> None:
 
 
 def test_the_issuer_of_your_own_backend_is_the_one_that_the_server_uses() -> None:
-    assert users.BACKEND == backend.NAMESPACE
+    assert users.BACKEND == backend_tokens.NAMESPACE
 
 
 @pytest.mark.parametrize(

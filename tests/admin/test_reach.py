@@ -12,13 +12,13 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from lambda_src.admin import reach
-from lambda_src.admin.cli import app as command_line
-from lambda_src.admin.endpoint import Endpoint, connected
+from lambda_src.cli.talk import cors_check
+from lambda_src.cli.commands import app as command_line
+from lambda_src.cli.talk.client import Endpoint, connected
 from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.errors import RequestError
-from lambda_src.front import REQUEST_HEADERS, RESPONSE_HEADERS
-from lambda_src.store.memory import MemoryStore
+from lambda_src.http.edge import REQUEST_HEADERS, RESPONSE_HEADERS
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import SLOW_INIT_S, app_with, no_pause, server_with
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +39,10 @@ async def chat(cors: Cors | None) -> AsyncIterator[str]:
         yield emulator.url
 
 
-async def looked_at(url: str, *, origin: str = PAGE, token: str | None = "ann") -> dict[str, reach.Row]:
+async def looked_at(url: str, *, origin: str = PAGE, token: str | None = "ann") -> dict[str, cors_check.Row]:
     """The rows, by their check."""
     async with connected(url, token=token) as endpoint:
-        return {row.check: row async for row in reach.rows(endpoint, origin)}
+        return {row.check: row async for row in cors_check.rows(endpoint, origin)}
 
 
 async def test_right_settings_are_all_right_and_leave_no_thread_behind() -> None:
@@ -97,7 +97,7 @@ async def test_without_a_token_nothing_is_streamed_and_a_page_of_our_own_needs_n
 async def test_what_holds_an_answer_back_is_found() -> None:
     app = app_with(server_with(MemoryStore()))
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://chat.test")  # it buffers
-    rows = [row async for row in reach.rows(Endpoint(http, token="ann", sleep=no_pause), "http://chat.test")]
+    rows = [row async for row in cors_check.rows(Endpoint(http, token="ann", sleep=no_pause), "http://chat.test")]
     (row,) = [row for row in rows if row.check == "streaming"]
     assert row.state == "wrong"
     assert "in 1 pieces" in row.found
@@ -105,35 +105,35 @@ async def test_what_holds_an_answer_back_is_found() -> None:
 
 @pytest.mark.parametrize(
     ("pieces", "state"),
-    [([reach.DELTA] * 20, "ok"), ([reach.DELTA * 2] * 10, "ok"), ([reach.DELTA * 20], "wrong"),
-     ([reach.DELTA * 10] * 3, "wrong"), ([reach.DELTA] * 2, "look"), ([], "look")],
+    [([cors_check.DELTA] * 20, "ok"), ([cors_check.DELTA * 2] * 10, "ok"), ([cors_check.DELTA * 20], "wrong"),
+     ([cors_check.DELTA * 10] * 3, "wrong"), ([cors_check.DELTA] * 2, "look"), ([], "look")],
 )  # fmt: skip
 def test_a_stream_is_told_by_its_pieces(pieces: list[bytes], state: str) -> None:
-    assert reach.streamed(pieces).state == state
+    assert cors_check.streamed(pieces).state == state
 
 
 def test_two_layers_that_both_answer_cors_are_found() -> None:
     headers = {"access-control-allow-origin": f"{PAGE}, {PAGE}"}
-    assert "two layers" in reach.answered(headers, PAGE).found
+    assert "two layers" in cors_check.answered(headers, PAGE).found
 
 
 @pytest.mark.parametrize("text", ["", "www.example.com", "https://", "ftp://x", "https://www.example.com/chat"])
 def test_an_origin_that_is_none_is_one_line(text: str) -> None:
     with pytest.raises(RequestError, match="origin"):
-        reach.origin_of(text)
+        cors_check.origin_of(text)
     result = CliRunner().invoke(command_line, ["doctor", "--origin", text])
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
 
 
 def test_an_origin_is_written_as_browsers_send_it() -> None:
-    assert reach.origin_of("HTTPS://WWW.Example.com/") == PAGE
+    assert cors_check.origin_of("HTTPS://WWW.Example.com/") == PAGE
 
 
 def test_what_is_no_chat_is_one_row() -> None:
-    async def look() -> list[reach.Row]:
+    async def look() -> list[cors_check.Row]:
         answer = httpx2.MockTransport(lambda _: httpx2.Response(404))
         async with httpx2.AsyncClient(transport=answer, base_url="https://x.test") as http:
-            return [row async for row in reach.rows(Endpoint(http, token=None, sleep=no_pause), PAGE)]
+            return [row async for row in cors_check.rows(Endpoint(http, token=None, sleep=no_pause), PAGE)]
 
     (row,) = asyncio.run(look())
     assert (row.check, row.state) == ("chat", "wrong")

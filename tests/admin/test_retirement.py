@@ -15,11 +15,11 @@ from agents import Agent, handoff
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
-from lambda_src.admin import retirement
-from lambda_src.admin.cli import app
-from lambda_src.admin.stage import Stage, read_stage
-from lambda_src.assistants import Assistant, Assistants
-from lambda_src.demo_model import DemoModel
+from lambda_src.cli import retirement
+from lambda_src.cli.commands import app
+from lambda_src.cli.stage import Stage, read_stage
+from lambda_src.runs.assistants import Assistant, Assistants
+from lambda_src.models.demo_model import DemoModel
 from lambda_src.dev.verify import answers
 from lambda_src.dev.verify.deployment import Deployment
 from lambda_src.dev.verify.row import Outcome

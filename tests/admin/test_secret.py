@@ -14,7 +14,7 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
-from lambda_src.admin.cli import app
+from lambda_src.cli.commands import app
 from tests.admin.secret_apis import models_api, ssm_api
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +177,7 @@ def test_at_a_terminal_nothing_of_it_appears(tmp_path: Path) -> None:
         environ = {**os.environ, **CREDENTIALS, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
         ours, theirs = pty.openpty()
         with subprocess.Popen(
-            [sys.executable, "-m", "lambda_src.admin", *words],
+            [sys.executable, "-m", "lambda_src.cli", *words],
             cwd=tmp_path, env=environ, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
         ) as process:  # fmt: skip
             os.close(theirs)

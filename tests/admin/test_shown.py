@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lambda_src.admin import shown
+from lambda_src.cli.talk import rendering
 from lambda_src.dev.showcase.widgets import order_card
 
 
@@ -18,14 +18,14 @@ def press(label: str, action: str = "go") -> dict[str, Any]:
 
 @pytest.mark.parametrize("hidden", ["\x1b[31m", "\x07", "\x9b2J", "\r", "\x00", "\u202e", "\u200b", "\ud800"])
 def test_nothing_that_a_terminal_would_obey_gets_through(hidden: str) -> None:
-    assert not set(hidden) & set(shown.clean(f"a{hidden}b")) - set("[312mJ")
-    assert shown.clean("über\t日本 👍\n") == "über\t日本 👍\n"
+    assert not set(hidden) & set(rendering.clean(f"a{hidden}b")) - set("[312mJ")
+    assert rendering.clean("über\t日本 👍\n") == "über\t日本 👍\n"
 
 
 def test_a_widget_is_its_words_and_its_buttons_have_numbers() -> None:
     widget = order_card(17, "open").model_dump(mode="json", exclude_none=True)
-    assert shown.widget_lines(widget, first=3) == ["Order 17", "open", "[3 Ship]", "[4 Cancel]", "[5 Explain]"]
-    buttons = shown.buttons_of({"id": "w", "type": "widget", "widget": widget})
+    assert rendering.widget_lines(widget, first=3) == ["Order 17", "open", "[3 Ship]", "[4 Cancel]", "[5 Explain]"]
+    buttons = rendering.buttons_of({"id": "w", "type": "widget", "widget": widget})
     assert [(button.label, button.action["type"]) for button in buttons] == [
         ("Ship", "order.ship"),
         ("Cancel", "order.cancel"),
@@ -49,21 +49,21 @@ def test_a_widget_is_its_words_and_its_buttons_have_numbers() -> None:
     ids=lambda part: part.get("type") if isinstance(part, dict) else "",
 )
 def test_every_component_has_its_text(part: dict[str, Any], lines: list[str]) -> None:
-    assert shown.widget_lines(card(part)) == lines
+    assert rendering.widget_lines(card(part)) == lines
 
 
 def test_what_can_be_pressed_is_counted_as_it_is_shown() -> None:
     row = {"type": "ListViewItem", "children": [{"type": "Text", "value": "Row"}], "onClickAction": {"type": "open"}}
     widget = card(row, press("Buy", "buy"), confirm={"label": "Yes", "action": {"type": "yes"}})
-    assert shown.widget_lines(widget) == ["[1 Row]", "[2 Buy]", "[3 Yes]"]
-    found = shown.buttons_of({"id": "w", "type": "widget", "widget": widget})
+    assert rendering.widget_lines(widget) == ["[1 Row]", "[2 Buy]", "[3 Yes]"]
+    found = rendering.buttons_of({"id": "w", "type": "widget", "widget": widget})
     assert [button.action["type"] for button in found] == ["open", "buy", "yes"]
 
 
 def test_an_answer_lists_each_source_once() -> None:
     source = {"type": "url", "title": "Socks", "url": "https://example.com"}
     part = {"text": "Pairs.", "annotations": [{"source": source}, {"source": source}]}
-    assert shown.answer_of({"content": [part]}) == "Pairs.\n\nSources:\n\n1. Socks (https://example.com)"
+    assert rendering.answer_of({"content": [part]}) == "Pairs.\n\nSources:\n\n1. Socks (https://example.com)"
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_an_answer_lists_each_source_once() -> None:
     ids=lambda item: item["type"] if isinstance(item, dict) else "",
 )  # fmt: skip
 def test_every_other_item_is_a_line_or_nothing(item: dict[str, Any], text: str | None) -> None:
-    assert shown.note_of(item) == text
+    assert rendering.note_of(item) == text
 
 
 def test_what_only_a_page_can_do_is_said() -> None:
     call = {"type": "client_tool_call", "status": "pending", "name": "read_clipboard"}
     form = {"type": "structured_input", "inputs": [{"question": "Colour?", "options": [{"value": "red"}]}]}
-    assert "asks the page for read_clipboard" in (shown.note_of(call) or "")
-    assert (shown.note_of(form) or "").startswith("? Colour? (red)\nA form")
+    assert "asks the page for read_clipboard" in (rendering.note_of(call) or "")
+    assert (rendering.note_of(form) or "").startswith("? Colour? (red)\nA form")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_src.admin.stage_file import set_variable, with_member
+from lambda_src.cli.stage_file import set_variable, with_member
 from lambda_src.errors import SettingsError
 
 KEYS = ("context", "stages", "dev", "environment", "STORE")

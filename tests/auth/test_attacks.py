@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from lambda_src.auth import BearerToken, IssuerKeys
-from lambda_src.page import SECURITY_HEADERS
-from lambda_src.store.memory import MemoryStore
+from lambda_src.http.page import SECURITY_HEADERS
+from lambda_src.store.memory.store import MemoryStore
 from tests.auth.attacks import ATTACKS, Attack
 from tests.chat import Answer, Chat, app_with, message, server_with
 from tests.issuer import AUDIENCE, ISSUER, Issuer

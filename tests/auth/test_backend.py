@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from lambda_src.auth import BackendToken, user_of
-from lambda_src.auth.backend import LONGEST_S, NAMESPACE
-from lambda_src.auth.tokens import usable
+from lambda_src.auth.backend_tokens import LONGEST_S, NAMESPACE
+from lambda_src.auth.jwt_claims import usable
 from lambda_src.errors import AuthError
 from tests.auth.attacks import pem
 from tests.canaries import CANARIES

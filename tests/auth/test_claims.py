@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
 
 from lambda_src.auth import BackendToken, BearerToken, FirstOf, GuestTokens, IssuerKeys, user_of
-from lambda_src.auth.backend import NAMESPACE
-from lambda_src.auth.tokens import MAX_CLAIM_CHARS, MAX_TOKEN_CHARS, chosen, usable
+from lambda_src.auth.backend_tokens import NAMESPACE
+from lambda_src.auth.jwt_claims import MAX_CLAIM_CHARS, MAX_TOKEN_CHARS, chosen, usable
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import AuthError
-from lambda_src.observability import OURS, configure_logging
-from lambda_src.secrets import Secret
-from lambda_src.store.memory import MemoryStore
+from lambda_src.observability.logs import OURS, configure_logging
+from lambda_src.rotating_secret import Secret
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import Chat, app_with, message, server_with
 from tests.issuer import AUDIENCE, ISSUER, Issuer
 

@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from lambda_src.auth import FirstOf, GuestTokens, user_of
 from lambda_src.auth.bearer import bearer
-from lambda_src.auth.guests import LIFETIME_S
+from lambda_src.auth.guest_tokens import LIFETIME_S
 from lambda_src.context import User
 from lambda_src.errors import AuthError, UnavailableError
-from lambda_src.secrets import OLDEST_S, REREAD_S, Secret
+from lambda_src.rotating_secret import OLDEST_S, REREAD_S, Secret
 from tests.auth.attacks import raw
 from tests.issuer import Issuer
 

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
 
 from lambda_src.auth import Authenticate, BackendToken, BearerToken, GuestTokens, IssuerKeys
-from lambda_src.auth.tokens import usable
-from lambda_src.secrets import Secret
+from lambda_src.auth.jwt_claims import usable
+from lambda_src.rotating_secret import Secret
 from tests.bench import report
 from tests.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer
 

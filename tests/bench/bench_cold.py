@@ -25,8 +25,8 @@ from pathlib import Path
 
 import botocore
 
-from infra import bundling
-from infra.wheels import LAMBDA
+from infra.bundle import build
+from infra.bundle.wheels import LAMBDA
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.startup import flags
 from tests.auth.test_backend import ED_JWK
@@ -77,7 +77,7 @@ def contestants(built: Path, folder: Path) -> list[Contestant]:
             compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(naive)]
             subprocess.run(compiling, check=True)
     ours = ("sh", "lambda_src/bootstrap", sys.executable, "bootstrap.py")
-    whole = str(Path(botocore.__file__).parent / "data")  # infra/wheels.py has trimmed that of the zip
+    whole = str(Path(botocore.__file__).parent / "data")  # infra/bundle/wheels.py has trimmed that of the zip
     naive_of = {
         place: {"PYTHONPATH": f"{folder / f'naive-{place.name}'}:{place}", "AWS_DATA_PATH": whole}
         for place in (built, bare)
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round, nothing written")
     options = parser.parse_args()
     target = LAMBDA["x86_64" if platform.machine() == "x86_64" else "arm64"]
-    built = bundling.build(ROOT, environ=os.environ, target=target, say=say)
+    built = build.build(ROOT, environ=os.environ, target=target, say=say)
     rounds = 1 if options.quick else options.rounds
     found = asyncio.run(measured(built.folder, rounds))
     text = page(found, f".venv/bin/python -m tests.bench.bench_cold --rounds {rounds}", rounds)

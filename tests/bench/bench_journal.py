@@ -18,12 +18,12 @@ from agents.items import TResponseStreamEvent
 from chatkit.types import ThreadsCreateReq
 
 from lambda_src.context import RequestContext, User
-from lambda_src.demo_model import DemoModel, message_of
-from lambda_src.demo_model import events_of as model_events
+from lambda_src.models.demo_model import DemoModel, message_of
+from lambda_src.models.demo_model import events_of as model_events
 from lambda_src.store import codec
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.memory import MemoryStore
-from lambda_src.turns import fold
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns import partial_answer
 from lambda_src.turns.journal import Journal
 from tests.bench import report
 from tests.chat import message, server_with
@@ -90,7 +90,7 @@ def checkpointed(seconds: list[list[bytes]]) -> Cost:
     cpu_s, so_far = 0.0, list[bytes]()
     for second in seconds:
         so_far += second
-        if not (partial := fold.unfinished(so_far)):
+        if not (partial := partial_answer.unfinished(so_far)):
             continue  # before its first word, and after its last
         cpu_s -= time.process_time()
         packed = codec.pack(codec.dump(partial[0]))

@@ -22,15 +22,15 @@ from chatkit.server import ChatKitServer
 from chatkit.types import ThreadMetadata, ThreadsCreateReq, ThreadsListReq
 from openai import AsyncOpenAI
 
-from lambda_src import models
+from lambda_src.models import providers
 from lambda_src.context import RequestContext
-from lambda_src.converter import HistoryConverter
-from lambda_src.demo_model import message_of
+from lambda_src.runs.conversion import HistoryConverter
+from lambda_src.models.demo_model import message_of
 from lambda_src.dev.store_contract.samples import answer_of, thread_of
 from lambda_src.dev.store_contract.samples import message_of as user_message_of
-from lambda_src.model_client import Client
-from lambda_src.store.memory import MemoryStore
-from lambda_src.turns.turns import Turns
+from lambda_src.models.openai_client import Client
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from tests.bench import report
 from tests.bench.growing_threads import SIZES, growth
 from tests.bench.in_process_turn import HISTORY_ITEMS, around, body_of, context, turn
@@ -134,7 +134,7 @@ def ratio(pair: list[float], unit: str) -> str:
 
 async def measured(rounds: int) -> list[str]:
     """The section's lines."""
-    models.trace_nothing()
+    providers.trace_nothing()
     shown = {items: await history(items) for items in (1, 100, 500)}
     listed = await paired(rounds, lambda: list_cpu(ours=True), lambda: list_cpu(ours=False))
     rows = [("CPU of a warm threads.list, to ChatKitServer.process()", ratio(listed, "ms"), "0.2x")]

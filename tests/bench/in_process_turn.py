@@ -7,10 +7,10 @@ from typing import Any
 from chatkit.types import StreamingReq, ThreadsCreateReq
 
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.server import ChatServer
-from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import Surroundings
-from lambda_src.turns.turns import Asked, Turns
+from lambda_src.chat.server import ChatServer
+from lambda_src.turns.persistence import Keeper
+from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import Asked, Turns
 
 HISTORY_ITEMS = 40  # the default
 ANN = User("ann")

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 
-from lambda_src.demo_model import events_of, message_of
+from lambda_src.models.demo_model import events_of, message_of
 
 MARK = "when"  # what each word begins with
 

@@ -10,7 +10,7 @@ import httpx2
 from agents import OpenAIProvider, RunConfig
 from openai import AsyncOpenAI
 
-from lambda_src.demo_model import events_of
+from lambda_src.models.demo_model import events_of
 
 MakeClient = Callable[..., AsyncOpenAI]
 

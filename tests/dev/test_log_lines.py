@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lambda_src.dev.log_lines import Readable, readable
-from lambda_src.observability import METRICS, FieldsFormatter, MetricsHandler
+from lambda_src.observability.logs import METRICS, FieldsFormatter, MetricsHandler
 
 TIME = "12:34:56"
 

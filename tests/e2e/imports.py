@@ -5,8 +5,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lambda_src import composition, doors
-from lambda_src.actions import Actions
+from lambda_src.composition import app, access
+from lambda_src.runs.widget_actions import Actions
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.context import LambdaContext
 from lambda_src.runtime.handler import StreamingHandler
@@ -65,14 +65,14 @@ def build_agent() -> "Agent[Any]":
 def lambda_handler() -> StreamingMangum:
     """As composition.lambda_handler, but for the agent."""
     settings = Settings.from_env(os.environ)
-    return composition.build_handler(
+    return app.build_handler(
         settings,
-        composition.Parts(
-            authenticate=doors.authenticator(settings, None),
-            build_run_config=composition.runner(settings),
+        app.Parts(
+            authenticate=access.authenticator(settings, None),
+            build_run_config=app.runner(settings),
             build_agent=build_agent,
             build_actions=Actions,
-            transcribe=composition.transcriber(settings),
+            transcribe=app.transcriber(settings),
         ),
     )
 

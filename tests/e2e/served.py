@@ -4,9 +4,9 @@ import os
 
 from agents import Agent, RunConfig
 
-from lambda_src.composition import Parts, build_handler
-from lambda_src.demo_model import DemoModel
-from lambda_src.models import openai_run_config
+from lambda_src.composition.app import Parts, build_handler
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.models.providers import openai_run_config
 from lambda_src.settings import Settings
 from tests.chat import known_by_name
 

@@ -88,7 +88,7 @@ async def talking(url: str) -> AsyncIterator[tuple[Pty, asyncio.subprocess.Proce
 RUN = """
 import fcntl, runpy, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # the terminal's Ctrl-C is meant for us
-runpy.run_module("lambda_src.admin", run_name="__main__", alter_sys=True)
+runpy.run_module("lambda_src.cli", run_name="__main__", alter_sys=True)
 """
 
 

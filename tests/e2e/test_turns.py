@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from lambda_src.dev.local_aws import LocalAws, local_aws
-from lambda_src.turns.keeping import STOPPED_NOTE, SUPERSEDED_NOTE
+from lambda_src.turns.persistence import STOPPED_NOTE, SUPERSEDED_NOTE
 from tests.chat import message
 from tests.e2e.house import DELTAS, emulated, journaled, said, whole_events
 from tests.model_api import ModelApi, model_api

@@ -5,7 +5,7 @@ import pytest
 from lambda_src.store import budget
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb.counters import TableCounters
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.front_door.ground import Ground
 from tests.store.local import Local
 

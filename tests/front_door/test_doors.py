@@ -10,22 +10,22 @@ import pytest
 from agents import ModelSettings
 from jwt.algorithms import OKPAlgorithm
 
-from lambda_src import doors
-from lambda_src.app import create_app
+from lambda_src.composition import access
+from lambda_src.http.app import create_app
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
-from lambda_src.callers import Callers
-from lambda_src.composition import run_config
-from lambda_src.desks import Desk
+from lambda_src.quotas.source_addresses import Callers
+from lambda_src.composition.app import run_config
+from lambda_src.chat.registry import Desk
 from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
-from lambda_src.guests import PER_ADDRESS, PER_STAGE, Guests
-from lambda_src.quotas import Allowance, Quotas
-from lambda_src.secrets import OLDEST_S, Secret
+from lambda_src.auth.guest_access import PER_ADDRESS, PER_STAGE, Guests
+from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.rotating_secret import OLDEST_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.counters import MemoryCounters
-from lambda_src.store.memory import MemoryStore
-from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import Surroundings
-from lambda_src.turns.turns import Turns
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.persistence import Keeper
+from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import Turns
 from tests.auth.test_backend import ED, ED_JWK, token
 from tests.chat import MAX_BODY_BYTES, Chat, message, server_with
 
@@ -44,18 +44,18 @@ def no_secret(_: str) -> str:
 
 
 def test_an_issuer_alone_is_asked_alone() -> None:
-    assert isinstance(doors.authenticator(settings(AUTH_ISSUER="https://i.test/"), None), BearerToken)
+    assert isinstance(access.authenticator(settings(AUTH_ISSUER="https://i.test/"), None), BearerToken)
 
 
 async def test_public_keys_sign_in_who_the_backend_says() -> None:
-    authenticate = doors.authenticator(settings(AUTH_PUBLIC_KEYS=json.dumps([ED_JWK])), None)
+    authenticate = access.authenticator(settings(AUTH_PUBLIC_KEYS=json.dumps([ED_JWK])), None)
     assert (await authenticate(token())).is_guest is False
 
 
 def test_a_public_key_that_cannot_be_used_is_a_fault_of_the_settings() -> None:
     nameless: dict[str, Any] = OKPAlgorithm.to_jwk(ED.public_key(), as_dict=True)
     with pytest.raises(SettingsError, match="PUBLIC_KEYS"):
-        doors.authenticator(settings(AUTH_PUBLIC_KEYS=json.dumps([nameless])), None)
+        access.authenticator(settings(AUTH_PUBLIC_KEYS=json.dumps([nameless])), None)
 
 
 async def test_guests_may_come_beside_those_who_sign_in_and_their_secret_is_read_when_the_first_does() -> None:
@@ -66,9 +66,9 @@ async def test_guests_may_come_beside_those_who_sign_in_and_their_secret_is_read
         asked.append(arn)
         return SECRET
 
-    guests = doors.guest_tokens(stage, read)
+    guests = access.guest_tokens(stage, read)
     assert guests is not None
-    authenticate = doors.authenticator(stage, guests)
+    authenticate = access.authenticator(stage, guests)
     assert isinstance(authenticate, FirstOf)
     assert asked == []
     assert (await authenticate(f"Bearer {(await guests.mint()).token}")).is_guest
@@ -78,7 +78,7 @@ async def test_guests_may_come_beside_those_who_sign_in_and_their_secret_is_read
 
 async def test_a_rotated_secret_ends_guests_sessions_in_a_process_that_goes_on() -> None:
     kept, now_s = [SECRET], [0.0]
-    guests = doors.guest_tokens(settings(GUEST_SECRET="arn:secret"), lambda _: kept[0], now=lambda: now_s[0])
+    guests = access.guest_tokens(settings(GUEST_SECRET="arn:secret"), lambda _: kept[0], now=lambda: now_s[0])
     assert guests is not None
     token = (await guests.mint()).token
     kept[0] = "n" * 64
@@ -89,8 +89,8 @@ async def test_a_rotated_secret_ends_guests_sessions_in_a_process_that_goes_on()
 
 def test_a_stage_without_guests_has_none() -> None:
     stage = settings(AUTH_ISSUER="https://i.test/")
-    assert doors.guest_tokens(stage, no_secret) is None
-    assert doors.guests(None, MemoryCounters()) is None
+    assert access.guest_tokens(stage, no_secret) is None
+    assert access.guests(None, MemoryCounters()) is None
 
 
 def test_an_answers_length_is_a_setting_that_agents_cannot_raise() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from chatkit.types import AttachmentCreateParams
 
-from lambda_src.attachments.media import FileLimits
-from lambda_src.attachments.s3 import S3AttachmentStore
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.s3_files import S3AttachmentStore
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import QuotaError, RequestError
-from lambda_src.file_quota import GUEST_FILE_BYTES, GUEST_FILES, FileAllowance, FileQuota
-from lambda_src.store.calls import Calls
+from lambda_src.quotas.file_quota import GUEST_FILE_BYTES, GUEST_FILES, FileAllowance, FileQuota
+from lambda_src.store.aws_calls import Calls
 from lambda_src.store.counters import MemoryCounters
 from tests.front_door.ground import Ground
 

@@ -6,18 +6,19 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lambda_src import doors, front
-from lambda_src.app import create_app
-from lambda_src.desks import Desk
+from lambda_src.composition import access
+from lambda_src.http import edge
+from lambda_src.http.app import create_app
+from lambda_src.chat.registry import Desk
 from lambda_src.errors import UnavailableError
-from lambda_src.front import ORIGIN_HEADER, PREFLIGHT_S, Before, closed_but_for, open_to, viewer_of
-from lambda_src.page import SECURITY_HEADERS
-from lambda_src.secrets import REREAD_S, Secret
+from lambda_src.http.edge import ORIGIN_HEADER, PREFLIGHT_S, Before, closed_but_for, open_to, viewer_of
+from lambda_src.http.page import SECURITY_HEADERS
+from lambda_src.rotating_secret import REREAD_S, Secret
 from lambda_src.settings import Settings
-from lambda_src.store.memory import MemoryStore
-from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import Surroundings
-from lambda_src.turns.turns import Turns
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.persistence import Keeper
+from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, known_by_name, server_with
 
 SITE = "https://www.example.org"
@@ -149,7 +150,7 @@ async def seen_by(settings: Settings, *, forwarded: str) -> str:
         await JSONResponse({})(scope, receive, send)
 
     stack: ASGIApp = app
-    for before in doors.in_front(settings, lambda name: "never read"):
+    for before in access.in_front(settings, lambda name: "never read"):
         stack = before(stack)
     transport = httpx2.ASGITransport(stack, client=("edge", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="https://chat.test") as client:
@@ -190,13 +191,13 @@ async def preflight(app: FastAPI, origin: str, *, method: str = "POST", headers:
 
 async def test_a_preflight_of_a_page_that_may_call_is_answered() -> None:
     app = app_behind(open_to([SITE], token_header="authorization"))
-    answer = await preflight(app, SITE, headers=",".join(front.REQUEST_HEADERS))
+    answer = await preflight(app, SITE, headers=",".join(edge.REQUEST_HEADERS))
     assert answer.status_code == 200
     assert answer.content  # an empty body would hang a function URL
     assert answer.headers["access-control-allow-origin"] == SITE
     assert answer.headers["access-control-max-age"] == str(PREFLIGHT_S)
     allowed = answer.headers["access-control-allow-headers"].split(", ")
-    assert set(front.REQUEST_HEADERS) <= {name.lower() for name in allowed}
+    assert set(edge.REQUEST_HEADERS) <= {name.lower() for name in allowed}
     assert answer.headers["access-control-allow-methods"] == "GET, POST"
     assert "access-control-allow-credentials" not in answer.headers
 
@@ -242,7 +243,7 @@ async def test_every_answer_can_be_read_by_the_page_that_asked_errors_above_all(
     assert [answer.status_code for answer in answers] == [200, 401, 422, 404, 500]
     for answer in answers:
         assert answer.headers["access-control-allow-origin"] == SITE
-        assert set(answer.headers["access-control-expose-headers"].split(", ")) == set(front.RESPONSE_HEADERS)
+        assert set(answer.headers["access-control-expose-headers"].split(", ")) == set(edge.RESPONSE_HEADERS)
         assert SECURITY_HEADERS.items() <= answer.headers.items()
         assert answer.headers.get_list("x-request-id") == [answer.headers["x-request-id"]]
 
@@ -264,7 +265,7 @@ async def test_a_stage_asks_for_what_it_names_the_proof_first() -> None:
         "CHAT_CORS_ORIGINS": SITE,
     }
     kept = {"arn:2": "two", "arn:1": "one"}
-    app = app_behind(*doors.in_front(Settings.from_env(env), kept.__getitem__))
+    app = app_behind(*access.in_front(Settings.from_env(env), kept.__getitem__))
     assert (await preflight(app, SITE, headers="authorization")).status_code == 403
     for value in kept.values():
         answer = await ask(app, "GET", "/chat/health", origin=SITE, **{ORIGIN_HEADER: value})
@@ -273,4 +274,4 @@ async def test_a_stage_asks_for_what_it_names_the_proof_first() -> None:
 
 def test_a_stage_that_names_nothing_asks_for_nothing() -> None:
     env = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "chat"}
-    assert doors.in_front(Settings.from_env(env), str) == []
+    assert access.in_front(Settings.from_env(env), str) == []

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_of, message_of, thread_of
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, app_with, server_with
 from tests.front_door.fuzz import bodies
 

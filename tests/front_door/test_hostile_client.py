@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from lambda_src.quotas import ONE_GUEST, ONE_NETWORK
+from lambda_src.quotas.turn_quota import ONE_GUEST, ONE_NETWORK
 from lambda_src.store.counters import DAY_S
 from lambda_src.store.followers import OF_A_TURN, OF_A_USER
 from tests.chat import message

@@ -8,9 +8,9 @@ import httpx2
 import pytest
 
 from lambda_src.errors import RequestError
-from lambda_src.limits import MAX_DEPTH, MAX_HEADER_BYTES, MAX_URL_CHARS, MAX_VALUES, check_json
+from lambda_src.http.request_limits import MAX_DEPTH, MAX_HEADER_BYTES, MAX_URL_CHARS, MAX_VALUES, check_json
 from lambda_src.store.bounds import MAX_ID_BYTES
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import MAX_BODY_BYTES, Chat, app_with, message, server_with
 
 CREATE = json.dumps({"type": "threads.create", "params": {"input": message("hello")}}).encode()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from lambda_src.page import CHATKIT, SECURITY_HEADERS, Page, page_of
+from lambda_src.http.page import CHATKIT, SECURITY_HEADERS, Page, page_of
 from lambda_src.settings import Settings
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import Answer, Chat, app_with, message, server_with
 
 STYLE = "body{margin:0}"

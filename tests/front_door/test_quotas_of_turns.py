@@ -9,19 +9,20 @@ import pytest
 from agents import Model, Tool, Usage, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src import estimate, titles
-from lambda_src.app import create_app
+from lambda_src.quotas import token_estimate
+from lambda_src.runs import titles
+from lambda_src.http.app import create_app
 from lambda_src.context import RequestContext, User
-from lambda_src.desks import Desk
-from lambda_src.quotas import Allowance, Quotas
-from lambda_src.store import quota
+from lambda_src.chat.registry import Desk
+from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.store import quota_windows
 from lambda_src.store.counters import MemoryCounters
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import TurnLedger
-from lambda_src.turn_limits import RESERVED_TOKENS
-from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import Surroundings
-from lambda_src.turns.turns import Turns
+from lambda_src.quotas.turn_limits import RESERVED_TOKENS
+from lambda_src.turns.persistence import Keeper
+from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, Chat, known_by_name, message, server_with
 
 
@@ -83,7 +84,7 @@ async def test_a_refused_message_is_a_429_before_the_stream_and_leaves_no_trace(
     here.recorder.calls.clear()
     refused = await here.chat("threads.add_user_message", thread_id=thread_id, input=message("more"))
     assert (refused.status, refused.json["error"]) == (429, "quota")
-    assert 0 < int(refused.headers["retry-after"]) <= quota.DAY_MS // 1000
+    assert 0 < int(refused.headers["retry-after"]) <= quota_windows.DAY_MS // 1000
     assert here.recorder.calls == ["claim_request", "spend_quota", "refuse_request"]
     items = await here.chat("items.list", thread_id=thread_id)
     assert len(items.json["data"]) == 2
@@ -226,7 +227,7 @@ async def test_an_answer_that_breaks_off_costs_its_input_and_the_longest_answer(
     text = "word " * 1_000
     answer = await here.chat("threads.create", input=message(text))
     assert answer.of("error") != []
-    assert estimate.at_most(text) + RESERVED_TOKENS < here.counters.sums.total() < 10_000
+    assert token_estimate.at_most(text) + RESERVED_TOKENS < here.counters.sums.total() < 10_000
 
 
 async def test_a_tool_is_part_of_what_is_reserved() -> None:

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from lambda_src.errors import UnavailableError
-from lambda_src.models import RenewedKey
-from lambda_src.secrets import OLDEST_S, REREAD_S, Secret
+from lambda_src.models.providers import RenewedKey
+from lambda_src.rotating_secret import OLDEST_S, REREAD_S, Secret
 
 
 class Kept:

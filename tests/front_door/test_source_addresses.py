@@ -5,7 +5,7 @@ import ipaddress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_src.callers import network_of
+from lambda_src.quotas.source_addresses import network_of
 
 V4 = st.ip_addresses(v=4)
 V6 = st.integers(0, 2**128 - 1).map(ipaddress.IPv6Address).filter(lambda address: address.ipv4_mapped is None)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lambda_src.store.memory import MemoryStore
-from lambda_src.tracing import HEAD, Traced, traced
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.http.xray import HEAD, Traced, traced
 from tests.canaries import CANARIES
 from tests.chat import Chat, app_with, message, server_with
 
@@ -94,6 +94,6 @@ async def test_a_fault_is_told_as_one() -> None:
 
 
 def test_it_is_not_loaded_unless_it_is_asked_for() -> None:
-    asks = "import sys, lambda_src.composition; print('lambda_src.tracing' in sys.modules)"
+    asks = "import sys, lambda_src.composition.app; print('lambda_src.http.xray' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Template
 
-from infra import bundling, template
-from infra.bundling import Bundle
+from infra.bundle import build
+from infra.commands import template
+from infra.bundle.build import Bundle
 from infra.errors import BundleError, ToolError
-from infra.wheels import for_this_interpreter
+from infra.bundle.wheels import for_this_interpreter
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).with_name("reference.json")
@@ -89,7 +90,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The real zip, built once for this machine; modules that use it share the group `bundle`, and so one build."""
     folder = tmp_path_factory.mktemp("bundle") / "here"
     try:
-        return bundling.build(ROOT, environ=os.environ, out=folder, target=for_this_interpreter())
+        return build.build(ROOT, environ=os.environ, out=folder, target=for_this_interpreter())
     except ToolError as error:
         pytest.skip(str(error))
     except BundleError as error:

@@ -1,9 +1,9 @@
-"""infra/api_stack.py: what a deployment prints for the page of a site of one's own is what docs/frontend.md shows."""
+"""infra/stacks/api.py: what a deployment prints for the page of a site of one's own is what docs/frontend.md shows."""
 
 import re
 from pathlib import Path
 
-from infra.api_stack import frontend_snippet
+from infra.stacks.api import frontend_snippet
 
 FRONTEND = Path(__file__).parents[2] / "docs" / "frontend.md"
 LOCAL = "http://127.0.0.1:8000/"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra import app, template
-from infra.config import read_context
+from infra import app
+from infra.commands import template
+from infra.stage.config import read_context
 from infra.errors import ConfigError
 from tests.infra.conftest import Templates
 

@@ -1,10 +1,10 @@
-"""infra/archive.py: a zip whose bytes come from names, contents and the executable bit alone."""
+"""infra/bundle/archive.py: a zip whose bytes come from names, contents and the executable bit alone."""
 
 import os
 import zipfile
 from pathlib import Path
 
-from infra.archive import write_zip
+from infra.bundle.archive import write_zip
 
 
 def _folder(path: Path, *, mtime: int) -> Path:

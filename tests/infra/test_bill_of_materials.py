@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from infra.bill_of_materials import components, main, with_page
+from infra.bundle.bill_of_materials import components, main, with_page
 
 LOCK = Path(__file__).parents[2] / "web" / "package-lock.json"
 

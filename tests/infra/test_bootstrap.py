@@ -1,4 +1,4 @@
-"""infra/bootstrap.py: an account is prepared by our own CLI and Node, and cdk.json's app is not run for it."""
+"""infra/commands/bootstrap.py: an account is prepared by our own CLI and Node, and cdk.json's app is not run for it."""
 
 import json
 import os
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from infra import ministack
-from infra.bootstrap import bootstrap_command
-from infra.config import StageConfig
-from infra.ministack import ACCOUNT, LocalCloud
-from infra.preflight import Account, regions
+from infra.commands import local_cloud
+from infra.commands.bootstrap import bootstrap_command
+from infra.stage.config import StageConfig
+from infra.commands.local_cloud import ACCOUNT, LocalCloud
+from infra.preflight.account import Account, regions
 
 ROOT = Path(__file__).parents[2]
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -25,7 +25,7 @@ def _bootstrap(folder: Path, environ: dict[str, str], **knobs: Any) -> "subproce
     cdk_json = {"app": "touch app-was-run && false", "context": context}
     (folder / "cdk.json").write_text(json.dumps(cdk_json), encoding="utf-8")
     return subprocess.run(
-        [sys.executable, "-m", "infra.bootstrap"],
+        [sys.executable, "-m", "infra.commands.bootstrap"],
         cwd=folder,
         env=environ | {"PYTHONPATH": str(ROOT), "CDK_HOME": str(folder), "CDK_DISABLE_CLI_TELEMETRY": "1"},
         capture_output=True,
@@ -55,12 +55,12 @@ def test_without_credentials_it_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.deploys
 def test_it_prepares_the_account_and_runs_no_app(tmp_path: Path) -> None:
-    cloud = ministack.start(tmp_path, environ=os.environ)
+    cloud = local_cloud.start(tmp_path, environ=os.environ)
     try:
         done = _bootstrap(tmp_path, cloud.environ(os.environ))
         assert done.returncode == 0, done.stdout + done.stderr
         found = cloud.client("ssm").get_parameter(Name="/cdk-bootstrap/hnb659fds/version")
         assert int(found["Parameter"]["Value"]) >= 6
     finally:
-        ministack.stop(cloud)
+        local_cloud.stop(cloud)
     assert not (tmp_path / "app-was-run").exists()

@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from infra.bundling import Bundle
+from infra.bundle.build import Bundle
 from lambda_src import sse
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.bundling import Bundle
-from infra.environment import WRAPPER
-from infra.function import HANDLER
-from infra.wheels import Target
+from infra.bundle.build import Bundle
+from infra.stage.environment import WRAPPER
+from infra.constructs.function import HANDLER
+from infra.bundle.wheels import Target
 
 ROOT = Path(__file__).parents[2]
 HERE = Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
@@ -61,7 +61,7 @@ def test_it_serves_a_request_with_only_its_own_files_on_the_path(bundle: Bundle)
 
 
 def test_it_carries_the_model_stack_that_is_loaded_later(bundle: Bundle) -> None:
-    _run(bundle, "import agents, lambda_src.demo_model, lambda_src.dispatcher, lambda_src.runtime.__main__")
+    _run(bundle, "import agents, lambda_src.models.demo_model, lambda_src.runs.dispatcher, lambda_src.runtime.__main__")
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "s3", "ssm"])

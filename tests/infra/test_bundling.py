@@ -1,4 +1,4 @@
-"""infra/bundling.py on a small project, with a uv that installs one tiny library: what goes in, and what is rebuilt."""
+"""infra/bundle/build.py on a small project, with a uv that installs one tiny library: what goes in, and what is rebuilt."""
 
 import os
 import stat
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from infra import bundling
-from infra.bundling import Bundle
+from infra.bundle import build as bundling
+from infra.bundle.build import Bundle
 from infra.errors import BundleError
-from infra.wheels import LAMBDA, Target
+from infra.bundle.wheels import LAMBDA, Target
 
 HERE = Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
 
@@ -51,7 +51,7 @@ def project(tmp_path: Path) -> Path:
         "lambda_src/store/dev/kept.py": "",
         "lambda_src/web/index.html": "<!doctype html>\n",
         "lambda_src/dev/local.py": "",
-        "lambda_src/admin/erase.py": "",
+        "lambda_src/cli/erase.py": "",
         "lambda_src/sdk/__init__.py": "",
         "lambda_src/sdk/testing.py": "",
         "lambda_src/sdk/store_contract.py": "",

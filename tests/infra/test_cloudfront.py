@@ -1,4 +1,4 @@
-"""infra/cloudfront.py, origin_secrets.py and edge_stack.py: what CloudFront passes on, and how it proves itself."""
+"""infra/ingress/cloudfront.py, origin_secrets.py and edge_stack.py: what CloudFront passes on, and how it proves itself."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from infra.edge_stack import RULES_ABOUT_BODIES
+from infra.stacks.edge import RULES_ABOUT_BODIES
 from tests.infra.conftest import StackOf, Templates
 
 DISTRIBUTION = "AWS::CloudFront::Distribution"

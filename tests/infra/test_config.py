@@ -1,4 +1,4 @@
-"""infra/config.py: what a context may say, and that every fault of it is said at once."""
+"""infra/stage/config.py: what a context may say, and that every fault of it is said at once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.config import StageConfig
-from infra.config_parts import AuthConfig
+from infra.stage.config import StageConfig
+from infra.stage.sections import AuthConfig
 from infra.errors import ConfigError
-from infra.knobs import knobs_of
+from infra.stage.parsers import knobs_of
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

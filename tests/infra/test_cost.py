@@ -1,4 +1,4 @@
-"""infra/cost.py and infra/idle.py: nothing is charged for being there as shipped, and the arithmetic of a bill."""
+"""infra/cost/estimate.py and infra/cost/idle.py: nothing is charged for being there as shipped, and the arithmetic of a bill."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra import cost, idle, prices
-from infra.cost import Load
-from infra.idle import UnpricedError
+from infra.cost import estimate, idle, prices
+from infra.cost.estimate import Load
+from infra.cost.idle import UnpricedError
 from tests.infra.conftest import Templates
 
 
@@ -48,7 +48,7 @@ def test_a_resource_that_nobody_priced_is_refused() -> None:
 
 def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
     charges = {
-        charge.what: charge.usd for charge in cost.bill(Load(turns=1e6, seconds=8, memory_mb=1024, mode="lambda"))
+        charge.what: charge.usd for charge in estimate.bill(Load(turns=1e6, seconds=8, memory_mb=1024, mode="lambda"))
     }
     expected = {
         "requests": 0.2,
@@ -62,13 +62,13 @@ def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
 
 
 def test_managed_instances_are_three_at_least_and_grow_with_the_busiest_hour() -> None:
-    assert cost.instances(Load(turns=1, seconds=8, memory_mb=2048, mode="managed")) == 3
-    assert cost.instances(Load(turns=1e8, seconds=8, memory_mb=2048, mode="managed")) == 46
+    assert estimate.instances(Load(turns=1, seconds=8, memory_mb=2048, mode="managed")) == 3
+    assert estimate.instances(Load(turns=1e8, seconds=8, memory_mb=2048, mode="managed")) == 46
 
 
 def test_managed_instances_win_when_many_turns_run_at_a_time() -> None:
     def usd(turns: float, mode: str) -> float:
-        return sum(charge.usd for charge in cost.bill(Load(turns=turns, seconds=8, memory_mb=2048, mode=mode)))
+        return sum(charge.usd for charge in estimate.bill(Load(turns=turns, seconds=8, memory_mb=2048, mode=mode)))
 
     assert usd(1e5, "lambda") < usd(1e5, "managed")
     assert usd(1e7, "managed") < usd(1e7, "lambda")
@@ -79,19 +79,19 @@ def test_the_command_prices_what_make_template_wrote(
 ) -> None:
     for name, template in templates.items():
         (tmp_path / f"{name}.template.json").write_text(json.dumps(template), encoding="utf-8")
-    assert cost.main(["--idle", "--templates", str(tmp_path)]) == 0
+    assert estimate.main(["--idle", "--templates", str(tmp_path)]) == 0
     assert "$    0.00  a month at rest" in capsys.readouterr().out
 
 
 def test_without_templates_the_command_says_how_to_make_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cost.main(["--idle", "--templates", str(tmp_path)]) == 1
+    assert estimate.main(["--idle", "--templates", str(tmp_path)]) == 1
     assert "`make template`, then again" in capsys.readouterr().err
 
 
 def test_the_command_prints_a_bill(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cost.main(["--turns", "1e6", "--mode", "managed"]) == 0
+    assert estimate.main(["--turns", "1e6", "--mode", "managed"]) == 0
     out = capsys.readouterr().out
     assert "3 m8g.large" in out
     assert out.count(f", {prices.AS_OF}") == out.count(" x $"), "each line cites its page and date"

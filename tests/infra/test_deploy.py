@@ -1,4 +1,4 @@
-"""infra/deploy.py: what the CDK CLI is told, and what is said when nothing can be deployed."""
+"""infra/commands/deploy.py: what the CDK CLI is told, and what is said when nothing can be deployed."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from infra import deploy
-from infra.config import StageConfig
+from infra.commands import deploy
+from infra.stage.config import StageConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ def _nowhere(folder: Path) -> dict[str, str]:
 
 
 def _deploy(folder: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "infra.deploy"]
+    command = [sys.executable, "-m", "infra.commands.deploy"]
     return subprocess.run(
         command, cwd=folder, env=environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )

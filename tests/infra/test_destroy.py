@@ -1,11 +1,11 @@
-"""infra/destroy.py: what goes, in which order, and what stays with the command that removes it."""
+"""infra/commands/destroy.py: what goes, in which order, and what stays with the command that removes it."""
 
 from typing import Any
 
 import pytest
 
-from infra.config import StageConfig
-from infra.destroy import main, stacks_to_delete, what_stays
+from infra.stage.config import StageConfig
+from infra.commands.destroy import main, stacks_to_delete, what_stays
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.documented_models import LIST, found, shutdowns
+from infra.preflight.documented_models import LIST, found, shutdowns
 
 ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 28)

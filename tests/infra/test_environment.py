@@ -1,12 +1,12 @@
-"""infra/environment.py: a stage's choices as the variables that the function reads."""
+"""infra/stage/environment.py: a stage's choices as the variables that the function reads."""
 
 import json
 from typing import Any
 
-from infra.config import StageConfig
-from infra.config_parts import SET_BY_THE_STACK, QuotaConfig
-from infra.environment import Places, variables
-from infra.knobs import knobs_of
+from infra.stage.config import StageConfig
+from infra.stage.sections import SET_BY_THE_STACK, QuotaConfig
+from infra.stage.environment import Places, variables
+from infra.stage.parsers import knobs_of
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 PLACES = Places(table="table", bucket="bucket", issuer="https://login.example.org/", audience="chat")

@@ -1,4 +1,4 @@
-"""infra/first_start.py: what the function would refuse at its first start is refused before anything is deployed."""
+"""infra/preflight/settings_check.py: what the function would refuse at its first start is refused before anything is deployed."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra import deploy, template
+from infra.commands import deploy, template
 from infra.errors import ConfigError
-from infra.first_start import stage_of
+from infra.preflight.settings_check import stage_of
 from tests.infra.conftest import VARIANTS
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}

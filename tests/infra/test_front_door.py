@@ -1,4 +1,4 @@
-"""infra/front_door.py: a URL that streams, to exact origins."""
+"""infra/ingress/front_door.py: a URL that streams, to exact origins."""
 
 from aws_cdk.assertions import Match, Template
 

@@ -1,4 +1,4 @@
-"""infra/function.py: what runs, and exactly what it may do."""
+"""infra/constructs/function.py: what runs, and exactly what it may do."""
 
 import re
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from infra.function import RETENTION
-from infra.stage_knobs import LOG_RETENTION_DAYS
+from infra.constructs.function import RETENTION
+from infra.stage.schema import LOG_RETENTION_DAYS
 from tests.infra.conftest import StackOf
 
 FUNCTION = "AWS::Lambda::Function"

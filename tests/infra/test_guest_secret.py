@@ -1,4 +1,4 @@
-"""infra/guest_secret.py: a stage with guests has a secret, made once, encrypted, and seen by nobody. AWS is moto's."""
+"""infra/preflight/guest_secret.py: a stage with guests has a secret, made once, encrypted, and seen by nobody. AWS is moto's."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,15 +8,15 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from infra import guest_secret
-from infra.config import StageConfig
+from infra.preflight import guest_secret
+from infra.stage.config import StageConfig
 from infra.errors import PreflightError
-from infra.preflight import Account, is_there
+from infra.preflight.account import Account, is_there
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 QUOTAS = {"stage_tokens_per_day": 400_000}
 NAME = "/chatkit/dev/guest-secret"
-MIN_SECRET_CHARS = 32  # what the function asks for: lambda_src/auth/guests.py
+MIN_SECRET_CHARS = 32  # what the function asks for: lambda_src/auth/guest_tokens.py
 
 
 def _stage(auth: dict[str, Any]) -> StageConfig:

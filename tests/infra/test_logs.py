@@ -1,4 +1,4 @@
-"""infra/logs.py: one request's lines, in their order, for a person to read. AWS is stubbed."""
+"""infra/commands/logs.py: one request's lines, in their order, for a person to read. AWS is stubbed."""
 
 import json
 from collections.abc import Callable
@@ -9,8 +9,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from infra import logs
-from infra.preflight import Account
+from infra.commands import logs
+from infra.preflight.account import Account
 
 REQUEST = "01234567-89ab-cdef-0123-456789abcdef"
 GROUP = "chatkit-dev-api-ChatLogs"

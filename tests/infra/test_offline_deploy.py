@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 
-from infra import bundling, ministack, released
+from infra.bundle import build
+from infra.commands import local_cloud, record_release
 from infra.errors import BundleError, ToolError
-from infra.local import MACHINES, LocalDeployment, for_this_machine
-from infra.ministack import ACCOUNT, REGION, LocalCloud
-from infra.wheels import for_this_interpreter
+from infra.commands.deploy_local import MACHINES, LocalDeployment, for_this_machine
+from infra.commands.local_cloud import ACCOUNT, REGION, LocalCloud
+from infra.bundle.wheels import for_this_interpreter
 from lambda_src import sse
 from tests.infra.https_issuer import serve
 from tests.issuer import AUDIENCE, Issuer
@@ -33,7 +34,7 @@ from tests.surface import test_docs_secrets as docs_secrets
 pytestmark = pytest.mark.deploys
 
 ROOT = Path(__file__).parents[2]
-STAGE = released.STAGE
+STAGE = record_release.STAGE
 RELEASED_ISSUER = "https://login.example.org/"  # in the templates of the release before
 KEPT = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Lambda::Url")
 FUNCTION = "ChatFunctionD42E891B"
@@ -91,7 +92,7 @@ def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
             {**context, "stage": STAGE, "stages": {STAGE: {"auth": auth, "quotas": {"stage_tokens_per_day": 400_000}}}}
         )
         try:
-            code = bundling.build(ROOT, environ=os.environ, target=for_this_interpreter(), out=tmp_path / "zip").zip
+            code = build.build(ROOT, environ=os.environ, target=for_this_interpreter(), out=tmp_path / "zip").zip
         except ToolError as error:
             pytest.skip(str(error))
         except BundleError as error:
@@ -99,21 +100,21 @@ def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
                 raise
             pytest.skip("offline, and the locked wheels are not in uv's cache")
         environ = os.environ | {"SSL_CERT_FILE": str(certificate)}
-        cloud = ministack.start(tmp_path, environ=environ)
+        cloud = local_cloud.start(tmp_path, environ=environ)
         try:
             deployment = LocalDeployment(cloud, folder=tmp_path, environ=os.environ)
             deployment.bootstrap()
             outputs = _deploy_the_release_before(cloud, issuer=issuer.url, code=code)
             yield Deployed(cloud, deployment, asked, code, issuer, outputs)
         finally:
-            ministack.stop(cloud)
+            local_cloud.stop(cloud)
 
 
 def _deploy_the_release_before(cloud: LocalCloud, *, issuer: str, code: Path) -> dict[str, dict[str, str]]:
     """The stacks of the last release, from its own templates; the outputs, by stack. The code is today's."""
     cloudformation, outputs = cloud.client("cloudformation"), {}
     for stack in (DATA, API):
-        body = (ROOT / released.TEMPLATES / f"{stack}.json").read_text(encoding="utf-8")
+        body = (ROOT / record_release.TEMPLATES / f"{stack}.json").read_text(encoding="utf-8")
         body = body.replace(RELEASED_ISSUER, issuer).replace('"arm64"', f'"{MACHINES[platform.machine().lower()]}"')
         for key in set(re.findall(r'"S3Key": "(\w+\.zip)"', body)):
             assets = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
@@ -151,7 +152,7 @@ def _the_event_of_each_hour_is_taken_by_the_alias(stage: Deployed) -> None:
 def _the_change_set_of_this_release_replaces_nothing_that_people_or_data_depend_on(stage: Deployed) -> None:
     changes = stage.deployment.changes(_larger(stage), code=stage.code)
     assert changes[FUNCTION]["Action"] == "Modify", "it changes something"
-    assert released.replaced_by(changes).isdisjoint(stage.physical_ids()), "neither table, bucket nor URL"
+    assert record_release.replaced_by(changes).isdisjoint(stage.physical_ids()), "neither table, bucket nor URL"
 
 
 def _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage: Deployed) -> None:
@@ -192,7 +193,7 @@ def _a_tool_uses_the_secret_that_the_command_line_set(stage: Deployed, tmp_path:
         cdk_json.write_text(json.dumps({"context": context}), encoding="utf-8")
         written = docs_secrets.PAGE.read_text(encoding="utf-8")
         [command] = re.findall(r'make chat ARGS="(secret set shop-api-key --stage) prod"', written)
-        chat = [sys.executable, "-m", "lambda_src.admin", "--endpoint-url", stage.cloud.url, *command.split(), STAGE]
+        chat = [sys.executable, "-m", "lambda_src.cli", "--endpoint-url", stage.cloud.url, *command.split(), STAGE]
         done = subprocess.run(
             [*chat, "--cdk-json", str(cdk_json)],
             env=stage.cloud.environ(os.environ),

@@ -1,4 +1,4 @@
-"""infra/preflight.py: why a deployment would fail is said at once, each with its command. AWS is stubbed."""
+"""infra/preflight/account.py: why a deployment would fail is said at once, each with its command. AWS is stubbed."""
 
 import subprocess
 import sys
@@ -9,10 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from infra import preflight
-from infra.config import StageConfig
+from infra.preflight import account as preflight
+from infra.stage.config import StageConfig
 from infra.errors import PreflightError
-from infra.preflight import Account
+from infra.preflight.account import Account
 from tests.infra.stubbed_account import ACCOUNT, API, DATA, REGION, Stubs
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -284,6 +284,6 @@ def test_the_region_is_read_from_aws_region_as_the_cdk_cli_reads_it(
 
 
 def test_reading_a_log_or_taking_a_stage_down_imports_no_aws_cdk() -> None:
-    modules = "infra.logs, infra.destroy, infra.bootstrap, infra.preflight"
+    modules = "infra.commands.logs, infra.commands.destroy, infra.commands.bootstrap, infra.preflight.account"
     check = f"import sys, {modules}; sys.exit('aws_cdk' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""infra/prove.py: it asks first, can be interrupted at every step, goes on there, and never leaves a stage silently."""
+"""infra/proof/prove.py: it asks first, can be interrupted at every step, goes on there, and never leaves a stage silently."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from infra import prove
+from infra.proof import prove
 from infra.errors import PreflightError, ToolError
-from infra.preflight import Account
-from infra.proof import CONFIGURATIONS, Configuration, Place
-from infra.proof_stage import ProofStage
+from infra.preflight.account import Account
+from infra.proof.configurations import CONFIGURATIONS, Configuration, Place
+from infra.proof.stage import ProofStage
 from lambda_src.dev.verify import result
 from tests.infra.stubbed_account import ACCOUNT, REGION, Stubs
 
@@ -228,7 +228,7 @@ def test_without_credentials_it_is_one_line(tmp_path: Path) -> None:
         "AWS_SHARED_CREDENTIALS_FILE": missing,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    command = [sys.executable, "-m", "infra.prove"]
+    command = [sys.executable, "-m", "infra.proof.prove"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("no AWS credentials found: ")

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from infra import bundling, ministack, prove
+from infra.bundle import build
+from infra.commands import local_cloud
+from infra.proof import prove
 from infra.errors import BundleError, ToolError
-from infra.proof import CONFIGURATIONS
-from infra.wheels import for_this_interpreter
+from infra.proof.configurations import CONFIGURATIONS
+from infra.bundle.wheels import for_this_interpreter
 from lambda_src.dev.verify import result
 
 pytestmark = [pytest.mark.deploys, pytest.mark.timeout(600)]
@@ -22,10 +24,10 @@ OF_AWS_ALONE = {"deltas", "stop", "resume", "deadline", "cold-starts", "longest-
 def test_on_a_local_aws_every_row_is_filled_or_says_that_it_is_not_here(
     context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if not ministack.PYTHON.is_file():
+    if not local_cloud.PYTHON.is_file():
         pytest.skip("MiniStack is not installed")
     try:
-        bundling.build(ROOT, environ=os.environ, target=for_this_interpreter())
+        build.build(ROOT, environ=os.environ, target=for_this_interpreter())
     except ToolError as error:
         pytest.skip(str(error))
     except BundleError as error:

@@ -1,11 +1,11 @@
-"""infra/records.py: a file that is not what its wheel holds is named, whatever became of it."""
+"""infra/bundle/verify.py: a file that is not what its wheel holds is named, whatever became of it."""
 
 from pathlib import Path
 
 import pytest
 
 from infra.errors import BundleError
-from infra.records import verify
+from infra.bundle.verify import verify
 
 OF_NOTHING = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
 RECORD = f"""one/__init__.py,{OF_NOTHING},0

@@ -1,11 +1,11 @@
-"""infra/regions.py: what a region has not is said before anything is sent, with the page that says so."""
+"""infra/preflight/regions.py: what a region has not is said before anything is sent, with the page that says so."""
 
 from typing import Any
 
 import pytest
 
-from infra.config import StageConfig
-from infra.regions import region_faults
+from infra.stage.config import StageConfig
+from infra.preflight.regions import region_faults
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

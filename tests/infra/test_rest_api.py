@@ -1,4 +1,4 @@
-"""infra/rest_api.py: API Gateway passes everything on, streams the answer, and answers preflights itself."""
+"""infra/ingress/rest_api.py: API Gateway passes everything on, streams the answer, and answers preflights itself."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from infra import template
+from infra.commands import template
 from tests.infra.conftest import StackOf
 
 METHOD = "AWS::ApiGateway::Method"

@@ -1,4 +1,4 @@
-"""infra/schedule.py: the sweep each hour, to the version that answers."""
+"""infra/constructs/schedule.py: the sweep each hour, to the version that answers."""
 
 from aws_cdk.assertions import Match, Template
 

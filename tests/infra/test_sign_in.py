@@ -1,4 +1,4 @@
-"""infra/sign_in.py: a user pool with a hosted page, in the stack that outlives the API."""
+"""infra/constructs/cognito.py: a user pool with a hosted page, in the stack that outlives the API."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
-from infra import template
+from infra.commands import template
 from tests.infra.conftest import StackOf
 
 POOL = "AWS::Cognito::UserPool"

@@ -1,4 +1,4 @@
-"""infra/stack_states.py: each status of a stack, and what a person is told to do about it."""
+"""infra/preflight/stack_states.py: each status of a stack, and what a person is told to do about it."""
 
 import re
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.loaders import create_loader
 
-from infra.stack_states import refusal
+from infra.preflight.stack_states import refusal
 
 NAME, REGION = "chatkit-dev-data", "eu-central-1"
 

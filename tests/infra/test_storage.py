@@ -1,4 +1,4 @@
-"""infra/storage.py and infra/data_stack.py: what keeps the data private, whole and there."""
+"""infra/constructs/storage.py and infra/stacks/data.py: what keeps the data private, whole and there."""
 
 from typing import Any
 

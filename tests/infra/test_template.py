@@ -1,4 +1,4 @@
-"""infra/template.py: the committed template is what this code makes, and a change to it is said in words."""
+"""infra/commands/template.py: the committed template is what this code makes, and a change to it is said in words."""
 
 import json
 import re
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from infra import configuration_page, template
-from infra.config import StageConfig
+from infra.stage import reference_page
+from infra.commands import template
+from infra.stage.config import StageConfig
 from infra.errors import ConfigError
-from infra.knobs import knobs_of
+from infra.stage.parsers import knobs_of
 from tests.infra.conftest import REFERENCE, VARIANTS, Templates
 
 ROOT = Path(__file__).parents[2]
@@ -35,17 +36,17 @@ def test_there_is_no_snapshot_of_what_is_gone() -> None:
 
 def test_the_page_about_configuration_is_fresh() -> None:
     committed = (ROOT / template.CONFIGURATION).read_text(encoding="utf-8")
-    assert configuration_page.page() == committed, "run `make snapshots` and commit docs/configuration.md"
+    assert reference_page.page() == committed, "run `make snapshots` and commit docs/configuration.md"
 
 
-@pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
 def test_a_default_on_the_page_about_configuration_can_be_copied(part: type) -> None:
-    shown = [row.rsplit(" | ", 2)[1].strip("`") for row in list(configuration_page.table(part))[2:]]
+    shown = [row.rsplit(" | ", 2)[1].strip("`") for row in list(reference_page.table(part))[2:]]
     for knob, default in zip(knobs_of(part).values(), shown, strict=True):
         assert default == "required" or knob.metadata["parse"](json.loads(default)) == knob.default, knob.name
 
 
-@pytest.mark.parametrize("part", [StageConfig, *configuration_page.PARTS.values()], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
 def test_the_page_about_configuration_says_where_null_is_taken(part: type) -> None:
     for knob in knobs_of(part).values():
         if "null" in knob.metadata["takes"]:

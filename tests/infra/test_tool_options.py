@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Template
 
-from infra import template
-from infra.config import StageConfig
-from infra.environment import Places, variables
+from infra.commands import template
+from infra.stage.config import StageConfig
+from infra.stage.environment import Places, variables
 from infra.errors import ConfigError
-from infra.first_start import stage_of
+from infra.preflight.settings_check import stage_of
 from tests.infra.conftest import StackOf
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}

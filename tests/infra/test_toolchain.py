@@ -1,4 +1,4 @@
-"""infra/toolchain.py: programs are found where people have them, and their absence is said in one line."""
+"""infra/bundle/toolchain.py: programs are found where people have them, and their absence is said in one line."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import toolchain
+from infra.bundle import toolchain
 from infra.errors import ToolError
 
 

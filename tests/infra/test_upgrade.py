@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from infra import released, template
-from infra.config import StageConfig
+from infra.commands import record_release, template
+from infra.stage.config import StageConfig
 from tests.infra.conftest import Templates
 
 RELEASED = json.loads(Path(__file__).with_name("released.json").read_text(encoding="utf-8"))
@@ -20,8 +20,8 @@ RELEASED = json.loads(Path(__file__).with_name("released.json").read_text(encodi
 def test_nothing_that_data_or_people_depend_on_is_replaced(
     name: str, templates: Templates, variants: dict[str, Templates]
 ) -> None:
-    now = released.identities(template.merge(templates if name == "reference" else variants[name]))
-    assert released.replaced(RELEASED["identities"][name], now) == []
+    now = record_release.identities(template.merge(templates if name == "reference" else variants[name]))
+    assert record_release.replaced(RELEASED["identities"][name], now) == []
 
 
 def test_a_stage_of_the_last_release_is_still_read() -> None:
@@ -32,10 +32,10 @@ def test_a_stage_of_the_last_release_is_still_read() -> None:
 def test_a_table_with_another_key_would_be_seen() -> None:
     before = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["pk"]}}
     after = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["id"]}}
-    assert released.replaced(before, after) == [
+    assert record_release.replaced(before, after) == [
         "Table (AWS::DynamoDB::GlobalTable) would be replaced: KeySchema changed"
     ]
-    assert released.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
+    assert record_release.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
 
 
 def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation: str = "Dynamic") -> dict[str, Any]:
@@ -61,4 +61,4 @@ def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation:
 def test_what_a_change_set_calls_conditional_hangs_on_what_it_refers_to(
     changes: dict[str, Any], replaced: set[str]
 ) -> None:
-    assert released.replaced_by(changes) == replaced
+    assert record_release.replaced_by(changes) == replaced

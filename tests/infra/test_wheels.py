@@ -1,4 +1,4 @@
-"""infra/wheels.py: which AWS services stay in botocore."""
+"""infra/bundle/wheels.py: which AWS services stay in botocore."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
-from infra.wheels import services_named, trim_services
+from infra.bundle.wheels import services_named, trim_services
 
 
 @pytest.mark.parametrize(

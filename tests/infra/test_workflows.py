@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra.first_start import stage_of
+from infra.preflight.settings_check import stage_of
 
 ROOT = Path(__file__).parents[2]
 BASE_PYTHON: str = getattr(sys, "_base_executable", sys.executable)  # under the virtual environment of these tests
@@ -64,7 +64,7 @@ def test_every_week_newest_and_oldest_versions_vulnerabilities_and_models_are_ch
     assert text.index("run: make lock FLAGS=--upgrade") < text.index("run: make browser check examples")
     assert text.index("run: make lock RESOLUTION=lowest-direct") < text.index("run: make browser test")
     assert "run: make audit" in text
-    assert "run: python3 -m infra.documented_models" in text
+    assert "run: python3 -m infra.preflight.documented_models" in text
 
 
 def test_dependabot_watches_every_lock_of_the_repository() -> None:

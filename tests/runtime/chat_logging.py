@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from lambda_src.observability import configure_logging
+from lambda_src.observability.logs import configure_logging
 
 configure_logging(root=logging.getLogger())
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lambda_src.runtime import stop
-from lambda_src.turns.running import CLEAN_UP_S, ms_to_run
+from lambda_src.turns.turn_task import CLEAN_UP_S, ms_to_run
 
 WRITES_S = 0.15  # lease, answer and journal side by side, each some 10 ms: what closing takes at least
 

@@ -381,7 +381,7 @@ def test_nothing_of_ours_is_assigned_to_a_name_of_another_distribution(run: Run)
     """After a turn, no attribute of a foreign module or class is defined in a module of ours."""
     program = """
 import asyncio, sys, types
-from lambda_src.prewarm import canned_turn
+from lambda_src.chat.prewarm import canned_turn
 print(asyncio.run(canned_turn()) > 3)
 
 def is_ours(value):
@@ -408,7 +408,7 @@ def test_an_agent_with_an_mcp_server_calls_its_tool(tmp_path: Path, run: Run) ->
 import asyncio, sys
 from agents import Agent, RunConfig, Runner
 from agents.mcp import MCPServerStdio
-from lambda_src.demo_model import DemoModel
+from lambda_src.models.demo_model import DemoModel
 
 async def main():
     params = {{"command": sys.executable, "args": [{str(tmp_path / "dice.py")!r}]}}

@@ -14,7 +14,7 @@ import boto3
 from moto import mock_aws
 
 from lambda_src.store import keys
-from lambda_src.store.calls import CLIENT_CONFIG
+from lambda_src.store.aws_calls import CLIENT_CONFIG
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

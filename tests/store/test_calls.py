@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from lambda_src.errors import UnavailableError
-from lambda_src.store.calls import FAILED, Calls
+from lambda_src.store.aws_calls import FAILED, Calls
 
 CODE = "ProvisionedThroughputExceededException"
 ENDPOINT = "https://dynamodb.invalid"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from lambda_src.admin.cli import app
+from lambda_src.cli.commands import app
 from lambda_src.dev.store_contract import StoreContract
 from lambda_src.store import bounds, codec, keys
 from lambda_src.store.bounds import LATE_WRITES_S

@@ -9,7 +9,7 @@ from lambda_src.dev.store_contract.samples import thread_ids
 from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
 from tests.store.dying import KilledError, dying_after
 from tests.store.handover_contract import (

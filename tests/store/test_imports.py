@@ -11,7 +11,7 @@ HEAVY = ("boto3", "botocore", "sqlalchemy", "asyncpg", "alembic", "agents", "ope
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("lambda_src.store.memory", set()),
+        ("lambda_src.store.memory.store", set()),
         ("lambda_src.store.dynamodb", {"botocore"}),
         ("lambda_src.store.postgres", {"sqlalchemy"}),
     ],

@@ -5,11 +5,11 @@ from typing import Any
 
 from lambda_src.context import RequestContext, User
 from lambda_src.store.followers import Follower
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import JournalBatch, QuotaLimits
-from lambda_src.turns import names
+from lambda_src.turns import turn_ids
 from lambda_src.turns.journal import TTL_S
-from lambda_src.turns.turns import BOUND_S
+from lambda_src.turns.lifecycle import BOUND_S
 
 LIMITS = QuotaLimits(per_minute=1000, per_day=100_000, running=1000)
 PAUSE_S = 2  # between two turns
@@ -38,8 +38,8 @@ class Server:
         user = f"user_{number % 20}"
         thread_id = f"thr_{number % 200}"
         context = RequestContext(user=User(user), request_id="r")
-        key = names.key_of_name(f"named-turn-{number}", user)
-        turn_id = names.mint(key)
+        key = turn_ids.key_of_name(f"named-turn-{number}", user)
+        turn_id = turn_ids.mint(key)
         await ledger.claim_request(key, turn_id, body_hash=b"hash", ttl_s=10, context=context)
         await ledger.spend_quota(turn_id, LIMITS, context=context)
         await ledger.take_lease(thread_id, turn_id, lease_ms=LEASE_MS, context=context)
@@ -54,7 +54,7 @@ class Server:
             await ledger.end_lease(thread_id, turn_id, context=context)
         if number % 50 == 0:
             await ledger.delete_thread(f"gone_{number}", context=context)
-        await ledger.stop_request(names.key_of_name(f"x{number}", user), "x", turn_id=None, ttl_s=60, context=context)
+        await ledger.stop_request(turn_ids.key_of_name(f"x{number}", user), "x", turn_id=None, ttl_s=60, context=context)
         await ledger.end_quota(turn_id, context=context)
         return thread_id, turn_id, context
 

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.store.engine.engine import Engine
 from tests.store.ledger_machine import LedgerMachine
 from tests.store.model import Inline, machine_settings

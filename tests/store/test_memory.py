@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lambda_src.dev.store_contract import StoreContract, UnreadableContract
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 
 
 class TestMemoryStore(StoreContract, UnreadableContract):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline, StoreMachine, machine_settings
 from tests.store.tables import Aws, moto_aws

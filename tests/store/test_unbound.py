@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline

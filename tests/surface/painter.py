@@ -9,7 +9,7 @@ from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 from openai.types.responses.response_output_item import ImageGenerationCall
 
-from lambda_src.demo_model import DemoModel, events_of, message_of
+from lambda_src.models.demo_model import DemoModel, events_of, message_of
 from tests.chat import no_pause
 from tests.surface.house import PNG
 

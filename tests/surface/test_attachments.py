@@ -10,9 +10,9 @@ import pytest
 from agents.testing import ScriptedModel, assistant_message
 from botocore.exceptions import ClientError
 
-from lambda_src.attachments.media import HEAD_BYTES, MAX_FILES, proves
+from lambda_src.attachments.file_types import HEAD_BYTES, MAX_FILES, proves
 from lambda_src.errors import UnavailableError
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import message
 from tests.surface.house import ANN, PNG, House, attached, items_of, thread_of
 
@@ -185,7 +185,7 @@ async def test_a_new_thread_with_a_file_is_the_same_one_minutes_later_too(
     chat = house.chat()
     attachment_id = await attached(chat, house)
     first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
-    monkeypatch.setattr("lambda_src.turns.turns.SAME_BODY_S", -1)
+    monkeypatch.setattr("lambda_src.turns.lifecycle.SAME_BODY_S", -1)
     again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert (again.status, thread_of(again)) == (200, thread_of(first))
 

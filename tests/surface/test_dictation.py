@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from chatkit.types import AudioInput
 
-from lambda_src import secrets
-from lambda_src.composition import dictation
-from lambda_src.dictation import Dictation
+from lambda_src import rotating_secret
+from lambda_src.composition.app import dictation
+from lambda_src.models.transcription import Dictation
 from lambda_src.errors import RequestError, UnavailableError
-from lambda_src.models import openai_client
+from lambda_src.models.providers import openai_client
 from lambda_src.settings import MAX_BODY_BYTES, Settings
 from tests.surface.house import House, house_without_files
 
@@ -116,7 +116,7 @@ async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[
 async def test_a_key_that_was_changed_is_found_by_the_dictation_that_was_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(secrets, "REREAD_S", 0)
+    monkeypatch.setattr(rotating_secret, "REREAD_S", 0)
     keys = ["old", "new", "new"]
     async with speech_api("200 OK", b'{"text": "hello"}', key="new") as (url, requests):
         stage = Settings(store="memory", model_base_url=url, dictation_model="my-transcriber")

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from lambda_src import uploads
-from lambda_src.attachments import media
-from lambda_src.converter import history
+from lambda_src.http import multipart
+from lambda_src.attachments import file_types
+from lambda_src.runs.conversion import history
 from lambda_src.dev.showcase import TOOLS
 from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
@@ -21,7 +21,7 @@ def test_the_page_tells_the_limits_of_files_as_they_are() -> None:
     page = (DOCS / "attachments.md").read_text(encoding="utf-8")
     assert f"`CHAT_MAX_IMAGE_BYTES`, {MAX_IMAGE_BYTES // 10**6} MB" in page
     assert f"`CHAT_MAX_FILE_BYTES`, {MAX_FILE_BYTES // 10**6} MB" in page
-    assert f"| files of one message | {media.MAX_FILES} |" in page
-    assert f"a form may\nhave {uploads.MAX_BYTES / 10**6:.1f} MB" in page
+    assert f"| files of one message | {file_types.MAX_FILES} |" in page
+    assert f"a form may\nhave {multipart.MAX_BYTES / 10**6:.1f} MB" in page
     assert f"its first {history.TEXT_SHOWN_BYTES // 1000} KB" in page
     assert f"{history.FILES_SHOWN_BYTES // 10**6} MB, the newest first" in page

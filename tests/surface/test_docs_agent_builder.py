@@ -16,11 +16,11 @@ import pytest
 from agents.testing import ScriptedModel, assistant_message
 from typer.testing import CliRunner, Result
 
-from infra.config import StageConfig
-from infra.stack_names import data_stack_name
-from lambda_src.admin.cli import app
-from lambda_src.admin.hosted import to_records
-from lambda_src.admin.users import BACKEND
+from infra.stage.config import StageConfig
+from infra.stacks.names import data_stack_name
+from lambda_src.cli.commands import app
+from lambda_src.cli.transfer.hosted_chatkit import to_records
+from lambda_src.cli.users import BACKEND
 from lambda_src.auth import user_of
 from lambda_src.context import RequestContext, User
 from lambda_src.store.dynamodb import DynamoDBStore

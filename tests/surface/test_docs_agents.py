@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src import tool_servers
-from lambda_src.assistants import checked
+from lambda_src.runs import mcp_servers
+from lambda_src.runs.assistants import checked
 from tests.chat import message
 from tests.surface.house import house_without_files, items_of, thread_of
 
@@ -54,11 +54,11 @@ def test_the_assistants_of_the_page_are_some() -> None:
 def test_the_optional_server_of_the_page_is_one_with_its_own_time_limit() -> None:
     [server] = block("optional")["build_agent"]().mcp_servers
     assert (server.name, server.client_session_timeout_seconds) == ("warehouse", 60)
-    assert getattr(server, tool_servers.OPTIONAL)
-    assert f"longer than {tool_servers.CALL_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
+    assert getattr(server, mcp_servers.OPTIONAL)
+    assert f"longer than {mcp_servers.CALL_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
 
 
 def test_the_server_of_the_page_is_one_that_is_connected() -> None:
-    servers = tool_servers.servers_of(block("mcp")["build_agent"]())
+    servers = mcp_servers.servers_of(block("mcp")["build_agent"]())
     assert [server.name for server in servers] == ["streamable_http: https://mcp.example.com/mcp"]
-    assert f"within {tool_servers.CONNECT_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")
+    assert f"within {mcp_servers.CONNECT_S:.0f} seconds" in PAGE.read_text(encoding="utf-8")

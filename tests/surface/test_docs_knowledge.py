@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from infra.config import StageConfig
-from lambda_src.admin.cli import app
-from lambda_src.admin.documents import TYPES
-from lambda_src.models import openai_run_config
+from infra.stage.config import StageConfig
+from lambda_src.cli.commands import app
+from lambda_src.cli.documents import TYPES
+from lambda_src.models.providers import openai_run_config
 from tests.admin.vector_store_api import KEY, VectorStoreApi, vector_store_api
 from tests.chat import message
 from tests.model_api import scripted_api, sse
@@ -44,8 +44,8 @@ def arguments_of(command: str) -> list[str]:
     """What the Makefile makes of it: the arguments of `chat`."""
     asked = ["make", "-n", "-o", ".venv/installed", *shlex.split(command)[1:]]
     printed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    [line] = [line for line in printed.splitlines() if "-m lambda_src.admin" in line]
-    return shlex.split(line.partition("-m lambda_src.admin ")[2])
+    [line] = [line for line in printed.splitlines() if "-m lambda_src.cli" in line]
+    return shlex.split(line.partition("-m lambda_src.cli ")[2])
 
 
 @pytest.fixture

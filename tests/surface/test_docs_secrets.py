@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from infra.config import StageConfig
+from infra.stage.config import StageConfig
 from tests.chat import message
 from tests.e2e.made import running
 
@@ -88,7 +88,7 @@ def test_the_test_of_the_page_passes(project: Path) -> None:
 def set_as_the_page_says(project: Path, value: str) -> None:
     """Run the page's command that keeps the secret on this machine."""
     [arguments] = re.findall(r'make chat ARGS="(.+?--local)"', PAGE.read_text(encoding="utf-8"))
-    command = [sys.executable, "-m", "lambda_src.admin", *arguments.split()]
+    command = [sys.executable, "-m", "lambda_src.cli", *arguments.split()]
     done = subprocess.run(command, cwd=project, input=f"{value}\n", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert value not in done.stdout + done.stderr

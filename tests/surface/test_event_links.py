@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lambda_src.attachments.event_links import EventLinks
-from lambda_src.attachments.linked_store import NO_URL
+from lambda_src.attachments.presigned_events import EventLinks
+from lambda_src.attachments.presigned_store import NO_URL
 from tests.surface.house import ANN, House
 
 SIGNED = "https://elsewhere.test/a.png?X-Amz-Signature=abc"

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from agents import function_tool
 
-from lambda_src.composition import run_config
+from lambda_src.composition.app import run_config
 from lambda_src.errors import UnavailableError
-from lambda_src.models import bedrock_run_config, capped, chosen_run_config, openai_run_config
+from lambda_src.models.providers import bedrock_run_config, capped, chosen_run_config, openai_run_config
 from lambda_src.settings import Settings
 from tests.chat import message
 from tests.model_api import ANSWER, DONE, chunk, model_api, scripted_api

@@ -7,12 +7,12 @@ import boto3
 import pytest
 from chatkit.types import Attachment, AttachmentCreateParams
 
-from lambda_src.attachments.media import FileLimits
-from lambda_src.attachments.s3 import SIGNING_CONFIG, S3AttachmentStore
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.context import Turn, User
 from lambda_src.errors import ConflictError
-from lambda_src.hooks import Hooks, Screening, UploadedFile
-from lambda_src.store.calls import Calls
+from lambda_src.runs.hooks import Hooks, Screening, UploadedFile
+from lambda_src.store.aws_calls import Calls
 from tests.chat import message
 from tests.store.ministack import ministack
 from tests.store.tables import Aws

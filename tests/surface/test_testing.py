@@ -6,7 +6,7 @@ import pytest
 from agents import Agent, function_tool
 from agents.mcp import MCPServerStreamableHttp
 
-from lambda_src.actions import ActionCall, Actions
+from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.dev import showcase
 from lambda_src.dev.testing import AgentChat, RefusedError, calls, real_model, says
 from lambda_src.errors import SettingsError

@@ -16,7 +16,7 @@ from agents.mcp import MCPServerSse, MCPServerStdio, MCPServerStreamableHttp
 from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.errors import CustomStreamError
 
-from lambda_src import tool_servers
+from lambda_src.runs import mcp_servers
 from tests.chat import Chat, message
 from tests.surface.house import House, house_without_files, items_of, thread_of
 from tests.surface.mcp_process import mcp_process
@@ -79,11 +79,11 @@ async def test_a_server_that_cannot_be_reached_is_a_clear_text_and_later_turns_w
     async with mcp_process() as server:
         listening, silent = await stuck()
         with listening:
-            monkeypatch.setattr(tool_servers, "CONNECT_S", 0.5 if kind == "stuck" else 5.0)
+            monkeypatch.setattr(mcp_servers, "CONNECT_S", 0.5 if kind == "stuck" else 5.0)
             urls = {"gone": [NOWHERE], "stuck": [silent], "one of two": [server.url, NOWHERE]}[kind]
             answer = await chat_with(house, *urls)("threads.create", input=message("please count socks"))
         told = answer.of("error")
-        assert [(error["message"], error["allow_retry"]) for error in told] == [(tool_servers.UNREACHABLE, True)]
+        assert [(error["message"], error["allow_retry"]) for error in told] == [(mcp_servers.UNREACHABLE, True)]
         monkeypatch.undo()
         thread_id = thread_of(answer)
         later = await chat_with(house, server.url)(
@@ -98,7 +98,7 @@ async def test_a_server_that_came_back_is_used_by_the_next_turn(house: House) ->
         thread_id = thread_of(await chat("threads.create", input=message("please count socks")))
         await first.kill()
         down = await chat("threads.add_user_message", thread_id=thread_id, input=message("count socks again"))
-        assert [error["message"] for error in down.of("error")] == [tool_servers.UNREACHABLE]
+        assert [error["message"] for error in down.of("error")] == [mcp_servers.UNREACHABLE]
         async with mcp_process(first.port):
             up = await chat("threads.add_user_message", thread_id=thread_id, input=message("count socks once more"))
     assert "there are 42 socks" in said(up)
@@ -156,7 +156,7 @@ def warnings_of(
     names = ("msg", "server", "reason", "kind", "tool")
 
     def told() -> list[dict[str, Any]]:
-        found = [vars(record) for record in caplog.records if record.name == "lambda_src.faults"]
+        found = [vars(record) for record in caplog.records if record.name == "lambda_src.observability.faults"]
         return [{name: one[name] for name in names if name in one} for one in found]
 
     return told
@@ -188,7 +188,7 @@ async def test_a_server_that_refuses_is_logged_with_its_name_and_the_status(
     async with refusing(status) as url:
         chat = chat_with(house, url, name="warehouse")
         answer = await chat("threads.create", input=message("hello"))
-    assert [error["message"] for error in answer.of("error")] == [tool_servers.UNREACHABLE]
+    assert [error["message"] for error in answer.of("error")] == [mcp_servers.UNREACHABLE]
     [line] = warnings_of()
     expected = {"msg": "tool_server_failed", "server": "warehouse", "kind": "required", "reason": f"HTTP {status}"}
     assert line == expected
@@ -211,7 +211,7 @@ async def test_an_optional_server_that_is_down_costs_its_tools_and_not_the_turn(
         chat = house.chat(
             build_agent=lambda: Agent(
                 name="Test",
-                mcp_servers=[server_at(server.url), tool_servers.optional(server_at(other.url, name="shop"))],
+                mcp_servers=[server_at(server.url), mcp_servers.optional(server_at(other.url, name="shop"))],
             )
         )
         first = await chat("threads.create", input=message("please count socks"))
@@ -225,7 +225,7 @@ async def test_an_optional_server_that_is_down_costs_its_tools_and_not_the_turn(
 async def test_an_optional_server_is_tried_again_with_the_next_turn(house: House) -> None:
     async with mcp_process() as first:
         chat = house.chat(
-            build_agent=lambda: Agent(name="Test", mcp_servers=[tool_servers.optional(server_at(first.url))])
+            build_agent=lambda: Agent(name="Test", mcp_servers=[mcp_servers.optional(server_at(first.url))])
         )
         await first.kill()
         down = await chat("threads.create", input=message("please count socks"))
@@ -237,7 +237,7 @@ async def test_an_optional_server_is_tried_again_with_the_next_turn(house: House
 
 
 async def test_one_agent_for_all_turns_keeps_a_server_that_was_down(house: House) -> None:
-    agent = Agent[Any](name="Test", mcp_servers=[tool_servers.optional(server_at(NOWHERE))])
+    agent = Agent[Any](name="Test", mcp_servers=[mcp_servers.optional(server_at(NOWHERE))])
     await house.chat(agent=agent)("threads.create", input=message("hello"))
     assert len(agent.mcp_servers) == 1
 
@@ -272,21 +272,21 @@ async def test_a_call_has_time_for_slow_tools_unless_agent_sets_another_limit() 
     own = server_at(NOWHERE, client_session_timeout_seconds=1)
     usual = server_at(NOWHERE)
     with pytest.raises(CustomStreamError):
-        async with tool_servers.connected(Agent(name="Test", mcp_servers=[own, usual])):
+        async with mcp_servers.connected(Agent(name="Test", mcp_servers=[own, usual])):
             pass
-    assert (own.client_session_timeout_seconds, usual.client_session_timeout_seconds) == (1, tool_servers.CALL_S)
+    assert (own.client_session_timeout_seconds, usual.client_session_timeout_seconds) == (1, mcp_servers.CALL_S)
 
 
 @pytest.mark.parametrize("kind", [MCPServerStreamableHttp, MCPServerSse, MCPServerStdio])
 def test_the_sdks_own_limit_is_the_one_that_is_replaced(kind: type) -> None:
     default = inspect.signature(kind).parameters["client_session_timeout_seconds"].default
-    assert default == tool_servers.SDK_CALL_S
+    assert default == mcp_servers.SDK_CALL_S
 
 
 async def test_a_tool_that_takes_too_long_is_told_to_the_model(
     house: House, warnings_of: Warnings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tool_servers, "CALL_S", 0.5)
+    monkeypatch.setattr(mcp_servers, "CALL_S", 0.5)
     async with mcp_process() as server:
         answer = await chat_with(house, server.url)("threads.create", input=message("please wait for socks"))
     assert answer.of("error") == []
@@ -300,4 +300,4 @@ def test_servers_of_agents_that_are_handed_over_to_are_found_once() -> None:
     third = Agent(name="Third", mcp_servers=[two])
     first = Agent(name="First", mcp_servers=[one], handoffs=[second, handoff(third)])
     second.handoffs.append(first)
-    assert len(tool_servers.servers_of(first)) == 2
+    assert len(mcp_servers.servers_of(first)) == 2

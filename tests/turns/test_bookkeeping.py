@@ -9,12 +9,12 @@ import pytest
 
 from lambda_src.errors import UnavailableError
 from lambda_src.store import budget
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import JournalBatch
-from lambda_src.turns import fold, journal
+from lambda_src.turns import partial_answer, journal
 from lambda_src.turns.journal import Journal
-from lambda_src.turns.keeping import Keeper
-from lambda_src.turns.running import LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings
+from lambda_src.turns.persistence import Keeper
+from lambda_src.turns.turn_task import LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings
 from tests.chat import Chat, app_with, message, server_with
 from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Model, Replaced, Scene, as_user
@@ -94,7 +94,7 @@ async def test_a_process_that_is_told_to_end_writes_its_journal_first() -> None:
     line.is_cut = True
     await time.advance(1)
     events = await journal.read(rows.ledger, THREAD, reader.stream.turn_id, ANN)
-    (item,) = fold.unfinished(events)
+    (item,) = partial_answer.unfinished(events)
     assert item.content[0].text == "never journaled before"
     ending.cancel()
 

@@ -10,8 +10,8 @@ import pytest
 
 from lambda_src.errors import UnavailableError
 from lambda_src.turns import closing, endings
-from lambda_src.turns.keeping import CUT_NOTE, STOPPED_NOTE
-from lambda_src.turns.running import LEASE_MS, RENEW_S
+from lambda_src.turns.persistence import CUT_NOTE, STOPPED_NOTE
+from lambda_src.turns.turn_task import LEASE_MS, RENEW_S
 from tests.turns.scene import OPTIONS, THREAD, Model, Reader, Replaced, Scene, as_user, sse
 
 ANN = as_user("ann")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.quotas import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.store import keys
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb import DynamoDBStore

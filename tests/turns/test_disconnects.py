@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from agents.items import TResponseStreamEvent
 
-from lambda_src.demo_model import DemoModel
-from lambda_src.store.memory import MemoryStore
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import Chat, app_with, message, no_pause, server_with
 
 BODY = json.dumps({"type": "threads.create", "params": {"input": message("hi")}}).encode()

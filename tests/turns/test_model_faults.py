@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lambda_src.models import RETRIES, openai_run_config
-from lambda_src.store.memory import MemoryStore
-from lambda_src.turns.keeping import CUT_NOTE, Keeper
-from lambda_src.turns.running import Surroundings
+from lambda_src.models.providers import RETRIES, openai_run_config
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.persistence import CUT_NOTE, Keeper
+from lambda_src.turns.turn_task import Surroundings
 from tests import canaries
 from tests.canaries import CANARIES
 from tests.chat import Answer, Chat, app_with, message, server_with

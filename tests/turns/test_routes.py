@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from lambda_src import sse
-from lambda_src.demo_model import DemoModel
-from lambda_src.store.memory import MemoryStore
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.store.memory.store import MemoryStore
 from tests.chat import app_with, message, server_with
 
 TURN = "turn-named-by-the-client"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra import toolchain
+from infra.bundle import toolchain
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

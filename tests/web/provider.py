@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from infra import toolchain
+from infra.bundle import toolchain
 from tests.certificate import Certificate
 from tests.web.examples import ROOT, installed
 

@@ -14,11 +14,11 @@ from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 
 from lambda_src.auth import FirstOf, GuestTokens
-from lambda_src.composition import Parts, build_handler
+from lambda_src.composition.app import Parts, build_handler
 from lambda_src.context import User
-from lambda_src.demo_model import DemoModel, Output, events_of, message_of, tool_call_of
+from lambda_src.models.demo_model import DemoModel, Output, events_of, message_of, tool_call_of
 from lambda_src.errors import AuthError
-from lambda_src.secrets import Secret
+from lambda_src.rotating_secret import Secret
 from lambda_src.settings import Settings
 
 PAUSE_S = 0.004

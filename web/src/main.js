@@ -4,7 +4,7 @@ import "./own.js";
 import { Session } from "./session.js";
 import "./theme.js";
 
-/** What the server tells the page: page_of() in lambda_src/page.py. */
+/** What the server tells the page: page_of() in lambda_src/http/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
 const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/moderation.md
 const session = new Session(config.auth, { tokenHeader: config.token_header, captcha });

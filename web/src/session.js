@@ -13,7 +13,7 @@ const OPAQUE = "You could not be signed in: the sign-in service sent an access t
 const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**
- * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/page.py
+ * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/http/page.py
  * @param {{ tokenHeader?: string, captcha?: () => Promise<string | undefined> }} how  the header that tokens travel in;
  *   what gets a CAPTCHA's token for a new guest, where the server checks one
  * An EventTarget that sends "change". getToken is for chatClient; signIn leaves the page, if it must.

@@ -20,7 +20,7 @@ from lambda_src.dev.evals.cases import read_cases
 from lambda_src.dev.evals.running import Outcome, run_all, summary
 from lambda_src.dev.testing import AgentChat, real_model, says
 from lambda_src.errors import ChatError, SettingsError
-from lambda_src.hooks import no_hooks
+from lambda_src.runs.hooks import no_hooks
 
 CASES = Path("tests/agent/cases.jsonl")
 

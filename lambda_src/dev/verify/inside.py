@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from lambda_src.admin.alarms import RUNG
+from lambda_src.cli.alarms import RUNG
 from lambda_src.dev.verify.deployment import Deployment
 from lambda_src.dev.verify.row import Row, judged, not_seen, seen
 

@@ -10,14 +10,14 @@ from chatkit.types import Page, ThreadItem, WorkflowItem
 
 from lambda_src.errors import ConflictError
 from lambda_src.store import codec, keys
-from lambda_src.store.calls import ConditionFailedError
+from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.leases import Leases
+from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.dynamodb.payloads import Payloads, Stored, expiring, object_of
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.reading import Reader
-from lambda_src.store.snapshots import thread_not_found
+from lambda_src.store.thread_snapshots import thread_not_found
 
 _NS = 1_000_000_000
 

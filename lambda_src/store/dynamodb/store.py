@@ -15,28 +15,28 @@ from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMeta
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds, ids
 from lambda_src.store.budget import within_budget
-from lambda_src.store.calls import Calls
+from lambda_src.store.aws_calls import Calls
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.items import Items
-from lambda_src.store.dynamodb.leases import Leases
-from lambda_src.store.dynamodb.ledger import DynamoDBLedger
+from lambda_src.store.dynamodb.turns.leases import Leases
+from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger
 from lambda_src.store.dynamodb.payloads import Payloads
-from lambda_src.store.dynamodb.sweep import Sweeper
+from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads
 from lambda_src.store.handover import Claim, CopyFile
 from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.reading import Reader
-from lambda_src.store.s3 import PayloadBucket
-from lambda_src.store.snapshots import Snapshots
+from lambda_src.store.payload_bucket import PayloadBucket
+from lambda_src.store.thread_snapshots import Snapshots
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-    from lambda_src.store.dynamodb.handover import HandedOver
-    from lambda_src.store.dynamodb.userdata import UserRows
+    from lambda_src.store.dynamodb.maintenance.handover import HandedOver
+    from lambda_src.store.dynamodb.maintenance.userdata import UserRows
 
 
 class DynamoDBStore(Store[RequestContext]):
@@ -242,7 +242,7 @@ class DynamoDBStore(Store[RequestContext]):
         return await self._handed_over().hand_over(thread_id, guest_id, context.user.id, copy_file=copy_file)
 
     def _handed_over(self) -> "HandedOver":
-        from lambda_src.store.dynamodb.handover import HandedOver  # noqa: PLC0415 - once in the life of a guest
+        from lambda_src.store.dynamodb.maintenance.handover import HandedOver  # noqa: PLC0415 - once in the life of a guest
 
         return HandedOver(self._table, self._objects, self._threads, self._sweeper, clock=self._clock)
 
@@ -252,7 +252,7 @@ class DynamoDBStore(Store[RequestContext]):
 
     def inspect(self) -> AsyncIterator[Finding | None]:
         """ports.Inspects."""
-        from lambda_src.store.dynamodb.inspect import inspect  # noqa: PLC0415 - operators' work
+        from lambda_src.store.dynamodb.maintenance.inspect import inspect  # noqa: PLC0415 - operators' work
 
         return inspect(self._table, self._payloads)
 
@@ -273,7 +273,7 @@ class DynamoDBStore(Store[RequestContext]):
         return self._user_rows().erase(context.user.id)
 
     def _user_rows(self) -> "UserRows":
-        from lambda_src.store.dynamodb.userdata import UserRows  # noqa: PLC0415 - operators' work
+        from lambda_src.store.dynamodb.maintenance.userdata import UserRows  # noqa: PLC0415 - operators' work
 
         return UserRows(
             self._table,

@@ -8,12 +8,12 @@ from chatkit.types import Page, ThreadMetadata
 
 from lambda_src.errors import ConflictError, TooLargeError
 from lambda_src.store import bounds, codec, keys
-from lambda_src.store.calls import ConditionFailedError
+from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.clock import MAX_THREADS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.reading import Reader
-from lambda_src.store.snapshots import TAKEN, UNREADABLE, Changes, Snapshots, thread_not_found
+from lambda_src.store.thread_snapshots import TAKEN, UNREADABLE, Changes, Snapshots, thread_not_found
 
 THREAD_MAX_BYTES = 150 * 1024  # of all fields together; as for items, half of 400 KB less the keys
 NO_VALUES: Mapping[str, Mapping[str, Any]] = {}

@@ -25,7 +25,7 @@ from lambda_src.store.postgres.sessions import Sessions, transaction
 from lambda_src.store.postgres.threads import ThreadRows
 from lambda_src.store.postgres.userdata import CURSOR_TTL_S, UserRows
 from lambda_src.store.reading import Reader
-from lambda_src.store.snapshots import Snapshots, thread_not_found
+from lambda_src.store.thread_snapshots import Snapshots, thread_not_found
 
 _NS = 1_000_000_000
 

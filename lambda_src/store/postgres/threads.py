@@ -13,7 +13,7 @@ from lambda_src.store import codec, keys
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import threads
 from lambda_src.store.reading import Reader
-from lambda_src.store.snapshots import TAKEN, UNREADABLE, Snapshots, thread_not_found
+from lambda_src.store.thread_snapshots import TAKEN, UNREADABLE, Snapshots, thread_not_found
 
 
 def fields_data(fields: Mapping[str, str]) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 from chatkit.store import Store
 
 from lambda_src.context import RequestContext, User
-from lambda_src.store.memory import MemoryStore
+from lambda_src.store.memory.store import MemoryStore
 
 
 def _memory() -> Any:
@@ -27,7 +27,7 @@ def _dynamodb() -> Any:
     from moto import mock_aws
 
     from lambda_src.store import keys
-    from lambda_src.store.calls import CLIENT_CONFIG
+    from lambda_src.store.aws_calls import CLIENT_CONFIG
     from lambda_src.store.dynamodb import DynamoDBStore
 
     mock_aws().start()

@@ -1,0 +1,54 @@
+"""`make bootstrap`: prepare an account for CDK, once in each region of a stage: its bucket and roles for deployments.
+
+The CLI is ours, on the Node of our wheels, and runs in an empty folder: beside a cdk.json it would run our app first.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from infra.bundle import toolchain
+from infra.stage.config import StageConfig, read_context
+from infra.errors import InfraError
+from infra.preflight.account import regions, sign_in
+
+INTERRUPTED = 130  # what a shell makes of Ctrl-C
+
+
+def bootstrap_command(account: str, regions: list[str], *, cdk: list[str]) -> list[str]:
+    """The CDK CLI's words that prepare these regions of an account."""
+    return [*cdk, "bootstrap", *(f"aws://{account}/{region}" for region in regions), "--no-notices"]
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Prepare the regions of the stage that is named, or of the one that cdk.json's context names. The exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.commands.bootstrap", description="Prepare an AWS account for CDK, once."
+    )
+    parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
+    stage = parser.parse_args(arguments).stage
+    try:
+        config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
+        account = sign_in(config)
+        command = bootstrap_command(account.account, regions(config, account), cdk=toolchain.find_cdk())
+    except InfraError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{account}: cdk bootstrap", flush=True)
+    # As in infra/commands/deploy.py: the version is pinned.
+    cdk_environ = toolchain.with_node(environ) | {"CDK_DISABLE_VERSION_CHECK": "1"}
+    with tempfile.TemporaryDirectory() as empty:
+        try:
+            code = subprocess.run(command, cwd=empty, env=cdk_environ, check=False).returncode
+        except KeyboardInterrupt:  # the CLI had it too
+            return INTERRUPTED
+    print(f"prepared; next: make deploy STAGE={config.stage}" if code == 0 else "Not prepared: see above.")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,95 @@
+"""`make destroy`: delete the API of a stage, with `--data` its data stack too, and say what stays and how to remove it.
+
+Outside stage dev the data outlives its stack, whatever is asked here: deleting threads is a decision of its own.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from botocore.exceptions import ClientError, WaiterError
+
+from infra.stage.config import EDGE_REGION, StageConfig, read_context
+from infra.errors import InfraError
+from infra.preflight.account import Account, sign_in
+from infra.stacks.names import api_stack_name, data_stack_name, edge_stack_name
+
+PATIENCE = {"Delay": 5, "MaxAttempts": 720}  # an hour: a distribution of CloudFront takes its time
+
+
+def stacks_to_delete(config: StageConfig, *, data: bool) -> list[str]:
+    """In the order in which they may go: what uses comes before what is used."""
+    edge = [edge_stack_name(config.stage)] if config.needs_edge else []
+    return [api_stack_name(config.stage), *edge, *([data_stack_name(config.stage)] if data else [])]
+
+
+def what_stays(config: StageConfig, *, data: bool) -> list[str]:
+    """One line for each thing that is still there afterwards, with the command that removes it for good."""
+    name = data_stack_name(config.stage)
+    lines = []
+    if not data:
+        lines.append(f"stack {name} with every thread and file: make destroy STAGE={config.stage} DATA=1")
+    if not config.disposable:
+        if data:
+            lines += [
+                "the table, which refuses to be deleted: aws dynamodb update-table --table-name TABLE "
+                "--no-deletion-protection-enabled, then aws dynamodb delete-table --table-name TABLE",
+                "the bucket: aws s3 rb s3://BUCKET --force",
+            ]
+            if config.auth.cognito is not None:
+                lines.append("the users: aws cognito-idp delete-user-pool --user-pool-id POOL, without its protection")
+            if config.kms == "cmk":
+                lines.append(
+                    "the key, $1 a month: aws kms schedule-key-deletion --key-id KEY; nothing is readable then"
+                )
+        lines.append("the log: aws logs delete-log-group --log-group-name LOGS; it forgets by itself, too")
+    own = {f"your secret {name}": kept for name, kept in zip(config.secrets, config.secret_parameters, strict=True)}
+    secrets = {"the model's key": config.model_key_name, "the guests' secret": config.guest_secret_name, **own}
+    for what, kept in secrets.items():
+        if kept is not None:
+            lines.append(f"{what}, if it was set: aws ssm delete-parameter --name {kept}")
+    lines.append("CDK's own bucket and roles, which other apps may use: stack CDKToolkit")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Delete the stacks of the stage that is named. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.commands.destroy", description="Take a stage down.")
+    parser.add_argument("--stage", required=True, help="a stage in cdk.json; never guessed")
+    parser.add_argument("--data", action="store_true", help="its data stack too; stage dev loses its threads")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    asked = parser.parse_args(arguments)
+    try:
+        config = StageConfig.from_context(read_context(Path("cdk.json")) | {"stage": asked.stage})
+        account = sign_in(config)
+        if not asked.yes and not _confirmed(config, account, data=asked.data):
+            print("nothing was deleted")
+            return 1
+        for name in stacks_to_delete(config, data=asked.data):
+            delete_stack(name, account, region=EDGE_REGION if name.endswith("-edge") else account.region)
+    except (InfraError, ClientError, WaiterError) as error:  # AWS says which stack, and why
+        print(error, file=sys.stderr)
+        return 1
+    print("What stays:")
+    for line in what_stays(config, data=asked.data):
+        print(f"  {line}")
+    return 0
+
+
+def _confirmed(config: StageConfig, account: Account, *, data: bool) -> bool:
+    print(f"stage {config.stage}, {account}: {', '.join(stacks_to_delete(config, data=data))} will be deleted.")
+    if data and config.disposable:
+        print("Its threads go with it. A bucket with files in it stays: aws s3 rm s3://BUCKET --recursive, first.")
+    return input("Type the name of the stage to go on: ").strip() == config.stage
+
+
+def delete_stack(name: str, account: Account, *, region: str) -> None:
+    """Delete one stack, and wait until it is gone; WaiterError where CloudFormation cannot."""
+    cloudformation = account.clients("cloudformation", region)
+    print(f"deleting {name} ...", flush=True)
+    cloudformation.delete_stack(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=PATIENCE)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

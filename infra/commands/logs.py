@@ -1,0 +1,124 @@
+"""`make logs STAGE= REQUEST=`: what a stage's log says of one request, by the x-request-id that it was answered with.
+
+The turn's own lines and Lambda's report of the invocation, in their order. Reads; changes nothing.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.stage.config import StageConfig, read_context
+from infra.errors import InfraError, PreflightError
+from infra.preflight.account import Account, sign_in
+from infra.stacks.names import api_stack_name
+
+REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SINCE = re.compile(r"([1-9][0-9]{0,3})([mhd])")
+UNIT_S = {"m": 60, "h": 3600, "d": 86_400}
+DEFAULT_SINCE = "1d"
+FIRST = ("timestamp", "time", "level", "message", "type")  # what a line begins with; the rest follows as name=value
+
+
+def log_group(stage: str, account: Account) -> str:
+    """The name of the stage's log group; PreflightError where the stage is not deployed."""
+    stack = api_stack_name(stage)
+    try:
+        cloudformation = account.clients("cloudformation", account.region)
+        found = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "ValidationError":  # CloudFormation's word for: there is none
+            raise
+        raise PreflightError([f"{stack} is not there, in {account}: make deploy STAGE={stage}."]) from None
+    [name] = [one["PhysicalResourceId"] for one in found if one["ResourceType"] == "AWS::Logs::LogGroup"]
+    return str(name)
+
+
+def lines(group: str, request: str, account: Account, *, since_ms: int, until_ms: int) -> Iterator[str]:
+    """The request's lines as they were written, oldest first."""
+    pattern = f'{{ ($.request_id = "{request}") || ($.record.requestId = "{request}") || ($.requestId = "{request}") }}'
+    pages = account.clients("logs", account.region).get_paginator("filter_log_events")
+    asked = {"logGroupName": group, "filterPattern": pattern, "startTime": since_ms, "endTime": until_ms}
+    events = [event for page in pages.paginate(**asked) for event in page["events"]]
+    yield from (event["message"].rstrip("\n") for event in sorted(events, key=lambda event: event["timestamp"]))
+
+
+def shown(line: str) -> str:
+    """A line of JSON for a person: when, how bad, what, then its fields; any other line as it is."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(told, dict):
+        return line
+    fields = _flat(told.pop("record", {})) | told
+    begin = [str(fields.pop(name)) for name in FIRST if name in fields]
+    return "  ".join([*begin, *(f"{name}={value}" for name, value in fields.items())])
+
+
+def _flat(record: object) -> dict[str, Any]:
+    """Lambda's own lines hold what they have to say one or two levels deeper."""
+    if not isinstance(record, Mapping):
+        return {}
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        flat |= _flat(value) if isinstance(value, Mapping) else {str(name): value}
+    return flat
+
+
+def main(
+    arguments: list[str],
+    *,
+    account_of: Callable[[StageConfig], Account] = sign_in,
+    clock: Callable[[], float] = time.time,
+) -> int:
+    """Print the lines of one request. Returns the exit code: 1 where there are none."""
+    parser = argparse.ArgumentParser(prog="make logs", description="What the log says of one request.")
+    parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
+    parser.add_argument("--request", required=True, help="the x-request-id of the answer")
+    parser.add_argument("--since", default=DEFAULT_SINCE, help=f"how far back: 30m, 6h, 7d ({DEFAULT_SINCE})")
+    parser.add_argument("--raw", action="store_true", help="each line as it stands in the log")
+    asked = parser.parse_args(arguments)
+    try:
+        since_s = _since(asked.since)
+        if not REQUEST_ID.fullmatch(asked.request):
+            raise PreflightError([f"{asked.request!r} is no request id: an answer has it in its header x-request-id."])
+        config = StageConfig.from_context(
+            read_context(Path("cdk.json")) | ({"stage": asked.stage} if asked.stage else {})
+        )
+        account = account_of(config)
+        now_s = clock()
+        group = log_group(config.stage, account)
+        span = {"since_ms": round((now_s - since_s) * 1000), "until_ms": round(now_s * 1000)}
+        found = list(lines(group, asked.request, account, **span))
+    except (InfraError, ClientError, BotoCoreError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for line in found:
+        print(line if asked.raw else shown(line))
+    if not found:
+        start = datetime.fromtimestamp(now_s - since_s, UTC)
+        print(
+            f"{group} has no line of {asked.request} since {start:%Y-%m-%d %H:%M} UTC. Lines come up to a minute late; "
+            f"SINCE=7d looks further back; the stage keeps {config.log_retention_days} days.",
+            file=sys.stderr,
+        )
+    return 0 if found else 1
+
+
+def _since(text: str) -> int:
+    """Seconds that `text` means."""
+    if (match := SINCE.fullmatch(text)) is None:
+        raise PreflightError([f"SINCE={text} is no time: 30m, 6h and 7d are."])
+    return int(match[1]) * UNIT_S[match[2]]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""What must keep its identity from release to release: logical ids, and the properties that AWS cannot change in place.
+
+A resource that loses either is replaced by CloudFormation: an empty table, another address.
+`python -m infra.commands.record_release` records this release for the tests of the next one: run it when a version is tagged.
+"""
+
+import json
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.commands import template
+
+RECORD = Path("tests/infra/released.json")
+TEMPLATES = Path("tests/infra/released")
+STAGE = "staging"  # the one that is deployed, this release over the last; its data is not disposable
+
+# By type, the properties whose change replaces the resource, as CloudFormation's reference says ("Replacement").
+IDENTITY: dict[str, tuple[str, ...]] = {
+    "AWS::DynamoDB::GlobalTable": ("TableName", "KeySchema", "LocalSecondaryIndexes"),
+    "AWS::S3::Bucket": ("BucketName",),
+    "AWS::Lambda::Function": ("FunctionName", "PackageType"),
+    "AWS::Lambda::Alias": ("FunctionName", "Name"),
+    "AWS::Lambda::Url": ("TargetFunctionArn", "Qualifier"),
+    "AWS::Logs::LogGroup": ("LogGroupName",),
+    "AWS::Cognito::UserPool": ("UsernameAttributes", "AliasAttributes"),
+    "AWS::Cognito::UserPoolClient": ("GenerateSecret",),
+    "AWS::ApiGateway::RestApi": (),
+    "AWS::CloudFront::Distribution": (),
+}
+
+# "Update requires: No interruption" in the same reference; the local AWS says "Conditionally" of what it does not know.
+IN_PLACE = {("AWS::S3::Bucket", "CorsConfiguration")}
+
+Identities = dict[str, dict[str, Any]]
+
+
+def identities(template: Mapping[str, Any]) -> Identities:
+    """The resources of a template that people or data depend on, by logical id."""
+    return {
+        name: {"Type": body["Type"]} | {key: body["Properties"].get(key) for key in IDENTITY[body["Type"]]}
+        for name, body in template["Resources"].items()
+        if body["Type"] in IDENTITY
+    }
+
+
+def replaced(before: Identities, after: Identities) -> list[str]:
+    """One line for each resource that a deployment of `after` over `before` would replace or remove."""
+    lines = []
+    for name, identity in sorted(before.items()):
+        if name not in after:
+            lines.append(f"{name} ({identity['Type']}) is gone")
+        else:
+            changed = [key for key, value in identity.items() if after[name].get(key) != value]
+            lines += [f"{name} ({identity['Type']}) would be replaced: {key} changed" for key in changed]
+    return lines
+
+
+def replaced_by(changes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The logical ids that a change set (its ResourceChanges, by id) replaces or removes.
+
+    What it calls conditional hangs on what a property refers to: it is replaced if that is, or if nothing more is said.
+    """
+
+    def is_replaced(name: str) -> bool:
+        change = changes.get(name, {"Action": "None"})
+        if change["Action"] == "Remove" or change.get("Replacement") == "True":
+            return True
+        return change.get("Replacement") == "Conditional" and any(
+            is_replaced(detail.get("CausingEntity", "").partition(".")[0]) or detail["Evaluation"] == "Static"
+            for detail in change["Details"]
+            if detail["Target"]["RequiresRecreation"] != "Never"
+            and (change.get("ResourceType"), detail["Target"].get("Name")) not in IN_PLACE
+        )
+
+    return {name for name in changes if is_replaced(name)}
+
+
+def record() -> None:
+    """Write what this release is: its identities, and the templates of a plain stage with the least of knobs."""
+    reference = json.loads(template.REFERENCE.read_text(encoding="utf-8"))
+    kept = json.loads(RECORD.read_text(encoding="utf-8"))
+    kinds = {"reference": reference} | {
+        name: template.variant(reference, name, knobs)
+        for name, knobs in json.loads(template.VARIANTS.read_text(encoding="utf-8")).items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        found = {
+            name: identities(template.merge(template.synthesize(context, outdir=Path(folder, name))))
+            for name, context in kinds.items()
+        }
+        plain = template.synthesize(template.variant(reference, STAGE, {}), outdir=Path(folder, STAGE))
+    with Path("pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    _write(RECORD, {"release": version, "stages": kept["stages"], "identities": found})
+    TEMPLATES.mkdir(exist_ok=True)
+    for stack, body in plain.items():
+        _write(TEMPLATES / f"{stack}.json", body)
+    print(f"{RECORD}, {TEMPLATES}/: release {version}")
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    record()

@@ -1,0 +1,161 @@
+"""`make template`: what this code would deploy, as files, without an account.
+
+    cdk.out/               the stage that cdk.json selects: what `make deploy` would hand to CloudFormation
+
+`make snapshots`, for maintainers, rewrites the committed files instead; users' commands never do:
+
+    tests/template.json    the reference stage (tests/infra/reference.json): suites build their tables from it, and its
+                           diff shows what a change does to a deployment
+    tests/infra/snapshots/ the same for each front door and mode (tests/infra/variants.json)
+    docs/configuration.md  the options of a stage, from infra/stage/schema.py
+
+cdk.json's values belong to whoever deploys, so the committed files do not depend on them.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App
+
+from infra.bundle import build
+from infra.stage import reference_page
+from infra.preflight import settings_check
+from infra.app import add_stage
+from infra.stage.config import StageConfig, read_context
+from infra.errors import BundleError, InfraError, ToolError
+from infra.bundle.wheels import LAMBDA
+
+REFERENCE = Path("tests/infra/reference.json")
+COMMITTED = Path("tests/template.json")
+VARIANTS = Path("tests/infra/variants.json")
+SNAPSHOTS = Path("tests/infra/snapshots")
+CONFIGURATION = Path("docs/configuration.md")
+SHOWN = 20  # changes of one template; git shows the rest
+STAND_IN = "stand-in"  # instead of the digest of a zip
+
+Template = dict[str, Any]
+
+
+def synthesize(context: Mapping[str, Any], *, outdir: Path, code: Path | None = None) -> dict[str, Template]:
+    """The templates of the stage that `context` means, by stack name. Without `code`, a stand-in takes its place."""
+    config = StageConfig.from_context(context)
+    app = App(context=dict(context), outdir=str(outdir))
+    with tempfile.TemporaryDirectory() as folder:
+        if code is None:
+            Path(folder, "README").write_text("The zip was not built for this template.\n", encoding="utf-8")
+            add_stage(app, config=config, code=Path(folder), code_hash=STAND_IN)
+        else:
+            add_stage(app, config=config, code=code)
+        assembly = app.synth()
+    return {
+        stack.stack_name: json.loads(Path(stack.template_full_path).read_text("utf-8")) for stack in assembly.stacks
+    }
+
+
+def variant(reference: Mapping[str, Any], name: str, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of a stage called `name`: the least of the reference stage, and `knobs`."""
+    auth = reference["stages"][reference["stage"]]["auth"]
+    return {**reference, "stage": name, "stages": {name: {"auth": auth, **knobs}}}
+
+
+def merge(templates: Mapping[str, Template]) -> Template:
+    """One template with what all stacks hold: CDK's logical ids differ between them."""
+    merged: Template = {"Description": "All stacks of one stage in one. Made by `make template`: do not edit."}
+    for section in ("Mappings", "Resources", "Outputs"):
+        if not any(section in template for template in templates.values()):
+            continue
+        names = [name for template in templates.values() for name in template.get(section, {})]
+        if len(names) != len(set(names)):
+            raise ValueError(f"two stacks have {section} of the same name: {sorted(names)}")
+        merged[section] = {n: body for template in templates.values() for n, body in template.get(section, {}).items()}
+    return merged
+
+
+def changes(old: Template, new: Template) -> list[str]:
+    """One line for each resource and output that is not the same in both."""
+    lines = []
+    for section in ("Resources", "Outputs"):
+        before, after = old.get(section, {}), new.get(section, {})
+        for name in sorted(before.keys() | after.keys()):
+            body = after.get(name, before.get(name))
+            what = f"{name} ({body['Type']})" if "Type" in body else f"{name} (output)"
+            if name not in before:
+                lines.append(f"added    {what}")
+            elif name not in after:
+                lines.append(f"removed  {what}")
+            elif before[name] != after[name]:
+                lines.append(f"changed  {what}")
+    return lines
+
+
+def refresh(committed: Path, new: Template) -> None:
+    """Write `new` to `committed`, and print what that changes, if anything."""
+    old = json.loads(committed.read_text(encoding="utf-8")) if committed.exists() else {}
+    lines = changes(old, new)
+    committed.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8", newline="\n")
+    if lines:
+        print(f"{committed}: {len(lines)} changes; look at them and commit:")
+    for line in lines[:SHOWN]:
+        print(f"  {line}")
+    if len(lines) > SHOWN:
+        print("  ...")
+
+
+def refresh_committed() -> None:
+    """Write all that is made from this code and committed: templates and the page about configuration."""
+    reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    variants = json.loads(VARIANTS.read_text(encoding="utf-8"))
+    SNAPSHOTS.mkdir(exist_ok=True)
+    for stale in {path.stem for path in SNAPSHOTS.glob("*.json")} - variants.keys():
+        (SNAPSHOTS / f"{stale}.json").unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        refresh(COMMITTED, merge(synthesize(reference, outdir=Path(folder, "reference"))))
+        for name, knobs in variants.items():
+            made = synthesize(variant(reference, name, knobs), outdir=Path(folder, name))
+            refresh(SNAPSHOTS / f"{name}.json", merge(made))
+    CONFIGURATION.write_text(reference_page.page(), encoding="utf-8", newline="\n")
+
+
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
+    """Synthesize into cdk.out/, or with --snapshots rewrite the committed files. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.commands.template", description="What would be deployed, as files.")
+    parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
+    parser.add_argument("--snapshots", action="store_true", help="rewrite the committed templates and pages instead")
+    options = parser.parse_args(arguments)
+    stage = options.stage
+    try:
+        if options.snapshots:
+            refresh_committed()
+            return 0
+        context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
+        config = settings_check.stage_of(context)
+        for warning in config.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
+        code = _code(environ, architecture=config.architecture)
+        names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))
+    except InfraError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"cdk.out/: {names}\nnext: make deploy STAGE={config.stage}")
+    return 0
+
+
+def _code(environ: Mapping[str, str], *, architecture: str) -> Path | None:
+    """The zip; None, with a warning, where it cannot be built: `make deploy` synthesizes again, with the real one."""
+    try:
+        return build.build(Path.cwd(), environ=environ, target=LAMBDA[architecture]).zip
+    except (BundleError, ToolError) as error:
+        print(f"warning: cdk.out/ gets a stand-in for the code.\n{error}", file=sys.stderr)
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,231 @@
+"""The function: its code, its environment, and exactly what it may do. Knows no front door and owns no data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infra.stage.config import StageConfig
+from infra.stage.sections import NetworkConfig, PolicyConfig, bedrock_region
+from infra.stage.environment import Places, variables
+from infra.constructs.managed_instances import ManagedInstances
+from infra.constructs.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX, PENDING_PREFIX
+
+HANDLER = "lambda_src.handler.handler"
+ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
+
+# Exactly what the store calls: tests/test_role.py records its calls and compares.
+TABLE_ACTIONS = [
+    "dynamodb:BatchGetItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+]
+INDEX_ACTIONS = ["dynamodb:Query"]
+OBJECT_ACTIONS = {
+    OFFLOAD_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+    # Uploads are signed here and sent by browsers: what a URL allows is what this role may do.
+    PENDING_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+    KEPT_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+}
+KEY_ACTIONS = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+NETWORK_ACTIONS = [  # what AWSLambdaVPCAccessExecutionRole allows beside logs: Lambda makes its interfaces with them
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+]
+
+RETENTION = {  # CDK names the days that infra.stage.config allows
+    1: logs.RetentionDays.ONE_DAY,
+    3: logs.RetentionDays.THREE_DAYS,
+    7: logs.RetentionDays.ONE_WEEK,
+    14: logs.RetentionDays.TWO_WEEKS,
+    30: logs.RetentionDays.ONE_MONTH,
+    60: logs.RetentionDays.TWO_MONTHS,
+    90: logs.RetentionDays.THREE_MONTHS,
+    180: logs.RetentionDays.SIX_MONTHS,
+    365: logs.RetentionDays.ONE_YEAR,
+    731: logs.RetentionDays.TWO_YEARS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """What the function reads and writes; it owns none of it. `secrets` prove that CloudFront called."""
+
+    table: dynamodb.ITableV2
+    bucket: s3.IBucket
+    key: kms.IKey | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    client_id: str | None = None
+    sign_in_url: str | None = None
+    secrets: tuple[secretsmanager.ISecret, ...] = ()
+
+
+class ChatFunction(Construct):
+    """The function behind an alias, with a role of its own.
+
+    code: the zip that infra.bundle.build builds, or a stand-in where only the template matters.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StageConfig, code: lambda_.Code, holdings: Holdings
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=RETENTION[config.log_retention_days],
+            removal_policy=RemovalPolicy.DESTROY if config.disposable else RemovalPolicy.RETAIN,
+        )
+        # A role of our own: AWS's managed policy for Lambda writes to every log group of the account.
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        self.log_group.grant_write(role)
+        for statement in [*_grants(holdings), *_grants_beside(config, holdings, stack=Stack.of(self))]:
+            role.add_to_policy(statement)
+        architecture = ARCHITECTURES[config.architecture]
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description=f"Chat, stage {config.stage}",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=architecture,
+            handler=HANDLER,
+            code=code,
+            memory_size=config.memory_mb,
+            timeout=Duration.seconds(config.timeout_s),
+            environment=_environment(config, holdings),
+            reserved_concurrent_executions=config.concurrency_cap,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if config.snapstart else None,
+            current_version_options=lambda_.VersionOptions(removal_policy=_of_old_versions(config)),
+            role=role,
+            log_group=self.log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            tracing=lambda_.Tracing.ACTIVE if dict(config.settings).get("tracing") == "xray" else None,
+        )
+        if config.vpc is not None:
+            _join(self.function, config.vpc)
+        if config.managed_instances is not None:
+            ManagedInstances(
+                self, "Managed", config=config.managed_instances, architecture=architecture, function=self.function
+            )
+        # The front door stands on an alias: it outlives every version, and SnapStart and gradual shifts need one.
+        self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
+        _acknowledge(self.function, role, holdings.bucket)
+        _acknowledge_policy(role, config.policy)
+
+
+def _of_old_versions(config: StageConfig) -> RemovalPolicy:
+    """Kept, so that the alias can go back to one; but SnapStart charges for a snapshot of each that is there."""
+    return RemovalPolicy.DESTROY if config.snapstart else RemovalPolicy.RETAIN
+
+
+def _grants(holdings: Holdings) -> list[iam.PolicyStatement]:
+    """What the store may do: in the table and its index, under its prefixes of the bucket. No scan, nothing else."""
+    allow, table, bucket = iam.PolicyStatement, holdings.table, holdings.bucket
+    return [
+        allow(actions=TABLE_ACTIONS, resources=[table.table_arn]),
+        allow(actions=INDEX_ACTIONS, resources=[f"{table.table_arn}/index/{ORDER_INDEX}"]),
+        # Of the whole bucket: with a condition on the prefix, S3 answers 403 instead of 404 for an object that is gone.
+        allow(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
+        *(
+            allow(actions=actions, resources=[bucket.arn_for_objects(f"{prefix}*")])
+            for prefix, actions in OBJECT_ACTIONS.items()
+        ),
+    ]
+
+
+def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> list[iam.PolicyStatement]:
+    """What a stage's choices add: the model's key, or Bedrock's models, a key of its own, secrets, a network."""
+    allow = iam.PolicyStatement
+    # AWS's own key for SecureStrings needs no grant beside it.
+    parameters = (config.model_key_name, config.guest_secret_name, *config.secret_parameters)
+    names = [name.removeprefix("/") for name in parameters if name]
+    arns = [stack.format_arn(service="ssm", resource="parameter", resource_name=name) for name in names]
+    grants = [allow(actions=["ssm:GetParameter"], resources=arns)]
+    if holdings.key is not None:
+        by_storage = [f"{service}.{stack.region}.amazonaws.com" for service in ("dynamodb", "s3")]
+        through = {"StringEquals": {"kms:ViaService": by_storage}}
+        grants.append(allow(actions=KEY_ACTIONS, resources=[holdings.key.key_arn], conditions=through))
+    if holdings.secrets:
+        arns = [secret.secret_arn for secret in holdings.secrets]
+        grants.append(allow(actions=["secretsmanager:GetSecretValue"], resources=arns))
+    if (region := bedrock_region(config.settings)) is not None:
+        project = stack.format_arn(service="bedrock-mantle", region=region, resource="project", resource_name="default")
+        models = {"StringEquals": {"bedrock-mantle:Model": list(config.models)}}
+        grants.append(allow(actions=["bedrock-mantle:CreateInference"], resources=[project], conditions=models))
+    grants += [allow(actions=list(one.actions), resources=list(one.resources)) for one in config.policy]
+    if config.vpc is not None:
+        grants.append(allow(actions=NETWORK_ACTIONS, resources=["*"]))
+    return grants
+
+
+def _environment(config: StageConfig, holdings: Holdings) -> dict[str, str]:
+    places = Places(
+        table=holdings.table.table_name,
+        bucket=holdings.bucket.bucket_name,
+        issuer=holdings.issuer,
+        audience=holdings.audience,
+        client_id=holdings.client_id,
+        sign_in_url=holdings.sign_in_url,
+        origin_secrets=tuple(secret.secret_arn for secret in holdings.secrets),
+    )
+    return variables(config, places)
+
+
+def _join(function: lambda_.Function, network: NetworkConfig) -> None:
+    """Give the function interfaces in a network that is there already; its id is known from the subnets."""
+    resource = cast("lambda_.CfnFunction", function.node.default_child)
+    resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
+        subnet_ids=list(network.subnets), security_group_ids=list(network.security_groups)
+    )
+
+
+def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket) -> None:
+    """The findings of cdk-nag that stay, each with its reason."""
+    newest = "The zip holds wheels for 3.13; a newer Python is taken together with them."
+    reasons = {
+        "AwsSolutions-L1": newest,
+        "Serverless-LambdaLatestVersion": newest,
+        "Serverless-LambdaDLQ": "The one asynchronous event is the hourly sweep: the next hour does the rest.",
+        "Serverless-LambdaTracing": "A slow turn waits for the model, which X-Ray does not see; the log does.",
+        "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish": "The alias stands on a published version.",
+    }
+    for rule, reason in reasons.items():
+        Validations.of(function).acknowledge(Acknowledgment(id=rule, reason=reason))
+    [bucket_id, _] = Stack.of(bucket).resolve(bucket.bucket_arn)["Fn::GetAtt"]
+    for prefix in OBJECT_ACTIONS:
+        finding = f"AwsSolutions-IAM5[Resource::<{bucket_id}.Arn>/{prefix}*]"
+        reason = "Objects are named at random below their user's hash: the prefix is the narrowest that can be said."
+        Validations.of(role).acknowledge(Acknowledgment(id=finding, reason=reason))
+    Validations.of(role).acknowledge(
+        Acknowledgment(
+            id="AwsSolutions-IAM5[Resource::*]",
+            reason="In a network of yours, Lambda makes its interfaces with this role, and EC2 takes no narrower name.",
+        )
+    )
+
+
+def _acknowledge_policy(role: iam.Role, policy: Sequence[PolicyConfig]) -> None:
+    """The wildcards that the stage itself asks for in `policy`."""
+    wide = [f"Action::{action}" for one in policy for action in one.actions if "*" in action]
+    wide += [f"Resource::{resource}" for one in policy for resource in one.resources if resource.endswith("*")]
+    for finding in dict.fromkeys(wide):
+        reason = "The stage's `policy` in cdk.json allows this for tools of the agent."
+        Validations.of(role).acknowledge(Acknowledgment(id=f"AwsSolutions-IAM5[{finding}]", reason=reason))

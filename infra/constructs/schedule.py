@@ -1,0 +1,35 @@
+"""What happens by the clock: the sweep each hour. Knows the event's shape, which lambda_src/chat/scheduled_events.py reads."""
+
+from aws_cdk import Acknowledgment, Duration, Validations
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+SWEEP_EVENT = {"chat": "sweep"}
+HEALTH_EVENT = {"chat": "health"}
+SWEEP_EVERY = Duration.hours(1)
+HEALTH_EVERY = Duration.minutes(5)
+
+
+class HourlySweep(Construct):
+    """Removes, each hour, what deletes left behind. Not tried again when it fails: the next hour does the same."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, alias: lambda_.IFunction) -> None:
+        super().__init__(scope, construct_id)
+        self.rule = every(self, SWEEP_EVERY, event=SWEEP_EVENT, alias=alias)
+
+
+def every(scope: Construct, period: Duration, *, event: dict[str, str], alias: lambda_.IFunction) -> events.Rule:
+    """A rule that sends `event` to the alias each `period`, once."""
+    target = targets.LambdaFunction(
+        alias,
+        event=events.RuleTargetInput.from_object(event),
+        retry_attempts=0,
+        max_event_age=Duration.hours(1),
+    )
+    rule = events.Rule(scope, "Rule", schedule=events.Schedule.rate(period), targets=[target])
+    Validations.of(rule).acknowledge(
+        Acknowledgment(id="Serverless-EventBusDLQ", reason="An event that is lost comes again with the next period.")
+    )
+    return rule

@@ -1,0 +1,152 @@
+"""What the chat costs, apart from the model: `--idle` while nobody talks, `--turns` for a month of them.
+
+Knows prices (infra/cost/prices.py) and arithmetic; asks AWS nothing. The model's tokens cost ten to a hundred times as much.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.cost import idle, prices
+from infra.cost.idle import MANAGED_INSTANCES, UnpricedError
+from infra.cost.prices import HOURS_A_MONTH, Price
+
+# An estimate, to be measured: guard, quotas, lease, two items (each also in the index), and then each second the
+# journal's batch together with the lease.
+WRITES_A_TURN = 12
+WRITES_A_SECOND = 2  # the renewal and the journal: tests/turns/test_costs.py counts them
+READS_A_TURN = 20  # the history's page, the thread, the guard
+LOG_BYTES_A_TURN = 2_000
+METRICS = 14  # that a busy function sends: twelve, and two with kinds; ten are free
+TURNS_OF_AN_ENVIRONMENT = 10  # at a time, on Managed Instances
+ENVIRONMENTS_OF_AN_INSTANCE = 2  # one for each vCPU of a large
+PEAK = 3  # times the mean: a day has a night
+SECONDS_A_MONTH = HOURS_A_MONTH * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A month of turns, each of so many seconds, as the function sees them."""
+
+    turns: float
+    seconds: float
+    memory_mb: int
+    mode: str
+    architecture: str = "arm64"
+    instance_type: str = "m8g.large"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One line of a bill."""
+
+    what: str
+    units: float
+    price: Price
+
+    @property
+    def usd(self) -> float:
+        return self.units * self.price.usd
+
+
+def bill(load: Load) -> list[Charge]:
+    """What a month of `load` costs, without any free tier."""
+    seconds = load.turns * load.seconds
+    return [
+        Charge("requests", load.turns, prices.LAMBDA_REQUEST),
+        *(_instances(load) if load.mode == "managed" else [_compute(load)]),
+        Charge("table, writes", load.turns * WRITES_A_TURN + seconds * WRITES_A_SECOND, prices.TABLE_WRITE),
+        Charge("table, reads", load.turns * READS_A_TURN, prices.TABLE_READ),
+        Charge("log", load.turns * LOG_BYTES_A_TURN / 1e9, prices.LOG_GB),
+        Charge("custom metrics", METRICS, prices.METRIC),
+    ]
+
+
+def _compute(load: Load) -> Charge:
+    gb_s = load.turns * load.seconds * load.memory_mb / 1024
+    return Charge("compute", gb_s, prices.LAMBDA_GB_S[load.architecture])
+
+
+def instances(load: Load) -> int:
+    """How many instances the busiest hour needs; Lambda keeps three at least."""
+    at_a_time = load.turns * load.seconds / SECONDS_A_MONTH * PEAK
+    each = TURNS_OF_AN_ENVIRONMENT * ENVIRONMENTS_OF_AN_INSTANCE
+    return max(MANAGED_INSTANCES, math.ceil(at_a_time / each))
+
+
+def _instances(load: Load) -> Iterator[Charge]:
+    hours = Charge(
+        f"{instances(load)} {load.instance_type}", instances(load) * HOURS_A_MONTH, prices.EC2_HOUR[load.instance_type]
+    )
+    yield hours
+    yield Charge("Lambda's fee for them", hours.usd, prices.MANAGED_FEE)
+
+
+def resources(folder: Path) -> list[dict[str, Any]]:
+    """Every resource of the templates in cdk.out; FileNotFoundError where there are none."""
+    templates = sorted(folder.glob("*.template.json"))
+    if not templates:
+        raise FileNotFoundError(f"{folder}/ holds no template: `make template`, then again.")
+    loaded = (json.loads(path.read_text(encoding="utf-8")) for path in templates)
+    return [resource for template in loaded for resource in template.get("Resources", {}).values()]
+
+
+def main(arguments: list[str]) -> int:
+    """Print one of the two bills. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.cost.estimate", description=(__doc__ or "").splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--idle", action="store_true", help="what cdk.out/ costs while nobody talks")
+    what.add_argument("--turns", type=float, help="turns a month, such as 1e6")
+    parser.add_argument("--seconds", type=float, default=8, help="of one turn (8)")
+    parser.add_argument("--memory", type=int, default=1024, help="MB of the function (1024)")
+    parser.add_argument("--mode", choices=["lambda", "managed"], default="lambda")
+    parser.add_argument("--architecture", choices=list(prices.LAMBDA_GB_S), default="arm64")
+    parser.add_argument("--instance-type", choices=list(prices.EC2_HOUR), default="m8g.large")
+    parser.add_argument("--templates", type=Path, default=Path("cdk.out"), help="where `make template` put them")
+    asked = parser.parse_args(arguments)
+    try:
+        if asked.idle:
+            _print_idle(idle.lines(resources(asked.templates)))
+        else:
+            load = Load(
+                turns=asked.turns,
+                seconds=asked.seconds,
+                memory_mb=asked.memory,
+                mode=asked.mode,
+                architecture=asked.architecture,
+                instance_type=asked.instance_type,
+            )
+            _print_bill(bill(load))
+    except (UnpricedError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"us-east-1, without the model's tokens; prices of {prices.AS_OF}, each page in infra/cost/prices.py")
+    return 0
+
+
+def _print_idle(lines: list[idle.Line]) -> None:
+    for line in lines:
+        print(f"  ${line.usd:8.2f}  {line.count} x {line.what.removeprefix('AWS::')}: {line.why}")
+    print(f"  ${idle.total(lines):8.2f}  a month at rest; storage apart: table ${prices.TABLE_GB.usd}, its backup "
+          f"${prices.TABLE_BACKUP_GB.usd}, bucket ${prices.BUCKET_GB.usd} a GB")  # fmt: skip
+
+
+def _print_bill(charges: list[Charge]) -> None:
+    for charge in charges:
+        each = f"{charge.units:,.0f} x ${_plain(charge.price.usd)} a {charge.price.unit}"
+        print(f"  ${charge.usd:10.2f}  {charge.what}: {each}\n{'':15}{charge.price.page}, {prices.AS_OF}")
+    print(f"  ${sum(charge.usd for charge in charges):10.2f}  a month, free tiers apart")
+
+
+def _plain(usd: float) -> str:
+    """Without an exponent, which nobody reads as money."""
+    return f"{usd:.10f}".rstrip("0").rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

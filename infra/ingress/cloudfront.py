@@ -1,0 +1,150 @@
+"""CloudFront before the function URL: passes everything on as it came, streams, and caches the page's files alone.
+
+The bare URL stays reachable, so CloudFront proves itself: by a secret header that the app checks (the ChatKit client
+then works unmodified), or by signing (browsers must send the SHA-256 of each body as x-amz-content-sha256).
+"""
+
+from dataclasses import dataclass
+
+from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_cloudfront_origins as origins
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_route53_targets as targets
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.stage.config import StageConfig
+from infra.stage.sections import DomainConfig
+from infra.errors import ConfigError
+from infra.ingress.origin_secrets import HEADER, OriginSecrets
+
+FOR_EVER = "static/*"  # names of these carry a hash of their content: lambda_src/http/page.py
+READ_TIMEOUT_S = 30  # between two packets; the app's heartbeat comes each 15 s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """What stands in us-east-1 for this stage, if anything (infra/stacks/edge.py)."""
+
+    certificate: acm.ICertificate | None = None
+    web_acl_arn: str | None = None
+
+
+class Distribution(Construct):
+    """The distribution, and the records of its name where we may write them. `url` ends with a slash."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        behind: lambda_.FunctionUrl,
+        secrets: OriginSecrets | None,
+        edge: Edge,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        domain, origin = config.domain, _origin(behind, secrets=secrets)
+        distribution = cloudfront.Distribution(
+            self,
+            "Distribution",
+            comment=f"Chat, stage {config.stage}",
+            default_behavior=cloudfront.BehaviorOptions(
+                origin=origin,
+                allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
+                viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+                cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
+                origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
+                compress=False,  # compressing would hold small events back
+            ),
+            additional_behaviors={FOR_EVER: _for_ever(origin)},
+            domain_names=[domain.name] if domain else None,
+            certificate=self._certificate(domain, edge) if domain else None,
+            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if domain else None,
+            web_acl_id=edge.web_acl_arn,
+            price_class=cloudfront.PriceClass.PRICE_CLASS_100,
+            http_version=cloudfront.HttpVersion.HTTP2_AND_3,
+            enable_logging=config.access_logs,
+            log_bucket=_access_log(self, config) if config.access_logs else None,
+        )
+        self.url = f"https://{domain.name if domain else distribution.distribution_domain_name}/"
+        if domain and domain.hosted_zone:
+            self._record(domain, distribution)
+        _acknowledge(
+            distribution,
+            named=domain is not None,
+            guarded=edge.web_acl_arn is not None,
+            logged=config.access_logs,
+        )
+
+    def _certificate(self, domain: DomainConfig, edge: Edge) -> acm.ICertificate:
+        if domain.certificate_arn is not None:
+            return acm.Certificate.from_certificate_arn(self, "Certificate", domain.certificate_arn)
+        if edge.certificate is None:
+            raise ConfigError([f"domain {domain.name} has no certificate."])
+        return edge.certificate
+
+    def _record(self, domain: DomainConfig, distribution: cloudfront.Distribution) -> None:
+        assert domain.hosted_zone is not None
+        zone = route53.HostedZone.from_hosted_zone_attributes(
+            self, "Zone", hosted_zone_id=domain.hosted_zone.id, zone_name=domain.hosted_zone.name
+        )
+        target = route53.RecordTarget.from_alias(targets.CloudFrontTarget(distribution))
+        route53.ARecord(self, "A", zone=zone, record_name=f"{domain.name}.", target=target)
+        route53.AaaaRecord(self, "Aaaa", zone=zone, record_name=f"{domain.name}.", target=target)
+
+
+def _for_ever(origin: cloudfront.IOrigin) -> cloudfront.BehaviorOptions:
+    """Kept at the edge as long as their headers say, a year: the function answers once for each file and edge.
+
+    Compressed, where the origin says how long they are: CloudFront leaves the rest as it is.
+    """
+    return cloudfront.BehaviorOptions(
+        origin=origin,
+        viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+        cache_policy=cloudfront.CachePolicy.CACHING_OPTIMIZED,
+        compress=True,
+    )
+
+
+def _access_log(scope: Construct, config: StageConfig) -> s3.Bucket:
+    """A bucket for CloudFront's access log: callers' addresses and paths, no cookie, deleted as the stage's log is."""
+    bucket = s3.Bucket(
+        scope,
+        "AccessLog",
+        object_ownership=s3.ObjectOwnership.OBJECT_WRITER,  # CloudFront delivers logs by an ACL
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        enforce_ssl=True,
+        lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(config.log_retention_days))],
+        removal_policy=RemovalPolicy.RETAIN,  # CloudFormation deletes no bucket that holds something
+    )
+    Validations.of(bucket).acknowledge(
+        Acknowledgment(id="AwsSolutions-S1", reason="It holds an access log: a log of who reads it would never end.")
+    )
+    return bucket
+
+
+def _origin(behind: lambda_.FunctionUrl, *, secrets: OriginSecrets | None) -> cloudfront.IOrigin:
+    """The URL as an origin: with the secret header, or, where there is no secret, signed by CloudFront."""
+    read_timeout = Duration.seconds(READ_TIMEOUT_S)
+    if secrets is None:
+        return origins.FunctionUrlOrigin.with_origin_access_control(behind, read_timeout=read_timeout)
+    return origins.FunctionUrlOrigin(behind, custom_headers={HEADER: secrets.sent}, read_timeout=read_timeout)
+
+
+def _acknowledge(distribution: cloudfront.Distribution, *, named: bool, guarded: bool, logged: bool) -> None:
+    reasons = {"AwsSolutions-CFR1": "People chat from wherever they are."}
+    if not logged:
+        reasons["AwsSolutions-CFR3"] = (
+            "`access_logs: true` adds it; it keeps callers' addresses, and the app logs the rest."
+        )
+    if not guarded:
+        reasons["AwsSolutions-CFR2"] = "`waf: true` adds it, for a monthly charge; tokens and quotas guard without."
+    if not named:
+        reasons["AwsSolutions-CFR4"] = "CloudFront's own name comes with its own certificate and TLS versions."
+    for rule, reason in reasons.items():
+        Validations.of(distribution).acknowledge(Acknowledgment(id=rule, reason=reason))

@@ -1,0 +1,268 @@
+"""Which alarms there are: each a metric, a threshold with its reason, and what to do (docs/operations.md has it too).
+
+Pure choices over metrics that AWS or our log lines give. Knows no topic and no dashboard.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+
+from infra.stage.config import StageConfig
+from infra.monitoring.function_metrics import Observed
+
+PERIOD = Duration.minutes(5)
+DAY = Duration.days(1)
+SILENCE = Duration.minutes(15)
+NAMESPACE = "ChatKit"  # of what is read from the log here; the function's own is in infra/monitoring/function_metrics.py
+NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
+NEAR_MEMORY = 0.9
+NEAR_CONCURRENCY = 0.8
+TABLE_REFUSALS = 5  # in 5 minutes: the client library tries again, so that one alone hurts nobody
+LOG_BYTES_AN_HOUR = 100_000_000  # $0.05 an hour; a turn writes some 2 KB
+COMPUTE_MS_AN_HOUR = 10 * 3_600_000  # ten streams at once for an hour, $0.48 at 1 GB
+SPENT = 0.5  # of a day's tokens: an ordinary day stays below, and half of the ceiling is left to act in
+SLOW_FIRST_TOKEN_MS = 10_000  # people leave; a model that thinks takes some 5 s
+MODEL_ERRORS = 5  # in 5 minutes: a vendor's outage, a key that was withdrawn
+REFUSALS = 500  # in 5 minutes: somebody is guessing tokens, or a page is broken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What alarms look at."""
+
+    config: StageConfig
+    alias: lambda_.Alias
+    table: dynamodb.ITableV2
+    sweep: events.Rule
+    log_group: logs.LogGroup
+    client_errors: cloudwatch.IMetric
+    server_errors: cloudwatch.IMetric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """`name` is its heading in docs/operations.md. It rings at `threshold` or more, `times` periods in a row."""
+
+    name: str
+    does: str
+    metric: cloudwatch.IMetric
+    threshold: float
+    times: int = 1
+    missing_is_bad: bool = False
+
+
+def basic(watched: Watched) -> list[Alarm]:
+    """The five that say that people get no answer, or that money runs out, of one metric each.
+
+    An account has ten for nothing, so two stages' are free. None does math over metrics: a local AWS refuses that.
+    """
+    alias, config = watched.alias, watched.config
+    return [
+        Alarm(
+            name="errors",
+            does="Invocations fail: look at the newest ERROR lines of the log.",
+            metric=alias.metric_errors(period=PERIOD, statistic="Sum"),
+            threshold=3,
+        ),
+        Alarm(
+            name="throttles",
+            does="Requests are refused for want of concurrency: raise the quota or reserved_concurrency.",
+            metric=alias.metric_throttles(period=PERIOD, statistic="Sum"),
+            threshold=1,
+        ),
+        Alarm(
+            name="near-timeout",
+            does="Turns last as long as they may: raise timeout_s, or see why the model is slow.",
+            metric=alias.metric_duration(period=PERIOD, statistic="p99"),
+            threshold=NEAR_TIMEOUT * config.timeout_s * 1000,
+        ),
+        Alarm(
+            name="server-errors",
+            does="The front door answers 5xx: look at errors and throttles first, then at the last deployment.",
+            metric=watched.server_errors,
+            threshold=3,
+        ),
+        _spend(watched) or _compute(watched),
+    ]
+
+
+def _spend(watched: Watched) -> Alarm | None:
+    """Tokens against the ceiling of the stage; None where it has no ceiling.
+
+    A turn is counted when it ends, so the alarm rings at half of the ceiling, while there is still time to act.
+    """
+    quotas = watched.config.quotas
+    if quotas is None or quotas.stage_tokens_per_day is None:
+        return None
+    return Alarm(
+        name="spend",
+        does="A day's turns took half of stage_tokens_per_day: see who it was, or stop the bleeding.",
+        metric=Observed(watched.alias.lambda_).metric("Tokens", statistic="Sum", period=DAY),
+        threshold=SPENT * quotas.stage_tokens_per_day,
+    )
+
+
+def _compute(watched: Watched) -> Alarm:
+    return Alarm(
+        name="compute",
+        does="More compute runs than ten streams at once make: stop the bleeding, then look for a loop.",
+        metric=watched.alias.metric_duration(period=Duration.hours(1), statistic="Sum"),
+        threshold=COMPUTE_MS_AN_HOUR,
+    )
+
+
+def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
+    """What `basic` leaves out: causes before they hurt, and silence where there should be a sign of life.
+
+    Every turn writes to the table, about once a second, and a partition takes a third of the writes that it takes of
+    reads: writes are refused first.
+    """
+    alias, config = watched.alias, watched.config
+    concurrency = config.concurrency_cap or config.account_concurrency
+    line = _line_metric(watched)
+    observed = Observed(alias.lambda_)
+    return [
+        *([_compute(watched)] if _spend(watched) else []),  # else `basic` has it already
+        Alarm(
+            name="table-throttles",
+            does="DynamoDB refuses writes: one partition is too hot, or traffic doubled within minutes.",
+            metric=_table(watched.table, "WriteThrottleEvents"),
+            threshold=TABLE_REFUSALS,
+        ),
+        Alarm(
+            name="concurrency",
+            does="Nearly all streams that may run at once do: raise the quota before people are refused.",
+            metric=alias.metric("ConcurrentExecutions", period=PERIOD, statistic="Maximum"),
+            threshold=NEAR_CONCURRENCY * concurrency,
+            times=3,
+        ),
+        Alarm(
+            name="table-reads",
+            does="DynamoDB refuses reads: one thread is too hot, or traffic doubled within minutes.",
+            metric=_table(watched.table, "ReadThrottleEvents"),
+            threshold=TABLE_REFUSALS,
+        ),
+        Alarm(
+            name="memory",
+            does="The function nearly ran out of memory: raise memory_mb.",
+            metric=line("MemoryUsedMb", "$.record.metrics.maxMemoryUsedMB", "Maximum"),
+            threshold=NEAR_MEMORY * config.memory_mb,
+        ),
+        Alarm(
+            name="first-token",
+            does="People wait long for the first word: is the model slow, or did cold starts become so?",
+            metric=observed.metric("TimeToFirstToken", statistic="p95", period=PERIOD),
+            threshold=SLOW_FIRST_TOKEN_MS,
+            times=3,
+        ),
+        Alarm(
+            name="model-errors",
+            does="The model fails: see the vendor's status page, its limits, and whether the key still holds.",
+            metric=_filtered(watched, "ModelErrors", logs.FilterPattern.string_value("$.message", "=", "run_failed")),
+            threshold=MODEL_ERRORS,
+        ),
+        Alarm(
+            name="unreadable-rows",
+            does="A row cannot be read, people see a placeholder: `make chat ARGS=doctor` names it.",
+            metric=observed.metric("PoisonRows", statistic="Sum", period=PERIOD),
+            threshold=1,
+        ),
+        Alarm(
+            name="log-volume",
+            does="The log grows by 100 MB an hour: something logs in a loop, and each GB costs $0.50.",
+            metric=cloudwatch.Metric(
+                namespace="AWS/Logs",
+                metric_name="IncomingBytes",
+                dimensions_map={"LogGroupName": watched.log_group.log_group_name},
+                period=Duration.hours(1),
+                statistic="Sum",
+            ),
+            threshold=LOG_BYTES_AN_HOUR,
+        ),
+        Alarm(
+            name="refusals",
+            does="Many requests are refused: a page sends no token, or somebody is guessing.",
+            metric=watched.client_errors,
+            threshold=REFUSALS,
+        ),
+        Alarm(
+            name="sweep",
+            does="The hourly sweep could not be started: deleted threads' rows stay; replay a sweep.",
+            metric=_rule(watched.sweep, "FailedInvocations", period=Duration.hours(1)),
+            threshold=1,
+        ),
+        Alarm(
+            name="health",
+            does="The health check has not run for 15 minutes: is the rule disabled, or the function throttled to 0?",
+            metric=_missing(_rule(health, "Invocations", period=SILENCE)),
+            threshold=1,
+            missing_is_bad=True,
+        ),
+    ]
+
+
+def _line_metric(watched: Watched) -> Callable[..., cloudwatch.Metric]:
+    """Metrics read from Lambda's own report lines, which are JSON; they cost nothing while nobody talks."""
+    reports = logs.FilterPattern.string_value("$.type", "=", "platform.report")
+
+    def metric(name: str, field: str, statistic: str, *, period: Duration = PERIOD) -> cloudwatch.Metric:
+        return _filtered(watched, name, reports, value=field, statistic=statistic, period=period)
+
+    return metric
+
+
+def _filtered(
+    watched: Watched,
+    name: str,
+    pattern: logs.IFilterPattern,
+    *,
+    value: str = "1",
+    statistic: str = "Sum",
+    period: Duration = PERIOD,
+) -> cloudwatch.Metric:
+    """A metric of the log's lines that fit `pattern`."""
+    unique = f"{name}-{watched.config.stage}"
+    logs.MetricFilter(
+        watched.log_group,
+        name,
+        log_group=watched.log_group,
+        filter_pattern=pattern,
+        metric_namespace=NAMESPACE,
+        metric_name=unique,
+        metric_value=value,
+    )
+    return cloudwatch.Metric(namespace=NAMESPACE, metric_name=unique, statistic=statistic, period=period)
+
+
+def _table(table: dynamodb.ITableV2, name: str) -> cloudwatch.IMetric:
+    """A metric that DynamoDB sends of a whole table. ThrottledRequests is none: it is told by operation only."""
+    return cloudwatch.Metric(
+        namespace="AWS/DynamoDB",
+        metric_name=name,
+        dimensions_map={"TableName": table.table_name},
+        statistic="Sum",
+        period=PERIOD,
+    )
+
+
+def _rule(rule: events.Rule, name: str, *, period: Duration) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/Events",
+        metric_name=name,
+        dimensions_map={"RuleName": rule.rule_name},
+        statistic="Sum",
+        period=period,
+    )
+
+
+def _missing(metric: cloudwatch.Metric) -> cloudwatch.IMetric:
+    """1 where `metric` saw nothing in a period, else 0."""
+    return cloudwatch.MathExpression(
+        expression="IF(FILL(m, 0) > 0, 0, 1)", using_metrics={"m": metric}, period=SILENCE, label="silent"
+    )

@@ -1,0 +1,42 @@
+"""The metrics that the function makes of its log lines, as alarms and graphs name them. Knows no alarm and no graph.
+
+lambda_src/observability/logs.py emits them; tests/test_metrics.py holds every name here to what it emits.
+"""
+
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+
+NAMESPACE = "chatkit-lambda"
+OF_A_KIND = ("Feedback", "ModelErrors", "QuotaRefusals", "ToolErrors")  # `kind` is a second dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What one function tells of itself; `service` is its name."""
+
+    function: lambda_.IFunction
+
+    def metric(self, name: str, *, statistic: str, period: Duration) -> cloudwatch.Metric:
+        """A metric without kinds."""
+        assert name not in OF_A_KIND, "it has a kind: take by_kind"
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": self.function.function_name},
+            statistic=statistic,
+            period=period,
+        )
+
+    def by_kind(self, name: str, *, period: Duration) -> cloudwatch.IMetric:
+        """One line for each kind there is, for a graph: an alarm takes no search."""
+        assert name in OF_A_KIND, "it has no kind: take metric"
+        service = f'service="{self.function.function_name}"'
+        return cloudwatch.MathExpression(
+            expression=f"SEARCH('{{{NAMESPACE},service,kind}} MetricName=\"{name}\" {service}', 'Sum')",
+            using_metrics={},
+            period=period,
+            label="",
+        )

@@ -1,0 +1,285 @@
+"""`make prove`: what this code does on real AWS, in one command: deploy a stage `proof`, verify it, take it down.
+
+It says what that costs and asks first. It can be interrupted at any moment, says then what is left, and the next run
+goes on where the last one stopped. The rows become a file without accounts and addresses.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import sys
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.commands import local_cloud
+from infra.cost import prices
+from infra.proof import configurations as proof
+from infra.stage.config import StageConfig, read_context
+from infra.commands.deploy import INTERRUPTED, NO_ROOM
+from infra.commands.deployment import Deployment
+from infra.errors import ConfigError, InfraError, PreflightError
+from infra.commands.deploy_local import MACHINES
+from infra.commands.local_cloud import LocalCloud
+from infra.preflight.account import Account, has_room_for_cap, sign_in
+from infra.proof.configurations import CONFIGURATIONS, STAGE, Configuration, Place, Row
+from infra.proof.stage import ProofStage
+from infra.bundle.wheels import LAMBDA, for_this_interpreter
+
+ROOT = Path(__file__).parents[1]
+FOLDER = Path(".local/proof")
+RESULTS = Path("docs/verified")
+LEFT = (
+    "Stage proof may still be in {place}. `make prove` continues where this run stopped; "
+    "`make prove DESTROY=1` takes the stage down."
+)
+NOTHING_LEFT = "Nothing of stage proof is left in {place}, but CDK's own bucket and roles (stack CDKToolkit)."
+
+
+class Stage(Protocol):
+    """What is done to a stage; infra/proof/stage.py does it."""
+
+    def check(self, *, ours: bool) -> None: ...
+    def build(self) -> Path: ...
+    def resources(self, configuration: Configuration) -> list[dict[str, Any]]: ...
+    def lacks(self, configuration: Configuration) -> list[str]: ...
+    def prepare(self) -> None: ...
+    def deploy(self, configuration: Configuration) -> str: ...
+    def look(self, configuration: Configuration, url: str) -> list[Row]: ...
+    def take_down(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one run remembers for the next: where the stage is, and the rows of each configuration that is done."""
+
+    account: str
+    region: str
+    made: bool = False
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write it down, before what it says is done."""
+        folder.mkdir(parents=True, exist_ok=True)
+        written = folder / "progress.json.new"
+        written.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        written.replace(folder / "progress.json")
+
+
+def progress_of(folder: Path, account: Account) -> Progress:
+    """What an earlier run left, or a beginning. PreflightError: that run's stage is in another account or region."""
+    try:
+        found = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Progress(account.account, account.region)
+    if (found.account, found.region) != (account.account, account.region):
+        raise PreflightError(
+            [
+                f"an earlier run made stage proof in account {found.account}, region {found.region}, and these "
+                f"credentials are for {account}: use those of that run, or delete {folder} if its stage is gone."
+            ]
+        )
+    return found
+
+
+def prove(
+    stage: Stage, progress: Progress, configurations: Sequence[Configuration], *, folder: Path, skip: Sequence[str]
+) -> list[Row]:
+    """Fill the rows of each configuration that has none yet, in order. The stage stands afterwards."""
+    progress.made = True
+    progress.save(folder)
+    stage.prepare()
+    for configuration in configurations:
+        if configuration.name in progress.rows:
+            continue
+        if configuration.name in skip:
+            rows = [proof.not_here(configuration, ["It was skipped."])]
+        elif reasons := stage.lacks(configuration):
+            rows = [proof.not_here(configuration, reasons)]
+        else:
+            print(f"{configuration.name}: deploying ...", flush=True)
+            url = stage.deploy(configuration)
+            print(f"{configuration.name}: verifying ...", flush=True)
+            rows = stage.look(configuration, url)
+        progress.rows[configuration.name] = rows
+        progress.save(folder)
+    return [row for configuration in configurations for row in progress.rows[configuration.name]]
+
+
+def take_down(stage: Stage, progress: Progress, *, folder: Path) -> None:
+    """Take the stage down, and forget the run."""
+    stage.take_down()
+    progress.made = False
+    progress.save(folder)
+    (folder / "progress.json").unlink()
+
+
+def write(rows: Sequence[Row], folder: Path, *, kind: str, region: str) -> Path:
+    """The result as a file that may be sent to anybody: `make verify` has removed accounts and addresses from rows."""
+    when = f"{datetime.now(UTC):%Y-%m-%d}"
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        release = tomllib.load(file)["project"]["version"]
+    document = {"kind": kind, "region": region, "when": when, "release": release, "rows": list(rows)}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{when}-{kind.replace(' ', '-')}.json"
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def main(
+    arguments: list[str],
+    environ: Mapping[str, str],
+    *,
+    ask: Callable[[str], str] = input,
+    account_of: Callable[[StageConfig, Mapping[str, str]], Account] = sign_in,
+    make: Callable[..., Stage] = ProofStage,
+) -> int:
+    """Prove, or with --destroy only take down what an earlier run left. Returns the exit code: 1 if a row failed."""
+    asked = _parser().parse_args(arguments)
+    cloud: LocalCloud | None = None
+    run: Run | None = None
+    # A closed terminal and a killed job end like Ctrl-C: with a word on what is left.
+    before = {name: signal.signal(name, signal.default_int_handler) for name in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        if asked.local:
+            cloud = local_cloud.start(asked.folder, environ=environ)
+        run = _begin(asked, environ, cloud, account_of=account_of, make=make)
+        return run.go(asked, ask)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    except (InfraError, ClientError, BotoCoreError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        if cloud is not None:
+            local_cloud.stop(cloud)  # and with it the stage
+        elif run is not None and run.progress.made:
+            print(LEFT.format(place=run.account), file=sys.stderr)
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make prove", description="What this code does on real AWS, in one command.")
+    parser.add_argument("--region", help="where; default: what AWS_REGION or your AWS profile names")
+    parser.add_argument("--email", help="who gets the alarm that is rung; default: no alarm is")
+    parser.add_argument("--subnets", nargs="+", default=[], help="private subnets: also prove Managed Instances")
+    parser.add_argument("--security-groups", nargs="+", default=[], help="the security groups for these")
+    parser.add_argument("--skip", action="append", default=[], help="a configuration to leave out; again for one more")
+    parser.add_argument("--destroy", action="store_true", help="only take down what an earlier run left")
+    parser.add_argument("--local", action="store_true", help="on a local AWS, as far as that goes; needs no account")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"what a run remembers ({FOLDER})")
+    parser.add_argument("--out", type=Path, help=f"where the result goes ({RESULTS}; with --local the folder)")
+    return parser
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the command, once it is known where it goes."""
+
+    account: Account
+    stage: Stage
+    progress: Progress
+    configurations: Sequence[Configuration]
+
+    def go(self, asked: argparse.Namespace, ask: Callable[[str], str]) -> int:
+        """Ask, prove, write, take down. Returns the exit code."""
+        if asked.destroy:
+            question = f"Stage proof in {self.account} will be destroyed."
+        else:
+            self.stage.check(ours=self.progress.made)
+            question = self._question()
+        print(question, flush=True)
+        if not asked.yes and _answer(ask) != STAGE:
+            print("nothing was changed")
+            return 1
+        if asked.destroy:
+            take_down(self.stage, self.progress, folder=asked.folder)
+            print(NOTHING_LEFT.format(place=self.account))
+            return 0
+        self.stage.build()
+        rows = prove(self.stage, self.progress, self.configurations, folder=asked.folder, skip=asked.skip)
+        kind, out = ("local proof", asked.folder) if asked.local else ("proof", RESULTS)
+        path = write(rows, asked.out or out, kind=kind, region=self.account.region)
+        print(f"The rows are in {path}, without accounts and addresses. Taking stage proof down ...", flush=True)
+        take_down(self.stage, self.progress, folder=asked.folder)
+        print(NOTHING_LEFT.format(place=self.account))
+        failed = [row["name"] for row in rows if row["outcome"] == "failed"]
+        print(f"failed: {', '.join(failed)}" if failed else "nothing failed")
+        return 1 if failed else 0
+
+    def _question(self) -> str:
+        """What is about to happen, where, and what it costs."""
+        here = [one for one in self.configurations if not self.stage.lacks(one)]
+        costs = proof.estimate(self.stage.resources(one) for one in here)
+        return (
+            f"Stage proof in {self.account}: deployed as {', '.join(one.name for one in here)}, one after the other, "
+            f"verified, destroyed.\nIt costs about ${costs.usd:.2f}, if each stands for {proof.KEPT_H} hours, without "
+            f"free tiers; left behind, up to ${costs.usd_a_day:.2f} a day (prices of {prices.AS_OF}, us-east-1, "
+            "infra/cost/prices.py).\nWhat stays is CDK's own bucket, with the zip in it, and CDK's roles."
+        )
+
+
+def _answer(ask: Callable[[str], str]) -> str:
+    try:
+        return ask("Type proof to go on: ").strip()
+    except EOFError:  # no terminal
+        return ""
+
+
+def _begin(
+    asked: argparse.Namespace,
+    environ: Mapping[str, str],
+    cloud: LocalCloud | None,
+    *,
+    account_of: Callable[[StageConfig, Mapping[str, str]], Account],
+    make: Callable[..., Stage],
+) -> Run:
+    """Where it goes, and what an earlier run left there. PreflightError, ConfigError: it cannot begin."""
+    flags = read_context(Path("cdk.json"))
+    if STAGE in flags.get("stages", {}):
+        raise ConfigError([f"stages.{STAGE} is yours, and `make prove` would destroy it: give it another name."])
+    configurations = [*CONFIGURATIONS]
+    if asked.subnets:
+        configurations.append(proof.managed(asked.subnets, asked.security_groups))
+    unknown = [name for name in asked.skip if name not in {one.name for one in configurations}]
+    if unknown:
+        known = ", ".join(one.name for one in configurations)
+        raise PreflightError([f"SKIP={unknown[0]} is no configuration; known are {known}."])
+    wanted = StageConfig.from_context(proof.context(flags, configurations[0], Place(account=None, region=asked.region)))
+    if cloud is None:
+        account, told = account_of(wanted, environ), dict(environ)
+        place = Place(account=account.account, region=account.region, alarm_email=asked.email)
+        config = StageConfig.from_context(proof.context(flags, configurations[0], place))
+        if not has_room_for_cap(config, account):
+            print(NO_ROOM.format(stage=STAGE), flush=True)
+            place = replace(place, uncapped=True)
+    else:
+        account, told = cloud.account(), cloud.environ(environ)
+        machine = MACHINES.get(platform.machine().lower(), "x86_64")
+        place = Place(account=None, region=account.region, architecture=machine, alarm_email=asked.email)
+        (asked.folder / "progress.json").unlink(missing_ok=True)  # of a local AWS that is gone
+    told |= {"AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region}
+    stage = make(
+        account=account,
+        place=place,
+        flags=flags,
+        deployment=Deployment(account, folder=asked.folder, environ=told),
+        environ=told,
+        target=for_this_interpreter() if cloud else LAMBDA[place.architecture],
+        local_url=cloud.local_url if cloud else None,
+    )
+    return Run(account, stage, progress_of(asked.folder, account), configurations)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

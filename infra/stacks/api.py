@@ -1,0 +1,81 @@
+"""The API of one stage: function, front door, the clock, alarms. Owns no data: it can be destroyed and made again."""
+
+import aws_cdk as cdk
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.ingress.cloudfront import Edge
+from infra.stage.config import StageConfig
+from infra.stacks.data import DataStack
+from infra.ingress.front_door import FrontDoor
+from infra.constructs.function import ChatFunction, Holdings
+from infra.monitoring.monitoring import Monitoring
+from infra.ingress.origin_secrets import OriginSecrets
+from infra.constructs.canary import Canary
+from infra.constructs.schedule import HourlySweep
+
+
+class ApiStack(Stack):
+    """What answers. Its outputs are what a person needs next: where it answers, and what to put into a frontend."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        code: lambda_.Code,
+        data: DataStack,
+        edge: Edge,
+        env: cdk.Environment | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id, env=env, description=f"Chat, stage {config.stage}: the API")
+        proven = config.front_door == "cloudfront" and config.origin_access == "secret"
+        secrets = OriginSecrets(self, "Origin", generation=config.origin_secret_generation) if proven else None
+        chat = ChatFunction(self, "Chat", config=config, code=code, holdings=_holdings(config, data, secrets))
+        front_door = FrontDoor(self, "FrontDoor", config=config, alias=chat.alias, secrets=secrets, edge=edge)
+        sweep = HourlySweep(self, "Sweep", alias=chat.alias)
+        monitoring = Monitoring(
+            self,
+            "Monitoring",
+            config=config,
+            alias=chat.alias,
+            log_group=chat.log_group,
+            table=data.table,
+            sweep=sweep.rule,
+            client_errors=front_door.client_errors,
+            server_errors=front_door.server_errors,
+        )
+        if config.canary:
+            Canary(self, "Canary", alias=chat.alias, alarms=monitoring.of_a_version)
+        url = front_door.url
+        CfnOutput(self, "Endpoint", value=url, description="POST /chatkit streams a turn")
+        CfnOutput(self, "Page", value=url, description="Open it and chat")
+        CfnOutput(self, "FrontendSnippet", value=frontend_snippet(url), description="For a page of your own")
+        if monitoring.dashboard_url:
+            CfnOutput(self, "Dashboard", value=monitoring.dashboard_url)
+
+
+def _holdings(config: StageConfig, data: DataStack, secrets: OriginSecrets | None) -> Holdings:
+    auth, pool = config.auth, data.sign_in
+    return Holdings(
+        table=data.table,
+        bucket=data.bucket,
+        key=data.key,
+        issuer=pool.issuer if pool else auth.issuer,
+        audience=pool.client_id if pool else auth.audience,
+        client_id=pool.client_id if pool else auth.client_id,
+        sign_in_url=pool.url if pool else auth.sign_in_url,
+        secrets=secrets.accepted if secrets else (),
+    )
+
+
+def frontend_snippet(url: str) -> str:
+    """What docs/frontend.md has a page do, for this address: `getToken` is yours, `domainKey` comes from OpenAI."""
+    return (
+        f'import {{ chatClient }} from "{url}chat-client.js"; '
+        f'const chat = chatClient({{ url: "{url}chatkit", getToken }}); '
+        'chatkit.setOptions({ api: { url: chat.url, domainKey: "YOUR-DOMAIN-KEY", fetch: chat.fetch, '
+        'uploadStrategy: { type: "two_phase" } } });'
+    )

@@ -1,0 +1,33 @@
+"""The data of one stage: what must outlive every deployment of the API. Knows no function."""
+
+import aws_cdk as cdk
+from aws_cdk import CfnOutput, Stack
+from constructs import Construct
+
+from infra.stage.config import StageConfig
+from infra.constructs.cognito import SignIn
+from infra.constructs.storage import Storage
+
+
+class DataStack(Stack):
+    """Table, bucket and users in a stack of their own, so that destroying the API cannot take the threads along."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StageConfig, env: cdk.Environment | None = None
+    ) -> None:
+        super().__init__(scope, construct_id, env=env, description=f"Chat, stage {config.stage}: threads and files")
+        storage = Storage(self, "Storage", config=config)
+        self.table = storage.table
+        self.bucket = storage.bucket
+        self.key = storage.key
+        self.sign_in = (
+            SignIn(self, "SignIn", config=config.auth.cognito, disposable=config.disposable)
+            if config.auth.cognito is not None
+            else None
+        )
+        CfnOutput(self, "Table", value=self.table.table_name, description="Threads, items and turns")
+        CfnOutput(self, "Bucket", value=self.bucket.bucket_name, description="Files and large payloads")
+        if self.sign_in:
+            CfnOutput(self, "SignInPage", value=self.sign_in.page, description="Where people sign in")
+            CfnOutput(self, "Issuer", value=self.sign_in.issuer, description="`iss` of their tokens")
+            CfnOutput(self, "ClientId", value=self.sign_in.client_id, description="`client_id` of their tokens")

@@ -1,0 +1,98 @@
+"""What CloudFront takes from us-east-1 only, wherever the rest stands: the certificate and the firewall."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import Stack
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_route53 as route53
+from aws_cdk import aws_wafv2 as wafv2
+from constructs import Construct
+
+from infra.ingress.cloudfront import Edge
+from infra.stage.config import StageConfig
+from infra.stage.sections import DomainConfig, HostedZoneConfig
+
+REPUTATION_LIST = "AWSManagedRulesAmazonIpReputationList"  # addresses that attacked others, or scan
+ANONYMOUS_LIST = "AWSManagedRulesAnonymousIpList"  # Tor, proxies, VPNs, hosting providers: one attacker, many addresses
+COMMON_RULES = "AWSManagedRulesCommonRuleSet"
+# They look for attacks in bodies. Our bodies are what people write, code included: they count, and let pass.
+RULES_ABOUT_BODIES = [
+    "CrossSiteScripting_BODY",
+    "EC2MetaDataSSRF_BODY",
+    "GenericLFI_BODY",
+    "GenericRFI_BODY",
+    "SizeRestrictions_BODY",
+]
+REQUESTS_PER_IP = 1000  # in 5 minutes: a hundred people behind one address, ten requests each
+
+
+class EdgeStack(Stack):
+    """`edge` is what the distribution takes from here."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, env: cdk.Environment) -> None:
+        super().__init__(scope, construct_id, env=env, description=f"Chat, stage {config.stage}: certificate, firewall")
+        zone = config.domain.hosted_zone if config.domain else None
+        self.edge = Edge(
+            certificate=self._certificate(config.domain, zone) if config.domain and zone else None,
+            web_acl_arn=self._firewall().attr_arn if config.waf else None,
+        )
+
+    def _certificate(self, domain: DomainConfig, zone: HostedZoneConfig) -> acm.Certificate:
+        hosted = route53.HostedZone.from_hosted_zone_attributes(
+            self, "Zone", hosted_zone_id=zone.id, zone_name=zone.name
+        )
+        validation = acm.CertificateValidation.from_dns(hosted)
+        return acm.Certificate(self, "Certificate", domain_name=domain.name, validation=validation)
+
+    def _firewall(self) -> wafv2.CfnWebACL:
+        return wafv2.CfnWebACL(
+            self,
+            "Firewall",
+            scope="CLOUDFRONT",
+            default_action=wafv2.CfnWebACL.DefaultActionProperty(allow={}),
+            visibility_config=_counted("firewall"),
+            rules=[
+                _managed("reputation", REPUTATION_LIST, priority=0),
+                _managed("anonymous", ANONYMOUS_LIST, priority=1),
+                _managed("common", COMMON_RULES, priority=2, counting=RULES_ABOUT_BODIES),
+                _rate_limit(priority=3),
+            ],
+        )
+
+
+def _managed(name: str, group: str, *, priority: int, counting: Sequence[str] = ()) -> wafv2.CfnWebACL.RuleProperty:
+    """AWS's rules of that name; those in `counting` count and let pass."""
+    acl = wafv2.CfnWebACL
+    passing = [
+        acl.RuleActionOverrideProperty(name=rule, action_to_use=acl.RuleActionProperty(count={})) for rule in counting
+    ]
+    rules = acl.ManagedRuleGroupStatementProperty(
+        name=group, vendor_name="AWS", rule_action_overrides=passing if passing else None
+    )
+    return acl.RuleProperty(
+        name=name,
+        priority=priority,
+        override_action=acl.OverrideActionProperty(none={}),
+        statement=acl.StatementProperty(managed_rule_group_statement=rules),
+        visibility_config=_counted(name),
+    )
+
+
+def _rate_limit(*, priority: int) -> wafv2.CfnWebACL.RuleProperty:
+    acl = wafv2.CfnWebACL
+    limit = acl.RateBasedStatementProperty(limit=REQUESTS_PER_IP, aggregate_key_type="IP")
+    return acl.RuleProperty(
+        name="rate",
+        priority=priority,
+        action=acl.RuleActionProperty(block={}),
+        statement=acl.StatementProperty(rate_based_statement=limit),
+        visibility_config=_counted("rate"),
+    )
+
+
+def _counted(name: str) -> wafv2.CfnWebACL.VisibilityConfigProperty:
+    # No samples: they keep requests' headers, and a token stands in one.
+    return wafv2.CfnWebACL.VisibilityConfigProperty(
+        cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
+    )

@@ -1,0 +1,66 @@
+"""What one stage cannot have together. Knows knobs; no construct, no file and no AWS."""
+
+from infra.stage.sections import SET_BY_THE_STACK, bedrock_region, policy_faults
+from infra.stage.schema import StageKnobs
+
+# Issuers that give tokens on another host than their own name, and where: our page may not ask it unless it is named.
+ELSEWHERE = {
+    "https://cognito-idp.": "https://<prefix>.auth.<region>.amazoncognito.com",
+}
+GOOGLE = "https://accounts.google.com"
+MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
+
+
+def contradictions(stage: StageKnobs) -> list[str]:
+    """What cannot be had together, each as a sentence that begins with the knob to change."""
+    by_url = stage.front_door in ("url", "cloudfront")
+    cdn = stage.front_door == "cloudfront"
+    managed = stage.managed_instances is not None
+    zoned = stage.domain is not None and stage.domain.hosted_zone is not None
+    taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
+    proven = stage.domain is not None and stage.domain.certificate_arn is not None
+    elsewhere = next((host for begin, host in ELSEWHERE.items() if (stage.auth.issuer or "").startswith(begin)), None)
+    of_a_kind = {
+        f"auth.sign_in_url is missing: this issuer gives tokens at {elsewhere}, and our page may ask no other host.": (
+            elsewhere is not None and stage.auth.client_id is not None and stage.auth.sign_in_url is None
+        ),
+        "auth.client_id cannot be had with Google: its access tokens are opaque. Add Google to Cognito or Auth0.": (
+            stage.auth.issuer == GOOGLE and stage.auth.client_id is not None
+        ),
+        f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
+        "claims needs auth.issuer, auth.public_keys or auth.cognito: guests have no claims.": bool(stage.claims)
+        and stage.auth.issuer is None
+        and not stage.auth.public_keys
+        and stage.auth.cognito is None,
+        "snapstart cannot be had on managed_instances: their environments stay warm.": stage.snapstart and managed,
+        f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed
+        and stage.memory_mb < MANAGED_MEMORY_MB,
+        "reserved_concurrency does not hold on managed_instances: max_vcpus does.": managed
+        and stage.reserved_concurrency is not None,
+        "vpc and managed_instances both name a network: keep the one in managed_instances.": managed
+        and stage.vpc is not None,
+        "vpc needs front_door apigw: AWS says that function URLs do not stream in a VPC.": by_url
+        and stage.vpc is not None,
+        "domain needs front_door cloudfront.": not cdn and stage.domain is not None,
+        "domain needs either hosted_zone or certificate_arn.": stage.domain is not None and zoned == proven,
+        "waf needs front_door cloudfront.": not cdn and stage.waf,
+        "origin_access needs front_door cloudfront.": not cdn and stage.origin_access == "iam",
+        "account and region must be named for waf and hosted_zone, which stand in us-east-1.": stage.needs_edge
+        and (stage.account is None or stage.region is None),
+        "region must be named for kms cmk: the key's name is part of the table.": stage.kms == "cmk"
+        and stage.region is None,
+        "monitoring none has no alarms to mail: take basic, or no alarm_email.": stage.monitoring == "none"
+        and stage.alarm_email is not None,
+        "canary needs monitoring: without alarms nothing would turn it back.": stage.canary
+        and stage.monitoring == "none",
+        "models is missing: the role may ask Amazon Bedrock for exactly the models named there.": not stage.models
+        and bedrock_region(stage.settings) is not None,
+        "quotas.stage_tokens_per_day is missing: nothing else caps what strangers can cost.": stage.open_to_strangers
+        and (stage.quotas is None or stage.quotas.stage_tokens_per_day is None),
+        "access_logs needs front_door cloudfront or apigw: a function URL keeps no access log.": stage.access_logs
+        and stage.front_door == "url",
+        "monthly_budget_usd needs alarm_email: somebody must hear of it.": stage.monthly_budget_usd is not None
+        and stage.alarm_email is None,
+    }
+    faults = [sentence for sentence, true in of_a_kind.items() if true]
+    return [*faults, *policy_faults(stage.policy, stage=stage.stage)]

@@ -1,0 +1,55 @@
+"""The environment of the function: a stage's choices as variables (lambda_src/settings.py reads them). Pure."""
+
+from dataclasses import asdict, dataclass
+
+from infra.stage.config import StageConfig
+
+WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
+TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name: where CloudFront signs, Authorization is its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Names that other resources have, and that CloudFormation fills in. None: there is no such thing."""
+
+    table: str
+    bucket: str
+    issuer: str | None = None
+    audience: str | None = None
+    client_id: str | None = None
+    sign_in_url: str | None = None
+    origin_secrets: tuple[str, ...] = ()  # ARNs, the newest first
+
+
+def variables(config: StageConfig, places: Places) -> dict[str, str]:
+    """Everything that the function is told; what a stage leaves out is not set."""
+    told: dict[str, str | int | None] = {
+        **dict(config.environment),
+        **{f"CHAT_{name.upper()}": value for name, value in config.settings},
+        "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
+        "CHAT_TABLE": places.table,
+        "CHAT_BUCKET": places.bucket,
+        "CHAT_AUTH_ISSUER": places.issuer,
+        "CHAT_AUTH_AUDIENCE": places.audience,
+        "CHAT_AUTH_CLIENT_ID": places.client_id,
+        "CHAT_AUTH_SIGN_IN_URL": places.sign_in_url,
+        "CHAT_AUTH_RESOURCE": config.auth.resource,
+        "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
+        "CHAT_CLAIMS": ",".join(config.claims) or None,
+        "CHAT_GUEST_SECRET": config.guest_secret_name,
+        "CHAT_GUEST_MESSAGES_PER_DAY": config.auth.guest.messages_per_day if config.auth.guest else None,
+        "CHAT_GUEST_TOKENS_PERCENT": config.auth.guest.tokens_percent if config.auth.guest else None,
+        "CHAT_MODEL_KEY_PARAMETER": config.model_key_name,
+        "CHAT_SECRETS": ",".join(config.secret_parameters) or None,
+        "CHAT_DEMO_MODEL": None if config.demo_model else "false",
+        "CHAT_MODELS": ",".join(config.models) or None,
+        "CHAT_RETENTION_DAYS": config.thread_retention_days,
+        "CHAT_ORIGIN_SECRETS": ",".join(places.origin_secrets) or None,
+        "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.origin_access == "iam" else None,
+        "CHAT_ORIGIN_SIGNED": "true" if config.origin_access == "iam" else None,
+        # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
+        "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
+    }
+    if config.quotas is not None:
+        told |= {f"CHAT_{name.upper()}": value for name, value in asdict(config.quotas).items()}
+    return {name: str(value) for name, value in told.items() if value is not None}

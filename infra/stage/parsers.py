@@ -1,0 +1,248 @@
+"""How one value of cdk.json's context is read: a parser for each kind, and a reader for an object of them.
+
+A parser returns the value or raises ValueError with the rest of a sentence that begins with the knob's name. Knows
+no stage: which knobs there are stands in infra/stage/config.py.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from infra.errors import ConfigError
+
+MAX_CORS_ORIGINS = 100  # a function URL's limit
+_SETTING = re.compile(r"[a-z][a-z0-9_]{0,60}", re.ASCII)
+_VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,100}", re.ASCII)  # as Lambda takes them
+_OUR_SECRETS = ("model-key", "guest-secret")
+_NOT_YOURS = re.compile(r"CHAT_|CHATKIT_|AWS_|LAMBDA_|_|PYTHON|LD_|(PATH|HOME|TZ|LANG)$")
+_HOLDS_A_SECRET = re.compile(r"(?!.*PUBLI(C|SHABLE)_KEY$).*(KEY|SECRET|PASSWORD|TOKEN)")
+_PARAMETER = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
+
+Parse = Callable[[object], object]
+
+
+def knob(parse: Parse, doc: str, *, takes: str, default: object = MISSING) -> Any:  # noqa: ANN401 - dataclass field
+    """A field that is a knob: how it is read, what it takes in words, and the sentence that says what it is for."""
+    return field(default=default, metadata={"parse": parse, "doc": doc, "takes": takes})
+
+
+def optional(parse: Parse) -> Parse:
+    """Also null, for none."""
+    return lambda value: None if value is None else parse(value)
+
+
+def text(value: object) -> str:
+    """A text with something in it that can be printed."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError(f"must be a text, and is {value!r}")
+    return value
+
+
+def flag(value: object) -> bool:
+    """true or false, and nothing that merely looks like it."""
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, and is {value!r}")
+    return value
+
+
+def matching(pattern: str, *, example: str) -> Callable[[object], str]:
+    """A text of one shape; `example` says which."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise ValueError(f"must look like {example}, and is {value!r}")
+        return value
+
+    return parse
+
+
+def choice(*choices: str) -> Callable[[object], str]:
+    """One of a few words."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, and is {value!r}")
+        return value
+
+    return parse
+
+
+def whole(low: int, high: int, unit: str) -> Callable[[object], int]:
+    """A whole number within bounds."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number of {unit} from {low} to {high}, and is {value!r}")
+        return value
+
+    return parse
+
+
+def days_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
+    """One of the numbers of days that a service takes."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+            raise ValueError(f"must be one of {', '.join(map(str, allowed))} days, and is {value!r}")
+        return value
+
+    return parse
+
+
+def list_of(parse: Parse, *, at_least: int = 0, at_most: int) -> Callable[[object], tuple[Any, ...]]:
+    """A list whose every element `parse` takes; what stands in it twice is taken once."""
+
+    def parse_all(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or not at_least <= len(value) <= at_most:
+            raise ValueError(f"must be a list of {at_least} to {at_most}, and is {value!r}")
+        return tuple(dict.fromkeys(parse(element) for element in value))
+
+    return parse_all
+
+
+def object_of(cls: type) -> Parse:
+    """An object whose keys are the knobs of a dataclass."""
+
+    def parse(value: object) -> object:
+        if not isinstance(value, Mapping):
+            names = " and ".join(name for name, one in knobs_of(cls).items() if one.default is MISSING)
+            raise ValueError(f"must be an object{f' with {names}' if names else ''}, and is {value!r}")
+        return cls(**read(cls, value))
+
+    return parse
+
+
+def settings(value: object) -> tuple[tuple[str, str], ...]:
+    """Names of settings with what they are set to: a text, a number, or true or false."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f'must be an object such as {{"history_items": 20}}, and is {value!r}')
+    wrong = [f"{k}: {v!r}" for k, v in value.items() if not _SETTING.fullmatch(str(k)) or not _is_plain(v)]
+    if wrong:
+        raise ValueError(f"must hold lower-case names with a text or a number each, and holds {', '.join(wrong)}")
+    if secret := [k for k in value if k != "domain_key" and {"key", "secret", "password"} & set(str(k).split("_"))]:
+        raise ValueError(f"may not hold {', '.join(secret)}: a secret is no setting")  # a domain's key is public
+    told = {str(k): json.dumps(v) if isinstance(v, bool) else str(v) for k, v in value.items()}
+    return tuple(sorted(told.items()))
+
+
+def environment(value: object) -> tuple[tuple[str, str], ...]:
+    """Variables of the function for the user's own code. Names that are ours or Lambda's, and secrets, are refused."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f'must be an object such as {{"SHOP_URL": "https://shop.example.com"}}, and is {value!r}')
+    for name, content in value.items():
+        if _NOT_YOURS.match(name):
+            raise ValueError(
+                f"may not set {name}: names that begin with CHAT_ or AWS_, PATH and the like are not yours"
+            )
+        if not _VARIABLE.fullmatch(name):
+            raise ValueError(f"may not set {name!r}: a name has letters, digits and _, at least two, a letter first")
+        if _HOLDS_A_SECRET.fullmatch(name.upper()):
+            raise ValueError(f"may not set {name}: a secret is no variable; list its name in `secrets`")
+        if not _is_plain(content):
+            raise ValueError(f"must give {name} a text, a whole number, true or false, and gives {content!r}")
+    texts = {
+        name: json.dumps(content) if isinstance(content, bool) else str(content) for name, content in value.items()
+    }
+    return tuple(sorted(texts.items()))
+
+
+def secret_name(value: object) -> str:
+    """The name of a secret for the user's own code."""
+    if value in _OUR_SECRETS:
+        raise ValueError(f"may not list {value}: it is one of this project's own secrets")
+    return matching(r"[a-z][a-z0-9-]{0,62}", example="shop-api-key")(value)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, str) and bool(value.strip()) and value.isprintable())
+
+
+def issuer(value: object) -> str:
+    """The URL of an OpenID issuer."""
+    url = text(value)
+    if not url.startswith("https://") or not _has_host(url) or any(c.isspace() for c in url):
+        raise ValueError(f"must be an https:// URL, exactly as in the tokens' `iss`, and is {value!r}")
+    return url
+
+
+def public_key(value: object) -> str:
+    """A public JWK with its id, as one line of JSON; a private one is refused without being quoted."""
+    if not isinstance(value, Mapping) or not all(isinstance(value.get(name), str) for name in ("kty", "kid")):
+        raise ValueError("must list JWKs, each an object with kty and kid")
+    if "d" in value or value["kty"] == "oct":
+        raise ValueError("holds a private key: keep that one secret, and name its public half")
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+def origins(value: object) -> tuple[str, ...]:
+    """Exact origins, as browsers send them."""
+    if not isinstance(value, list | tuple) or len(value) > MAX_CORS_ORIGINS:
+        raise ValueError(f"must be a list of at most {MAX_CORS_ORIGINS} origins, and is {value!r}")
+    wrong = [origin for origin in value if not _is_origin(origin)]
+    if wrong:
+        raise ValueError(
+            "must list exact origins such as https://www.example.com (https, or http on localhost; no path, no *), "
+            f"and holds {', '.join(map(repr, wrong))}"
+        )
+    return tuple(dict.fromkeys(value))
+
+
+def _is_origin(value: object) -> bool:
+    # A browser sends an origin in lower case, without path and default port: anything else never matches.
+    if not isinstance(value, str):
+        return False
+    match = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[::1])(:[1-9][0-9]{0,4})?", value)
+    if match is None or (match[1], match[3]) in (("https", ":443"), ("http", ":80")):
+        return False
+    return match[1] == "https" or match[2] in ("localhost", "127.0.0.1", "[::1]")
+
+
+def parameter(value: object) -> str:
+    """The full name of an SSM parameter; never what is in it."""
+    if not isinstance(value, str) or not _PARAMETER.fullmatch(value):
+        raise ValueError(f"must be the full name of an SSM parameter such as /chatkit/dev/model-key, and is {value!r}")
+    return value
+
+
+def knobs_of(cls: type) -> dict[str, Any]:
+    """The fields of a dataclass that are knobs, by name."""
+    return {one.name: one for one in fields(cls) if one.metadata}
+
+
+def read(cls: type, entry: Mapping[str, object]) -> dict[str, Any]:
+    """The parsed values of `cls`'s knobs in `entry`; ConfigError with every fault, each beginning with its key."""
+    knobs = knobs_of(cls)
+    values: dict[str, Any] = {}
+    faults = [f"{key} is not a knob{nearest(key, tuple(knobs))}." for key in entry if key not in knobs]
+    for name, one in knobs.items():
+        if name not in entry:
+            if one.default is MISSING:
+                faults.append(f"{name} is missing: {one.metadata['doc']}")
+            continue
+        try:
+            values[name] = one.metadata["parse"](entry[name])
+        except ValueError as fault:
+            faults.append(f"{name} {fault}.")
+        except ConfigError as inner:
+            faults += [f"{name}.{fault}" for fault in inner.faults]
+    if faults:
+        raise ConfigError(faults)
+    return values
+
+
+def nearest(key: str, known: tuple[str, ...]) -> str:
+    """The end of a sentence about an unknown name: the one that was meant, or all that are known."""
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}" if near else f"; known are {', '.join(known)}"

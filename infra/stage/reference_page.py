@@ -1,0 +1,85 @@
+"""docs/configuration.md, made from infra/stage/schema.py: no knob is described anywhere but where it is read. Pure."""
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import MISSING
+from typing import Any
+
+from infra.stage.config import StageConfig
+from infra.stage.sections import (
+    AuthConfig,
+    CognitoConfig,
+    DomainConfig,
+    GuestConfig,
+    HostedZoneConfig,
+    ManagedInstancesConfig,
+    NetworkConfig,
+    PolicyConfig,
+    QuotaConfig,
+)
+from infra.stage.parsers import knobs_of
+
+PARTS: dict[str, type] = {
+    "auth": AuthConfig,
+    "auth.cognito": CognitoConfig,
+    "auth.guest": GuestConfig,
+    "quotas": QuotaConfig,
+    "domain": DomainConfig,
+    "domain.hosted_zone": HostedZoneConfig,
+    "policy": PolicyConfig,
+    "vpc": NetworkConfig,
+    "managed_instances": ManagedInstancesConfig,
+}
+
+HEAD = """# Configuration
+
+Made from `infra/stage/schema.py` by `make snapshots`: change it there.
+
+A stage is an entry of `context.stages` in `cdk.json`; `context.stage` is the default stage. Each has its own account,
+region and names, so that two never meet: `make deploy STAGE=prod` deploys `chatkit-prod-data` and `chatkit-prod-api`.
+Every problem (missing, malformed, unknown or contradictory options) is reported in one message before anything is
+built.
+
+```json
+{"context": {"stage": "dev", "stages": {
+  "dev":  {"auth": {"issuer": "https://login.example.com/", "audience": "chat"}},
+  "prod": {"auth": {"issuer": "https://login.example.com/", "audience": "chat"}, "region": "eu-central-1",
+           "model_key_parameter": "/chatkit/prod/model-key", "monitoring": "full", "alarm_email": "ops@example.com"}
+}}}
+```
+
+Only stage `dev` is disposable: destroying its stacks deletes what they hold. Every other stage keeps its table, bucket,
+users and logs. In stage `prod` the demo model does not answer: without a model's key turns are refused.
+
+Anything without its own option goes under `settings`: [settings.md](settings.md) lists the function's settings.
+
+## A stage
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    sections = [HEAD, *table(StageConfig)]
+    for name, part in PARTS.items():
+        sections += [f"\n### `{name}`\n", f"{inspect.cleandoc(part.__doc__ or '')}\n", *table(part)]
+    return "\n".join(sections) + "\n"
+
+
+def table(cls: type) -> Iterator[str]:
+    yield "| knob | takes | default | |"
+    yield "|---|---|---|---|"
+    for name, one in knobs_of(cls).items():
+        takes = one.metadata["takes"].replace("|", "\\|")
+        yield f"| `{name}` | {takes} | {_default(one)} | {_sentence(one.metadata['doc'])} |"
+
+
+def _default(knob: Any) -> str:  # noqa: ANN401 - a dataclass's field of whatever type
+    if knob.default is MISSING:
+        return "required"
+    is_empty_object = knob.default == () and knob.metadata["takes"].startswith("object")
+    return "`{}`" if is_empty_object else f"`{json.dumps(knob.default)}`"
+
+
+def _sentence(doc: str) -> str:
+    return doc[0].upper() + doc[1:]

@@ -1,0 +1,271 @@
+"""ChatKit's AttachmentStore on S3, in two phases. Knows keys, bytes and presigned URLs; no row, no HTTP, no model.
+
+1. create: a presigned PUT into pending/. Length and type are signed, and `If-None-Match: *`, so it works once, and for
+   the file that was announced. A lifecycle rule empties pending/ after a day.
+2. A message names the attachment: its size and first bytes are looked at, then that very version (by its ETag) is
+   copied to kept/, where nobody but this function can write.
+
+S3 can send no `X-Content-Type-Options`; it sends the type that the first bytes proved, and `attachment` as disposition.
+Until they were looked at, it sends no type that a browser would act upon: pictures show all the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import quote
+
+from botocore.config import Config
+from chatkit.types import (
+    Attachment,
+    AttachmentCreateParams,
+    AttachmentUploadDescriptor,
+    FileAttachment,
+    ImageAttachment,
+)
+from pydantic import AnyUrl
+
+from lambda_src.attachments import file_types
+from lambda_src.attachments.files import FileMissingError, Files
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.context import RequestContext, User
+from lambda_src.errors import ConflictError, RequestError
+from lambda_src.store import ids, keys
+from lambda_src.store.aws_calls import CLIENT_CONFIG, Calls, ChangedObjectError, MissingObjectError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+UPLOAD_URL_TTL_S = 900  # to send 20 MB over a phone; the role's own credentials outlast it
+VIEW_URL_TTL_S = 3600  # a page that stays open longer renews its pictures by loading the thread again
+UNPROVEN = "application/octet-stream"  # what an upload is served as before its bytes were looked at
+SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # boto3's default in us-east-1 signs neither length nor headers
+    Config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"})
+)
+
+
+Admit = Callable[[int, RequestContext], Awaitable[None]]
+
+
+class S3AttachmentStore(Files):
+    """Files in one bucket, each user's in a folder of their own. `client` must be made with SIGNING_CONFIG."""
+
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        *,
+        calls: Calls,
+        limits: FileLimits,
+        clock: Callable[[], int],
+        admit: Admit | None = None,
+    ) -> None:
+        """`clock` is in nanoseconds since 1970. `admit` counts a file that is announced, and may refuse it."""
+        self._client, self._bucket, self._calls = client, bucket, calls
+        self.largest_bytes = max(limits.max_image_bytes, limits.max_file_bytes)
+        self._limits, self._clock, self._admit = limits, clock, admit
+
+    def generate_attachment_id(self, mime_type: str, context: RequestContext) -> str:
+        """A new id of 128 bits: the name of the object cannot be guessed."""
+        return ids.new_id("attachment", now_ns=self._clock())
+
+    async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
+        """An attachment to upload to, within the limits. RequestError, TooLargeError or QuotaError: it is not taken."""
+        attachment = self._announced(input, context)
+        if self._admit is not None:
+            await self._admit(input.size, context)
+        url = self._client.generate_presigned_url(
+            "put_object",
+            Params={
+                "Bucket": self._bucket,
+                "Key": _pending(attachment.id, context),
+                "ContentType": attachment.mime_type,
+                "ContentLength": input.size,
+                "IfNoneMatch": "*",
+            },
+            ExpiresIn=UPLOAD_URL_TTL_S,
+        )
+        headers = {"content-type": attachment.mime_type, "if-none-match": "*"}
+        descriptor = AttachmentUploadDescriptor(url=AnyUrl(url), method="PUT", headers=headers)
+        return attachment.model_copy(update={"upload_descriptor": descriptor})
+
+    async def upload(self, announced: AttachmentCreateParams, data: BinaryIO, context: RequestContext) -> Attachment:
+        """Into pending/, like a browser's upload; but what is not what it was said to be is refused at once."""
+        attachment = self._announced(announced, context)
+        head = data.read(file_types.HEAD_BYTES)
+        data.seek(0)
+        if not file_types.proves(attachment.mime_type, head):
+            raise _not_as_said(attachment)
+        if self._admit is not None:
+            await self._admit(announced.size, context)
+        await self._calls.run(
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=_pending(attachment.id, context),
+            Body=data,
+            ContentLength=announced.size,
+            ContentType=attachment.mime_type,
+        )
+        return attachment
+
+    def _announced(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
+        kind = file_types.admit(input.name, size=input.size, mime_type=input.mime_type, limits=self._limits)
+        mime_type = file_types.media_type_of(input.mime_type)
+        attachment_id = self.generate_attachment_id(mime_type, context)
+        name, size = file_types.plain_name(input.name), {"size": input.size}
+        if kind != "image":
+            return FileAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size)
+        shown = AnyUrl(self._shown(_pending(attachment_id, context), UNPROVEN, name=name))
+        return ImageAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size, preview_url=shown)
+
+    async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
+        """Remove the file, bound or not; quiet when it is not there."""
+        await asyncio.gather(
+            *(
+                self._calls.run(self._client.delete_object, Bucket=self._bucket, Key=key)
+                for key in (_pending(attachment_id, context), _kept(attachment_id, context))
+            )
+        )
+
+    async def verify(self, attachment: Attachment, context: RequestContext) -> None:
+        """Files."""
+        try:
+            found = await self._get(_pending(attachment.id, context), file_types.HEAD_BYTES)
+        except MissingObjectError:
+            raise _not_uploaded(attachment) from None
+        is_as_announced = found.size == (attachment.metadata or {}).get("size")
+        if not is_as_announced or not file_types.proves(attachment.mime_type, found.data):
+            raise _not_as_said(attachment)
+        if context.turn is not None:
+            context.turn.uploads[attachment.id] = found.etag
+
+    async def read_upload(self, attachment: Attachment, context: RequestContext) -> bytes:
+        """Files."""
+        size = self._limits.of(file_types.KINDS[attachment.mime_type])
+        try:
+            etag = _checked(attachment, context)
+            return (await self._get(_pending(attachment.id, context), size, etag=etag)).data
+        except MissingObjectError:
+            raise _not_uploaded(attachment) from None
+        except ChangedObjectError:
+            raise _changed(attachment) from None
+
+    async def bind(self, attachment: Attachment, context: RequestContext) -> None:
+        """Files."""
+        try:
+            if (etag := _checked(attachment, context)) is None:
+                await self._get(_kept(attachment.id, context), file_types.HEAD_BYTES)
+                return
+            await self._calls.run(
+                self._client.copy_object,
+                Bucket=self._bucket,
+                Key=_kept(attachment.id, context),
+                CopySource={"Bucket": self._bucket, "Key": _pending(attachment.id, context)},
+                CopySourceIfMatch=etag,
+                MetadataDirective="REPLACE",
+                ContentType=attachment.mime_type,
+                ContentDisposition=_disposition(attachment.name),
+            )
+        except MissingObjectError:
+            raise ConflictError(f"The file {attachment.name!r} is gone. Attach it again.") from None
+        except ChangedObjectError:
+            raise _changed(attachment) from None
+
+    async def read(self, attachment_id: str, context: RequestContext, *, max_bytes: int) -> bytes:
+        """The first `max_bytes` of a bound file. FileMissingError when it is gone."""
+        try:
+            return (await self._get(_kept(attachment_id, context), max_bytes)).data
+        except MissingObjectError:
+            raise FileMissingError(attachment_id) from None
+
+    def url_of(self, attachment: Attachment, context: RequestContext) -> str:
+        """A short-lived URL that shows the file; of an upload whose bytes were not looked at yet, as UNPROVEN."""
+        if attachment.thread_id is None:
+            return self._shown(_pending(attachment.id, context), UNPROVEN, name=attachment.name)
+        return self._shown(_kept(attachment.id, context), attachment.mime_type, name=attachment.name)
+
+    async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
+        """Keep a generated image; the next one under the same id takes its place."""
+        media_type = file_types.image_type_of(data)
+        await self._calls.run(
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=_kept(image_id, context),
+            Body=data,
+            ContentType=media_type,
+            ContentDisposition=_disposition(f"{image_id}.{media_type.removeprefix('image/')}"),
+        )
+
+    def image_url(self, image_id: str, context: RequestContext) -> str:
+        """A short-lived URL that shows a generated image."""
+        return self._presigned(_kept(image_id, context))  # its type and name stand beside it
+
+    async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
+        """Keep a copy of a bound file in another user's folder. Twice is once; quiet when the file is gone."""
+        with suppress(MissingObjectError):
+            await self._calls.run(
+                self._client.copy_object,
+                Bucket=self._bucket,
+                Key=_kept(attachment_id, replace(context, user=user)),
+                CopySource={"Bucket": self._bucket, "Key": _kept(attachment_id, context)},
+            )
+
+    async def _get(self, key: str, max_bytes: int, *, etag: str | None = None) -> "_Found":
+        """The first `max_bytes`, of that version if one is named. MissingObjectError, ChangedObjectError."""
+        condition = {} if etag is None else {"IfMatch": etag}
+        answer = await self._calls.run(self._read, Key=key, Range=f"bytes=0-{max_bytes - 1}", **condition)
+        return _Found(answer["size"], answer["etag"], answer["data"])
+
+    def _read(self, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - those of GetObject
+        """On the executor's thread: the body blocks as the request does."""
+        answer = self._client.get_object(Bucket=self._bucket, **params)
+        with answer["Body"] as body:
+            size = int(answer["ContentRange"].rpartition("/")[2])
+            return {"size": size, "etag": answer["ETag"], "data": body.read()}
+
+    def _shown(self, key: str, media_type: str, *, name: str) -> str:
+        return self._presigned(key, ResponseContentType=media_type, ResponseContentDisposition=_disposition(name))
+
+    def _presigned(self, key: str, **sent_as: str) -> str:
+        place = {"Bucket": self._bucket, "Key": key}
+        return self._client.generate_presigned_url("get_object", Params=place | sent_as, ExpiresIn=VIEW_URL_TTL_S)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An object: its whole size, its version and its first bytes."""
+
+    size: int
+    etag: str
+    data: bytes
+
+
+def _checked(attachment: Attachment, context: RequestContext) -> str | None:
+    """The version of an upload that was verified in this turn, if it was."""
+    return None if context.turn is None else context.turn.uploads.get(attachment.id)
+
+
+def _changed(attachment: Attachment) -> ConflictError:
+    return ConflictError(f"The file {attachment.name!r} was replaced after it was checked. Attach it again.")
+
+
+def _not_uploaded(attachment: Attachment) -> ConflictError:
+    return ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.")
+
+
+def _not_as_said(attachment: Attachment) -> RequestError:
+    return RequestError(f"The file {attachment.name!r} is not what it was said to be ({attachment.mime_type}).")
+
+
+def _pending(attachment_id: str, context: RequestContext) -> str:
+    return keys.user_objects(keys.PENDING_PREFIX, context.user.id) + keys.object_segment(attachment_id)
+
+
+def _kept(attachment_id: str, context: RequestContext) -> str:
+    """Under the prefix that the store removes with the thread."""
+    return keys.attachment_objects(context.user.id, attachment_id) + "file"
+
+
+def _disposition(name: str) -> str:
+    return f"attachment; filename*=UTF-8''{quote(name, safe='')}"

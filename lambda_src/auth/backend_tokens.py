@@ -1,0 +1,45 @@
+"""Tokens of the customer's own backend: it signs, its public keys are a setting. No issuer, no network.
+
+The token is a JWT (EdDSA, ES256 or RS256) with `sub`, `aud` and an `exp` at most LONGEST_S ahead, and with the key's id
+as `kid`, which may be left out while there is one key. docs/auth.md shows how to sign it.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import jwt
+
+from lambda_src.auth import jwt_claims
+from lambda_src.auth.bearer import bearer, user_of
+from lambda_src.context import User
+from lambda_src.errors import AuthError
+
+NAMESPACE = "urn:chatkit-lambda:backend"  # stands for the issuer in the user key, whatever the token's `iss` says
+LONGEST_S = 3600  # they are made for each page view and last ten minutes; one for years would be a leaked password
+
+
+class BackendToken:
+    """Authenticate by a JWT that one of `keys` signed for `audience`. Tools may read the claims named by `claims`."""
+
+    def __init__(
+        self,
+        keys: Mapping[str, jwt.PyJWK],
+        audience: str,
+        *,
+        claims: Sequence[str] = (),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys, self._audience, self._claims, self._now = keys, audience, claims, now
+
+    async def __call__(self, authorization: str | None) -> User:
+        token = bearer(authorization)
+        head = jwt_claims.head_of(token)
+        only = next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        key = self._keys.get(head["kid"]) if "kid" in head else only
+        if key is None or key.algorithm_name != head["alg"]:
+            raise AuthError(jwt_claims.INVALID)
+        claims = jwt_claims.claims_of(token, key)
+        is_short = claims["exp"] <= self._now() + LONGEST_S + jwt_claims.LEEWAY_S
+        if not is_short or not jwt_claims.names(claims.get("aud"), self._audience):
+            raise AuthError(jwt_claims.INVALID)
+        return user_of(NAMESPACE, claims["sub"], jwt_claims.chosen(claims, self._claims))

@@ -1,0 +1,57 @@
+"""A first turn before anybody asks for one: what it loads and builds would else be waited for with the user's message.
+
+In Lambda's INIT the CPU is whole at any memory size, in an invocation it is the memory's share. So a canned answer goes
+the whole way: over the real client library on a transport without a network, through Runner and the server, into a
+store in memory. Public interfaces only, and nothing of the deployment is touched. Under SnapStart what it leaves is in
+the snapshot; no key and no connection is.
+"""
+
+import httpx2
+from agents import Agent, function_tool
+from chatkit.types import InferenceOptions, ThreadCreateParams, ThreadsCreateReq, UserMessageInput
+from chatkit.types import UserMessageTextContent as Text
+
+from lambda_src.models import providers
+from lambda_src.context import RequestContext, User
+from lambda_src.models.demo_model import Output, events_of, message_of, tool_call_of
+from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.observability.faults import log_fault
+from lambda_src.chat.lazy_server import LateServer
+from lambda_src.chat.server import ChatServer
+from lambda_src.store.memory.store import MemoryStore
+
+NOBODY = RequestContext(user=User("prewarm"), request_id="prewarm")
+ANSWER = message_of("Ready when you are.")
+
+
+async def prewarm(server: LateServer) -> None:
+    """Run a canned turn, load the server, build the agent. Whatever fails is logged: a message will meet it again."""
+    try:
+        await canned_turn()
+        await server.ready()
+    except Exception as error:  # noqa: BLE001 - a fence: a user's agent that cannot be built must not end the process
+        log_fault("prewarm_failed", error)
+
+
+async def canned_turn() -> int:
+    """One message whose answer calls a tool first; how many events came of it."""
+
+    @function_tool
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    answers: list[Output] = [tool_call_of("look"), ANSWER]
+
+    async def respond(_: httpx2.Request) -> httpx2.Response:
+        events = [f"event: {event.type}\ndata: {event.model_dump_json()}\n\n" for event in events_of(answers.pop(0))]
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content="".join(events).encode())
+
+    run_config = providers.openai_run_config("none", transport=httpx2.MockTransport(respond))
+    store = MemoryStore()
+    agent = Agent(name="Prewarm", instructions="Look.", tools=[look], model="none")
+    dispatcher = AgentDispatcher(lambda: agent, build_run_config=lambda: run_config)
+    server = ChatServer(store, dispatcher, feedback=store, history_items=1)
+    asked = UserMessageInput(content=[Text(text="hi")], attachments=[], inference_options=InferenceOptions())
+    request = ThreadsCreateReq(params=ThreadCreateParams(input=asked))
+    return len([event async for event in await server.events(request, NOBODY)])

@@ -1,0 +1,279 @@
+"""What is looked at before a request may write anything or end the turn that runs. Knows no HTTP.
+
+ChatKit checks some things only after it began to write and to answer, some as errors of its own, and some not at all;
+what can be checked first is checked here, so that a refused request stores nothing.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from chatkit.store import Store
+from chatkit.types import (
+    ActiveStatus,
+    Attachment,
+    AttachmentsCreateReq,
+    AttachmentsDeleteReq,
+    ChatKitReq,
+    ClientToolCallItem,
+    ClosedStatus,
+    InferenceOptions,
+    InputTranscribeReq,
+    ItemsFeedbackReq,
+    LockedStatus,
+    StructuredInputItem,
+    ThreadCustomActionParams,
+    ThreadItem,
+    ThreadMetadata,
+    ThreadsAddClientToolOutputReq,
+    ThreadsAddStructuredInputReq,
+    ThreadsAddUserMessageReq,
+    ThreadsCreateReq,
+    ThreadsCustomActionReq,
+    ThreadsRetryAfterItemReq,
+    ThreadsSyncCustomActionReq,
+    ThreadsUpdateReq,
+    UserMessageInput,
+    UserMessageItem,
+    UserMessageTagContent,
+    UserMessageTextContent,
+    WidgetItem,
+)
+
+from lambda_src.quotas import token_estimate
+from lambda_src.attachments.files import Files
+from lambda_src.attachments.file_types import MAX_FILES
+from lambda_src.context import ReadAhead, RequestContext
+from lambda_src.errors import ConflictError, ForbiddenError, RequestError, TooLargeError
+from lambda_src.runs.hooks import Screening, UploadedFile
+from lambda_src.startup import flags
+from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, PROMPT_TOKENS, TITLE_TOKENS, LimitsByUser
+
+TITLE_CHARS = 2_500  # what the model sees of a message to find a title (titles.py), and its instructions
+MAX_TITLE_CHARS = 200  # four times what a list of threads shows
+MAX_FEEDBACK_ITEMS = 100  # a page of a thread; ChatKit's client sends the few of one answer
+AUDIO_SIGNATURES = {  # the media types ChatKit's client records, and where a file of each says what it is
+    "audio/webm": (0, b"\x1a\x45\xdf\xa3"),
+    "audio/ogg": (0, b"OggS"),
+    "audio/mp4": (4, b"ftyp"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """`check` raises what is wrong with a request. `models` and `tool_choices` may be asked for by name.
+
+    `dictation`: whether it is offered.
+
+    `history_items` is how many items of a thread the model is shown.
+    """
+
+    store: Store[RequestContext]
+    history_items: int
+    files: Files | None = None
+    models: Collection[str] = field(default=())
+    tool_choices: Collection[str] = field(default=())
+    dictation: bool = False
+    limits: LimitsByUser = DEFAULT_LIMITS
+    screening: Screening = field(default_factory=Screening)
+
+    async def check(self, request: ChatKitReq, context: RequestContext) -> None:
+        """NotFoundError: what it names is missing or someone else's. ConflictError: not in the thread's present state.
+
+        RequestError: it asks for what is not offered, or says what it is not. TooLargeError: its text is too long.
+        ForbiddenError, UnavailableError: a hook of the user's folder refused it, or failed.
+        """
+        match request:
+            case ThreadsCreateReq(params=params):
+                begun_before = None if context.turn is None else context.turn.thread_id
+                await self._message(params.input, begun_before, context)
+                self._expect(params.input, (), context)
+                if context.turn is not None and flags.is_on("ahead"):
+                    context.turn.ahead = ReadAhead(thread=None, items=())
+            case ThreadsAddUserMessageReq(params=params):
+                await self._read_thread(params.thread_id, context)
+                await self._message(params.input, params.thread_id, context)
+                ahead = None if context.turn is None else context.turn.ahead
+                self._expect(params.input, () if ahead is None else ahead.items, context)
+            case ThreadsCustomActionReq(params=params) | ThreadsSyncCustomActionReq(params=params):
+                await self._action(params, context)
+            case ThreadsAddClientToolOutputReq(params=params):
+                self._bounded("This tool's result", _json_chars(params.result), context)
+                await self._open_thread(params.thread_id, context)
+                newest = await self.store.load_thread_items(params.thread_id, None, 1, "desc", context)
+                if not any(isinstance(item, ClientToolCallItem) and item.status == "pending" for item in newest.data):
+                    raise ConflictError("This thread does not wait for a tool's output any more. Reload it.")
+            case ThreadsAddStructuredInputReq(params=params):
+                answers = [value for answer in params.input.answers.values() for value in answer.values]
+                self._bounded("This form", sum(map(len, [*params.input.answers, *answers])), context)
+                form = await self.store.load_item(params.thread_id, params.item_id, context=context)
+                await self._open_thread(params.thread_id, context)
+                if not isinstance(form, StructuredInputItem) or form.status != "pending":
+                    raise ConflictError("This form is not open any more. Reload the thread.")
+                await self.screening.message("\n".join(answers), context.user)
+            case ThreadsRetryAfterItemReq(params=params):
+                message = await self.store.load_item(params.thread_id, params.item_id, context=context)
+                await self._open_thread(params.thread_id, context)
+                if not isinstance(message, UserMessageItem):
+                    raise ConflictError("Only a message of yours can be answered again.")
+            case AttachmentsCreateReq() | AttachmentsDeleteReq() if self.files is None:
+                raise RequestError("This server takes no files: attachments are not set up.")
+            case InputTranscribeReq(params=params):
+                self._audio(params.audio_base64, mime_type=params.mime_type)
+            case ThreadsUpdateReq(params=params):
+                if not params.title.strip() or len(params.title) > MAX_TITLE_CHARS:
+                    raise RequestError(f"A title has 1 to {MAX_TITLE_CHARS} characters.")
+            case ItemsFeedbackReq(params=params):
+                if len(params.item_ids) > MAX_FEEDBACK_ITEMS:
+                    raise RequestError(f"Feedback is taken on {MAX_FEEDBACK_ITEMS} items at a time.")
+            case _:
+                pass
+
+    async def _open_thread(self, thread_id: str, context: RequestContext) -> None:
+        refuse_unless_active(await self.store.load_thread(thread_id, context=context))
+
+    async def _read_thread(self, thread_id: str, context: RequestContext) -> None:
+        """_open_thread, and beside it what the answer will need of the thread: two round trips fewer."""
+        if context.turn is None or not flags.is_on("ahead"):
+            await self._open_thread(thread_id, context)
+            return
+        thread, page = await asyncio.gather(
+            self.store.load_thread(thread_id, context=context),
+            self.store.load_thread_items(thread_id, None, self.history_items, "desc", context),
+            return_exceptions=True,
+        )
+        if isinstance(thread, BaseException):
+            raise thread
+        refuse_unless_active(thread)
+        if isinstance(page, BaseException):
+            raise page
+        context.turn.ahead = ReadAhead(thread, page.data)
+
+    async def _message(self, input: UserMessageInput, thread_id: str | None, context: RequestContext) -> None:
+        self._options(input.inference_options)
+        self._bounded("This message", chars_of(input), context)
+        if len(input.attachments) > MAX_FILES:
+            raise RequestError(f"A message takes {MAX_FILES} files at most.")
+        if len(set(input.attachments)) != len(input.attachments):
+            raise RequestError("A file is attached twice.")
+        named = await asyncio.gather(*(self._attachment(one, thread_id, context) for one in input.attachments))
+        await self.screening.message("\n".join(texts_of(input)), context.user)
+        for attachment in named:
+            if attachment.thread_id is None:
+                await self._scan(attachment, context)
+
+    def _bounded(self, what: str, length: int, context: RequestContext) -> None:
+        """Raise TooLargeError if a user sends more text at once than one message may have."""
+        most = self.limits.of(context.user).message_chars
+        if length > most:
+            raise TooLargeError(f"{what} has {length:,} characters, and the limit is {most:,}. Shorten it.")
+
+    def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
+        """Note what the model's first request is estimated to have as input, so that it can be reserved at once.
+
+        Files are reserved when they are read; so is what an agent's instructions and tools have over PROMPT_TOKENS.
+        """
+        if context.turn is None:
+            return
+        message = input.model_dump_json()
+        tokens = PROMPT_TOKENS + token_estimate.at_most(message)
+        if not newest_first:
+            tokens += TITLE_TOKENS + token_estimate.at_most(message[:TITLE_CHARS])
+        left = self.limits.of(context.user).history_tokens
+        for item in newest_first:
+            text = item.model_dump_json()
+            if (left := left - token_estimate.about(text)) < 0:
+                break
+            tokens += token_estimate.at_most(text)
+        context.turn.input_tokens = tokens
+
+    async def _attachment(self, attachment_id: str, thread_id: str | None, context: RequestContext) -> Attachment:
+        attachment = await self.store.load_attachment(attachment_id, context=context)
+        if attachment.thread_id is not None and attachment.thread_id != thread_id:
+            raise ConflictError(f"The file {attachment.name!r} belongs to another thread. Attach it anew.")
+        if attachment.thread_id is None and self.files is not None:
+            await self.files.verify(attachment, context)
+        return attachment
+
+    async def _scan(self, attachment: Attachment, context: RequestContext) -> None:
+        """Let the hook look at a new file, one at a time: each may have 20 MB. A file that it refuses is removed."""
+        if self.files is None or not await self.screening.scans_files():
+            return
+        data = await self.files.read_upload(attachment, context)
+        try:
+            await self.screening.file(UploadedFile(attachment.name, attachment.mime_type, data), context.user)
+        except ForbiddenError:
+            await self.files.delete_attachment(attachment.id, context)
+            raise
+
+    def _options(self, options: InferenceOptions) -> None:
+        if options.model is not None and options.model not in self.models:
+            offered = ", ".join(self.models) or "none: there is nothing to choose"
+            raise RequestError(f"This model is not offered here. Offered are {offered}.")
+        if options.tool_choice is not None and options.tool_choice.id not in self.tool_choices:
+            offered = ", ".join(self.tool_choices) or "none: there is nothing to choose"
+            raise RequestError(f"This tool cannot be chosen here. Offered are {offered}.")
+
+    async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
+        if not isinstance(params.action.type, str):  # upstream's default for it is a type variable
+            raise RequestError("params.action.type is missing: which action?")
+        self._bounded("This action", len(params.action.type) + _json_chars(params.action.payload), context)
+        await self._open_thread(params.thread_id, context)
+        if params.item_id is not None:
+            sender = await self.store.load_item(params.thread_id, params.item_id, context=context)
+            if not isinstance(sender, WidgetItem):
+                raise RequestError("Only a widget can send an action.")
+
+    def _audio(self, audio_base64: str, *, mime_type: str) -> None:
+        if not self.dictation:
+            raise RequestError("Dictation is not set up on this server.")
+        offset, signature = AUDIO_SIGNATURES.get(mime_type.split(";", 1)[0].strip().lower(), (0, None))
+        if signature is None:
+            raise RequestError(f"Audio of this type is not taken. Taken are {', '.join(AUDIO_SIGNATURES)}.")
+        try:
+            data = base64.b64decode(audio_base64, validate=True)
+        except ValueError:  # binascii.Error, or letters that are not ASCII
+            raise RequestError("The audio is not base64.") from None
+        if not data.startswith(signature, offset):
+            raise RequestError("This is not the audio it is said to be.")
+
+
+def chars_of(message: UserMessageInput) -> int:
+    """How many characters of a message the model sees."""
+    return sum(map(len, texts_of(message)))
+
+
+def _json_chars(value: object) -> int:
+    """How many characters a JSON value has: what the model or a function of agent/ gets to see."""
+    return len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+
+
+def texts_of(message: UserMessageInput) -> Iterator[str]:
+    """What the model sees of a message: its text, mentions with their data, the quoted text."""
+    for part in message.content:
+        match part:
+            case UserMessageTextContent():
+                yield part.text
+            case UserMessageTagContent():
+                yield part.text
+                yield json.dumps(part.data, ensure_ascii=False, default=str)
+            case _:
+                assert_never(part)
+    if message.quoted_text:
+        yield message.quoted_text
+
+
+def refuse_unless_active(thread: ThreadMetadata) -> None:
+    """ConflictError with the reason when the thread is locked or closed."""
+    match thread.status:
+        case ActiveStatus():
+            return
+        case LockedStatus(reason=reason):
+            raise ConflictError(f"This conversation is locked. {reason or ''}".strip())
+        case ClosedStatus(reason=reason):
+            raise ConflictError(f"This conversation is closed. {reason or ''}".strip())
+        case _:
+            assert_never(thread.status)

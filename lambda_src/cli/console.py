@@ -1,0 +1,54 @@
+"""How the commands speak: what goes well and wrong on standard error, data on standard output, a count meanwhile."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from lambda_src.cli.mistakes import sentence_of
+from lambda_src.cli.options import Place
+
+err = Console(stderr=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Any]:
+    """Counts steps on standard error while a person looks on."""
+    columns = (SpinnerColumn(), TextColumn("{task.completed} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def writing(output: Path | None) -> Iterator[Any]:
+    """The file, or standard output where none is named."""
+    if output is None:
+        yield sys.stdout
+        return
+    with output.open("w", encoding="utf-8") as file:
+        yield file
+
+
+def run_it(command: Coroutine[Any, Any, Any], place: Place | None = None) -> Any:  # noqa: ANN401 - what it returns
+    """Run it. What the operator can fix is one sentence in red, and ends the process with 1."""
+    with one_sentence(place):
+        return asyncio.run(command)
+
+
+@contextmanager
+def one_sentence(place: Place | None = None) -> Iterator[None]:
+    """What goes wrong inside, and can be fixed by the operator, is one sentence in red and exit code 1."""
+    try:
+        yield
+    except Exception as fault:
+        if (sentence := sentence_of(fault, place)) is None:
+            raise  # a fault of ours
+        err.print(sentence, style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,83 @@
+"""The composition root of the command line: the store that the options name. Knows no command."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lambda_src.cli.options import Place
+from lambda_src.context import RequestContext, User
+from lambda_src.errors import SettingsError
+from lambda_src.store.ports import Inspects, Sweeps, UserData
+
+if TYPE_CHECKING:
+    from lambda_src.store.dynamodb import DynamoDBStore
+
+
+class AdminStore(UserData, Sweeps, Inspects, Protocol):
+    """What every command needs of a store."""
+
+
+def as_user(user_id: str) -> RequestContext:
+    """The context of a command that acts for one user."""
+    return RequestContext(user=User(user_id), request_id="chat")
+
+
+def s3_client(place: Place) -> Any:  # noqa: ANN401 - boto3's clients have no common type
+    """An S3 client whose presigned links are SigV4: boto3's default signs less."""
+    from botocore.config import Config  # noqa: PLC0415 - PostgreSQL's users have none
+
+    return _client(place, "s3", Config(signature_version="s3v4"))
+
+
+def _client(place: Place, service: str, config: Any) -> Any:  # noqa: ANN401 - as above
+    import boto3  # noqa: PLC0415 - PostgreSQL's users have none
+
+    key_id, secret = place.key or (None, None)
+    session: Any = boto3.Session(
+        region_name=place.region or os.environ.get("AWS_REGION"),
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+    )
+    return session.client(service, endpoint_url=place.endpoint_url, config=config)
+
+
+@asynccontextmanager
+async def opened(place: Place) -> AsyncIterator[AdminStore]:
+    """The store, until the block ends. SettingsError when the options do not say which."""
+    if place.store == "dynamodb":
+        yield table_store(place)
+        return
+    async with database(place) as engine:
+        from sqlalchemy.ext.asyncio import async_sessionmaker  # noqa: PLC0415 - DynamoDB's users have none
+
+        from lambda_src.store.postgres import PostgresStore  # noqa: PLC0415 - as above
+
+        ledger = None if place.table is None else table_store(place).ledger
+        yield PostgresStore(async_sessionmaker(engine, expire_on_commit=False), ledger=ledger)
+
+
+def table_store(place: Place) -> "DynamoDBStore":
+    """The store on the table. SettingsError when the options do not say which."""
+    if place.table is None:
+        raise SettingsError(["Name the table: --stage NAME, --local for `make dev`, or --table (CHAT_TABLE)."])
+    from lambda_src.store.aws_calls import CLIENT_CONFIG  # noqa: PLC0415 - PostgreSQL's users may have no boto3
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - as above
+
+    client = _client(place, "dynamodb", CLIENT_CONFIG)
+    s3 = s3_client(place) if place.bucket else None
+    return DynamoDBStore(client, place.table, bucket=place.bucket, s3=s3)
+
+
+@asynccontextmanager
+async def database(place: Place) -> AsyncIterator[Any]:
+    """An engine on the database. SettingsError when the options do not say which."""
+    if place.database_url is None:
+        raise SettingsError(["Say which database: --database-url or CHAT_DATABASE_URL."])
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - DynamoDB's users have none
+
+    engine = create_async_engine(place.database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    try:
+        yield engine
+    finally:
+        await engine.dispose()

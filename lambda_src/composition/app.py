@@ -1,0 +1,276 @@
+"""The composition root: settings and parts in, the handler that Lambda calls out. Nothing else joins parts together."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lambda_src.composition import access
+from lambda_src.runs import tool_secrets
+from lambda_src.auth.account_linking import Adoption
+from lambda_src.chat.store_requests import Answers
+from lambda_src.http.app import ChatApp, Prewarm, create_app
+from lambda_src.runs.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
+from lambda_src.attachments.presigned_events import EventLinks
+from lambda_src.attachments.presigned_store import LinkedStore
+from lambda_src.auth import Authenticate, GuestTokens
+from lambda_src.composition.aws import Clients
+from lambda_src.chat.validation import Checks
+from lambda_src.chat.registry import Desk, Desks
+from lambda_src.models.transcription import Dictation, Transcribe
+from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
+from lambda_src.errors import RequestError, SettingsError
+from lambda_src.chat.scheduled_events import Events
+from lambda_src.http.edge import Before
+from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
+from lambda_src.chat.lazy_server import LateServer
+from lambda_src.observability.logs import configure_logging
+from lambda_src.http.page import Page, page_of
+from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.rotating_secret import Secret
+from lambda_src.settings import Settings
+from lambda_src.startup import lazy_packages
+from lambda_src.composition.stores import build_callers, build_counters, build_files, build_store, upload_origin
+from lambda_src.store.ports import TurnLedger
+from lambda_src.runs.tool_secrets import ToolSecrets
+from lambda_src.quotas.turn_limits import limits_by
+from lambda_src.turns.persistence import Keeper
+from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import Turns
+
+if TYPE_CHECKING:
+    from agents import RunConfig
+    from openai import AsyncOpenAI
+
+    from lambda_src.chat.server import ChatServer
+    from lambda_src.composition.stores import ChatStore
+
+AWS = Clients()
+Clock = Callable[[], int]
+KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What differs between Lambda, a server elsewhere, a laptop and a test."""
+
+    authenticate: Authenticate
+    build_run_config: BuildRunConfig
+    build_agent: BuildAgent = shipped_agent
+    build_actions: BuildActions = shipped_actions
+    load_assistants: LoadAssistants = shipped
+    load_hooks: LoadHooks = no_hooks
+    transcribe: Transcribe | None = None
+    guest_tokens: GuestTokens | None = None
+    in_front: Sequence[Before] = ()
+    page: Page | None = None
+    tool_secrets: ToolSecrets | None = None
+    clock: Clock = time.time_ns  # nanoseconds since 1970
+
+
+def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts) -> ChatApp:
+    """The chat server as an ASGI app."""
+    return _joined(settings, store, ledger, parts)[0]
+
+
+def build_handler(settings: Settings, parts: Parts) -> StreamingMangum:
+    """The chat server as a Lambda handler."""
+    store, ledger = build_store(settings, AWS)
+    app, adoption = _joined(settings, store, ledger, parts)
+    return StreamingMangum(app, lifespan="on", on_event=Events(store, adoption))
+
+
+def _joined(
+    settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts
+) -> tuple[ChatApp, Adoption | None]:
+    """The app, and what the hourly event goes on with where there are guests."""
+    lazy_packages.install()
+    os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
+    time.tzset()
+    configure_logging()
+    tool_secrets.install(parts.tool_secrets)
+    clock = parts.clock
+    counters = build_counters(settings, store, clock=clock)
+    files = build_files(settings, AWS, counters)
+    dictation = parts.transcribe is not None
+    callers, screening = build_callers(settings, store, clock=clock), Screening(parts.load_hooks)
+
+    def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LateServer:
+        limits = limits_by(settings)
+        dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
+
+        def load_server() -> "ChatServer":
+            from lambda_src.models import providers  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
+            from lambda_src.chat import server  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
+            from lambda_src.runs import titles  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
+
+            providers.trace_nothing()
+            return server.ChatServer(
+                store,
+                dispatcher,
+                feedback=store,
+                history_items=settings.history_items,
+                limits=limits,
+                files=files,
+                models=settings.models,
+                takes=settings.takes,
+                tool_choices=settings.tool_choices,
+                transcribe=parts.transcribe,
+                suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
+            )
+
+        linked = store if files is None else LinkedStore(store, files)
+        checks = Checks(
+            linked,
+            settings.history_items,
+            files,
+            settings.models,
+            settings.tool_choices,
+            dictation=dictation,
+            limits=limits,
+            screening=screening,
+        )
+        return LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
+
+    def turns_of(settings: Settings) -> Turns:
+        quotas = access.quotas(settings, ledger, counters, clock=clock)
+        links = None if files is None else EventLinks(files)
+        around = Surroundings(ledger, Keeper(store), clock=lambda: clock() // 1_000_000, quotas=quotas, links=links)
+        return Turns(around)
+
+    def open_named(assistant: Assistant) -> Desk:
+        own = assistant.settings(settings)
+        return Desk(late_server(own, assistant.build_agent, lambda: assistant.actions), turns_of(own))
+
+    server, turns = late_server(settings, parts.build_agent, parts.build_actions), turns_of(settings)
+    adoption = None if parts.guest_tokens is None else Adoption(store, turns, files=files)
+    app = create_app(
+        Desk(server, turns),
+        authenticate=parts.authenticate,
+        sweeps=store,
+        max_body_bytes=settings.max_body_bytes,
+        named=Desks(parts.load_assistants, open_named),
+        guests=access.guests(parts.guest_tokens, counters, callers, screening, clock=clock),
+        page=parts.page or page_of(settings, upload_origin=upload_origin(settings, AWS), dictation=dictation),
+        token_header=settings.token_header,
+        in_front=parts.in_front,
+        adoption=adoption,
+        prewarm=prewarming(server) if settings.prewarm else None,
+        callers=callers,
+    )
+    return app, adoption
+
+
+def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
+    """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
+    configure_logging(root=logging.getLogger(), service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
+    settings = Settings.from_env(env)
+    return build_handler(settings, deployed(settings, in_front=tracing(settings, env)))
+
+
+def asgi_app() -> ChatApp:
+    """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition.app:asgi_app`.
+
+    SettingsError lists all that is wrong with it; X-Ray's traces are Lambda's, so nobody may ask for them here.
+    """
+    configure_logging(root=logging.getLogger())
+    settings = Settings.from_env(os.environ)
+    if settings.tracing is not None:
+        raise SettingsError(["CHAT_TRACING works on Lambda only, which makes the traces: leave it out."])
+    store, ledger = build_store(settings, AWS)
+    return build_app(settings, store, ledger, deployed(settings))
+
+
+def deployed(settings: Settings, *, in_front: Sequence[Before] = ()) -> Parts:
+    """The parts of a deployment, by its settings; `in_front` stands before all that they name."""
+    guest_tokens = access.guest_tokens(settings, AWS.stored_secret)
+    return Parts(
+        authenticate=access.authenticator(settings, guest_tokens),
+        build_run_config=runner(settings),
+        load_hooks=shipped_hooks,
+        transcribe=transcriber(settings),
+        guest_tokens=guest_tokens,
+        in_front=[*in_front, *access.in_front(settings, AWS.stored_secret)],
+        tool_secrets=stored_secrets(settings),
+    )
+
+
+def stored_secrets(settings: Settings) -> ToolSecrets:
+    """The secrets that tools may read: the last part of each parameter's name is the secret's."""
+    parameters = {parameter.rpartition("/")[2]: parameter for parameter in settings.secrets}
+    return ToolSecrets(lambda name: AWS.tool_secret(parameters[name]), names=parameters)
+
+
+def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:
+    """What traces each request; nothing, unless it is asked for."""
+    if settings.tracing is None:
+        return []
+    from lambda_src.http.xray import traced  # noqa: PLC0415 - only what is chosen is loaded
+
+    return [traced(env.get("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"))]
+
+
+def runner(settings: Settings) -> BuildRunConfig:
+    """How the agent will be run, once it is needed."""
+    parameter = settings.model_key_parameter
+
+    def build() -> "RunConfig | Provisional":
+        key = AWS.model_key(parameter)
+        built = run_config(key, settings, read_key=lambda: AWS.model_key(parameter) or "")
+        is_final = key is not None or parameter is None or settings.model_base_url is not None  # Bedrock's: no demo
+        return built if is_final else Provisional(built, KEYLESS_S)
+
+    return build
+
+
+def transcriber(settings: Settings) -> Transcribe | None:
+    """Dictation, where it is asked for; None offers none. That a key will be there is theirs to know who ask for it."""
+    if not settings.dictation:
+        return None
+    return dictation(lambda: AWS.model_key(settings.model_key_parameter) or "", settings)
+
+
+def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
+    """Dictation by whoever runs the models; `key` is asked for when somebody dictates."""
+
+    def build_client() -> "AsyncOpenAI":
+        from lambda_src.models import providers  # noqa: PLC0415 - off the cold path
+
+        if not (known := key()):
+            raise RequestError("Dictation is not set up on this server: no model's key is set yet.")
+        renewal = providers.RenewedKey(Secret(key, known=known))
+        return providers.openai_client(known, base_url=settings.model_base_url, renewal=renewal)
+
+    return Dictation(build_client, model=settings.dictation_model)
+
+
+def prewarming(server: LateServer) -> Prewarm:
+    """What the first message needs, done before the first request is taken: see prewarm.py."""
+
+    async def prewarmed() -> None:
+        from lambda_src.chat.prewarm import prewarm  # noqa: PLC0415 - it imports the Agents SDK, and may be switched off
+
+        await prewarm(server)
+
+    return prewarmed
+
+
+def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], str] | None = None) -> "RunConfig":
+    """How the agent is run: with `key` by OpenAI's models or others that speak its API; without as models.py chooses.
+
+    UnavailableError: nobody can answer until there is a key. `read_key` is asked again when the key is refused:
+    somebody may have changed it where it is kept.
+    """
+    from lambda_src.models import providers  # noqa: PLC0415 - off the cold path
+
+    renewal = None
+    if key is not None and read_key is not None:
+        renewal = providers.RenewedKey(Secret(read_key, known=key))
+    chosen = providers.chosen_run_config(
+        key, base_url=settings.model_base_url, api=settings.model_api, renewal=renewal, demo=settings.demo_model
+    )
+    if providers.is_openai(settings.model_base_url) if settings.model_privacy is None else settings.model_privacy:
+        chosen = providers.private(chosen)
+    return providers.capped(chosen, settings.max_output_tokens)

@@ -1,0 +1,141 @@
+"""Clients of AWS, built by botocore alone: boto3 would load its resources and S3's transfer manager on top, unused.
+
+Part of the composition root: whoever uses a client is handed it.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lambda_src.errors import UnavailableError
+from lambda_src.runs.tool_secrets import SecretReadError
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+    from botocore.session import Session
+
+UNREADABLE = "A secret of this server cannot be read at the moment. Try again shortly."
+NO_PARAMETER = "ParameterNotFound"
+
+log = logging.getLogger(__name__)
+
+
+class _MissingError(UnavailableError):
+    """Nobody has put the parameter there yet."""
+
+
+class Clients:
+    """Makes clients, all of one session: it reads botocore's data once."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._making = threading.RLock()  # a session is not safe to be used by two threads at once
+
+    def client(self, service: str, config: "Config | None" = None) -> Any:  # noqa: ANN401 - clients have no common type
+        """A client with a chat's patience, or as `config` says; under SnapStart it outlives the restore.
+
+        Model clients need no hook: they are built on the first message, which is never part of a snapshot.
+        """
+        with self._making:
+            import botocore.session  # noqa: PLC0415 - 0.2 s that the memory store does not need
+
+            from lambda_src.store.aws_calls import CLIENT_CONFIG  # noqa: PLC0415 - imports botocore
+
+            self._session = self._session or botocore.session.get_session()
+            client = self._session.create_client(service, config=config or CLIENT_CONFIG)
+        if is_snapshot():
+            from snapshot_restore_py import register_after_restore  # noqa: PLC0415 - part of the managed runtime
+
+            register_after_restore(client.close)  # the snapshot's sockets are dead; the next call opens new ones
+        return client
+
+    def late_client(self, service: str, config: "Config | None" = None) -> Any:  # noqa: ANN401 - as above
+        """The same, made when it is first used: 30 ms for S3, which most requests never ask. A snapshot holds it."""
+        return self.client(service, config) if is_snapshot() else _Late(lambda: self.client(service, config))
+
+    def model_key(self, parameter: str | None) -> str | None:
+        """The model's key from SSM (a SecureString); None when no parameter is named, or none is there yet.
+
+        UnavailableError: it cannot be read at the moment, or at all.
+        """
+        if parameter is None:
+            return None
+        try:
+            return self._parameter(parameter)
+        except _MissingError:
+            return None
+
+    def stored_secret(self, name: str) -> str:
+        """A secret's text: an SSM parameter's, where `name` is a path, else from Secrets Manager.
+
+        UnavailableError: it cannot be read at the moment, or at all.
+        """
+        return self._parameter(name) if name.startswith("/") else self._secret(name)
+
+    def tool_secret(self, parameter: str) -> str:
+        """The value of a parameter that a tool needs. SecretReadError says why it cannot be read."""
+        try:
+            return self._parameter(parameter)
+        except UnavailableError as error:
+            raise SecretReadError(_why_unreadable(parameter, error.__cause__)) from error
+
+    def _parameter(self, name: str) -> str:
+        with _readable():
+            text: str = self.client("ssm").get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        return text
+
+    def _secret(self, name: str) -> str:
+        with _readable():
+            text: str = self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]
+        return text
+
+
+def _why_unreadable(parameter: str, cause: BaseException | None) -> str:
+    """Why a parameter cannot be read, and what an operator does about it."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - a stage may have no such secret
+
+    code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__qualname__
+    match code:
+        case "ParameterNotFound":
+            name = parameter.rpartition("/")[2]
+            return f'the SSM parameter {parameter} does not exist: `make chat ARGS="secret set {name} --stage STAGE"`'
+        case "AccessDeniedException" | "AccessDenied":
+            return f"the function may not read the SSM parameter {parameter} ({code}): deploy the stage again"
+        case _:
+            return f"the SSM parameter {parameter} could not be read ({code})"
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What AWS says when a secret is read, as an UnavailableError whose text names neither the secret nor why."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__qualname__
+        if code == NO_PARAMETER:
+            raise _MissingError(UNREADABLE) from error
+        log.warning("secret_not_read", extra={"kind": code})
+        raise UnavailableError(UNREADABLE) from error
+
+
+def is_snapshot() -> bool:
+    """Whether what is made now is kept in a snapshot (SnapStart) and wakes up elsewhere."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+
+
+class _Late:
+    """Stands for a client until the first of its methods is asked for."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._lock = make, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as a client's
+        with self._lock:
+            if "_client" not in self.__dict__:
+                self._client = self._make()
+        return getattr(self._client, name)

@@ -1,8 +1,0 @@
-"""Between a thread and the model: history.py is what the model is shown, answer.py what becomes of its output."""
-
-from lambda_src.converter.answer import Answer
-from lambda_src.converter.history import HistoryConverter
-from lambda_src.converter.images import KeptImages
-from lambda_src.converter.model_events import Repairs, with_call_id
-
-__all__ = ["Answer", "HistoryConverter", "KeptImages", "Repairs", "with_call_id"]

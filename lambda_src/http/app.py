@@ -1,0 +1,225 @@
+"""The HTTP face: routes joined, errors to responses. Knows neither the agent nor how an answer leaves Lambda.
+
+Whatever is wrong with a request is said before the stream begins, as `{"error": code, "message": text}`: ChatKit shows
+`message`. The request's id travels in the header x-request-id only, so that foreign and unknown are the same bytes.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from chatkit.store import NotFoundError
+from fastapi import Depends, FastAPI, Request, Response, params
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from lambda_src.http import request_parsing, request_limits
+from lambda_src.auth.account_linking import Adoption
+from lambda_src.auth import Authenticate
+from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
+from lambda_src.chat.registry import Desk, Desks
+from lambda_src.errors import (
+    AuthError,
+    ChatError,
+    ConflictError,
+    ForbiddenError,
+    NoAssistantError,
+    QuotaError,
+    RequestError,
+    SignInUnavailableError,
+    TooLargeError,
+    UnavailableError,
+    UnknownKeyError,
+)
+from lambda_src.http.edge import Before, Utf8Paths
+from lambda_src.auth.guest_access import Guests
+from lambda_src.http.page import Page, Served
+from lambda_src.http.request_log import RequestLog
+from lambda_src.http.chat_routes import chat_router
+from lambda_src.store.ports import Sweeps
+
+Prewarm = Callable[[], Awaitable[None]]
+
+MISSING = "There is no such thread, item or attachment."  # the same for what is someone else's
+RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by itself, up to five times
+
+
+def create_app(
+    desk: Desk,
+    *,
+    authenticate: Authenticate,
+    sweeps: Sweeps,
+    max_body_bytes: int,
+    named: Desks | None = None,
+    guests: Guests | None = None,
+    page: Page | None = None,
+    token_header: str = "authorization",  # noqa: S107 - a name
+    in_front: Sequence[Before] = (),
+    adoption: Adoption | None = None,
+    prewarm: Prewarm | None = None,
+    callers: Callers | None = None,
+) -> "ChatApp":
+    """The ASGI app: POST /chatkit and what belongs to it (routes.py), GET /chat/health, and `page`, where there is one.
+
+    `desk` is the nameless assistant's; `named` are the others', if there are any. `in_front` asks before any route
+    does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request. `callers`
+    hashes addresses for the log; without it the hashes are those of this app alone.
+    """
+
+    async def within_limits(request: Request) -> None:
+        request_limits.check_head(request)
+
+    callers = callers or Callers(MemoryDayKeys())
+    app = ChatApp(in_front, prewarm, callers, dependencies=[Depends(within_limits)])
+    for error in (ChatError, NotFoundError, HTTPException, Exception):
+        app.add_exception_handler(error, refuse)
+
+    chat = chat_router(
+        desk,
+        named,
+        authenticate=authenticate,
+        token_header=token_header,
+        sweeps=sweeps,
+        max_body_bytes=max_body_bytes,
+        callers=callers,
+        guests=guests,
+        adoption=adoption,
+    )
+    allow_head(chat.routes)
+    app.include_router(chat, prefix="/chatkit")
+    app.include_router(chat, prefix="/chatkit/{assistant}")
+
+    if guests is not None:
+
+        @app.post("/auth/guest")
+        async def guest(request: Request) -> JSONResponse:
+            address = request.client.host if request.client else ""
+            body = b"".join([chunk async for chunk in request_limits.limited(request, max_bytes=request_limits.MAX_GUEST_BYTES)])
+            minted = await guests.welcome(address, request_parsing.parse_guest(body).captcha)
+            headers = {"cache-control": "no-store"}
+            told = {"token": minted.token, "expires_at": minted.expires_at, "counted_as": network_of(address)}
+            return JSONResponse(told, headers=headers)
+
+    @app.get("/chat/health")
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "healthy", "service": "chat"})
+
+    if page is not None:
+        serve(app, page)
+    allow_head(app.routes)
+    return app
+
+
+def allow_head(routes: Iterable[BaseRoute]) -> None:
+    """HEAD wherever GET is, as in Starlette's own routes; FastAPI's lack it. Uptime checkers use it."""
+    for route in routes:
+        if isinstance(route, Route) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
+
+
+def serve(app: FastAPI, page: Page) -> None:
+    """The routes of the page. A file answers 200 with its body, whatever the browser says that it has."""
+
+    def answered(served: Served | None) -> Response:
+        if served is None:
+            raise HTTPException(404)
+        return Response(served.body, media_type=served.media_type, headers=served.headers)
+
+    @app.get("/")
+    def html() -> Response:
+        if (built := page.html()) is None:
+            raise HTTPException(404, "The page is not built here: run `make page`, then reload.")
+        return answered(built)
+
+    @app.get("/static/{name}")
+    def static(request: Request) -> Response:
+        return answered(page.static(request.path_params["name"]))
+
+    @app.get("/chat-client.js")
+    def client() -> Response:
+        return answered(page.helper("chat-client.js"))
+
+    @app.get("/chat-client.d.ts")
+    def client_types() -> Response:
+        return answered(page.helper("chat-client.d.ts"))
+
+
+class ChatApp(FastAPI):
+    """FastAPI with its middleware outside of Starlette's own, so that a 500 leaves like any other answer."""
+
+    def __init__(
+        self,
+        in_front: Sequence[Before],
+        prewarm: Prewarm | None,
+        callers: Callers,
+        *,
+        dependencies: Sequence[params.Depends],
+    ) -> None:
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            if prewarm is not None:
+                await prewarm()
+            yield
+
+        super().__init__(
+            title="chatkit-lambda",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            dependencies=dependencies,
+            lifespan=lifespan,
+        )
+        self._in_front, self._callers = in_front, callers
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette's hook: its stack, what stands in front of it, and the log of it all."""
+        app: ASGIApp = Utf8Paths(super().build_middleware_stack())
+        for before in reversed(self._in_front):
+            app = before(app)
+        return RequestLog(app, self._callers)
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    """The one boundary where an error becomes a response. Details of what is not ours stay inside."""
+    headers: dict[str, str] = {}
+    match error:
+        case NotFoundError():
+            status, code, message = 404, "not_found", MISSING
+        case UnknownKeyError():  # no 5xx: anybody can make up a key's id, and must not set off an alarm
+            status, code, message = 401, "sign_in_unavailable", str(error)
+            headers |= {"www-authenticate": "Bearer", "retry-after": str(error.retry_after_s)}
+        case AuthError():
+            status, code, message = 401, "unauthorized", str(error)
+            headers["www-authenticate"] = "Bearer"
+        case ForbiddenError():
+            status, code, message = 403, "refused", str(error)
+        case RequestError():
+            status, code, message = 422, "invalid_request", str(error)
+        case TooLargeError():
+            status, code, message = 413, "too_large", str(error)
+        case NoAssistantError():
+            status, code, message = 404, "not_found", str(error)
+        case ConflictError():
+            status, code, message = 409, "conflict", str(error)
+        case QuotaError():
+            status, code, message = 429, "quota", str(error)
+            headers["retry-after"] = str(error.retry_after_s)
+            request.scope["chat.limit"] = error.limit
+        case SignInUnavailableError():
+            status, code, message = 503, "sign_in_unavailable", str(error)
+            headers["retry-after"] = str(error.retry_after_s)
+        case UnavailableError():
+            status, code, message = 503, "unavailable", str(error)
+            headers["retry-after"] = str(RETRY_AFTER_S)
+        case HTTPException():
+            status, code, message = error.status_code, "http_error", str(error.detail)
+            headers |= dict(error.headers or {})
+        case _:
+            status, code, message = (
+                500,
+                "internal",
+                "Something went wrong here. Try again; if it stays, tell us the request id.",
+            )
+    request.scope["chat.code"] = code
+    return JSONResponse({"error": code, "message": message}, status_code=status, headers=headers)

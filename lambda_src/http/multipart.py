@@ -1,0 +1,76 @@
+"""ChatKit's direct upload: a form's one file, read within limits. Knows the bytes of a form; no bucket, no thread."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from chatkit.types import AttachmentCreateParams
+
+from lambda_src.http import request_limits
+from lambda_src.errors import RequestError, TooLargeError
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
+
+FIELD = "file"  # ChatKit's client names it so
+MAX_BYTES = 4_500_000  # of the whole request: Lambda takes 6 MB of JSON, in which a form is base64 (4/3), and headers
+TAIL = 8  # of a body: "--" at least, and the line's end that some send after it
+
+
+class Form(request_limits.Received, Protocol):
+    """A request that brings a form."""
+
+    @property
+    def headers(self) -> "Headers":
+        """Its headers."""
+        ...
+
+    def stream(self) -> AsyncIterator[bytes]:
+        """The body, in pieces."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file: what it is said to be, and its bytes (on disk, when they are many)."""
+
+    announced: AttachmentCreateParams
+    data: BinaryIO
+
+
+@asynccontextmanager
+async def received(request: Form) -> AsyncIterator[Upload]:
+    """The file of a form, while this is entered. RequestError: it is no such form; TooLargeError: over MAX_BYTES."""
+    from starlette.datastructures import UploadFile  # noqa: PLC0415 - only what is used is loaded
+    from starlette.formparsers import MultiPartException, MultiPartParser  # noqa: PLC0415 - as above
+
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise RequestError(f"Send the file as the field {FIELD!r} of a form (multipart/form-data).")
+
+    async def whole() -> AsyncGenerator[bytes]:
+        """The body. MultiPartException for every fault: the parser closes its files after no other."""
+        tail = b""
+        try:
+            async for chunk in request_limits.limited(request, max_bytes=MAX_BYTES):
+                tail = (tail + chunk)[-TAIL:]
+                yield chunk
+        except TooLargeError as fault:
+            raise MultiPartException("") from fault
+        if not tail.rstrip().endswith(b"--"):
+            raise MultiPartException("it ends too early.")
+
+    try:
+        form = await MultiPartParser(request.headers, whole(), max_files=1, max_fields=4).parse()
+    except MultiPartException as fault:
+        if isinstance(fault.__cause__, TooLargeError):
+            raise fault.__cause__ from None
+        raise RequestError(f"The form cannot be read: {fault.message}") from None
+    try:
+        file = form.get(FIELD)
+        if not isinstance(file, UploadFile):
+            raise RequestError(f"The form has no file under the name {FIELD!r}.")
+        name, mime_type = file.filename or "", file.content_type or ""
+        yield Upload(AttachmentCreateParams(name=name, size=file.size or 0, mime_type=mime_type), file.file)
+    finally:
+        await form.close()

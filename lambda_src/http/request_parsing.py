@@ -1,0 +1,185 @@
+"""The bytes of a request become a ChatKit request, or a RequestError. Knows no HTTP and no thread: see checks.py."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol, get_args
+
+from chatkit.types import (
+    ChatKitReq,
+    ItemsListReq,
+    StreamingReq,
+    ThreadsAddUserMessageReq,
+    ThreadsCreateReq,
+    ThreadsGetByIdReq,
+)
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from lambda_src.http import request_limits
+from lambda_src.errors import RequestError
+
+FAULTS_TOLD = 3  # of all that is wrong with a body: enough to mend it, short enough to show
+FAULT_CHARS = 200  # of one fault's text
+
+TURN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+TAG_DATA = ("input_tag", "data")  # the end of a fault's place, where a tag has no data
+EVENT_ID = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+class Carrier(Protocol):
+    """The head of a request."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Its headers, under lower-case names."""
+        ...
+
+    @property
+    def query_params(self) -> Mapping[str, str]:
+        """The parameters of its URL."""
+        ...
+
+
+_requests: TypeAdapter[Any] = TypeAdapter(ChatKitReq)
+
+
+def parse(body: bytes) -> ChatKitReq:
+    """The request in `body`; RequestError says what is wrong with it and where."""
+    request_limits.check_json(body)
+    try:
+        request: ChatKitReq = _requests.validate_json(body)
+    except ValidationError as error:
+        if not any(fault["loc"][-2:] == TAG_DATA for fault in error.errors(include_input=False)):
+            raise RequestError(_sentence(error)) from None
+    else:
+        return request
+    try:
+        request = _requests.validate_json(to_json(_with_tag_data(from_json(body))))
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+    return request
+
+
+def _with_tag_data(body: Any) -> Any:  # noqa: ANN401 - JSON
+    """`body` with an empty `data` in each tag without one: ChatKit's page may omit it, its Python types require it."""
+    match body:
+        case {"params": {"input": {"content": [*parts]}}}:
+            for part in parts:
+                if isinstance(part, dict) and part.get("type") == "input_tag" and part.get("data") is None:
+                    part["data"] = {}
+    return body
+
+
+def operation_in(body: bytes) -> str | None:
+    """The operation that a malformed request names, for the log; None unless it is one of ChatKit's."""
+    try:
+        named = json.loads(body)["type"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    requests = get_args(get_args(ChatKitReq)[0])
+    known = {name for request in requests for name in get_args(request.model_fields["type"].annotation)}
+    return next((name for name in known if name == named), None)
+
+
+def _sentence(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    if faults[0]["type"] == "json_invalid":
+        return f"The body is not JSON. {faults[0]['msg'][:FAULT_CHARS]}."
+    told = "; ".join(f"{_place(fault['loc'])}: {fault['msg'][:FAULT_CHARS]}" for fault in faults[:FAULTS_TOLD])
+    more = len(faults) - FAULTS_TOLD
+    return f"The request is not one that ChatKit knows. {told}{f'; and {more} more' if more > 0 else ''}."
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    inner = loc[1:] if loc and "." in str(loc[0]) else loc  # the first step is the operation's own name
+    return ".".join(str(step) for step in inner) or "type"
+
+
+def turn_id_of(header: str | None) -> str | None:
+    """The client's own turn id, from x-chat-turn; None without one. RequestError when it is malformed."""
+    if header is not None and not TURN_ID.fullmatch(header):
+        raise RequestError("x-chat-turn must be 16 to 64 of the characters A-Z, a-z, 0-9, _ and -.")
+    return header
+
+
+def events_seen(request: Carrier) -> int:
+    """How many events the client has seen, from Last-Event-ID (our ids count from 1); 0 when it is none of ours.
+
+    Some EventSource polyfills send the id as a query parameter, since a header needs a CORS preflight.
+    """
+    sent = request.headers.get("last-event-id", request.query_params.get("lastEventId", ""))
+    return int(sent) if EVENT_ID.fullmatch(sent) else 0
+
+
+def thread_of(request: StreamingReq) -> str | None:
+    """The thread whose turn a streaming request begins; None for a new one."""
+    return None if isinstance(request, ThreadsCreateReq) else request.params.thread_id
+
+
+def brings_files(request: StreamingReq) -> bool:
+    """Whether a request is a message with attachments."""
+    match request:
+        case ThreadsCreateReq() | ThreadsAddUserMessageReq():
+            return bool(request.params.input.attachments)
+        case _:
+            return False
+
+
+def thread_shown(request: ChatKitReq) -> str | None:
+    """The thread whose newest state a request is about to show; None for every other request."""
+    match request:
+        case ThreadsGetByIdReq(params=params):
+            return params.thread_id
+        case ItemsListReq(params=params) if params.after is None:
+            return params.thread_id
+        case _:
+            return None
+
+
+class Stop(BaseModel):
+    """The body of POST /chatkit/stop: the turn, or the thread whose turn it is."""
+
+    model_config = ConfigDict(extra="forbid")
+    turn_id: str | None = None
+    thread_id: str | None = None
+
+
+class Adopt(BaseModel):
+    """The body of POST /chatkit/adopt: what POST /auth/guest answered once."""
+
+    model_config = ConfigDict(extra="forbid")
+    guest_token: str
+
+
+class Guest(BaseModel):
+    """The body of POST /auth/guest, which may be empty: the token that a CAPTCHA gave the page."""
+
+    captcha: str = ""
+
+
+def parse_guest(body: bytes) -> Guest:
+    """What a new guest sends. RequestError."""
+    try:
+        return Guest.model_validate_json(body) if body else Guest()
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+
+
+def parse_adopt(body: bytes) -> Adopt:
+    """Whose threads are to be taken over. RequestError."""
+    try:
+        return Adopt.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+
+
+def parse_stop(body: bytes) -> Stop:
+    """What is to be stopped. RequestError unless exactly one of the two is named."""
+    try:
+        stop = Stop.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+    if (stop.turn_id is None) == (stop.thread_id is None):
+        raise RequestError("Name what to stop: either turn_id or thread_id.")
+    return stop

@@ -1,0 +1,59 @@
+"""How many files, and how many bytes of them, one user may bring in a day of UTC. Knows no bucket and no HTTP.
+
+What is announced is counted, whether it is uploaded or not: the URL signs that length, and could be used.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from secrets import token_hex
+
+from lambda_src.context import RequestContext
+from lambda_src.errors import QuotaError
+from lambda_src.quotas.turn_quota import in_words
+from lambda_src.store.counters import Counters, seconds_left
+
+FILES, FILE_BYTES = "files", "file-bytes"  # of counters, in the user's partition
+GUEST_FILES = 5  # a day, at most: a screenshot or two, and no free disk
+GUEST_FILE_BYTES = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileAllowance:
+    """What one user may bring in a day; 0 is no limit. Guests never have more than GUEST_FILES, GUEST_FILE_BYTES."""
+
+    files_per_day: int = 0
+    bytes_per_day: int = 0
+
+    def of(self, context: RequestContext) -> tuple[int, int]:
+        """Files and bytes of this user; 0 is no limit."""
+        if not context.user.is_guest:
+            return self.files_per_day, self.bytes_per_day
+        return min(self.files_per_day or GUEST_FILES, GUEST_FILES), min(
+            self.bytes_per_day or GUEST_FILE_BYTES, GUEST_FILE_BYTES
+        )
+
+
+class FileQuota:
+    """`admit` counts one file. `clock` in nanoseconds since 1970."""
+
+    def __init__(
+        self, counters: Counters, allowance: FileAllowance, *, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._counters, self._allowance, self._clock = counters, allowance, clock
+
+    async def admit(self, size: int, context: RequestContext) -> None:
+        """Count one file of `size` bytes. QuotaError: nothing was counted."""
+        files, file_bytes = self._allowance.of(context)
+        user_id = context.user.id
+        if files and not await self._counters.add(FILES, 1, ceiling=files, user_id=user_id):
+            raise self._refused("These were as many files as a day may have", FILES)
+        if file_bytes and not await self._counters.add(FILE_BYTES, size, ceiling=file_bytes, user_id=user_id):
+            if files:
+                await self._counters.correct(FILES, -1, ceiling=files, user_id=user_id, mark=token_hex(8))
+            raise self._refused("This file is larger than what is left of today's allowance", FILE_BYTES)
+
+    def _refused(self, what: str, limit: str) -> QuotaError:
+        left_s = seconds_left(self._clock())
+        text = f"{what}. It comes back {in_words(left_s)}, at midnight UTC."
+        return QuotaError(text, limit=limit, retry_after_s=left_s)

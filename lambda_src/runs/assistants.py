@@ -1,0 +1,93 @@
+"""The assistants of this server, by name, as the folder agent/ declares them. Knows no HTTP, no thread, no model.
+
+One assistant needs no word of this: `build_agent()`, and `actions` where there are any. Several are a table:
+
+    AGENTS = {"": Assistant(build_agent), "sales": Assistant(build_sales, models=["gpt-6.1-sol"], messages_per_day=20)}
+
+The one without a name answers at POST /chatkit, the others at POST /chatkit/{name}. What a named one leaves out is as
+the settings say; the nameless one is as they say altogether.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from lambda_src.runs.widget_actions import Actions
+from lambda_src.settings import Settings
+
+if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
+    from agents import Agent
+
+BuildAgent = Callable[[], "Agent[Any]"]
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it stands in URLs and in keys
+TAKEN = ("adopt", "stop", "threads", "turns", "upload")  # routes of the nameless one
+
+
+@dataclass(frozen=True, slots=True)
+class Assistant:
+    """One assistant: a function that builds its agent, and the actions of its widgets.
+
+    The agent is built once per process, on the first message; one with MCP servers is built again for each turn. Every
+    other field overrides the setting of the same name (docs/settings.md) for this assistant; None keeps the setting.
+    Messages, running turns and tokens are counted separately for each assistant.
+    """
+
+    build_agent: BuildAgent
+    _: KW_ONLY
+    actions: Actions = field(default_factory=Actions)
+    models: Sequence[str] | None = None
+    images: bool | None = None
+    pdf: bool | None = None
+    tool_choices: Sequence[str] | None = None
+    messages_per_minute: int | None = None
+    messages_per_day: int | None = None
+    running_turns: int | None = None
+    tokens_per_day: int | None = None
+
+    def settings(self, settings: Settings) -> Settings:
+        """The settings, as this assistant changes them."""
+        return replace(settings, **self.changes())
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that it changes, by name."""
+        own = [one.name for one in fields(self) if one.name not in ("build_agent", "actions")]
+        return {name: value for name in own if (value := getattr(self, name)) is not None}
+
+
+Assistants = Mapping[str, Assistant]
+LoadAssistants = Callable[[], Assistants]
+
+
+def shipped() -> Assistants:
+    """Those of the folder agent/, which is the user's. TypeError: its AGENTS is not such a table."""
+    found = vars(importlib.import_module(f"{__package__}.agent"))
+    if "AGENTS" in found:
+        return checked(found["AGENTS"])
+    return {"": Assistant(found["build_agent"], actions=found.get("actions") or Actions())}
+
+
+def checked(agents: object) -> Assistants:
+    """`agents` if it is a table of assistants. TypeError says what is wrong with it."""
+    if not isinstance(agents, Mapping) or not all(isinstance(one, Assistant) for one in agents.values()):
+        raise TypeError('AGENTS must be a dict of Assistant by name: {"": Assistant(build_agent), "sales": ...}.')
+    if "" not in agents or agents[""].changes():
+        raise TypeError('AGENTS needs an entry "", which names no models or limits: CHAT_MODELS and others do.')
+    for name in agents:
+        if name and (not isinstance(name, str) or not NAME.fullmatch(name) or name in TAKEN):
+            raise TypeError(
+                f"AGENTS names an assistant {name!r}: take up to 31 of a-z, 0-9 and -, a letter first, "
+                f"and none of {', '.join(TAKEN)}."
+            )
+    return agents
+
+
+def shipped_agent() -> "Agent[Any]":
+    """The agent of the nameless assistant: loaded off the cold path, typed or not."""
+    return shipped()[""].build_agent()
+
+
+def shipped_actions() -> Actions:
+    """What the buttons of its widgets do."""
+    return shipped()[""].actions

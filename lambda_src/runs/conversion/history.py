@@ -1,0 +1,174 @@
+"""What the model is shown of a thread: the newest items that fit. Knows no store, no HTTP.
+
+One item that cannot be converted never ends a conversation: it becomes a sentence that says what it was. Items are
+dropped whole, oldest first, and a tool call is one item with its output, so the two are never parted.
+"""
+
+import base64
+import json
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from agents import TResponseInputItem
+from chatkit.agents import ThreadItemConverter
+from chatkit.types import (
+    AssistantMessageItem,
+    Attachment,
+    GeneratedImageItem,
+    HiddenContextItem,
+    ThreadItem,
+    UserMessageItem,
+    UserMessageTagContent,
+)
+from openai.types.responses import (
+    EasyInputMessageParam,
+    ResponseInputContentParam,
+    ResponseInputFileParam,
+    ResponseInputImageParam,
+    ResponseInputTextParam,
+)
+from openai.types.responses.response_input_item_param import Message
+
+from lambda_src.runs import approvals
+from lambda_src.quotas import token_estimate
+from lambda_src.attachments.files import FileMissingError
+from lambda_src.attachments.file_types import KINDS, image_type_of
+from lambda_src.errors import UnavailableError
+from lambda_src.models.errors import FILE_KINDS, FileKind
+from lambda_src.settings import HISTORY_TOKENS
+
+TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens
+FILES_SHOWN_BYTES = 30_000_000  # of all files of a turn: what fits beside everything else into 1 GB, in base64, twice.
+# A stage whose largest file may be larger shows so much of files: it raised the limit, and memory_mb with it.
+NAMES: dict[FileKind, str] = {"image": "pictures", "pdf": "PDF files"}
+
+Read = Callable[[str, int], Awaitable[bytes]]
+"""(attachment or image id, most bytes) to the bytes. FileMissingError, UnavailableError."""
+
+log = logging.getLogger(__name__)
+
+
+async def _no_files(_id: str, _max_bytes: int) -> bytes:
+    raise FileMissingError(_id)
+
+
+class HistoryConverter(ThreadItemConverter):
+    """Makes the input of one turn. Total: every item type, whatever its content, becomes input."""
+
+    def __init__(
+        self,
+        *,
+        read: Read = _no_files,
+        max_tokens: int = HISTORY_TOKENS,
+        takes: Collection[FileKind] = FILE_KINDS,
+        largest_bytes: int = 0,
+    ) -> None:
+        """`takes` are the kinds of file that the model can read, `largest_bytes` the size of the largest file."""
+        self._read, self._max_tokens, self._takes = read, max_tokens, takes
+        self._bytes_left = max(FILES_SHOWN_BYTES, largest_bytes)
+        self.shown: set[FileKind] = set()  # kinds of file in what was converted
+
+    async def history_to_input(self, items: Sequence[ThreadItem]) -> list[TResponseInputItem]:
+        """The newest of `items` (in the order of the thread) that fit; always those from the last user message on."""
+        asked = max((n for n, item in enumerate(items) if isinstance(item, UserMessageItem)), default=len(items) - 1)
+        newest_first: list[list[TResponseInputItem]] = []
+        left = self._max_tokens
+        for number in range(len(items) - 1, -1, -1):
+            shown = await self._shown(items[number], is_last_message=number == asked)
+            left -= token_estimate.shown_about(shown)
+            if left < 0 and number < asked:
+                break
+            newest_first.append(shown)
+        return [part for shown in reversed(newest_first) for part in shown]
+
+    async def _shown(self, item: ThreadItem, *, is_last_message: bool) -> list[TResponseInputItem]:
+        if approvals.is_ours(item):
+            return []
+        try:
+            return await self._thread_item_to_input_item(item, is_last_message=is_last_message)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            log.warning("item_not_shown", extra={"kind": item.type, "error_type": type(error).__qualname__})
+            return [_message(_said(f"[An item of type {item.type} stands here that cannot be shown.]"))]
+
+    async def attachment_to_message_content(self, attachment: Attachment) -> ResponseInputContentParam:
+        """The file itself, as the model takes it; a sentence where it is gone, or too much for one turn."""
+        kind = KINDS.get(attachment.mime_type)
+        if kind is not None and kind != "text" and kind not in self._takes:
+            return _said(f"[The user attached the file {attachment.name!r}. This model cannot read {NAMES[kind]}.]")
+        most = min(TEXT_SHOWN_BYTES, self._bytes_left) if kind == "text" else self._bytes_left
+        size = (attachment.metadata or {}).get("size", 0)
+        named = f"the file {attachment.name!r} ({attachment.mime_type})"
+        not_shown = _said(f"[The user attached {named}. It is not shown here.]")
+        if kind is None or most < 1 or (kind != "text" and size > most):
+            return not_shown
+        try:
+            data = await self._read(attachment.id, most + 1)
+        except (FileMissingError, UnavailableError):
+            return _said(f"[The user attached {named}. It cannot be read any more.]")
+        if kind != "text" and len(data) > most:  # its size was not known; what is cut is no file of its type
+            return not_shown
+        shown = data[:most]
+        self._bytes_left -= len(shown)
+        match kind:
+            case "image":
+                self.shown.add(kind)
+                return _image(attachment.mime_type, data)
+            case "pdf":
+                self.shown.add(kind)
+                url = _data_url(attachment.mime_type, data)
+                return ResponseInputFileParam(type="input_file", filename=attachment.name, file_data=url)
+            case "text":
+                cut = " Only its beginning is shown." if len(data) > most else ""
+                return _said(f"[The user attached {named}.{cut} It says:]\n{shown.decode(errors='replace')}")
+
+    async def assistant_message_to_input(self, item: AssistantMessageItem) -> TResponseInputItem | None:
+        """Plain text. Upstream's parts are refused by the Chat Completions converter of the Agents SDK."""
+        text = "".join(part.text for part in item.content)
+        return EasyInputMessageParam(type="message", role="assistant", content=text)
+
+    async def generated_image_to_input(self, item: GeneratedImageItem) -> TResponseInputItem | None:
+        """The picture itself: its URL is ours, and may be over by the time a model fetches it."""
+        if item.image is None:
+            return None
+        if "image" not in self._takes:
+            return _message(_said("[You made a picture here. This model cannot read pictures.]"))
+        try:
+            data = await self._read(item.image.id, self._bytes_left + 1)
+        except (FileMissingError, UnavailableError):
+            return _message(_said("[You made a picture here that cannot be read any more.]"))
+        if len(data) > self._bytes_left:
+            return _message(_said("[You made a picture here.]"))
+        self._bytes_left -= len(data)
+        self.shown.add("image")
+        return _message(_said("You made this picture:"), _image(image_type_of(data), data))
+
+    async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputTextParam:
+        """The data that the page sent with a mention, or its id when it sent none."""
+        if not tag.data:
+            return _said(f"@{tag.text} has the id {tag.id!r}.")
+        return _said(f"@{tag.text} stands for: {json.dumps(tag.data, ensure_ascii=False, default=str)}")
+
+    async def hidden_context_to_input(
+        self, item: HiddenContextItem
+    ) -> TResponseInputItem | list[TResponseInputItem] | None:
+        """Hidden context of any shape; upstream's takes text only."""
+        if not isinstance(item.content, str):
+            content = json.dumps(item.content, ensure_ascii=False, default=str)
+            item = item.model_copy(update={"content": content})
+        return await super().hidden_context_to_input(item)
+
+
+def _said(text: str) -> ResponseInputTextParam:
+    return ResponseInputTextParam(type="input_text", text=text)
+
+
+def _message(*content: ResponseInputTextParam | ResponseInputImageParam) -> Message:
+    return Message(type="message", role="user", content=list(content))
+
+
+def _image(media_type: str, data: bytes) -> ResponseInputImageParam:
+    return ResponseInputImageParam(type="input_image", detail="auto", image_url=_data_url(media_type, data))
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,150 @@
+"""Hooks: functions of the user's own that may refuse a message, a new guest or a file. None is shipped.
+
+The user's folder may have a module `hooks.py` with any of the functions that `Hooks` names (docs/moderation.md). Each
+returns None to accept, or a sentence that the user reads. A hook that fails, takes too long or cannot be loaded refuses
+too: what could not be checked does not pass. Knows no HTTP, no thread and no model.
+"""
+
+import asyncio
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, fields
+from importlib.machinery import PathFinder
+from typing import Any
+
+from lambda_src.context import User
+from lambda_src.errors import ForbiddenError, UnavailableError
+from lambda_src.observability.faults import AGENT, defined_at, log_fault, source_of
+
+MODULE = "lambda_src.agent.hooks"
+TIMEOUT_S = 8.0  # of one call: a message must begin its turn within 10 s (turns.UNBEGUN_S), checks included
+
+Refusal = str | None
+Answer = Refusal | Awaitable[Refusal]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file that a message is about to keep. Size and type were checked: `data` is all of it."""
+
+    name: str
+    mime_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The functions that a user's folder may define, each plain or async. Plain ones run in a thread.
+
+    `check_message(text, user)` sees all text of a message before anything is stored, counted or sent to a model, and
+    the answers to a form. `check_guest(captcha, address)` sees what the page sent with POST /auth/guest ("" for
+    nothing). `check_file(file, user)` sees each file of a message before it is kept.
+    """
+
+    check_message: Callable[[str, User], Answer] | None = None
+    check_guest: Callable[[str, str], Answer] | None = None
+    check_file: Callable[[UploadedFile, User], Answer] | None = None
+
+
+NAMES = tuple(one.name for one in fields(Hooks))
+
+LoadHooks = Callable[[], Hooks]
+
+
+def no_hooks() -> Hooks:
+    """Nothing is checked."""
+    return Hooks()
+
+
+def shipped_hooks() -> Hooks:
+    """The hooks of the user's folder. TypeError: its hooks.py defines none, or one that is misspelled.
+
+    Without that file, the folder is not imported: a guest's token must not wait for the Agents SDK.
+    """
+    if PathFinder.find_spec(MODULE, [str(AGENT)]) is None:
+        return Hooks()
+    return checked(vars(importlib.import_module(MODULE)))
+
+
+def checked(found: Mapping[str, Any]) -> Hooks:
+    """The hooks among the names of a module. TypeError says what is wrong with them."""
+    named = {name: value for name, value in found.items() if name.startswith("check_")}
+    for name, value in named.items():
+        if name not in NAMES:
+            raise TypeError(f"hooks.py defines {name}, which is not called: rename it to one of {', '.join(NAMES)}.")
+        if not inspect.isfunction(value):
+            raise TypeError(f"hooks.py: {name} must be a function.")
+    if not named:
+        raise TypeError(f"hooks.py defines none of {', '.join(NAMES)}: nothing would be checked.")
+    return Hooks(**named)
+
+
+class Screening:
+    """Calls the hooks, which `load` loads on first use. Raises ForbiddenError where one refuses.
+
+    UnavailableError: the hooks cannot be loaded, or one of them failed.
+    """
+
+    def __init__(self, load: LoadHooks = no_hooks) -> None:
+        self._load = load
+        self._hooks: Hooks | None = Hooks() if load is no_hooks else None  # nothing to import: no thread either
+        self._loading = asyncio.Lock()
+
+    async def message(self, text: str, user: User) -> None:
+        """Check what a user wrote, if anything."""
+        if not text.strip():
+            return
+        unchecked = "Your message could not be checked, so it was not sent. Try again in a moment."
+        hook = (await self._loaded(unchecked)).check_message
+        await _call(hook, text, user, refused="This message was refused.", unchecked=unchecked)
+
+    async def guest(self, captcha: str, address: str) -> None:
+        """Check whoever asks for a guest's token."""
+        unchecked = "Guests cannot be checked at the moment. Try again later."
+        hook = (await self._loaded(unchecked)).check_guest
+        refused = "No guest is let in without the check. Reload the page and try again."
+        await _call(hook, captcha, address, refused=refused, unchecked=unchecked)
+
+    async def scans_files(self) -> bool:
+        """Whether files need to be read for `file`."""
+        return (await self._loaded(_unchecked_file("that is attached"))).check_file is not None
+
+    async def file(self, file: UploadedFile, user: User) -> None:
+        """Check a file."""
+        unchecked = _unchecked_file(repr(file.name))
+        hook = (await self._loaded(unchecked)).check_file
+        await _call(hook, file, user, refused=f"The file {file.name!r} was refused.", unchecked=unchecked)
+
+    async def _loaded(self, unchecked: str) -> Hooks:
+        if self._hooks is None:
+            async with self._loading:
+                if self._hooks is None:
+                    try:
+                        self._hooks = await asyncio.to_thread(self._load)
+                    except Exception as error:  # noqa: BLE001 - a fence around the user's module
+                        log_fault("hooks_not_loaded", error)
+                        raise UnavailableError(unchecked) from None
+        return self._hooks
+
+
+def _unchecked_file(which: str) -> str:
+    return f"The file {which} could not be checked, so the message was not sent. Try again in a moment."
+
+
+async def _call(hook: Callable[..., Answer] | None, *arguments: object, refused: str, unchecked: str) -> None:
+    if hook is None:
+        return
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            is_async = inspect.iscoroutinefunction(hook)
+            answer = hook(*arguments) if is_async else await asyncio.to_thread(hook, *arguments)
+            refusal = await answer if inspect.isawaitable(answer) else answer
+        if not isinstance(refusal, str | None):
+            raise TypeError(f"A hook returns None or a sentence, not {type(refusal).__name__}.")
+    except Exception as error:  # noqa: BLE001 - a fence around the user's function
+        place = {} if source_of(error) is not None else {"place": defined_at(hook)}
+        log_fault("hook_failed", error, hook=hook.__name__, **place)
+        raise UnavailableError(unchecked) from None
+    if refusal is not None:
+        raise ForbiddenError(refusal or refused)

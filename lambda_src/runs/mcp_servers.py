@@ -1,0 +1,239 @@
+"""MCP servers over HTTP, connected for one turn. Knows the agents SDK; no thread, no HTTP of ours.
+
+A connection lives as long as a turn, never as long as the process: Lambda freezes a process between turns, and a
+connection that was open then is dead when the process thaws. So an agent that has servers is built anew for each turn
+(dispatcher.py), no two turns share a connection, and an unreachable server is tried again with the next turn. Each
+server has a task of its own that connects and closes it, as the transport demands.
+
+Tools are listed once, right after connecting. A server that dies later is a failed call, which the model is told of,
+and never a failed turn.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chatkit.errors import CustomStreamError
+
+from lambda_src.observability.faults import log_fault
+
+if TYPE_CHECKING:
+    import httpx2
+    from agents import Agent, RunContextWrapper
+    from agents.mcp import MCPServer
+
+Server = TypeVar("Server", bound="MCPServer")
+
+CONNECT_S = 5.0  # all servers at once, and again for all lists of tools; a person waits for the first word meanwhile
+CLOSE_S = 2.0  # after the last word; a server that does not answer is left behind
+CALL_S = 30.0  # one request to a server; half a minute of silence is as long as we wait for a model
+SDK_CALL_S = 5.0  # what the SDK sets where agent/ sets nothing
+UNREACHABLE = "A service that this assistant needs cannot be reached at the moment. Try again."
+OPTIONAL = "_chat_optional"  # the attribute of a server that may be missing
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@|[?#].*")
+
+
+class ToolServerError(Exception):
+    """An MCP server could not be connected, or did not list its tools. The text names it, and says why."""
+
+
+def optional(server: Server) -> Server:
+    """Mark an MCP server as optional, and return it: while it is down, turns continue without its tools."""
+    setattr(server, OPTIONAL, True)
+    return server
+
+
+def agents_of(agent: "Agent[Any]") -> "list[Agent[Any]]":
+    """The agent and every agent that it may hand over to, each once."""
+    from agents import Agent, Handoff  # noqa: PLC0415 - off the cold path
+
+    seen: list[Agent[Any]] = []
+    waiting = [agent]
+    while waiting:
+        one = waiting.pop()
+        if any(one is other for other in seen):
+            continue
+        seen.append(one)
+        for handoff in one.handoffs:
+            target: object = handoff
+            if isinstance(handoff, Handoff):
+                target = handoff._agent_ref() if handoff._agent_ref is not None else None  # the SDK has no public way
+            if isinstance(target, Agent):
+                waiting.append(target)
+    return seen
+
+
+def servers_of(agent: "Agent[Any]") -> "list[MCPServer]":
+    """The MCP servers of the agent and of every agent that it may hand over to, each once."""
+    found: list[MCPServer] = []
+    for one in agents_of(agent):
+        found += [server for server in one.mcp_servers if server not in found]
+    return found
+
+
+@asynccontextmanager
+async def connected(agent: "Agent[Any]") -> AsyncIterator[None]:
+    """Connect the agent's servers while this is entered, and take optional ones that are down out of it.
+
+    CustomStreamError: a server that is not optional is down; no server is connected then.
+    """
+    servers = servers_of(agent)
+    if not servers:
+        yield
+        return
+    from agents.mcp import MCPServerManager  # noqa: PLC0415 - only what is used is loaded
+
+    statuses = {id(server): _prepared(server) for server in servers}
+    manager = MCPServerManager(
+        servers,
+        connect_timeout_seconds=CONNECT_S,
+        cleanup_timeout_seconds=CLOSE_S,
+        connect_in_parallel=True,
+        suppress_cancelled_error=False,
+    )
+    as_built = [(one, one.mcp_servers) for one in agents_of(agent)]
+    async with manager:
+        errors = {id(server): error for server, error in manager.errors.items()}
+        names = await _listed([server for server in servers if id(server) not in errors], errors)
+        _refuse_or_log(servers, errors, statuses)
+        for one, own in as_built:
+            one.mcp_servers = [server for server in own if id(server) not in errors]
+            one.mcp_config = {"failure_error_function": _failed_call, **one.mcp_config}
+            _tell_apart(one, names)
+        try:
+            yield
+        finally:
+            for one, own in as_built:
+                one.mcp_servers = own
+
+
+def _prepared(server: "MCPServer") -> list[int]:
+    """Set what a turn needs of a server that is not connected yet; gives a list that will hold HTTP statuses >= 400.
+
+    MCP's client does not say with which status a server refused it, so its HTTP client has to.
+    """
+    from agents.mcp import MCPServerSse, MCPServerStdio, MCPServerStreamableHttp  # noqa: PLC0415 - off the cold path
+
+    statuses: list[int] = []
+    if not isinstance(server, MCPServerSse | MCPServerStdio | MCPServerStreamableHttp):
+        return statuses
+    server.cache_tools_list = True
+    if server.client_session_timeout_seconds == SDK_CALL_S:
+        server.client_session_timeout_seconds = CALL_S
+    if not isinstance(server, MCPServerStreamableHttp):
+        return statuses
+
+    async def note(response: "httpx2.Response") -> None:
+        if response.status_code >= 400:
+            statuses.append(response.status_code)
+
+    build = server.params.get("httpx_client_factory") or _http_client
+
+    def build_watched(headers: Any = None, timeout: Any = None, auth: Any = None) -> Any:  # noqa: ANN401 - the SDK's own
+        client = build(headers=headers, timeout=timeout, auth=auth)
+        client.event_hooks.setdefault("response", []).insert(0, note)
+        return client
+
+    server.params = {**server.params, "httpx_client_factory": build_watched}
+    return statuses
+
+
+def _http_client(headers: Any = None, timeout: Any = None, auth: Any = None) -> "httpx2.AsyncClient":  # noqa: ANN401 - as above
+    """As the SDK builds it."""
+    import httpx2  # noqa: PLC0415 - off the cold path
+
+    return httpx2.AsyncClient(headers=headers, timeout=timeout, auth=auth, follow_redirects=False)
+
+
+async def _listed(servers: "list[MCPServer]", errors: dict[int, BaseException]) -> dict[int, set[str]]:
+    """The names of each server's tools, by the server's id; a server that does not list them is added to `errors`."""
+
+    async def names_of(server: "MCPServer") -> set[str]:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                tools = await server.list_tools()
+        except Exception:
+            if (cached := server.cached_tools) is None:  # else a filter failed that needs the run: it will be asked
+                raise
+            tools = cached
+        return {tool.name for tool in tools}
+
+    results = await asyncio.gather(*map(names_of, servers), return_exceptions=True)
+    names: dict[int, set[str]] = {}
+    for server, result in zip(servers, results, strict=True):
+        if isinstance(result, BaseException):
+            errors[id(server)] = result
+        else:
+            names[id(server)] = result
+    return names
+
+
+def _refuse_or_log(
+    servers: "list[MCPServer]", errors: dict[int, BaseException], statuses: dict[int, list[int]]
+) -> None:
+    """Log each server that is down. CustomStreamError: one of them is not optional."""
+    needed: ToolServerError | None = None
+    for server in servers:
+        if (error := errors.get(id(server))) is None:
+            continue
+        is_optional = getattr(server, OPTIONAL, False)
+        name, reason = _log_name(server), _reason(error, statuses[id(server)])
+        kind = "optional" if is_optional else "required"
+        log_fault("tool_server_failed", error, server=name, reason=reason, kind=kind)
+        if not is_optional and needed is None:
+            needed = ToolServerError(f"The MCP server {name!r} cannot be used: {reason}.")
+            needed.__cause__ = error
+    if needed is not None:
+        raise CustomStreamError(UNREACHABLE, allow_retry=True) from needed
+
+
+def note_tool_error(tool: str, error: Exception, run_context: "RunContextWrapper[Any]") -> None:
+    """Log why a tool failed, and keep it in the turn."""
+    from chatkit.agents import AgentContext  # noqa: PLC0415 - off the cold path
+
+    log_fault("tool_failed", error, tool=tool)
+    context = run_context.context
+    if isinstance(context, AgentContext) and (turn := context.request_context.turn) is not None:
+        turn.tool_errors.append(error)
+
+
+def _failed_call(run_context: "RunContextWrapper[Any]", error: Exception) -> str:
+    """What the model reads of an MCP tool that failed: as of any other, for which the SDK has another hook."""
+    from agents import default_tool_error_function  # noqa: PLC0415 - off the cold path
+    from agents.tool_context import ToolContext  # noqa: PLC0415 - as above
+
+    tool = run_context.tool_name if isinstance(run_context, ToolContext) else "of an MCP server"
+    note_tool_error(tool, error, run_context)
+    return default_tool_error_function(run_context, error)
+
+
+def _tell_apart(agent: "Agent[Any]", names: dict[int, set[str]]) -> None:
+    """Let the tools' names begin with their server's where two servers of an agent have a tool of one name."""
+    counted = Counter(name for server in agent.mcp_servers for name in names[id(server)])
+    if any(times > 1 for times in counted.values()):
+        agent.mcp_config = {**agent.mcp_config, "include_server_in_tool_names": True}
+
+
+def _log_name(server: "MCPServer") -> str:
+    """The server's name; one that the SDK made of a URL has no credentials or query in it."""
+    return CREDENTIALS.sub("", server.name) if "://" in server.name else server.name
+
+
+def _reason(error: BaseException, statuses: list[int]) -> str:
+    """Why a server is down, without a word of the server's own."""
+    from agents.exceptions import UserError  # noqa: PLC0415 - off the cold path
+
+    if statuses:
+        return f"HTTP {statuses[-1]}"
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    match error:
+        case TimeoutError():
+            return f"no answer within {CONNECT_S:g} s"
+        case UserError():
+            return "no connection"
+        case _:
+            return type(error).__qualname__

@@ -1,0 +1,92 @@
+"""Run hooks that reserve tokens before each request to a model. Knows the Agents SDK; no counter and no thread."""
+
+from typing import Any
+
+from agents import Agent, FunctionTool, ModelResponse, RunContextWrapper, RunHooks, TResponseInputItem
+from agents.items import TResponseStreamEvent
+from openai.types import responses as r
+
+from lambda_src.quotas import token_estimate
+from lambda_src.context import Turn
+from lambda_src.meter import Call, Meter
+
+HOSTED_TOOL_TOKENS = 1_000  # what the vendor adds to the input for a tool of its own, or a schema for the output
+HANDOFF_TOKENS = 200
+TOOL_SERVER_TOKENS = 5_000  # the tools of one MCP server; asking it for them again would take a round trip
+DELTAS = frozenset(
+    {
+        "response.output_text.delta",
+        "response.function_call_arguments.delta",
+        "response.reasoning_text.delta",
+        "response.reasoning_summary_text.delta",
+    }
+)
+
+
+class Metered(RunHooks[Any]):
+    """The hooks of one run. Each answer of its model has `output_tokens` at most, or as many are assumed.
+
+    `watched` are the types of stream events that `on_event` wants: a word of an answer nobody counts costs no call.
+    """
+
+    watched: frozenset[str]
+
+    def __init__(self, turn: Turn | None, *, output_tokens: int) -> None:
+        self._meter: Meter | None = None if turn is None else turn.meter
+        self._output_tokens = output_tokens
+        self._call: Call | None = None
+        self.watched = frozenset() if self._meter is None else DELTAS
+
+    async def on_llm_start(
+        self,
+        context: RunContextWrapper[Any],
+        agent: Agent[Any],
+        system_prompt: str | None,
+        input_items: list[TResponseInputItem],
+    ) -> None:
+        """The SDK's hook. QuotaError ends the run before anything is sent."""
+        if self._meter is None:
+            return
+        tokens = token_estimate.input_at_most(system_prompt, input_items, _schemas(agent)) + _fixed(agent)
+        self._call = await self._meter.begin(input_tokens=tokens, output_tokens=self._output_tokens)
+
+    async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
+        """The SDK's hook."""
+        if self._meter is not None and self._call is not None:
+            self._meter.end(self._call, response.usage.total_tokens)
+            self._call = None
+
+    def refused(self) -> None:
+        """The vendor refused the request unanswered, and it is sent again in another form: it costs nothing."""
+        if self._meter is not None and self._call is not None:
+            self._meter.drop(self._call)
+            self._call = None
+
+    async def on_event(self, event: TResponseStreamEvent) -> None:
+        """Count what of the answer arrives. QuotaError: it is longer than what is left."""
+        match event:
+            case (
+                r.ResponseTextDeltaEvent(delta=delta)
+                | r.ResponseFunctionCallArgumentsDeltaEvent(delta=delta)
+                | r.ResponseReasoningTextDeltaEvent(delta=delta)
+                | r.ResponseReasoningSummaryTextDeltaEvent(delta=delta)
+            ) if self._meter is not None and self._call is not None:
+                await self._meter.arrived(self._call, max(1, token_estimate.about(delta)))
+            case _:
+                pass
+
+
+def _schemas(agent: Agent[Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": tool.name, "description": tool.description, "parameters": tool.params_json_schema}
+        for tool in agent.tools
+        if isinstance(tool, FunctionTool)
+    ]
+
+
+def _fixed(agent: Agent[Any]) -> int:
+    """What the input holds that the agent does not spell out."""
+    hosted = sum(not isinstance(tool, FunctionTool) for tool in agent.tools) + (agent.output_type is not None)
+    return (
+        hosted * HOSTED_TOOL_TOKENS + len(agent.handoffs) * HANDOFF_TOKENS + len(agent.mcp_servers) * TOOL_SERVER_TOKENS
+    )

@@ -1,0 +1,237 @@
+"""One run of the agent over a thread: what it is shown and how it starts. Knows no HTTP and no row."""
+
+import logging
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import openai
+from agents import Agent, RunConfig, Runner, ToolErrorFormatterArgs, TResponseInputItem
+from chatkit.agents import AgentContext
+from chatkit.errors import CustomStreamError
+from chatkit.store import NotFoundError, Store
+from chatkit.types import Page, ThreadItem, ThreadItemReplacedEvent, ThreadMetadata, ThreadStreamEvent, UserMessageItem
+
+from lambda_src.runs import approvals, choices, user_errors
+from lambda_src.models import providers as models
+from lambda_src.context import RequestContext
+from lambda_src.runs.conversion import HistoryConverter
+from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.observability.faults import log_fault
+from lambda_src.models.errors import FILE_KINDS, FailedError, FileKind, refused_files
+from lambda_src.runs.run_events import LAST_AGENT, RunEvents, Watching
+from lambda_src.startup import flags
+from lambda_src.runs.mcp_servers import agents_of, note_tool_error
+from lambda_src.quotas.turn_limits import LimitsByUser
+
+if TYPE_CHECKING:
+    from lambda_src.attachments.files import Files
+
+log = logging.getLogger(__name__)
+
+
+class Runs:
+    """Runs of one assistant. `store` gives live URLs, `rows` is the same without; `files` where there are any."""
+
+    def __init__(
+        self,
+        dispatcher: AgentDispatcher,
+        store: Store[RequestContext],
+        rows: Store[RequestContext],
+        files: "Files | None",
+        *,
+        history_items: int,
+        limits: LimitsByUser,
+        models: Sequence[str],
+        tool_choices: Sequence[str],
+        takes: Collection[FileKind] = FILE_KINDS,
+    ) -> None:
+        """`takes` are the kinds of file that the model can read; the others become a sentence."""
+        self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
+        self._takes = takes
+        self._history_items, self._limits = history_items, limits
+        self._models, self._tool_choices = models, tool_choices
+
+    async def events(
+        self, thread: ThreadMetadata, context: RequestContext, *, message: UserMessageItem | None
+    ) -> AsyncGenerator[ThreadStreamEvent]:
+        """One run over the newest items of the thread; or of one that waited for an approval, the rest of it.
+
+        `message` is what the user has just said, if that is what is answered.
+        """
+        newest_first = await self._newest_first(thread, context, message)
+        for closed in approvals.lapsed(newest_first):
+            newest_first = [closed if item.id == closed.id else item for item in newest_first]
+            yield ThreadItemReplacedEvent(item=closed)
+        async with self._dispatcher.at_work() as agent:
+            prepared = await self._prepared(agent, newest_first, thread, context)
+            takes = self._takes
+            while True:
+                history = self._history(context, takes)
+                run = await self._started(prepared, history)
+                is_begun = prepared.held is not None  # an approved tool must not be called twice
+                try:
+                    async with aclosing(run.events()) as events:
+                        async for event in events:
+                            is_begun = True
+                            yield event
+                    return
+                except (openai.APIError, FailedError) as error:
+                    refused = set() if is_begun or run.has_responses else refused_files(error, history.shown)
+                    if not refused:
+                        raise
+                    run.refused()
+                    log_fault("file_refused", error, **user_errors.logged_of(error))
+                    takes = [kind for kind in takes if kind not in refused]
+
+    async def _newest_first(
+        self, thread: ThreadMetadata, context: RequestContext, message: UserMessageItem | None
+    ) -> list[ThreadItem]:
+        ahead = None if context.turn is None or message is None else context.turn.ahead
+        if ahead is not None:
+            items = list(ahead.items)
+        else:
+            page = await self._store.load_thread_items(
+                thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
+            )
+            items = page.data
+        if message is None:
+            return items
+        for place, item in enumerate(items):  # what is newer than the message belongs to a newer turn
+            if item.id == message.id:
+                return items[place:]
+        if ahead is not None:
+            return [message, *items][: self._history_items]
+        before = await self._store.load_thread_items(
+            thread.id, message.id, max(1, self._history_items - 1), "desc", context
+        )
+        return [message, *before.data][: self._history_items]
+
+    async def _prepared(
+        self, agent: Agent[Any], newest_first: Sequence[ThreadItem], thread: ThreadMetadata, context: RequestContext
+    ) -> "_Prepared":
+        starting, run_config = await choices.applied(
+            choices.options_of(newest_first),
+            _last_agent(agent, thread),
+            self._dispatcher.run_config,
+            models=self._models,
+            tools=self._tool_choices,
+            context=self._agent_context(thread, context),
+        )
+        run_config = replace(
+            models.for_user(run_config, context.user),
+            group_id=thread.id,  # of which the SDK makes OpenAI's prompt_cache_key
+            tool_not_found_behavior="return_error_to_model",
+            tool_error_formatter=_log_tool_error,
+        )
+        run_config = models.capped(run_config, self._limits.of(context.user).output_tokens)
+        held = await approvals.taken(newest_first, self._store, context)
+        return _Prepared(agent, starting, run_config, held, newest_first, thread, context)
+
+    async def _started(self, prepared: "_Prepared", history: HistoryConverter) -> RunEvents:
+        """A run that has started; each one of a refused request that is sent again has its own."""
+        newest_first, thread, context = prepared.newest_first, prepared.thread, prepared.context
+        agent_context = self._agent_context(thread, context)
+        watching = Watching(thread, context.turn, output_tokens=self._limits.of(context.user).reserved_output)
+        if flags.is_on("ahead"):
+            is_whole = len(newest_first) < self._history_items
+            answering: Any = NewestItems(agent_context, newest_first, is_whole=is_whole)
+            agent_context.store = answering
+        if (held := prepared.held) is None:
+            until = newest_first[0].id if newest_first else ""
+            run = Runner.run_streamed(
+                prepared.starting,
+                await history.history_to_input(newest_first[::-1]),
+                context=agent_context,
+                run_config=prepared.run_config,
+                hooks=watching,
+            )
+        else:
+            until = held.until
+            before = await self._shown_until(until, history, thread, context)
+            state = await held.resumed(prepared.agent, before, agent_context)
+            run = Runner.run_streamed(prepared.agent, state, run_config=prepared.run_config, hooks=watching)
+        return RunEvents(run, watching, agent_context, until=until, files=self._files, rows=self._rows)
+
+    def _agent_context(self, thread: ThreadMetadata, context: RequestContext) -> AgentContext[RequestContext]:
+        return AgentContext(thread=thread, store=self._store, request_context=context)
+
+    async def _shown_until(
+        self, item_id: str, history: HistoryConverter, thread: ThreadMetadata, context: RequestContext
+    ) -> list[TResponseInputItem]:
+        """What a run was shown when `item_id` was the newest item. CustomStreamError: it is not there any more."""
+        try:
+            newest = await self._store.load_item(thread.id, item_id, context=context)
+            before = await self._store.load_thread_items(
+                thread.id, item_id, max(1, self._history_items - 1), "desc", context
+            )
+        except NotFoundError as error:
+            raise CustomStreamError(approvals.OVER) from error
+        return await history.history_to_input([newest, *before.data][::-1])
+
+    def _history(self, context: RequestContext, takes: Collection[FileKind]) -> HistoryConverter:
+        most = self._limits.of(context.user).history_tokens
+        if (files := self._files) is None:
+            return HistoryConverter(max_tokens=most, takes=takes)
+
+        async def read(file_id: str, max_bytes: int) -> bytes:
+            return await files.read(file_id, context, max_bytes=max_bytes)
+
+        return HistoryConverter(read=read, max_tokens=most, takes=takes, largest_bytes=files.largest_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What every attempt at a run starts from. `starting` is the agent of a new run; `held` waited for an approval."""
+
+    agent: Agent[Any]
+    starting: Agent[Any]
+    run_config: RunConfig
+    held: approvals.Held | None
+    newest_first: Sequence[ThreadItem]
+    thread: ThreadMetadata
+    context: RequestContext
+
+
+def _last_agent(agent: Agent[Any], thread: ThreadMetadata) -> Agent[Any]:
+    """The agent with which the thread continues: the last that was handed over to, or `agent` if it is gone."""
+    name = thread.metadata.get(LAST_AGENT)
+    return next((one for one in agents_of(agent) if one.name == name), agent) if name is not None else agent
+
+
+def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
+    """The SDK's formatter: logs the error and keeps the SDK's message, which tells the model nothing of it."""
+    match failed.kind:
+        case "tool_exception" if failed.error is not None:
+            note_tool_error(failed.tool_name, failed.error, failed.run_context)
+        case "tool_not_found":
+            log.warning("tool_not_found")  # without its name: the model made it up
+        case _:
+            pass
+
+
+class NewestItems:
+    """A context's store that answers what stream_agent_response reads first from items that were just read.
+
+    It reads the thread's newest two items, to continue an open workflow. After that the context has its store back.
+    """
+
+    def __init__(
+        self, agent_context: AgentContext[RequestContext], newest_first: Sequence[ThreadItem], *, is_whole: bool
+    ) -> None:
+        self._agent_context, self._store = agent_context, agent_context.store
+        self._newest_first, self._is_whole = newest_first, is_whole
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all the rest is the store's own
+        return getattr(self._store, name)
+
+    async def load_thread_items(
+        self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
+    ) -> Page[ThreadItem]:
+        """The newest items as they were read; any other page is the store's."""
+        self._agent_context.store = self._store
+        is_known = self._is_whole or limit <= len(self._newest_first)
+        if after is None and order == "desc" and is_known:
+            return Page(data=[*self._newest_first[:limit]], has_more=limit < len(self._newest_first))
+        return await self._store.load_thread_items(thread_id, after, limit, order, context)

@@ -1,0 +1,128 @@
+"""Maps a failed run to one sentence for the user, and to whether a retry helps. Never quotes an exception.
+
+ChatKit shows the text of a CustomStreamError unchanged, and has its own words for a StreamError. docs/events.md lists
+all of them, and tests/test_errors.py checks that list.
+"""
+
+import logging
+
+import openai
+from agents.exceptions import (
+    AgentsException,
+    InputGuardrailTripwireTriggered,
+    MaxTurnsExceeded,
+    MCPToolCancellationError,
+    ModelRefusalError,
+    ModelTimeoutError,
+    OutputGuardrailTripwireTriggered,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
+    ToolTimeoutError,
+    UserError,
+)
+from chatkit.errors import BaseStreamError, CustomStreamError, ErrorCode, StreamError
+from chatkit.types import NoticeEvent
+
+from lambda_src.errors import BROKEN_OFF, ChatError
+from lambda_src.observability.faults import log_fault
+from lambda_src.models.errors import CutError, Kind, fault_of
+
+FAULTS: dict[Kind, tuple[str, bool]] = {
+    "model_gone": ("This assistant's model is no longer available. Ask the operator to choose another.", False),
+    "no_credit": ("This assistant's account with its model vendor has no credit left. Tell the operator.", False),
+    "wrong_key": ("The model refused this server's key. Ask the operator to set a valid one.", False),
+    "busy": ("The model is busy at the moment. Wait a little and try again.", True),
+    "timeout": ("The model did not answer in time. Try again.", True),
+    "unreachable": ("The model cannot be reached at the moment. Try again.", True),
+    "failed": ("The model failed while it was answering. Try again.", True),
+    "too_long": ("This conversation is too long for the model. Start a new thread.", False),
+    "blocked": ("The model's vendor does not allow this request. Rephrase it.", False),
+    "file": ("The model cannot read a file in this conversation. Start a new thread without it.", False),
+    "settings": ("This assistant is not set up correctly. Ask the operator to check the log.", False),
+    "rejected": ("The model did not accept this conversation. Start a new thread; if it fails too, tell the operator.",
+                 False),
+}  # fmt: skip
+LENGTH = NoticeEvent(
+    level="warning",
+    title="The answer reached its length limit",
+    message="Write “continue” and I will go on from there.",
+)
+LENGTH_WITHOUT_WORDS = NoticeEvent(
+    level="warning",
+    title="The answer reached its length limit",
+    message="The model used all of it for thinking and wrote nothing. Ask for less at once.",
+)
+OTHER = NoticeEvent(
+    level="warning",
+    title="The answer was cut off",
+    message="The model stopped before the end. Write “continue” and I will go on from there.",
+)
+FILTER = NoticeEvent(
+    level="warning",
+    title="The answer was stopped",
+    message="The content filter of the model's vendor stopped it. Rephrase your message.",
+)
+
+log = logging.getLogger(__name__)
+
+
+def stream_error(error: Exception, event: str = "run_failed", **fields: str) -> BaseStreamError:
+    """The ChatKit error for `error`, which is logged as `event` with `fields`, its type, place and the vendor's code.
+
+    Its text is never logged: it may quote a user.
+    """
+    if isinstance(error, BaseStreamError):
+        return error
+    log_fault(event, error, **fields, **logged_of(error))
+    if (fault := fault_of(error)) is not None:
+        sentence, allow_retry = FAULTS[fault.kind]
+        return CustomStreamError(sentence, allow_retry=allow_retry)
+    match error:
+        case ChatError():
+            return CustomStreamError(str(error), allow_retry=True)
+        case (
+            InputGuardrailTripwireTriggered()
+            | OutputGuardrailTripwireTriggered()
+            | ToolInputGuardrailTripwireTriggered()
+            | ToolOutputGuardrailTripwireTriggered()
+            | ModelRefusalError()
+        ):
+            return CustomStreamError("I cannot help with that.")
+        case MaxTurnsExceeded():
+            return CustomStreamError("This took more steps than I may take. Ask for a smaller part of it.")
+        case ModelTimeoutError():
+            return CustomStreamError("The model did not answer in time. Try again.", allow_retry=True)
+        case ToolTimeoutError() | MCPToolCancellationError():
+            return CustomStreamError("A tool of this assistant did not answer in time. Try again.", allow_retry=True)
+        case openai.WebSocketConnectionClosedError() | openai.WebSocketQueueFullError():
+            return CustomStreamError(BROKEN_OFF, allow_retry=True)
+        case openai.LengthFinishReasonError():
+            return CustomStreamError("The answer reached its length limit. Ask for a smaller part of it.")
+        case openai.ContentFilterFinishReasonError():
+            return CustomStreamError(FAULTS["blocked"][0])
+        case UserError() | openai.OpenAIError():
+            return CustomStreamError(FAULTS["settings"][0])
+        case AgentsException():
+            return CustomStreamError("The assistant lost its way. Try again.", allow_retry=True)
+        case _:
+            return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
+
+
+def logged_of(error: Exception) -> dict[str, object]:
+    """What the log says of a vendor's error: its kind, status and code, and the model; of other errors nothing."""
+    if (fault := fault_of(error)) is None:
+        return {}
+    fields = {"kind": fault.kind, "status": fault.status, "code": fault.code, "model": fault.model}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def notice_of(cut: CutError, *, has_words: bool) -> NoticeEvent:
+    """Why an answer ends early. `has_words`: whether the model wrote any of it."""
+    log.warning("answer_cut", extra={"kind": cut.reason, "tokens_out": cut.tokens_out})
+    match cut.reason:
+        case "length":
+            return LENGTH if has_words else LENGTH_WITHOUT_WORDS
+        case "filter":
+            return FILTER
+        case "other":
+            return OTHER

@@ -1,0 +1,127 @@
+"""Duplicate guards: which turn has a request's key, one row each in the user's partition. Knows no header, no body.
+
+The row says three things: who has the key, in which thread that turn runs, and what somebody asked to stop before it
+was bound to one.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lambda_src.store import keys
+from lambda_src.store.aws_calls import ConditionFailedError
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.table import Key, Table
+from lambda_src.store.ports import Bound, GuardLost
+
+_FREE = f"attribute_not_exists(#{turn_rows.TURN_ID}) OR #{turn_rows.EXPIRES_MS} <= :now"
+_REFUSED = f"attribute_exists(#{turn_rows.REFUSAL})"
+_OVER = f"(#{turn_rows.TURN_ID} = :instead_of AND attribute_exists(#{rows.THREAD_ID}))"
+_UNBOUND = f"attribute_not_exists(#{rows.THREAD_ID})"
+_MINE = f"#{turn_rows.TURN_ID} = :{turn_rows.TURN_ID}"
+
+
+class Guards:
+    """The keys of every user. `clock` in nanoseconds since 1970."""
+
+    def __init__(self, table: Table, *, clock: Callable[[], int]) -> None:
+        self._table = table
+        self._clock = clock
+
+    async def claim(
+        self, user_id: str, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, instead_of: str | None
+    ) -> GuardLost | None:
+        """Claim a key that is free; who has it, when it is not."""
+        now_ms = self._now_ms()
+        mark = secrets.token_hex(8)
+        attributes = {
+            turn_rows.TURN_ID: rows.text(turn_id),
+            turn_rows.BODY_HASH: rows.binary(body_hash),
+            turn_rows.MARK: rows.text(mark),
+            **self._kept_for(ttl_s),
+        }
+        condition = f"{_FREE} OR {_REFUSED}"
+        values = {**rows.valued(attributes), ":now": rows.number(now_ms)}
+        if instead_of is not None:
+            condition += f" OR {_OVER}"
+            values[":instead_of"] = rows.text(instead_of)
+        try:
+            await self._table.update(
+                _key(user_id, key),
+                f"SET {rows.setting(attributes)} REMOVE {turn_rows.CLAIM_FORGOTTEN}",
+                condition=condition,
+                values=values,
+            )
+        except ConditionFailedError as fault:
+            if fault.old.get(turn_rows.MARK, {}).get("S") == mark:
+                return None  # our own write, whose answer was lost
+            return turn_rows.claim_of(fault.old, body_hash=body_hash, now_ms=now_ms)
+        return None
+
+    async def load(self, user_id: str, key: str, *, body_hash: bytes | None) -> GuardLost | None:
+        """Who has a key now."""
+        row = await self._table.get(_key(user_id, key))
+        return None if row is None else turn_rows.claim_of(row, body_hash=body_hash, now_ms=self._now_ms())
+
+    async def bind(self, user_id: str, key: str, turn_id: str, *, thread_id: str, ttl_s: int) -> Bound | None:
+        """Note the thread under a key that is the turn's."""
+        attributes = {rows.THREAD_ID: rows.text(thread_id), **self._kept_for(ttl_s)}
+        old = await self._set(user_id, key, turn_id, attributes)
+        return None if old is None else Bound(turn_rows.stop_of(old, now_ms=self._now_ms()))
+
+    async def refuse(self, user_id: str, key: str, turn_id: str, refusal: str) -> None:
+        """Note why its request was refused under a key that is the turn's."""
+        await self._set(user_id, key, turn_id, {turn_rows.REFUSAL: rows.text(refusal)})
+
+    async def end(self, user_id: str, key: str, turn_id: str, *, ttl_s: int) -> None:
+        """Note under a key that is the turn's that this lost its lease."""
+        await self._set(user_id, key, turn_id, {turn_rows.ENDED: {"BOOL": True}, **self._kept_for(ttl_s)})
+
+    async def release(self, user_id: str, key: str, turn_id: str) -> None:
+        """Empty the row of a key that is the turn's; its TTL takes it away."""
+        removed = f" REMOVE {turn_rows.CLAIM_FORGOTTEN}, {turn_rows.CLAIM}"
+        await self._set(user_id, key, turn_id, {keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms())}, removed)
+
+    async def stop(self, user_id: str, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int) -> GuardLost | None:
+        """Note what is to be stopped under a key that is bound to no thread; who has it, if anybody."""
+        condition = _UNBOUND if turn_id is None else f"{_UNBOUND} AND {_MINE}"
+        now_ms = self._now_ms()
+        until_ms = now_ms + ttl_s * 1000
+        noted = {turn_rows.STOP_OF: rows.text(stop_of), turn_rows.STOP_UNTIL_MS: rows.number(until_ms)}
+        values = {**rows.valued(noted), ":ttl": turn_rows.ttl(until_ms)}
+        if turn_id is not None:
+            values[f":{turn_rows.TURN_ID}"] = rows.text(turn_id)
+        ttl = keys.TTL_ATTRIBUTE
+        noting = f"SET {rows.setting(noted)}, #{ttl} = if_not_exists(#{ttl}, :ttl)"
+        try:
+            row = await self._table.update(_key(user_id, key), noting, condition=condition, values=values)
+        except ConditionFailedError as fault:
+            row = fault.old
+        found = turn_rows.claim_of(row, body_hash=None, now_ms=now_ms)
+        return found if found is not None and turn_id in (None, found.turn_id) else None
+
+    async def _set(
+        self, user_id: str, key: str, turn_id: str, attributes: Mapping[str, Mapping[str, Any]], removed: str = ""
+    ) -> Mapping[str, Any] | None:
+        """Set attributes under a key that is the turn's, and return its row as it was; None when it is not."""
+        try:
+            return await self._table.update(
+                _key(user_id, key),
+                f"SET {rows.setting(attributes)}{removed}",
+                condition=_MINE,
+                values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id)},
+            )
+        except ConditionFailedError:
+            return None
+
+    def _kept_for(self, ttl_s: int) -> dict[str, Mapping[str, Any]]:
+        expires_ms = self._now_ms() + ttl_s * 1000
+        return {turn_rows.EXPIRES_MS: rows.number(expires_ms), keys.TTL_ATTRIBUTE: turn_rows.ttl(expires_ms)}
+
+    def _now_ms(self) -> int:
+        return self._clock() // 1_000_000
+
+
+def _key(user_id: str, key: str) -> Key:
+    return keys.user_partition(user_id), keys.request_sort(key)

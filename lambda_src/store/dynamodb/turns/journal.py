@@ -1,0 +1,86 @@
+"""The journal of a turn: its stream in batches, a row each, in the thread's partition. Knows no event and no lease."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lambda_src.store import codec, journals, keys
+from lambda_src.store.aws_calls import ConditionFailedError
+from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.table import Row, Table, key_of
+from lambda_src.store.ports import Count, JournalBatch
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPage:
+    """Batches in order, and where the next page begins; None when there is none, or none that can be read."""
+
+    batches: list[JournalBatch]
+    start: Row | None
+
+
+class Journal:
+    """The journals of every thread. `clock` in nanoseconds since 1970."""
+
+    def __init__(self, table: Table, *, clock: Callable[[], int], count: Count) -> None:
+        self._table = table
+        self._clock = clock
+        self._count = count
+
+    async def append(self, user_id: str, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int) -> None:
+        """Write a batch, unless its number is there."""
+        packed = journals.pack(batch)
+        expires_ms = self._now_ms() + ttl_s * 1000
+        attributes = {
+            rows.PAYLOAD: rows.binary(packed.data),
+            rows.ENCODING: rows.text(packed.encoding),
+            turn_rows.EXPIRES_MS: rows.number(expires_ms),
+            keys.TTL_ATTRIBUTE: turn_rows.ttl(expires_ms),
+        }
+        try:
+            await self._table.update(
+                (keys.thread_partition(user_id, thread_id), keys.events_sort(turn_id, batch.number)),
+                f"SET {rows.setting(attributes)}",
+                condition="attribute_not_exists(#sk)",
+                values=rows.valued(attributes),
+            )
+        except ConditionFailedError:
+            return  # a retry, our own lost answer included
+
+    async def page(self, user_id: str, thread_id: str, turn_id: str, *, first: int, start: Row | None) -> JournalPage:
+        """One request: the batches from `first` on, or from where a page ended, up to 1 MB."""
+        found, after = await self._table.between(
+            keys.thread_partition(user_id, thread_id),
+            keys.events_sort(turn_id, min(max(first, 0), journals.LAST_NUMBER)),
+            keys.events_sort(turn_id, journals.LAST_NUMBER),
+            start=start,
+        )
+        batches: list[JournalBatch] = []
+        for row in found:
+            number = rows.sort_id(row, keys.events_prefix(turn_id))
+            if not journals.is_number(number) or int(row[turn_rows.EXPIRES_MS]["N"]) <= self._now_ms():
+                continue  # of a turn whose id begins like ours, or over
+            try:
+                batches.append(JournalBatch(int(number), codec.unpack(_packed(row))))
+            except codec.UnreadableError:
+                self._count("unreadable_row")
+                return JournalPage(batches, None)
+        return JournalPage(batches, after)
+
+    async def delete(self, user_id: str, thread_id: str, turn_id: str = "") -> None:
+        """Delete the batches of one turn, or of every turn of the thread."""
+        partition = keys.thread_partition(user_id, thread_id)
+        prefix = keys.events_prefix(turn_id) if turn_id else keys.EVENTS_PREFIX
+        async for page in self._table.pages(partition, prefix=prefix, only=(keys.ORDER_KEY,)):
+            await self._table.write_many(deletes=[key_of(row) for row in page])
+
+    def _now_ms(self) -> int:
+        return self._clock() // 1_000_000
+
+
+def _packed(row: Row) -> codec.Packed:
+    match row[rows.ENCODING]["S"]:
+        case "json" | "gzip" as encoding:
+            return codec.Packed(row[rows.PAYLOAD]["B"], encoding)
+        case _:
+            raise codec.UnreadableError("an unknown encoding")

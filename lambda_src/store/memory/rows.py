@@ -1,0 +1,167 @@
+"""What a MemoryStore keeps of one user: rows in dictionaries, their pages, and how they leave and come back."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from chatkit.types import FeedbackKind
+
+from lambda_src.store import codec, followers, quota_windows
+from lambda_src.store.bounds import LATE_WRITES_S
+from lambda_src.store.ports import Erased, TurnRow
+
+T = TypeVar("T")
+
+ENDED_KEPT_MS = 17 * 60_000  # a turn can be resumed for 16 minutes after it began (turns/turns.py)
+UNENDED_KEPT_MS = 7 * 86_400_000  # as long as a lease's row is kept on the table
+
+
+@dataclass(slots=True)
+class ItemRow:
+    id: str
+    order: str
+    data: bytes | None  # None: deleted, and still a cursor
+    expires_s: float
+
+
+@dataclass(slots=True)
+class ThreadRow:
+    order: str
+    fields: dict[str, str]
+    expires_s: float
+
+
+@dataclass(slots=True)
+class GoneRow:
+    """A deleted thread. Its id is refused, and its place serves as a cursor, until a late sweep."""
+
+    order: str
+    deleted_s: int
+
+
+@dataclass(slots=True)
+class AttachmentRow:
+    data: bytes
+    thread_id: str | None
+    expires_s: float
+
+
+@dataclass(slots=True)
+class ClaimRow:
+    turn_id: str
+    thread_id: str | None
+    body_hash: bytes
+    expires_ms: int
+    refusal: str | None = None
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class LedgerRows:
+    """What the turns of one user left. `stops`: what is to be stopped, by key, and how long that is meant.
+
+    `spent` counts by window, `runs` says when each turn has ended at the latest. `deleted` says when a thread was
+    deleted that another store keeps, `touched` when a lease (by thread) or a journal (by thread and turn) was written.
+    """
+
+    turns: dict[str, TurnRow] = field(default_factory=dict)
+    journals: dict[tuple[str, str], dict[int, tuple[codec.Packed, int]]] = field(default_factory=dict)
+    claims: dict[str, ClaimRow] = field(default_factory=dict)
+    stops: dict[str, tuple[str, int]] = field(default_factory=dict)
+    spent: Counter[str] = field(default_factory=Counter)
+    runs: dict[str, int] = field(default_factory=dict)
+    followers: dict[str, int] = field(default_factory=dict)
+    deleted: dict[str, int] = field(default_factory=dict)
+    touched: dict[str | tuple[str, str], int] = field(default_factory=dict)
+
+    def sweep(self, *, now_ms: int) -> None:
+        """Forget claims, counts and followers whose time is over, and turns that ended so long ago that nobody may
+        resume them. What a turn left that never ended stays for a week, as on the table.
+        """
+        old_ms = now_ms - ENDED_KEPT_MS
+        self.claims = {key: claim for key, claim in self.claims.items() if claim.expires_ms > now_ms}
+        self.stops = {key: stop for key, stop in self.stops.items() if stop[1] > now_ms}
+        self.runs = {turn_id: end_ms for turn_id, end_ms in self.runs.items() if end_ms > now_ms}
+        self.spent = Counter({name: n for name, n in self.spent.items() if not quota_windows.is_past(name, now_ms=now_ms)})
+        for entry in followers.expired(self.followers, now_ms=now_ms):
+            del self.followers[entry]
+        self.deleted = {thread_id: at_ms for thread_id, at_ms in self.deleted.items() if at_ms > old_ms}
+        left = {(thread_id, held) for thread_id, row in self.turns.items() for held in _left_by(row)}
+        for key, at_ms in list(self.touched.items()):
+            is_left = key in self.turns and not self.turns[key].ended if isinstance(key, str) else key in left
+            if at_ms <= (now_ms - UNENDED_KEPT_MS if is_left else old_ms):
+                del self.touched[key]
+                if isinstance(key, str):
+                    self.turns.pop(key, None)
+                else:
+                    self.journals.pop(key, None)
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete the lease and the journals of a thread's turns."""
+        self.turns.pop(thread_id, None)
+        self.journals = {key: batches for key, batches in self.journals.items() if key[0] != thread_id}
+        self.touched = {key: at for key, at in self.touched.items() if thread_id not in (key, key[0])}
+
+
+@dataclass(slots=True)
+class UserRows:
+    """What one user has."""
+
+    threads: dict[str, ThreadRow] = field(default_factory=dict)
+    items: dict[str, dict[str, ItemRow]] = field(default_factory=dict)
+    attachments: dict[str, AttachmentRow] = field(default_factory=dict)
+    feedback: dict[tuple[str, str], FeedbackKind] = field(default_factory=dict)
+    gone: dict[str, GoneRow] = field(default_factory=dict)
+    ledger: LedgerRows = field(default_factory=LedgerRows)
+    claimed_by: str | None = None  # who took this guest's threads over
+    is_being_claimed: bool = False  # and whether some are still to come
+
+    def delete_thread(self, thread_id: str) -> Erased:
+        """Delete a thread and everything in it, whatever of it is there; returns how much that was."""
+        items = self.items.pop(thread_id, {})
+        bound = self.bound_to(thread_id)
+        for attachment_id in bound:
+            del self.attachments[attachment_id]
+        self.feedback = {key: kind for key, kind in self.feedback.items() if key[0] != thread_id}
+        self.ledger.delete_thread(thread_id)
+        living = sum(item.data is not None for item in items.values())
+        return Erased(int(self.threads.pop(thread_id, None) is not None), living, len(bound))
+
+    def sweep(self, *, now_s: int) -> Erased:
+        """Remove what turns wrote into deleted threads, and forget those that were deleted long enough ago."""
+        removed = Erased()
+        for thread_id, gone in list(self.gone.items()):
+            removed += self.delete_thread(thread_id)
+            if gone.deleted_s + LATE_WRITES_S <= now_s:
+                del self.gone[thread_id]
+        return removed
+
+    def hand_over(self, thread_id: str, to: "UserRows", *, now_s: int) -> None:
+        """The thread and all that is in it are `to`'s from now on."""
+        thread = self.threads.pop(thread_id)
+        self.gone[thread_id] = GoneRow(thread.order, now_s)
+        to.threads[thread_id] = thread
+        to.items[thread_id] = self.items.pop(thread_id, {})
+        for attachment_id in self.bound_to(thread_id):
+            to.attachments[attachment_id] = self.attachments.pop(attachment_id)
+        for key in [key for key in self.feedback if key[0] == thread_id]:
+            to.feedback[key] = self.feedback.pop(key)
+        if (turn := self.ledger.turns.get(thread_id)) is not None:
+            to.ledger.turns[thread_id] = turn  # it is over, and knows the newest item's place
+        self.ledger.delete_thread(thread_id)
+
+    def bound_to(self, thread_id: str) -> list[str]:
+        """The attachments of a thread."""
+        return [name for name, kept in self.attachments.items() if kept.thread_id == thread_id]
+
+
+def _left_by(turn: TurnRow) -> tuple[str, ...]:
+    """The turns whose journals are still to be folded."""
+    return () if turn.ended else (*turn.unfolded, turn.turn_id)
+
+
+def window(places: list[str], cursor: str | None, limit: int, *, descending: bool) -> tuple[list[str], bool]:
+    """The first `limit` places beyond `cursor` in a direction, and whether there are more."""
+    beyond = [p for p in places if cursor is None or (p < cursor if descending else p > cursor)]
+    shown = sorted(beyond, reverse=descending)
+    return shown[:limit], len(shown) > limit

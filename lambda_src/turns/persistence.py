@@ -1,0 +1,107 @@
+"""Keeps what a turn had said when it ended before its time, and says so to the model. Knows the Store port, no engine.
+
+Safe to do twice, from two processes: the ids come from the events and from the turn, so a second one changes nothing.
+"""
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal
+
+from chatkit.store import NotFoundError, Store
+from chatkit.types import AssistantMessageItem, ClientToolCallItem, SDKHiddenContextItem, ThreadItem
+
+from lambda_src.context import EndReason, RequestContext
+from lambda_src.errors import ConflictError
+from lambda_src.turns import partial_answer
+
+Cut = EndReason | Literal["failed", "crashed"]
+
+STOPPED_NOTE = "The user cancelled the stream. Stop responding to the prior request."  # ChatKit's own words
+CUT_NOTE = (
+    "The answer above was cut off by a limit of the server, not by the user. "
+    "If the user asks to continue, go on from exactly where it stops."
+)
+SUPERSEDED_NOTE = "The user wrote again before the answer above was complete. Answer what was written last."
+INTERRUPTED_OUTPUT = {"error": "interrupted: the turn ended before the tool's output arrived"}
+
+log = logging.getLogger(__name__)
+
+
+def note_for(cut: Cut) -> str:
+    """What the model is told about an answer that ended this way."""
+    match cut:
+        case "stopped":
+            return STOPPED_NOTE
+        case "superseded":
+            return SUPERSEDED_NOTE
+        case "deadline" | "shutdown" | "failed" | "crashed":
+            return CUT_NOTE
+
+
+class Keeper:
+    """`keep` stores the unfinished answer of a turn's events in its thread."""
+
+    def __init__(self, store: Store[RequestContext]) -> None:
+        self._store = store
+
+    async def keep(
+        self, thread_id: str, turn_id: str, events: Iterable[bytes], *, cut: Cut, context: RequestContext
+    ) -> list[AssistantMessageItem]:
+        """Store what was said and a hidden note behind it; what was stored, or [] when there was nothing to keep.
+
+        Behind a pending client tool call nothing is added, since its output must find it newest. The call is completed
+        with an "interrupted" output, so that it blocks nobody; not by a superseder or after a crash: it may still come.
+        A thread deleted meanwhile keeps nothing, quietly.
+        """
+        items = partial_answer.unfinished(events)
+        if not items and cut in ("superseded", "crashed"):
+            return []
+        try:
+            if (call := await self._pending_call(thread_id, context)) is not None:
+                if cut not in ("superseded", "crashed"):  # its turn may have ended well: the output is still to come
+                    done = call.model_copy(update={"status": "completed", "output": INTERRUPTED_OUTPUT})
+                    await self._store.save_item(thread_id, done, context=context)
+                return []
+            ours = [await self._add(item, context) for item in items]
+            if items or cut == "stopped":
+                await self._add(_note(thread_id, turn_id, cut), context)
+        except NotFoundError:
+            return []
+        log.info("turn_cut", extra={"kind": cut, "items": len(items)})
+        return items if all(ours) else await self.kept(items, context)
+
+    async def kept(self, items: Iterable[AssistantMessageItem], context: RequestContext) -> list[AssistantMessageItem]:
+        """Those of the items that are stored, as they are: whoever kept them may have seen less of them, or more."""
+        stored: list[AssistantMessageItem] = []
+        for item in items:
+            with suppress(NotFoundError):
+                found = await self._store.load_item(item.thread_id, item.id, context)
+                if isinstance(found, AssistantMessageItem):
+                    stored.append(found)
+        return stored
+
+    async def take_back(self, thread_id: str, context: RequestContext) -> None:
+        """Delete the new thread of a request that was refused after all."""
+        await self._store.delete_thread(thread_id, context=context)
+
+    async def _add(self, item: ThreadItem, context: RequestContext) -> bool:
+        try:
+            await self._store.add_thread_item(item.thread_id, item, context=context)
+        except ConflictError:
+            return False  # another process kept it first, or the turn ended by itself after all: theirs stays
+        return True
+
+    async def _pending_call(self, thread_id: str, context: RequestContext) -> ClientToolCallItem | None:
+        newest = await self._store.load_thread_items(thread_id, None, 1, "desc", context)
+        for item in newest.data:
+            if isinstance(item, ClientToolCallItem) and item.status == "pending":
+                return item
+        return None
+
+
+def _note(thread_id: str, turn_id: str, cut: Cut) -> SDKHiddenContextItem:
+    return SDKHiddenContextItem(
+        id=f"shcx_{turn_id}", thread_id=thread_id, created_at=datetime.now(UTC), content=note_for(cut)
+    )
