@@ -12,15 +12,15 @@ from aws_cdk import App, Environment, Stack, Tags
 from aws_cdk import aws_lambda as lambda_
 
 from infra.bundle import build, web_page
+from infra.bundle.wheels import LAMBDA
+from infra.errors import InfraError
+from infra.ingress.cloudfront import Edge
 from infra.preflight import settings_check
 from infra.stacks.api import ApiStack
-from infra.ingress.cloudfront import Edge
-from infra.stage.config import EDGE_REGION, StageConfig, read_context
 from infra.stacks.data import DataStack
 from infra.stacks.edge import EdgeStack
-from infra.errors import InfraError
 from infra.stacks.names import api_stack_name, data_stack_name, edge_stack_name
-from infra.bundle.wheels import LAMBDA
+from infra.stage.config import EDGE_REGION, StageConfig, read_context
 
 PROJECT = "chatkit-lambda"
 

@@ -11,22 +11,22 @@ from agents import Agent, Model, RunConfig, Tool
 from fastapi import FastAPI
 
 from lambda_src import sse
-from lambda_src.runs.widget_actions import Actions
-from lambda_src.http.app import create_app
 from lambda_src.auth import Authenticate
-from lambda_src.context import User
-from lambda_src.models.demo_model import DemoModel
 from lambda_src.chat.registry import Desk
+from lambda_src.chat.server import ChatServer
+from lambda_src.context import User
+from lambda_src.errors import AuthError
+from lambda_src.http.app import create_app
+from lambda_src.http.page import Page
+from lambda_src.models.demo_model import DemoModel
 from lambda_src.models.transcription import Transcribe
 from lambda_src.runs.dispatcher import AgentDispatcher
-from lambda_src.errors import AuthError
-from lambda_src.http.page import Page
-from lambda_src.chat.server import ChatServer
-from lambda_src.store.memory.store import MemoryStore
 from lambda_src.runs.titles import Suggest
+from lambda_src.runs.widget_actions import Actions
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests import canaries
 
 MAX_BODY_BYTES = 10_000

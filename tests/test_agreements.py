@@ -15,17 +15,17 @@ import botocore.session
 import pytest
 from fastapi import FastAPI
 
-from infra.stage import environment
-from infra.ingress import front_door, origin_secrets
 from infra.commands import local_cloud
+from infra.ingress import front_door, origin_secrets
 from infra.ingress.cloudfront import FOR_EVER
+from infra.stage import environment
 from infra.stage.config import StageConfig
 from infra.stage.schema import TIMEOUT_S
-from lambda_src.http import edge
-from lambda_src.cli.stage import read_stage
-from lambda_src.http.app import serve
-from lambda_src.dev import local_aws
 from lambda_src.chat.scheduled_events import Events
+from lambda_src.cli.stage import read_stage
+from lambda_src.dev import local_aws
+from lambda_src.http import edge
+from lambda_src.http.app import serve
 from lambda_src.http.page import Page
 from lambda_src.runs.run_events import RUN_STOPS_WITHIN_S
 from lambda_src.settings import PREFIX, Settings
@@ -33,8 +33,8 @@ from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.quota_windows import RUNNING_MAX_MS
-from lambda_src.turns.turn_task import CLOSING_TIME_MS
 from lambda_src.turns.lifecycle import BOUND_S
+from lambda_src.turns.turn_task import CLOSING_TIME_MS
 from tests.deployed import Properties, resources
 
 ROOT = Path(__file__).parents[1]

@@ -9,12 +9,12 @@ import pytest
 from chatkit.store import NotFoundError
 from chatkit.types import NonStreamingReq
 
-from lambda_src.http import request_parsing
+from lambda_src.chat.lazy_server import LateServer
+from lambda_src.chat.server import ChatServer
 from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, context_of, item_of, thread_of
-from lambda_src.chat.lazy_server import LateServer
-from lambda_src.chat.server import ChatServer
+from lambda_src.http import request_parsing
 from lambda_src.startup import flags
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import server_with

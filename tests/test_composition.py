@@ -14,16 +14,16 @@ from chatkit.store import NotFoundError
 from chatkit.types import AudioInput
 from moto import mock_aws
 
-from lambda_src.composition import app
 from lambda_src.attachments.s3_files import SIGNING_CONFIG
+from lambda_src.composition import app
 from lambda_src.composition.aws import Clients
-from lambda_src.context import RequestContext, User
-from lambda_src.models.demo_model import DemoModel
-from lambda_src.dev.local_aws import TABLE, local_aws
-from lambda_src.runs.dispatcher import Provisional
-from lambda_src.errors import RequestError, UnavailableError
-from lambda_src.settings import Settings
 from lambda_src.composition.stores import build_store, upload_origin
+from lambda_src.context import RequestContext, User
+from lambda_src.dev.local_aws import TABLE, local_aws
+from lambda_src.errors import RequestError, UnavailableError
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.dispatcher import Provisional
+from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from tests.test_settings import ENV
 

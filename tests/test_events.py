@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from lambda_src.chat.scheduled_events import AFTER_A_DELETE_S, CLOSING_TIME_MS, Events, sweep_after_delete
 from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.errors import RequestError
-from lambda_src.chat.scheduled_events import AFTER_A_DELETE_S, CLOSING_TIME_MS, Events, sweep_after_delete
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import Erased
 

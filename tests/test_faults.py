@@ -9,10 +9,10 @@ import pytest
 from agents import Agent, GuardrailFunctionOutput, function_tool, input_guardrail
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src.observability import faults
-from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.chat.registry import Desks
+from lambda_src.observability import faults
 from lambda_src.observability.faults import log_fault, place_of
+from lambda_src.runs.widget_actions import ActionCall, Actions
 from tests.chat import Chat, message
 from tests.surface.house import house_without_files, items_of, thread_of
 

@@ -29,7 +29,9 @@ def _metrics(value: Any) -> Iterator[tuple[str, frozenset[str]]]:
             graphed = rf'"{function_metrics.NAMESPACE}","(\w+)"((?:,"\w+","?[^"\]]*"?)*)'
             for name, dimensions in re.findall(graphed, value):
                 yield name, frozenset(re.findall(r',"(\w+)",', dimensions))
-            for dimensions, name in re.findall(rf'{{{function_metrics.NAMESPACE},([\w,]+)}} MetricName=\\+"(\w+)\\+"', value):
+            for dimensions, name in re.findall(
+                rf'{{{function_metrics.NAMESPACE},([\w,]+)}} MetricName=\\+"(\w+)\\+"', value
+            ):
                 yield name, frozenset(dimensions.split(","))
 
 

@@ -15,11 +15,11 @@ from openai import AsyncOpenAI, AsyncStream
 from openai.types import responses as r
 from openai.types.responses import ResponseStreamEvent
 
-from lambda_src.models import providers
-from lambda_src.runs.conversion import HistoryConverter
-from lambda_src.models.demo_model import events_of, message_of, tool_call_of
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of
+from lambda_src.models import providers
+from lambda_src.models.demo_model import events_of, message_of, tool_call_of
 from lambda_src.models.openai_client import CLASSES, Client, Event, is_plain, pass_on_what_came
+from lambda_src.runs.conversion import HistoryConverter
 
 PLAIN = AsyncOpenAI(api_key="none")
 
@@ -72,7 +72,8 @@ def test_every_event_of_an_answer_is_what_the_library_makes_of_it(output: Any) -
 
 
 def test_every_event_of_the_library_is_known_by_one_type() -> None:
-    """If this fails, its events are no union of classes with a `type` any more: see lambda_src/models/openai_client.py."""
+    """If this fails, its events are no union of classes with a `type` any more: see
+    lambda_src/models/openai_client.py."""
     union = get_args(get_args(ResponseStreamEvent)[0])
     assert len(CLASSES) == len(union) > 50
     assert CLASSES["response.output_text.delta"] is r.ResponseTextDeltaEvent

@@ -8,10 +8,10 @@ import pytest
 from agents import function_tool
 from openai.types.responses import response_output_text_annotation_added_event as annotation_added_event
 
-from lambda_src.runs.conversion.model_events import CITATIONS
-from lambda_src.models.demo_model import events_of, message_of
 from lambda_src.errors import BROKEN_OFF
+from lambda_src.models.demo_model import events_of, message_of
 from lambda_src.models.providers import openai_run_config
+from lambda_src.runs.conversion.model_events import CITATIONS
 from lambda_src.runs.run_events import NO_ANSWER, ONLY_REASONING
 from lambda_src.setting_values import ModelApi
 from tests import events_page

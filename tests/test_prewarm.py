@@ -7,18 +7,18 @@ import pytest
 from agents import Agent, RunConfig
 from agents.tracing import get_trace_provider
 
-from lambda_src.models import providers
 from lambda_src.chat import prewarm
-from lambda_src.chat.store_requests import Answers
-from lambda_src.http.app import create_app
-from lambda_src.chat.validation import Checks
-from lambda_src.chat.registry import Desk
-from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.chat.lazy_server import LateServer
+from lambda_src.chat.registry import Desk
+from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.validation import Checks
+from lambda_src.http.app import create_app
+from lambda_src.models import providers
+from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import known_by_name, server_with
 
 EVENTS = 12  # thread, message, options, then what a tool call and five words make

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from lambda_src.http.app import create_app
 from lambda_src.chat.registry import Desk
-from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.chat.server import ChatServer
+from lambda_src.dev.store_contract.samples import context_of
+from lambda_src.http.app import create_app
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.journal import SKEW_MS
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, dispatcher_with, known_by_name, message
 from tests.store.engine.engine import Engine
 from tests.store.local import Local

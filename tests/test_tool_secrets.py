@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from agents import Agent, function_tool
 
-from lambda_src.composition import app
-from lambda_src.runs import tool_secrets
 from lambda_src.cli import local_secrets
+from lambda_src.composition import app
 from lambda_src.composition.aws import Clients
 from lambda_src.errors import SettingsError
+from lambda_src.rotating_secret import OLDEST_S
+from lambda_src.runs import tool_secrets
+from lambda_src.runs.tool_secrets import UNREADABLE, SecretReadError, ToolSecrets
 from lambda_src.sdk import ActionCall, Actions, SecretError, secret
 from lambda_src.sdk.testing import AgentChat, calls, says
-from lambda_src.rotating_secret import OLDEST_S
 from lambda_src.settings import Settings
-from lambda_src.runs.tool_secrets import UNREADABLE, SecretReadError, ToolSecrets
 from tests.admin.secret_apis import ssm_with
 
 KEPT = "/chatkit/prod/shop-api-key"

@@ -25,8 +25,8 @@ from chatkit.types import (
 from pydantic import BaseModel, TypeAdapter
 
 from lambda_src import chatkit_json
-from lambda_src.context import RequestContext, User
 from lambda_src.chat.server import ChatServer
+from lambda_src.context import RequestContext, User
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import message, server_with
 

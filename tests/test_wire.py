@@ -13,10 +13,10 @@ from chatkit.widgets import BarSeries, Button, Card, Chart, Text, WidgetRoot
 from pydantic import AnyUrl, TypeAdapter
 
 from lambda_src import sse
-from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.cli.transfer import export_files
 from lambda_src.dev.showcase.chat import Chat as ToolChat
 from lambda_src.dev.store_contract.samples import WHEN, context_of, item_of, thread_of
+from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import Answer, Chat, app_with, message, server_with
 from tests.surface.house import house_without_files

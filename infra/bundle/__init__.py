@@ -1,1 +1,1 @@
-"""TODO."""
+"""Builds what Lambda runs: the zip, its wheels and the page."""

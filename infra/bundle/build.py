@@ -22,13 +22,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.bundle import archive, verify, toolchain, wheels
-from infra.errors import BundleError, InfraError
+from infra.bundle import archive, toolchain, verify, wheels
 from infra.bundle.wheels import LAMBDA, Target
+from infra.errors import BundleError, InfraError
 
 CODE = "lambda_src"
-# dev/ holds the local user, who needs no token; admin/ is a command line; two modules of sdk/ re-export parts of dev/.
-NEVER_SHIPPED = ("dev", "admin", "sdk/testing.py", "sdk/store_contract.py")
+# dev/ holds the local user, who needs no token; cli/ is a command line; two modules of sdk/ re-export parts of dev/.
+NEVER_SHIPPED = ("dev", "cli", "sdk/testing.py", "sdk/store_contract.py")
 EXECUTABLE = "bootstrap"
 PAGE = "web/index.html"
 ENTRY_POINTS = (EXECUTABLE, "handler.py")

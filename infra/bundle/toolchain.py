@@ -13,7 +13,7 @@ from pathlib import Path
 
 from infra.errors import ToolError
 
-INSTALLED_UV = Path(__file__).parents[1] / ".local" / "uv" / "bin" / "uv"  # by the Makefile
+INSTALLED_UV = Path(__file__).parents[2] / ".local" / "uv" / "bin" / "uv"  # by the Makefile
 
 
 def find_uv(environ: Mapping[str, str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What `make` targets run: deploy, destroy, logs, template and others."""

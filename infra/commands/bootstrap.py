@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.bundle import toolchain
-from infra.stage.config import StageConfig, read_context
 from infra.errors import InfraError
 from infra.preflight.account import regions, sign_in
+from infra.stage.config import StageConfig, read_context
 
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
 

@@ -1,6 +1,7 @@
 """`make deploy`: look first, then build the zip, then hand both stacks to the CDK CLI.
 
-Looking means reading (infra/preflight/account.py): what it finds, it says all at once, and then nothing is built or changed.
+Looking means reading (infra/preflight/account.py): what it finds, it says all at once, and then nothing is built or
+changed.
 """
 
 import argparse
@@ -14,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.bundle import build, toolchain
-from infra.preflight import settings_check, guest_secret
-from infra.stage.config import GUEST_CONCURRENCY, UNCAPPED, StageConfig, read_context
+from infra.bundle.wheels import LAMBDA
 from infra.errors import ConfigError, InfraError, PreflightError
-from infra.preflight.model_dates import model_faults
+from infra.preflight import guest_secret, settings_check
 from infra.preflight.account import (
     MORE_CONCURRENCY,
     Account,
@@ -27,8 +27,9 @@ from infra.preflight.account import (
     set_secret,
     sign_in,
 )
+from infra.preflight.model_dates import model_faults
 from infra.stacks.names import api_stack_name
-from infra.bundle.wheels import LAMBDA
+from infra.stage.config import GUEST_CONCURRENCY, UNCAPPED, StageConfig, read_context
 
 OUTPUTS = Path("cdk.out/outputs.json")
 NO_ROOM = (

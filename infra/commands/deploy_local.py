@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from infra.bundle import build
-from infra.preflight import settings_check
-from infra.commands import local_cloud
-from infra.stage.config import read_context
-from infra.commands.deployment import Deployment
-from infra.errors import InfraError, ToolError
-from infra.commands.local_cloud import LocalCloud
-from infra.stacks.names import api_stack_name, data_stack_name
 from infra.bundle.wheels import for_this_interpreter
+from infra.commands import local_cloud
+from infra.commands.deployment import Deployment
+from infra.commands.local_cloud import LocalCloud
+from infra.errors import InfraError, ToolError
+from infra.preflight import settings_check
+from infra.stacks.names import api_stack_name, data_stack_name
+from infra.stage.config import read_context
 
 FOLDER = Path(".local/stack")
 HEALTH_TIMEOUT_S = 60.0  # its first call is a cold start, on a machine that has just built and deployed

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.preflight import guest_secret
-from infra.commands import template
 from infra.bundle import toolchain
-from infra.stage.config import StageConfig
+from infra.commands import template
 from infra.errors import ToolError
+from infra.preflight import guest_secret
 from infra.preflight.account import Account
 from infra.stacks.names import stack_names
+from infra.stage.config import StageConfig
 
 PREVIEW = "preview"  # a change set that is only read
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError, WaiterError
 
-from infra.stage.config import EDGE_REGION, StageConfig, read_context
 from infra.errors import InfraError
 from infra.preflight.account import Account, sign_in
 from infra.stacks.names import api_stack_name, data_stack_name, edge_stack_name
+from infra.stage.config import EDGE_REGION, StageConfig, read_context
 
 PATIENCE = {"Delay": 5, "MaxAttempts": 720}  # an hour: a distribution of CloudFront takes its time
 

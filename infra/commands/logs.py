@@ -15,10 +15,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.stage.config import StageConfig, read_context
 from infra.errors import InfraError, PreflightError
 from infra.preflight.account import Account, sign_in
 from infra.stacks.names import api_stack_name
+from infra.stage.config import StageConfig, read_context
 
 REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SINCE = re.compile(r"([1-9][0-9]{0,3})([mhd])")

@@ -1,7 +1,8 @@
 """What must keep its identity from release to release: logical ids, and the properties that AWS cannot change in place.
 
 A resource that loses either is replaced by CloudFormation: an empty table, another address.
-`python -m infra.commands.record_release` records this release for the tests of the next one: run it when a version is tagged.
+`python -m infra.commands.record_release` records this release for the tests of the next one: run it when a version is
+tagged.
 """
 
 import json

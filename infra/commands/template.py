@@ -24,13 +24,13 @@ from typing import Any
 
 from aws_cdk import App
 
-from infra.bundle import build
-from infra.stage import reference_page
-from infra.preflight import settings_check
 from infra.app import add_stage
-from infra.stage.config import StageConfig, read_context
-from infra.errors import BundleError, InfraError, ToolError
+from infra.bundle import build
 from infra.bundle.wheels import LAMBDA
+from infra.errors import BundleError, InfraError, ToolError
+from infra.preflight import settings_check
+from infra.stage import reference_page
+from infra.stage.config import StageConfig, read_context
 
 REFERENCE = Path("tests/infra/reference.json")
 COMMITTED = Path("tests/template.json")
@@ -125,7 +125,9 @@ def refresh_committed() -> None:
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Synthesize into cdk.out/, or with --snapshots rewrite the committed files. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m infra.commands.template", description="What would be deployed, as files.")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.commands.template", description="What would be deployed, as files."
+    )
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     parser.add_argument("--snapshots", action="store_true", help="rewrite the committed templates and pages instead")
     options = parser.parse_args(arguments)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""CDK constructs, one capability each."""

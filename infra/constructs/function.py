@@ -14,11 +14,11 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-from infra.stage.config import StageConfig
-from infra.stage.sections import NetworkConfig, PolicyConfig, bedrock_region
-from infra.stage.environment import Places, variables
 from infra.constructs.managed_instances import ManagedInstances
 from infra.constructs.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX, PENDING_PREFIX
+from infra.stage.config import StageConfig
+from infra.stage.environment import Places, variables
+from infra.stage.sections import NetworkConfig, PolicyConfig, bedrock_region
 
 HANDLER = "lambda_src.handler.handler"
 ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}

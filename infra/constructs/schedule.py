@@ -1,4 +1,5 @@
-"""What happens by the clock: the sweep each hour. Knows the event's shape, which lambda_src/chat/scheduled_events.py reads."""
+"""What happens by the clock: the sweep each hour. Knows the event's shape, which lambda_src/chat/scheduled_events.py
+reads."""
 
 from aws_cdk import Acknowledgment, Duration, Validations
 from aws_cdk import aws_events as events

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a stage costs: idle and under load."""

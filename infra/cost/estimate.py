@@ -1,6 +1,7 @@
 """What the chat costs, apart from the model: `--idle` while nobody talks, `--turns` for a month of them.
 
-Knows prices (infra/cost/prices.py) and arithmetic; asks AWS nothing. The model's tokens cost ten to a hundred times as much.
+Knows prices (infra/cost/prices.py) and arithmetic; asks AWS nothing. The model's tokens cost ten to a hundred times as
+much.
 """
 
 import argparse

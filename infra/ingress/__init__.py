@@ -1,1 +1,1 @@
-"""TODO."""
+"""How requests reach the function: function URL, CloudFront, API Gateway."""

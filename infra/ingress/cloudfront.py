@@ -16,10 +16,10 @@ from aws_cdk import aws_route53_targets as targets
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.stage.config import StageConfig
-from infra.stage.sections import DomainConfig
 from infra.errors import ConfigError
 from infra.ingress.origin_secrets import HEADER, OriginSecrets
+from infra.stage.config import StageConfig
+from infra.stage.sections import DomainConfig
 
 FOR_EVER = "static/*"  # names of these carry a hash of their content: lambda_src/http/page.py
 READ_TIMEOUT_S = 30  # between two packets; the app's heartbeat comes each 15 s

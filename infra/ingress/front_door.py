@@ -13,10 +13,10 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.ingress.cloudfront import Distribution, Edge
-from infra.stage.config import StageConfig
-from infra.stage.environment import TOKEN_HEADER
 from infra.ingress.origin_secrets import OriginSecrets
 from infra.ingress.rest_api import StreamingRestApi
+from infra.stage.config import StageConfig
+from infra.stage.environment import TOKEN_HEADER
 
 PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
 

@@ -12,8 +12,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.stage.config import StageConfig
 from infra.constructs.function import RETENTION
+from infra.stage.config import StageConfig
 
 STAGE = "live"  # part of the URL
 BURST = 100  # requests at once; the account's own limit is 5,000

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Alarms, dashboard and the metrics they read."""

@@ -13,13 +13,15 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
-from infra.stage.config import StageConfig
 from infra.monitoring.function_metrics import Observed
+from infra.stage.config import StageConfig
 
 PERIOD = Duration.minutes(5)
 DAY = Duration.days(1)
 SILENCE = Duration.minutes(15)
-NAMESPACE = "ChatKit"  # of what is read from the log here; the function's own is in infra/monitoring/function_metrics.py
+NAMESPACE = (
+    "ChatKit"  # of what is read from the log here; the function's own is in infra/monitoring/function_metrics.py
+)
 NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
 NEAR_MEMORY = 0.9
 NEAR_CONCURRENCY = 0.8

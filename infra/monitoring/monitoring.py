@@ -18,11 +18,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.constructs.schedule import HEALTH_EVENT, HEALTH_EVERY, every
 from infra.monitoring import alarms
 from infra.monitoring.alarms import Alarm, Watched
-from infra.stage.config import StageConfig
 from infra.monitoring.dashboard import dashboard
-from infra.constructs.schedule import HEALTH_EVENT, HEALTH_EVERY, every
+from infra.stage.config import StageConfig
 
 OF_A_VERSION = ("errors", "near-timeout", "server-errors")  # those that a bad deployment rings
 BUDGET_PERCENT = 80  # of the month's sum, when there is still time to act

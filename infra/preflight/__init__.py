@@ -1,1 +1,1 @@
-"""TODO."""
+"""Checks of account, region and settings before a deployment."""

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.stage.config import EDGE_REGION, GUEST_CONCURRENCY, StageConfig
 from infra.errors import PreflightError
 from infra.preflight.regions import region_faults
-from infra.stacks.names import api_stack_name, data_stack_name, stack_names
 from infra.preflight.stack_states import NOT_YET_MADE, refusal
+from infra.stacks.names import api_stack_name, data_stack_name, stack_names
+from infra.stage.config import EDGE_REGION, GUEST_CONCURRENCY, StageConfig
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 6  # the least that the stacks of this CDK ask for

@@ -9,9 +9,9 @@ import secrets
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.stage.config import StageConfig
 from infra.errors import PreflightError
 from infra.preflight.account import Account, is_there
+from infra.stage.config import StageConfig
 
 SECRET_BYTES = 48  # 384 bits: more than HS256 has
 

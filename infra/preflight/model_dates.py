@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.stage.config import StageConfig
 from infra.preflight.account import Account
-from infra.stacks.names import api_stack_name
 from infra.preflight.stack_states import NOT_YET_MADE
+from infra.stacks.names import api_stack_name
+from infra.stage.config import StageConfig
 
 
 def model_faults(config: StageConfig, account: Account, environ: Mapping[str, str]) -> list[str]:

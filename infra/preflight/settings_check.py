@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infra.errors import ConfigError, ToolError
 from infra.stage.config import StageConfig
 from infra.stage.environment import Places, variables
-from infra.errors import ConfigError, ToolError
 
 MAX_BYTES = 4096  # of all variables together: Lambda's quota, names and values
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OPTIONS = {"CHAT_AUTH_PUBLIC_KEYS": "auth.public_keys", "CHAT_CORS_ORIGINS": "cors_origins", "CHAT_MODELS": "models"}
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.cost import estimate as cost, idle, prices
+from infra.cost import estimate as cost
+from infra.cost import idle, prices
 from infra.stage.config import TEMPORARY, UNCAPPED
 
 STAGE = "proof"

@@ -19,19 +19,19 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.bundle.wheels import LAMBDA, for_this_interpreter
 from infra.commands import local_cloud
-from infra.cost import prices
-from infra.proof import configurations as proof
-from infra.stage.config import StageConfig, read_context
 from infra.commands.deploy import INTERRUPTED, NO_ROOM
-from infra.commands.deployment import Deployment
-from infra.errors import ConfigError, InfraError, PreflightError
 from infra.commands.deploy_local import MACHINES
+from infra.commands.deployment import Deployment
 from infra.commands.local_cloud import LocalCloud
+from infra.cost import prices
+from infra.errors import ConfigError, InfraError, PreflightError
 from infra.preflight.account import Account, has_room_for_cap, sign_in
+from infra.proof import configurations as proof
 from infra.proof.configurations import CONFIGURATIONS, STAGE, Configuration, Place, Row
 from infra.proof.stage import ProofStage
-from infra.bundle.wheels import LAMBDA, for_this_interpreter
+from infra.stage.config import StageConfig, read_context
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(".local/proof")

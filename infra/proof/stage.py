@@ -19,18 +19,18 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.bundle import build as bundling
-from infra.proof import configurations
+from infra.bundle.wheels import Target
 from infra.commands import template
-from infra.stage.config import StageConfig
 from infra.commands.deployment import Deployment
 from infra.commands.destroy import delete_stack
 from infra.errors import PreflightError, ToolError
 from infra.preflight.account import Account, account_faults, is_bootstrapped, is_ours
-from infra.proof.configurations import STAGE, Configuration, Place, Row
 from infra.preflight.regions import region_faults
-from infra.stacks.names import api_stack_name, data_stack_name
 from infra.preflight.stack_states import NOT_YET_MADE
-from infra.bundle.wheels import Target
+from infra.proof import configurations
+from infra.proof.configurations import STAGE, Configuration, Place, Row
+from infra.stacks.names import api_stack_name, data_stack_name
+from infra.stage.config import StageConfig
 
 ROOT = Path(__file__).parents[1]
 STACKS = (api_stack_name(STAGE), data_stack_name(STAGE))  # in the order in which they may go
@@ -97,7 +97,9 @@ class ProofStage:
     def look(self, configuration: Configuration, url: str) -> list[Row]:
         """The rows of `make verify`. ToolError: there is nothing at the address that could be asked."""
         _wait_until_reachable(url)
-        return configurations.merged(configuration, [self._verified(url, words) for words in configurations.rows_of(configuration)])
+        return configurations.merged(
+            configuration, [self._verified(url, words) for words in configurations.rows_of(configuration)]
+        )
 
     def _verified(self, url: str, words: list[str]) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The three stacks of a stage and their names."""

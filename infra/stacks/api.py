@@ -5,15 +5,15 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.ingress.cloudfront import Edge
-from infra.stage.config import StageConfig
-from infra.stacks.data import DataStack
-from infra.ingress.front_door import FrontDoor
-from infra.constructs.function import ChatFunction, Holdings
-from infra.monitoring.monitoring import Monitoring
-from infra.ingress.origin_secrets import OriginSecrets
 from infra.constructs.canary import Canary
+from infra.constructs.function import ChatFunction, Holdings
 from infra.constructs.schedule import HourlySweep
+from infra.ingress.cloudfront import Edge
+from infra.ingress.front_door import FrontDoor
+from infra.ingress.origin_secrets import OriginSecrets
+from infra.monitoring.monitoring import Monitoring
+from infra.stacks.data import DataStack
+from infra.stage.config import StageConfig
 
 
 class ApiStack(Stack):

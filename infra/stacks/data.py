@@ -4,9 +4,9 @@ import aws_cdk as cdk
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
-from infra.stage.config import StageConfig
 from infra.constructs.cognito import SignIn
 from infra.constructs.storage import Storage
+from infra.stage.config import StageConfig
 
 
 class DataStack(Stack):

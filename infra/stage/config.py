@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from infra.stage.contradictions import contradictions
 from infra.errors import ConfigError
+from infra.stage.contradictions import contradictions
 from infra.stage.parsers import nearest, read
 from infra.stage.schema import StageKnobs
 
@@ -73,7 +73,8 @@ class StageConfig(StageKnobs):
 
     @property
     def guest_secret_name(self) -> str | None:
-        """The SSM parameter that signs guests' tokens (infra/preflight/guest_secret.py makes it); None without guests."""
+        """The SSM parameter that signs guests' tokens (infra/preflight/guest_secret.py makes it); None without
+        guests."""
         return f"/chatkit/{self.stage}/guest-secret" if self.auth.guest is not None else None
 
     @property

@@ -1,7 +1,7 @@
 """What one stage cannot have together. Knows knobs; no construct, no file and no AWS."""
 
-from infra.stage.sections import SET_BY_THE_STACK, bedrock_region, policy_faults
 from infra.stage.schema import StageKnobs
+from infra.stage.sections import SET_BY_THE_STACK, bedrock_region, policy_faults
 
 # Issuers that give tokens on another host than their own name, and where: our page may not ask it unless it is named.
 ELSEWHERE = {

@@ -7,6 +7,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from infra.stage.config import StageConfig
+from infra.stage.parsers import knobs_of
 from infra.stage.sections import (
     AuthConfig,
     CognitoConfig,
@@ -18,7 +19,6 @@ from infra.stage.sections import (
     PolicyConfig,
     QuotaConfig,
 )
-from infra.stage.parsers import knobs_of
 
 PARTS: dict[str, type] = {
     "auth": AuthConfig,

@@ -8,15 +8,6 @@ docs/configuration.md is made from what stands here (infra/stage/reference_page.
 from dataclasses import dataclass
 from typing import Literal
 
-from infra.stage.sections import (
-    AuthConfig,
-    DomainConfig,
-    ManagedInstancesConfig,
-    NetworkConfig,
-    PolicyConfig,
-    QuotaConfig,
-    auth,
-)
 from infra.stage.parsers import (
     choice,
     days_of,
@@ -33,6 +24,15 @@ from infra.stage.parsers import (
     settings,
     text,
     whole,
+)
+from infra.stage.sections import (
+    AuthConfig,
+    DomainConfig,
+    ManagedInstancesConfig,
+    NetworkConfig,
+    PolicyConfig,
+    QuotaConfig,
+    auth,
 )
 
 MEMORY_MB = (512, 10_240)  # the agents stack alone takes some 170 MB; above is Lambda's limit

@@ -1,6 +1,7 @@
 """The objects inside a stage of cdk.json: whose tokens are taken, quotas, a domain, a network. One dataclass each.
 
-Knows no stage and no AWS; how a value is read stands in infra/stage/parsers.py, what a stage is in infra/stage/config.py.
+Knows no stage and no AWS; how a value is read stands in infra/stage/parsers.py, what a stage is in
+infra/stage/config.py.
 """
 
 # ruff: noqa: RUF009 - knob() is dataclasses.field(), which ruff does not see through
@@ -10,7 +11,19 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from infra.errors import ConfigError
-from infra.stage.parsers import flag, issuer, knob, knobs_of, list_of, matching, object_of, optional, public_key, text, whole
+from infra.stage.parsers import (
+    flag,
+    issuer,
+    knob,
+    knobs_of,
+    list_of,
+    matching,
+    object_of,
+    optional,
+    public_key,
+    text,
+    whole,
+)
 
 TOKENS = (1, 10**9)
 

@@ -1,6 +1,7 @@
 """The port that server, converter and checks use for files: ChatKit's AttachmentStore, completed. Knows no bucket."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from chatkit.store import AttachmentStore
@@ -8,6 +9,14 @@ from chatkit.types import Attachment, AttachmentCreateParams
 
 from lambda_src.context import RequestContext, User
 from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file: what it is said to be, and its bytes (on disk, when they are many)."""
+
+    announced: AttachmentCreateParams
+    data: BinaryIO
 
 
 class FileMissingError(Exception):

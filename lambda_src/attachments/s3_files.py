@@ -27,8 +27,8 @@ from chatkit.types import (
 from pydantic import AnyUrl
 
 from lambda_src.attachments import file_types
-from lambda_src.attachments.files import FileMissingError, Files
 from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.files import FileMissingError, Files
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.store import ids, keys

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from lambda_src.auth import GuestTokens
 from lambda_src.auth.guest_tokens import Minted
-from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.context import User
 from lambda_src.errors import AuthError, QuotaError, RequestError, UnavailableError
+from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.runs.hooks import Screening
 from lambda_src.store.counters import Counters, seconds_left
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The ChatKit server and the requests that it answers."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
 
+from lambda_src.attachments.files import Upload
 from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext
 from lambda_src.startup import flags
-from lambda_src.http.multipart import Upload
 
 if TYPE_CHECKING:
     from lambda_src.chat.server import ChatServer

@@ -11,13 +11,13 @@ from agents import Agent, function_tool
 from chatkit.types import InferenceOptions, ThreadCreateParams, ThreadsCreateReq, UserMessageInput
 from chatkit.types import UserMessageTextContent as Text
 
-from lambda_src.models import providers
-from lambda_src.context import RequestContext, User
-from lambda_src.models.demo_model import Output, events_of, message_of, tool_call_of
-from lambda_src.runs.dispatcher import AgentDispatcher
-from lambda_src.observability.faults import log_fault
 from lambda_src.chat.lazy_server import LateServer
 from lambda_src.chat.server import ChatServer
+from lambda_src.context import RequestContext, User
+from lambda_src.models import providers
+from lambda_src.models.demo_model import Output, events_of, message_of, tool_call_of
+from lambda_src.observability.faults import log_fault
+from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.store.memory.store import MemoryStore
 
 NOBODY = RequestContext(user=User("prewarm"), request_id="prewarm")

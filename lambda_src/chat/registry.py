@@ -7,12 +7,12 @@ from typing import Protocol
 
 from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
 
-from lambda_src.runs.assistants import Assistant, Assistants, LoadAssistants
+from lambda_src.attachments.files import Upload
 from lambda_src.context import RequestContext
 from lambda_src.errors import NoAssistantError
 from lambda_src.observability.faults import log_fault
+from lambda_src.runs.assistants import Assistant, Assistants, LoadAssistants
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.http.multipart import Upload
 
 
 class Chat(Protocol):

@@ -38,26 +38,26 @@ from chatkit.types import (
 )
 from pydantic import BaseModel, TypeAdapter
 
-from lambda_src.chat import store_requests
-from lambda_src.runs import titles
 from lambda_src import chatkit_json
-from lambda_src.runs.widget_actions import ActionCall
+from lambda_src.attachments.files import Upload
 from lambda_src.attachments.presigned_store import LinkedStore
+from lambda_src.chat import store_requests
 from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext
-from lambda_src.models.transcription import Transcribe
-from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.errors import ConflictError, RequestError
-from lambda_src.runs.user_errors import stream_error
-from lambda_src.observability.faults import log_fault
-from lambda_src.runs.hooks import Screening
 from lambda_src.models.errors import FILE_KINDS, FileKind
+from lambda_src.models.transcription import Transcribe
+from lambda_src.observability.faults import log_fault
+from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, LimitsByUser
+from lambda_src.runs import titles
+from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.runs.hooks import Screening
 from lambda_src.runs.run import Runs
+from lambda_src.runs.user_errors import stream_error
+from lambda_src.runs.widget_actions import ActionCall
 from lambda_src.startup import flags
 from lambda_src.store.bounds import MAX_LIMIT
 from lambda_src.store.ports import FeedbackStore
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, LimitsByUser
-from lambda_src.http.multipart import Upload
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files

@@ -31,10 +31,9 @@ from chatkit.types import (
 )
 
 from lambda_src import chatkit_json
-from lambda_src.attachments.files import Files
+from lambda_src.attachments.files import Files, Upload
 from lambda_src.context import RequestContext
 from lambda_src.store.ports import FeedbackStore
-from lambda_src.http.multipart import Upload
 
 PAGE_SIZE = 20  # ChatKit's own, where the client names none
 

@@ -43,14 +43,14 @@ from chatkit.types import (
     WidgetItem,
 )
 
-from lambda_src.quotas import token_estimate
-from lambda_src.attachments.files import Files
 from lambda_src.attachments.file_types import MAX_FILES
+from lambda_src.attachments.files import Files
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import ConflictError, ForbiddenError, RequestError, TooLargeError
+from lambda_src.quotas import token_estimate
+from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, PROMPT_TOKENS, TITLE_TOKENS, LimitsByUser
 from lambda_src.runs.hooks import Screening, UploadedFile
 from lambda_src.startup import flags
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, PROMPT_TOKENS, TITLE_TOKENS, LimitsByUser
 
 TITLE_CHARS = 2_500  # what the model sees of a message to find a title (titles.py), and its instructions
 MAX_TITLE_CHARS = 200  # four times what a list of threads shows

@@ -134,8 +134,8 @@ def export(
     files_to: Annotated[Path | None, typer.Option(help="Write the attachments' bytes into this folder.")] = None,
 ) -> None:
     """Everything of a user's: one JSON line per thread, item, attachment, feedback."""
-    from lambda_src.cli.transfer import export_files, attachment_bytes
     from lambda_src.cli.stores import opened, s3_client
+    from lambda_src.cli.transfer import attachment_bytes, export_files
 
     async def run() -> None:
         count = 0
@@ -403,8 +403,8 @@ async def _import(
     dry_run: bool,
     skip_changed: bool = False,
 ) -> tuple[int, int]:
-    from lambda_src.cli.transfer import export_files
     from lambda_src.cli.stores import opened
+    from lambda_src.cli.transfer import export_files
 
     new = there = 0
     async with opened(where) as store:

@@ -10,8 +10,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from lambda_src.cli.stage import OPENAI, Stage, session_for
-from lambda_src.runs.assistants import Assistants, LoadAssistants, shipped
 from lambda_src.errors import UnavailableError
+from lambda_src.runs.assistants import Assistants, LoadAssistants, shipped
 
 WARN_DAYS = 90  # before the shutdown: time to evaluate another model and deploy it
 REFUSE_DAYS = 7  # a new stage that stops answering within a week is a mistake

@@ -1,4 +1,5 @@
-"""What cdk.json says of a stage, as far as the command line needs it. Knows no CDK: infra/stage/config.py judges the rest.
+"""What cdk.json says of a stage, as far as the command line needs it. Knows no CDK: infra/stage/config.py judges the
+rest.
 
 tests/test_agreements.py holds the names below to those that the stack uses.
 """

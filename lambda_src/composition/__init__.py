@@ -1,1 +1,1 @@
-"""TODO."""
+"""The composition root: builds all parts and joins them."""

@@ -4,20 +4,20 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from lambda_src.http import edge
 from lambda_src.auth import Authenticate, BackendToken, BearerToken, FirstOf, GuestTokens, IssuerKeys
-from lambda_src.auth.jwt_claims import usable
-from lambda_src.quotas.source_addresses import Callers
-from lambda_src.errors import SettingsError
-from lambda_src.quotas.file_quota import FileAllowance, FileQuota
 from lambda_src.auth.guest_access import Guests
-from lambda_src.runs.hooks import Screening
+from lambda_src.auth.jwt_claims import usable
+from lambda_src.errors import SettingsError
+from lambda_src.http import edge
+from lambda_src.quotas.file_quota import FileAllowance, FileQuota
+from lambda_src.quotas.source_addresses import Callers
+from lambda_src.quotas.turn_limits import limits_by
 from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.rotating_secret import OLDEST_S, Secret
+from lambda_src.runs.hooks import Screening
 from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters
 from lambda_src.store.ports import TurnLedger
-from lambda_src.quotas.turn_limits import limits_by
 
 ReadSecret = Callable[[str], str]
 

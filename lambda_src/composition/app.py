@@ -7,38 +7,38 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lambda_src.composition import access
-from lambda_src.runs import tool_secrets
-from lambda_src.auth.account_linking import Adoption
-from lambda_src.chat.store_requests import Answers
-from lambda_src.http.app import ChatApp, Prewarm, create_app
-from lambda_src.runs.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
 from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.attachments.presigned_store import LinkedStore
 from lambda_src.auth import Authenticate, GuestTokens
-from lambda_src.composition.aws import Clients
-from lambda_src.chat.validation import Checks
-from lambda_src.chat.registry import Desk, Desks
-from lambda_src.models.transcription import Dictation, Transcribe
-from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
-from lambda_src.errors import RequestError, SettingsError
-from lambda_src.chat.scheduled_events import Events
-from lambda_src.http.edge import Before
-from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
+from lambda_src.auth.account_linking import Adoption
 from lambda_src.chat.lazy_server import LateServer
-from lambda_src.observability.logs import configure_logging
+from lambda_src.chat.registry import Desk, Desks
+from lambda_src.chat.scheduled_events import Events
+from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.validation import Checks
+from lambda_src.composition import access
+from lambda_src.composition.aws import Clients
+from lambda_src.composition.stores import build_callers, build_counters, build_files, build_store, upload_origin
+from lambda_src.errors import RequestError, SettingsError
+from lambda_src.http.app import ChatApp, Prewarm, create_app
+from lambda_src.http.edge import Before
 from lambda_src.http.page import Page, page_of
-from lambda_src.runtime.adapter import StreamingMangum
+from lambda_src.models.transcription import Dictation, Transcribe
+from lambda_src.observability.logs import configure_logging
+from lambda_src.quotas.turn_limits import limits_by
 from lambda_src.rotating_secret import Secret
+from lambda_src.runs import tool_secrets
+from lambda_src.runs.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
+from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions, BuildRunConfig, Provisional
+from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
+from lambda_src.runs.tool_secrets import ToolSecrets
+from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.settings import Settings
 from lambda_src.startup import lazy_packages
-from lambda_src.composition.stores import build_callers, build_counters, build_files, build_store, upload_origin
 from lambda_src.store.ports import TurnLedger
-from lambda_src.runs.tool_secrets import ToolSecrets
-from lambda_src.quotas.turn_limits import limits_by
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 
 if TYPE_CHECKING:
     from agents import RunConfig
@@ -102,8 +102,8 @@ def _joined(
         dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
         def load_server() -> "ChatServer":
-            from lambda_src.models import providers  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
             from lambda_src.chat import server  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
+            from lambda_src.models import providers  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
             from lambda_src.runs import titles  # noqa: PLC0415 - off the cold path: the Agents SDK, openai
 
             providers.trace_nothing()

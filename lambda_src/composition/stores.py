@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from lambda_src.composition import access
 from lambda_src.composition.aws import Clients
-from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.observability.logs import count_row
+from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters, MemoryCounters
 from lambda_src.store.ports import TurnLedger

@@ -1,7 +1,8 @@
 """`python -m lambda_src.dev.first_start`: what the function would refuse of an environment at its first start.
 
 Reads a JSON object of `variables` and `options`, the names in cdk.json of variables that are no `settings`. Writes a
-JSON list of `{"option": ..., "problem": ...}`; both together are one sentence. infra/preflight/settings_check.py runs it before a
+JSON list of `{"option": ..., "problem": ...}`; both together are one sentence. infra/preflight/settings_check.py runs
+it before a
 deployment, because a stage that cannot start would be down after a deployment that went well.
 """
 

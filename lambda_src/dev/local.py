@@ -6,21 +6,21 @@ from typing import Any
 
 from agents import Agent
 
-from lambda_src.runs.widget_actions import Actions
 from lambda_src.cli import local_secrets
-from lambda_src.runs.assistants import Assistants, shipped, shipped_actions, shipped_agent
-from lambda_src.composition.aws import Clients
 from lambda_src.composition.app import Parts, build_handler, dictation, run_config
+from lambda_src.composition.aws import Clients
+from lambda_src.composition.stores import upload_origin
 from lambda_src.context import User
 from lambda_src.dev import showcase
 from lambda_src.dev.broken import told_if_broken
 from lambda_src.dev.local_settings import local_key, local_settings
-from lambda_src.observability.faults import show_tracebacks
-from lambda_src.runs.hooks import shipped_hooks
-from lambda_src.observability.logs import configure_logging
 from lambda_src.http.page import page_of
-from lambda_src.composition.stores import upload_origin
+from lambda_src.observability.faults import show_tracebacks
+from lambda_src.observability.logs import configure_logging
+from lambda_src.runs.assistants import Assistants, shipped, shipped_actions, shipped_agent
+from lambda_src.runs.hooks import shipped_hooks
 from lambda_src.runs.tool_secrets import ToolSecrets
+from lambda_src.runs.widget_actions import Actions
 
 SHOWCASE = "CHATKIT_SHOWCASE"  # set by the flag
 

@@ -16,12 +16,12 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from lambda_src.auth import GuestTokens
-from lambda_src.composition.aws import Clients
 from lambda_src.composition.app import Parts, build_app, runner
+from lambda_src.composition.aws import Clients
+from lambda_src.composition.stores import build_store
 from lambda_src.http.request_parsing import Adopt, Guest, Stop
 from lambda_src.rotating_secret import Secret
 from lambda_src.settings import Settings
-from lambda_src.composition.stores import build_store
 
 REFERENCES = "#/components/schemas/{model}"
 JSON = "application/json"

@@ -41,25 +41,25 @@ from chatkit.types import (
 )
 from starlette.types import ASGIApp
 
-from lambda_src.runs import assistants, tool_secrets
 from lambda_src import sse
+from lambda_src.chat.registry import Desk, Desks
+from lambda_src.chat.server import ChatServer
+from lambda_src.context import Claim, RequestContext, Turn, User
+from lambda_src.dev.local_settings import local_run_config, local_settings
+from lambda_src.errors import AuthError, SettingsError
 from lambda_src.http.app import create_app
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs import assistants, tool_secrets
 from lambda_src.runs.approvals import APPROVE, DENY
 from lambda_src.runs.assistants import Assistant, BuildAgent, shipped_actions, shipped_agent
-from lambda_src.context import Claim, RequestContext, Turn, User
-from lambda_src.models.demo_model import DemoModel
-from lambda_src.chat.registry import Desk, Desks
-from lambda_src.dev.local_settings import local_run_config, local_settings
 from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions
-from lambda_src.errors import AuthError, SettingsError
 from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
-from lambda_src.chat.server import ChatServer
+from lambda_src.runs.tool_secrets import SecretReadError, ToolSecrets
 from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.runs.tool_secrets import SecretReadError, ToolSecrets
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 
 Step = Sequence[TResponseOutputItem]
 Ask = Callable[[str, dict[str, Any]], Awaitable["Reply"]]

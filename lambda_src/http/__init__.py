@@ -1,1 +1,1 @@
-"""TODO."""
+"""The ASGI app: routes, request parsing and limits, the page, error responses."""

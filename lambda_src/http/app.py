@@ -14,10 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from lambda_src.http import request_parsing, request_limits
-from lambda_src.auth.account_linking import Adoption
 from lambda_src.auth import Authenticate
-from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
+from lambda_src.auth.account_linking import Adoption
+from lambda_src.auth.guest_access import Guests
 from lambda_src.chat.registry import Desk, Desks
 from lambda_src.errors import (
     AuthError,
@@ -32,11 +31,12 @@ from lambda_src.errors import (
     UnavailableError,
     UnknownKeyError,
 )
+from lambda_src.http import request_limits, request_parsing
+from lambda_src.http.chat_routes import chat_router
 from lambda_src.http.edge import Before, Utf8Paths
-from lambda_src.auth.guest_access import Guests
 from lambda_src.http.page import Page, Served
 from lambda_src.http.request_log import RequestLog
-from lambda_src.http.chat_routes import chat_router
+from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
 from lambda_src.store.ports import Sweeps
 
 Prewarm = Callable[[], Awaitable[None]]
@@ -95,7 +95,9 @@ def create_app(
         @app.post("/auth/guest")
         async def guest(request: Request) -> JSONResponse:
             address = request.client.host if request.client else ""
-            body = b"".join([chunk async for chunk in request_limits.limited(request, max_bytes=request_limits.MAX_GUEST_BYTES)])
+            body = b"".join(
+                [chunk async for chunk in request_limits.limited(request, max_bytes=request_limits.MAX_GUEST_BYTES)]
+            )
             minted = await guests.welcome(address, request_parsing.parse_guest(body).captcha)
             headers = {"cache-control": "no-store"}
             told = {"token": minted.token, "expires_at": minted.expires_at, "counted_as": network_of(address)}

@@ -24,20 +24,20 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from lambda_src.models import transcription
-from lambda_src.http import request_parsing, request_limits, multipart
-from lambda_src.auth.account_linking import Adoption
 from lambda_src.auth import Authenticate
-from lambda_src.quotas.source_addresses import Callers
-from lambda_src.context import RequestContext, User
-from lambda_src.chat.registry import Desk, Desks, no_assistant
-from lambda_src.errors import RequestError
-from lambda_src.chat.scheduled_events import sweep_after_delete
+from lambda_src.auth.account_linking import Adoption
 from lambda_src.auth.guest_access import Guests
+from lambda_src.chat.registry import Desk, Desks, no_assistant
+from lambda_src.chat.scheduled_events import sweep_after_delete
+from lambda_src.context import RequestContext, User
+from lambda_src.errors import RequestError
+from lambda_src.http import multipart, request_limits, request_parsing
 from lambda_src.http.request_log import TurnLog
+from lambda_src.models import transcription
+from lambda_src.quotas.source_addresses import Callers
 from lambda_src.store.ports import Sweeps
-from lambda_src.turns.turn_task import RunningTurn
 from lambda_src.turns.lifecycle import Asked, Attached, TurnStream
+from lambda_src.turns.turn_task import RunningTurn
 
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
 EVENT_STREAM = "text/event-stream"

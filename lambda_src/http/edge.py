@@ -17,7 +17,9 @@ from lambda_src.rotating_secret import Secret
 
 Before = Callable[[ASGIApp], ASGIApp]  # an ASGI middleware: an app in, one that asks first out
 
-ORIGIN_HEADER = "x-origin-secret"  # infra/ingress/origin_secrets.py sends it; tests/test_agreements.py holds the two together
+ORIGIN_HEADER = (
+    "x-origin-secret"  # infra/ingress/origin_secrets.py sends it; tests/test_agreements.py holds the two together
+)
 CLOSED = "This address is not for callers: use the chat's own."
 
 # What a page of another site may send and read: infra/ingress/front_door.py says the same to the function URL.

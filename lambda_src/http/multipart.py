@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chatkit.types import AttachmentCreateParams
 
-from lambda_src.http import request_limits
+from lambda_src.attachments.files import Upload
 from lambda_src.errors import RequestError, TooLargeError
+from lambda_src.http import request_limits
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
@@ -29,14 +29,6 @@ class Form(request_limits.Received, Protocol):
     def stream(self) -> AsyncIterator[bytes]:
         """The body, in pieces."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One file: what it is said to be, and its bytes (on disk, when they are many)."""
-
-    announced: AttachmentCreateParams
-    data: BinaryIO
 
 
 @asynccontextmanager

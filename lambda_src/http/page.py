@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from lambda_src.settings import Settings
 
-WEB = Path(__file__).parent / "web"
+WEB = Path(__file__).parents[1] / "web"
 CHATKIT = "https://cdn.platform.openai.com"  # the component is evergreen: OpenAI offers no other place, and no hash
 SECURITY_HEADERS = {  # of every answer
     "x-content-type-options": "nosniff",

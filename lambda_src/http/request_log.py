@@ -12,9 +12,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_src.quotas.source_addresses import Callers
 from lambda_src.context import Turn, User
 from lambda_src.http.page import SECURITY_HEADERS
+from lambda_src.quotas.source_addresses import Callers
 
 ALWAYS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 TOLD = ("operation", "user", "code", "limit")  # of what is noted in the scope, as `chat.<name>`

@@ -16,8 +16,8 @@ from chatkit.types import (
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from lambda_src.http import request_limits
 from lambda_src.errors import RequestError
+from lambda_src.http import request_limits
 
 FAULTS_TOLD = 3  # of all that is wrong with a body: enough to mend it, short enough to show
 FAULT_CHARS = 200  # of one fault's text

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Model providers: clients, errors, transcription and the demo model."""

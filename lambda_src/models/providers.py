@@ -19,8 +19,8 @@ from openai.providers import bedrock
 
 from lambda_src.context import User
 from lambda_src.errors import UnavailableError
-from lambda_src.models.openai_client import Client
 from lambda_src.models.errors import PASSING, classified, error_in
+from lambda_src.models.openai_client import Client
 from lambda_src.rotating_secret import Secret
 from lambda_src.setting_values import ModelApi
 

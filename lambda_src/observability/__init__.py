@@ -1,1 +1,1 @@
-"""TODO."""
+"""Structured logs, metrics made of them, and log lines for exceptions."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-AGENT = Path(__file__).resolve().parent / "agent"
+AGENT = Path(__file__).resolve().parents[1] / "agent"
 
 log = logging.getLogger(__name__)
 

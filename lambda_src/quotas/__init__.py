@@ -1,1 +1,1 @@
-"""TODO."""
+"""What users may spend: messages, turns at a time, tokens and files."""

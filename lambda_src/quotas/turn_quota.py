@@ -18,9 +18,9 @@ from secrets import token_hex
 from lambda_src.context import RequestContext
 from lambda_src.errors import ChatError, QuotaError
 from lambda_src.meter import Meter
+from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, LimitsByUser
 from lambda_src.store.counters import Counters, day_of, seconds_left
 from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, LimitsByUser
 
 ID_BYTES = 16  # of what a message is spent under that no turn was made of
 GUEST_PER_MINUTE, GUEST_RUNNING = 5, 1  # a person types no faster, and reads one answer at a time

@@ -62,7 +62,7 @@ LoadAssistants = Callable[[], Assistants]
 
 def shipped() -> Assistants:
     """Those of the folder agent/, which is the user's. TypeError: its AGENTS is not such a table."""
-    found = vars(importlib.import_module(f"{__package__}.agent"))
+    found = vars(importlib.import_module("lambda_src.agent"))
     if "AGENTS" in found:
         return checked(found["AGENTS"])
     return {"": Assistant(found["build_agent"], actions=found.get("actions") or Actions())}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.runs import mcp_servers
-from lambda_src.runs.widget_actions import Actions
 from lambda_src.runs.assistants import BuildAgent
+from lambda_src.runs.widget_actions import Actions
 
 if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
     from agents import Agent, RunConfig

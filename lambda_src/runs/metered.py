@@ -6,9 +6,9 @@ from agents import Agent, FunctionTool, ModelResponse, RunContextWrapper, RunHoo
 from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 
-from lambda_src.quotas import token_estimate
 from lambda_src.context import Turn
 from lambda_src.meter import Call, Meter
+from lambda_src.quotas import token_estimate
 
 HOSTED_TOOL_TOKENS = 1_000  # what the vendor adds to the input for a tool of its own, or a schema for the output
 HANDOFF_TOKENS = 200

@@ -13,17 +13,17 @@ from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError, Store
 from chatkit.types import Page, ThreadItem, ThreadItemReplacedEvent, ThreadMetadata, ThreadStreamEvent, UserMessageItem
 
-from lambda_src.runs import approvals, choices, user_errors
-from lambda_src.models import providers as models
 from lambda_src.context import RequestContext
+from lambda_src.models import providers as models
+from lambda_src.models.errors import FILE_KINDS, FailedError, FileKind, refused_files
+from lambda_src.observability.faults import log_fault
+from lambda_src.quotas.turn_limits import LimitsByUser
+from lambda_src.runs import approvals, choices, user_errors
 from lambda_src.runs.conversion import HistoryConverter
 from lambda_src.runs.dispatcher import AgentDispatcher
-from lambda_src.observability.faults import log_fault
-from lambda_src.models.errors import FILE_KINDS, FailedError, FileKind, refused_files
+from lambda_src.runs.mcp_servers import agents_of, note_tool_error
 from lambda_src.runs.run_events import LAST_AGENT, RunEvents, Watching
 from lambda_src.startup import flags
-from lambda_src.runs.mcp_servers import agents_of, note_tool_error
-from lambda_src.quotas.turn_limits import LimitsByUser
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files

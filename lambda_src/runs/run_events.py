@@ -36,12 +36,12 @@ from chatkit.types import (
 )
 from openai.types import responses as r
 
-from lambda_src.runs import approvals, user_errors
 from lambda_src.context import RequestContext, Turn
-from lambda_src.runs.conversion import Answer, KeptImages, Repairs, with_call_id
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
-from lambda_src.runs.metered import Metered
 from lambda_src.models.errors import CutError, ended_early
+from lambda_src.runs import approvals, user_errors
+from lambda_src.runs.conversion import Answer, KeptImages, Repairs, with_call_id
+from lambda_src.runs.metered import Metered
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files

@@ -15,11 +15,11 @@ from chatkit.store import NotFoundError
 from chatkit.types import ThreadMetadata, UserMessageItem, UserMessageTagContent, UserMessageTextContent
 
 from lambda_src.context import RequestContext
-from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.errors import ChatError
-from lambda_src.runs.metered import Metered
 from lambda_src.models.providers import capped, for_user
 from lambda_src.quotas.turn_limits import TITLE_TOKENS
+from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.runs.metered import Metered
 
 FALLBACK_CHARS = 50  # of the first message, until there is something better
 MAX_CHARS = 60  # of a model's title: one line in a list of threads

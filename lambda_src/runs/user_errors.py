@@ -24,8 +24,8 @@ from chatkit.errors import BaseStreamError, CustomStreamError, ErrorCode, Stream
 from chatkit.types import NoticeEvent
 
 from lambda_src.errors import BROKEN_OFF, ChatError
-from lambda_src.observability.faults import log_fault
 from lambda_src.models.errors import CutError, Kind, fault_of
+from lambda_src.observability.faults import log_fault
 
 FAULTS: dict[Kind, tuple[str, bool]] = {
     "model_gone": ("This assistant's model is no longer available. Ask the operator to choose another.", False),

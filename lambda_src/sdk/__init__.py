@@ -5,12 +5,12 @@ any release may move or change it. `lambda_src.sdk.testing` and `lambda_src.sdk.
 not deployed.
 """
 
-from lambda_src.runs.widget_actions import ActionCall, Actions
-from lambda_src.runs.assistants import Assistant
 from lambda_src.context import Claim, RequestContext, User
+from lambda_src.runs.assistants import Assistant
 from lambda_src.runs.hooks import UploadedFile
-from lambda_src.runs.tool_secrets import SecretError, secret
 from lambda_src.runs.mcp_servers import optional
+from lambda_src.runs.tool_secrets import SecretError, secret
+from lambda_src.runs.widget_actions import ActionCall, Actions
 
 __all__ = [
     "ActionCall",

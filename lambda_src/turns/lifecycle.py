@@ -21,7 +21,7 @@ from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.bounds import LONGEST_INVOCATION_S
 from lambda_src.store.followers import Follower
 from lambda_src.store.ports import GuardLost, TurnRow
-from lambda_src.turns import endings, partial_answer, journal, turn_ids, duplicates
+from lambda_src.turns import duplicates, endings, journal, partial_answer, turn_ids
 from lambda_src.turns.turn_task import Begin, Hooks, RunningTurn, Surroundings, recover
 
 BOUND_S = LONGEST_INVOCATION_S + 60  # how long a turn is found by its id or name
@@ -81,7 +81,11 @@ class Asked:
 
     def key(self, user_id: str) -> str:
         """The key that this request and its duplicates share; the id of its turn is minted from it."""
-        return turn_ids.key_of_body(self.body, user_id) if self.named is None else turn_ids.key_of_name(self.named, user_id)
+        return (
+            turn_ids.key_of_body(self.body, user_id)
+            if self.named is None
+            else turn_ids.key_of_name(self.named, user_id)
+        )
 
     def turn(self, user_id: str) -> Turn:
         """A new turn for this request."""

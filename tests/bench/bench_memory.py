@@ -15,9 +15,9 @@ from typing import Any
 
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.store.postgres import migrated, postgres, sessions_of
 from tests.turns.scene import Model, Process, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime

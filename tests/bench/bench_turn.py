@@ -22,13 +22,13 @@ from chatkit.server import ChatKitServer
 from chatkit.types import ThreadMetadata, ThreadsCreateReq, ThreadsListReq
 from openai import AsyncOpenAI
 
-from lambda_src.models import providers
 from lambda_src.context import RequestContext
-from lambda_src.runs.conversion import HistoryConverter
-from lambda_src.models.demo_model import message_of
 from lambda_src.dev.store_contract.samples import answer_of, thread_of
 from lambda_src.dev.store_contract.samples import message_of as user_message_of
+from lambda_src.models import providers
+from lambda_src.models.demo_model import message_of
 from lambda_src.models.openai_client import Client
+from lambda_src.runs.conversion import HistoryConverter
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from tests.bench import report

@@ -29,13 +29,13 @@ from agents.items import TResponseStreamEvent
 from chatkit.types import ThreadsCreateReq
 
 from lambda_src.context import RequestContext, Turn, User
+from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.models.demo_model import DemoModel, message_of
 from lambda_src.models.demo_model import events_of as model_events
-from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Asked, Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Asked, Turns
 from tests.bench.report import write as write_section
 from tests.chat import message, server_with
 from tests.e2e.house import House, emulated, said, whole_events

@@ -15,11 +15,11 @@ from itertools import product
 from agents import Agent, FunctionTool, function_tool
 from chatkit.types import ThreadsAddUserMessageReq
 
-from lambda_src.models.demo_model import message_of, tool_call_of
-from lambda_src.dev.store_contract.samples import answer_of, thread_of
-from lambda_src.runs.dispatcher import AgentDispatcher
-from lambda_src.models.openai_client import Client
 from lambda_src.chat.server import ChatServer
+from lambda_src.dev.store_contract.samples import answer_of, thread_of
+from lambda_src.models.demo_model import message_of, tool_call_of
+from lambda_src.models.openai_client import Client
+from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.lifecycle import Turns
 from tests.bench.in_process_turn import HISTORY_ITEMS, around, context, turn

@@ -6,11 +6,11 @@ from typing import Any
 
 from chatkit.types import StreamingReq, ThreadsCreateReq
 
-from lambda_src.context import RequestContext, Turn, User
 from lambda_src.chat.server import ChatServer
+from lambda_src.context import RequestContext, Turn, User
+from lambda_src.turns.lifecycle import Asked, Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Asked, Turns
 
 HISTORY_ITEMS = 40  # the default
 ANN = User("ann")

@@ -14,13 +14,13 @@ from agents import Agent, RunConfig, RunContextWrapper, function_tool
 from agents.mcp import MCPServerStreamableHttp
 from chatkit.agents import AgentContext
 
-from lambda_src.runs import assistants
-from lambda_src.runs.assistants import Assistant
 from lambda_src.context import RequestContext
 from lambda_src.dev.evals.__main__ import main, shipped_chat
 from lambda_src.dev.evals.cases import Case, CasesError, read_cases
 from lambda_src.dev.evals.running import Outcome, run, summary
 from lambda_src.dev.testing import AgentChat, calls, real_model, says
+from lambda_src.runs import assistants
+from lambda_src.runs.assistants import Assistant
 from tests.model_api import ANSWER, model_api
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import ToolError
 from infra.bundle.toolchain import find_uv
+from infra.errors import ToolError
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lambda_src.composition import app, access
+from lambda_src.composition import access, app
 from lambda_src.runs.widget_actions import Actions
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.context import LambdaContext

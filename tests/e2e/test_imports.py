@@ -23,7 +23,16 @@ from tests.e2e.conftest import ROOT
 SNAPSHOT = Path(__file__).with_name("imports.json")
 FIRST_NEXT, LIST, MESSAGE = "before the first next", "for a threads.list", "for a message"
 PREWARMED = "before the first next, prewarmed"
-NEVER_FOR_A_LIST = ("agents", "mcp", "openai", "httpx2", "boto3", "griffe", "lambda_src.chat.server", "lambda_src.agent")
+NEVER_FOR_A_LIST = (
+    "agents",
+    "mcp",
+    "openai",
+    "httpx2",
+    "boto3",
+    "griffe",
+    "lambda_src.chat.server",
+    "lambda_src.agent",
+)
 
 
 @asynccontextmanager

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import QuotaError
+from lambda_src.quotas.turn_limits import RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.store.counters import Counters
 from lambda_src.store.ports import TurnLedger
-from lambda_src.quotas.turn_limits import RESERVED_TOKENS
 from tests.store.local import Local
 
 

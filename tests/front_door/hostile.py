@@ -35,13 +35,13 @@ from chatkit.types import AudioInput
 from openai.types import responses as r
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
 
-from lambda_src.runs.widget_actions import Actions
 from lambda_src.auth import FirstOf, GuestTokens
 from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import RequestContext, Turn
 from lambda_src.models.demo_model import events_of, message_of, tool_call_of
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.rotating_secret import Secret
+from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store import keys
 from lambda_src.store.counters import day_of

@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 import pytest
 
-from lambda_src.auth.account_linking import AT_ONCE_S, Adopted, Adoption
-from lambda_src.http.app import create_app
 from lambda_src.auth import FirstOf, GuestTokens
-from lambda_src.context import RequestContext, User
+from lambda_src.auth.account_linking import AT_ONCE_S, Adopted, Adoption
+from lambda_src.auth.guest_access import Guests
 from lambda_src.chat.registry import Desk
+from lambda_src.chat.scheduled_events import Events
+from lambda_src.context import RequestContext, User
 from lambda_src.dev.store_contract.samples import file_of, message_of, thread_of
 from lambda_src.errors import ConflictError, RequestError
-from lambda_src.chat.scheduled_events import Events
-from lambda_src.auth.guest_access import Guests
+from lambda_src.http.app import create_app
 from lambda_src.rotating_secret import Secret
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, message, server_with
 
 

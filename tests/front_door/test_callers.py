@@ -2,8 +2,8 @@
 
 import pytest
 
-from lambda_src.quotas.source_addresses import RETRY_S, Callers, MemoryDayKeys
 from lambda_src.errors import UnavailableError
+from lambda_src.quotas.source_addresses import RETRY_S, Callers, MemoryDayKeys
 from lambda_src.store.counters import DAY_S
 from lambda_src.store.dynamodb.day_keys import TableDayKeys
 from lambda_src.store.keys import TTL_ATTRIBUTE

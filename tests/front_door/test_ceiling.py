@@ -17,11 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import QuotaError, UnavailableError
 from lambda_src.meter import Call
+from lambda_src.quotas.turn_limits import TITLE_TOKENS
 from lambda_src.quotas.turn_quota import ONE_GUEST, ONE_NETWORK, Allowance, Quotas
 from lambda_src.settings import GUEST_OUTPUT_TOKENS
 from lambda_src.store.counters import DAY_S, MemoryCounters, day_of
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.quotas.turn_limits import TITLE_TOKENS
 
 STEPS = 100  # of each of EXAMPLES runs: 10,000
 EXAMPLES = 100

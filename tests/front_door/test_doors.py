@@ -10,22 +10,22 @@ import pytest
 from agents import ModelSettings
 from jwt.algorithms import OKPAlgorithm
 
-from lambda_src.composition import access
-from lambda_src.http.app import create_app
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
-from lambda_src.quotas.source_addresses import Callers
-from lambda_src.composition.app import run_config
-from lambda_src.chat.registry import Desk
-from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
 from lambda_src.auth.guest_access import PER_ADDRESS, PER_STAGE, Guests
+from lambda_src.chat.registry import Desk
+from lambda_src.composition import access
+from lambda_src.composition.app import run_config
+from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
+from lambda_src.http.app import create_app
+from lambda_src.quotas.source_addresses import Callers
 from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.rotating_secret import OLDEST_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.auth.test_backend import ED, ED_JWK, token
 from tests.chat import MAX_BODY_BYTES, Chat, message, server_with
 

@@ -6,19 +6,19 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lambda_src.chat.registry import Desk
 from lambda_src.composition import access
+from lambda_src.errors import UnavailableError
 from lambda_src.http import edge
 from lambda_src.http.app import create_app
-from lambda_src.chat.registry import Desk
-from lambda_src.errors import UnavailableError
 from lambda_src.http.edge import ORIGIN_HEADER, PREFLIGHT_S, Before, closed_but_for, open_to, viewer_of
 from lambda_src.http.page import SECURITY_HEADERS
 from lambda_src.rotating_secret import REREAD_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, known_by_name, server_with
 
 SITE = "https://www.example.org"

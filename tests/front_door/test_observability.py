@@ -15,8 +15,8 @@ from agents.testing import ScriptedModel, assistant_message
 
 from lambda_src.auth import BearerToken, IssuerKeys
 from lambda_src.context import Turn, User
-from lambda_src.observability.logs import NAMESPACE, OURS, configure_logging, count_row
 from lambda_src.http.request_log import TurnLog
+from lambda_src.observability.logs import NAMESPACE, OURS, configure_logging, count_row
 from lambda_src.store.memory.store import MemoryStore
 from tests.canaries import CANARIES as EVERYWHERE
 from tests.chat import MAX_BODY_BYTES, Chat, app_with, message, server_with

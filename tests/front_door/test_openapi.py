@@ -19,21 +19,21 @@ from hypothesis import strategies as st
 from schemathesis import Case
 from schemathesis.core.result import Ok
 
-from lambda_src.auth.account_linking import Adoption
-from lambda_src.http.app import create_app
-from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.attachments.files import Files
+from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.auth import GuestTokens
-from lambda_src.chat.registry import Desk
-from lambda_src.dev import openapi
+from lambda_src.auth.account_linking import Adoption
 from lambda_src.auth.guest_access import Guests
-from lambda_src.rotating_secret import Secret
+from lambda_src.chat.registry import Desk
 from lambda_src.chat.server import ChatServer
+from lambda_src.dev import openapi
+from lambda_src.http.app import create_app
+from lambda_src.rotating_secret import Secret
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name
 from tests.surface.house import house_on_moto
 

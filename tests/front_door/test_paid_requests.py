@@ -8,19 +8,19 @@ import pytest
 from chatkit.types import AudioInput
 from chatkit.widgets import WidgetRoot
 
-from lambda_src.runs.widget_actions import ActionCall, Actions
-from lambda_src.http.app import create_app
-from lambda_src.context import User
 from lambda_src.chat.registry import Desk
+from lambda_src.context import User
+from lambda_src.http.app import create_app
 from lambda_src.models.transcription import tokens_at_most
+from lambda_src.quotas.turn_limits import RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
+from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.settings import MAX_BODY_BYTES
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.quotas.turn_limits import RESERVED_TOKENS
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import Answer, Chat, known_by_name, message, server_with
 
 SOUND = {"audio_base64": base64.b64encode(b"\x1a\x45\xdf\xa3").decode(), "mime_type": "audio/webm"}

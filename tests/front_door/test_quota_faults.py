@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import QuotaError, UnavailableError
-from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS
+from lambda_src.quotas.turn_quota import Allowance, Quotas
 from tests.front_door.ground import Ground, admitted, asks_again, turn_of
 
 

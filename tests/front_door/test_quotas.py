@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import QuotaError
+from lambda_src.quotas.turn_limits import PROMPT_TOKENS, RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
 from lambda_src.settings import GUEST_HISTORY_TOKENS, GUEST_OUTPUT_TOKENS
 from lambda_src.store.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
-from lambda_src.quotas.turn_limits import PROMPT_TOKENS, RESERVED_TOKENS
 from tests.front_door.ground import Ground, admitted, asks_again, turn_of
 from tests.store.local import Local
 

@@ -9,20 +9,20 @@ import pytest
 from agents import Model, Tool, Usage, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src.quotas import token_estimate
-from lambda_src.runs import titles
-from lambda_src.http.app import create_app
-from lambda_src.context import RequestContext, User
 from lambda_src.chat.registry import Desk
+from lambda_src.context import RequestContext, User
+from lambda_src.http.app import create_app
+from lambda_src.quotas import token_estimate
+from lambda_src.quotas.turn_limits import RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.runs import titles
 from lambda_src.store import quota_windows
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import TurnLedger
-from lambda_src.quotas.turn_limits import RESERVED_TOKENS
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import MAX_BODY_BYTES, Chat, known_by_name, message, server_with
 
 

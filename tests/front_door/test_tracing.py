@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lambda_src.store.memory.store import MemoryStore
 from lambda_src.http.xray import HEAD, Traced, traced
+from lambda_src.store.memory.store import MemoryStore
 from tests.canaries import CANARIES
 from tests.chat import Chat, app_with, message, server_with
 

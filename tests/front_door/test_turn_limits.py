@@ -7,16 +7,16 @@ import pytest
 from agents import ModelSettings
 from agents.testing import ScriptedModel, assistant_message
 
-from lambda_src.http.app import create_app
-from lambda_src.context import User
 from lambda_src.chat.registry import Desk
+from lambda_src.context import User
 from lambda_src.dev.store_contract.samples import context_of, item_of, thread_of
+from lambda_src.http.app import create_app
+from lambda_src.quotas.turn_limits import LimitsByUser, TurnLimits
 from lambda_src.settings import GUEST_MESSAGE_CHARS, GUEST_OUTPUT_TOKENS, MESSAGE_CHARS
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.quotas.turn_limits import LimitsByUser, TurnLimits
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.chat import Chat, known_by_name, message, server_with
 
 ANN, GUEST = "ann", "guest-1"

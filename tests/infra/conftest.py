@@ -10,10 +10,10 @@ import pytest
 from aws_cdk.assertions import Template
 
 from infra.bundle import build
-from infra.commands import template
 from infra.bundle.build import Bundle
-from infra.errors import BundleError, ToolError
 from infra.bundle.wheels import for_this_interpreter
+from infra.commands import template
+from infra.errors import BundleError, ToolError
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).with_name("reference.json")

@@ -8,8 +8,8 @@ import pytest
 
 from infra import app
 from infra.commands import template
-from infra.stage.config import read_context
 from infra.errors import ConfigError
+from infra.stage.config import read_context
 from tests.infra.conftest import Templates
 
 

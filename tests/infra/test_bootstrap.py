@@ -11,9 +11,9 @@ import pytest
 
 from infra.commands import local_cloud
 from infra.commands.bootstrap import bootstrap_command
-from infra.stage.config import StageConfig
 from infra.commands.local_cloud import ACCOUNT, LocalCloud
 from infra.preflight.account import Account, regions
+from infra.stage.config import StageConfig
 
 ROOT = Path(__file__).parents[2]
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}

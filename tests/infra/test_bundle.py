@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from infra.bundle.build import Bundle
-from infra.stage.environment import WRAPPER
-from infra.constructs.function import HANDLER
 from infra.bundle.wheels import Target
+from infra.constructs.function import HANDLER
+from infra.stage.environment import WRAPPER
 
 ROOT = Path(__file__).parents[2]
 HERE = Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
@@ -79,7 +79,7 @@ def test_lambda_finds_the_handler_and_may_run_the_wrapper(bundle: Bundle) -> Non
 
 def test_the_local_user_and_the_tests_are_not_in_it(bundle: Bundle) -> None:
     shipped = {path.relative_to(bundle.folder).parts[:2] for path in bundle.folder.rglob("*")}
-    assert not shipped & {("lambda_src", "dev"), ("lambda_src", "admin"), ("tests",), ("infra",), ("bin",)}
+    assert not shipped & {("lambda_src", "dev"), ("lambda_src", "cli"), ("tests",), ("infra",), ("bin",)}
 
 
 def test_no_tool_of_development_is_in_it(bundle: Bundle) -> None:

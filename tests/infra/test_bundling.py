@@ -1,4 +1,5 @@
-"""infra/bundle/build.py on a small project, with a uv that installs one tiny library: what goes in, and what is rebuilt."""
+"""infra/bundle/build.py on a small project, with a uv that installs one tiny library: what goes in, and what is
+rebuilt."""
 
 import os
 import stat
@@ -11,8 +12,8 @@ import pytest
 
 from infra.bundle import build as bundling
 from infra.bundle.build import Bundle
-from infra.errors import BundleError
 from infra.bundle.wheels import LAMBDA, Target
+from infra.errors import BundleError
 
 HERE = Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
 

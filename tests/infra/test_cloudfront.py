@@ -1,4 +1,5 @@
-"""infra/ingress/cloudfront.py, origin_secrets.py and edge_stack.py: what CloudFront passes on, and how it proves itself."""
+"""infra/ingress/cloudfront.py, origin_secrets.py and edge_stack.py: what CloudFront passes on, and how it proves
+itself."""
 
 import json
 from typing import Any

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.stage.config import StageConfig
-from infra.stage.sections import AuthConfig
 from infra.errors import ConfigError
+from infra.stage.config import StageConfig
 from infra.stage.parsers import knobs_of
+from infra.stage.sections import AuthConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

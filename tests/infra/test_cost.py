@@ -1,4 +1,5 @@
-"""infra/cost/estimate.py and infra/cost/idle.py: nothing is charged for being there as shipped, and the arithmetic of a bill."""
+"""infra/cost/estimate.py and infra/cost/idle.py: nothing is charged for being there as shipped, and the arithmetic of
+a bill."""
 
 import json
 from pathlib import Path

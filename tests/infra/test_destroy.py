@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from infra.stage.config import StageConfig
 from infra.commands.destroy import main, stacks_to_delete, what_stays
+from infra.stage.config import StageConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

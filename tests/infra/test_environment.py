@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from infra.stage.config import StageConfig
-from infra.stage.sections import SET_BY_THE_STACK, QuotaConfig
 from infra.stage.environment import Places, variables
 from infra.stage.parsers import knobs_of
+from infra.stage.sections import SET_BY_THE_STACK, QuotaConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 PLACES = Places(table="table", bucket="bucket", issuer="https://login.example.org/", audience="chat")

@@ -1,4 +1,5 @@
-"""infra/preflight/settings_check.py: what the function would refuse at its first start is refused before anything is deployed."""
+"""infra/preflight/settings_check.py: what the function would refuse at its first start is refused before anything is
+deployed."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""infra/preflight/guest_secret.py: a stage with guests has a secret, made once, encrypted, and seen by nobody. AWS is moto's."""
+"""infra/preflight/guest_secret.py: a stage with guests has a secret, made once, encrypted, and seen by nobody. AWS is
+moto's."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +9,10 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from infra.preflight import guest_secret
-from infra.stage.config import StageConfig
 from infra.errors import PreflightError
+from infra.preflight import guest_secret
 from infra.preflight.account import Account, is_there
+from infra.stage.config import StageConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 QUOTAS = {"stage_tokens_per_day": 400_000}

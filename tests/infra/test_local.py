@@ -1,4 +1,5 @@
-"""infra/commands/deploy_local.py and infra/commands/local_cloud.py: what differs on a laptop is the processors, and nothing reaches AWS.
+"""infra/commands/deploy_local.py and infra/commands/local_cloud.py: what differs on a laptop is the processors, and
+nothing reaches AWS.
 
 The deployment itself is in test_offline_deploy.py.
 """
@@ -19,11 +20,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.bundle import toolchain
-from infra.stage.config import StageConfig
-from infra.errors import ToolError
+from infra.bundle.wheels import for_this_interpreter
 from infra.commands.deploy_local import check_health, for_this_machine, remember
 from infra.commands.local_cloud import ACCOUNT, LocalCloud, start, stop
-from infra.bundle.wheels import for_this_interpreter
+from infra.errors import ToolError
+from infra.stage.config import StageConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.stage.config import StageConfig
-from infra.preflight.model_dates import model_faults
 from infra.preflight.account import Account
+from infra.preflight.model_dates import model_faults
+from infra.stage.config import StageConfig
 from tests.admin.secret_apis import models_api, ssm_with
 from tests.infra.stubbed_account import ACCOUNT, REGION, Stubs
 

@@ -1,4 +1,5 @@
-"""infra/monitoring/monitoring.py: none, basic within what is free, full with a dashboard, a health check and a budget."""
+"""infra/monitoring/monitoring.py: none, basic within what is free, full with a dashboard, a health check and a
+budget."""
 
 import json
 import re

@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 from infra.bundle import build
+from infra.bundle.wheels import for_this_interpreter
 from infra.commands import local_cloud, record_release
-from infra.errors import BundleError, ToolError
 from infra.commands.deploy_local import MACHINES, LocalDeployment, for_this_machine
 from infra.commands.local_cloud import ACCOUNT, REGION, LocalCloud
-from infra.bundle.wheels import for_this_interpreter
+from infra.errors import BundleError, ToolError
 from lambda_src import sse
 from tests.infra.https_issuer import serve
 from tests.issuer import AUDIENCE, Issuer

@@ -9,10 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from infra.preflight import account as preflight
-from infra.stage.config import StageConfig
 from infra.errors import PreflightError
+from infra.preflight import account as preflight
 from infra.preflight.account import Account
+from infra.stage.config import StageConfig
 from tests.infra.stubbed_account import ACCOUNT, API, DATA, REGION, Stubs
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}

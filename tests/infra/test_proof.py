@@ -1,12 +1,13 @@
-"""infra/proof/configurations.py: every configuration is one that can be deployed, asks for rows that exist, and has its price."""
+"""infra/proof/configurations.py: every configuration is one that can be deployed, asks for rows that exist, and has
+its price."""
 
 from typing import Any
 
 import pytest
 
 from infra.proof import configurations
-from infra.stage.config import StageConfig
 from infra.proof.configurations import CONFIGURATIONS, Configuration, Place
+from infra.stage.config import StageConfig
 from lambda_src.dev.verify.__main__ import LOOKS
 from tests.infra.stubbed_account import ACCOUNT, REGION
 
@@ -41,7 +42,9 @@ def test_the_key_stays_once_it_encrypts_the_table() -> None:
 
 
 def test_the_deadline_is_asked_for_an_answer_that_is_longer() -> None:
-    assert ["--only", "deadline", "--timeout", "30", "--prompt", "Count to 2000."] in configurations.rows_of(CONFIGURATIONS[0])
+    assert ["--only", "deadline", "--timeout", "30", "--prompt", "Count to 2000."] in configurations.rows_of(
+        CONFIGURATIONS[0]
+    )
 
 
 def test_rows_of_another_configuration_begin_with_its_name() -> None:

@@ -1,4 +1,5 @@
-"""infra/proof/prove.py: it asks first, can be interrupted at every step, goes on there, and never leaves a stage silently."""
+"""infra/proof/prove.py: it asks first, can be interrupted at every step, goes on there, and never leaves a stage
+silently."""
 
 import json
 import os
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.proof import prove
 from infra.errors import PreflightError, ToolError
 from infra.preflight.account import Account
+from infra.proof import prove
 from infra.proof.configurations import CONFIGURATIONS, Configuration, Place
 from infra.proof.stage import ProofStage
 from lambda_src.dev.verify import result

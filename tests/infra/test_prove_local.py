@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from infra.bundle import build
-from infra.commands import local_cloud
-from infra.proof import prove
-from infra.errors import BundleError, ToolError
-from infra.proof.configurations import CONFIGURATIONS
 from infra.bundle.wheels import for_this_interpreter
+from infra.commands import local_cloud
+from infra.errors import BundleError, ToolError
+from infra.proof import prove
+from infra.proof.configurations import CONFIGURATIONS
 from lambda_src.dev.verify import result
 
 pytestmark = [pytest.mark.deploys, pytest.mark.timeout(600)]

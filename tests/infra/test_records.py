@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.errors import BundleError
 from infra.bundle.verify import verify
+from infra.errors import BundleError
 
 OF_NOTHING = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
 RECORD = f"""one/__init__.py,{OF_NOTHING},0

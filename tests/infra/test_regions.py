@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from infra.stage.config import StageConfig
 from infra.preflight.regions import region_faults
+from infra.stage.config import StageConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 

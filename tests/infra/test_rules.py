@@ -10,8 +10,8 @@ from aws_cdk import aws_s3 as s3
 from cdk_nag import AwsSolutionsChecks, NagPack, ServerlessChecks
 
 from infra.app import add_stage
-from infra.stage.config import StageConfig
 from infra.commands.template import variant
+from infra.stage.config import StageConfig
 from tests.infra.conftest import VARIANTS
 
 PACKS: list[Callable[[App], NagPack]] = [AwsSolutionsChecks, ServerlessChecks]

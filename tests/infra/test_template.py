@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from infra.stage import reference_page
 from infra.commands import template
-from infra.stage.config import StageConfig
 from infra.errors import ConfigError
+from infra.stage import reference_page
+from infra.stage.config import StageConfig
 from infra.stage.parsers import knobs_of
 from tests.infra.conftest import REFERENCE, VARIANTS, Templates
 

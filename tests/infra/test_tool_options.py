@@ -8,10 +8,10 @@ import pytest
 from aws_cdk.assertions import Template
 
 from infra.commands import template
-from infra.stage.config import StageConfig
-from infra.stage.environment import Places, variables
 from infra.errors import ConfigError
 from infra.preflight.settings_check import stage_of
+from infra.stage.config import StageConfig
+from infra.stage.environment import Places, variables
 from tests.infra.conftest import StackOf
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}

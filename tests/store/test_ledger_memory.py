@@ -54,7 +54,9 @@ class Server:
             await ledger.end_lease(thread_id, turn_id, context=context)
         if number % 50 == 0:
             await ledger.delete_thread(f"gone_{number}", context=context)
-        await ledger.stop_request(turn_ids.key_of_name(f"x{number}", user), "x", turn_id=None, ttl_s=60, context=context)
+        await ledger.stop_request(
+            turn_ids.key_of_name(f"x{number}", user), "x", turn_id=None, ttl_s=60, context=context
+        )
         await ledger.end_quota(turn_id, context=context)
         return thread_id, turn_id, context
 

@@ -10,11 +10,11 @@ from botocore.exceptions import ClientError
 from lambda_src.dev.store_contract.samples import message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.store import keys
-from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.aws_calls import Calls, ConditionFailedError
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.dynamodb.turns import quotas
 from lambda_src.store.dynamodb.table import Table
+from lambda_src.store.dynamodb.turns import quotas
 from lambda_src.store.ports import JournalBatch, QuotaLimits, TurnLedger
 from tests.store.engine.engine import Engine
 from tests.store.engine.strict import row_size

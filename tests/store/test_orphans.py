@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from lambda_src.attachments.presigned_store import LinkedStore
 from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.presigned_store import LinkedStore
 from lambda_src.attachments.s3_files import S3AttachmentStore
+from lambda_src.chat.scheduled_events import CLOSING_TIME_MS
 from lambda_src.context import Turn
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
-from lambda_src.chat.scheduled_events import CLOSING_TIME_MS
 from lambda_src.store import keys
-from lambda_src.store.bounds import UNBOUND_S
 from lambda_src.store.aws_calls import Calls
+from lambda_src.store.bounds import UNBOUND_S
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.table import Row
 from tests.store.dying import KilledError

@@ -10,23 +10,23 @@ from agents import Agent, Model, RunConfig, Tool
 from botocore.exceptions import ClientError
 from fastapi import FastAPI
 
-from lambda_src.runs.widget_actions import Actions
-from lambda_src.http.app import create_app
-from lambda_src.runs.assistants import BuildAgent
-from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
-from lambda_src.context import RequestContext, User
-from lambda_src.models.demo_model import DemoModel
 from lambda_src.chat.registry import Desk
-from lambda_src.runs.dispatcher import AgentDispatcher, BuildRunConfig
 from lambda_src.chat.server import ChatServer
+from lambda_src.context import RequestContext, User
+from lambda_src.http.app import create_app
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.assistants import BuildAgent
+from lambda_src.runs.dispatcher import AgentDispatcher, BuildRunConfig
+from lambda_src.runs.widget_actions import Actions
 from lambda_src.store.aws_calls import Calls
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns import journal
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.canaries import CANARIES
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause
 from tests.store.tables import Aws, moto_aws

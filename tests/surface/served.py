@@ -6,10 +6,10 @@ from typing import Any
 from agents import Agent, RunConfig, function_tool
 from chatkit.types import AudioInput
 
-from lambda_src.runs.assistants import Assistant
 from lambda_src.composition.app import Parts, build_handler
 from lambda_src.dev import showcase
 from lambda_src.dev.showcase.chat import Chat
+from lambda_src.runs.assistants import Assistant
 from lambda_src.settings import Settings
 from tests.chat import known_by_name
 from tests.surface.painter import DemoPainter

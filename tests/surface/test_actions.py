@@ -6,8 +6,8 @@ import pytest
 from chatkit.errors import CustomStreamError
 from chatkit.widgets import DynamicWidgetRoot, WidgetRoot
 
-from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.dev.showcase import actions, build_agent
+from lambda_src.runs.widget_actions import ActionCall, Actions
 from tests.chat import Chat, message
 from tests.surface.house import House, house_without_files, items_of, thread_of
 

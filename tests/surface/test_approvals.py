@@ -10,8 +10,8 @@ from agents import Agent, RunContextWrapper, Usage, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.agents import AgentContext
 
-from lambda_src.runs import approvals
 from lambda_src.context import RequestContext, Turn, User
+from lambda_src.runs import approvals
 from tests.chat import Answer, Chat, message
 from tests.surface.house import ANN, House, attached, house_on_moto, house_without_files, items_of, thread_of
 

@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from lambda_src import sse
-from lambda_src.runs.widget_actions import ActionCall, Actions
-from lambda_src.runs.assistants import TAKEN, Assistant, checked
 from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import User
-from lambda_src.models.demo_model import DemoModel
 from lambda_src.dev.showcase.widgets import order_card
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.assistants import TAKEN, Assistant, checked
+from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import Answer, Chat, known_by_name, message, no_pause

@@ -10,10 +10,10 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from chatkit.agents import AgentContext
 from chatkit.types import InferenceOptions, ThreadMetadata, ToolChoice
 
-from lambda_src.runs.choices import applied
 from lambda_src.context import RequestContext
-from lambda_src.models.demo_model import DemoModel
 from lambda_src.dev.showcase import actions, build_agent
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.choices import applied
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import message, no_pause
 from tests.surface.house import ANN, House, house_without_files, thread_of

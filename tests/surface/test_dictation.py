@@ -11,9 +11,9 @@ from chatkit.types import AudioInput
 
 from lambda_src import rotating_secret
 from lambda_src.composition.app import dictation
-from lambda_src.models.transcription import Dictation
 from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.models.providers import openai_client
+from lambda_src.models.transcription import Dictation
 from lambda_src.settings import MAX_BODY_BYTES, Settings
 from tests.surface.house import House, house_without_files
 

@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from lambda_src.attachments.file_types import MAX_NAME_CHARS
-from lambda_src.settings import MAX_BODY_BYTES
 from lambda_src.http.multipart import MAX_BYTES
+from lambda_src.settings import MAX_BODY_BYTES
 from tests.chat import Chat, message
 from tests.surface.emulated import Client
 from tests.surface.house import ANN, LIMITS, PNG, House, house_without_files, thread_of

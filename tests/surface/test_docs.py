@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from lambda_src.http import multipart
 from lambda_src.attachments import file_types
-from lambda_src.runs.conversion import history
 from lambda_src.dev.showcase import TOOLS
+from lambda_src.http import multipart
+from lambda_src.runs.conversion import history
 from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
 DOCS = Path(__file__).parents[2] / "docs"

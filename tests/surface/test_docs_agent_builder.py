@@ -16,12 +16,12 @@ import pytest
 from agents.testing import ScriptedModel, assistant_message
 from typer.testing import CliRunner, Result
 
-from infra.stage.config import StageConfig
 from infra.stacks.names import data_stack_name
+from infra.stage.config import StageConfig
+from lambda_src.auth import user_of
 from lambda_src.cli.commands import app
 from lambda_src.cli.transfer.hosted_chatkit import to_records
 from lambda_src.cli.users import BACKEND
-from lambda_src.auth import user_of
 from lambda_src.context import RequestContext, User
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.admin.cloudformation_api import cloudformation_api

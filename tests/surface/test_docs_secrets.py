@@ -114,7 +114,9 @@ async def test_under_make_dev_the_tool_uses_the_secret_that_the_command_of_the_p
 
 def test_the_reasons_of_the_page_are_those_of_the_code() -> None:
     reasons = re.findall(r"^\| ((?:the|it) .+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    code = "".join((ROOT / "lambda_src" / name).read_text("utf-8") for name in ("tool_secrets.py", "aws.py"))
+    code = "".join(
+        (ROOT / "lambda_src" / name).read_text("utf-8") for name in ("runs/tool_secrets.py", "composition/aws.py")
+    )
     said = re.sub(r" \{parameter\}| \(\{code\}\)", "", code)
     assert [reason for reason in reasons if reason not in said] == []
     assert len(reasons) == 5

@@ -19,19 +19,19 @@ import pytest
 from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src.runs import hooks
-from lambda_src.runs.widget_actions import Actions
 from lambda_src.auth import FirstOf, GuestTokens
+from lambda_src.auth.guest_access import PER_ADDRESS
 from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import User
-from lambda_src.models.demo_model import DemoModel
 from lambda_src.dev.testing import AgentChat, RefusedError
-from lambda_src.auth.guest_access import PER_ADDRESS
-from lambda_src.runs.hooks import Hooks, Screening, UploadedFile, checked, shipped_hooks
+from lambda_src.models.demo_model import DemoModel
 from lambda_src.rotating_secret import Secret
+from lambda_src.runs import hooks
+from lambda_src.runs.hooks import Hooks, Screening, UploadedFile, checked, shipped_hooks
+from lambda_src.runs.tool_secrets import ToolSecrets
+from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.runs.tool_secrets import ToolSecrets
 from tests.chat import Chat, known_by_name, message, no_pause
 from tests.surface.house import PNG, House, attached, house_on_moto, house_without_files, items_of, thread_of
 

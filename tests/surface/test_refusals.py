@@ -8,10 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from lambda_src.runs.user_errors import FAULTS
 from lambda_src.models.errors import Kind
 from lambda_src.models.providers import REFUSALS_OF_KEYS, RenewedKey, openai_client, openai_run_config
 from lambda_src.rotating_secret import REREAD_S, Secret
+from lambda_src.runs.user_errors import FAULTS
 from lambda_src.setting_values import ModelApi
 from tests.chat import message
 from tests.model_api import scripted_api

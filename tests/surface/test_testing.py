@@ -6,10 +6,10 @@ import pytest
 from agents import Agent, function_tool
 from agents.mcp import MCPServerStreamableHttp
 
-from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.dev import showcase
 from lambda_src.dev.testing import AgentChat, RefusedError, calls, real_model, says
 from lambda_src.errors import SettingsError
+from lambda_src.runs.widget_actions import ActionCall, Actions
 from tests.model_api import ANSWER, model_api
 from tests.surface.mcp_process import mcp_process
 

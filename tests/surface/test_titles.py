@@ -9,12 +9,12 @@ from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message
 from chatkit.types import ThreadMetadata, ThreadStreamEvent
 
-from lambda_src.runs import titles
 from lambda_src.composition.app import Parts, build_app
 from lambda_src.context import RequestContext
-from lambda_src.models.demo_model import DemoModel
-from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.errors import UnavailableError
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs import titles
+from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.run import Runs
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore

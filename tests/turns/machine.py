@@ -16,16 +16,16 @@ from chatkit.types import UserMessageItem
 
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import UnavailableError
+from lambda_src.quotas.turn_limits import DEFAULT_LIMITS
 from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.runs.run import Runs
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import LeaseTaken
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS
 from lambda_src.turns import endings
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.turns.scene import OPTIONS, Model, Process, Reader, thread_at
 from tests.turns.virtual_time import VirtualTime
 

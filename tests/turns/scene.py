@@ -19,9 +19,9 @@ from chatkit.types import (
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import UnavailableError
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Asked, Turns, TurnStream
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import RunningTurn, Surroundings
-from lambda_src.turns.lifecycle import Asked, Turns, TurnStream
 from tests.turns.virtual_time import VirtualTime
 
 THREAD = "thr_1"

@@ -11,7 +11,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.store import budget
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import JournalBatch
-from lambda_src.turns import partial_answer, journal
+from lambda_src.turns import journal, partial_answer
 from lambda_src.turns.journal import Journal
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings

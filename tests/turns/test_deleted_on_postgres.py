@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Turns
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.store.postgres import migrated, postgres, sessions_of

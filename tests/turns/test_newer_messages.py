@@ -15,14 +15,14 @@ from chatkit.types import (
     UserMessageItem,
 )
 
-from lambda_src.context import RequestContext, User
-from lambda_src.models.demo_model import DemoModel
-from lambda_src.errors import ConflictError
 from lambda_src.chat.server import ChatServer
+from lambda_src.context import RequestContext, User
+from lambda_src.errors import ConflictError
+from lambda_src.models.demo_model import DemoModel
 from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Asked, Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import Surroundings
-from lambda_src.turns.lifecycle import Asked, Turns
 from tests.chat import dispatcher_with, message
 from tests.turns.scene import THREAD, Replaced, as_user, thread_at
 from tests.turns.test_read_ahead import texts

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from chatkit.types import ThreadsAddUserMessageReq, ThreadsCreateReq
 
+from lambda_src.chat.server import ChatServer
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.quotas.turn_quota import Allowance, Quotas
-from lambda_src.chat.server import ChatServer
 from lambda_src.startup import flags
 from lambda_src.store.dynamodb.counters import TableCounters
+from lambda_src.turns.lifecycle import Asked, Turns
 from lambda_src.turns.persistence import Keeper
 from lambda_src.turns.turn_task import SETTLED_MS, Surroundings
-from lambda_src.turns.lifecycle import Asked, Turns
 from tests.chat import dispatcher_with, message, no_pause
 from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Replaced

@@ -7,8 +7,8 @@ from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError
 from chatkit.types import StreamOptionsEvent, ThreadsRetryAfterItemReq
 
-from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.chat.server import REMOVED_AT_ONCE, ChatServer
+from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import dispatcher_with
 from tests.turns.scene import Replaced

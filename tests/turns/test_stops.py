@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lambda_src.turns.persistence import STOPPED_NOTE
 from lambda_src.turns.lifecycle import STOP_S
+from lambda_src.turns.persistence import STOPPED_NOTE
 from tests.turns.scene import Model, Replaced, Scene, as_user
 
 ANN, BOB = as_user("ann"), as_user("bob")

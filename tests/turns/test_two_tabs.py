@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lambda_src.chat.validation import Checks
-from lambda_src.models.demo_model import DemoModel
 from lambda_src.dev.showcase import actions, build_agent
+from lambda_src.models.demo_model import DemoModel
 from tests.chat import Answer, Chat, message
 from tests.surface.house import House, house_without_files, items_of, thread_of
 

@@ -70,7 +70,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with mark.open("a+") as one_at_a_time:
         fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
         if mark.stat().st_size == 0:
-            done = subprocess.run([sys.executable, "-m", "infra.bundle.web_page"], cwd=ROOT, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-m", "infra.bundle.web_page"], cwd=ROOT, capture_output=True, text=True
+            )
             assert done.returncode == 0, done.stderr
             one_at_a_time.write("built")
     return ROOT / "lambda_src" / "web"

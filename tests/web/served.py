@@ -16,8 +16,8 @@ from openai.types import responses as r
 from lambda_src.auth import FirstOf, GuestTokens
 from lambda_src.composition.app import Parts, build_handler
 from lambda_src.context import User
-from lambda_src.models.demo_model import DemoModel, Output, events_of, message_of, tool_call_of
 from lambda_src.errors import AuthError
+from lambda_src.models.demo_model import DemoModel, Output, events_of, message_of, tool_call_of
 from lambda_src.rotating_secret import Secret
 from lambda_src.settings import Settings
 

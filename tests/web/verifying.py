@@ -4,9 +4,9 @@ import os
 
 from agents import Agent, RunConfig
 
+from lambda_src.composition.access import authenticator
 from lambda_src.composition.app import Parts, build_handler
 from lambda_src.models.demo_model import DemoModel
-from lambda_src.composition.access import authenticator
 from lambda_src.settings import Settings
 
 settings = Settings.from_env(os.environ)

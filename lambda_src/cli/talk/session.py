@@ -113,7 +113,9 @@ class Talk:
         for number, thread in enumerate(page["data"], 1):
             here = "*" if thread["id"] == self._screen.thread_id else " "
             when = datetime.fromisoformat(thread["created_at"]).astimezone().strftime("%Y-%m-%d %H:%M")
-            self._screen.note(f"{here}{number:3}  {when}  {rendering.clean(thread.get('title') or 'untitled')}", style="")
+            self._screen.note(
+                f"{here}{number:3}  {when}  {rendering.clean(thread.get('title') or 'untitled')}", style=""
+            )
         if not self._listed:
             self._screen.note("No threads yet.")
 

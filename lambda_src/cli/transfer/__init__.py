@@ -1,1 +1,1 @@
-"""TODO."""
+"""Exports, imports and moves data in and out of a stage."""

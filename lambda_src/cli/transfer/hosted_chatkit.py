@@ -72,7 +72,10 @@ def _record(value: dict[str, Any], owners: dict[str, str], last: dict[str, int])
     order = max(value["created_at"] * _NS, last.get(thread_id, 0) + 1)  # whole seconds: the API's order decides
     last[thread_id] = order
     data = codec.dump(item) if (item := _item(value)) is not None else export_records.dump(value).encode()
-    return {"user": owners[thread_id], **export_records.record("item", value["id"], data, thread_id=thread_id, order=order)}
+    return {
+        "user": owners[thread_id],
+        **export_records.record("item", value["id"], data, thread_id=thread_id, order=order),
+    }
 
 
 def _thread(value: dict[str, Any]) -> Record:

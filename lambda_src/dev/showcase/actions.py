@@ -6,8 +6,8 @@ from chatkit.types import ThreadStreamEvent
 from chatkit.widgets import WidgetRoot
 from pydantic import BaseModel, Field
 
-from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.dev.showcase.widgets import order_card
+from lambda_src.runs.widget_actions import ActionCall, Actions
 
 actions = Actions()
 

@@ -9,10 +9,10 @@ import httpx2
 from lambda_src.cli import retirement
 from lambda_src.cli.secret import CDK_JSON
 from lambda_src.cli.stage import read_stage
-from lambda_src.quotas.source_addresses import network_of
 from lambda_src.dev.verify.deployment import ASK_S, Deployment, whole
 from lambda_src.dev.verify.row import Row, judged, not_seen, seen
 from lambda_src.errors import ChatError
+from lambda_src.quotas.source_addresses import network_of
 
 STRANGER = "https://stranger.invalid"  # no site's origin
 AT_ONCE = 5  # requests at a time: a new account has ten executions

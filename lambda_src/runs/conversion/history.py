@@ -29,12 +29,12 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_input_item_param import Message
 
-from lambda_src.runs import approvals
-from lambda_src.quotas import token_estimate
-from lambda_src.attachments.files import FileMissingError
 from lambda_src.attachments.file_types import KINDS, image_type_of
+from lambda_src.attachments.files import FileMissingError
 from lambda_src.errors import UnavailableError
 from lambda_src.models.errors import FILE_KINDS, FileKind
+from lambda_src.quotas import token_estimate
+from lambda_src.runs import approvals
 from lambda_src.settings import HISTORY_TOKENS
 
 TEXT_SHOWN_BYTES = 200_000  # of one text file: 50,000 tokens

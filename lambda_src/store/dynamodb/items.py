@@ -13,9 +13,9 @@ from lambda_src.store import codec, keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.dynamodb.payloads import Payloads, Stored, expiring, object_of
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
+from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import thread_not_found
 

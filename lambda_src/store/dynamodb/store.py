@@ -14,21 +14,21 @@ from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMeta
 
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds, ids
-from lambda_src.store.budget import within_budget
 from lambda_src.store.aws_calls import Calls
+from lambda_src.store.budget import within_budget
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.items import Items
-from lambda_src.store.dynamodb.turns.leases import Leases
-from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger
-from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
+from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads
+from lambda_src.store.dynamodb.turns.leases import Leases
+from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger
 from lambda_src.store.handover import Claim, CopyFile
+from lambda_src.store.payload_bucket import PayloadBucket
 from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.reading import Reader
-from lambda_src.store.payload_bucket import PayloadBucket
 from lambda_src.store.thread_snapshots import Snapshots
 
 if TYPE_CHECKING:

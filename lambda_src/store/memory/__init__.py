@@ -1,1 +1,1 @@
-"""TODO."""
+"""The Store contract in memory: one process, nothing kept."""

@@ -82,7 +82,9 @@ class LedgerRows:
         self.claims = {key: claim for key, claim in self.claims.items() if claim.expires_ms > now_ms}
         self.stops = {key: stop for key, stop in self.stops.items() if stop[1] > now_ms}
         self.runs = {turn_id: end_ms for turn_id, end_ms in self.runs.items() if end_ms > now_ms}
-        self.spent = Counter({name: n for name, n in self.spent.items() if not quota_windows.is_past(name, now_ms=now_ms)})
+        self.spent = Counter(
+            {name: n for name, n in self.spent.items() if not quota_windows.is_past(name, now_ms=now_ms)}
+        )
         for entry in followers.expired(self.followers, now_ms=now_ms):
             del self.followers[entry]
         self.deleted = {thread_id: at_ms for thread_id, at_ms in self.deleted.items() if at_ms > old_ms}

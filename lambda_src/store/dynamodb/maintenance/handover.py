@@ -15,11 +15,11 @@ from lambda_src.errors import ConflictError
 from lambda_src.store import keys
 from lambda_src.store.aws_calls import ConditionFailedError, MissingObjectError
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.turns import rows as turn_rows
-from lambda_src.store.dynamodb.payloads import object_of
 from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
+from lambda_src.store.dynamodb.payloads import object_of
 from lambda_src.store.dynamodb.table import Row, Table, key_of
 from lambda_src.store.dynamodb.threads import Threads
+from lambda_src.store.dynamodb.turns import rows as turn_rows
 from lambda_src.store.handover import CLAIM_TTL_S, Claim, CopyFile, already_theirs
 from lambda_src.store.payload_bucket import PayloadBucket
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The turn ledger on DynamoDB: leases, idempotency keys, journals, quotas."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from lambda_src.store import codec, journals, keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.turns import rows as turn_rows
 from lambda_src.store.dynamodb.table import Row, Table, key_of
+from lambda_src.store.dynamodb.turns import rows as turn_rows
 from lambda_src.store.ports import Count, JournalBatch
 
 

@@ -11,12 +11,12 @@ from chatkit.store import NotFoundError
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds
 from lambda_src.store.budget import within_budget
+from lambda_src.store.dynamodb.table import Row, Table
 from lambda_src.store.dynamodb.turns.followers import Followers
 from lambda_src.store.dynamodb.turns.idempotency import Guards
 from lambda_src.store.dynamodb.turns.journal import Journal, JournalPage
 from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.dynamodb.turns.quotas import Quotas
-from lambda_src.store.dynamodb.table import Row, Table
 from lambda_src.store.followers import Follower
 from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
 
