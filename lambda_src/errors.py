@@ -1,4 +1,4 @@
-"""Every error of ours, as one tree. Knows no HTTP: app.py says which status each becomes.
+"""Every error of ours, as one tree. Knows no HTTP: http/app.py says which status each becomes.
 
 ChatError
 ├── SettingsError        the environment is incomplete or malformed; lists every fault at once

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from lambda_src import sse
 from lambda_src.auth import Authenticate
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
 from lambda_src.context import User
 from lambda_src.errors import AuthError
@@ -25,8 +25,8 @@ from lambda_src.runs.titles import Suggest
 from lambda_src.runs.widget_actions import Actions
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests import canaries
 
 MAX_BODY_BYTES = 10_000
@@ -89,16 +89,20 @@ def server_with(
 def app_with(
     server: ChatServer,
     *,
-    around: Surroundings | None = None,
+    services: TurnServices | None = None,
     authenticate: Authenticate = known_by_name,
     page: Page | None = None,
 ) -> FastAPI:
-    """The app around it; `around` brings a clock of the test's own."""
+    """The app around it; `services` brings a clock of the test's own."""
     store = server.store
     assert isinstance(store, MemoryStore)
-    turns = Turns(around or Surroundings(store.ledger, Keeper(store)))
+    turns = Turns(services or TurnServices(store.ledger, AnswerStore(store)))
     return create_app(
-        Desk(server, turns), authenticate=authenticate, sweeps=store, max_body_bytes=MAX_BODY_BYTES, page=page
+        AssistantEndpoint(server, turns),
+        authenticate=authenticate,
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
+        page=page,
     )
 
 

@@ -91,21 +91,21 @@ EVERY_KNOB: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("knobs", EVERY_KNOB, ids=str)
-def test_whatever_a_stage_chooses_is_a_setting(knobs: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", EVERY_KNOB, ids=str)
+def test_whatever_a_stage_chooses_is_a_setting(options: dict[str, Any]) -> None:
     auth = {"issuer": "https://login.example.org/", "audience": "chat"}
-    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, **knobs}}})
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, **options}}})
     told = environment.variables(config, environment.Places(table="t", bucket="b", origin_secrets=("arn:1",)))
     settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
     assert told.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
 
 
 @pytest.mark.parametrize("entry", [{"guest": {}}, {"issuer": "https://login.example.org/", "audience": "chat"}])
-@pytest.mark.parametrize("knobs", [{}, {"model_key_parameter": "/mine/key"}])
+@pytest.mark.parametrize("options", [{}, {"model_key_parameter": "/mine/key"}])
 def test_the_command_line_writes_secrets_where_the_function_reads_them(
-    entry: dict[str, Any], knobs: dict[str, Any], tmp_path: Path
+    entry: dict[str, Any], options: dict[str, Any], tmp_path: Path
 ) -> None:
-    context = {"stage": "dev", "stages": {"dev": {"auth": entry, "quotas": {"stage_tokens_per_day": 1}, **knobs}}}
+    context = {"stage": "dev", "stages": {"dev": {"auth": entry, "quotas": {"stage_tokens_per_day": 1}, **options}}}
     cdk_json = tmp_path / "cdk.json"
     cdk_json.write_text(json.dumps({"context": context}), encoding="utf-8")
     written, read = read_stage(cdk_json, None), StageConfig.from_context(context)

@@ -9,7 +9,7 @@ import pytest
 from chatkit.store import NotFoundError
 from chatkit.types import NonStreamingReq
 
-from lambda_src.chat.lazy_server import LateServer
+from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.chat.server import ChatServer
 from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
@@ -97,7 +97,7 @@ class Loads:
     def __init__(self, store: MemoryStore, *, failing: int = 0) -> None:
         self.count, self.failing = 0, failing
         self._store = store
-        self.late = LateServer(self, self.prepare, checks=Checks(store, 40), answers=Answers(store, store))
+        self.late = LazyChatServer(self, self.prepare, checks=Checks(store, 40), answers=Answers(store, store))
 
     async def prepare(self) -> None:
         """There is no agent to build."""

@@ -9,7 +9,7 @@ import pytest
 from agents import Agent, GuardrailFunctionOutput, function_tool, input_guardrail
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src.chat.registry import Desks
+from lambda_src.chat.registry import AssistantRegistry
 from lambda_src.observability import faults
 from lambda_src.observability.faults import log_fault, place_of
 from lambda_src.runs.widget_actions import ActionCall, Actions
@@ -174,7 +174,7 @@ async def test_assistants_that_cannot_be_loaded_are_one_line(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
     with pytest.raises(KeyError):
-        await Desks(own["direct"], NotImplemented).at("sales")
+        await AssistantRegistry(own["direct"], NotImplemented).get("sales")
     assert lines() == [{"msg": "agent_not_loaded", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}]
 
 

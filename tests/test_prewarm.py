@@ -8,8 +8,8 @@ from agents import Agent, RunConfig
 from agents.tracing import get_trace_provider
 
 from lambda_src.chat import prewarm
-from lambda_src.chat.lazy_server import LateServer
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.lazy_server import LazyChatServer
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
 from lambda_src.http.app import create_app
@@ -17,20 +17,20 @@ from lambda_src.models import providers
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import known_by_name, server_with
 
 EVENTS = 12  # thread, message, options, then what a tool call and five words make
 
 
-def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | None = None) -> LateServer:
+def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | None = None) -> LazyChatServer:
     def load() -> Any:
         built.append("server")
         return server_with(store)
 
     prepare = (dispatcher or dispatching(built)).prepare
-    return LateServer(load, prepare, checks=Checks(store, 40), answers=Answers(store, store))
+    return LazyChatServer(load, prepare, checks=Checks(store, 40), answers=Answers(store, store))
 
 
 def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:
@@ -92,7 +92,7 @@ async def test_it_runs_when_the_app_starts_before_any_request() -> None:
 
     store = MemoryStore()
     app = create_app(
-        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store)))),
+        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store)))),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=1,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
 from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.http.app import create_app
@@ -16,8 +16,8 @@ from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.journal import SKEW_MS
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, dispatcher_with, known_by_name, message
 from tests.store.engine.engine import Engine
 from tests.store.local import Local
@@ -55,10 +55,13 @@ class House:
         self.store: DynamoDBStore = self.local.store()
         server = ChatServer(self.store, dispatcher_with(), feedback=self.store, history_items=40)
         turns = Turns(
-            Surroundings(self.store.ledger, Keeper(self.store), sleep=never, clock=lambda: self.local.now // 10**6)
+            TurnServices(self.store.ledger, AnswerStore(self.store), sleep=never, clock=lambda: self.local.now // 10**6)
         )
         app = create_app(
-            Desk(server, turns), authenticate=known_by_name, sweeps=self.store, max_body_bytes=MAX_BODY_BYTES
+            AssistantEndpoint(server, turns),
+            authenticate=known_by_name,
+            sweeps=self.store,
+            max_body_bytes=MAX_BODY_BYTES,
         )
         self.ann = Chat(app)
         self.thread_id = self.message_id = ""

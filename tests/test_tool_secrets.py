@@ -18,7 +18,7 @@ from lambda_src.runs.tool_secrets import UNREADABLE, SecretReadError, ToolSecret
 from lambda_src.sdk import ActionCall, Actions, SecretError, secret
 from lambda_src.sdk.testing import AgentChat, calls, says
 from lambda_src.settings import Settings
-from tests.admin.secret_apis import ssm_with
+from tests.cli.secret_apis import ssm_with
 
 KEPT = "/chatkit/prod/shop-api-key"
 

@@ -80,12 +80,12 @@ def replaced_by(changes: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 
 def record() -> None:
-    """Write what this release is: its identities, and the templates of a plain stage with the least of knobs."""
+    """Write what this release is: its identities, and the templates of a plain stage with the least of options."""
     reference = json.loads(template.REFERENCE.read_text(encoding="utf-8"))
     kept = json.loads(RECORD.read_text(encoding="utf-8"))
     kinds = {"reference": reference} | {
-        name: template.variant(reference, name, knobs)
-        for name, knobs in json.loads(template.VARIANTS.read_text(encoding="utf-8")).items()
+        name: template.variant(reference, name, options)
+        for name, options in json.loads(template.VARIANTS.read_text(encoding="utf-8")).items()
     }
     with tempfile.TemporaryDirectory() as folder:
         found = {

@@ -59,10 +59,10 @@ def synthesize(context: Mapping[str, Any], *, outdir: Path, code: Path | None = 
     }
 
 
-def variant(reference: Mapping[str, Any], name: str, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """The context of a stage called `name`: the least of the reference stage, and `knobs`."""
+def variant(reference: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of a stage called `name`: the least of the reference stage, and `options`."""
     auth = reference["stages"][reference["stage"]]["auth"]
-    return {**reference, "stage": name, "stages": {name: {"auth": auth, **knobs}}}
+    return {**reference, "stage": name, "stages": {name: {"auth": auth, **options}}}
 
 
 def merge(templates: Mapping[str, Template]) -> Template:
@@ -117,8 +117,8 @@ def refresh_committed() -> None:
         (SNAPSHOTS / f"{stale}.json").unlink()
     with tempfile.TemporaryDirectory() as folder:
         refresh(COMMITTED, merge(synthesize(reference, outdir=Path(folder, "reference"))))
-        for name, knobs in variants.items():
-            made = synthesize(variant(reference, name, knobs), outdir=Path(folder, name))
+        for name, options in variants.items():
+            made = synthesize(variant(reference, name, options), outdir=Path(folder, name))
             refresh(SNAPSHOTS / f"{name}.json", merge(made))
     CONFIGURATION.write_text(reference_page.page(), encoding="utf-8", newline="\n")
 

@@ -44,7 +44,7 @@ def _too_large(config: StageConfig) -> list[str]:
         return []
     largest = max(sizes, key=sizes.__getitem__)
     return [
-        f"settings and the other knobs make an environment of {total} bytes, and Lambda takes {MAX_BYTES}: "
+        f"settings and the other options make an environment of {total} bytes, and Lambda takes {MAX_BYTES}: "
         f"{largest} alone has {sizes[largest]}."
     ]
 

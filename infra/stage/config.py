@@ -3,7 +3,7 @@
 Knows no construct and no AWS. The shape of the context:
 
     "stage": "dev",                    the stage that is meant when nobody says another (`-c stage=prod`)
-    "stages": {"dev": {...}, ...}      one entry a stage: the knobs of infra/stage/schema.py
+    "stages": {"dev": {...}, ...}      one entry a stage: the options of infra/stage/schema.py
 """
 
 import json
@@ -97,7 +97,7 @@ class StageConfig(StageKnobs):
         """The stage that `context` means; ConfigError names every fault of the context and of that stage at once."""
         ours = ("stage", "stages")
         faults = [
-            f"{key} is not a knob{nearest(key, ours)}."
+            f"{key} is not an option{nearest(key, ours)}."
             for key in context
             if key.isidentifier() and key not in ours  # CDK's own keys hold a colon, a hyphen or an @
         ]

@@ -1,4 +1,4 @@
-"""What one stage cannot have together. Knows knobs; no construct, no file and no AWS."""
+"""What one stage cannot have together. Knows options; no construct, no file and no AWS."""
 
 from infra.stage.schema import StageKnobs
 from infra.stage.sections import SET_BY_THE_STACK, bedrock_region, policy_faults
@@ -12,7 +12,7 @@ MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
 
 
 def contradictions(stage: StageKnobs) -> list[str]:
-    """What cannot be had together, each as a sentence that begins with the knob to change."""
+    """What cannot be had together, each as a sentence that begins with the option to change."""
     by_url = stage.front_door in ("url", "cloudfront")
     cdn = stage.front_door == "cloudfront"
     managed = stage.managed_instances is not None

@@ -1,7 +1,7 @@
 """How one value of cdk.json's context is read: a parser for each kind, and a reader for an object of them.
 
-A parser returns the value or raises ValueError with the rest of a sentence that begins with the knob's name. Knows
-no stage: which knobs there are stands in infra/stage/config.py.
+A parser returns the value or raises ValueError with the rest of a sentence that begins with the option's name. Knows
+no stage: which options there are stands in infra/stage/config.py.
 """
 
 import difflib
@@ -25,8 +25,8 @@ _PARAMETER = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
 Parse = Callable[[object], object]
 
 
-def knob(parse: Parse, doc: str, *, takes: str, default: object = MISSING) -> Any:  # noqa: ANN401 - dataclass field
-    """A field that is a knob: how it is read, what it takes in words, and the sentence that says what it is for."""
+def option(parse: Parse, doc: str, *, takes: str, default: object = MISSING) -> Any:  # noqa: ANN401 - dataclass field
+    """A field that is an option: how it is read, what it takes in words, and the sentence that says what it is for."""
     return field(default=default, metadata={"parse": parse, "doc": doc, "takes": takes})
 
 
@@ -106,11 +106,11 @@ def list_of(parse: Parse, *, at_least: int = 0, at_most: int) -> Callable[[objec
 
 
 def object_of(cls: type) -> Parse:
-    """An object whose keys are the knobs of a dataclass."""
+    """An object whose keys are the options of a dataclass."""
 
     def parse(value: object) -> object:
         if not isinstance(value, Mapping):
-            names = " and ".join(name for name, one in knobs_of(cls).items() if one.default is MISSING)
+            names = " and ".join(name for name, one in options_of(cls).items() if one.default is MISSING)
             raise ValueError(f"must be an object{f' with {names}' if names else ''}, and is {value!r}")
         return cls(**read(cls, value))
 
@@ -216,17 +216,17 @@ def parameter(value: object) -> str:
     return value
 
 
-def knobs_of(cls: type) -> dict[str, Any]:
-    """The fields of a dataclass that are knobs, by name."""
+def options_of(cls: type) -> dict[str, Any]:
+    """The fields of a dataclass that are options, by name."""
     return {one.name: one for one in fields(cls) if one.metadata}
 
 
 def read(cls: type, entry: Mapping[str, object]) -> dict[str, Any]:
-    """The parsed values of `cls`'s knobs in `entry`; ConfigError with every fault, each beginning with its key."""
-    knobs = knobs_of(cls)
+    """The parsed values of `cls`'s options in `entry`; ConfigError with every fault, each beginning with its key."""
+    options = options_of(cls)
     values: dict[str, Any] = {}
-    faults = [f"{key} is not a knob{nearest(key, tuple(knobs))}." for key in entry if key not in knobs]
-    for name, one in knobs.items():
+    faults = [f"{key} is not an option{nearest(key, tuple(options))}." for key in entry if key not in options]
+    for name, one in options.items():
         if name not in entry:
             if one.default is MISSING:
                 faults.append(f"{name} is missing: {one.metadata['doc']}")

@@ -1,4 +1,4 @@
-"""docs/configuration.md, made from infra/stage/schema.py: no knob is described anywhere but where it is read. Pure."""
+"""Renders docs/configuration.md from infra/stage/schema.py, where each option is described. Pure."""
 
 import inspect
 import json
@@ -7,7 +7,7 @@ from dataclasses import MISSING
 from typing import Any
 
 from infra.stage.config import StageConfig
-from infra.stage.parsers import knobs_of
+from infra.stage.parsers import options_of
 from infra.stage.sections import (
     AuthConfig,
     CognitoConfig,
@@ -67,18 +67,18 @@ def page() -> str:
 
 
 def table(cls: type) -> Iterator[str]:
-    yield "| knob | takes | default | |"
+    yield "| option | takes | default | |"
     yield "|---|---|---|---|"
-    for name, one in knobs_of(cls).items():
+    for name, one in options_of(cls).items():
         takes = one.metadata["takes"].replace("|", "\\|")
         yield f"| `{name}` | {takes} | {_default(one)} | {_sentence(one.metadata['doc'])} |"
 
 
-def _default(knob: Any) -> str:  # noqa: ANN401 - a dataclass's field of whatever type
-    if knob.default is MISSING:
+def _default(option: Any) -> str:  # noqa: ANN401 - a dataclass's field of whatever type
+    if option.default is MISSING:
         return "required"
-    is_empty_object = knob.default == () and knob.metadata["takes"].startswith("object")
-    return "`{}`" if is_empty_object else f"`{json.dumps(knob.default)}`"
+    is_empty_object = option.default == () and option.metadata["takes"].startswith("object")
+    return "`{}`" if is_empty_object else f"`{json.dumps(option.default)}`"
 
 
 def _sentence(doc: str) -> str:

@@ -4,7 +4,7 @@ Knows no stage and no AWS; how a value is read stands in infra/stage/parsers.py,
 infra/stage/config.py.
 """
 
-# ruff: noqa: RUF009 - knob() is dataclasses.field(), which ruff does not see through
+# ruff: noqa: RUF009 - option() is dataclasses.field(), which ruff does not see through
 
 import re
 from collections.abc import Iterable, Mapping, Set
@@ -14,12 +14,12 @@ from infra.errors import ConfigError
 from infra.stage.parsers import (
     flag,
     issuer,
-    knob,
-    knobs_of,
     list_of,
     matching,
     object_of,
+    option,
     optional,
+    options_of,
     public_key,
     text,
     whole,
@@ -37,21 +37,21 @@ _HOST = matching(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", example=
 class CognitoConfig:
     """A user pool of our own, in the data stack: whoever loses the pool loses every user's threads."""
 
-    domain_prefix: str = knob(
+    domain_prefix: str = option(
         matching(
             r"(?!.*(?:aws|cognito))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", example="my-chat (without aws, cognito)"
         ),
         "First part of the hosted sign-in page's address, unique within the region.",
         takes="text",
     )
-    callback_urls: tuple[str, ...] = knob(
+    callback_urls: tuple[str, ...] = option(
         list_of(
             matching(r"(https://|http://localhost)\S+", example="https://chat.example.com/"), at_least=1, at_most=20
         ),
         "Where the sign-in page sends people back to.",
         takes="list of URLs",
     )
-    self_sign_up: bool = knob(
+    self_sign_up: bool = option(
         flag, "Whether anybody may open an account; else you do it for them.", takes="true or false", default=False
     )
 
@@ -60,10 +60,10 @@ class CognitoConfig:
 class GuestConfig:
     """People who need not sign in: each gets a token of our own, and a small allowance."""
 
-    messages_per_day: int = knob(
+    messages_per_day: int = option(
         whole(1, 10_000, "messages"), "What one guest may send in a day.", takes="1-10000", default=20
     )
-    tokens_percent: int = knob(
+    tokens_percent: int = option(
         whole(1, 100, "percent"),
         "What guests may take of `quotas.stage_tokens_per_day`; 100 where nobody else may call.",
         takes="1-100",
@@ -78,46 +78,46 @@ class AuthConfig:
     Without any there is no stage: whoever found the URL could spend the model's key.
     """
 
-    issuer: str | None = knob(
+    issuer: str | None = option(
         optional(issuer),
         "OpenID issuer of the bearer tokens, exactly as in their `iss`.",
         takes="https URL or null",
         default=None,
     )
-    audience: str | None = knob(
+    audience: str | None = option(
         optional(text),
         "The `aud` (Cognito: `client_id`) that a token must carry.",
         takes="text or null; with issuer or public_keys",
         default=None,
     )
-    public_keys: tuple[str, ...] = knob(
+    public_keys: tuple[str, ...] = option(
         list_of(public_key, at_most=10),
         "Public JWKs of the backend of yours that signs tokens: docs/auth.md says how one is made.",
         takes="list of JWKs",
         default=(),
     )
-    client_id: str | None = knob(
+    client_id: str | None = option(
         optional(text),
         "Public client (PKCE, no secret) by which our page lets people sign in at the issuer.",
         takes="text or null; with issuer",
         default=None,
     )
-    resource: str | None = knob(
+    resource: str | None = option(
         optional(matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", example="https://chat.example.com")),
         "The API that our page asks the issuer for (RFC 8707), instead of by its audience as Auth0 has it.",
         takes="absolute URI or null; with client_id",
         default=None,
     )
-    sign_in_url: str | None = knob(
+    sign_in_url: str | None = option(
         optional(_HTTPS),
         "Where the issuer gives our page its tokens, if on another host than its own: Cognito's domain.",
         takes="https URL or null; with client_id",
         default=None,
     )
-    cognito: CognitoConfig | None = knob(
+    cognito: CognitoConfig | None = option(
         optional(object_of(CognitoConfig)), "A user pool of our own.", takes="object or null", default=None
     )
-    guest: GuestConfig | None = knob(
+    guest: GuestConfig | None = option(
         optional(object_of(GuestConfig)), "People who need not sign in.", takes="object or null", default=None
     )
 
@@ -158,31 +158,31 @@ def _of_ways(given: Set[object]) -> list[str]:
 class QuotaConfig:
     """What people may use; null is no limit."""
 
-    messages_per_minute: int | None = knob(
+    messages_per_minute: int | None = option(
         optional(whole(1, 1000, "messages")), "Of one user.", takes="1-1000 or null", default=None
     )
-    messages_per_day: int | None = knob(
+    messages_per_day: int | None = option(
         optional(whole(1, 100_000, "messages")), "Of one user.", takes="1-100000 or null", default=None
     )
-    running_turns: int | None = knob(
+    running_turns: int | None = option(
         optional(whole(1, 100, "turns")), "Answers written for one user at a time.", takes="1-100 or null", default=None
     )
-    tokens_per_day: int | None = knob(
+    tokens_per_day: int | None = option(
         optional(whole(*TOKENS, "tokens")), "Of one user.", takes="number or null", default=None
     )
-    stage_tokens_per_day: int | None = knob(
+    stage_tokens_per_day: int | None = option(
         optional(whole(*TOKENS, "tokens")),
         "Of all users together: the kill switch that caps what a day can cost.",
         takes="number or null",
         default=None,
     )
-    files_per_day: int | None = knob(
+    files_per_day: int | None = option(
         optional(whole(1, 10_000, "files")), "Of one user.", takes="1-10000 or null", default=None
     )
-    file_bytes_per_day: int | None = knob(
+    file_bytes_per_day: int | None = option(
         optional(whole(1, 10**12, "bytes")), "Of one user's files together.", takes="number or null", default=None
     )
-    max_output_tokens: int | None = knob(
+    max_output_tokens: int | None = option(
         optional(whole(16, 1_000_000, "tokens")), "Of one answer.", takes="16-1000000 or null", default=None
     )
 
@@ -191,7 +191,7 @@ class QuotaConfig:
 class PolicyConfig:
     """What your tools may do in AWS, beside what the chat itself needs: one statement of the function's role."""
 
-    actions: tuple[str, ...] = knob(
+    actions: tuple[str, ...] = option(
         list_of(
             matching(r"[a-z][a-z0-9-]*:([A-Za-z0-9]+\*?|\*)", example="dynamodb:GetItem (a * only at the end)"),
             at_least=1,
@@ -200,7 +200,7 @@ class PolicyConfig:
         "What is allowed; never actions of iam or sts.",
         takes="list of actions",
     )
-    resources: tuple[str, ...] = knob(
+    resources: tuple[str, ...] = option(
         list_of(
             matching(
                 r"\*|arn:aws(-[a-z]+)*:[a-z0-9-]+:[a-z0-9*-]*:[0-9*]*:\S+",
@@ -253,7 +253,7 @@ def _reaches(resource: str, service: str, begins: str) -> bool:
     return name.startswith(begins) or (fixed != name and begins.startswith(fixed))
 
 
-# Settings that come from resources or have a knob of their own.
+# Settings that come from resources or have an option of their own.
 SET_BY_THE_STACK = frozenset(
     {
         "auth_audience",
@@ -280,7 +280,7 @@ SET_BY_THE_STACK = frozenset(
         "store",
         "table",
     }
-    | {"token_header", *knobs_of(QuotaConfig)}
+    | {"token_header", *options_of(QuotaConfig)}
 )
 
 
@@ -288,19 +288,19 @@ SET_BY_THE_STACK = frozenset(
 class HostedZoneConfig:
     """A Route 53 zone in which the certificate is proven and the name is entered."""
 
-    id: str = knob(matching(r"Z[A-Z0-9]{5,31}", example="Z0123456789ABC"), "The zone's id.", takes="text")
-    name: str = knob(_HOST, "The zone's name.", takes="host name")
+    id: str = option(matching(r"Z[A-Z0-9]{5,31}", example="Z0123456789ABC"), "The zone's id.", takes="text")
+    name: str = option(_HOST, "The zone's name.", takes="host name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainConfig:
     """A name of your own for CloudFront: with a zone, we make certificate and records; else name a certificate."""
 
-    name: str = knob(_HOST, "The name under which the chat answers.", takes="host name")
-    hosted_zone: HostedZoneConfig | None = knob(
+    name: str = option(_HOST, "The name under which the chat answers.", takes="host name")
+    hosted_zone: HostedZoneConfig | None = option(
         optional(object_of(HostedZoneConfig)), "Route 53 zone of that name.", takes="object or null", default=None
     )
-    certificate_arn: str | None = knob(
+    certificate_arn: str | None = option(
         optional(matching(r"arn:aws:acm:us-east-1:\d{12}:certificate/\S+", example="arn:aws:acm:us-east-1:...")),
         "Certificate of that name where there is no zone; CloudFront takes those of us-east-1 only.",
         takes="ARN or null",
@@ -312,10 +312,10 @@ class DomainConfig:
 class NetworkConfig:
     """Places in a network of yours, which the subnets name."""
 
-    subnets: tuple[str, ...] = knob(
+    subnets: tuple[str, ...] = option(
         list_of(_SUBNET, at_least=1, at_most=16), "With a way out to the model and to AWS.", takes="list of ids"
     )
-    security_groups: tuple[str, ...] = knob(
+    security_groups: tuple[str, ...] = option(
         list_of(_GROUP, at_least=1, at_most=5), "What may be reached.", takes="list of ids"
     )
 
@@ -324,16 +324,16 @@ class NetworkConfig:
 class ManagedInstancesConfig(NetworkConfig):
     """Lambda on EC2 instances that AWS runs in your account: several turns at a time in each environment."""
 
-    instance_types: tuple[str, ...] = knob(
+    instance_types: tuple[str, ...] = option(
         list_of(matching(r"[a-z0-9-]+\.[a-z0-9]+", example="m8g.large"), at_most=10),
         "Which instances may be started; none leaves the choice to Lambda.",
         takes="list of types",
         default=(),
     )
-    concurrency: int = knob(
+    concurrency: int = option(
         whole(1, 64, "turns"), "Turns at a time in one environment; they share its loop.", takes="1-64", default=10
     )
-    max_vcpus: int = knob(
+    max_vcpus: int = option(
         whole(2, 15_000, "vCPUs"), "At most so many vCPUs: the cap on what it can cost.", takes="2-15000", default=16
     )
 

@@ -1,6 +1,6 @@
 """Live URLs in encoded events: none is journaled, and each replay gets its own. Knows JSON's shape, no bucket, no row.
 
-Where the store keeps items, LinkedStore does the same; here the events are bytes already.
+Where the store keeps items, PresignedStore does the same; here the events are bytes already.
 """
 
 import json

@@ -23,7 +23,7 @@ from lambda_src.context import RequestContext
 NO_URL = "about:blank"  # ChatKit requires a URL where none is kept
 
 
-class LinkedStore(Store[RequestContext]):
+class PresignedStore(Store[RequestContext]):
     """`store`, with the URLs of `files`."""
 
     def __init__(self, store: Store[RequestContext], files: Files) -> None:

@@ -1,9 +1,9 @@
 """Who calls: a bearer token becomes a User. The only reader of Authorization; knows nothing of chats.
 
 bearer.py    the header, the user key, several ways to sign in beside each other
-tokens.py    what every JWT of ours must hold, whoever signed it
+jwt_claims.py    what every JWT of ours must hold, whoever signed it
 issuer.py    tokens of an OpenID issuer, whose keys are fetched
-backend.py   tokens of the customer's own backend, whose public keys are a setting
+backend_tokens.py   tokens of the customer's own backend, whose public keys are a setting
 guests.py    tokens of our own, for people who need not sign in
 """
 

@@ -38,7 +38,7 @@ class Adopted:
     left: int
 
 
-class Adoption:
+class AccountLinking:
     """`adopt` for who signed in, `finish` for whoever has time. `now` in seconds."""
 
     def __init__(

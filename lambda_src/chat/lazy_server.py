@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lambda_src.chat.server import ChatServer
 
 
-class LateServer:
+class LazyChatServer:
     """Answers every ChatKit request. `load` imports and builds the server, once; `prepare` builds its agent."""
 
     def __init__(
@@ -50,7 +50,7 @@ class LateServer:
         await self._prepare()
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
-        """Raise what is wrong with a request before anything is written: see checks.py."""
+        """Raise what is wrong with a request before anything is written: see validation.py."""
         await self._checks.check(request, context)
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:

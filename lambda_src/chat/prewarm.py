@@ -11,7 +11,7 @@ from agents import Agent, function_tool
 from chatkit.types import InferenceOptions, ThreadCreateParams, ThreadsCreateReq, UserMessageInput
 from chatkit.types import UserMessageTextContent as Text
 
-from lambda_src.chat.lazy_server import LateServer
+from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.chat.server import ChatServer
 from lambda_src.context import RequestContext, User
 from lambda_src.models import providers
@@ -24,7 +24,7 @@ NOBODY = RequestContext(user=User("prewarm"), request_id="prewarm")
 ANSWER = message_of("Ready when you are.")
 
 
-async def prewarm(server: LateServer) -> None:
+async def prewarm(server: LazyChatServer) -> None:
     """Run a canned turn, load the server, build the agent. Whatever fails is logged: a message will meet it again."""
     try:
         await canned_turn()

@@ -36,24 +36,24 @@ class Chat(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AssistantEndpoint:
     """One assistant at work."""
 
     server: Chat
     turns: Turns
 
 
-class Desks:
-    """Desks of the assistants with a name: `load` knows them, `open_desk` makes a desk for one of them."""
+class AssistantRegistry:
+    """Endpoints of the named assistants: `load` returns the assistants, `open_endpoint` builds the endpoint of one."""
 
-    def __init__(self, load: LoadAssistants, open_desk: Callable[[Assistant], Desk]) -> None:
-        self._load, self._open = load, open_desk
+    def __init__(self, load: LoadAssistants, open_endpoint: Callable[[Assistant], AssistantEndpoint]) -> None:
+        self._load, self._open = load, open_endpoint
         self._assistants: Assistants | None = None
-        self._desks: dict[str, Desk] = {}
+        self._endpoints: dict[str, AssistantEndpoint] = {}
         self._loading = asyncio.Lock()
 
-    async def at(self, name: str) -> Desk:
-        """The desk of one assistant, made once a process; NoAssistantError."""
+    async def get(self, name: str) -> AssistantEndpoint:
+        """The endpoint of one assistant, made once a process; NoAssistantError."""
         async with self._loading:
             if self._assistants is None:
                 try:
@@ -63,9 +63,9 @@ class Desks:
                     raise
             if name not in self._assistants:
                 raise no_assistant()
-            if name not in self._desks:
-                self._desks[name] = self._open(self._assistants[name])
-        return self._desks[name]
+            if name not in self._endpoints:
+                self._endpoints[name] = self._open(self._assistants[name])
+        return self._endpoints[name]
 
 
 def no_assistant() -> NoAssistantError:

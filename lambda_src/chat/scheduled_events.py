@@ -24,7 +24,7 @@ class Invocation(Protocol):
 
 
 class Adoptions(Protocol):
-    """What is needed of adoption.py, where there are guests."""
+    """What is needed of account_linking.py, where there are guests."""
 
     async def finish(self, *, stop: Callable[[], bool]) -> int:
         """Go on with what was begun; how many threads changed hands."""

@@ -40,7 +40,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from lambda_src import chatkit_json
 from lambda_src.attachments.files import Upload
-from lambda_src.attachments.presigned_store import LinkedStore
+from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.chat import store_requests
 from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext
@@ -93,7 +93,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         takes: Collection[FileKind] = FILE_KINDS,
         screening: Screening | None = None,
     ) -> None:
-        super().__init__(store if files is None else LinkedStore(store, files), files)
+        super().__init__(store if files is None else PresignedStore(store, files), files)
         self._dispatcher = dispatcher
         self._feedback = feedback
         self._runs = Runs(
@@ -122,11 +122,11 @@ class ChatServer(ChatKitServer[RequestContext]):
         self._answers = store_requests.Answers(self.store, feedback, files)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
-        """Raise what is wrong with a request before anything is written: see checks.py."""
+        """Raise what is wrong with a request before anything is written: see validation.py."""
         await self._checks.check(request, context)
 
     async def upload(self, file: Upload, context: RequestContext) -> bytes:
-        """As answers.py does it."""
+        """As store_requests.py does it."""
         return await self._answers.upload(file, context)
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
@@ -342,7 +342,7 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
     ) -> None:
-        """As answers.py does it."""
+        """As store_requests.py does it."""
         await store_requests.keep_feedback(self._feedback, thread_id, item_ids, feedback, context)
 
     async def transcribe(self, audio_input: AudioInput, context: RequestContext) -> TranscriptionResult:

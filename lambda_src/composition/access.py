@@ -48,15 +48,17 @@ def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticat
     return ways[0] if len(ways) == 1 else FirstOf(*ways)
 
 
-def in_front(settings: Settings, read_secret: ReadSecret) -> list[edge.Before]:
+def in_front(settings: Settings, read_secret: ReadSecret) -> list[edge.Middleware]:
     """What asks before any route does, the outermost first. Secrets are read when the first request comes."""
-    found: list[edge.Before] = []
+    found: list[edge.Middleware] = []
     if settings.origin_secrets is not None:
-        found.append(edge.closed_but_for(*(Secret(partial(read_secret, arn)) for arn in settings.origin_secrets)))
+        found.append(
+            edge.cloudfront_secret_middleware(*(Secret(partial(read_secret, arn)) for arn in settings.origin_secrets))
+        )
     elif settings.origin_signed:
         found.append(edge.AsViewer)
     if settings.cors_origins is not None:
-        found.append(edge.open_to(settings.cors_origins, token_header=settings.token_header))
+        found.append(edge.cors_middleware(settings.cors_origins, token_header=settings.token_header))
     return found
 
 

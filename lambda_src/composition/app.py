@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lambda_src.attachments.presigned_events import EventLinks
-from lambda_src.attachments.presigned_store import LinkedStore
+from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.auth import Authenticate, GuestTokens
-from lambda_src.auth.account_linking import Adoption
-from lambda_src.chat.lazy_server import LateServer
-from lambda_src.chat.registry import Desk, Desks
+from lambda_src.auth.account_linking import AccountLinking
+from lambda_src.chat.lazy_server import LazyChatServer
+from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry
 from lambda_src.chat.scheduled_events import Events
 from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
@@ -21,7 +21,7 @@ from lambda_src.composition.aws import Clients
 from lambda_src.composition.stores import build_callers, build_counters, build_files, build_store, upload_origin
 from lambda_src.errors import RequestError, SettingsError
 from lambda_src.http.app import ChatApp, Prewarm, create_app
-from lambda_src.http.edge import Before
+from lambda_src.http.edge import Middleware
 from lambda_src.http.page import Page, page_of
 from lambda_src.models.transcription import Dictation, Transcribe
 from lambda_src.observability.logs import configure_logging
@@ -37,8 +37,8 @@ from lambda_src.settings import Settings
 from lambda_src.startup import lazy_packages
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 
 if TYPE_CHECKING:
     from agents import RunConfig
@@ -64,7 +64,7 @@ class Parts:
     load_hooks: LoadHooks = no_hooks
     transcribe: Transcribe | None = None
     guest_tokens: GuestTokens | None = None
-    in_front: Sequence[Before] = ()
+    in_front: Sequence[Middleware] = ()
     page: Page | None = None
     tool_secrets: ToolSecrets | None = None
     clock: Clock = time.time_ns  # nanoseconds since 1970
@@ -78,13 +78,13 @@ def build_app(settings: Settings, store: "ChatStore", ledger: TurnLedger, parts:
 def build_handler(settings: Settings, parts: Parts) -> StreamingMangum:
     """The chat server as a Lambda handler."""
     store, ledger = build_store(settings, AWS)
-    app, adoption = _joined(settings, store, ledger, parts)
-    return StreamingMangum(app, lifespan="on", on_event=Events(store, adoption))
+    app, account_linking = _joined(settings, store, ledger, parts)
+    return StreamingMangum(app, lifespan="on", on_event=Events(store, account_linking))
 
 
 def _joined(
     settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts
-) -> tuple[ChatApp, Adoption | None]:
+) -> tuple[ChatApp, AccountLinking | None]:
     """The app, and what the hourly event goes on with where there are guests."""
     lazy_packages.install()
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
@@ -97,7 +97,7 @@ def _joined(
     dictation = parts.transcribe is not None
     callers, screening = build_callers(settings, store, clock=clock), Screening(parts.load_hooks)
 
-    def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LateServer:
+    def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LazyChatServer:
         limits = limits_by(settings)
         dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
@@ -121,7 +121,7 @@ def _joined(
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
             )
 
-        linked = store if files is None else LinkedStore(store, files)
+        linked = store if files is None else PresignedStore(store, files)
         checks = Checks(
             linked,
             settings.history_items,
@@ -132,35 +132,37 @@ def _joined(
             limits=limits,
             screening=screening,
         )
-        return LateServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
+        return LazyChatServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
 
     def turns_of(settings: Settings) -> Turns:
         quotas = access.quotas(settings, ledger, counters, clock=clock)
         links = None if files is None else EventLinks(files)
-        around = Surroundings(ledger, Keeper(store), clock=lambda: clock() // 1_000_000, quotas=quotas, links=links)
+        around = TurnServices(
+            ledger, AnswerStore(store), clock=lambda: clock() // 1_000_000, quotas=quotas, links=links
+        )
         return Turns(around)
 
-    def open_named(assistant: Assistant) -> Desk:
+    def open_named(assistant: Assistant) -> AssistantEndpoint:
         own = assistant.settings(settings)
-        return Desk(late_server(own, assistant.build_agent, lambda: assistant.actions), turns_of(own))
+        return AssistantEndpoint(late_server(own, assistant.build_agent, lambda: assistant.actions), turns_of(own))
 
     server, turns = late_server(settings, parts.build_agent, parts.build_actions), turns_of(settings)
-    adoption = None if parts.guest_tokens is None else Adoption(store, turns, files=files)
+    account_linking = None if parts.guest_tokens is None else AccountLinking(store, turns, files=files)
     app = create_app(
-        Desk(server, turns),
+        AssistantEndpoint(server, turns),
         authenticate=parts.authenticate,
         sweeps=store,
         max_body_bytes=settings.max_body_bytes,
-        named=Desks(parts.load_assistants, open_named),
+        named=AssistantRegistry(parts.load_assistants, open_named),
         guests=access.guests(parts.guest_tokens, counters, callers, screening, clock=clock),
         page=parts.page or page_of(settings, upload_origin=upload_origin(settings, AWS), dictation=dictation),
         token_header=settings.token_header,
         in_front=parts.in_front,
-        adoption=adoption,
+        account_linking=account_linking,
         prewarm=prewarming(server) if settings.prewarm else None,
         callers=callers,
     )
-    return app, adoption
+    return app, account_linking
 
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
@@ -183,7 +185,7 @@ def asgi_app() -> ChatApp:
     return build_app(settings, store, ledger, deployed(settings))
 
 
-def deployed(settings: Settings, *, in_front: Sequence[Before] = ()) -> Parts:
+def deployed(settings: Settings, *, in_front: Sequence[Middleware] = ()) -> Parts:
     """The parts of a deployment, by its settings; `in_front` stands before all that they name."""
     guest_tokens = access.guest_tokens(settings, AWS.stored_secret)
     return Parts(
@@ -203,7 +205,7 @@ def stored_secrets(settings: Settings) -> ToolSecrets:
     return ToolSecrets(lambda name: AWS.tool_secret(parameters[name]), names=parameters)
 
 
-def tracing(settings: Settings, env: Mapping[str, str]) -> list[Before]:
+def tracing(settings: Settings, env: Mapping[str, str]) -> list[Middleware]:
     """What traces each request; nothing, unless it is asked for."""
     if settings.tracing is None:
         return []
@@ -246,7 +248,7 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
     return Dictation(build_client, model=settings.dictation_model)
 
 
-def prewarming(server: LateServer) -> Prewarm:
+def prewarming(server: LazyChatServer) -> Prewarm:
     """What the first message needs, done before the first request is taken: see prewarm.py."""
 
     async def prewarmed() -> None:
@@ -258,7 +260,8 @@ def prewarming(server: LateServer) -> Prewarm:
 
 
 def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], str] | None = None) -> "RunConfig":
-    """How the agent is run: with `key` by OpenAI's models or others that speak its API; without as models.py chooses.
+    """How the agent is run: with `key` by OpenAI's models or others that speak its API; without as
+    lambda_src/models/providers.py chooses.
 
     UnavailableError: nobody can answer until there is a key. `read_key` is asked again when the key is refused:
     somebody may have changed it where it is kept.

@@ -42,7 +42,7 @@ from chatkit.types import (
 from starlette.types import ASGIApp
 
 from lambda_src import sse
-from lambda_src.chat.registry import Desk, Desks
+from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry
 from lambda_src.chat.server import ChatServer
 from lambda_src.context import Claim, RequestContext, Turn, User
 from lambda_src.dev.local_settings import local_run_config, local_settings
@@ -58,8 +58,8 @@ from lambda_src.runs.tool_secrets import SecretReadError, ToolSecrets
 from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 
 Step = Sequence[TResponseOutputItem]
 Ask = Callable[[str, dict[str, Any]], Awaitable["Reply"]]
@@ -215,10 +215,10 @@ class AgentChat:
             history_items=HISTORY_ITEMS,
             screening=Screening(load_hooks),
         )
-        desk = Desk(self._server, Turns(Surroundings(self.store.ledger, Keeper(self.store))))
+        endpoint = AssistantEndpoint(self._server, Turns(TurnServices(self.store.ledger, AnswerStore(self.store))))
         self._app = create_app(
-            desk,
-            named=Desks(lambda: {assistant: Assistant(build_agent)}, lambda _: desk),
+            endpoint,
+            named=AssistantRegistry(lambda: {assistant: Assistant(build_agent)}, lambda _: endpoint),
             authenticate=self._user,
             sweeps=self.store,
             max_body_bytes=MAX_BODY_BYTES,

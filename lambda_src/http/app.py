@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from lambda_src.auth import Authenticate
-from lambda_src.auth.account_linking import Adoption
+from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.auth.guest_access import Guests
-from lambda_src.chat.registry import Desk, Desks
+from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry
 from lambda_src.errors import (
     AuthError,
     ChatError,
@@ -33,7 +33,7 @@ from lambda_src.errors import (
 )
 from lambda_src.http import request_limits, request_parsing
 from lambda_src.http.chat_routes import chat_router
-from lambda_src.http.edge import Before, Utf8Paths
+from lambda_src.http.edge import Middleware, Utf8Paths
 from lambda_src.http.page import Page, Served
 from lambda_src.http.request_log import RequestLog
 from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
@@ -46,23 +46,24 @@ RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by i
 
 
 def create_app(
-    desk: Desk,
+    endpoint: AssistantEndpoint,
     *,
     authenticate: Authenticate,
     sweeps: Sweeps,
     max_body_bytes: int,
-    named: Desks | None = None,
+    named: AssistantRegistry | None = None,
     guests: Guests | None = None,
     page: Page | None = None,
     token_header: str = "authorization",  # noqa: S107 - a name
-    in_front: Sequence[Before] = (),
-    adoption: Adoption | None = None,
+    in_front: Sequence[Middleware] = (),
+    account_linking: AccountLinking | None = None,
     prewarm: Prewarm | None = None,
     callers: Callers | None = None,
 ) -> "ChatApp":
-    """The ASGI app: POST /chatkit and what belongs to it (routes.py), GET /chat/health, and `page`, where there is one.
+    """The ASGI app: POST /chatkit and what belongs to it (chat_routes.py), GET /chat/health, and `page`, where there
+    is one.
 
-    `desk` is the nameless assistant's; `named` are the others', if there are any. `in_front` asks before any route
+    `endpoint` is the nameless assistant's; `named` are the others', if there are any. `in_front` asks before any route
     does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request. `callers`
     hashes addresses for the log; without it the hashes are those of this app alone.
     """
@@ -76,7 +77,7 @@ def create_app(
         app.add_exception_handler(error, refuse)
 
     chat = chat_router(
-        desk,
+        endpoint,
         named,
         authenticate=authenticate,
         token_header=token_header,
@@ -84,7 +85,7 @@ def create_app(
         max_body_bytes=max_body_bytes,
         callers=callers,
         guests=guests,
-        adoption=adoption,
+        account_linking=account_linking,
     )
     allow_head(chat.routes)
     app.include_router(chat, prefix="/chatkit")
@@ -152,7 +153,7 @@ class ChatApp(FastAPI):
 
     def __init__(
         self,
-        in_front: Sequence[Before],
+        in_front: Sequence[Middleware],
         prewarm: Prewarm | None,
         callers: Callers,
         *,

@@ -25,9 +25,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from lambda_src.auth import Authenticate
-from lambda_src.auth.account_linking import Adoption
+from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.auth.guest_access import Guests
-from lambda_src.chat.registry import Desk, Desks, no_assistant
+from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry, no_assistant
 from lambda_src.chat.scheduled_events import sweep_after_delete
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import RequestError
@@ -36,7 +36,7 @@ from lambda_src.http.request_log import TurnLog
 from lambda_src.models import transcription
 from lambda_src.quotas.source_addresses import Callers
 from lambda_src.store.ports import Sweeps
-from lambda_src.turns.lifecycle import Asked, Attached, TurnStream
+from lambda_src.turns.lifecycle import Attached, TurnRequest, TurnStream
 from lambda_src.turns.turn_task import RunningTurn
 
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
@@ -45,8 +45,8 @@ TURN_HEADER = "x-chat-turn"
 
 
 def chat_router(
-    nameless: Desk,
-    named: Desks | None,
+    nameless: AssistantEndpoint,
+    named: AssistantRegistry | None,
     *,
     authenticate: Authenticate,
     token_header: str,
@@ -54,7 +54,7 @@ def chat_router(
     max_body_bytes: int,
     callers: Callers,
     guests: Guests | None = None,
-    adoption: Adoption | None = None,
+    account_linking: AccountLinking | None = None,
 ) -> APIRouter:
     """The routes; the name of the assistant, where there is one, is the path's parameter `assistant`."""
     router = APIRouter()
@@ -66,24 +66,26 @@ def chat_router(
         source = await callers.hashed(address) if address else None
         return request_context(request, user.at(request.path_params.get("assistant", "")), source=source or "")
 
-    async def current_desk(request: Request, context: Annotated[RequestContext, Depends(current_context)]) -> Desk:
+    async def current_endpoint(
+        request: Request, context: Annotated[RequestContext, Depends(current_context)]
+    ) -> AssistantEndpoint:
         if not context.user.assistant:
             return nameless
         if named is None:
             raise no_assistant()
-        desk = await named.at(context.user.assistant)
+        endpoint = await named.get(context.user.assistant)
         request.scope["chat.user"] = context.user.id  # from here on the assistant's name is ours, not the caller's
-        return desk
+        return endpoint
 
     async def limited_body(request: Request) -> bytes:
         return b"".join([chunk async for chunk in request_limits.limited(request, max_bytes=max_body_bytes)])
 
     Context = Annotated[RequestContext, Depends(current_context)]  # noqa: N806 - a type
-    AtDesk = Annotated[Desk, Depends(current_desk)]  # noqa: N806 - a type
+    Endpoint = Annotated[AssistantEndpoint, Depends(current_endpoint)]  # noqa: N806 - a type
     Body = Annotated[bytes, Depends(limited_body)]  # noqa: N806 - a type
 
     @router.post("")
-    async def chatkit(request: Request, context: Context, desk: AtDesk, body: Body) -> Response:
+    async def chatkit(request: Request, context: Context, endpoint: Endpoint, body: Body) -> Response:
         try:
             asked = request_parsing.parse(body)
         except RequestError:
@@ -94,7 +96,7 @@ def chat_router(
         if is_streaming_req(asked):
             named = request_parsing.turn_id_of(request.headers.get(TURN_HEADER))
             seen = request_parsing.events_seen(request)
-            about = Asked(
+            about = TurnRequest(
                 asked.type,
                 thread_id=request_parsing.thread_of(asked),
                 body=body,
@@ -103,61 +105,67 @@ def chat_router(
                 brings_files=request_parsing.brings_files(asked),
             )
             context = replace(context, turn=about.turn(context.user.id))
-            check = partial(desk.server.check, asked, context)
-            turn = await desk.turns.open(about, check, partial(desk.server.events, asked, context), context=context)
+            check = partial(endpoint.server.check, asked, context)
+            turn = await endpoint.turns.open(
+                about, check, partial(endpoint.server.events, asked, context), context=context
+            )
             told = TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user)
             return await turn_response(turn, seen=seen if named or seen else None, told=told)
-        await desk.server.check(asked, context)
+        await endpoint.server.check(asked, context)
         if (thread_id := request_parsing.thread_shown(asked)) is not None:
-            answer = await desk.turns.shown(thread_id, partial(desk.server.answer, asked, context), context=context)
+            answer = await endpoint.turns.shown(
+                thread_id, partial(endpoint.server.answer, asked, context), context=context
+            )
         else:
-            await charge(asked, desk, context)
-            answer = await desk.server.answer(asked, context)
+            await charge(asked, endpoint, context)
+            answer = await endpoint.server.answer(asked, context)
         after = None
         if isinstance(asked, ThreadsDeleteReq):
             after = BackgroundTask(sweep_after_delete, sweeps, asked.params.thread_id, context)
         return Response(answer, media_type="application/json", background=after)
 
     @router.post("/stop")
-    async def stop(context: Context, desk: AtDesk, body: Body) -> JSONResponse:
+    async def stop(context: Context, endpoint: Endpoint, body: Body) -> JSONResponse:
         asked = request_parsing.parse_stop(body)
-        stopped = await desk.turns.stop(context, turn_id=asked.turn_id, thread_id=asked.thread_id)
+        stopped = await endpoint.turns.stop(context, turn_id=asked.turn_id, thread_id=asked.thread_id)
         return JSONResponse({"stopped": stopped})
 
     # Paths are read from the request: a parameter of its own loads FastAPI's support of pydantic 1 with a cold start.
     @router.get("/turns/{turn_id}/events")
-    async def resume(request: Request, context: Context, desk: AtDesk) -> Response:
+    async def resume(request: Request, context: Context, endpoint: Endpoint) -> Response:
         told = TurnLog(request.scope, None, user=context.user)
-        turn = await desk.turns.resume(request.path_params["turn_id"], context)
+        turn = await endpoint.turns.resume(request.path_params["turn_id"], context)
         return await turn_response(turn, seen=request_parsing.events_seen(request), told=told, method=request.method)
 
     @router.get("/threads/{thread_id}/turn")
-    async def running(request: Request, context: Context, desk: AtDesk) -> JSONResponse:
-        return JSONResponse({"turn_id": await desk.turns.running_in(request.path_params["thread_id"], context)})
+    async def running(request: Request, context: Context, endpoint: Endpoint) -> JSONResponse:
+        return JSONResponse({"turn_id": await endpoint.turns.running_in(request.path_params["thread_id"], context)})
 
     @router.post("/upload")
-    async def upload(request: Request, context: Context, desk: AtDesk) -> Response:
+    async def upload(request: Request, context: Context, endpoint: Endpoint) -> Response:
         request.scope["chat.operation"] = "attachments.upload"
         async with multipart.received(request) as file:
-            await desk.server.check(AttachmentsCreateReq(params=file.announced), context)
-            return Response(await desk.server.upload(file, context), media_type="application/json")
+            await endpoint.server.check(AttachmentsCreateReq(params=file.announced), context)
+            return Response(await endpoint.server.upload(file, context), media_type="application/json")
 
-    if guests is not None and adoption is not None:
+    if guests is not None and account_linking is not None:
 
         @router.post("/adopt")
-        async def adopt(context: Context, desk: AtDesk, body: Body) -> JSONResponse:
-            adopted = await adoption.adopt(await guests.who(request_parsing.parse_adopt(body).guest_token), context)
+        async def adopt(context: Context, endpoint: Endpoint, body: Body) -> JSONResponse:
+            adopted = await account_linking.adopt(
+                await guests.who(request_parsing.parse_adopt(body).guest_token), context
+            )
             return JSONResponse({"threads": adopted.threads, "left": adopted.left})
 
     return router
 
 
-async def charge(asked: NonStreamingReq, desk: Desk, context: RequestContext) -> None:
+async def charge(asked: NonStreamingReq, endpoint: AssistantEndpoint, context: RequestContext) -> None:
     """Count what costs although it is no turn: a dictation is the vendor's work, a sync action runs code of agent/.
 
     QuotaError: it is paused, or spent.
     """
-    if (quotas := desk.turns.around.quotas) is None:
+    if (quotas := endpoint.turns.services.quotas) is None:
         return
     match asked:
         case InputTranscribeReq(params=params):

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lambda_src.errors import UnavailableError
 from lambda_src.rotating_secret import Secret
 
-Before = Callable[[ASGIApp], ASGIApp]  # an ASGI middleware: an app in, one that asks first out
+Middleware = Callable[[ASGIApp], ASGIApp]  # an ASGI middleware: an app in, one that asks first out
 
 ORIGIN_HEADER = (
     "x-origin-secret"  # infra/ingress/origin_secrets.py sends it; tests/test_agreements.py holds the two together
@@ -28,7 +28,7 @@ RESPONSE_HEADERS = ("x-chat-turn", "x-request-id", "retry-after")
 PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
 
 
-def closed_but_for(*secrets: Secret) -> Before:
+def cloudfront_secret_middleware(*secrets: Secret) -> Middleware:
     """Answers 403 to whoever does not send one of `secrets`: the newest first, then the one before it.
 
     Once the proof holds, the viewer's address takes the place of CloudFront's: see AsViewer.
@@ -36,7 +36,7 @@ def closed_but_for(*secrets: Secret) -> Before:
     return partial(FromCloudFront, secrets=secrets)
 
 
-def open_to(origins: Sequence[str], *, token_header: str) -> Before:
+def cors_middleware(origins: Sequence[str], *, token_header: str) -> Middleware:
     """CORS for pages of these origins, to the letter. No credentials: the token travels in a header."""
     from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415 - a function URL does it without us
 
@@ -89,7 +89,7 @@ class AsViewer:
 
 
 class FromCloudFront:
-    """ASGI middleware: see closed_but_for."""
+    """ASGI middleware: see cloudfront_secret_middleware."""
 
     def __init__(self, app: ASGIApp, *, secrets: Sequence[Secret]) -> None:
         self._app, self._secrets = AsViewer(app), secrets

@@ -1,6 +1,7 @@
 """How much one request may bring, before anybody looks at what it says. Knows headers and JSON; no ChatKit, no user.
 
-What a field may hold stands in checks.py; how many bytes a body has is a setting (CHAT_MAX_BODY_BYTES). Ids need no
+What a field may hold stands in lambda_src/chat/validation.py; how many bytes a body has is a setting
+(CHAT_MAX_BODY_BYTES). Ids need no
 rule here: a store finds nothing under one that cannot be kept (store/bounds.py).
 """
 

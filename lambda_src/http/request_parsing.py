@@ -1,4 +1,5 @@
-"""The bytes of a request become a ChatKit request, or a RequestError. Knows no HTTP and no thread: see checks.py."""
+"""The bytes of a request become a ChatKit request, or a RequestError. Knows no HTTP and no thread: see
+lambda_src/chat/validation.py."""
 
 import json
 import re

@@ -15,14 +15,14 @@ from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_src.http.edge import Before
+from lambda_src.http.edge import Middleware
 
 HEAD = b'{"format": "json", "version": 1}\n'  # in front of each document: the daemon's protocol
 NAME = "chat"
 Emit = Callable[[bytes], None]
 
 
-def traced(daemon: str) -> Before:
+def traced(daemon: str) -> Middleware:
     """Traces the requests that Lambda samples. `daemon` is AWS_XRAY_DAEMON_ADDRESS, host:port."""
     host, _, port = daemon.rpartition(":")
     return partial(Traced, emit=lambda document: _send(document, (host, int(port))))

@@ -1,6 +1,6 @@
 """How large one turn may be: its message, the history that the model sees and the answer. Knows no request, no model.
 
-Without these bounds the cost of a turn cannot be reserved before the model is asked (quotas.py).
+Without these bounds the cost of a turn cannot be reserved before the model is asked (turn_quota.py).
 """
 
 from dataclasses import dataclass, field

@@ -82,7 +82,7 @@ class TurnRow:
     """A thread's lease as stored. What comes after its turn is ordered after `last_order`, in nanoseconds since 1970.
 
     `expires_ms` of a turn that has ended says when; 0 of one that died and was ended by somebody else.
-    `unfolded` are the unended turns that this one took the lease from, oldest first, until this one renews or ends:
+    `unrecovered` are the unended turns that this one took the lease from, oldest first, until this one renews or ends:
     turns that crashed before they could fold their predecessors' journals leave them all to whoever comes next.
     """
 
@@ -91,7 +91,7 @@ class TurnRow:
     stop: bool
     ended: bool
     last_order: int
-    unfolded: tuple[str, ...] = ()
+    unrecovered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class LeaseTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardLost:
+class IdempotencyConflict:
     """Another turn has the key. `same_body` is False when it was claimed for another request body (a 409).
 
     `thread_id` is None until the turn has its lease. `refusal` says why its request was refused, in the words of who
@@ -174,7 +174,7 @@ class TurnLedger(Protocol):
 
         What the turn writes from now on is ordered after this renewal, and before whoever takes the lease next. A turn
         that someone else ended (a reader who folded it after a crash) or whose thread is deleted is superseded.
-        Renewing says that what came before is folded: see TurnRow.unfolded.
+        Renewing says that what came before is folded: see TurnRow.unrecovered.
         """
         ...
 
@@ -228,7 +228,7 @@ class TurnLedger(Protocol):
         ttl_s: int,
         instead_of: str | None = None,
         context: RequestContext,
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """Claim a duplicate key for `turn_id`; None when it is ours, our own lost answer included.
 
         Free is a key that nobody has, whose time is over, or whose request was refused; also that of the turn
@@ -239,7 +239,7 @@ class TurnLedger(Protocol):
 
     async def load_request(
         self, key: str, *, body_hash: bytes | None = None, context: RequestContext
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """What stands under a key now, for any body or this one; None when nothing does that is not over."""
         ...
 
@@ -266,7 +266,7 @@ class TurnLedger(Protocol):
 
     async def stop_request(
         self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """Who has the key, if anybody; unless that is bound to its thread, `stop_of` is noted for whoever is.
 
         With `turn_id` it is noted for that turn only, and None when the key is another's. Noted under a key that

@@ -15,7 +15,7 @@ from lambda_src.errors import ChatError
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns import endings, partial_answer
 from lambda_src.turns.journal import Journal, NowMs, Sleep
-from lambda_src.turns.persistence import Cut, Keeper
+from lambda_src.turns.persistence import AnswerStore, Cut
 
 HURRIED_S = 1.0  # at a deadline: what lease, keeping and journal may take each, so that the notice goes out in time
 KEEP_AGAIN_S = 1.0  # between two attempts to keep an answer that ended while the store did not answer
@@ -33,7 +33,7 @@ class Closing:
     def __init__(
         self,
         ledger: TurnLedger,
-        keeper: Keeper,
+        keeper: AnswerStore,
         journal: Journal,
         *,
         emit: Callable[[bytes], None],

@@ -20,9 +20,9 @@ from lambda_src.errors import ChatError, ConflictError, QuotaError, UnavailableE
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.bounds import LONGEST_INVOCATION_S
 from lambda_src.store.followers import Follower
-from lambda_src.store.ports import GuardLost, TurnRow
+from lambda_src.store.ports import IdempotencyConflict, TurnRow
 from lambda_src.turns import duplicates, endings, journal, partial_answer, turn_ids
-from lambda_src.turns.turn_task import Begin, Hooks, RunningTurn, Surroundings, recover
+from lambda_src.turns.turn_task import Begin, RunningTurn, TurnCallbacks, TurnServices, recover
 
 BOUND_S = LONGEST_INVOCATION_S + 60  # how long a turn is found by its id or name
 UNBEGUN_S = 10  # how long a request may take to begin its turn: then another one may have its key
@@ -58,7 +58,7 @@ class TurnStream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TurnRequest:
     """What a streaming request says of its turn.
 
     `named` is the client's name for it (x-chat-turn), if it sent one. A request that `resumes` has seen events of it
@@ -105,20 +105,25 @@ class Attached:
         self._thread_id, self._turns, self._context = thread_id, turns, context
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        around = self._turns.around
-        follower = Follower(self.turn_id, around.clock(), secrets.token_hex(4))
+        services = self._turns.services
+        follower = Follower(self.turn_id, services.clock(), secrets.token_hex(4))
         events: list[bytes] = []
         async for event in journal.follow(
-            around.ledger, self._thread_id, follower, context=self._context, sleep=around.sleep, clock=around.clock
+            services.ledger,
+            self._thread_id,
+            follower,
+            context=self._context,
+            sleep=services.sleep,
+            clock=services.clock,
         ):
             if event is None:
                 yield endings.encoded(endings.CROWDED)
                 return
             events.append(event)
-            yield event if around.links is None else around.links.linked(event, self._context)
+            yield event if services.links is None else services.links.linked(event, self._context)
         if unfinished := partial_answer.unfinished(events):  # its process died, or another turn took the thread
             await self._turns.recover(self._thread_id, self._context)
-            for item in await around.keeper.kept(unfinished, self._context):
+            for item in await services.keeper.kept(unfinished, self._context):
                 yield endings.done(item)
 
     async def is_over(self) -> bool:
@@ -135,10 +140,10 @@ class Attached:
 class Turns:
     """The turns of one store."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self.around = around
+    def __init__(self, services: TurnServices) -> None:
+        self.services = services
 
-    async def open(self, asked: Asked, check: Check, begin: Begin, *, context: RequestContext) -> TurnStream:
+    async def open(self, asked: TurnRequest, check: Check, begin: Begin, *, context: RequestContext) -> TurnStream:
         """The stream for a request: a turn of its own, or the one that this request repeats.
 
         `context.turn` is minted from the request's key. `check` raises what is wrong with the request, before it may
@@ -157,13 +162,13 @@ class Turns:
         """
         turn = context.turn
         assert turn is not None, "the app gives every streaming request a turn"
-        ledger = self.around.ledger
+        ledger = self.services.ledger
         key = asked.key(context.user.id)
         digest = hashlib.sha256(asked.body).digest()
         if asked.resumes:
             return await self._resumed(asked, key, digest, context)
         claim = partial(ledger.claim_request, key, turn.id, body_hash=digest, ttl_s=UNBEGUN_S, context=context)
-        began_ms = self.around.clock()
+        began_ms = self.services.clock()
         begin_by_ms = began_ms + UNBEGUN_S * 1000
         claimed, refused, _ = await asyncio.gather(claim(), check(), self._look(), return_exceptions=True)
         while claimed is not None:
@@ -174,15 +179,15 @@ class Turns:
             found = await self._attach(asked, key, claimed, digest, context)
             if isinstance(found, Attached):
                 return found
-            begin_by_ms = self.around.clock() + UNBEGUN_S * 1000
+            begin_by_ms = self.services.clock() + UNBEGUN_S * 1000
             claimed = await claim(instead_of=found)
         try:
             if isinstance(refused, BaseException):
                 raise refused
-            if self.around.quotas is not None:
-                await self._admit(self.around.quotas, context)
+            if self.services.quotas is not None:
+                await self._admit(self.services.quotas, context)
             hooks = self._hooks(asked, key, check, context, began_ms=began_ms, begin_by_ms=begin_by_ms)
-            running = RunningTurn(turn, context, self.around, hooks)
+            running = RunningTurn(turn, context, self.services, hooks)
             await running.open(begin, thread_id=asked.thread_id)
         except BaseException as error:
             with suppress(ChatError):  # else the key is free in UNBEGUN_S; what is raised is the refusal
@@ -199,7 +204,7 @@ class Turns:
         One that has claimed its key but not begun stops when it begins; so does one whose name is not known here yet,
         if its request comes within STOP_S.
         """
-        ledger = self.around.ledger
+        ledger = self.services.ledger
         if turn_id is not None:
             own = turn_id if turn_ids.key_in(turn_id) else None
             key = turn_ids.key_of_name(turn_id, context.user.id)
@@ -213,7 +218,7 @@ class Turns:
 
     async def running_in(self, thread_id: str, context: RequestContext) -> str | None:
         """The id of the turn that runs in a thread; None when none does, or the thread is missing or someone else's."""
-        row = await self.around.ledger.load_turn(thread_id, context=context)
+        row = await self.services.ledger.load_turn(thread_id, context=context)
         is_running = row is not None and not row.ended and not await self._has_died(thread_id, row, context)
         return row.turn_id if row is not None and is_running else None
 
@@ -223,7 +228,7 @@ class Turns:
         NotFoundError: it is unknown or foreign, its thread is deleted, it began more than BOUND_S ago, or its request
         came again since and began another one.
         """
-        found = await self.around.ledger.load_request(turn_ids.key_of_name(turn_id, context.user.id), context=context)
+        found = await self.services.ledger.load_request(turn_ids.key_of_name(turn_id, context.user.id), context=context)
         own = turn_ids.key_in(turn_id) is not None
         if found is None or found.thread_id is None or (own and found.turn_id != turn_id):
             raise NotFoundError("There is no such turn.")
@@ -242,34 +247,34 @@ class Turns:
 
     async def recover(self, thread_id: str, context: RequestContext) -> bool:
         """Keep what a turn whose process died had said; False when there is no such turn."""
-        row = await self.around.ledger.load_turn(thread_id, context=context)
+        row = await self.services.ledger.load_turn(thread_id, context=context)
         if row is None or row.ended or not await self._has_died(thread_id, row, context):
             return False
-        await recover(self.around, thread_id, row, context)  # without the lease: a reader must not end a newer turn
-        await self.around.ledger.end_lease(thread_id, row.turn_id, died=True, context=context)
+        await recover(self.services, thread_id, row, context)  # without the lease: a reader must not end a newer turn
+        await self.services.ledger.end_lease(thread_id, row.turn_id, died=True, context=context)
         return True
 
-    async def _resumed(self, asked: Asked, key: str, digest: bytes, context: RequestContext) -> Attached:
+    async def _resumed(self, asked: TurnRequest, key: str, digest: bytes, context: RequestContext) -> Attached:
         """The turn that a request has seen events of. ConflictError when it is no longer found."""
-        found = await self.around.ledger.load_request(key, body_hash=digest, context=context)
+        found = await self.services.ledger.load_request(key, body_hash=digest, context=context)
         attached = None if found is None else await self._attach(asked, key, found, digest, context)
         if isinstance(attached, Attached):
             return attached
         raise ConflictError("The rest of this answer is no longer available. Reload the thread to see what was saved.")
 
     async def _look(self) -> None:
-        if self.around.quotas is not None:
-            await self.around.quotas.look()
+        if self.services.quotas is not None:
+            await self.services.quotas.look()
 
     async def _has_died(self, thread_id: str, row: TurnRow, context: RequestContext) -> bool:
         """Whether nobody renews a lease that has not ended: it has run out by our clock, and a second look finds it the
         same. One look is not enough, as the clock of the process that renews it may be behind ours.
         """
-        expired_ms = self.around.clock() - row.expires_ms
+        expired_ms = self.services.clock() - row.expires_ms
         if not 0 <= expired_ms <= journal.SKEW_MS:
             return expired_ms > 0
-        await self.around.sleep(journal.UNRENEWED_S)
-        again = await self.around.ledger.load_turn(thread_id, context=context)
+        await self.services.sleep(journal.UNRENEWED_S)
+        again = await self.services.ledger.load_turn(thread_id, context=context)
         return again is not None and (again.turn_id, again.expires_ms, again.ended) == (
             row.turn_id,
             row.expires_ms,
@@ -286,32 +291,32 @@ class Turns:
             if not dead:
                 raise
             for turn_id in dead:
-                await self.around.ledger.end_quota(turn_id, context=context)
+                await self.services.ledger.end_quota(turn_id, context=context)
             await quotas.admit(context)
 
     async def _runs(self, turn_id: str, context: RequestContext) -> bool:
         """Whether a turn that has a place still runs, or is about to."""
         if (key := turn_ids.key_in(turn_id)) is None:
             return True
-        found = await self.around.ledger.load_request(key, context=context)
+        found = await self.services.ledger.load_request(key, context=context)
         if found is None or found.turn_id != turn_id:
             return False
         return found.thread_id is None or await self.running_in(found.thread_id, context) == turn_id
 
     async def _attached(self, turn_id: str, thread_id: str, context: RequestContext) -> Attached:
         """The turn's stream. NotFoundError when its thread is deleted, and its journal with it."""
-        if await self.around.ledger.load_turn(thread_id, context=context) is None:
+        if await self.services.ledger.load_turn(thread_id, context=context) is None:
             raise NotFoundError("The thread of this turn is deleted.")
         return Attached(turn_id, thread_id, self, context)
 
     async def _attach(
-        self, asked: Asked, key: str, claimed: GuardLost, digest: bytes, context: RequestContext
+        self, asked: TurnRequest, key: str, claimed: IdempotencyConflict, digest: bytes, context: RequestContext
     ) -> Attached | str | None:
         """The stream of the turn that has the key; or that turn, when it is over or dead; or None: the key is free.
 
         A refused request's refusal is raised.
         """
-        standing: GuardLost | None = claimed
+        standing: IdempotencyConflict | None = claimed
         looks = iter(LOOK_AGAIN_S)
         waited_s = 0.0
         while standing is not None:
@@ -330,16 +335,16 @@ class Turns:
             elif waited_s > UNBEGUN_S + END_S:
                 raise UnavailableError("The same request came in a moment ago and has not begun yet. Try again.")
             pause_s = next(looks, journal.FOLLOW_EVERY_S)
-            await self.around.sleep(pause_s)
+            await self.services.sleep(pause_s)
             waited_s += pause_s
-            standing = await self.around.ledger.load_request(key, body_hash=digest, context=context)
+            standing = await self.services.ledger.load_request(key, body_hash=digest, context=context)
         return None
 
     async def _state(
-        self, asked: Asked, standing: GuardLost, thread_id: str, context: RequestContext
+        self, asked: TurnRequest, standing: IdempotencyConflict, thread_id: str, context: RequestContext
     ) -> Literal["attach", "ending", "over"]:
         """What a turn that has begun is to the next request with its key. NotFoundError: its thread is deleted."""
-        row = await self.around.ledger.load_turn(thread_id, context=context)
+        row = await self.services.ledger.load_turn(thread_id, context=context)
         if asked.is_unique:
             if row is None:
                 raise NotFoundError("The thread of this turn is deleted.")
@@ -350,14 +355,14 @@ class Turns:
             return "attach" if standing.ended else "ending"
         if not row.ended:
             return "over" if await self._has_died(thread_id, row, context) else "attach"
-        ended_s = (self.around.clock() - row.expires_ms) / 1000
+        ended_s = (self.services.clock() - row.expires_ms) / 1000
         return "attach" if asked.operation in RETRIED and ended_s < SAME_BODY_S else "over"
 
     def _hooks(
-        self, asked: Asked, key: str, check: Check, context: RequestContext, *, began_ms: int, begin_by_ms: int
-    ) -> Hooks:
+        self, asked: TurnRequest, key: str, check: Check, context: RequestContext, *, began_ms: int, begin_by_ms: int
+    ) -> TurnCallbacks:
         assert context.turn is not None
-        ledger, turn_id = self.around.ledger, context.turn.id
+        ledger, turn_id = self.services.ledger, context.turn.id
 
         async def leased(thread_id: str) -> bool:
             """From now on the turn is found by its id and name: to stop it, to resume it, to attach to it."""
@@ -369,8 +374,8 @@ class Turns:
         async def ended(ran: bool, held: bool) -> None:
             """Its row in the thread says that it has ended, unless that is another turn's by now."""
             try:
-                if self.around.quotas is not None:
-                    await self.around.quotas.settle(context)
+                if self.services.quotas is not None:
+                    await self.services.quotas.settle(context)
             finally:
                 if ran and not held and not asked.is_unique:
                     if asked.operation in RETRIED:
@@ -379,4 +384,4 @@ class Turns:
                         await ledger.release_request(key, turn_id, context=context)
 
         again = check if asked.operation in ONCE else None
-        return Hooks(began_ms, begin_by_ms, again, asked.operation in REMOVING, leased, ended)
+        return TurnCallbacks(began_ms, begin_by_ms, again, asked.operation in REMOVING, leased, ended)

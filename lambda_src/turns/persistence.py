@@ -40,7 +40,7 @@ def note_for(cut: Cut) -> str:
             return CUT_NOTE
 
 
-class Keeper:
+class AnswerStore:
     """`keep` stores the unfinished answer of a turn's events in its thread."""
 
     def __init__(self, store: Store[RequestContext]) -> None:

@@ -20,7 +20,7 @@ from lambda_src.turns import endings, journal, turn_ids
 from lambda_src.turns.closing import Closing, log_fault
 from lambda_src.turns.event_queue import Handing
 from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
-from lambda_src.turns.persistence import Cut, Keeper
+from lambda_src.turns.persistence import AnswerStore, Cut
 
 RENEW_S = 1.0  # how soon Stop and supersession are noticed, and how much of an answer a crash may cost
 NOTICED_S = 1.5  # how long a turn that lost its lease may take to notice it and to write its last words
@@ -35,11 +35,11 @@ Begin = Callable[[], Awaitable[AsyncIterable[bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class TurnServices:
     """What every turn of a process shares; time is handed in."""
 
     ledger: TurnLedger
-    keeper: Keeper
+    keeper: AnswerStore
     sleep: Sleep = asyncio.sleep
     clock: NowMs = journal.now_ms
     quotas: Quotas | None = None  # None: nobody counts
@@ -47,7 +47,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
+class TurnCallbacks:
     """What the request's guard wants to know. `began_ms`: when it came in; `begin_by_ms`: its key is ours until then,
     unless it is bound.
     """
@@ -69,10 +69,10 @@ class _Ended:
 class RunningTurn:
     """One turn of this process: `await open(begin)`, then `async for event in turn`, then, always, `await stop()`."""
 
-    def __init__(self, turn: Turn, context: RequestContext, around: Surroundings, hooks: Hooks) -> None:
+    def __init__(self, turn: Turn, context: RequestContext, services: TurnServices, hooks: TurnCallbacks) -> None:
         self.turn_id = turn.id
-        self._turn, self._context, self._around, self._hooks = turn, context, around, hooks
-        self._journal = Journal(around.ledger, turn.id, context, links=around.links)
+        self._turn, self._context, self._services, self._hooks = turn, context, services, hooks
+        self._journal = Journal(services.ledger, turn.id, context, links=services.links)
         self._handed = Handing[bytes | _Ended]()
         self._held: list[bytes] = []
         self._thread_id: str | None = None
@@ -165,7 +165,7 @@ class RunningTurn:
                     error, cut = None, "superseded"  # whatever it met is of no concern any more
                 held = await self._closing.close(cut if ran else None, failed=error is not None)
             if self._made is not None and not ran and not self._turn.is_retried_after(error):
-                await self._around.keeper.take_back(self._made, self._context)
+                await self._services.keeper.take_back(self._made, self._context)
         except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
             log_fault("turn_close_failed", fault)
         finally:
@@ -212,10 +212,10 @@ class RunningTurn:
 
         "superseded" when a newer turn took the lease while this one paused: that one keeps what was said before.
         """
-        around, context = self._around, self._context
-        if around.clock() >= self._hooks.begin_by_ms:
+        services, context = self._services, self._context
+        if services.clock() >= self._hooks.begin_by_ms:
             raise UnavailableError("It took too long to begin. Try again.")
-        taking = around.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
+        taking = services.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
         is_new = (
             thread_id == self._made
         )  # nobody else knows the thread, so its lease and its note may come in any order
@@ -231,24 +231,24 @@ class RunningTurn:
             self._hooks.removes
             and before is not None
             and not before.ended
-            and before.expires_ms > around.clock() - journal.SKEW_MS
+            and before.expires_ms > services.clock() - journal.SKEW_MS
         ):
-            await around.sleep(NOTICED_S)
-            standing = await around.ledger.load_turn(thread_id, context=context)
+            await services.sleep(NOTICED_S)
+            standing = await services.ledger.load_turn(thread_id, context=context)
             if standing is None or standing.turn_id != self.turn_id:
                 return "superseded"
-        await recover(around, thread_id, taken.previous, context)
+        await recover(services, thread_id, taken.previous, context)
         self._closing = Closing(
-            around.ledger,
-            around.keeper,
+            services.ledger,
+            services.keeper,
             self._journal,
             emit=self._emit,
             renew=lambda: self._renew_lease(thread_id),
             thread_id=thread_id,
             turn_id=self.turn_id,
             context=context,
-            sleep=around.sleep,
-            clock=around.clock,
+            sleep=services.sleep,
+            clock=services.clock,
         )
         if not is_new:
             self._stop_asked = await self._hooks.leased(thread_id)
@@ -259,7 +259,7 @@ class RunningTurn:
     async def _renew(self, thread_id: str) -> None:
         """Every RENEW_S, text or not, prolong the lease; that failing is the signal to end."""
         while True:
-            await self._around.sleep(RENEW_S)
+            await self._services.sleep(RENEW_S)
             try:
                 async with asyncio.timeout(RENEW_WITHIN_S):
                     held = await self._renew_lease(thread_id)
@@ -272,19 +272,21 @@ class RunningTurn:
     async def _write(self, thread_id: str) -> None:
         """Every RENEW_S, journal what waits; beside the renewals, which must not wait for it."""
         while True:
-            await self._around.sleep(RENEW_S)
+            await self._services.sleep(RENEW_S)
             try:
                 await self._journal.flush(thread_id)
             except ChatError as fault:  # as above
                 log_fault("turn_journal_failed", fault)
 
     async def _renew_lease(self, thread_id: str) -> Literal["held", "stopped", "superseded"]:
-        return await self._around.ledger.renew_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context)
+        return await self._services.ledger.renew_lease(
+            thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context
+        )
 
     async def _until_deadline(self) -> None:
         """End the turn in time to keep what it said before Lambda kills us."""
         if self._context.deadline_ms is not None:
-            await self._around.sleep(ms_to_run(self._context.deadline_ms - self._around.clock()) / 1000)
+            await self._services.sleep(ms_to_run(self._context.deadline_ms - self._services.clock()) / 1000)
             self.end("deadline")
 
     def _emit(self, event: bytes) -> None:
@@ -304,27 +306,27 @@ def ms_to_run(left_ms: int) -> int:
     return max(0, left_ms - min(CLOSING_TIME_MS, left_ms * 2 // 3))
 
 
-async def recover(around: Surroundings, thread_id: str, row: TurnRow | None, context: RequestContext) -> None:
+async def recover(services: TurnServices, thread_id: str, row: TurnRow | None, context: RequestContext) -> None:
     """Keep what the unfinished turn of `row` had journaled. Its lease must be ours; quiet when there is none."""
     if row is None or row.ended:
         return
-    turns = await _unkept(around, thread_id, row, context)
-    journals = await asyncio.gather(*(journal.read(around.ledger, thread_id, turn, context) for turn in turns))
-    cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > around.clock() else "crashed"
+    turns = await _unkept(services, thread_id, row, context)
+    journals = await asyncio.gather(*(journal.read(services.ledger, thread_id, turn, context) for turn in turns))
+    cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > services.clock() else "crashed"
     for turn_id, events in zip(turns, journals, strict=True):
         why = cut if turn_id == row.turn_id else "crashed"
-        await around.keeper.keep(thread_id, turn_id, events, cut=why, context=context)
+        await services.keeper.keep(thread_id, turn_id, events, cut=why, context=context)
 
 
-async def _unkept(around: Surroundings, thread_id: str, row: TurnRow, context: RequestContext) -> list[str]:
+async def _unkept(services: TurnServices, thread_id: str, row: TurnRow, context: RequestContext) -> list[str]:
     """The turn of `row`, and before it those that it superseded and died before it could keep what they had said.
 
     One that is bound to the thread had kept it: what those journaled since would stand behind its message.
     """
     turns = [row.turn_id]
-    for before in reversed(row.unfolded):
+    for before in reversed(row.unrecovered):
         key = turn_ids.key_in(turns[0])
-        found = None if key is None else await around.ledger.load_request(key, context=context)
+        found = None if key is None else await services.ledger.load_request(key, context=context)
         if found is not None and (found.turn_id, found.thread_id) == (turns[0], thread_id):
             break
         turns.insert(0, before)

@@ -16,8 +16,8 @@ from typing import Any
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.store.postgres import migrated, postgres, sessions_of
 from tests.turns.scene import Model, Process, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime
@@ -58,7 +58,7 @@ async def measured(turns: int) -> tuple[int, int]:
             store: Any = PostgresStore(sessions_of(engine), clock=time.now_ns, ledger=ledger)
             process = Process(MemoryStore(), time)
             process.store = store
-            process.turns = Turns(Surroundings(ledger, Keeper(store), clock=time.now_ms))
+            process.turns = Turns(TurnServices(ledger, AnswerStore(store), clock=time.now_ms))
             warm = 0
             for number in range(turns):
                 await turn(process, number)

@@ -33,7 +33,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from tests.bench import report
 from tests.bench.growing_threads import SIZES, growth
-from tests.bench.in_process_turn import HISTORY_ITEMS, around, body_of, context, turn
+from tests.bench.in_process_turn import HISTORY_ITEMS, body_of, context, services, turn
 from tests.bench.scripted_model import MakeClient, run_config
 from tests.chat import message, server_with
 
@@ -51,9 +51,9 @@ class Plain(ChatKitServer[RequestContext]):
     async def respond(self, thread: ThreadMetadata, input_user_message: Any, context: RequestContext) -> Any:
         page = await self.store.load_thread_items(thread.id, None, HISTORY_ITEMS, "desc", context)
         shown = await ThreadItemConverter().to_agent_input(page.data[::-1])
-        around = AgentContext(thread=thread, store=self.store, request_context=context)
-        run = Runner.run_streamed(Agent(name="Plain", model="m"), shown, context=around, run_config=self._config)
-        async for event in stream_agent_response(around, run):
+        services = AgentContext(thread=thread, store=self.store, request_context=context)
+        run = Runner.run_streamed(Agent(name="Plain", model="m"), shown, context=services, run_config=self._config)
+        async for event in stream_agent_response(services, run):
             yield event
 
 
@@ -74,7 +74,9 @@ async def words_by_us() -> float:
     store = MemoryStore()
     server = server_with(store, run_config=run_config(Client, message_of("of words " * (WORDS // 2))))
     began_s = time.process_time()
-    words = sum([b"text_delta" in event async for event in await turn(server, Turns(around(store)), CREATE, context())])
+    words = sum(
+        [b"text_delta" in event async for event in await turn(server, Turns(services(store)), CREATE, context())]
+    )
     return (time.process_time() - began_s) / words * 1e6
 
 

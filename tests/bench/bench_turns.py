@@ -33,9 +33,9 @@ from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.models.demo_model import DemoModel, message_of
 from lambda_src.models.demo_model import events_of as model_events
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.lifecycle import Asked, Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.bench.report import write as write_section
 from tests.chat import message, server_with
 from tests.e2e.house import House, emulated, said, whole_events
@@ -138,7 +138,7 @@ async def cpu_us_a_delta(*, in_turns: bool) -> float:
     """Microseconds of this process's CPU for each delta of one answer, with or without what turns/ does around it."""
     store = MemoryStore()
     server = server_with(store, model=LongAnswer())
-    around = Surroundings(store.ledger, Keeper(store))
+    services = TurnServices(store.ledger, AnswerStore(store))
     context = RequestContext(user=User("ann"), request_id="r", turn=Turn(id=f"turn-bench-{time.perf_counter_ns()}"))
     body = b'{"type": "threads.create", "params": {"input": {"content": [{"type": "input_text", "text": "hi"}], '
     body += b'"attachments": [], "inference_options": {}}}}'
@@ -152,8 +152,8 @@ async def cpu_us_a_delta(*, in_turns: bool) -> float:
     began_s = time.process_time()
     deltas = 0
     if in_turns:
-        asked = Asked("threads.create", thread_id=None, body=body, named=None)
-        events: Any = await Turns(around).open(asked, check, begin, context=context)
+        asked = TurnRequest("threads.create", thread_id=None, body=body, named=None)
+        events: Any = await Turns(services).open(asked, check, begin, context=context)
     else:
         events = await begin()
     async for event in events:

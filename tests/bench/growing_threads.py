@@ -22,7 +22,7 @@ from lambda_src.models.openai_client import Client
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.lifecycle import Turns
-from tests.bench.in_process_turn import HISTORY_ITEMS, around, context, turn
+from tests.bench.in_process_turn import HISTORY_ITEMS, context, services, turn
 from tests.bench.scripted_model import run_config
 from tests.chat import message
 from tests.store.dynamodb_local import dynamodb_local
@@ -88,7 +88,7 @@ class Grown:
         server = ChatServer(self.store, dispatcher, feedback=self.store, history_items=window)
         params = {"thread_id": self.thread_id, "input": message(uuid.uuid4().hex)}
         request = ThreadsAddUserMessageReq.model_validate({"params": params})
-        turns = Turns(replace(around(self.store), clock=lambda: self.now_ns() // 10**6))
+        turns = Turns(replace(services(self.store), clock=lambda: self.now_ns() // 10**6))
         self.passed_ns += TYPING_NS
         self.sent.clear()
         began_s, cpu_s, first_s = time.perf_counter(), time.process_time(), 0.0

@@ -1,4 +1,5 @@
-"""A turn in this process, with guard, lease and journal, as routes.py has it run. Knows no HTTP."""
+"""A turn in this process, with guard, lease and journal, as lambda_src/http/chat_routes.py has it run. Knows no
+HTTP."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -8,9 +9,9 @@ from chatkit.types import StreamingReq, ThreadsCreateReq
 
 from lambda_src.chat.server import ChatServer
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.turns.lifecycle import Asked, Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 
 HISTORY_ITEMS = 40  # the default
 ANN = User("ann")
@@ -25,14 +26,14 @@ def body_of(request: Any) -> bytes:
     return bytes(request.model_dump_json().encode())
 
 
-def around(store: Any) -> Surroundings:
-    return Surroundings(store.ledger, Keeper(store))
+def services(store: Any) -> TurnServices:
+    return TurnServices(store.ledger, AnswerStore(store))
 
 
 async def turn(server: ChatServer, turns: Turns, request: StreamingReq, who: RequestContext) -> AsyncIterator[bytes]:
-    """The events of one turn, as routes.py has it run."""
+    """The events of one turn, as lambda_src/http/chat_routes.py has it run."""
     thread_id = None if isinstance(request, ThreadsCreateReq) else request.params.thread_id
-    asked = Asked(request.type, thread_id=thread_id, body=body_of(request), named=None)
+    asked = TurnRequest(request.type, thread_id=thread_id, body=body_of(request), named=None)
 
     async def begin() -> Any:
         return await server.events(request, who)

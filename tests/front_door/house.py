@@ -11,7 +11,7 @@ from agents import Agent, RunConfig
 
 from lambda_src.attachments.file_types import FileLimits
 from lambda_src.attachments.s3_files import S3AttachmentStore
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_of, message_of, thread_of
 from lambda_src.http.app import create_app
@@ -21,8 +21,8 @@ from lambda_src.store.aws_calls import Calls
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns import turn_ids as names
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import Chat, known_by_name, no_pause
 from tests.store.tables import Aws, moto_aws
 
@@ -110,7 +110,7 @@ def a_house() -> Iterator[House]:
         )
         server = ChatServer(store, dispatcher, feedback=store, history_items=40, files=files)
         app = create_app(
-            Desk(server, Turns(Surroundings(store.ledger, Keeper(store)))),
+            AssistantEndpoint(server, Turns(TurnServices(store.ledger, AnswerStore(store)))),
             authenticate=known_by_name,
             sweeps=store,
             max_body_bytes=MAX_BODY_BYTES,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from lambda_src.auth import FirstOf, GuestTokens
-from lambda_src.auth.account_linking import AT_ONCE_S, Adopted, Adoption
+from lambda_src.auth.account_linking import AT_ONCE_S, AccountLinking, Adopted
 from lambda_src.auth.guest_access import Guests
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.scheduled_events import Events
 from lambda_src.context import RequestContext, User
 from lambda_src.dev.store_contract.samples import file_of, message_of, thread_of
@@ -18,8 +18,8 @@ from lambda_src.rotating_secret import Secret
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, message, server_with
 
 
@@ -42,7 +42,7 @@ class House:
     store: MemoryStore
     chat: Chat
     tokens: GuestTokens
-    adoption: Adoption
+    account_linking: AccountLinking
     clock: Clock
 
     async def guest(self, *threads: str) -> tuple[str, Chat]:
@@ -67,17 +67,17 @@ def house() -> House:
     clock = Clock()
     store = MemoryStore(clock=clock.ns)
     tokens = GuestTokens(Secret(lambda: "s" * 64))
-    turns = Turns(Surroundings(store.ledger, Keeper(store), clock=lambda: clock.ns() // 10**6))
-    adoption = Adoption(store, turns, now=clock.seconds)
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store), clock=lambda: clock.ns() // 10**6))
+    account_linking = AccountLinking(store, turns, now=clock.seconds)
     app = create_app(
-        Desk(server_with(store), turns),
+        AssistantEndpoint(server_with(store), turns),
         authenticate=FirstOf(tokens, known_by_name),
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
         guests=Guests(tokens, MemoryCounters()),
-        adoption=adoption,
+        account_linking=account_linking,
     )
-    return House(store, Chat(app), tokens, adoption, clock)
+    return House(store, Chat(app), tokens, account_linking, clock)
 
 
 async def titles(chat: Chat) -> list[str]:
@@ -130,7 +130,7 @@ async def test_a_guest_takes_over_nothing_and_nobody_takes_over_a_user(house: Ho
     assert (await house.adopt(other, token)).status == 422
     assert (await house.adopt(None, token)).status == 401
     with pytest.raises(RequestError):
-        await house.adoption.adopt(User("bob"), RequestContext(User("ann"), "r"))
+        await house.account_linking.adopt(User("bob"), RequestContext(User("ann"), "r"))
 
 
 async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_event(house: House) -> None:
@@ -140,10 +140,10 @@ async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_even
     await house.store.ledger.take_lease(thread_id, "turn-that-still-runs", lease_ms=3_000_000, context=context)
     assert (await house.adopt("ann", token)).json == {"threads": 1, "left": 1}
     await house.store.ledger.end_lease(thread_id, "turn-that-still-runs", context=context)
-    swept = await Events(house.store, house.adoption)({"chat": "sweep"}, Time())
+    swept = await Events(house.store, house.account_linking)({"chat": "sweep"}, Time())
     assert swept == {"swept": 0, "orphans": 0, "adopted": 1}
     assert await titles(house.chat) == ["one", "two"]
-    assert await house.adoption.finish(stop=lambda: False) == 0
+    assert await house.account_linking.finish(stop=lambda: False) == 0
 
 
 class Time:
@@ -173,19 +173,19 @@ async def test_who_has_too_many_threads_waits_no_longer_than_so_long(house: Hous
         return await slow(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
 
     house.store.hand_over = a_second_each  # type: ignore[method-assign]  # time goes by
-    assert await house.adoption.adopt(guest.user, ann) == Adopted(int(AT_ONCE_S), 230 - int(AT_ONCE_S))
-    assert await house.adoption.finish(stop=lambda: False) == 230 - int(AT_ONCE_S)
-    assert await house.adoption.finish(stop=lambda: False) == 0
+    assert await house.account_linking.adopt(guest.user, ann) == Adopted(int(AT_ONCE_S), 230 - int(AT_ONCE_S))
+    assert await house.account_linking.finish(stop=lambda: False) == 230 - int(AT_ONCE_S)
+    assert await house.account_linking.finish(stop=lambda: False) == 0
 
 
 async def test_at_each_assistant_the_user_takes_over_what_is_there_and_nobody_else_can(house: House) -> None:
     guest, ann, bob = User("guest", is_guest=True), User("ann"), User("bob")
     for at in ("", "sales"):
         await house.store.save_thread(thread_of(f"thr_{at}"), RequestContext(guest.at(at), "r"))
-    assert await house.adoption.adopt(guest, RequestContext(ann.at("sales"), "r")) == Adopted(1, 0)
+    assert await house.account_linking.adopt(guest, RequestContext(ann.at("sales"), "r")) == Adopted(1, 0)
     with pytest.raises(ConflictError):
-        await house.adoption.adopt(guest, RequestContext(bob, "r"))
-    assert await house.adoption.adopt(guest, RequestContext(ann, "r")) == Adopted(1, 0)
+        await house.account_linking.adopt(guest, RequestContext(bob, "r"))
+    assert await house.account_linking.adopt(guest, RequestContext(ann, "r")) == Adopted(1, 0)
     for at in ("", "sales"):
         assert (await house.store.load_thread(f"thr_{at}", RequestContext(ann.at(at), "r"))).id == f"thr_{at}"
 
@@ -196,8 +196,9 @@ async def test_files_come_along_and_none_is_left_behind(house: House) -> None:
     await house.store.add_thread_item("thr_1", message_of(), guest)
     await house.store.save_attachment(file_of("atc_1", thread_id="thr_1"), guest)
     files = Folders({"guest/atc_1"})
-    adoption = Adoption(house.store, Turns(Surroundings(house.store.ledger, Keeper(house.store))), files=files)  # type: ignore[arg-type]  # two of its methods
-    await adoption.adopt(guest.user, ann)
+    turns = Turns(TurnServices(house.store.ledger, AnswerStore(house.store)))
+    account_linking = AccountLinking(house.store, turns, files=files)  # type: ignore[arg-type]  # two of its methods
+    await account_linking.adopt(guest.user, ann)
     assert files.kept == {"ann/atc_1"}
 
 
@@ -217,8 +218,11 @@ class Folders:
 
 async def test_a_stage_without_guests_has_no_such_route() -> None:
     store = MemoryStore()
-    turns = Turns(Surroundings(store.ledger, Keeper(store)))
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store)))
     app = create_app(
-        Desk(server_with(store), turns), authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES
+        AssistantEndpoint(server_with(store), turns),
+        authenticate=known_by_name,
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
     )
     assert (await Chat(app).post(b'{"guest_token": "x"}', "/chatkit/adopt")).status == 404

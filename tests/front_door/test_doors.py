@@ -12,7 +12,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from lambda_src.auth import BearerToken, FirstOf, GuestTokens
 from lambda_src.auth.guest_access import PER_ADDRESS, PER_STAGE, Guests
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.composition import access
 from lambda_src.composition.app import run_config
 from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
@@ -24,8 +24,8 @@ from lambda_src.settings import Settings
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.auth.test_backend import ED, ED_JWK, token
 from tests.chat import MAX_BODY_BYTES, Chat, message, server_with
 
@@ -121,7 +121,7 @@ def open_house(counters: MemoryCounters, *, guests: bool = True) -> Chat:
     store, tokens = MemoryStore(), GuestTokens(Secret(lambda: SECRET))
     quotas = Quotas(store.ledger, counters, Allowance(guest_messages_per_day=2))
     app = create_app(
-        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store), quotas=quotas))),
+        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))),
         authenticate=tokens,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

@@ -6,19 +6,26 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.composition import access
 from lambda_src.errors import UnavailableError
 from lambda_src.http import edge
 from lambda_src.http.app import create_app
-from lambda_src.http.edge import ORIGIN_HEADER, PREFLIGHT_S, Before, closed_but_for, open_to, viewer_of
+from lambda_src.http.edge import (
+    ORIGIN_HEADER,
+    PREFLIGHT_S,
+    Middleware,
+    cloudfront_secret_middleware,
+    cors_middleware,
+    viewer_of,
+)
 from lambda_src.http.page import SECURITY_HEADERS
 from lambda_src.rotating_secret import REREAD_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import MAX_BODY_BYTES, known_by_name, server_with
 
 SITE = "https://www.example.org"
@@ -50,11 +57,11 @@ def kept() -> Kept:
     return Kept()
 
 
-def app_behind(*in_front: Before, token_header: str = "authorization") -> FastAPI:
+def app_behind(*in_front: Middleware, token_header: str = "authorization") -> FastAPI:
     """The app with that in front of it; what its store cannot do is a fault of ours."""
     store = MemoryStore()
     return create_app(
-        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store)))),
+        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store)))),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
@@ -80,7 +87,7 @@ LIST = '{"type": "threads.list", "params": {}}'
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("sent", [None, "", "n", "n" * 47, "n" * 49, "é" * 24], ids=repr)
 async def test_without_the_proof_every_address_is_closed(kept: Kept, method: str, path: str, sent: str | None) -> None:
-    app = app_behind(closed_but_for(*kept.secrets()))
+    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
     headers = {} if sent is None else {"x_origin_secret": sent}
     answer = await ask(app, method, path, authorization="Bearer ann", **headers)
     assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
@@ -88,20 +95,20 @@ async def test_without_the_proof_every_address_is_closed(kept: Kept, method: str
 
 
 async def test_who_sends_no_proof_makes_us_read_no_secret(kept: Kept) -> None:
-    await ask(app_behind(closed_but_for(*kept.secrets())), "GET", "/chat/health")
+    await ask(app_behind(cloudfront_secret_middleware(*kept.secrets())), "GET", "/chat/health")
     assert kept.reads == []
 
 
 @pytest.mark.parametrize("name", ["newest", "before"])
 async def test_both_generations_are_taken_while_the_edges_change_over(kept: Kept, name: str) -> None:
-    app = app_behind(closed_but_for(*kept.secrets()))
+    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
     for _ in range(3):
         assert (await ask(app, "GET", "/chat/health", x_origin_secret=kept.values[name])).status_code == 200
     assert len(kept.reads) == len(set(kept.reads))
 
 
 async def test_a_secret_that_was_changed_where_it_is_kept_is_read_again_but_not_for_every_guess(kept: Kept) -> None:
-    app = app_behind(closed_but_for(*kept.secrets()))
+    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
     old = kept.values["newest"]
     assert (await ask(app, "GET", "/chat/health", x_origin_secret=old)).status_code == 200
     kept.values["newest"] = "m" * 48
@@ -115,7 +122,7 @@ async def test_a_secret_that_was_changed_where_it_is_kept_is_read_again_but_not_
 
 async def test_a_secret_that_cannot_be_read_is_no_refusal_for_good(kept: Kept) -> None:
     kept.down = {"newest", "before"}
-    app = app_behind(closed_but_for(*kept.secrets()))
+    app = app_behind(cloudfront_secret_middleware(*kept.secrets()))
     answer = await ask(app, "GET", "/chat/health", x_origin_secret=kept.values["newest"])
     assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
     kept.down = {"before"}
@@ -190,7 +197,7 @@ async def preflight(app: FastAPI, origin: str, *, method: str = "POST", headers:
 
 
 async def test_a_preflight_of_a_page_that_may_call_is_answered() -> None:
-    app = app_behind(open_to([SITE], token_header="authorization"))
+    app = app_behind(cors_middleware([SITE], token_header="authorization"))
     answer = await preflight(app, SITE, headers=",".join(edge.REQUEST_HEADERS))
     assert answer.status_code == 200
     assert answer.content  # an empty body would hang a function URL
@@ -207,7 +214,7 @@ async def test_a_preflight_of_a_page_that_may_call_is_answered() -> None:
     ["null", "https://example.org", "http://www.example.org", f"{SITE}.evil.test", f"{SITE}:444", "https://evil.test"],
 )
 async def test_no_other_origin_may_call(origin: str) -> None:
-    app = app_behind(open_to([SITE], token_header="authorization"))
+    app = app_behind(cors_middleware([SITE], token_header="authorization"))
     refused = await preflight(app, origin, headers="authorization")
     assert refused.status_code == 400
     answer = await ask(app, "POST", "/chatkit", LIST, authorization="Bearer ann", origin=origin)
@@ -217,17 +224,17 @@ async def test_no_other_origin_may_call(origin: str) -> None:
 
 @pytest.mark.parametrize(("method", "headers"), [("DELETE", "authorization"), ("POST", "x-other")])
 async def test_no_other_method_or_header_may_be_sent(method: str, headers: str) -> None:
-    app = app_behind(open_to([SITE], token_header="authorization"))
+    app = app_behind(cors_middleware([SITE], token_header="authorization"))
     assert (await preflight(app, SITE, method=method, headers=headers)).status_code == 400
 
 
 async def test_the_tokens_own_header_may_be_sent() -> None:
-    app = app_behind(open_to([SITE], token_header="x-chat-authorization"), token_header="x-chat-authorization")
+    app = app_behind(cors_middleware([SITE], token_header="x-chat-authorization"), token_header="x-chat-authorization")
     assert (await preflight(app, SITE, headers="x-chat-authorization")).status_code == 200
 
 
 async def test_every_answer_can_be_read_by_the_page_that_asked_errors_above_all() -> None:
-    app = app_behind(open_to([SITE], token_header="authorization"))
+    app = app_behind(cors_middleware([SITE], token_header="authorization"))
 
     @app.get("/broken")
     async def broken() -> None:

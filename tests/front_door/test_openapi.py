@@ -22,9 +22,9 @@ from schemathesis.core.result import Ok
 from lambda_src.attachments.files import Files
 from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.auth import GuestTokens
-from lambda_src.auth.account_linking import Adoption
+from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.auth.guest_access import Guests
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
 from lambda_src.dev import openapi
 from lambda_src.http.app import create_app
@@ -32,8 +32,8 @@ from lambda_src.rotating_secret import Secret
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name
 from tests.surface.house import house_on_moto
 
@@ -46,14 +46,14 @@ def built(files: Files | None = None) -> FastAPI:
     """An app that has every route but the page's."""
     store = MemoryStore()
     links = None if files is None else EventLinks(files)
-    turns = Turns(Surroundings(store.ledger, Keeper(store), links=links))
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store), links=links))
     return create_app(
-        Desk(ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files), turns),
+        AssistantEndpoint(ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files), turns),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
         guests=Guests(GuestTokens(Secret(lambda: "s" * 64)), MemoryCounters()),
-        adoption=Adoption(store, turns, files=files),
+        account_linking=AccountLinking(store, turns, files=files),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from chatkit.types import AudioInput
 from chatkit.widgets import WidgetRoot
 
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.context import User
 from lambda_src.http.app import create_app
 from lambda_src.models.transcription import tokens_at_most
@@ -19,8 +19,8 @@ from lambda_src.settings import MAX_BODY_BYTES
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import Answer, Chat, known_by_name, message, server_with
 
 SOUND = {"audio_base64": base64.b64encode(b"\x1a\x45\xdf\xa3").decode(), "mime_type": "audio/webm"}
@@ -66,9 +66,11 @@ def booth(user: str = "ann", **allowance: int) -> Booth:
         return "hello"
 
     quotas = Quotas(store.ledger, counters, Allowance(**allowance), now=lambda: here.now_s)
-    turns = Turns(Surroundings(store.ledger, Keeper(store), quotas=quotas))
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))
     server = server_with(store, transcribe=heard, actions=actions)
-    app = create_app(Desk(server, turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=10_000)
+    app = create_app(
+        AssistantEndpoint(server, turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=10_000
+    )
     here = Booth(counters, Chat(app, user))
     return here
 

@@ -9,7 +9,7 @@ import pytest
 from agents import Model, Tool, Usage, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.context import RequestContext, User
 from lambda_src.http.app import create_app
 from lambda_src.quotas import token_estimate
@@ -21,8 +21,8 @@ from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import MAX_BODY_BYTES, Chat, known_by_name, message, server_with
 
 
@@ -63,9 +63,11 @@ def room(
     store, counters = MemoryStore(), MemoryCounters()
     recorder: Any = Recorder(store.ledger)
     quotas = Quotas(recorder, counters, Allowance(**allowance))
-    turns = Turns(Surroundings(recorder, Keeper(store), quotas=quotas))
+    turns = Turns(TurnServices(recorder, AnswerStore(store), quotas=quotas))
     server = server_with(store, model=model, tools=tools, suggest_title=suggest_title)
-    app = create_app(Desk(server, turns), authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES)
+    app = create_app(
+        AssistantEndpoint(server, turns), authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES
+    )
     return Room(store, recorder, counters, Chat(app))
 
 

@@ -7,7 +7,7 @@ import pytest
 from agents import ModelSettings
 from agents.testing import ScriptedModel, assistant_message
 
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.context import User
 from lambda_src.dev.store_contract.samples import context_of, item_of, thread_of
 from lambda_src.http.app import create_app
@@ -15,8 +15,8 @@ from lambda_src.quotas.turn_limits import LimitsByUser, TurnLimits
 from lambda_src.settings import GUEST_MESSAGE_CHARS, GUEST_OUTPUT_TOKENS, MESSAGE_CHARS
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import Chat, known_by_name, message, server_with
 
 ANN, GUEST = "ann", "guest-1"
@@ -44,9 +44,12 @@ class Noting(ScriptedModel):
 
 def chat_of(store: MemoryStore, user: str, model: ScriptedModel | None = None) -> Chat:
     server = server_with(store, model=model)
-    turns = Turns(Surroundings(store.ledger, Keeper(store)))
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store)))
     return Chat(
-        create_app(Desk(server, turns), authenticate=guests_by_name, sweeps=store, max_body_bytes=1_000_000), user
+        create_app(
+            AssistantEndpoint(server, turns), authenticate=guests_by_name, sweeps=store, max_body_bytes=1_000_000
+        ),
+        user,
     )
 
 

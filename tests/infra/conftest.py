@@ -48,8 +48,8 @@ def dev_templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFact
 def variants(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Templates]:
     """The templates of each variant, by its name, which is also its stage's."""
     return {
-        name: template.synthesize(template.variant(context, name, knobs), outdir=tmp_path_factory.mktemp(name))
-        for name, knobs in VARIANTS.items()
+        name: template.synthesize(template.variant(context, name, options), outdir=tmp_path_factory.mktemp(name))
+        for name, options in VARIANTS.items()
     }
 
 

@@ -20,8 +20,8 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 WAF = {"front_door": "cloudfront", "waf": True, "account": ACCOUNT}
 
 
-def _bootstrap(folder: Path, environ: dict[str, str], **knobs: Any) -> "subprocess.CompletedProcess[str]":
-    context = {"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}}
+def _bootstrap(folder: Path, environ: dict[str, str], **options: Any) -> "subprocess.CompletedProcess[str]":
+    context = {"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}}
     cdk_json = {"app": "touch app-was-run && false", "context": context}
     (folder / "cdk.json").write_text(json.dumps(cdk_json), encoding="utf-8")
     return subprocess.run(
@@ -36,8 +36,8 @@ def _bootstrap(folder: Path, environ: dict[str, str], **knobs: Any) -> "subproce
 
 def test_every_region_of_a_stage_is_prepared_once() -> None:
     def of(region: str) -> list[str]:
-        knobs = {"auth": AUTH, **WAF, "region": region}
-        config = StageConfig.from_context({"stage": "dev", "stages": {"dev": knobs}})
+        options = {"auth": AUTH, **WAF, "region": region}
+        config = StageConfig.from_context({"stage": "dev", "stages": {"dev": options}})
         return regions(config, Account(ACCOUNT, region, clients=LocalCloud(0, 0, "id", "secret").client))
 
     assert of("eu-central-1") == ["eu-central-1", "us-east-1"]

@@ -1,4 +1,4 @@
-"""infra/ingress/cloudfront.py, origin_secrets.py and edge_stack.py: what CloudFront passes on, and how it proves
+"""infra/ingress/cloudfront.py, origin_secrets.py and infra/stacks/edge.py: what CloudFront passes on, and how it proves
 itself."""
 
 import json

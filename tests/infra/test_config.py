@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from infra.errors import ConfigError
 from infra.stage.config import StageConfig
-from infra.stage.parsers import knobs_of
+from infra.stage.parsers import options_of
 from infra.stage.sections import AuthConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -19,7 +19,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=20), inner, max_size=3),
     max_leaves=8,
 )
-KNOBS = st.sampled_from(list(knobs_of(StageConfig)))
+OPTIONS = st.sampled_from(list(options_of(StageConfig)))
 NETWORK = {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
 ZONE = {"id": "Z0123456789ABC", "name": "example.org"}
 ELSEWHERE = {"issuer": "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool", "audience": "page"}
@@ -27,8 +27,8 @@ QUOTAS = {"stage_tokens_per_day": 400_000}
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
 
 
-def _context(**knobs: object) -> dict[str, Any]:
-    return {"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}}
+def _context(**options: object) -> dict[str, Any]:
+    return {"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}}
 
 
 def _faults(context: Mapping[str, Any]) -> list[str]:
@@ -37,8 +37,8 @@ def _faults(context: Mapping[str, Any]) -> list[str]:
     return caught.value.faults
 
 
-def _fault(**knobs: object) -> str:
-    [fault] = _faults(_context(**knobs))
+def _fault(**options: object) -> str:
+    [fault] = _faults(_context(**options))
     return fault
 
 
@@ -66,23 +66,23 @@ def test_no_auth_in_disguise_is_taken(auth: object) -> None:
 
 
 def test_every_fault_is_in_one_message() -> None:
-    knobs = {"memory_mb": 64, "timeout_s": "long", "cors_origins": ["*"], "memroy": 1, "auth": {"issuer": "http://a"}}
+    options = {"memory_mb": 64, "timeout_s": "long", "cors_origins": ["*"], "memroy": 1, "auth": {"issuer": "http://a"}}
     with pytest.raises(ConfigError) as caught:
-        StageConfig.from_context({"stage": "dev", "stages": {"dev": knobs}, "stge": "dev"})
+        StageConfig.from_context({"stage": "dev", "stages": {"dev": options}, "stge": "dev"})
     text = str(caught.value)
     for words in ("memory_mb", "timeout_s", "cors_origins", "memroy", "auth.issuer", "auth.audience", "stge"):
         assert words in text
 
 
 def test_an_unknown_knob_suggests_the_nearest() -> None:
-    assert _fault(timeout=60) == "stages.dev.timeout is not a knob; did you mean timeout_s."
+    assert _fault(timeout=60) == "stages.dev.timeout is not an option; did you mean timeout_s."
     assert _faults(_context(auth=AUTH | {"audiense": "chat"})) == [
-        "stages.dev.auth.audiense is not a knob; did you mean audience."
+        "stages.dev.auth.audiense is not an option; did you mean audience."
     ]
 
 
 def test_an_unknown_knob_beside_the_stages_is_refused_and_cdks_own_are_not() -> None:
-    assert _faults(_context() | {"stagess": {}}) == ["stagess is not a knob; did you mean stages."]
+    assert _faults(_context() | {"stagess": {}}) == ["stagess is not an option; did you mean stages."]
     cdks_own = {"@aws-cdk/core:flag": True, "aws:cdk:version-reporting": True, "cli-telemetry": False}
     assert StageConfig.from_context(_context() | cdks_own).stage == "dev"
 
@@ -195,9 +195,9 @@ def test_the_demo_model_answers_in_every_stage_but_prod() -> None:
     assert answers == [True, True, False]
 
 
-@pytest.mark.parametrize("knob", ["thread_retention_days", "attachment_retention_days"])
-def test_a_retention_of_nothing_means_nothing(knob: str) -> None:
-    assert "must be a whole number of days from 1 to 3650, and is 0" in _fault(**{knob: 0})
+@pytest.mark.parametrize("option", ["thread_retention_days", "attachment_retention_days"])
+def test_a_retention_of_nothing_means_nothing(option: str) -> None:
+    assert "must be a whole number of days from 1 to 3650, and is 0" in _fault(**{option: 0})
 
 
 JWK = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "k"}
@@ -249,8 +249,8 @@ def test_a_fault_deep_inside_is_named_by_its_whole_path() -> None:
 def test_a_zone_or_a_certificate_makes_a_domain() -> None:
     for proof in ({"hosted_zone": ZONE}, {"certificate_arn": CERTIFICATE}):
         domain = {"name": "chat.example.org", **proof}
-        knobs = {"front_door": "cloudfront", "domain": domain, "account": "123456789012", "region": "eu-west-1"}
-        assert StageConfig.from_context(_context(**knobs)).domain is not None
+        options = {"front_door": "cloudfront", "domain": domain, "account": "123456789012", "region": "eu-west-1"}
+        assert StageConfig.from_context(_context(**options)).domain is not None
 
 
 @pytest.mark.parametrize("value", [[], "x", {"Key": "x"}, {"a": None}, {"a": ["x"]}, {"model_key": "sk-1"}])
@@ -258,11 +258,11 @@ def test_settings_are_plain_and_never_a_secret(value: object) -> None:
     assert "settings" in _fault(settings=value)
 
 
-@given(knob=KNOBS, value=JSON)
-def test_whatever_stands_in_a_knob_is_taken_or_refused_by_its_name(knob: str, value: object) -> None:
-    faults = _faults_or_none(_context(**{knob: value}))
+@given(option=OPTIONS, value=JSON)
+def test_whatever_stands_in_a_knob_is_taken_or_refused_by_its_name(option: str, value: object) -> None:
+    faults = _faults_or_none(_context(**{option: value}))
     assert all(fault.startswith("stages.dev.") for fault in faults)
-    assert not faults or knob in " ".join(faults)
+    assert not faults or option in " ".join(faults)
 
 
 @given(context=st.dictionaries(st.sampled_from(["stage", "stages", "dev", "auth"]) | st.text(max_size=8), JSON))
@@ -295,8 +295,8 @@ def test_bedrock_needs_its_models_named(url: str, asks: bool) -> None:
 def test_strangers_turns_are_capped_and_a_stage_may_say_by_how_many() -> None:
     guests: dict[str, Any] = {"auth": {"guest": {}}, "quotas": QUOTAS}
 
-    def cap(uncapped: bool = False, **knobs: Any) -> int | None:
-        context = _context(**knobs) | ({"chatkit:uncapped": "true"} if uncapped else {})
+    def cap(uncapped: bool = False, **options: Any) -> int | None:
+        context = _context(**options) | ({"chatkit:uncapped": "true"} if uncapped else {})
         return StageConfig.from_context(context).concurrency_cap
 
     assert (cap(), cap(reserved_concurrency=7)) == (None, 7)

@@ -10,8 +10,8 @@ from infra.stage.config import StageConfig
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 
 
-def _config(stage: str, **knobs: Any) -> StageConfig:
-    return StageConfig.from_context({"stage": stage, "stages": {stage: {"auth": AUTH, **knobs}}})
+def _config(stage: str, **options: Any) -> StageConfig:
+    return StageConfig.from_context({"stage": stage, "stages": {stage: {"auth": AUTH, **options}}})
 
 
 def test_the_api_goes_and_the_data_stays_unless_it_is_named() -> None:

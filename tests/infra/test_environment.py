@@ -5,7 +5,7 @@ from typing import Any
 
 from infra.stage.config import StageConfig
 from infra.stage.environment import Places, variables
-from infra.stage.parsers import knobs_of
+from infra.stage.parsers import options_of
 from infra.stage.sections import SET_BY_THE_STACK, QuotaConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -21,8 +21,8 @@ LEAST = {
 JWK = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "k"}
 
 
-def _told(**knobs: Any) -> dict[str, str]:
-    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
+def _told(**options: Any) -> dict[str, str]:
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}})
     return variables(config, PLACES)
 
 
@@ -78,7 +78,7 @@ def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
         claims=["plan"],
         models=["a"],
         thread_retention_days=1,
-        quotas=dict.fromkeys(knobs_of(QuotaConfig), 20),
+        quotas=dict.fromkeys(options_of(QuotaConfig), 20),
         front_door="apigw",
         cors_origins=["https://www.example.org"],
         secrets=["shop-api-key"],

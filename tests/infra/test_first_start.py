@@ -16,9 +16,9 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 JWK = VARIANTS["public-keys"]["auth"]["public_keys"][0]
 
 
-def _faults(**knobs: Any) -> list[str]:
+def _faults(**options: Any) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        stage_of({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
+        stage_of({"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}})
     return caught.value.faults
 
 

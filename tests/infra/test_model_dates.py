@@ -10,7 +10,7 @@ import pytest
 from infra.preflight.account import Account
 from infra.preflight.model_dates import model_faults
 from infra.stage.config import StageConfig
-from tests.admin.secret_apis import models_api, ssm_with
+from tests.cli.secret_apis import models_api, ssm_with
 from tests.infra.stubbed_account import ACCOUNT, REGION, Stubs
 
 ROOT = Path(__file__).parents[2]

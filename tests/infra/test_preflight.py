@@ -29,10 +29,10 @@ def stubs() -> Iterator[Stubs]:
 
 @pytest.fixture
 def faults(stubs: Stubs) -> Callable[..., list[str]]:
-    """What is wrong with a stage of these knobs."""
+    """What is wrong with a stage of these options."""
 
-    def find(**knobs: Any) -> list[str]:
-        config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
+    def find(**options: Any) -> list[str]:
+        config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}})
         return preflight.account_faults(config, Account(ACCOUNT, REGION, clients=stubs.client))
 
     return find

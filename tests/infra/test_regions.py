@@ -11,7 +11,7 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 
 
 @pytest.mark.parametrize(
-    ("region", "knobs", "fault"),
+    ("region", "options", "fault"),
     [
         ("eu-central-2", {}, "eu-central-2 has no function URLs"),
         ("eu-central-2", {"front_door": "cloudfront"}, "eu-central-2 has no function URLs"),
@@ -23,9 +23,9 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
     ],
 )
 def test_what_a_region_has_not_is_said_with_the_page_that_says_so(
-    region: str, knobs: dict[str, Any], fault: str | None
+    region: str, options: dict[str, Any], fault: str | None
 ) -> None:
-    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **knobs}}})
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}})
     said = list(region_faults(config, region))
     assert len(said) == (fault is not None)
     assert fault is None or said[0].startswith(fault)

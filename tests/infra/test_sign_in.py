@@ -60,8 +60,8 @@ def test_a_pool_that_is_there_already_names_the_host_that_gives_its_tokens(api_o
 
 def test_where_anybody_may_open_an_account_turns_at_a_time_are_capped(context: dict[str, Any], tmp_path: Path) -> None:
     pool = {"domain_prefix": "my-chat", "callback_urls": ["https://www.example.org/"], "self_sign_up": True}
-    knobs = {"auth": {"cognito": pool}, "quotas": {"stage_tokens_per_day": 400_000}}
-    made = template.synthesize(template.variant(context, "open", knobs), outdir=tmp_path)
+    options = {"auth": {"cognito": pool}, "quotas": {"stage_tokens_per_day": 400_000}}
+    made = template.synthesize(template.variant(context, "open", options), outdir=tmp_path)
     api = Template.from_json(made["chatkit-open-api"])
     api.has_resource_properties("AWS::Lambda::Function", {"ReservedConcurrentExecutions": 50})
     users = Template.from_json(made["chatkit-open-data"])

@@ -11,7 +11,7 @@ from infra.commands import template
 from infra.errors import ConfigError
 from infra.stage import reference_page
 from infra.stage.config import StageConfig
-from infra.stage.parsers import knobs_of
+from infra.stage.parsers import options_of
 from tests.infra.conftest import REFERENCE, VARIANTS, Templates
 
 ROOT = Path(__file__).parents[2]
@@ -42,18 +42,18 @@ def test_the_page_about_configuration_is_fresh() -> None:
 @pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
 def test_a_default_on_the_page_about_configuration_can_be_copied(part: type) -> None:
     shown = [row.rsplit(" | ", 2)[1].strip("`") for row in list(reference_page.table(part))[2:]]
-    for knob, default in zip(knobs_of(part).values(), shown, strict=True):
-        assert default == "required" or knob.metadata["parse"](json.loads(default)) == knob.default, knob.name
+    for option, default in zip(options_of(part).values(), shown, strict=True):
+        assert default == "required" or option.metadata["parse"](json.loads(default)) == option.default, option.name
 
 
 @pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
 def test_the_page_about_configuration_says_where_null_is_taken(part: type) -> None:
-    for knob in knobs_of(part).values():
-        if "null" in knob.metadata["takes"]:
-            assert knob.metadata["parse"](None) is None, knob.name
+    for option in options_of(part).values():
+        if "null" in option.metadata["takes"]:
+            assert option.metadata["parse"](None) is None, option.name
         else:
             with pytest.raises((ValueError, ConfigError)):
-                knob.metadata["parse"](None)
+                option.metadata["parse"](None)
 
 
 def test_no_template_holds_a_secret(templates: Templates, variants: dict[str, Templates]) -> None:

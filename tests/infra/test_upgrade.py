@@ -1,4 +1,4 @@
-"""A newer release over an older one replaces neither data nor address, and knobs of the older are still read.
+"""A newer release over an older one replaces neither data nor address, and options of the older are still read.
 
 tests/infra/released.json is what the last release was: it changes with a release and never with a change.
 """

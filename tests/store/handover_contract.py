@@ -45,7 +45,7 @@ async def records_of(store: AnyStore, who: Any) -> list[Any]:
 
 
 async def hand_over_all(store: AnyStore) -> Files:
-    """As adoption.py does it."""
+    """As account_linking.py does it."""
     files = Files()
     await store.claim_guest("guest", ANN)
     for thread_id in await thread_ids(store, GUEST):

@@ -18,7 +18,7 @@ Both = Callable[[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]], 
 
 
 async def take_over(store: Any, user: Any) -> None:
-    """As adoption.py does it, until the process is killed; nothing for whoever comes second."""
+    """As account_linking.py does it, until the process is killed; nothing for whoever comes second."""
     with suppress(KilledError, ConflictError):
         await store.claim_guest("guest", user)
         for thread_id in await thread_ids(store, GUEST):

@@ -3,7 +3,7 @@
 import pytest
 
 from lambda_src.dev.store_contract.bad_input import IMPOSSIBLE, IMPOSSIBLE_IDS, ODD_IDS
-from lambda_src.store.ports import GuardLost, JournalBatch, QuotaLimits, QuotaRefused, TurnLedger
+from lambda_src.store.ports import IdempotencyConflict, JournalBatch, QuotaLimits, QuotaRefused, TurnLedger
 from tests.store.ledger_case import ADA, LEASE_MS, LedgerCase
 
 BATCH = JournalBatch(0, b"data: {}\n\n")
@@ -49,7 +49,7 @@ class LedgerBadInputContract(LedgerCase):
         assert [batch async for batch in ledger.read_journal(odd, odd, first=0, context=ADA)] == [BATCH]
         assert await ledger.claim_request(odd, odd, body_hash=b"", ttl_s=60, context=ADA) is None
         await ledger.bind_request(odd, odd, thread_id=odd, ttl_s=60, context=ADA)
-        assert await ledger.load_request(odd, context=ADA) == GuardLost(odd, odd, same_body=True)
+        assert await ledger.load_request(odd, context=ADA) == IdempotencyConflict(odd, odd, same_body=True)
         assert await ledger.spend_quota(odd, LIMITS, context=ADA) is None
         assert await ledger.spend_quota("next", LIMITS, context=ADA) == QuotaRefused("minute", 60)
         await ledger.end_quota(odd, context=ADA)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lambda_src.store.ports import Bound, GuardLost, TurnLedger
+from lambda_src.store.ports import Bound, IdempotencyConflict, TurnLedger
 from tests.store.ledger_case import ADA, BOB, Clock, LedgerCase
 
 TTL_S = 60
@@ -14,7 +14,7 @@ OTHER_BODY = b"\x01" * 32
 
 async def claim(
     ledger: TurnLedger, turn_id: str, *, key: str = "key", body_hash: bytes = BODY, instead_of: str | None = None
-) -> GuardLost | None:
+) -> IdempotencyConflict | None:
     """Ada's request with this body asks for the key."""
     return await ledger.claim_request(
         key, turn_id, body_hash=body_hash, ttl_s=TTL_S, instead_of=instead_of, context=ADA
@@ -26,7 +26,7 @@ async def bind(ledger: TurnLedger, turn_id: str, *, key: str = "key", ttl_s: int
     return await ledger.bind_request(key, turn_id, thread_id="thr_1", ttl_s=ttl_s, context=ADA)
 
 
-async def load(ledger: TurnLedger, key: str = "key") -> GuardLost | None:
+async def load(ledger: TurnLedger, key: str = "key") -> IdempotencyConflict | None:
     """Who has Ada's key."""
     return await ledger.load_request(key, context=ADA)
 
@@ -36,16 +36,16 @@ class GuardContract(LedgerCase):
 
     async def test_a_key_is_claimed_once(self, ledger: TurnLedger, other: TurnLedger) -> None:
         assert await claim(ledger, "one") is None
-        assert await claim(other, "two") == GuardLost("one", None, same_body=True)
-        assert await load(other) == GuardLost("one", None, same_body=True)
+        assert await claim(other, "two") == IdempotencyConflict("one", None, same_body=True)
+        assert await load(other) == IdempotencyConflict("one", None, same_body=True)
 
     async def test_a_duplicate_that_brings_the_same_turn_id_is_a_duplicate(
         self, ledger: TurnLedger, other: TurnLedger
     ) -> None:
         """Ids are minted for each request, so nobody does; a mark tells our own lost answer from it all the same."""
         assert await claim(ledger, "one", key="one") is None
-        assert await claim(ledger, "one", key="one") == GuardLost("one", None, same_body=True)
-        assert await claim(other, "one", key="one") == GuardLost("one", None, same_body=True)
+        assert await claim(ledger, "one", key="one") == IdempotencyConflict("one", None, same_body=True)
+        assert await claim(other, "one", key="one") == IdempotencyConflict("one", None, same_body=True)
 
     @pytest.mark.usefixtures("crowd")
     async def test_of_a_hundred_requests_at_once_one_gets_the_key(self, ledger: TurnLedger, other: TurnLedger) -> None:
@@ -54,7 +54,7 @@ class GuardContract(LedgerCase):
 
     async def test_a_key_claimed_for_another_body_says_so(self, ledger: TurnLedger) -> None:
         await claim(ledger, "one")
-        assert await claim(ledger, "one", body_hash=OTHER_BODY) == GuardLost("one", None, same_body=False)
+        assert await claim(ledger, "one", body_hash=OTHER_BODY) == IdempotencyConflict("one", None, same_body=False)
 
     async def test_a_key_nobody_claimed_has_nobody(self, ledger: TurnLedger) -> None:
         assert await load(ledger) is None
@@ -64,24 +64,24 @@ class GuardContract(LedgerCase):
         await claim(ledger, "one")
         await bind(ledger, "one")
         clock.later(ms=TTL_S * 1000 - 1)
-        assert await claim(ledger, "two") == GuardLost("one", "thr_1", same_body=True)
+        assert await claim(ledger, "two") == IdempotencyConflict("one", "thr_1", same_body=True)
         clock.later(ms=1)
         assert await load(ledger) is None
         assert await claim(ledger, "two", body_hash=OTHER_BODY) is None
-        assert await claim(ledger, "three", body_hash=OTHER_BODY) == GuardLost("two", None, same_body=True)
+        assert await claim(ledger, "three", body_hash=OTHER_BODY) == IdempotencyConflict("two", None, same_body=True)
 
     async def test_users_have_keys_of_their_own(self, ledger: TurnLedger) -> None:
         await claim(ledger, "one")
         assert await ledger.load_request("key", context=BOB) is None
         assert await ledger.claim_request("key", "two", body_hash=BODY, ttl_s=TTL_S, context=BOB) is None
-        assert await claim(ledger, "three") == GuardLost("one", None, same_body=True)
+        assert await claim(ledger, "three") == IdempotencyConflict("one", None, same_body=True)
 
     async def test_a_bound_key_tells_the_thread(self, ledger: TurnLedger, other: TurnLedger) -> None:
         await claim(ledger, "one")
         await bind(ledger, "one")
-        assert await claim(other, "two") == GuardLost("one", "thr_1", same_body=True)
-        assert await claim(other, "two", body_hash=OTHER_BODY) == GuardLost("one", "thr_1", same_body=False)
-        assert await load(other) == GuardLost("one", "thr_1", same_body=True)
+        assert await claim(other, "two") == IdempotencyConflict("one", "thr_1", same_body=True)
+        assert await claim(other, "two", body_hash=OTHER_BODY) == IdempotencyConflict("one", "thr_1", same_body=False)
+        assert await load(other) == IdempotencyConflict("one", "thr_1", same_body=True)
 
     async def test_binding_keeps_a_key_for_as_long_as_it_says(self, ledger: TurnLedger, clock: Clock) -> None:
         await claim(ledger, "one")
@@ -108,41 +108,41 @@ class GuardContract(LedgerCase):
         await bind(ledger, "one")
         assert await claim(ledger, "two", instead_of="zero") is not None
         assert await claim(ledger, "two", instead_of="one") is None
-        assert await load(ledger) == GuardLost("two", None, same_body=True)
+        assert await load(ledger) == IdempotencyConflict("two", None, same_body=True)
 
     async def test_a_refusal_is_told_until_somebody_claims_the_key_anew(self, ledger: TurnLedger) -> None:
         await claim(ledger, "one")
         await ledger.refuse_request("key", "two", "not two", context=ADA)
         await ledger.refuse_request("key", "one", "not now", context=ADA)
         refused = await load(ledger)
-        assert refused == GuardLost("one", None, same_body=True, refusal="not now")
+        assert refused == IdempotencyConflict("one", None, same_body=True, refusal="not now")
         assert await claim(ledger, "two", body_hash=OTHER_BODY) is None
-        assert await load(ledger) == GuardLost("two", None, same_body=True)
+        assert await load(ledger) == IdempotencyConflict("two", None, same_body=True)
 
     async def test_a_turn_that_lost_its_lease_says_so_under_its_key(self, ledger: TurnLedger, clock: Clock) -> None:
         await claim(ledger, "one")
         await bind(ledger, "one", ttl_s=TTL_S * 9)
         await ledger.end_request("key", "two", ttl_s=5, context=ADA)
         await ledger.end_request("key", "one", ttl_s=5, context=ADA)
-        assert await load(ledger) == GuardLost("one", "thr_1", same_body=True, ended=True)
+        assert await load(ledger) == IdempotencyConflict("one", "thr_1", same_body=True, ended=True)
         clock.later(ms=5000)
         assert await load(ledger) is None
         assert await claim(ledger, "two") is None
-        assert await load(ledger) == GuardLost("two", None, same_body=True)
+        assert await load(ledger) == IdempotencyConflict("two", None, same_body=True)
 
     async def test_a_lookup_tells_whether_the_body_is_the_same(self, ledger: TurnLedger) -> None:
         await claim(ledger, "one")
         found = await ledger.load_request("key", body_hash=OTHER_BODY, context=ADA)
-        assert found == GuardLost("one", None, same_body=False)
+        assert found == IdempotencyConflict("one", None, same_body=False)
 
     async def test_a_stop_before_the_turn_is_bound_is_told_when_it_is(self, ledger: TurnLedger, clock: Clock) -> None:
-        async def stop(turn_id: str | None = None) -> GuardLost | None:
+        async def stop(turn_id: str | None = None) -> IdempotencyConflict | None:
             return await ledger.stop_request("key", "its name", turn_id=turn_id, ttl_s=TTL_S, context=ADA)
 
         assert await stop() is None, "before its request came"
         await claim(ledger, "one")
         assert await bind(ledger, "one") == Bound("its name")
-        assert await stop() == GuardLost("one", "thr_1", same_body=True)
+        assert await stop() == IdempotencyConflict("one", "thr_1", same_body=True)
         await claim(ledger, "two", instead_of="one")
         assert await stop("one") is None, "it is over"
         clock.later(ms=TTL_S * 1000)
@@ -150,7 +150,7 @@ class GuardContract(LedgerCase):
         assert await bind(ledger, "three") == Bound(None), "that was meant for another one"
         await ledger.release_request("key", "three", context=ADA)
         await claim(ledger, "four")
-        assert await stop("four") == GuardLost("four", None, same_body=True)
+        assert await stop("four") == IdempotencyConflict("four", None, same_body=True)
         assert await ledger.stop_request("key", "x", turn_id=None, ttl_s=TTL_S, context=BOB) is None
         assert await bind(ledger, "four") == Bound("its name")
 
@@ -160,7 +160,7 @@ class GuardContract(LedgerCase):
         await claim(ledger, "two")
         await bind(ledger, "one")
         await ledger.release_request("key", "one", context=ADA)
-        assert await load(ledger) == GuardLost("two", None, same_body=True)
+        assert await load(ledger) == IdempotencyConflict("two", None, same_body=True)
 
     async def test_a_key_given_back_is_free(self, ledger: TurnLedger, other: TurnLedger) -> None:
         await claim(ledger, "one")
@@ -168,14 +168,14 @@ class GuardContract(LedgerCase):
         await ledger.release_request("key", "one", context=ADA)
         assert await load(other) is None
         assert await claim(other, "two", body_hash=OTHER_BODY) is None
-        assert await load(ledger) == GuardLost("two", None, same_body=True)
+        assert await load(ledger) == IdempotencyConflict("two", None, same_body=True)
 
     async def test_giving_back_what_one_does_not_have_is_quiet(self, ledger: TurnLedger) -> None:
         await ledger.release_request("key", "one", context=ADA)
         await claim(ledger, "one")
         await ledger.release_request("key", "two", context=ADA)
         await ledger.release_request("key", "one", context=BOB)
-        assert await load(ledger) == GuardLost("one", None, same_body=True)
+        assert await load(ledger) == IdempotencyConflict("one", None, same_body=True)
         await ledger.release_request("key", "one", context=ADA)
         await ledger.release_request("key", "one", context=ADA)
         assert await load(ledger) is None

@@ -91,19 +91,19 @@ class LeaseContract(LedgerCase):
         await take(ledger, "one")
         await take(ledger, "two")
         crashed = await predecessor(other, "three")
-        assert (crashed.turn_id, crashed.unfolded) == ("two", ("one",))
+        assert (crashed.turn_id, crashed.unrecovered) == ("two", ("one",))
 
     async def test_who_renews_or_ends_has_folded_what_came_before(self, ledger: TurnLedger) -> None:
         await take(ledger, "one")
         await take(ledger, "two")
-        assert (await standing(ledger)).unfolded == ("one",)
+        assert (await standing(ledger)).unrecovered == ("one",)
         await renew(ledger, "two")
-        assert (await standing(ledger)).unfolded == ()
+        assert (await standing(ledger)).unrecovered == ()
         await take(ledger, "three")
         await ledger.end_lease("thr_1", "three", context=ADA)
-        assert (await standing(ledger)).unfolded == ()
-        assert (await predecessor(ledger, "four")).unfolded == ()
-        assert (await standing(ledger)).unfolded == ()
+        assert (await standing(ledger)).unrecovered == ()
+        assert (await predecessor(ledger, "four")).unrecovered == ()
+        assert (await standing(ledger)).unrecovered == ()
 
     async def test_of_any_number_of_turns_that_crashed_before_they_folded_anything_all_are_left(
         self, ledger: TurnLedger, other: TurnLedger
@@ -111,7 +111,7 @@ class LeaseContract(LedgerCase):
         for turn_id in ("one", "two", "three", "four"):
             await take(ledger, turn_id)
         crashed = await predecessor(other, "five")
-        assert (crashed.turn_id, crashed.unfolded) == ("four", ("one", "two", "three"))
+        assert (crashed.turn_id, crashed.unrecovered) == ("four", ("one", "two", "three"))
 
     async def test_a_lease_says_when_its_turn_ended_and_nothing_of_one_that_died(
         self, ledger: TurnLedger, clock: Clock

@@ -101,8 +101,8 @@ class LedgerMachine(RuleBasedStateMachine):
             raise AssertionError("the lease of a deleted thread was taken")
         held = self.thread(user, thread)
         assert bare(self.run(taking).previous) == held.turn
-        unfolded = (*held.turn.unfolded, held.turn.turn_id) if held.turn and not held.turn.ended else ()
-        held.turn = TurnRow(turn, self.now_ms(process) + LEASE_MS, False, False, 0, unfolded)
+        unrecovered = (*held.turn.unrecovered, held.turn.turn_id) if held.turn and not held.turn.ended else ()
+        held.turn = TurnRow(turn, self.now_ms(process) + LEASE_MS, False, False, 0, unrecovered)
 
     @rule(process=processes, user=users, thread=threads, turn=turns)
     def renew(self, process: int, user: RequestContext, thread: str, turn: str) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lambda_src.store.ports import GuardLost, TurnRow
+from lambda_src.store.ports import IdempotencyConflict, TurnRow
 
 
 @dataclass
@@ -17,7 +17,7 @@ class ModelThread:
     def kept_up(self, **changes: Any) -> TurnRow:
         """The lease after its holder wrote it."""
         assert self.turn is not None
-        return replace(self.turn, unfolded=(), **changes)
+        return replace(self.turn, unrecovered=(), **changes)
 
 
 @dataclass
@@ -31,9 +31,9 @@ class ModelClaim:
     refusal: str | None = None
     ended: bool = False
 
-    def lost(self, body: bytes | None) -> GuardLost:
+    def lost(self, body: bytes | None) -> IdempotencyConflict:
         """What a request with this body hears of it."""
-        return GuardLost(self.turn_id, self.thread_id, body in (None, self.body), self.refusal, self.ended)
+        return IdempotencyConflict(self.turn_id, self.thread_id, body in (None, self.body), self.refusal, self.ended)
 
 
 @dataclass

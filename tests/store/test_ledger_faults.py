@@ -230,7 +230,7 @@ async def test_a_lease_lost_between_a_write_and_its_answer_is_taken_again() -> N
     taken = await _take("thr_running")(table.ledger(client))
     assert isinstance(taken, LeaseTaken)
     assert taken.previous is not None
-    assert (taken.previous.turn_id, taken.previous.unfolded) == ("other", ("one", "mine"))
+    assert (taken.previous.turn_id, taken.previous.unrecovered) == ("other", ("one", "mine"))
     assert await _renew("thr_running", "other")(other) == "superseded"
 
 

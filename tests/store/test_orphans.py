@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lambda_src.attachments.file_types import FileLimits
-from lambda_src.attachments.presigned_store import LinkedStore
+from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.attachments.s3_files import S3AttachmentStore
 from lambda_src.chat.scheduled_events import CLOSING_TIME_MS
 from lambda_src.context import Turn
@@ -56,7 +56,7 @@ async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_neve
 async def test_a_file_whose_row_could_not_be_bound_goes_when_nobody_can_bind_it_any_more() -> None:
     local = Local()
     store = local.store()
-    linked = LinkedStore(store, files_of(local))
+    linked = PresignedStore(store, files_of(local))
     await store.save_thread(thread_of(), ADA)
     await linked.save_attachment(file_of(), ADA)
     local.objects.put_object(Key="pending/ada/atc_1", Body=b"x")

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from lambda_src.attachments.file_types import FileLimits
 from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
 from lambda_src.context import RequestContext, User
 from lambda_src.http.app import create_app
@@ -25,8 +25,8 @@ from lambda_src.store.aws_calls import Calls
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns import journal
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.canaries import CANARIES
 from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause
 from tests.store.tables import Aws, moto_aws
@@ -74,9 +74,12 @@ class House:
             self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
         )
         links = None if self.files is None else EventLinks(self.files)
-        turns = Turns(Surroundings(self.store.ledger, Keeper(self.store), links=links))
+        turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), links=links))
         return create_app(
-            Desk(server, turns), authenticate=known_by_name, sweeps=self.store, max_body_bytes=max_body_bytes
+            AssistantEndpoint(server, turns),
+            authenticate=known_by_name,
+            sweeps=self.store,
+            max_body_bytes=max_body_bytes,
         )
 
     def chat(self, **more: Any) -> Chat:

@@ -24,9 +24,9 @@ from lambda_src.cli.transfer.hosted_chatkit import to_records
 from lambda_src.cli.users import BACKEND
 from lambda_src.context import RequestContext, User
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.admin.cloudformation_api import cloudformation_api
-from tests.admin.hosted_api import hosted_api, item, thread
 from tests.chat import message
+from tests.cli.cloudformation_api import cloudformation_api
+from tests.cli.hosted_api import hosted_api, item, thread
 from tests.store.tables import Aws, moto_aws
 from tests.surface.house import house_on_moto, items_of
 

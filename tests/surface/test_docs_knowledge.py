@@ -18,8 +18,8 @@ from infra.stage.config import StageConfig
 from lambda_src.cli.commands import app
 from lambda_src.cli.documents import TYPES
 from lambda_src.models.providers import openai_run_config
-from tests.admin.vector_store_api import KEY, VectorStoreApi, vector_store_api
 from tests.chat import message
+from tests.cli.vector_store_api import KEY, VectorStoreApi, vector_store_api
 from tests.model_api import scripted_api, sse
 from tests.surface.house import house_without_files, items_of
 from tests.test_model_events import FILE, answered, citation_event, file_search

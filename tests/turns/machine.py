@@ -24,8 +24,8 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import LeaseTaken
 from lambda_src.turns import endings
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.turns.scene import OPTIONS, Model, Process, Reader, thread_at
 from tests.turns.virtual_time import VirtualTime
 
@@ -237,8 +237,8 @@ class House:
         counters = MemoryCounters(clock=clock.now_ns)
         quotas = Quotas(store.ledger, counters, Allowance(running=RUNNING), clock=clock.now_ns, now=lambda: time.now_s)
         process = Reading(store, time)
-        around = Surroundings(store.ledger, Keeper(store), sleep=time.sleep, clock=clock.now_ms, quotas=quotas)
-        process.turns = Turns(around)
+        services = TurnServices(store.ledger, AnswerStore(store), sleep=time.sleep, clock=clock.now_ms, quotas=quotas)
+        process.turns = Turns(services)
         return cls(process, line, clock)
 
 

@@ -19,9 +19,9 @@ from chatkit.types import (
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import UnavailableError
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.lifecycle import Asked, Turns, TurnStream
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import RunningTurn, Surroundings
+from lambda_src.turns.lifecycle import TurnRequest, Turns, TurnStream
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import RunningTurn, TurnServices
 from tests.turns.virtual_time import VirtualTime
 
 THREAD = "thr_1"
@@ -137,7 +137,7 @@ class Process:
 
     def __init__(self, store: MemoryStore, time: VirtualTime) -> None:
         self.store, self.time = store, time
-        self.turns = Turns(Surroundings(store.ledger, Keeper(store), sleep=time.sleep, clock=time.now_ms))
+        self.turns = Turns(TurnServices(store.ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms))
 
     async def check(self, thread_id: str, context: RequestContext) -> None:
         """What must hold before a request may begin."""
@@ -148,7 +148,7 @@ class Process:
         turn_id: str | None = None, deadline_ms: int | None = None, operation: str = "threads.add_user_message",
     ) -> Reader:  # fmt: skip
         """A user's message; the reader of its stream, once that is open."""
-        asked = Asked(operation, thread_id=thread_id, body=text.encode(), named=named)
+        asked = TurnRequest(operation, thread_id=thread_id, body=text.encode(), named=named)
         turn = asked.turn(user)
         turn.id = turn_id or turn.id
         context = RequestContext(user=User(user), request_id="r", deadline_ms=deadline_ms, turn=turn)
@@ -216,7 +216,7 @@ async def kill(reader: Reader) -> None:
     """The process dies, as far as the others can see: nothing it does reaches the store any more."""
     turn = reader.stream
     assert isinstance(turn, RunningTurn)
-    for part in (turn._around, turn._journal):
+    for part in (turn._services, turn._journal):
         for name in ("ledger", "keeper", "_ledger"):
             if hasattr(part, name):
                 object.__setattr__(part, name, Unreachable())  # each Process has surroundings of its own

@@ -13,8 +13,8 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import JournalBatch
 from lambda_src.turns import journal, partial_answer
 from lambda_src.turns.journal import Journal
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import LEASE_MS, RENEW_S, RENEW_WITHIN_S, Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import LEASE_MS, RENEW_S, RENEW_WITHIN_S, TurnServices
 from tests.chat import Chat, app_with, message, server_with
 from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Model, Replaced, Scene, as_user
@@ -56,7 +56,7 @@ async def test_a_journal_that_is_slow_delays_no_renewal(scene: Scene) -> None:
         await stuck.wait()
 
     slow: Any = Replaced(ledger, append_journal=append)
-    scene.one.turns.around = replace(scene.one.turns.around, ledger=slow)
+    scene.one.turns.services = replace(scene.one.turns.services, ledger=slow)
     model = Model()
     reader = await scene.one.ask(model, "hi")
     model.say("words")
@@ -110,7 +110,7 @@ async def test_a_new_thread_whose_lease_cannot_be_had_is_taken_back(method: str)
         raise UnavailableError("The store did not answer in time.")
 
     ledger: Any = Replaced(store.ledger, **{method: fail})
-    chat = Chat(app_with(server_with(store), around=Surroundings(ledger, Keeper(store))))
+    chat = Chat(app_with(server_with(store), services=TurnServices(ledger, AnswerStore(store))))
     assert (await chat("threads.create", input=message("hi"))).status == 503
     assert (await chat("threads.list")).json["data"] == []
 

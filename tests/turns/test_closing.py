@@ -23,12 +23,12 @@ class Failing:
 
     def __init__(self, scene: Scene, *names: str) -> None:
         self.now = False
-        around = scene.one.turns.around
-        parts: dict[str, Any] = {"ledger": around.ledger, "keeper": around.keeper}
+        services = scene.one.turns.services
+        parts: dict[str, Any] = {"ledger": services.ledger, "keeper": services.keeper}
         for name in names:
             part = "keeper" if name == "keep" else "ledger"
             parts[part] = Replaced(parts[part], **{name: self._unless(getattr(parts[part], name))})
-        scene.one.turns.around = replace(around, **parts)
+        scene.one.turns.services = replace(services, **parts)
 
     def _unless(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **named: Any) -> Any:
@@ -135,15 +135,15 @@ async def test_a_store_that_hangs_at_the_deadline_holds_no_notice_back(
     """Its own patience is longer than the time that is left: Lambda would end the stream without a word."""
     monkeypatch.setattr(closing, "HURRIED_S", 0.0)
     scene = await Scene.set()
-    around = scene.one.turns.around
+    services = scene.one.turns.services
     hangs = asyncio.Event()
 
     async def call(*args: Any, **named: Any) -> Any:
         await (asyncio.Event().wait() if hangs.is_set() else asyncio.sleep(0))
-        return await getattr(around.ledger, method)(*args, **named)
+        return await getattr(services.ledger, method)(*args, **named)
 
-    slow: Any = Replaced(around.ledger, **{method: call})
-    scene.one.turns.around = replace(around, ledger=slow)
+    slow: Any = Replaced(services.ledger, **{method: call})
+    scene.one.turns.services = replace(services, ledger=slow)
     model = Model()
     reader = await scene.one.ask(model, "hi", deadline_ms=scene.time.now_ms() + 10_000)
     model.say(SAID)

@@ -85,7 +85,7 @@ async def turn_of(counted: Counted, answer_s: float, *, quotas: Quotas | None = 
     """A message in a thread that is there, answered for so long with words all the time."""
     model = Model()
     process = Process(counted.store, counted.time)
-    process.turns.around = replace(process.turns.around, quotas=quotas)
+    process.turns.services = replace(process.turns.services, quotas=quotas)
     asking = process.ask(model, "hi")
     task = counted.time.begun(asking)
     for _ in range(int(answer_s * 10)):

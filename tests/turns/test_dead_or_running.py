@@ -24,7 +24,7 @@ async def scene() -> Scene:
 
 def set_clock(scene: Scene, process: Process, *, ahead_s: int) -> None:
     """The clock of a process is wrong."""
-    process.turns.around = replace(process.turns.around, clock=lambda: scene.time.now_ms() + ahead_s * 1000)
+    process.turns.services = replace(process.turns.services, clock=lambda: scene.time.now_ms() + ahead_s * 1000)
 
 
 @pytest.mark.parametrize("ahead_s", APART_S)
@@ -82,7 +82,7 @@ def limit_running(scene: Scene, process: Process) -> None:
     """One turn at a time, for each user."""
     ledger, time = process.store.ledger, scene.time
     quotas = Quotas(ledger, MemoryCounters(), Allowance(running=1), clock=time.now_ns, now=lambda: time.now_s)
-    process.turns.around = replace(process.turns.around, quotas=quotas)
+    process.turns.services = replace(process.turns.services, quotas=quotas)
 
 
 async def forever(*_: object, **__: object) -> None:
@@ -98,9 +98,9 @@ async def test_a_dead_turn_holds_its_place_no_longer_than_its_lease(scene: Scene
     if is_bound:
         await kill(await scene.one.ask(Model(), "hi"))
     else:
-        around = scene.one.turns.around
-        dying: Any = Replaced(around.ledger, take_lease=forever)
-        scene.one.turns.around = replace(around, ledger=dying)
+        services = scene.one.turns.services
+        dying: Any = Replaced(services.ledger, take_lease=forever)
+        scene.one.turns.services = replace(services, ledger=dying)
         hanging = asyncio.create_task(scene.one.ask(Model(), "hi"))
         await scene.time.rest()
     await scene.time.advance(2)

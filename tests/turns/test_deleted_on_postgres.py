@@ -11,8 +11,8 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.postgres import PostgresStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.store.postgres import migrated, postgres, sessions_of
@@ -42,7 +42,7 @@ def process(engine: AsyncEngine, ledger: Any, time: VirtualTime) -> Process:
     store: Any = PostgresStore(sessions_of(engine), ledger=ledger)
     made = Process(MemoryStore(), time)
     made.store = store
-    made.turns = Turns(Surroundings(ledger, Keeper(store), sleep=time.sleep, clock=time.now_ms))
+    made.turns = Turns(TurnServices(ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms))
     return made
 
 

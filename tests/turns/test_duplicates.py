@@ -92,7 +92,7 @@ async def test_duplicates_of_a_request_that_is_refused_are_refused_alike_and_at_
             raise REFUSALS[kind]()
 
     for process in (scene.one, scene.two):
-        process.turns.around = replace(process.turns.around, quotas=Refusing())  # type: ignore[arg-type] # admit is all
+        process.turns.services = replace(process.turns.services, quotas=Refusing())  # type: ignore[arg-type] # admit is all
     asking = [
         asyncio.create_task((scene.one, scene.two)[number % 2].ask(Model(), "hi", named=named)) for number in range(50)
     ]
@@ -134,7 +134,7 @@ async def test_a_claim_that_landed_after_its_time_out_holds_its_key_for_seconds_
         raise UnavailableError("The store did not answer in time.")
 
     faulty: Any = Replaced(ledger, claim_request=landed_late, release_request=lost)
-    scene.one.turns.around = replace(scene.one.turns.around, ledger=faulty)
+    scene.one.turns.services = replace(scene.one.turns.services, ledger=faulty)
     with pytest.raises(UnavailableError):
         await scene.one.ask(Model(), "hi", named=named)
     model = Model()
@@ -152,7 +152,7 @@ async def test_a_claim_whose_fault_was_told_is_given_back_at_once(scene: Scene) 
         raise UnavailableError("The store did not answer in time.")
 
     faulty: Any = Replaced(ledger, claim_request=landed)
-    scene.one.turns.around = replace(scene.one.turns.around, ledger=faulty)
+    scene.one.turns.services = replace(scene.one.turns.services, ledger=faulty)
     with pytest.raises(UnavailableError):
         await scene.one.ask(Model(), "hi")
     model = Model()
@@ -165,7 +165,7 @@ async def test_a_refusal_is_told_even_if_it_cannot_be_noted(scene: Scene) -> Non
         raise UnavailableError("The store did not answer in time.")
 
     faulty: Any = Replaced(scene.one.store.ledger, refuse_request=lost)
-    scene.one.turns.around = replace(scene.one.turns.around, ledger=faulty)
+    scene.one.turns.services = replace(scene.one.turns.services, ledger=faulty)
     with pytest.raises(NotFoundError):
         await scene.one.ask(Model(), "hi", thread_id="thr_no")
 
@@ -190,12 +190,12 @@ async def test_a_request_that_took_too_long_to_begin_never_runs_beside_the_one_t
         async def settle(self, *_: object, **__: object) -> None:
             """Nothing was spent."""
 
-    around = scene.one.turns.around
+    services = scene.one.turns.services
     if at == "after it":
         late: Any = Replaced(ledger, bind_request=slow)
-        scene.one.turns.around = replace(around, ledger=late)
+        scene.one.turns.services = replace(services, ledger=late)
     else:
-        scene.one.turns.around = replace(around, quotas=Slow())  # type: ignore[arg-type] # what is used of it
+        scene.one.turns.services = replace(services, quotas=Slow())  # type: ignore[arg-type] # what is used of it
     first, second = Model("msg_first"), Model("msg_second")
     asking = asyncio.create_task(scene.one.ask(first, "hi"))
     again = asyncio.create_task(scene.two.ask(second, "hi"))

@@ -126,7 +126,7 @@ async def test_who_follows_a_turn_outlasts_a_store_that_fails_for_some_seconds(
         return getattr(ledger, method)(*args, **named)
 
     flaky: Any = Replaced(ledger, **{method: unless_failing})
-    scene.two.turns.around = replace(scene.two.turns.around, ledger=flaky)
+    scene.two.turns.services = replace(scene.two.turns.services, ledger=flaky)
     resumed = Reader(await scene.two.turns.resume(reader.stream.turn_id, ANN))
     resumed.task = asyncio.create_task(resumed.read())
     await scene.time.advance(2 * RENEW_S)
@@ -178,7 +178,7 @@ async def test_a_reader_who_recovers_a_dead_turn_does_not_end_the_one_that_began
         return dead
 
     ledger: Any = Replaced(scene.two.store.ledger, load_turn=late)
-    scene.two.turns.around = replace(scene.two.turns.around, ledger=ledger)
+    scene.two.turns.services = replace(scene.two.turns.services, ledger=ledger)
     await scene.waited(scene.two.turns.recover(THREAD, ANN))
     await scene.time.advance(RENEW_S)
     assert not newer.over

@@ -9,8 +9,8 @@ import pytest
 
 from lambda_src.models.providers import RETRIES, openai_run_config
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.persistence import CUT_NOTE, Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import CUT_NOTE, AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests import canaries
 from tests.canaries import CANARIES
 from tests.chat import Answer, Chat, app_with, message, server_with
@@ -113,8 +113,8 @@ async def test_a_stopped_run_leaves_no_task_that_asyncio_complains_about(api: Mo
     asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
     store = MemoryStore()
     server = server_with(store, run_config=openai_run_config("key", base_url=f"{api.url}/endless", stall_s=STALL_S))
-    around = Surroundings(store.ledger, Keeper(store), sleep=lambda seconds: asyncio.sleep(seconds / 100))
-    chat = Chat(app_with(server, around=around))
+    services = TurnServices(store.ledger, AnswerStore(store), sleep=lambda seconds: asyncio.sleep(seconds / 100))
+    chat = Chat(app_with(server, services=services))
     asking = asyncio.create_task(ask(chat, x_chat_turn=NAMED))
     await api.talking.wait()
     assert (await chat.post(b'{"turn_id":"%s"}' % NAMED.encode(), "/chatkit/stop")).json["stopped"]
@@ -129,8 +129,8 @@ async def test_a_stopped_run_leaves_no_task_that_asyncio_complains_about(api: Mo
 async def test_a_turn_that_is_stopped_before_the_first_word_leaves_no_empty_message_on_the_page(api: ModelApi) -> None:
     store = MemoryStore()
     server = server_with(store, run_config=openai_run_config("key", base_url=f"{api.url}/opening"))
-    around = Surroundings(store.ledger, Keeper(store), sleep=lambda seconds: asyncio.sleep(seconds / 100))
-    chat = Chat(app_with(server, around=around))
+    services = TurnServices(store.ledger, AnswerStore(store), sleep=lambda seconds: asyncio.sleep(seconds / 100))
+    chat = Chat(app_with(server, services=services))
     asking = asyncio.create_task(ask(chat, x_chat_turn=NAMED))
     await api.talking.wait()
     assert (await chat.post(b'{"turn_id":"%s"}' % NAMED.encode(), "/chatkit/stop")).json["stopped"]

@@ -20,9 +20,9 @@ from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.lifecycle import Asked, Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import dispatcher_with, message
 from tests.turns.scene import THREAD, Replaced, as_user, thread_at
 from tests.turns.test_read_ahead import texts
@@ -52,7 +52,9 @@ class Tab:
         self.store: Any = MemoryStore(beside=rows, clock=time.now_ns)
         self.agent = dispatcher_with(model=model)
         self.server = ChatServer(self.store, self.agent, feedback=self.store, history_items=40)
-        self.turns = Turns(Surroundings(self.store.ledger, Keeper(self.store), sleep=time.sleep, clock=time.now_ms))
+        self.turns = Turns(
+            TurnServices(self.store.ledger, AnswerStore(self.store), sleep=time.sleep, clock=time.now_ms)
+        )
 
     async def say(self, text: str) -> list[bytes]:
         """A message; the events of its answer."""
@@ -74,7 +76,7 @@ class Tab:
     ) -> list[bytes]:
         """The events of a request's turn."""
         thread_id = None if isinstance(request, ThreadsCreateReq) else THREAD
-        asked = Asked(request.type, thread_id=thread_id, body=request.model_dump_json().encode(), named=named)
+        asked = TurnRequest(request.type, thread_id=thread_id, body=request.model_dump_json().encode(), named=named)
         context = RequestContext(user=User("ann"), request_id="r", turn=asked.turn("ann"))
 
         async def check() -> None:

@@ -17,9 +17,9 @@ from lambda_src.models.demo_model import DemoModel
 from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.startup import flags
 from lambda_src.store.dynamodb.counters import TableCounters
-from lambda_src.turns.lifecycle import Asked, Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import SETTLED_MS, Surroundings
+from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import SETTLED_MS, TurnServices
 from tests.chat import dispatcher_with, message, no_pause
 from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Replaced
@@ -56,8 +56,8 @@ class Asker:
         time, store = counted.time, counted.store
         self.agent = dispatcher_with(model=self.model)
         self.server = ChatServer(store, self.agent, feedback=store, history_items=40)
-        around = Surroundings(store.ledger, Keeper(store), sleep=time.sleep, clock=time.now_ms, quotas=quotas)
-        self.turns = Turns(around)
+        services = TurnServices(store.ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms, quotas=quotas)
+        self.turns = Turns(services)
 
     async def say(self, text: str, *, thread_id: str | None = THREAD) -> None:
         """A message, and time for its answer."""
@@ -76,7 +76,7 @@ class Asker:
             kind, params["thread_id"] = ThreadsAddUserMessageReq, thread_id
         request = kind.model_validate({"params": params})
         context = RequestContext(user=self.user, request_id="r", turn=Turn(id=f"turn-that-is-number-{number}"))
-        asked = Asked(request.type, thread_id=thread_id, body=b"%d" % number, named=None)
+        asked = TurnRequest(request.type, thread_id=thread_id, body=b"%d" % number, named=None)
 
         async def check() -> None:
             await self.server.check(request, context)
@@ -186,12 +186,12 @@ async def test_what_another_turn_wrote_since_the_check_is_shown(counted: Counted
     ledger = counted.store.ledger
 
     async def take(*args: Any, **kwargs: Any) -> Any:
-        asker.turns.around = replace(asker.turns.around, ledger=ledger)
+        asker.turns.services = replace(asker.turns.services, ledger=ledger)
         await other.answered("from the other tab")
         return await ledger.take_lease(*args, **kwargs)
 
     late: Any = Replaced(ledger, take_lease=take)
-    asker.turns.around = replace(asker.turns.around, ledger=late)
+    asker.turns.services = replace(asker.turns.services, ledger=late)
     await other.agent.ensure_initialized()
     await asker.say("mine")
     shown = texts(asker.model.shown[-1])

@@ -122,7 +122,7 @@ async def test_a_named_new_thread_whose_answer_was_lost_is_stored_once_and_answe
 
 async def test_a_named_new_thread_whose_lease_was_taken_without_an_answer_is_stored_once(room: Room) -> None:
     ledger = Dropping(room.one.store.ledger).losing("take_lease")
-    room.one.turns.around = replace(room.one.turns.around, ledger=ledger)
+    room.one.turns.services = replace(room.one.turns.services, ledger=ledger)
     with pytest.raises(UnavailableError):
         await after(room, room.one.answered(new_thread("hi"), named=NAMED))
     gc.collect()

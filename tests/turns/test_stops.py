@@ -33,7 +33,7 @@ async def test_a_stop_by_name_between_claim_and_lease_stops_the_turn_when_it_beg
         return await ledger.take_lease(*args, **kwargs)
 
     late: Any = Replaced(ledger, take_lease=take)
-    scene.one.turns.around = replace(scene.one.turns.around, ledger=late)
+    scene.one.turns.services = replace(scene.one.turns.services, ledger=late)
     model = Model()
     asking = asyncio.create_task(scene.one.ask(model, "hi", named=NAMED))
     await scene.time.rest()

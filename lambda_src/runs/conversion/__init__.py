@@ -1,4 +1,5 @@
-"""Between a thread and the model: history.py is what the model is shown, answer.py what becomes of its output."""
+"""Between a thread and the model: history.py is what the model is shown, response_items.py what becomes of its
+output."""
 
 from lambda_src.runs.conversion.history import HistoryConverter
 from lambda_src.runs.conversion.images import KeptImages

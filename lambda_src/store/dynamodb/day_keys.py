@@ -1,4 +1,5 @@
-"""The day's key for hashing addresses (callers.py), in one row of the chat's table that expires by itself."""
+"""The day's key for hashing addresses (lambda_src/quotas/source_addresses.py), in one row of the chat's table that
+expires by itself."""
 
 from base64 import b64decode, b64encode
 

@@ -14,7 +14,16 @@ from lambda_src.store import bounds, codec, followers, journals, keys, quota_win
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.followers import Follower
 from lambda_src.store.memory.rows import ClaimRow, LedgerRows, UserRows
-from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
+from lambda_src.store.ports import (
+    Bound,
+    Count,
+    IdempotencyConflict,
+    JournalBatch,
+    LeaseTaken,
+    QuotaLimits,
+    QuotaRefused,
+    TurnRow,
+)
 
 SWEEP_MS = 60_000  # it looks at every row: some milliseconds for ten thousand
 
@@ -50,9 +59,9 @@ class MemoryLedger:
         if previous is not None:
             self._clocks.follow(_name(context, thread_id), previous.last_order)
         first = self._clocks.first(_name(context, thread_id))
-        unfolded = () if previous is None or previous.ended else (*previous.unfolded, previous.turn_id)
+        unrecovered = () if previous is None or previous.ended else (*previous.unrecovered, previous.turn_id)
         user.ledger.turns[thread_id] = TurnRow(
-            turn_id, self._now_ms() + lease_ms, stop=False, ended=False, last_order=first, unfolded=unfolded
+            turn_id, self._now_ms() + lease_ms, stop=False, ended=False, last_order=first, unrecovered=unrecovered
         )
         user.ledger.touched[thread_id] = self._now_ms()
         self._clocks.hold(_name(context, thread_id), turn_id, first)
@@ -72,7 +81,7 @@ class MemoryLedger:
         ahead = self._clocks.ahead(name)
         expires_ms = self._now_ms() + lease_ms
         turns = self._rows(context).turns
-        turns[thread_id] = replace(row, expires_ms=expires_ms, unfolded=(), last_order=ahead)
+        turns[thread_id] = replace(row, expires_ms=expires_ms, unrecovered=(), last_order=ahead)
         self._rows(context).touched[thread_id] = self._now_ms()
         self._clocks.hold(name, turn_id, ahead)
         return "held"
@@ -107,7 +116,7 @@ class MemoryLedger:
             ended_ms = 0 if died else self._now_ms()
             ahead = self._clocks.ahead(_name(context, thread_id))
             turns = self._rows(context).turns
-            turns[thread_id] = replace(row, ended=True, expires_ms=ended_ms, unfolded=(), last_order=ahead)
+            turns[thread_id] = replace(row, ended=True, expires_ms=ended_ms, unrecovered=(), last_order=ahead)
             self._rows(context).touched[thread_id] = self._now_ms()
             self._clocks.release(_name(context, thread_id), turn_id)
         return True
@@ -164,7 +173,7 @@ class MemoryLedger:
         ttl_s: int,
         instead_of: str | None = None,
         context: RequestContext,
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
         claim = self._claim(key, context)
@@ -176,7 +185,7 @@ class MemoryLedger:
 
     async def load_request(
         self, key: str, *, body_hash: bytes | None = None, context: RequestContext
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         claim = self._claim(key, context)
         return None if claim is None else _lost(claim, body_hash)
@@ -207,7 +216,7 @@ class MemoryLedger:
 
     async def stop_request(
         self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         if not bounds.are_ids(context.user.id, key, stop_of, *([] if turn_id is None else [turn_id])):
             return None
@@ -289,9 +298,9 @@ class MemoryLedger:
         return claim if claim is not None and claim.expires_ms > self._now_ms() else None
 
 
-def _lost(claim: ClaimRow, body_hash: bytes | None) -> GuardLost:
+def _lost(claim: ClaimRow, body_hash: bytes | None) -> IdempotencyConflict:
     same_body = body_hash in (None, claim.body_hash)
-    return GuardLost(claim.turn_id, claim.thread_id, same_body, refusal=claim.refusal, ended=claim.ended)
+    return IdempotencyConflict(claim.turn_id, claim.thread_id, same_body, refusal=claim.refusal, ended=claim.ended)
 
 
 def _name(context: RequestContext, thread_id: str) -> str:

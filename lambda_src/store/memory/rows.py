@@ -159,7 +159,7 @@ class UserRows:
 
 def _left_by(turn: TurnRow) -> tuple[str, ...]:
     """The turns whose journals are still to be folded."""
-    return () if turn.ended else (*turn.unfolded, turn.turn_id)
+    return () if turn.ended else (*turn.unrecovered, turn.turn_id)
 
 
 def window(places: list[str], cursor: str | None, limit: int, *, descending: bool) -> tuple[list[str], bool]:

@@ -13,7 +13,7 @@ from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Table
 from lambda_src.store.dynamodb.turns import rows as turn_rows
-from lambda_src.store.ports import Bound, GuardLost
+from lambda_src.store.ports import Bound, IdempotencyConflict
 
 _FREE = f"attribute_not_exists(#{turn_rows.TURN_ID}) OR #{turn_rows.EXPIRES_MS} <= :now"
 _REFUSED = f"attribute_exists(#{turn_rows.REFUSAL})"
@@ -31,7 +31,7 @@ class Guards:
 
     async def claim(
         self, user_id: str, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, instead_of: str | None
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """Claim a key that is free; who has it, when it is not."""
         now_ms = self._now_ms()
         mark = secrets.token_hex(8)
@@ -59,7 +59,7 @@ class Guards:
             return turn_rows.claim_of(fault.old, body_hash=body_hash, now_ms=now_ms)
         return None
 
-    async def load(self, user_id: str, key: str, *, body_hash: bytes | None) -> GuardLost | None:
+    async def load(self, user_id: str, key: str, *, body_hash: bytes | None) -> IdempotencyConflict | None:
         """Who has a key now."""
         row = await self._table.get(_key(user_id, key))
         return None if row is None else turn_rows.claim_of(row, body_hash=body_hash, now_ms=self._now_ms())
@@ -83,7 +83,9 @@ class Guards:
         removed = f" REMOVE {turn_rows.CLAIM_FORGOTTEN}, {turn_rows.CLAIM}"
         await self._set(user_id, key, turn_id, {keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms())}, removed)
 
-    async def stop(self, user_id: str, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int) -> GuardLost | None:
+    async def stop(
+        self, user_id: str, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int
+    ) -> IdempotencyConflict | None:
         """Note what is to be stopped under a key that is bound to no thread; who has it, if anybody."""
         condition = _UNBOUND if turn_id is None else f"{_UNBOUND} AND {_MINE}"
         now_ms = self._now_ms()

@@ -25,7 +25,7 @@ _MINE = f"#{turn_rows.TURN_ID} = :{turn_rows.TURN_ID}"
 _NOT_THIS_CALL = f"(attribute_not_exists(#{turn_rows.MARK}) OR #{turn_rows.MARK} <> :{turn_rows.MARK})"
 _COPIED = ", ".join(f"#{to} = if_not_exists(#{name}, :no_{name})" for to, name in turn_rows.BEFORE.items())
 _LEFT = (
-    f"#{turn_rows.UNFOLDED} = list_append(if_not_exists(#{turn_rows.UNFOLDED}, :none_left), "
+    f"#{turn_rows.UNRECOVERED} = list_append(if_not_exists(#{turn_rows.UNRECOVERED}, :none_left), "
     f"if_not_exists(#{turn_rows.UNENDED}, :none_left)), "
     f"#{turn_rows.LAST_ORDER} = if_not_exists(#{turn_rows.LAST_ORDER}, :no_{turn_rows.LAST_ORDER}) + :lease_order"
 )
@@ -83,7 +83,7 @@ class Leases:
         try:
             await self._table.update(
                 key,
-                f"SET {rows.setting(attributes)} REMOVE {turn_rows.BEFORE_FORGOTTEN}, #{turn_rows.UNFOLDED}",
+                f"SET {rows.setting(attributes)} REMOVE {turn_rows.BEFORE_FORGOTTEN}, #{turn_rows.UNRECOVERED}",
                 condition=f"{_MINE} AND #{turn_rows.STOP} = :no AND #{turn_rows.ENDED} = :no",
                 values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id), ":no": _NO},
             )
@@ -123,7 +123,7 @@ class Leases:
         ended_ms = 0 if died else self._now_ms()
         attributes = {turn_rows.ENDED: _YES, turn_rows.EXPIRES_MS: rows.number(ended_ms)}
         attributes |= self._kept_up(self._clocks.ahead(key[0]))
-        forgotten = f"{turn_rows.BEFORE_FORGOTTEN}, #{turn_rows.UNFOLDED}, #{turn_rows.UNENDED}"
+        forgotten = f"{turn_rows.BEFORE_FORGOTTEN}, #{turn_rows.UNRECOVERED}, #{turn_rows.UNENDED}"
         try:
             await self._table.update(
                 key,

@@ -18,7 +18,16 @@ from lambda_src.store.dynamodb.turns.journal import Journal, JournalPage
 from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.dynamodb.turns.quotas import Quotas
 from lambda_src.store.followers import Follower
-from lambda_src.store.ports import Bound, Count, GuardLost, JournalBatch, LeaseTaken, QuotaLimits, QuotaRefused, TurnRow
+from lambda_src.store.ports import (
+    Bound,
+    Count,
+    IdempotencyConflict,
+    JournalBatch,
+    LeaseTaken,
+    QuotaLimits,
+    QuotaRefused,
+    TurnRow,
+)
 
 
 class DynamoDBLedger:
@@ -114,7 +123,7 @@ class DynamoDBLedger:
         ttl_s: int,
         instead_of: str | None = None,
         context: RequestContext,
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
         return await self._guards.claim(
@@ -124,7 +133,7 @@ class DynamoDBLedger:
     @within_budget
     async def load_request(
         self, key: str, *, body_hash: bytes | None = None, context: RequestContext
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         if not bounds.are_ids(context.user.id, key):
             return None
@@ -153,7 +162,7 @@ class DynamoDBLedger:
     @within_budget
     async def stop_request(
         self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
-    ) -> GuardLost | None:
+    ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         if not bounds.are_ids(context.user.id, key, stop_of, *([] if turn_id is None else [turn_id])):
             return None

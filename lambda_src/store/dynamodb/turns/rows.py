@@ -8,7 +8,7 @@ from lambda_src.store import keys
 from lambda_src.store.clock import ROOM_NS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Row
-from lambda_src.store.ports import GuardLost, TurnRow
+from lambda_src.store.ports import IdempotencyConflict, TurnRow
 from lambda_src.store.quota_windows import Spending
 
 TURN_ID = "turn_id"  # S: who has the lease, or the key
@@ -51,25 +51,25 @@ DEFAULTS = {
 
 LEASE_ORDER = 2 * ROOM_NS  # what each lease adds to LAST_ORDER: more than where the next one begins
 
-UNENDED = "unended"  # L: the turn's id alone, until it has ended: what whoever takes its lease puts behind UNFOLDED
-UNFOLDED = "unfolded"  # L of S: the turns whose journals are still to be folded, oldest first
+UNENDED = "unended"  # L: the turn's id alone, until it has ended: what whoever takes its lease puts behind UNRECOVERED
+UNRECOVERED = "unfolded"  # L of S: the turns whose journals are still to be folded, oldest first
 NONE_LEFT: dict[str, list[dict[str, str]]] = {"L": []}
 
 
 def turn_of(row: Row) -> TurnRow | None:
     """The lease that a row stands for; None for no row and for a tombstone."""
     last_order = max(_number(row, LAST_ORDER), _number(row, FIRST_ORDER))
-    return _turn(row, "", last_order, tuple(held["S"] for held in row.get(UNFOLDED, NONE_LEFT)["L"]))
+    return _turn(row, "", last_order, tuple(held["S"] for held in row.get(UNRECOVERED, NONE_LEFT)["L"]))
 
 
 def turn_before(row: Row) -> TurnRow | None:
     """The lease that the one in `row` was taken from; None when there was none."""
-    unfolded = tuple(held["S"] for held in row.get(UNFOLDED, NONE_LEFT)["L"])
+    unrecovered = tuple(held["S"] for held in row.get(UNRECOVERED, NONE_LEFT)["L"])
     last_order = max(_number(row, LAST_ORDER) - LEASE_ORDER, _number(row, "before_first_order"))
-    return _turn(row, "before_", last_order, () if _flag(row, "before_ended") else unfolded[:-1])
+    return _turn(row, "before_", last_order, () if _flag(row, "before_ended") else unrecovered[:-1])
 
 
-def _turn(row: Row, own: str, last_order: int, unfolded: tuple[str, ...]) -> TurnRow | None:
+def _turn(row: Row, own: str, last_order: int, unrecovered: tuple[str, ...]) -> TurnRow | None:
     turn_id = _text(row, own + TURN_ID)
     if not turn_id:
         return None
@@ -79,17 +79,17 @@ def _turn(row: Row, own: str, last_order: int, unfolded: tuple[str, ...]) -> Tur
         stop=_flag(row, own + STOP),
         ended=_flag(row, own + ENDED),
         last_order=last_order,
-        unfolded=unfolded,
+        unrecovered=unrecovered,
     )
 
 
-def claim_of(row: Row, *, body_hash: bytes | None, now_ms: int) -> GuardLost | None:
+def claim_of(row: Row, *, body_hash: bytes | None, now_ms: int) -> IdempotencyConflict | None:
     """Who has the key of a row now; None when nobody does. A body is the same where one of the two is unknown."""
     if TURN_ID not in row or _number(row, EXPIRES_MS) <= now_ms:
         return None
     held = row.get(BODY_HASH, {}).get("B")
     thread_id = _text(row, rows.THREAD_ID) or None
-    return GuardLost(
+    return IdempotencyConflict(
         _text(row, TURN_ID),
         thread_id,
         same_body=held is None or body_hash in (None, held),

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from lambda_src.auth import GuestTokens
 from lambda_src.auth.guest_access import Guests
-from lambda_src.chat.registry import Desk
+from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.cli.commands import app as command_line
 from lambda_src.cli.talk.client import Endpoint, EndpointError, place_of
 from lambda_src.cli.talk.screen import Screen
@@ -31,8 +31,8 @@ from lambda_src.rotating_secret import Secret
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
-from lambda_src.turns.persistence import Keeper
-from lambda_src.turns.turn_task import Surroundings
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import MAX_BODY_BYTES, app_with, no_pause, server_with
 from tests.surface.house import house_without_files
 
@@ -164,7 +164,7 @@ def guests_app() -> ASGIApp:
     store = MemoryStore()
     tokens = GuestTokens(Secret(lambda: "s" * 32))
     return create_app(
-        Desk(server_with(store), Turns(Surroundings(store.ledger, Keeper(store)))),
+        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store)))),
         authenticate=tokens,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
