@@ -7,6 +7,7 @@ it is read anew from the thread, up to the item that was the newest then.
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ APPROVE, DENY = "Approve", "Deny"
 FORM, STATE, TAKEN = "approval-", "approval-state-", "approval-taken-"  # ids of the three items begin with these
 DENIED = "The user did not allow this."
 OVER = "This cannot be answered any more: the conversation has moved on. Ask for it again."
+# Letters and marks that no font draws (Unicode's Default_Ignorable_Code_Point, and the empty Braille pattern): Python
+# calls them printable. Those of other categories are not printable anyway.
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 CHANGED = "The assistant has changed since it asked. Ask for it again."
 
 
@@ -115,18 +121,20 @@ def question(tool: str, arguments: str) -> str:
 
 
 def visible(text: str) -> str:
-    """`text` with every character that no reader sees as a JSON escape: controls, bidi controls, zero-width characters.
+    """`text` with a JSON escape for every character that no reader sees: controls, bidi, zero-width and blank ones.
 
     Such a character can hide a part of what a person is asked to allow, or show it in another order.
     """
-    return "".join(
-        char if char.isprintable() or unicodedata.category(char) == "Zs" else json.dumps(char)[1:-1] for char in text
-    )
+    return "".join(char if _is_visible(char) else json.dumps(char)[1:-1] for char in text)
+
+
+def _is_visible(char: str) -> bool:
+    return not INVISIBLE.match(char) and (char.isprintable() or unicodedata.category(char) == "Zs")
 
 
 def _name(name: str) -> str:
     """An argument's name, quoted when it could be read as more than a name."""
-    return name if name.isidentifier() else json.dumps(name, ensure_ascii=False)
+    return name if name.isidentifier() and not INVISIBLE.search(name) else json.dumps(name, ensure_ascii=False)
 
 
 def lapsed(newest_first: Sequence[ThreadItem]) -> list[StructuredInputItem]:

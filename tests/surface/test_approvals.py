@@ -205,7 +205,11 @@ def test_every_argument_is_shown_whole_however_long() -> None:
 
 
 @pytest.mark.parametrize(
-    "hidden", ["\u202e", "\u2066", "\u200b", "\ufeff", "\u00ad", "\u2028", "\x9b", "\n", "\U000e0041"]
+    "hidden",
+    [
+        *("\u202e", "\u2066", "\u200b", "\ufeff", "\u00ad", "\u2028", "\x9b", "\n", "\U000e0041"),
+        *("\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\u034f", "\u17b4", "\u180b", "\ufe00", "\U000e0100"),
+    ],
 )
 def test_characters_that_hide_or_reorder_text_are_shown_as_escapes(hidden: str) -> None:
     sound = json.dumps({f"to{hidden}": f"a{hidden}b", "list": [{"c": hidden}]}, ensure_ascii=False)
