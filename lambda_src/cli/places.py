@@ -35,18 +35,18 @@ def _of_make_dev(place: Place, file: Path) -> Place:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         os.kill(found["pid"], 0)
+        return replace(
+            place,
+            table=found["table"],
+            bucket=found["bucket"],
+            endpoint_url=found["endpoint_url"],
+            region=found["region"],
+            key=(found["access_key_id"], found["secret_access_key"]),
+        )
     except (FileNotFoundError, ProcessLookupError):
         raise RequestError(NOT_RUNNING) from None
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise RequestError(f"{file} cannot be read ({type(fault).__name__}). Restart `make dev`.") from None
-    return replace(
-        place,
-        table=found["table"],
-        bucket=found["bucket"],
-        endpoint_url=found["endpoint_url"],
-        region=found["region"],
-        key=(found["access_key_id"], found["secret_access_key"]),
-    )
 
 
 def _of_stage(place: Place, name: str, cdk_json: Path) -> Place:

@@ -153,8 +153,9 @@ def test_make_dev_that_was_killed_is_not_running(tmp_path: Path, monkeypatch: py
     place.LOCAL_AWS.parent.mkdir(parents=True)
     place.LOCAL_AWS.write_text(json.dumps({"pid": 2**22 + 1}))
     assert "`make dev` is not running here" in sentence(chat("sweep", "--local"))
-    place.LOCAL_AWS.write_text("{")
-    assert "cannot be read" in sentence(chat("sweep", "--local"))
+    for damaged in ("{", "[]", json.dumps({"pid": os.getpid()})):
+        place.LOCAL_AWS.write_text(damaged)
+        assert "cannot be read" in sentence(chat("sweep", "--local"))
 
 
 async def test_the_data_of_make_dev_are_found_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
