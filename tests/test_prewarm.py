@@ -21,7 +21,7 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.chat import known_by_name, server_with
 
-EVENTS = 12  # thread, message, options, then what a tool call and five words make
+EVENTS = range(8, 13)  # thread, message, options, then what a tool call and five words make; words may be joined
 
 
 def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | None = None) -> LazyChatServer:
@@ -48,7 +48,7 @@ def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:
 
 
 async def test_the_canned_turn_goes_the_whole_way() -> None:
-    assert await prewarm.canned_turn() == EVENTS
+    assert await prewarm.canned_turn() in EVENTS
 
 
 async def test_the_server_and_the_users_agent_are_ready_but_no_key_was_read() -> None:

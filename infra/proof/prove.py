@@ -33,7 +33,7 @@ from infra.proof.configurations import CONFIGURATIONS, STAGE, Configuration, Pla
 from infra.proof.stage import ProofStage
 from infra.stage.config import StageConfig, read_context
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDER = Path(".local/proof")
 RESULTS = Path("docs/verified")
 LEFT = (

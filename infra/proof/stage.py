@@ -32,7 +32,7 @@ from infra.proof.configurations import STAGE, Configuration, Place, Row
 from infra.stacks.names import api_stack_name, data_stack_name
 from infra.stage.config import StageConfig
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STACKS = (api_stack_name(STAGE), data_stack_name(STAGE))  # in the order in which they may go
 REACHABLE_S, EACH_S = 120.0, 5.0  # a new address takes a while until the world's name servers know it
 GONE = "ValidationError"  # CloudFormation's word for: there is no such stack
