@@ -22,6 +22,7 @@ from lambda_src.dev.store_contract.samples import (
     thread_ids,
     thread_of,
 )
+from lambda_src.errors import ConflictError
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.interleaved import Held, interleave, schedules
 from tests.store.local import Local
@@ -85,7 +86,8 @@ async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, di
         instead_of, title = titles.get(number, (None, None))
         if title is not None and thread.title == instead_of:
             thread.title = title
-        with suppress(NotFoundError):  # a turn whose thread is gone ends: one that continues is worse
+        # A turn whose thread is gone ends, and so does one that saves an unknown object: one that continues is worse.
+        with suppress(NotFoundError, ConflictError):
             await step()
 
 
