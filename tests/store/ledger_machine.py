@@ -1,6 +1,7 @@
 """A ledger driven at random by two processes, beside its model. Knows no engine: a subclass opens them.
 
-Any request may be sent twice, as botocore does when an answer is lost: nobody must be able to tell.
+Any request may be sent twice, as botocore does when an answer is lost: nobody must be able to tell. What is over may be
+forgotten at any moment, by the clock that is ahead: rules leave alone what no caller may rely on then.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import message_of, thread_of
 from lambda_src.store.bounds import LATE_WRITES_S
+from lambda_src.store.memory.rows import ENDED_KEPT_MS
 from lambda_src.store.ports import Bound, JournalBatch, QuotaLimits, TurnLedger, TurnRow
 from tests.store.ledger_case import ADA, BOB, LEASE_MS, START_NS, bare, until
 from tests.store.ledger_model import ModelClaim, ModelThread, ModelUser
@@ -70,6 +72,11 @@ class LedgerMachine(RuleBasedStateMachine):
         """The outcome of one operation."""
         return self.loop.run_until_complete(operation)
 
+    @property
+    def latest_ms(self) -> int:
+        """The time of the process that is ahead: what is over then may be forgotten for both."""
+        return self.now_ms(1)
+
     def ledger(self, process: int) -> TurnLedger:
         """The ledger of a process."""
         ledger: TurnLedger = self.stores[process].ledger
@@ -100,13 +107,23 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             raise AssertionError("the lease of a deleted thread was taken")
         held = self.thread(user, thread)
-        assert bare(self.run(taking).previous) == held.turn
+        previous = bare(self.run(taking).previous)
+        if previous is None and self.may_be_forgotten(held):
+            held.turn = None
+        assert previous == held.turn
         unrecovered = (*held.turn.unrecovered, held.turn.turn_id) if held.turn and not held.turn.ended else ()
         held.turn = TurnRow(turn, self.now_ms(process) + LEASE_MS, False, False, 0, unrecovered)
+        held.touched_ms = self.now_ms(process)
+
+    def may_be_forgotten(self, held: ModelThread) -> bool:
+        """Whether the thread's last turn is so old that nobody may ask for it."""
+        return held.turn is not None and held.touched_ms + ENDED_KEPT_MS <= self.latest_ms
 
     @rule(process=processes, user=users, thread=threads, turn=turns)
     def renew(self, process: int, user: RequestContext, thread: str, turn: str) -> None:
         held = self.thread(user, thread)
+        if self.may_be_forgotten(held):
+            return
         found = self.run(self.ledger(process).renew_lease(thread, turn, lease_ms=LEASE_MS, context=user))
         if held.turn is None or held.turn.turn_id != turn or held.turn.ended:
             assert found == "superseded"
@@ -115,18 +132,24 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             assert found == "held"
             held.turn = held.kept_up(expires_ms=self.now_ms(process) + LEASE_MS)
+            held.touched_ms = self.now_ms(process)
 
     @rule(process=processes, user=users, thread=threads, turn=turns, died=st.booleans())
     def end(self, process: int, user: RequestContext, thread: str, turn: str, *, died: bool) -> None:
         held = self.thread(user, thread)
+        if self.may_be_forgotten(held):
+            return
         ended = self.run(self.ledger(process).end_lease(thread, turn, died=died, context=user))
         assert ended == (held.turn is not None and held.turn.turn_id == turn)
         if held.turn is not None and ended and not held.turn.ended:
             held.turn = held.kept_up(ended=True, expires_ms=0 if died else self.now_ms(process))
+            held.touched_ms = self.now_ms(process)
 
     @rule(process=processes, user=users, thread=threads, turn=st.none() | turns)
     def stop(self, process: int, user: RequestContext, thread: str, turn: str | None) -> None:
         held = self.thread(user, thread)
+        if self.may_be_forgotten(held):
+            return
         asked = self.run(self.ledger(process).ask_to_stop(thread, turn, context=user))
         running = held.turn is not None and not held.turn.ended and held.turn.expires_ms > self.now_ms(process)
         if held.turn is None or not running or turn not in (None, held.turn.turn_id):
@@ -137,7 +160,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(process=processes, user=users, thread=threads)
     def look(self, process: int, user: RequestContext, thread: str) -> None:
-        assert bare(self.run(self.ledger(process).load_turn(thread, context=user))) == self.thread(user, thread).turn
+        held = self.thread(user, thread)
+        if not self.may_be_forgotten(held):
+            assert bare(self.run(self.ledger(process).load_turn(thread, context=user))) == held.turn
 
     @rule(process=processes, user=users, thread=threads)
     def say(self, process: int, user: RequestContext, thread: str) -> None:
@@ -151,6 +176,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def delete(self, process: int, user: RequestContext, thread: str) -> None:
         owner = self.model[user.user.id]
         if thread in owner.gone:
+            if self.latest_ms >= owner.gone[thread] + SWEPT_MS:
+                return  # a sweep may have freed the id
             with pytest.raises(NotFoundError):  # what was deleted stays deleted, whoever saves it again
                 self.run(self.stores[process].save_thread(thread_of(thread), user))
             return
@@ -184,6 +211,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self, process: int, user: RequestContext, key: str, turn: str, body: bytes, instead_of: str | None
     ) -> None:
         claims = self.model[user.user.id].claims
+        if self.is_over_elsewhere(process, user, key):
+            return
         claiming = self.ledger(process).claim_request(
             key, turn, body_hash=body, ttl_s=TTL_S, instead_of=instead_of, context=user
         )
@@ -200,6 +229,19 @@ class LedgerMachine(RuleBasedStateMachine):
         held = self.model[user.user.id].claims.get(key)
         return held if held is not None and held.expires_ms > self.now_ms(process) else None
 
+    def is_over_elsewhere(self, process: int, user: RequestContext, key: str) -> bool:
+        """Whether the claim, or what is to be stopped, holds for this process and is over for the one that is ahead."""
+        owner = self.model[user.user.id]
+        ends = [owner.stops[key][1]] if key in owner.stops else []
+        ends += [owner.claims[key].expires_ms] if key in owner.claims else []
+        return any(self.now_ms(process) < end_ms <= self.latest_ms for end_ms in ends)
+
+    def may_claim_be_forgotten(self, process: int, user: RequestContext, key: str) -> bool:
+        """Whether its own turn may find the claim gone."""
+        held = self.model[user.user.id].claims.get(key)
+        is_over = held is not None and held.expires_ms <= self.latest_ms
+        return is_over or self.is_over_elsewhere(process, user, key)
+
     def own(self, user: RequestContext, key: str, turn: str) -> ModelClaim | None:
         """The turn's claim, over or not."""
         held = self.model[user.user.id].claims.get(key)
@@ -207,12 +249,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(process=processes, user=users, key=turns, body=st.none() | bodies)
     def look_up(self, process: int, user: RequestContext, key: str, body: bytes | None) -> None:
+        if self.is_over_elsewhere(process, user, key):
+            return
         found = self.run(self.ledger(process).load_request(key, body_hash=body, context=user))
         held = self.standing(process, user, key)
         assert found == (held.lost(body) if held else None)
 
     @rule(process=processes, user=users, key=turns, turn=turns, thread=threads)
     def bind(self, process: int, user: RequestContext, key: str, turn: str, thread: str) -> None:
+        if self.may_claim_be_forgotten(process, user, key):
+            return
         bound = self.run(self.ledger(process).bind_request(key, turn, thread_id=thread, ttl_s=TTL_S, context=user))
         held = self.own(user, key, turn)
         stop_of, until_ms = self.model[user.user.id].stops.get(key, ("", 0))
@@ -222,18 +268,24 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(process=processes, user=users, key=turns, turn=turns)
     def refuse(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        if self.may_claim_be_forgotten(process, user, key):
+            return
         self.run(self.ledger(process).refuse_request(key, turn, f"not {turn}", context=user))
         if held := self.own(user, key, turn):
             held.refusal = f"not {turn}"
 
     @rule(process=processes, user=users, key=turns, turn=turns)
     def end_key(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        if self.may_claim_be_forgotten(process, user, key):
+            return
         self.run(self.ledger(process).end_request(key, turn, ttl_s=TTL_S, context=user))
         if held := self.own(user, key, turn):
             held.ended, held.expires_ms = True, self.now_ms(process) + TTL_S * 1000
 
     @rule(process=processes, user=users, key=turns, turn=st.none() | turns)
     def stop_key(self, process: int, user: RequestContext, key: str, turn: str | None) -> None:
+        if self.may_claim_be_forgotten(process, user, key):
+            return
         owner = self.model[user.user.id]
         stopping = self.ledger(process).stop_request(key, f"{turn}!", turn_id=turn, ttl_s=TTL_S, context=user)
         found = self.run(stopping)
@@ -245,6 +297,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(process=processes, user=users, key=turns, turn=turns)
     def release(self, process: int, user: RequestContext, key: str, turn: str) -> None:
+        if self.may_claim_be_forgotten(process, user, key):
+            return
         self.run(self.ledger(process).release_request(key, turn, context=user))
         if self.own(user, key, turn):
             del self.model[user.user.id].claims[key]
@@ -252,8 +306,12 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(process=processes, user=users, turn=st.integers(0, 7), limit=limits)
     def spend(self, process: int, user: RequestContext, turn: int, limit: QuotaLimits) -> None:
         owner, name = self.model[user.user.id], f"turn-{turn}"
-        if owner.runs.get(name, self.now_ms(process) + 1) <= self.now_ms(process):
+        if owner.runs.get(name, self.latest_ms + 1) <= self.latest_ms:
             return  # whether a crashed turn is still known is not promised
+        if any(self.now_ms(process) < end_ms <= self.latest_ms for end_ms in owner.runs.values()):
+            return  # it has a place for this process, and none for the one that is ahead
+        if self.now_ms(process) // 60_000 != self.latest_ms // 60_000:
+            return  # nor is a minute counted that is past for the one that is ahead
         context = until(user, self.now_ms(process) + RUN_MS)
         refused = self.run(self.ledger(process).spend_quota(name, limit, context=context))
         windows = {"minute": self.now_ms(process) // 60_000, "day": self.now_ms(process) // 86_400_000}

@@ -12,6 +12,7 @@ class ModelThread:
     """A thread's lease and the journals of its turns: number -> bytes and when they are over."""
 
     turn: TurnRow | None = None
+    touched_ms: int = 0  # when the lease was written
     journals: dict[str, dict[int, tuple[bytes, int]]] = field(default_factory=dict)
 
     def kept_up(self, **changes: Any) -> TurnRow:
