@@ -33,7 +33,7 @@ class Closing:
     def __init__(
         self,
         ledger: TurnLedger,
-        keeper: AnswerStore,
+        answers: AnswerStore,
         journal: Journal,
         *,
         emit: Callable[[bytes], None],
@@ -44,7 +44,7 @@ class Closing:
         sleep: Sleep,
         clock: NowMs,
     ) -> None:
-        self._ledger, self._keeper, self._journal = ledger, keeper, journal
+        self._ledger, self._answers, self._journal = ledger, answers, journal
         self._emit, self._renew = emit, renew
         self._thread_id, self._turn_id, self._context = thread_id, turn_id, context
         self._sleep, self._clock = sleep, clock
@@ -128,9 +128,9 @@ class Closing:
         try:
             async with asyncio.timeout(_patience_s(cut)):
                 if cut == "superseded":
-                    items = await self._keeper.kept(partial_answer.unfinished(events), self._context)
+                    items = await self._answers.kept(partial_answer.unfinished(events), self._context)
                 else:
-                    items = await self._keeper.keep(
+                    items = await self._answers.keep(
                         self._thread_id, self._turn_id, list(events), cut=cut, context=self._context
                     )
         except Exception as fault:  # noqa: BLE001 - a fence: what comes behind it matters whatever the store says

@@ -123,7 +123,7 @@ class Attached:
             yield event if services.links is None else services.links.linked(event, self._context)
         if unfinished := partial_answer.unfinished(events):  # its process died, or another turn took the thread
             await self._turns.recover(self._thread_id, self._context)
-            for item in await services.keeper.kept(unfinished, self._context):
+            for item in await services.answers.kept(unfinished, self._context):
                 yield endings.done(item)
 
     async def is_over(self) -> bool:

@@ -39,7 +39,7 @@ class TurnServices:
     """What every turn of a process shares; time is handed in."""
 
     ledger: TurnLedger
-    keeper: AnswerStore
+    answers: AnswerStore
     sleep: Sleep = asyncio.sleep
     clock: NowMs = journal.now_ms
     quotas: Quotas | None = None  # None: nobody counts
@@ -165,7 +165,7 @@ class RunningTurn:
                     error, cut = None, "superseded"  # whatever it met is of no concern any more
                 held = await self._closing.close(cut if ran else None, failed=error is not None)
             if self._made is not None and not ran and not self._turn.is_retried_after(error):
-                await self._services.keeper.take_back(self._made, self._context)
+                await self._services.answers.take_back(self._made, self._context)
         except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
             log_fault("turn_close_failed", fault)
         finally:
@@ -240,7 +240,7 @@ class RunningTurn:
         await recover(services, thread_id, taken.previous, context)
         self._closing = Closing(
             services.ledger,
-            services.keeper,
+            services.answers,
             self._journal,
             emit=self._emit,
             renew=lambda: self._renew_lease(thread_id),
@@ -315,7 +315,7 @@ async def recover(services: TurnServices, thread_id: str, row: TurnRow | None, c
     cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > services.clock() else "crashed"
     for turn_id, events in zip(turns, journals, strict=True):
         why = cut if turn_id == row.turn_id else "crashed"
-        await services.keeper.keep(thread_id, turn_id, events, cut=why, context=context)
+        await services.answers.keep(thread_id, turn_id, events, cut=why, context=context)
 
 
 async def _unkept(services: TurnServices, thread_id: str, row: TurnRow, context: RequestContext) -> list[str]:

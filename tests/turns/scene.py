@@ -217,7 +217,7 @@ async def kill(reader: Reader) -> None:
     turn = reader.stream
     assert isinstance(turn, RunningTurn)
     for part in (turn._services, turn._journal):
-        for name in ("ledger", "keeper", "_ledger"):
+        for name in ("ledger", "answers", "_ledger"):
             if hasattr(part, name):
                 object.__setattr__(part, name, Unreachable())  # each Process has surroundings of its own
 

@@ -19,14 +19,14 @@ SAID = "A long story, last words"
 
 
 class Failing:
-    """A store that answers until `now` says that it does not. Names are those of a ledger's or keeper's methods."""
+    """A store that answers until `now` says that it does not. Names are those of a ledger's or the answers' methods."""
 
     def __init__(self, scene: Scene, *names: str) -> None:
         self.now = False
         services = scene.one.turns.services
-        parts: dict[str, Any] = {"ledger": services.ledger, "keeper": services.keeper}
+        parts: dict[str, Any] = {"ledger": services.ledger, "answers": services.answers}
         for name in names:
-            part = "keeper" if name == "keep" else "ledger"
+            part = "answers" if name == "keep" else "ledger"
             parts[part] = Replaced(parts[part], **{name: self._unless(getattr(parts[part], name))})
         scene.one.turns.services = replace(services, **parts)
 

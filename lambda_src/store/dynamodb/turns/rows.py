@@ -52,7 +52,7 @@ DEFAULTS = {
 LEASE_ORDER = 2 * ROOM_NS  # what each lease adds to LAST_ORDER: more than where the next one begins
 
 UNENDED = "unended"  # L: the turn's id alone, until it has ended: what whoever takes its lease puts behind UNRECOVERED
-UNRECOVERED = "unfolded"  # L of S: the turns whose journals are still to be folded, oldest first
+UNRECOVERED = "unfolded"  # L of S: the turns whose journals are still to be recovered, oldest first
 NONE_LEFT: dict[str, list[dict[str, str]]] = {"L": []}
 
 
