@@ -75,7 +75,11 @@ def test_a_long_request_for_approval_is_shown_whole_and_scrolls(echo: ChatPage) 
     question.focus()
     echo.page.keyboard.press("End")
     assert question.evaluate("node => node === document.activeElement")
-    echo.page.wait_for_function("document.querySelector('.questions legend').scrollTop > 0")
+    # not page.wait_for_function: it evaluates a string in the page, which the page's policy forbids
+    question.evaluate(
+        "node => node.scrollTop > 0 || new Promise(done => node.addEventListener('scroll', done, {once: true}))"
+    )
+    assert question.evaluate("node => node.scrollTop") > 0
 
 
 def test_code_is_copied_to_the_letter(echo: ChatPage) -> None:
