@@ -46,8 +46,8 @@ def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | Non
         api.add_stack_dependency(stack)  # CDK's references between stacks are weak: they do not order a deployment
     for stack in [*stacks, api]:
         for key, value in {"project": PROJECT, "stage": config.stage}.items():
-            Tags.of(stack).add(key, value)  # of its resources
-            stack.add_stack_tag(key, value)  # of itself: infra/preflight/account.py knows our stacks by it
+            Tags.of(stack).add(key, value)  # on its resources
+            stack.add_stack_tag(key, value)  # on the stack, by which infra/preflight/account.py recognizes it
 
 
 def main(environ: Mapping[str, str]) -> int:

@@ -81,7 +81,7 @@ def test_the_names_that_cloudformation_fills_in_are_those_of_table_and_bucket(va
     assert filled_in == {"CHAT_TABLE", "CHAT_BUCKET"}
 
 
-EVERY_KNOB: list[dict[str, Any]] = [
+EVERY_OPTION: list[dict[str, Any]] = [
     {"models": ["a"], "quotas": {"stage_tokens_per_day": 1}, "thread_retention_days": 1, "model_key_parameter": "/key"},
     {"auth": {"guest": {"messages_per_day": 1}}, "quotas": {"stage_tokens_per_day": 1}},
     {"claims": ["plan", "org"]},
@@ -91,7 +91,7 @@ EVERY_KNOB: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", EVERY_KNOB, ids=str)
+@pytest.mark.parametrize("options", EVERY_OPTION, ids=str)
 def test_whatever_a_stage_chooses_is_a_setting(options: dict[str, Any]) -> None:
     auth = {"issuer": "https://login.example.org/", "audience": "chat"}
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, **options}}})

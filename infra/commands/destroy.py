@@ -84,7 +84,7 @@ def _confirmed(config: StageConfig, account: Account, *, data: bool) -> bool:
 
 
 def delete_stack(name: str, account: Account, *, region: str) -> None:
-    """Delete one stack, and wait until it is gone; WaiterError where CloudFormation cannot."""
+    """Delete one stack and wait until it is gone; WaiterError if CloudFormation cannot delete it."""
     cloudformation = account.clients("cloudformation", region)
     print(f"deleting {name} ...", flush=True)
     cloudformation.delete_stack(StackName=name)

@@ -79,7 +79,7 @@ class LocalCloud:
         )
 
     def account(self) -> Account:
-        """Its one account, as commands name the account that they deploy to."""
+        """The one account of this cloud, as a target of deployments."""
         return Account(ACCOUNT, REGION, clients=self.client)
 
     def local_url(self, function_url: str) -> str:

@@ -80,7 +80,7 @@ def replaced_by(changes: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 
 def record() -> None:
-    """Write what this release is: its identities, and the templates of a plain stage with the least of options."""
+    """Write what this release is: its identities, and the templates of a stage with no more options than it needs."""
     reference = json.loads(template.REFERENCE.read_text(encoding="utf-8"))
     kept = json.loads(RECORD.read_text(encoding="utf-8"))
     kinds = {"reference": reference} | {

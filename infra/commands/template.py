@@ -60,7 +60,7 @@ def synthesize(context: Mapping[str, Any], *, outdir: Path, code: Path | None = 
 
 
 def variant(reference: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The context of a stage called `name`: the least of the reference stage, and `options`."""
+    """The context of a stage called `name`: `options`, and the `auth` of the reference stage."""
     auth = reference["stages"][reference["stage"]]["auth"]
     return {**reference, "stage": name, "stages": {name: {"auth": auth, **options}}}
 

@@ -50,7 +50,7 @@ NETWORK_ACTIONS = [  # what AWSLambdaVPCAccessExecutionRole allows beside logs: 
     "ec2:UnassignPrivateIpAddresses",
 ]
 
-RETENTION = {  # CDK names the days that infra.stage.config allows
+RETENTION = {  # CDK's names for the days that infra/stage/schema.py allows
     1: logs.RetentionDays.ONE_DAY,
     3: logs.RetentionDays.THREE_DAYS,
     7: logs.RetentionDays.ONE_WEEK,

@@ -1,5 +1,4 @@
-"""What happens by the clock: the sweep each hour. Knows the event's shape, which lambda_src/chat/scheduled_events.py
-reads."""
+"""The schedule: the hourly sweep. Knows the shape of the event, which lambda_src/chat/scheduled_events.py reads."""
 
 from aws_cdk import Acknowledgment, Duration, Validations
 from aws_cdk import aws_events as events

@@ -27,7 +27,7 @@ READ_TIMEOUT_S = 30  # between two packets; the app's heartbeat comes each 15 s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """What stands in us-east-1 for this stage, if anything (infra/stacks/edge.py)."""
+    """What this stage has in us-east-1, if anything (infra/stacks/edge.py)."""
 
     certificate: acm.ICertificate | None = None
     web_acl_arn: str | None = None

@@ -19,9 +19,7 @@ from infra.stage.config import StageConfig
 PERIOD = Duration.minutes(5)
 DAY = Duration.days(1)
 SILENCE = Duration.minutes(15)
-NAMESPACE = (
-    "ChatKit"  # of what is read from the log here; the function's own is in infra/monitoring/function_metrics.py
-)
+NAMESPACE = "ChatKit"  # of metrics read from the log; those that the function emits are in function_metrics.py
 NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
 NEAR_MEMORY = 0.9
 NEAR_CONCURRENCY = 0.8

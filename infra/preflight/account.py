@@ -72,17 +72,17 @@ def sign_in(config: StageConfig, environ: Mapping[str, str] = os.environ) -> Acc
     return Account(account, region, clients=clients)
 
 
-def account_faults(config: StageConfig, account: Account, *, bootstrapped: bool = True) -> list[str]:
+def account_faults(config: StageConfig, account: Account, *, needs_bootstrap: bool = True) -> list[str]:
     """Every reason in AWS why this deployment would fail; what we may not ask is no reason.
 
-    bootstrapped: False where the caller bootstraps the account itself, so that it need not be.
+    needs_bootstrap: False if the caller bootstraps the account itself.
     """
     if config.account is not None and config.account != account.account:
         return [
             f"these credentials are for account {account.account}, the stage is of {config.account}: set AWS_PROFILE."
         ]
     checks: list[Callable[[StageConfig, Account], Iterator[str]]] = [
-        *([_bootstrap] if bootstrapped else []),
+        *([_bootstrap] if needs_bootstrap else []),
         _stacks,
         _concurrency,
         _secrets,
@@ -106,7 +106,7 @@ def regions(config: StageConfig, account: Account) -> list[str]:
 
 
 def is_bootstrapped(config: StageConfig, account: Account) -> bool:
-    """Whether CDK's own bucket and roles are in each region of the stage, new enough."""
+    """Whether each region of the stage has CDK's own bucket and roles, in a version that is new enough."""
     return not list(_bootstrap(config, account))
 
 
@@ -144,7 +144,7 @@ def _stacks(config: StageConfig, account: Account) -> Iterator[str]:
 
 
 def is_ours(stack: Mapping[str, Any], stage: str) -> bool:
-    """Whether a stack, as CloudFormation describes it, is one of this stage's. Earlier releases did not tag stacks."""
+    """Whether a stack, as CloudFormation describes it, belongs to this stage. Earlier releases did not tag stacks."""
     return PROJECT_TAG in stack.get("Tags", []) or stack.get("Description", "").startswith(f"Chat, stage {stage}: ")
 
 

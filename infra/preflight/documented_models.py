@@ -1,8 +1,7 @@
 """Which models that we ship or document are shut down soon, by the list in .github/model-shutdowns.json.
 
 The weekly workflow runs `python3 -m infra.preflight.documented_models`, with the standard library alone. The test
-suite does not:
-an old clone must stay green. The dates are those of OpenAI's deprecations page.
+suite does not, because an old clone must stay green. The dates are those of OpenAI's deprecations page.
 """
 
 import json

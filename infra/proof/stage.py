@@ -59,7 +59,7 @@ class ProofStage:
                     "`make prove DESTROY=1` takes them down."
                 ]
             )
-        if faults := account_faults(self.config(configurations.CONFIGURATIONS[0]), self.account, bootstrapped=False):
+        if faults := account_faults(self.config(configurations.CONFIGURATIONS[0]), self.account, needs_bootstrap=False):
             raise PreflightError(faults)
 
     def config(self, configuration: Configuration) -> StageConfig:

@@ -1,4 +1,4 @@
-"""What CloudFront takes from us-east-1 only, wherever the rest stands: the certificate and the firewall."""
+"""The certificate and the firewall, which CloudFront takes only from us-east-1, whatever the region of the stage."""
 
 from collections.abc import Sequence
 

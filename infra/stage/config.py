@@ -2,8 +2,8 @@
 
 Knows no construct and no AWS. The shape of the context:
 
-    "stage": "dev",                    the stage that is meant when nobody says another (`-c stage=prod`)
-    "stages": {"dev": {...}, ...}      one entry a stage: the options of infra/stage/schema.py
+    "stage": "dev",                    the default stage (`-c stage=prod` selects another)
+    "stages": {"dev": {...}, ...}      one entry for each stage: the options of infra/stage/schema.py
 """
 
 import json
@@ -16,11 +16,11 @@ from typing import Any, Self
 from infra.errors import ConfigError
 from infra.stage.contradictions import contradictions
 from infra.stage.parsers import nearest, read
-from infra.stage.schema import StageKnobs
+from infra.stage.schema import StageOptions
 
 GUEST_CONCURRENCY = 50  # turns at a time that a stage with guests runs, if it names no number and the account has room
-UNCAPPED = "chatkit:uncapped"  # context key by which `make deploy` says that the account has no room for that cap
-TEMPORARY = "chatkit:temporary"  # context key by which `make prove` marks the stage that it makes and destroys
+UNCAPPED = "chatkit:uncapped"  # context key that `make deploy` sets if the account has no room for that cap
+TEMPORARY = "chatkit:temporary"  # context key that `make prove` sets for the stage that it deploys and destroys
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
 
 
@@ -36,10 +36,10 @@ def read_context(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageConfig(StageKnobs):
+class StageConfig(StageOptions):
     """What one stage chose, and what follows from it.
 
-    uncapped: the account has no concurrency to set aside. temporary: `make prove` made the stage and destroys it.
+    uncapped: the account has no concurrency to set aside. temporary: `make prove` deploys the stage and destroys it.
     """
 
     uncapped: bool = False
@@ -73,8 +73,7 @@ class StageConfig(StageKnobs):
 
     @property
     def guest_secret_name(self) -> str | None:
-        """The SSM parameter that signs guests' tokens (infra/preflight/guest_secret.py makes it); None without
-        guests."""
+        """The SSM parameter that signs guests' tokens, made by infra/preflight/guest_secret.py; None without guests."""
         return f"/chatkit/{self.stage}/guest-secret" if self.auth.guest is not None else None
 
     @property
@@ -89,7 +88,7 @@ class StageConfig(StageKnobs):
 
     @property
     def disposable(self) -> bool:
-        """True for stage dev, and for the one of `make prove`: destroying its stacks takes the threads along."""
+        """True for stage dev and for the stage of `make prove`: destroying the stacks deletes the threads."""
         return self.stage == "dev" or self.temporary
 
     @classmethod

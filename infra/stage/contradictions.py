@@ -1,17 +1,14 @@
-"""What one stage cannot have together. Knows options; no construct, no file and no AWS."""
+"""Options that one stage cannot combine. Knows options; no construct, no file and no AWS."""
 
-from infra.stage.schema import StageKnobs
+from infra.stage.schema import StageOptions
 from infra.stage.sections import SET_BY_THE_STACK, bedrock_region, policy_faults
 
-# Issuers that give tokens on another host than their own name, and where: our page may not ask it unless it is named.
-ELSEWHERE = {
-    "https://cognito-idp.": "https://<prefix>.auth.<region>.amazoncognito.com",
-}
+COGNITO = "https://cognito-idp."  # its tokens come from another host, which our page may not call unless it is named
 GOOGLE = "https://accounts.google.com"
 MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
 
 
-def contradictions(stage: StageKnobs) -> list[str]:
+def contradictions(stage: StageOptions) -> list[str]:
     """What cannot be had together, each as a sentence that begins with the option to change."""
     by_url = stage.front_door in ("url", "cloudfront")
     cdn = stage.front_door == "cloudfront"
@@ -19,10 +16,12 @@ def contradictions(stage: StageKnobs) -> list[str]:
     zoned = stage.domain is not None and stage.domain.hosted_zone is not None
     taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
     proven = stage.domain is not None and stage.domain.certificate_arn is not None
-    elsewhere = next((host for begin, host in ELSEWHERE.items() if (stage.auth.issuer or "").startswith(begin)), None)
     of_a_kind = {
-        f"auth.sign_in_url is missing: this issuer gives tokens at {elsewhere}, and our page may ask no other host.": (
-            elsewhere is not None and stage.auth.client_id is not None and stage.auth.sign_in_url is None
+        "auth.sign_in_url is missing: Cognito issues tokens at https://<prefix>.auth.<region>.amazoncognito.com, "
+        "and our page may call only hosts that are named.": (
+            (stage.auth.issuer or "").startswith(COGNITO)
+            and stage.auth.client_id is not None
+            and stage.auth.sign_in_url is None
         ),
         "auth.client_id cannot be had with Google: its access tokens are opaque. Add Google to Cognito or Auth0.": (
             stage.auth.issuer == GOOGLE and stage.auth.client_id is not None
@@ -45,7 +44,7 @@ def contradictions(stage: StageKnobs) -> list[str]:
         "domain needs either hosted_zone or certificate_arn.": stage.domain is not None and zoned == proven,
         "waf needs front_door cloudfront.": not cdn and stage.waf,
         "origin_access needs front_door cloudfront.": not cdn and stage.origin_access == "iam",
-        "account and region must be named for waf and hosted_zone, which stand in us-east-1.": stage.needs_edge
+        "account and region must be named for waf and hosted_zone: their stack is in us-east-1.": stage.needs_edge
         and (stage.account is None or stage.region is None),
         "region must be named for kms cmk: the key's name is part of the table.": stage.kms == "cmk"
         and stage.region is None,

@@ -1,7 +1,7 @@
 """How one value of cdk.json's context is read: a parser for each kind, and a reader for an object of them.
 
-A parser returns the value or raises ValueError with the rest of a sentence that begins with the option's name. Knows
-no stage: which options there are stands in infra/stage/config.py.
+A parser returns the value or raises ValueError with the rest of a sentence that begins with the option's name. The
+options themselves are in infra/stage/schema.py and sections.py.
 """
 
 import difflib

@@ -34,7 +34,7 @@ PARTS: dict[str, type] = {
 
 HEAD = """# Configuration
 
-Made from `infra/stage/schema.py` by `make snapshots`: change it there.
+Generated from `infra/stage/schema.py` by `make snapshots`: edit that file instead of this page.
 
 A stage is an entry of `context.stages` in `cdk.json`; `context.stage` is the default stage. Each has its own account,
 region and names, so that two never meet: `make deploy STAGE=prod` deploys `chatkit-prod-data` and `chatkit-prod-api`.

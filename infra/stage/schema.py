@@ -1,6 +1,6 @@
-"""The options of one stage: how each is read, what it takes and what it is for. The objects inside: sections.py.
+"""The options of one stage: parser, accepted values and purpose of each. Nested objects are in sections.py.
 
-docs/configuration.md is made from what stands here (infra/stage/reference_page.py).
+docs/configuration.md is generated from this file (infra/stage/reference_page.py).
 """
 
 # ruff: noqa: RUF009 - option() is dataclasses.field(), which ruff does not see through
@@ -43,8 +43,8 @@ MAX_CONCURRENCY = 1000  # the quota of an account that never asked for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageKnobs:
-    """What one stage chooses. Without `auth` there is no stage: whoever found the URL could spend the model's key."""
+class StageOptions:
+    """What one stage chooses. `auth` is required: without it, anyone who finds the URL could spend the model's key."""
 
     stage: str
     auth: AuthConfig = option(
@@ -247,7 +247,7 @@ class StageKnobs:
 
     @property
     def needs_edge(self) -> bool:
-        """True where something must stand in us-east-1: a web ACL, or a certificate of ours."""
+        """Whether the stage needs a stack in us-east-1, for a web ACL or for a certificate that we create."""
         return self.waf or (self.domain is not None and self.domain.hosted_zone is not None)
 
     @property

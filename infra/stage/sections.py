@@ -1,7 +1,6 @@
 """The objects inside a stage of cdk.json: whose tokens are taken, quotas, a domain, a network. One dataclass each.
 
-Knows no stage and no AWS; how a value is read stands in infra/stage/parsers.py, what a stage is in
-infra/stage/config.py.
+Knows no stage and no AWS. infra/stage/parsers.py parses each value; infra/stage/schema.py is the stage itself.
 """
 
 # ruff: noqa: RUF009 - option() is dataclasses.field(), which ruff does not see through

@@ -74,14 +74,14 @@ def test_every_fault_is_in_one_message() -> None:
         assert words in text
 
 
-def test_an_unknown_knob_suggests_the_nearest() -> None:
+def test_an_unknown_option_suggests_the_nearest() -> None:
     assert _fault(timeout=60) == "stages.dev.timeout is not an option; did you mean timeout_s."
     assert _faults(_context(auth=AUTH | {"audiense": "chat"})) == [
         "stages.dev.auth.audiense is not an option; did you mean audience."
     ]
 
 
-def test_an_unknown_knob_beside_the_stages_is_refused_and_cdks_own_are_not() -> None:
+def test_an_unknown_option_beside_the_stages_is_refused_and_cdks_own_are_not() -> None:
     assert _faults(_context() | {"stagess": {}}) == ["stagess is not an option; did you mean stages."]
     cdks_own = {"@aws-cdk/core:flag": True, "aws:cdk:version-reporting": True, "cli-telemetry": False}
     assert StageConfig.from_context(_context() | cdks_own).stage == "dev"
@@ -178,7 +178,7 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("sentence", CONTRADICTIONS)
-def test_what_cannot_be_had_together_is_refused_by_the_knob_to_change(sentence: str) -> None:
+def test_what_cannot_be_had_together_is_refused_by_the_option_to_change(sentence: str) -> None:
     assert _fault(**CONTRADICTIONS[sentence]).startswith(f"stages.dev.{sentence}")
 
 
@@ -259,7 +259,7 @@ def test_settings_are_plain_and_never_a_secret(value: object) -> None:
 
 
 @given(option=OPTIONS, value=JSON)
-def test_whatever_stands_in_a_knob_is_taken_or_refused_by_its_name(option: str, value: object) -> None:
+def test_whatever_an_option_is_set_to_is_taken_or_refused_by_its_name(option: str, value: object) -> None:
     faults = _faults_or_none(_context(**{option: value}))
     assert all(fault.startswith("stages.dev.") for fault in faults)
     assert not faults or option in " ".join(faults)

@@ -39,7 +39,7 @@ def test_what_a_stage_names_is_told_as_text() -> None:
     }
 
 
-def test_settings_without_a_knob_are_passed_on() -> None:
+def test_settings_without_an_option_are_passed_on() -> None:
     told = _told(settings={"history_items": 20, "model_api": "chat_completions"})
     assert told == LEAST | {"CHAT_HISTORY_ITEMS": "20", "CHAT_MODEL_API": "chat_completions"}
 
