@@ -115,7 +115,7 @@ prove: .venv/installed $(PAGE) ## prove it on your AWS account: deploy stage pro
 logs: .venv/installed ## what a stage's log says of one request: STAGE= REQUEST=x-request-id SINCE=6h
 	@$(RUN) $(PY) -m infra.commands.logs $(if $(STAGE),--stage "$(STAGE)") --request "$(REQUEST)" $(if $(SINCE),--since "$(SINCE)")
 
-cost: .venv/installed ## what cdk.out/ costs while nobody talks, or TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
+cost: .venv/installed ## what the stage in cdk.out/ costs when idle, or TURNS=1e6 SECONDS=8 MEMORY=1024 MODE=managed a month
 	@$(RUN) $(PY) -m infra.cost.estimate $(if $(TURNS),--turns $(TURNS) --seconds $(or $(SECONDS),8) --memory $(or $(MEMORY),1024) --mode $(or $(MODE),lambda),--idle)
 
 destroy: .venv/installed ## delete the API of STAGE= (DATA=1: its data stack too), and say what stays

@@ -1,7 +1,7 @@
-"""What we deploy. Knows no line of lambda_src: the two meet in the template only (tests/test_agreements.py).
+"""The CDK app and the commands around it. Imports nothing of lambda_src; tests/test_agreements.py compares the two.
 
-CDK's Python classes run on Node, started by the first `import aws_cdk`. The Node that comes as a wheel
-(dependency group `infra`) is named here, before any module of ours can import it, so that nobody has to install one.
+CDK's Python classes run on Node, which the first `import aws_cdk` starts. Here we point it to the Node that is
+installed as a wheel (dependency group `infra`), so that nobody has to install Node.
 """
 
 import os

@@ -1,7 +1,4 @@
-"""The CDK app: the stacks of one stage. The CDK CLI runs it (cdk.json), and so does `python -m infra.app`.
-
-Knows which stacks a stage has; each stack knows what is in it.
-"""
+"""The CDK app: the stacks of one stage. The CDK CLI runs it (cdk.json); `python -m infra.app` does the same."""
 
 import os
 import sys
@@ -28,8 +25,8 @@ PROJECT = "chatkit-lambda"
 def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | None = None) -> None:
     """Put the stacks of one stage into `app`.
 
-    code: what becomes /var/task, a zip or a folder. A template needs a stand-in only, and then `code_hash` names it,
-    so that the template does not change with the code.
+    code: the zip or folder that becomes /var/task. For a template without code, pass a placeholder and a fixed
+    `code_hash`, so that the template does not change with the code.
     """
     asset = lambda_.Code.from_asset(str(code), asset_hash=code_hash)
     env = Environment(account=config.account, region=config.region) if config.account or config.region else None
@@ -51,13 +48,13 @@ def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | Non
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Build page and zip if need be, then synthesize into the CDK CLI's folder, or cdk.out/. Returns the exit code."""
+    """Build page and zip if needed, then synthesize into the CDK CLI's folder or cdk.out/. Returns the exit code."""
     try:
-        # The CLI hands over its own reading of the context, `-c stage=...` included; without it we read the file.
+        # The CLI passes the context, including `-c stage=...`; without the CLI we read cdk.json ourselves.
         run_by_cdk = "CDK_OUTDIR" in environ
         app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
         config = settings_check.stage_of(app.node.get_all_context({}))
-        if not web_page.PAGE.is_file():  # somebody runs the CDK CLI without our Makefile
+        if not web_page.PAGE.is_file():  # the CDK CLI was run without our Makefile
             web_page.build(Path.cwd())
         zip_file = build.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
         add_stage(app, config=config, code=zip_file)

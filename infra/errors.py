@@ -1,19 +1,19 @@
-"""Every way in which a build or a deployment is refused, as one tree. The commands print them in one line, untraced.
+"""The errors of builds and deployments. Commands print their text without a traceback.
 
 InfraError
 ├── ConfigError     the context in cdk.json is wrong; lists every fault at once
-├── ToolError       a program that we run is not installed; says how to get it
+├── ToolError       a program that we run is not installed; says how to install it
 ├── BundleError     the zip cannot be built
 └── PreflightError  this deployment would fail, or should not happen; lists every reason at once
 """
 
 
 class InfraError(Exception):
-    """The root: its text is for the person at the terminal, and says what to do."""
+    """The root. Its text is for the person at the terminal and says what to do."""
 
 
 class ConfigError(InfraError):
-    """The context cannot be deployed. `faults` holds one sentence per fault; the text is all of them."""
+    """The context cannot be deployed. `faults` has one sentence per fault; the text joins them."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
@@ -29,7 +29,7 @@ class BundleError(InfraError):
 
 
 class PreflightError(InfraError):
-    """Nothing was deployed. `faults` holds one line per reason; the text is all of them."""
+    """Nothing was deployed. `faults` has one line per reason; the text joins them."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults

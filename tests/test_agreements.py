@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from infra.commands import local_cloud
 from infra.ingress import front_door, origin_secrets
-from infra.ingress.cloudfront import FOR_EVER
+from infra.ingress.cloudfront import STATIC_FILES
 from infra.stage import environment
 from infra.stage.config import StageConfig
 from infra.stage.schema import TIMEOUT_S
@@ -131,7 +131,7 @@ def test_the_function_looks_for_the_proof_where_cloudfront_puts_it() -> None:
 def test_cloudfront_keeps_what_the_page_names_by_its_hash_and_nothing_else() -> None:
     app = FastAPI()
     serve(app, Page(told={}))
-    assert app.url_path_for("static", name="*") == f"/{FOR_EVER}"
+    assert app.url_path_for("static", name="*") == f"/{STATIC_FILES}"
 
 
 async def test_the_event_of_each_hour_is_one_that_the_function_knows() -> None:

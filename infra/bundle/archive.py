@@ -1,18 +1,19 @@
-"""A folder as a zip that has the same bytes whenever its files have: no times, no owners. Knows no Lambda."""
+"""Writes reproducible zip files: equal files give equal bytes, without times or owners. Knows no Lambda."""
 
 import zipfile
 from pathlib import Path
 
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 FILE_MODE = 0o100644
 EXECUTABLE_MODE = 0o100755
-UNIX = 3  # the system whose modes the entry's attributes hold
+UNIX = 3  # the entry's attributes are Unix file modes
 
 
 def write_zip(folder: Path, *, to: Path) -> int:
-    """Write the files under `folder` to the zip `to`, by name; returns their number.
+    """Write the files under `folder` to the zip `to`, sorted by name, and return how many there are.
 
-    Read for everyone, since Lambda runs as another user; executable for everyone where the owner may execute.
+    Every user may read them, because Lambda runs as a user of its choice. Files that their owner may execute are
+    executable for every user.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:

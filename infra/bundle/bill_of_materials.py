@@ -1,7 +1,7 @@
-"""The page's libraries in the bill of materials: `python -m infra.bundle.bill_of_materials SBOM LOCK`.
+"""Adds the page's npm libraries to a CycloneDX SBOM: `python -m infra.bundle.bill_of_materials SBOM LOCK`.
 
-cyclonedx-py lists the Python packages of the zip. The page is in the zip too, built from what web/package-lock.json
-locks; the tools that build it are not.
+cyclonedx-py lists the zip's Python packages. The zip also contains the page, built from the libraries that
+web/package-lock.json locks. The build tools are not in the zip and not in the SBOM.
 """
 
 import base64
@@ -16,13 +16,13 @@ ALGORITHMS = {"sha256": "SHA-256", "sha384": "SHA-384", "sha512": "SHA-512"}  # 
 
 
 def components(lock: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The libraries of the page, as CycloneDX components, by name."""
+    """The page's libraries as CycloneDX components, sorted by name."""
     shipped = [
         (path.rpartition("node_modules/")[2], package)
         for path, package in lock["packages"].items()
         if path and not package.get("dev")
     ]
-    return [_component(name, package) for name, package in sorted(shipped, key=lambda one: one[0])]
+    return [_component(name, package) for name, package in sorted(shipped, key=lambda entry: entry[0])]
 
 
 def _component(name: str, package: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,15 +42,15 @@ def _component(name: str, package: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_page(sbom: Mapping[str, Any], lock: Mapping[str, Any]) -> dict[str, Any]:
-    """`sbom` with the page's libraries behind its own components."""
+    """`sbom` with the page's libraries appended to its components."""
     return {**sbom, "components": [*sbom.get("components", []), *components(lock)]}
 
 
 def main(arguments: list[str]) -> int:
-    """Add them to the file. Returns the exit code."""
+    """Rewrite the SBOM file in place. Returns the exit code."""
     sbom, lock = map(Path, arguments)
-    told = with_page(json.loads(sbom.read_text(encoding="utf-8")), json.loads(lock.read_text(encoding="utf-8")))
-    sbom.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    complete = with_page(json.loads(sbom.read_text(encoding="utf-8")), json.loads(lock.read_text(encoding="utf-8")))
+    sbom.write_text(json.dumps(complete, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

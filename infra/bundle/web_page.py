@@ -1,6 +1,6 @@
-"""Builds the page: npm brings what web/package-lock.json says, web/build.mjs makes lambda_src/web/ of it and web/src.
+"""Builds the web page: npm installs web/package-lock.json, then web/build.mjs bundles web/src into lambda_src/web/.
 
-The Node and the npm are those of our wheels: nobody needs Node installed. Needs the network once, for the libraries.
+Node and npm come with our wheels, so neither needs to be installed. The first build downloads the libraries.
 """
 
 import os
@@ -12,17 +12,17 @@ from pathlib import Path
 from infra.bundle import toolchain
 from infra.errors import BundleError, InfraError
 
-PAGE = Path("lambda_src/web/index.html")  # what a finished build has
+PAGE = Path("lambda_src/web/index.html")  # exists after a finished build
 
 
 def build(root: Path) -> None:
-    """Build the page of the project in `root`; BundleError with npm's or esbuild's own words when that fails."""
+    """Build the page of the project in `root`; BundleError with npm's or esbuild's output if that fails."""
     web = root / "web"
     installed, lock = web / "node_modules" / ".package-lock.json", web / "package-lock.json"
     if not installed.is_file() or installed.stat().st_mtime < lock.stat().st_mtime:
         shutil.rmtree(web / "node_modules", ignore_errors=True)
         _run([*toolchain.find_npm(), "ci", "--silent"], web, "the page's libraries could not be installed")
-        installed.touch()  # npm keeps the times of its archive
+        installed.touch()  # npm sets the time that the archive holds
     _run([*toolchain.find_node(), "build.mjs"], web, "the page could not be built")
 
 
@@ -35,7 +35,7 @@ def _run(command: list[str], folder: Path, complaint: str) -> None:
 
 
 def main() -> int:
-    """Build it here; the exit code."""
+    """Build the page of the current folder. Returns the exit code."""
     try:
         build(Path.cwd())
     except InfraError as error:

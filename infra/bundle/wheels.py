@@ -1,7 +1,7 @@
-"""What others wrote: the locked wheels for one platform, cut down to what is used, and compiled. Knows no code of ours.
+"""Installs the locked wheels for one platform, trims botocore and compiles bytecode. Knows no code of ours.
 
-boto3 carries a description of every AWS service, half of the zip. Kept are those that some code in the zip names in a
-call, `client("sqs")` or `resource("sqs")`; write the name like that once, and its service is there. Without its prose.
+botocore describes every AWS service, which is half of the zip. We keep the services that code in the zip names in a
+call such as `client("sqs")` or `resource("sqs")`, without their documentation: to use a service, name it in a call.
 """
 
 import gzip
@@ -18,15 +18,15 @@ from typing import Any
 
 from infra.errors import BundleError
 
-TASK_ROOT = "/var/task"  # where Lambda unpacks the zip; tracebacks shall show the path that exists there
+TASK_ROOT = "/var/task"  # where Lambda unpacks the zip: tracebacks show paths that exist there
 
 _CLIENT_CALL = re.compile(r"(?:client|resource)\(\s*(?:service_name\s*=\s*)?[\"']([a-z0-9-]+)[\"']")
-_AWS_SDK = {"boto3", "botocore", "s3transfer"}  # they name services in examples
+_AWS_SDK = {"boto3", "botocore", "s3transfer"}  # they name services in examples, not to call them
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the zip shall run. `platform` in uv's words; None is this machine. `name` is that of its files."""
+    """Where the zip runs. `platform` is uv's name, None for this machine; `name` is the name of its build."""
 
     python: str
     platform: str | None
@@ -37,11 +37,11 @@ class Target:
 
 
 def for_this_interpreter() -> Target:
-    """For the machine and the Python that run this: the local AWS runs a function with the same."""
+    """The target for this machine and this Python, with which the local AWS runs functions."""
     return Target(python=f"{sys.version_info.major}.{sys.version_info.minor}", platform=None)
 
 
-# Amazon Linux 2023, on which Lambda's Python 3.13 stands, has glibc 2.34.
+# Lambda's Python 3.13 runs on Amazon Linux 2023, which has glibc 2.34.
 LAMBDA = {
     "arm64": Target(python="3.13", platform="aarch64-manylinux_2_34", name="lambda"),
     "x86_64": Target(python="3.13", platform="x86_64-manylinux_2_34", name="lambda-x86_64"),
@@ -49,10 +49,10 @@ LAMBDA = {
 
 
 def install(root: Path, *, to: Path, target: Target, uv: list[str], environ: Mapping[str, str]) -> None:
-    """Install what uv.lock says runs in Lambda, and the group `agent`, into the folder `to`. Wheels only, by hash.
+    """Install uv.lock's runtime dependencies and the group `agent` into the folder `to`. Wheels only, checked by hash.
 
-    By way of a pylock.toml, which names each wheel's address: no index is asked, and uv's cache is enough offline.
-    Copied, not linked to that cache: what is in the zip must not change when something else does.
+    Goes through a pylock.toml, which holds each wheel's URL: no index is queried, and offline uv's cache suffices.
+    Files are copied, because links into the cache would change when the cache does.
     """
     lock = to.parent / f"pylock.{to.name}.toml"
     export = ["export", "--frozen", "--no-default-groups", "--group", "agent", "--no-emit-project"]
@@ -61,7 +61,7 @@ def install(root: Path, *, to: Path, target: Target, uv: list[str], environ: Map
     into = ["--python", sys.executable, "--target", str(to), "--python-version", target.python, *platform]
     options = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy"]
     _run([*uv, "pip", "install", *into, *options, "--requirement", str(lock)], cwd=root, environ=environ)
-    shutil.rmtree(to / "bin", ignore_errors=True)  # scripts that begin with the path of a Python of this machine
+    shutil.rmtree(to / "bin", ignore_errors=True)  # scripts whose first line is the path of a local Python
     (to / ".lock").unlink(missing_ok=True)
 
 
@@ -70,16 +70,16 @@ def _run(command: list[str], *, cwd: Path, environ: Mapping[str, str]) -> None:
         [*command, "--quiet"], cwd=cwd, env=dict(environ), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise BundleError(f"the wheels cannot be installed, uv says:\n{done.stderr.strip()}")
+        raise BundleError(f"the wheels cannot be installed. uv's output:\n{done.stderr.strip()}")
 
 
 def services_named(sources: Iterable[Path]) -> set[str]:
-    """The AWS services that these Python files ask boto3 for by a literal name."""
+    """The AWS services for which these Python files create a client or resource by a literal name."""
     return {name for path in sources for name in _CLIENT_CALL.findall(path.read_text("utf-8", errors="replace"))}
 
 
 def trim_services(folder: Path, *, keep: set[str]) -> list[str]:
-    """Remove the services that neither `keep` nor a library in `folder` names from its botocore; returns the rest."""
+    """Remove every service from botocore in `folder` that neither `keep` nor a library names; return the others."""
     data = folder / "botocore" / "data"
     if not data.is_dir():
         return []
@@ -95,9 +95,9 @@ def trim_services(folder: Path, *, keep: set[str]) -> list[str]:
 
 
 def _described(service: Path) -> set[str]:
-    """By which names endpoints.json may know a service. Takes the prose out of its descriptions on the way.
+    """Strip the documentation from a service's descriptions; return the names it may have in endpoints.json.
 
-    It is most of them; a process parses and keeps all of it to serve help() alone.
+    The documentation is most of a description. A process would parse and keep it just to serve help().
     """
     prefixes = {service.name}
     for packed in sorted(service.glob("*/service-2.json.gz")):
@@ -109,7 +109,7 @@ def _described(service: Path) -> set[str]:
 
 
 def _without_prose(part: Any) -> Any:  # noqa: ANN401 - JSON
-    """The same, each `documentation` empty: botocore asks for some, and where it is no text it is a member's name."""
+    """The same JSON with each `documentation` empty. botocore needs the key; a value that is no text is a member."""
     if isinstance(part, dict):
         return {
             name: "" if name == "documentation" and isinstance(inner, str) else _without_prose(inner)
@@ -119,25 +119,25 @@ def _without_prose(part: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _trim_endpoints(data: Path, prefixes: set[str]) -> None:
-    """Leave only these services in endpoints.json: a process's first client reads all of it, for 20 ms and 6 MB."""
+    """Keep only these services in endpoints.json: a process's first client parses all of it, 20 ms and 6 MB."""
     file = data / "endpoints.json"
     if not file.is_file():
         return
     endpoints = json.loads(file.read_text("utf-8"))
     for partition in endpoints["partitions"]:
-        partition["services"] = {name: found for name, found in partition["services"].items() if name in prefixes}
+        partition["services"] = {name: entry for name, entry in partition["services"].items() if name in prefixes}
     file.write_text(json.dumps(endpoints, separators=(",", ":")), "utf-8")
 
 
 def compile_bytecode(folder: Path, *, under: Path, python: str) -> str:
-    """Compile what is in `folder`, a part of the bundle `under`; returns what the compiler complained about, or ''.
+    """Compile the Python files in `folder`, a part of the bundle `under`; return the compiler's errors, or ''.
 
-    Lambda's disk is read-only: without bytecode every cold start compiles again, twice the time. Unchecked, since
-    a zip keeps no times that it could be checked by. With one seed for hashes, sets are written in one order.
+    Lambda's disk is read-only: without bytecode, every cold start compiles again and takes twice as long. Python does
+    not validate the bytecode, because our zip keeps no file times. A fixed hash seed makes the bytecode reproducible.
     """
     command = [python, "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
     strip = ["-s", str(under.resolve()), "-p", TASK_ROOT]
-    # Nothing else that steers Python from outside: PYTHONPYCACHEPREFIX would put the bytecode elsewhere.
+    # Drop every other variable that configures Python: PYTHONPYCACHEPREFIX would put the bytecode elsewhere.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environ["PYTHONHASHSEED"] = "0"
     done = subprocess.run(

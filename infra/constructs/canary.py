@@ -1,4 +1,4 @@
-"""How a new version takes over: a tenth of the traffic first, all of it when no alarm has rung. Knows no function."""
+"""Canary deployments: a new version gets 10 % of the traffic, then all of it if no alarm rings. Knows no function."""
 
 from aws_cdk import Acknowledgment, Validations
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -10,7 +10,7 @@ ROLE_POLICY = "service-role/AWSCodeDeployRoleForLambdaLimited"  # AWS's own: mov
 
 
 class Canary(Construct):
-    """CodeDeploy moves the alias: 10 % for 5 minutes, then the rest; back at once when one of `alarms` rings."""
+    """CodeDeploy shifts the alias: 10 % for 5 minutes, then the rest. It rolls back when one of `alarms` rings."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, alias: lambda_.Alias, alarms: list[cloudwatch.IAlarm]

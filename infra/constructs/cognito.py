@@ -1,6 +1,6 @@
-"""Sign-in where there is none yet: a Cognito user pool with a hosted page. Knows no chat.
+"""A Cognito user pool with a hosted sign-in page, for teams that have no identity provider. Knows no chat.
 
-It stands with the data: a user's threads hang on the pool's id, and a pool made again has another.
+It belongs to the data stack: users' threads are stored under the pool's id, and a new pool would have another id.
 """
 
 from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
@@ -10,14 +10,14 @@ from constructs import Construct
 from infra.stage.sections import CognitoConfig
 
 PASSWORD_LENGTH = 12
-TOKEN_H = 1  # how long an access token is good; the page renews it
-SESSION_DAYS = 30  # how long until people sign in again
+TOKEN_H = 1  # lifetime of an access token; the page renews it
+SESSION_DAYS = 30  # until people must sign in again
 
 
 class SignIn(Construct):
-    """A pool, one public client (PKCE, no secret) and the hosted page. `issuer`, `client_id` are what tokens carry.
+    """A pool, one public client (PKCE, no secret) and the hosted page.
 
-    `url` is where the page sends people, and where it gets their tokens.
+    Tokens contain `issuer` and `client_id`. The page sends people to `url`, and gets their tokens there.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: CognitoConfig, disposable: bool) -> None:
@@ -44,7 +44,7 @@ class SignIn(Construct):
         )
         client = pool.add_client(
             "Page",
-            generate_secret=False,  # a browser keeps none
+            generate_secret=False,  # a browser cannot keep a secret
             auth_flows=cognito.AuthFlow(user_srp=True),
             o_auth=cognito.OAuthSettings(
                 flows=cognito.OAuthFlows(authorization_code_grant=True),

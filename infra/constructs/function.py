@@ -1,4 +1,4 @@
-"""The function: its code, its environment, and exactly what it may do. Knows no front door and owns no data."""
+"""The Lambda function: code, environment, and an IAM role with exact permissions. Knows no front door, owns no data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from infra.stage.sections import NetworkConfig, PolicyConfig, bedrock_region
 HANDLER = "lambda_src.handler.handler"
 ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
 
-# Exactly what the store calls: tests/test_role.py records its calls and compares.
+# Exactly the calls that the store makes: tests/test_role.py records them and compares.
 TABLE_ACTIONS = [
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
@@ -36,12 +36,12 @@ TABLE_ACTIONS = [
 INDEX_ACTIONS = ["dynamodb:Query"]
 OBJECT_ACTIONS = {
     OFFLOAD_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
-    # Uploads are signed here and sent by browsers: what a URL allows is what this role may do.
+    # Browsers upload with URLs that this role signs: such a URL allows only what the role may do.
     PENDING_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
     KEPT_PREFIX: ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
 }
 KEY_ACTIONS = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
-NETWORK_ACTIONS = [  # what AWSLambdaVPCAccessExecutionRole allows beside logs: Lambda makes its interfaces with them
+NETWORK_ACTIONS = [  # AWSLambdaVPCAccessExecutionRole without logs: Lambda creates network interfaces with them
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
@@ -66,7 +66,7 @@ RETENTION = {  # CDK's names for the days that infra/stage/schema.py allows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """What the function reads and writes; it owns none of it. `secrets` prove that CloudFront called."""
+    """Resources of other constructs that the function uses. `secrets` prove that a request came from CloudFront."""
 
     table: dynamodb.ITableV2
     bucket: s3.IBucket
@@ -79,9 +79,9 @@ class Holdings:
 
 
 class ChatFunction(Construct):
-    """The function behind an alias, with a role of its own.
+    """The function, its alias and its role.
 
-    code: the zip that infra.bundle.build builds, or a stand-in where only the template matters.
+    code: the zip that infra.bundle.build builds, or a placeholder if only the template matters.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ChatFunction(Construct):
             retention=RETENTION[config.log_retention_days],
             removal_policy=RemovalPolicy.DESTROY if config.disposable else RemovalPolicy.RETAIN,
         )
-        # A role of our own: AWS's managed policy for Lambda writes to every log group of the account.
+        # Not AWS's managed policy for Lambda: it allows writing to every log group of the account.
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.log_group.grant_write(role)
         for statement in [*_grants(holdings), *_grants_beside(config, holdings, stack=Stack.of(self))]:
@@ -125,24 +125,24 @@ class ChatFunction(Construct):
             ManagedInstances(
                 self, "Managed", config=config.managed_instances, architecture=architecture, function=self.function
             )
-        # The front door stands on an alias: it outlives every version, and SnapStart and gradual shifts need one.
+        # The front door calls an alias, which outlives versions. SnapStart and canary deployments need one, too.
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
         _acknowledge(self.function, role, holdings.bucket)
         _acknowledge_policy(role, config.policy)
 
 
 def _of_old_versions(config: StageConfig) -> RemovalPolicy:
-    """Kept, so that the alias can go back to one; but SnapStart charges for a snapshot of each that is there."""
+    """Old versions are kept for rollbacks, except with SnapStart, which charges for a snapshot of each version."""
     return RemovalPolicy.DESTROY if config.snapstart else RemovalPolicy.RETAIN
 
 
 def _grants(holdings: Holdings) -> list[iam.PolicyStatement]:
-    """What the store may do: in the table and its index, under its prefixes of the bucket. No scan, nothing else."""
+    """The store's permissions: on the table, its index, and its prefixes of the bucket. No scan."""
     allow, table, bucket = iam.PolicyStatement, holdings.table, holdings.bucket
     return [
         allow(actions=TABLE_ACTIONS, resources=[table.table_arn]),
         allow(actions=INDEX_ACTIONS, resources=[f"{table.table_arn}/index/{ORDER_INDEX}"]),
-        # Of the whole bucket: with a condition on the prefix, S3 answers 403 instead of 404 for an object that is gone.
+        # On the whole bucket: with a condition on the prefix, S3 would answer 403 instead of 404 for a missing object.
         allow(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
         *(
             allow(actions=actions, resources=[bucket.arn_for_objects(f"{prefix}*")])
@@ -152,9 +152,9 @@ def _grants(holdings: Holdings) -> list[iam.PolicyStatement]:
 
 
 def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> list[iam.PolicyStatement]:
-    """What a stage's choices add: the model's key, or Bedrock's models, a key of its own, secrets, a network."""
+    """Permissions that depend on the stage's options: model key, Bedrock, KMS key, secrets, VPC, `policy`."""
     allow = iam.PolicyStatement
-    # AWS's own key for SecureStrings needs no grant beside it.
+    # SecureStrings are encrypted with AWS's own key, which needs no grant.
     parameters = (config.model_key_name, config.guest_secret_name, *config.secret_parameters)
     names = [name.removeprefix("/") for name in parameters if name]
     arns = [stack.format_arn(service="ssm", resource="parameter", resource_name=name) for name in names]
@@ -170,7 +170,7 @@ def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> 
         project = stack.format_arn(service="bedrock-mantle", region=region, resource="project", resource_name="default")
         models = {"StringEquals": {"bedrock-mantle:Model": list(config.models)}}
         grants.append(allow(actions=["bedrock-mantle:CreateInference"], resources=[project], conditions=models))
-    grants += [allow(actions=list(one.actions), resources=list(one.resources)) for one in config.policy]
+    grants += [allow(actions=list(policy.actions), resources=list(policy.resources)) for policy in config.policy]
     if config.vpc is not None:
         grants.append(allow(actions=NETWORK_ACTIONS, resources=["*"]))
     return grants
@@ -190,7 +190,7 @@ def _environment(config: StageConfig, holdings: Holdings) -> dict[str, str]:
 
 
 def _join(function: lambda_.Function, network: NetworkConfig) -> None:
-    """Give the function interfaces in a network that is there already; its id is known from the subnets."""
+    """Attach the function to an existing VPC, which is determined by its subnets."""
     resource = cast("lambda_.CfnFunction", function.node.default_child)
     resource.vpc_config = lambda_.CfnFunction.VpcConfigProperty(
         subnet_ids=list(network.subnets), security_group_ids=list(network.security_groups)
@@ -198,7 +198,7 @@ def _join(function: lambda_.Function, network: NetworkConfig) -> None:
 
 
 def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket) -> None:
-    """The findings of cdk-nag that stay, each with its reason."""
+    """Accepted findings of cdk-nag, each with its reason."""
     newest = "The zip holds wheels for 3.13; a newer Python is taken together with them."
     reasons = {
         "AwsSolutions-L1": newest,
@@ -223,9 +223,9 @@ def _acknowledge(function: lambda_.Function, role: iam.Role, bucket: s3.IBucket)
 
 
 def _acknowledge_policy(role: iam.Role, policy: Sequence[PolicyConfig]) -> None:
-    """The wildcards that the stage itself asks for in `policy`."""
-    wide = [f"Action::{action}" for one in policy for action in one.actions if "*" in action]
-    wide += [f"Resource::{resource}" for one in policy for resource in one.resources if resource.endswith("*")]
+    """Accept the wildcards that the stage's own `policy` contains."""
+    wide = [f"Action::{action}" for entry in policy for action in entry.actions if "*" in action]
+    wide += [f"Resource::{resource}" for entry in policy for resource in entry.resources if resource.endswith("*")]
     for finding in dict.fromkeys(wide):
         reason = "The stage's `policy` in cdk.json allows this for tools of the agent."
         Validations.of(role).acknowledge(Acknowledgment(id=f"AwsSolutions-IAM5[{finding}]", reason=reason))

@@ -1,4 +1,4 @@
-"""Where the function runs, if not on plain Lambda: EC2 instances that Lambda manages. Knows no code and no data."""
+"""Lambda Managed Instances: runs the function on EC2 instances that Lambda manages. Knows no code and no data."""
 
 from aws_cdk import Acknowledgment, Validations
 from aws_cdk import aws_ec2 as ec2
@@ -8,11 +8,11 @@ from constructs import Construct
 
 from infra.stage.sections import ManagedInstancesConfig
 
-OPERATOR_POLICY = "AWSLambdaManagedEC2ResourceOperator"  # AWS's own: starting instances needs what only they can list
+OPERATOR_POLICY = "AWSLambdaManagedEC2ResourceOperator"  # AWS's managed policy: only AWS knows all it must allow
 
 
 class ManagedInstances(Construct):
-    """A capacity provider in your subnets, capped in vCPUs, and the function on it: several turns an environment."""
+    """A capacity provider in your subnets, capped in vCPUs, with the function; an environment runs several turns."""
 
     def __init__(
         self,

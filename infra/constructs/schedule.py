@@ -13,7 +13,7 @@ HEALTH_EVERY = Duration.minutes(5)
 
 
 class HourlySweep(Construct):
-    """Removes, each hour, what deletes left behind. Not tried again when it fails: the next hour does the same."""
+    """Removes every hour what deletes left behind. A failed sweep is not retried: the next one does the same work."""
 
     def __init__(self, scope: Construct, construct_id: str, *, alias: lambda_.IFunction) -> None:
         super().__init__(scope, construct_id)
@@ -21,7 +21,7 @@ class HourlySweep(Construct):
 
 
 def every(scope: Construct, period: Duration, *, event: dict[str, str], alias: lambda_.IFunction) -> events.Rule:
-    """A rule that sends `event` to the alias each `period`, once."""
+    """A rule that sends `event` to the alias once every `period`."""
     target = targets.LambdaFunction(
         alias,
         event=events.RuleTargetInput.from_object(event),

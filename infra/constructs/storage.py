@@ -1,7 +1,7 @@
-"""Where everything is kept: one table, one bucket. Knows names and prefixes; what stands under them, lambda_src/store.
+"""Storage: one DynamoDB table and one S3 bucket. Knows key names and prefixes; lambda_src/store knows their contents.
 
-The names below are also in lambda_src/store/keys.py, which this package must not import: tests/test_agreements.py
-holds the two together.
+The names below are also in lambda_src/store/keys.py, which this package must not import. tests/test_agreements.py
+compares the two.
 """
 
 from typing import assert_never
@@ -16,21 +16,19 @@ from infra.stage.config import StageConfig
 
 ORDER_INDEX = "by_order"
 OFFLOAD_PREFIX = "offload/"  # payloads too large for a row
-PENDING_PREFIX = "pending/"  # uploads that no message holds yet
-KEPT_PREFIX = "kept/"  # uploads that a message holds
+PENDING_PREFIX = "pending/"  # uploads that belong to no message yet
+KEPT_PREFIX = "kept/"  # uploads that belong to a message
 
-PENDING_DAYS = 1  # S3's shortest; nobody finishes an upload that long after beginning it
-
-
-NONCURRENT_DAYS = 30  # with versioning, how long what was overwritten or deleted can be brought back
-PREFLIGHT_S = 3600  # how long a browser may remember a preflight
+PENDING_DAYS = 1  # the shortest that S3 offers; no upload takes that long
+NONCURRENT_DAYS = 30  # with versioning, how long overwritten or deleted objects can be restored
+PREFLIGHT_S = 3600  # how long a browser may cache a preflight
 
 
 class Storage(Construct):
-    """One table on demand and one private bucket, encrypted, restorable to any second of 35 days.
+    """An on-demand table and a private bucket, both encrypted. The table can be restored to any second of 35 days.
 
-    A disposable stage's go with their stack. Otherwise they stay behind, and the table refuses to be deleted.
-    `key` is the stage's own, or None where AWS's keys encrypt.
+    Destroying the stack deletes them in a disposable stage only. In others they remain, and the table is protected
+    from deletion. `key` is the stage's own KMS key, or None if AWS's keys encrypt.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
@@ -53,7 +51,7 @@ def _table(
         "Table",
         partition_key=_text_key("pk"),
         sort_key=_text_key("sk"),
-        # A local index, because read-after-write holds on it; it can be made together with the table only.
+        # A local index, because reads from it can be consistent. It can be created only together with the table.
         local_secondary_indexes=[
             dynamodb.LocalSecondaryIndexProps(
                 index_name=ORDER_INDEX, sort_key=_text_key("order"), projection_type=dynamodb.ProjectionType.ALL
@@ -61,7 +59,7 @@ def _table(
         ],
         time_to_live_attribute="expires_at",
         billing=dynamodb.Billing.on_demand(),
-        # AWS's key for the account: its use shows in CloudTrail, and nothing is charged by the month.
+        # The account's AWS managed key: CloudTrail shows its use, and it has no monthly charge.
         encryption=dynamodb.TableEncryptionV2.customer_managed_key(key)
         if key
         else dynamodb.TableEncryptionV2.aws_managed_key(),
@@ -100,10 +98,11 @@ def _bucket(scope: Construct, config: StageConfig, *, key: kms.IKey | None, remo
 
 
 def page_origins(config: StageConfig, *, region: str) -> list[str]:
-    """The sites whose pages may upload: those that may call, and our own page's, by its name or by its door's.
+    """Origins that may upload: `cors_origins` and our own page, by its domain or by the front door's host name.
 
-    The name that a door gets is known after a deployment only, and bucket and door stand in two stacks: so every name
-    of such a door may send, with the one * that S3 takes. An upload is let in by its URL's signature, not its origin.
+    The front door's host name is known only after a deployment, and it is in another stack than the bucket. So every
+    host name that such a front door can get is allowed, with the one * that S3 takes. The signature of the URL is
+    what protects uploads, not the origin.
     """
     return [*config.cors_origins, f"https://{config.domain.name}" if config.domain else _of_the_door(config, region)]
 

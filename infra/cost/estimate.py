@@ -1,7 +1,6 @@
-"""What the chat costs, apart from the model: `--idle` while nobody talks, `--turns` for a month of them.
+"""Cost estimates without the model's tokens: `--idle` for a stage at rest, `--turns` for a month under load.
 
-Knows prices (infra/cost/prices.py) and arithmetic; asks AWS nothing. The model's tokens cost ten to a hundred times as
-much.
+Computes from infra/cost/prices.py alone, without calling AWS. The model's tokens cost ten to a hundred times as much.
 """
 
 import argparse
@@ -17,22 +16,22 @@ from infra.cost import idle, prices
 from infra.cost.idle import MANAGED_INSTANCES, UnpricedError
 from infra.cost.prices import HOURS_A_MONTH, Price
 
-# An estimate, to be measured: guard, quotas, lease, two items (each also in the index), and then each second the
-# journal's batch together with the lease.
+# Estimates: idempotency key, quotas, lease, two items (each also in the index), then every second a batch of the
+# journal together with the lease.
 WRITES_A_TURN = 12
 WRITES_A_SECOND = 2  # the renewal and the journal: tests/turns/test_costs.py counts them
-READS_A_TURN = 20  # the history's page, the thread, the guard
+READS_A_TURN = 20  # the page of history, the thread, the idempotency key
 LOG_BYTES_A_TURN = 2_000
 METRICS = 14  # that a busy function sends: twelve, and two with kinds; ten are free
 TURNS_OF_AN_ENVIRONMENT = 10  # at a time, on Managed Instances
-ENVIRONMENTS_OF_AN_INSTANCE = 2  # one for each vCPU of a large
-PEAK = 3  # times the mean: a day has a night
+ENVIRONMENTS_OF_AN_INSTANCE = 2  # one for each vCPU of a large instance
+PEAK = 3  # ratio of the busiest hour to the average hour
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """A month of turns, each of so many seconds, as the function sees them."""
+    """A month of turns of `seconds` each, and the function that runs them."""
 
     turns: float
     seconds: float
@@ -56,7 +55,7 @@ class Charge:
 
 
 def bill(load: Load) -> list[Charge]:
-    """What a month of `load` costs, without any free tier."""
+    """The charges for a month of `load`, without free tiers."""
     seconds = load.turns * load.seconds
     return [
         Charge("requests", load.turns, prices.LAMBDA_REQUEST),
@@ -74,7 +73,7 @@ def _compute(load: Load) -> Charge:
 
 
 def instances(load: Load) -> int:
-    """How many instances the busiest hour needs; Lambda keeps three at least."""
+    """The number of instances that the busiest hour needs. Lambda keeps at least three."""
     at_a_time = load.turns * load.seconds / SECONDS_A_MONTH * PEAK
     each = TURNS_OF_AN_ENVIRONMENT * ENVIRONMENTS_OF_AN_INSTANCE
     return max(MANAGED_INSTANCES, math.ceil(at_a_time / each))
@@ -89,51 +88,51 @@ def _instances(load: Load) -> Iterator[Charge]:
 
 
 def resources(folder: Path) -> list[dict[str, Any]]:
-    """Every resource of the templates in cdk.out; FileNotFoundError where there are none."""
+    """Every resource of the templates in `folder`; FileNotFoundError if there are none."""
     templates = sorted(folder.glob("*.template.json"))
     if not templates:
-        raise FileNotFoundError(f"{folder}/ holds no template: `make template`, then again.")
+        raise FileNotFoundError(f"{folder}/ contains no templates: run `make template` first.")
     loaded = (json.loads(path.read_text(encoding="utf-8")) for path in templates)
     return [resource for template in loaded for resource in template.get("Resources", {}).values()]
 
 
 def main(arguments: list[str]) -> int:
-    """Print one of the two bills. Returns the exit code."""
+    """Print one of the two estimates. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.cost.estimate", description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--idle", action="store_true", help="what cdk.out/ costs while nobody talks")
+    what.add_argument("--idle", action="store_true", help="what the stage in cdk.out/ costs when idle")
     what.add_argument("--turns", type=float, help="turns a month, such as 1e6")
-    parser.add_argument("--seconds", type=float, default=8, help="of one turn (8)")
-    parser.add_argument("--memory", type=int, default=1024, help="MB of the function (1024)")
+    parser.add_argument("--seconds", type=float, default=8, help="duration of a turn (8)")
+    parser.add_argument("--memory", type=int, default=1024, help="memory of the function in MB (1024)")
     parser.add_argument("--mode", choices=["lambda", "managed"], default="lambda")
     parser.add_argument("--architecture", choices=list(prices.LAMBDA_GB_S), default="arm64")
     parser.add_argument("--instance-type", choices=list(prices.EC2_HOUR), default="m8g.large")
-    parser.add_argument("--templates", type=Path, default=Path("cdk.out"), help="where `make template` put them")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--templates", type=Path, default=Path("cdk.out"), help="the folder that `make template` wrote")
+    options = parser.parse_args(arguments)
     try:
-        if asked.idle:
-            _print_idle(idle.lines(resources(asked.templates)))
+        if options.idle:
+            _print_idle(idle.lines(resources(options.templates)))
         else:
             load = Load(
-                turns=asked.turns,
-                seconds=asked.seconds,
-                memory_mb=asked.memory,
-                mode=asked.mode,
-                architecture=asked.architecture,
-                instance_type=asked.instance_type,
+                turns=options.turns,
+                seconds=options.seconds,
+                memory_mb=options.memory,
+                mode=options.mode,
+                architecture=options.architecture,
+                instance_type=options.instance_type,
             )
             _print_bill(bill(load))
     except (UnpricedError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"us-east-1, without the model's tokens; prices of {prices.AS_OF}, each page in infra/cost/prices.py")
+    print(f"us-east-1, without the model's tokens; prices of {prices.AS_OF}, sources in infra/cost/prices.py")
     return 0
 
 
 def _print_idle(lines: list[idle.Line]) -> None:
     for line in lines:
         print(f"  ${line.usd:8.2f}  {line.count} x {line.what.removeprefix('AWS::')}: {line.why}")
-    print(f"  ${idle.total(lines):8.2f}  a month at rest; storage apart: table ${prices.TABLE_GB.usd}, its backup "
+    print(f"  ${idle.total(lines):8.2f}  a month when idle; storage is extra: table ${prices.TABLE_GB.usd}, its backup "
           f"${prices.TABLE_BACKUP_GB.usd}, bucket ${prices.BUCKET_GB.usd} a GB")  # fmt: skip
 
 
@@ -141,11 +140,11 @@ def _print_bill(charges: list[Charge]) -> None:
     for charge in charges:
         each = f"{charge.units:,.0f} x ${_plain(charge.price.usd)} a {charge.price.unit}"
         print(f"  ${charge.usd:10.2f}  {charge.what}: {each}\n{'':15}{charge.price.page}, {prices.AS_OF}")
-    print(f"  ${sum(charge.usd for charge in charges):10.2f}  a month, free tiers apart")
+    print(f"  ${sum(charge.usd for charge in charges):10.2f}  a month, before free tiers")
 
 
 def _plain(usd: float) -> str:
-    """Without an exponent, which nobody reads as money."""
+    """The number without an exponent."""
     return f"{usd:.10f}".rstrip("0").rstrip(".")
 
 

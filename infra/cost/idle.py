@@ -1,6 +1,6 @@
-"""What a stage costs while nobody talks: each resource of its templates, priced. Pure; storage is apart.
+"""What a stage costs when idle: the monthly price of each resource in its templates, without storage. Pure.
 
-Every type of resource must be named here: one that nobody has priced could charge by the month unseen.
+Every resource type must be listed here, so that a new type with a monthly price cannot go unnoticed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,10 +10,10 @@ from typing import Any
 from infra.cost import prices
 from infra.cost.prices import HOURS_A_MONTH
 
-MANAGED_INSTANCES = 3  # that Lambda keeps running for each capacity provider, one in each zone
+MANAGED_INSTANCES = 3  # that Lambda keeps running for each capacity provider, one in each availability zone
 S_A_MONTH = HOURS_A_MONTH * 3600
 
-# By use only: nothing is charged for their being there.
+# Charged by use only.
 FREE = frozenset(
     {
         *("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::Logs::LogGroup"),
@@ -33,7 +33,7 @@ FREE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One kind of resource: how many, what they cost a month, and why."""
+    """One resource type: how many there are, what they cost a month, and why."""
 
     what: str
     count: int
@@ -42,24 +42,24 @@ class Line:
 
 
 class UnpricedError(Exception):
-    """Resources whose price nobody has written down."""
+    """A resource type has no price here."""
 
 
 def lines(resources: Iterable[Mapping[str, Any]]) -> list[Line]:
-    """What is charged for being there; UnpricedError for a type that is not known."""
+    """The resources with a monthly price; UnpricedError for a resource type that is not listed here."""
     all_of: dict[str, list[Mapping[str, Any]]] = {}
     for resource in resources:
         all_of.setdefault(resource["Type"], []).append(resource.get("Properties", {}))
-    found = [_priced(kind, bodies, all_of) for kind, bodies in sorted(all_of.items()) if kind not in FREE]
-    unpriced = [line.what for line in found if line.usd < 0]
+    charged = [_priced(kind, bodies, all_of) for kind, bodies in sorted(all_of.items()) if kind not in FREE]
+    unpriced = [line.what for line in charged if line.usd < 0]
     if unpriced:
-        raise UnpricedError(f"{', '.join(unpriced)}: no price is known; name it in infra/cost/idle.py.")
-    return found
+        raise UnpricedError(f"{', '.join(unpriced)}: the price is unknown; add it to infra/cost/idle.py.")
+    return charged
 
 
-def total(found: Iterable[Line]) -> float:
+def total(lines: Iterable[Line]) -> float:
     """Dollars a month."""
-    return sum(line.usd for line in found)
+    return sum(line.usd for line in lines)
 
 
 def _priced(kind: str, bodies: list[Mapping[str, Any]], all_of: Mapping[str, list[Mapping[str, Any]]]) -> Line:
@@ -93,12 +93,12 @@ def _priced(kind: str, bodies: list[Mapping[str, Any]], all_of: Mapping[str, lis
 
 
 def _metrics(alarm: Mapping[str, Any]) -> int:
-    """How many metrics an alarm reads: it is billed by them."""
+    """The number of metrics that an alarm reads, by which it is billed."""
     return max(1, sum("MetricStat" in entry for entry in alarm.get("Metrics", [])))
 
 
 def _versions(kind: str, count: int, functions: list[Mapping[str, Any]]) -> Line:
-    """Free, unless SnapStart keeps a snapshot of the published one."""
+    """Free, unless SnapStart keeps a snapshot of the published version."""
     kept_gb = sum(body["MemorySize"] / 1024 for body in functions if "SnapStart" in body)
     usd = kept_gb * S_A_MONTH * prices.SNAPSTART_CACHE_GB_S.usd
     return Line(kind, count, usd, "SnapStart keeps a snapshot" if usd else "nothing is kept warm")

@@ -1,6 +1,6 @@
-"""What AWS charges in us-east-1, in US dollars: each figure with its page. Nothing is asked of AWS.
+"""AWS prices in us-east-1, in US dollars, each with its source. Calls no API.
 
-Prices change, and other regions differ by up to half: check the page before a decision hangs on a figure.
+Prices change, and other regions differ by up to half: check the source before you rely on a figure.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
-"""CloudFront before the function URL: passes everything on as it came, streams, and caches the page's files alone.
+"""A CloudFront distribution in front of the function URL: forwards requests, streams answers, caches static files only.
 
-The bare URL stays reachable, so CloudFront proves itself: by a secret header that the app checks (the ChatKit client
-then works unmodified), or by signing (browsers must send the SHA-256 of each body as x-amz-content-sha256).
+The function URL stays reachable, so requests must prove that they came through CloudFront: by a secret header that the
+app checks (the ChatKit client works unmodified), or by a signature (browsers must send the SHA-256 of each body as
+x-amz-content-sha256).
 """
 
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ from infra.ingress.origin_secrets import HEADER, OriginSecrets
 from infra.stage.config import StageConfig
 from infra.stage.sections import DomainConfig
 
-FOR_EVER = "static/*"  # names of these carry a hash of their content: lambda_src/http/page.py
-READ_TIMEOUT_S = 30  # between two packets; the app's heartbeat comes each 15 s
+STATIC_FILES = "static/*"  # their names contain a hash of their content: lambda_src/http/page.py
+READ_TIMEOUT_S = 30  # between two packets; the app sends a heartbeat every 15 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Edge:
 
 
 class Distribution(Construct):
-    """The distribution, and the records of its name where we may write them. `url` ends with a slash."""
+    """The distribution, and its DNS records if the stage names a hosted zone. `url` ends with a slash."""
 
     def __init__(
         self,
@@ -58,9 +59,9 @@ class Distribution(Construct):
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
                 cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
                 origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
-                compress=False,  # compressing would hold small events back
+                compress=False,  # compression would delay small events
             ),
-            additional_behaviors={FOR_EVER: _for_ever(origin)},
+            additional_behaviors={STATIC_FILES: _cached(origin)},
             domain_names=[domain.name] if domain else None,
             certificate=self._certificate(domain, edge) if domain else None,
             minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if domain else None,
@@ -97,10 +98,10 @@ class Distribution(Construct):
         route53.AaaaRecord(self, "Aaaa", zone=zone, record_name=f"{domain.name}.", target=target)
 
 
-def _for_ever(origin: cloudfront.IOrigin) -> cloudfront.BehaviorOptions:
-    """Kept at the edge as long as their headers say, a year: the function answers once for each file and edge.
+def _cached(origin: cloudfront.IOrigin) -> cloudfront.BehaviorOptions:
+    """Cached at the edge for a year, as their headers say: the function serves each file once for each edge.
 
-    Compressed, where the origin says how long they are: CloudFront leaves the rest as it is.
+    CloudFront compresses only responses with a Content-Length.
     """
     return cloudfront.BehaviorOptions(
         origin=origin,
@@ -111,16 +112,16 @@ def _for_ever(origin: cloudfront.IOrigin) -> cloudfront.BehaviorOptions:
 
 
 def _access_log(scope: Construct, config: StageConfig) -> s3.Bucket:
-    """A bucket for CloudFront's access log: callers' addresses and paths, no cookie, deleted as the stage's log is."""
+    """A bucket for CloudFront's access log (addresses and paths, no cookies), kept as long as the stage's log."""
     bucket = s3.Bucket(
         scope,
         "AccessLog",
-        object_ownership=s3.ObjectOwnership.OBJECT_WRITER,  # CloudFront delivers logs by an ACL
+        object_ownership=s3.ObjectOwnership.OBJECT_WRITER,  # CloudFront delivers its logs through ACLs
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
         encryption=s3.BucketEncryption.S3_MANAGED,
         enforce_ssl=True,
         lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(config.log_retention_days))],
-        removal_policy=RemovalPolicy.RETAIN,  # CloudFormation deletes no bucket that holds something
+        removal_policy=RemovalPolicy.RETAIN,  # CloudFormation cannot delete a bucket that is not empty
     )
     Validations.of(bucket).acknowledge(
         Acknowledgment(id="AwsSolutions-S1", reason="It holds an access log: a log of who reads it would never end.")
@@ -129,7 +130,7 @@ def _access_log(scope: Construct, config: StageConfig) -> s3.Bucket:
 
 
 def _origin(behind: lambda_.FunctionUrl, *, secrets: OriginSecrets | None) -> cloudfront.IOrigin:
-    """The URL as an origin: with the secret header, or, where there is no secret, signed by CloudFront."""
+    """The function URL as an origin: with the secret header or, if there is no secret, signed by CloudFront."""
     read_timeout = Duration.seconds(READ_TIMEOUT_S)
     if secrets is None:
         return origins.FunctionUrlOrigin.with_origin_access_control(behind, read_timeout=read_timeout)

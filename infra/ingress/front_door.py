@@ -1,7 +1,7 @@
-"""How the world reaches the function: one of three doors. Knows origins; knows no route, no token and no store.
+"""The public endpoint of the function, one of three kinds. Knows origins; knows no route, no token and no store.
 
-url          a function URL that streams: nothing in front, nothing to pay (the default)
-cloudfront   CloudFront before that URL: a name of your own, a firewall (infra/ingress/cloudfront.py)
+url          a function URL that streams, with nothing in front of it and no extra cost (the default)
+cloudfront   CloudFront in front of that URL, for a domain or a firewall (infra/ingress/cloudfront.py)
 apigw        API Gateway's REST API in streaming mode (infra/ingress/rest_api.py)
 """
 
@@ -18,17 +18,17 @@ from infra.ingress.rest_api import StreamingRestApi
 from infra.stage.config import StageConfig
 from infra.stage.environment import TOKEN_HEADER
 
-PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
+PREFLIGHT_S = 3600  # how long a browser may cache a preflight; Chromium caps it at two hours
 
 REQUEST_HEADERS = ["authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id"]
-SIGNED_HEADERS = [TOKEN_HEADER, "x-amz-content-sha256"]  # where CloudFront signs: Authorization is its own
+SIGNED_HEADERS = [TOKEN_HEADER, "x-amz-content-sha256"]  # if CloudFront signs, it overwrites Authorization
 RESPONSE_HEADERS = ["x-chat-turn", "x-request-id", "retry-after"]
 
 
 class FrontDoor(Construct):
-    """The door that the stage chose. `url` ends with a slash; the errors count what it answered with a 4xx or a 5xx.
+    """The endpoint that the stage chose. `url` ends with a slash; the two metrics count its 4xx and 5xx responses.
 
-    Who calls is checked in the app, by their token: ChatKit's browser client cannot sign requests with SigV4.
+    The app authenticates callers by their token, because ChatKit's browser client cannot sign requests with SigV4.
     """
 
     url: str
@@ -65,9 +65,9 @@ class FrontDoor(Construct):
 
 
 def function_url(alias: lambda_.Alias, config: StageConfig) -> lambda_.FunctionUrl:
-    """A URL on the alias that answers as a stream; open to everyone, unless CloudFront is to sign what it sends.
+    """A streaming URL on the alias. It is open to everyone unless CloudFront signs its requests.
 
-    CORS is answered here and nowhere else. Without `cors_origins` no page but our own may call.
+    The URL alone answers CORS. Without `cors_origins`, only our own page may call.
     """
     signed = config.origin_access == "iam"
     return alias.add_function_url(
@@ -80,7 +80,7 @@ def function_url(alias: lambda_.Alias, config: StageConfig) -> lambda_.FunctionU
 
 
 def _cors(origins: tuple[str, ...], headers: list[str]) -> lambda_.FunctionUrlCorsOptions:
-    # No credentials: the token travels in a header, and a cookie of ours does not exist.
+    # No credentials: the token is in a header, and we set no cookies.
     return lambda_.FunctionUrlCorsOptions(
         allowed_origins=list(origins),
         allowed_methods=[lambda_.HttpMethod.GET, lambda_.HttpMethod.POST],
@@ -91,7 +91,7 @@ def _cors(origins: tuple[str, ...], headers: list[str]) -> lambda_.FunctionUrlCo
 
 
 def _errors_of_the_url(alias: lambda_.Alias) -> tuple[cloudwatch.IMetric, cloudwatch.IMetric]:
-    """What callers did wrong, and what we did."""
+    """The metrics of 4xx and 5xx responses."""
     period = Duration.minutes(5)
     client, server = (alias.metric(name, statistic="Sum", period=period) for name in ("Url4xxCount", "Url5xxCount"))
     return client, server

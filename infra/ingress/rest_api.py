@@ -1,8 +1,8 @@
-"""API Gateway's REST API, passing everything to the function and its answer back as a stream. Knows no route.
+"""API Gateway's REST API as a streaming proxy to the function. Knows no route.
 
-It delivers payload 1.0, and answers preflights itself; the app sends the CORS headers of its own answers. What API
-Gateway answers without the app (throttled, too large, timed out) gets them here: without them a page of another origin
-would see a blocked request instead of a 429.
+It sends events in payload format 1.0 and answers preflights itself; the app adds CORS headers to its own answers. API
+Gateway's own errors (throttled, too large, timed out) get CORS headers here, because otherwise a page of another
+origin would see a blocked request instead of a 429.
 """
 
 from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Validations
@@ -20,7 +20,7 @@ BURST = 100  # requests at once; the account's own limit is 5,000
 RATE_PER_S = 50
 RETRY_AFTER_S = 1  # the throttle's bucket fills every second
 LOG_WRITER = "arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
-LINE = apigateway.AccessLogFormat.json_with_standard_fields(  # the caller's address; no query, no body, no token
+LOG_FORMAT = apigateway.AccessLogFormat.json_with_standard_fields(  # with the caller's address; no query, body or token
     caller=False,
     http_method=True,
     ip=True,
@@ -58,9 +58,9 @@ class StreamingRestApi(Construct):
                 throttling_burst_limit=BURST,
                 throttling_rate_limit=RATE_PER_S,
                 access_log_destination=access_log,
-                access_log_format=LINE if access_log else None,
+                access_log_format=LOG_FORMAT if access_log else None,
             ),
-            # API Gateway writes logs by a role of the account, one for all of its APIs.
+            # API Gateway writes logs with one role for all APIs of the account.
             cloud_watch_role=config.access_logs,
             default_cors_preflight_options=_preflight(config, headers, remember_s) if config.cors_origins else None,
         )
@@ -82,7 +82,7 @@ class StreamingRestApi(Construct):
 
 
 def _answer_across_origins(api: apigateway.RestApi) -> None:
-    """CORS headers for API Gateway's own answers. Any origin may read them: they hold nothing but a status."""
+    """Add CORS headers to API Gateway's own answers. Any origin may read them: they contain only a status."""
     headers = {
         "Access-Control-Allow-Origin": "'*'",
         "Access-Control-Expose-Headers": "'retry-after'",

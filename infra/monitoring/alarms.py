@@ -1,6 +1,6 @@
-"""Which alarms there are: each a metric, a threshold with its reason, and what to do (docs/operations.md has it too).
+"""CloudWatch alarms: for each a metric, a threshold with its reason, and what to do (also in docs/operations.md).
 
-Pure choices over metrics that AWS or our log lines give. Knows no topic and no dashboard.
+The metrics come from AWS and from our log lines. Knows no topic and no dashboard.
 """
 
 from collections.abc import Callable
@@ -20,21 +20,21 @@ PERIOD = Duration.minutes(5)
 DAY = Duration.days(1)
 SILENCE = Duration.minutes(15)
 NAMESPACE = "ChatKit"  # of metrics read from the log; those that the function emits are in function_metrics.py
-NEAR_TIMEOUT = 0.9  # of the time-out: turns that last so long are being cut
+NEAR_TIMEOUT = 0.9  # of the timeout: turns that take this long are about to be cut off
 NEAR_MEMORY = 0.9
 NEAR_CONCURRENCY = 0.8
-TABLE_REFUSALS = 5  # in 5 minutes: the client library tries again, so that one alone hurts nobody
+TABLE_REFUSALS = 5  # in 5 minutes; botocore retries, so a single one goes unnoticed
 LOG_BYTES_AN_HOUR = 100_000_000  # $0.05 an hour; a turn writes some 2 KB
 COMPUTE_MS_AN_HOUR = 10 * 3_600_000  # ten streams at once for an hour, $0.48 at 1 GB
-SPENT = 0.5  # of a day's tokens: an ordinary day stays below, and half of the ceiling is left to act in
-SLOW_FIRST_TOKEN_MS = 10_000  # people leave; a model that thinks takes some 5 s
-MODEL_ERRORS = 5  # in 5 minutes: a vendor's outage, a key that was withdrawn
-REFUSALS = 500  # in 5 minutes: somebody is guessing tokens, or a page is broken
+SPENT = 0.5  # of a day's tokens: ordinary days stay below, and half of the ceiling remains while someone reacts
+SLOW_FIRST_TOKEN_MS = 10_000  # people leave; reasoning models take about 5 s
+MODEL_ERRORS = 5  # in 5 minutes: a vendor's outage or a revoked key
+REFUSALS = 500  # in 5 minutes: someone is guessing tokens, or a page is broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What alarms look at."""
+    """The resources and metrics that alarms read."""
 
     config: StageConfig
     alias: lambda_.Alias
@@ -47,7 +47,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """`name` is its heading in docs/operations.md. It rings at `threshold` or more, `times` periods in a row."""
+    """Rings when the metric is at `threshold` or above `times` periods in a row. docs/operations.md explains `name`."""
 
     name: str
     does: str
@@ -58,9 +58,9 @@ class Alarm:
 
 
 def basic(watched: Watched) -> list[Alarm]:
-    """The five that say that people get no answer, or that money runs out, of one metric each.
+    """The five alarms for people who get no answer and for unexpected cost, with one metric each.
 
-    An account has ten for nothing, so two stages' are free. None does math over metrics: a local AWS refuses that.
+    An account has ten alarms for free, enough for two stages. None uses metric math, which the local AWS refuses.
     """
     alias, config = watched.alias, watched.config
     return [
@@ -93,9 +93,9 @@ def basic(watched: Watched) -> list[Alarm]:
 
 
 def _spend(watched: Watched) -> Alarm | None:
-    """Tokens against the ceiling of the stage; None where it has no ceiling.
+    """The day's tokens against the stage's ceiling; None if it has no ceiling.
 
-    A turn is counted when it ends, so the alarm rings at half of the ceiling, while there is still time to act.
+    A turn's tokens are counted when it ends, so the alarm rings at half of the ceiling, while there is time to act.
     """
     quotas = watched.config.quotas
     if quotas is None or quotas.stage_tokens_per_day is None:
@@ -118,10 +118,10 @@ def _compute(watched: Watched) -> Alarm:
 
 
 def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
-    """What `basic` leaves out: causes before they hurt, and silence where there should be a sign of life.
+    """The other alarms: early signs of trouble, and silence where there should be activity.
 
-    Every turn writes to the table, about once a second, and a partition takes a third of the writes that it takes of
-    reads: writes are refused first.
+    A turn writes to the table about once a second, and a partition accepts a third as many writes as reads, so writes
+    are throttled first.
     """
     alias, config = watched.alias, watched.config
     concurrency = config.concurrency_cap or config.account_concurrency
@@ -208,7 +208,7 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
 
 
 def _line_metric(watched: Watched) -> Callable[..., cloudwatch.Metric]:
-    """Metrics read from Lambda's own report lines, which are JSON; they cost nothing while nobody talks."""
+    """Metrics read from Lambda's own report lines, which are JSON; they cost nothing when idle."""
     reports = logs.FilterPattern.string_value("$.type", "=", "platform.report")
 
     def metric(name: str, field: str, statistic: str, *, period: Duration = PERIOD) -> cloudwatch.Metric:
@@ -226,7 +226,7 @@ def _filtered(
     statistic: str = "Sum",
     period: Duration = PERIOD,
 ) -> cloudwatch.Metric:
-    """A metric of the log's lines that fit `pattern`."""
+    """A metric of the log lines that match `pattern`."""
     unique = f"{name}-{watched.config.stage}"
     logs.MetricFilter(
         watched.log_group,
@@ -241,7 +241,7 @@ def _filtered(
 
 
 def _table(table: dynamodb.ITableV2, name: str) -> cloudwatch.IMetric:
-    """A metric that DynamoDB sends of a whole table. ThrottledRequests is none: it is told by operation only."""
+    """A metric that DynamoDB publishes for a whole table. ThrottledRequests exists only for single operations."""
     return cloudwatch.Metric(
         namespace="AWS/DynamoDB",
         metric_name=name,
@@ -262,7 +262,7 @@ def _rule(rule: events.Rule, name: str, *, period: Duration) -> cloudwatch.Metri
 
 
 def _missing(metric: cloudwatch.Metric) -> cloudwatch.IMetric:
-    """1 where `metric` saw nothing in a period, else 0."""
+    """1 for a period without data points of `metric`, else 0."""
     return cloudwatch.MathExpression(
         expression="IF(FILL(m, 0) > 0, 0, 1)", using_metrics={"m": metric}, period=SILENCE, label="silent"
     )

@@ -1,6 +1,6 @@
-"""One page of graphs: turns, how long they take, tokens, what fails, what an hour costs. From AWS and our log.
+"""The CloudWatch dashboard: turns, latency, tokens, failures and hourly cost, from AWS metrics and our log.
 
-Queries over the log are run when somebody looks, so the page costs nothing for being there.
+Log queries run when someone opens the dashboard, so they cost nothing otherwise.
 """
 
 from aws_cdk import Duration
@@ -10,7 +10,7 @@ from constructs import Construct
 from infra.monitoring.alarms import PERIOD, Watched
 from infra.monitoring.function_metrics import Observed
 
-USD_PER_GB_H = 0.048  # arm64, us-east-1; infra/cost/prices.py has the page and the date
+USD_PER_GB_H = 0.048  # arm64, us-east-1; infra/cost/prices.py has the source and the date
 
 STARTS = [
     "filter type = 'platform.report'",
@@ -23,7 +23,7 @@ REQUESTS = [
 
 
 def dashboard(scope: Construct, watched: Watched) -> str:
-    """Put the dashboard into `scope`; returns its name."""
+    """Create the dashboard in `scope` and return its name."""
     made = cloudwatch.Dashboard(
         scope,
         "Dashboard",

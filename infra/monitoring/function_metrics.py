@@ -1,4 +1,4 @@
-"""The metrics that the function makes of its log lines, as alarms and graphs name them. Knows no alarm and no graph.
+"""The custom metrics that the function emits, for alarms and graphs. Knows no alarm and no graph.
 
 lambda_src/observability/logs.py emits them; tests/test_metrics.py holds every name here to what it emits.
 """
@@ -15,7 +15,7 @@ OF_A_KIND = ("Feedback", "ModelErrors", "QuotaRefusals", "ToolErrors")  # `kind`
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one function tells of itself; `service` is its name."""
+    """The custom metrics of one function; their dimension `service` is its name."""
 
     function: lambda_.IFunction
 
@@ -31,7 +31,7 @@ class Observed:
         )
 
     def by_kind(self, name: str, *, period: Duration) -> cloudwatch.IMetric:
-        """One line for each kind there is, for a graph: an alarm takes no search."""
+        """One line for each kind, for graphs only: alarms cannot use a search expression."""
         assert name in OF_A_KIND, "it has no kind: take metric"
         service = f'service="{self.function.function_name}"'
         return cloudwatch.MathExpression(

@@ -1,8 +1,8 @@
-"""Monitoring: alarms and the topic that mails them; with `full` a dashboard, a health check and a budget.
+"""Monitoring: alarms and the topic that mails them; with `full` also a dashboard, a health check and a budget.
 
 none     nothing
-basic    five alarms, within what an account has for nothing
-full     all alarms, a dashboard, a health check every 5 minutes, a budget where a sum is named
+basic    five alarms, within the free tier of an account
+full     all alarms, a dashboard, a health check every 5 minutes, and a budget if the stage names a sum
 """
 
 from aws_cdk import Acknowledgment, ArnFormat, Stack, Validations
@@ -24,12 +24,12 @@ from infra.monitoring.alarms import Alarm, Watched
 from infra.monitoring.dashboard import dashboard
 from infra.stage.config import StageConfig
 
-OF_A_VERSION = ("errors", "near-timeout", "server-errors")  # those that a bad deployment rings
-BUDGET_PERCENT = 80  # of the month's sum, when there is still time to act
+OF_A_VERSION = ("errors", "near-timeout", "server-errors")  # the alarms that a bad deployment triggers
+BUDGET_PERCENT = 80  # of the monthly sum, while there is time to act
 
 
 class Monitoring(Construct):
-    """`of_a_version` are the alarms that turn a canary back; `dashboard_url` is None where there is no dashboard."""
+    """`of_a_version` are the alarms that roll a canary back; `dashboard_url` is None without a dashboard."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Monitoring(Construct):
             self._budget(config.monthly_budget_usd, topic=topic, stage=config.stage)
 
     def _topic(self, email: str) -> sns.Topic:
-        """A topic with a policy of its own: that replaces SNS's default one, so each publisher must be allowed here."""
+        """The alarm topic. Its policy replaces SNS's default policy, so it must allow each publisher."""
         topic = sns.Topic(self, "Topic", enforce_ssl=True)
         stack = Stack.of(self)
         alarms_of_ours = stack.format_arn(
@@ -117,7 +117,7 @@ class Monitoring(Construct):
         return made
 
     def _budget(self, dollars: int, *, topic: sns.Topic, stage: str) -> None:
-        """Of the whole account: a budget of one stage would need its tags activated in billing first."""
+        """A budget for the whole account: one for a stage would need its tags to be activated in billing first."""
         budget = budgets.CfnBudget
         to = [budget.SubscriberProperty(address=topic.topic_arn, subscription_type="SNS")]
 
@@ -141,7 +141,7 @@ class Monitoring(Construct):
 
 
 def _may_publish(service: str, source: str, topic: sns.Topic, *, account: str) -> iam.PolicyStatement:
-    """What lets `service` publish for this account only: another account's alarm must not write to our people."""
+    """Let `service` publish for this account only, so that another account's alarms cannot mail our operators."""
     return iam.PolicyStatement(
         sid=f"Allow{service.title()}",
         principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],

@@ -1,4 +1,4 @@
-"""The API of one stage: function, front door, the clock, alarms. Owns no data: it can be destroyed and made again."""
+"""The API stack of one stage: function, front door, schedule and alarms. Owns no data, so it can be recreated."""
 
 import aws_cdk as cdk
 from aws_cdk import CfnOutput, Stack
@@ -17,7 +17,7 @@ from infra.stage.config import StageConfig
 
 
 class ApiStack(Stack):
-    """What answers. Its outputs are what a person needs next: where it answers, and what to put into a frontend."""
+    """The API stack. Its outputs are the address of the chat and the code for a frontend."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ def _holdings(config: StageConfig, data: DataStack, secrets: OriginSecrets | Non
 
 
 def frontend_snippet(url: str) -> str:
-    """What docs/frontend.md has a page do, for this address: `getToken` is yours, `domainKey` comes from OpenAI."""
+    """The code of docs/frontend.md for this address: `getToken` is yours, `domainKey` comes from OpenAI."""
     return (
         f'import {{ chatClient }} from "{url}chat-client.js"; '
         f'const chat = chatClient({{ url: "{url}chatkit", getToken }}); '

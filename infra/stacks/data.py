@@ -1,4 +1,4 @@
-"""The data of one stage: what must outlive every deployment of the API. Knows no function."""
+"""The data stack of one stage: table, bucket and users, which outlive the API stack. Knows no function."""
 
 import aws_cdk as cdk
 from aws_cdk import CfnOutput, Stack
@@ -10,7 +10,7 @@ from infra.stage.config import StageConfig
 
 
 class DataStack(Stack):
-    """Table, bucket and users in a stack of their own, so that destroying the API cannot take the threads along."""
+    """A separate stack for table, bucket and users, so that destroying the API cannot delete threads."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: StageConfig, env: cdk.Environment | None = None

@@ -13,10 +13,10 @@ from infra.ingress.cloudfront import Edge
 from infra.stage.config import StageConfig
 from infra.stage.sections import DomainConfig, HostedZoneConfig
 
-REPUTATION_LIST = "AWSManagedRulesAmazonIpReputationList"  # addresses that attacked others, or scan
+REPUTATION_LIST = "AWSManagedRulesAmazonIpReputationList"  # addresses known for attacks or scans
 ANONYMOUS_LIST = "AWSManagedRulesAnonymousIpList"  # Tor, proxies, VPNs, hosting providers: one attacker, many addresses
 COMMON_RULES = "AWSManagedRulesCommonRuleSet"
-# They look for attacks in bodies. Our bodies are what people write, code included: they count, and let pass.
+# They look for attacks in bodies. Ours contain what people write, including code, so these rules count but don't block.
 RULES_ABOUT_BODIES = [
     "CrossSiteScripting_BODY",
     "EC2MetaDataSSRF_BODY",
@@ -28,7 +28,7 @@ REQUESTS_PER_IP = 1000  # in 5 minutes: a hundred people behind one address, ten
 
 
 class EdgeStack(Stack):
-    """`edge` is what the distribution takes from here."""
+    """`edge` holds the certificate and the web ACL for the distribution."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, env: cdk.Environment) -> None:
         super().__init__(scope, construct_id, env=env, description=f"Chat, stage {config.stage}: certificate, firewall")
@@ -62,7 +62,7 @@ class EdgeStack(Stack):
 
 
 def _managed(name: str, group: str, *, priority: int, counting: Sequence[str] = ()) -> wafv2.CfnWebACL.RuleProperty:
-    """AWS's rules of that name; those in `counting` count and let pass."""
+    """AWS's managed rule group; the rules in `counting` count and do not block."""
     acl = wafv2.CfnWebACL
     passing = [
         acl.RuleActionOverrideProperty(name=rule, action_to_use=acl.RuleActionProperty(count={})) for rule in counting
@@ -92,7 +92,7 @@ def _rate_limit(*, priority: int) -> wafv2.CfnWebACL.RuleProperty:
 
 
 def _counted(name: str) -> wafv2.CfnWebACL.VisibilityConfigProperty:
-    # No samples: they keep requests' headers, and a token stands in one.
+    # No samples: they would contain request headers, and one of them is the token.
     return wafv2.CfnWebACL.VisibilityConfigProperty(
         cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False
     )

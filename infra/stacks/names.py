@@ -1,7 +1,7 @@
 """The names of a stage's stacks, and the order in which they are deployed.
 
-Knows no construct and imports no aws_cdk: `make logs`, `make destroy` and `make bootstrap` need the names alone, and
-importing aws_cdk costs seconds and 300 MB.
+Does not import aws_cdk, which takes seconds and 300 MB: `make logs`, `make destroy` and `make bootstrap` need only
+the names.
 """
 
 from infra.stage.config import StageConfig

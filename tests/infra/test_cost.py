@@ -43,7 +43,7 @@ def test_what_is_chosen_beyond_that_has_its_price(variant: str, usd: float, vari
 
 
 def test_a_resource_that_nobody_priced_is_refused() -> None:
-    with pytest.raises(UnpricedError, match="AWS::EC2::NatGateway: no price is known"):
+    with pytest.raises(UnpricedError, match="AWS::EC2::NatGateway: the price is unknown"):
         idle.lines([{"Type": "AWS::EC2::NatGateway"}])
 
 
@@ -81,14 +81,14 @@ def test_the_command_prices_what_make_template_wrote(
     for name, template in templates.items():
         (tmp_path / f"{name}.template.json").write_text(json.dumps(template), encoding="utf-8")
     assert estimate.main(["--idle", "--templates", str(tmp_path)]) == 0
-    assert "$    0.00  a month at rest" in capsys.readouterr().out
+    assert "$    0.00  a month when idle" in capsys.readouterr().out
 
 
 def test_without_templates_the_command_says_how_to_make_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert estimate.main(["--idle", "--templates", str(tmp_path)]) == 1
-    assert "`make template`, then again" in capsys.readouterr().err
+    assert "run `make template` first" in capsys.readouterr().err
 
 
 def test_the_command_prints_a_bill(capsys: pytest.CaptureFixture[str]) -> None:
