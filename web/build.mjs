@@ -1,11 +1,11 @@
 // Builds the page: src/ and the libraries in node_modules/ become ../lambda_src/web/, which the function serves.
 //
-//   index.html          with its style inside; names its script by hash
-//   static/NAME-HASH.js the script, and what it loads later; the hash is of the content, so they may be kept for ever
-//   chat-client.js, .d.ts  the helper for other front ends, one readable file: its name must not change; copied into the
-//                       examples, too, which stand alone
+//   index.html             contains its style and names its script by hash
+//   static/NAME-HASH.js    the script and its lazy chunks; the hash is of the content, so browsers may cache them forever
+//   chat-client.js, .d.ts  the helper for other front ends, one readable file with a stable name; also written into the
+//                          examples, where git ignores it
 //
-// Run by `make page`. A folder given as argument takes the place of ../lambda_src/web/; the examples stay as they are then.
+// Run by `make page`. A folder given as argument replaces ../lambda_src/web/; then the examples get no copy.
 import { build } from "esbuild";
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";

@@ -1,8 +1,11 @@
 // The server's requests, as the page makes them: one answer, or a stream of events that outlives a broken connection.
-import { fetchEventSource } from "@microsoft/fetch-event-source";
 import { ChatError, chatClient } from "./chat-client.js";
+import { isThrottled } from "./client/answers.js";
+import { eventsAcrossBreaks } from "./client/streams.js";
+import { triesOf } from "./client/tries.js";
 
-const PAUSE_MS = [500, 1000, 2000, 4000, 8000]; // before each new try of one stream: half a minute without a network
+const STREAM_PAUSES_MS = [0, 500, 1000, 2000, 4000, 8000]; // before each try: half a minute without a network
+const CALL_PAUSES_MS = [0, 500, 1000, 2000]; // while Lambda throttles
 
 /**
  * Every refusal is a ChatError whose message may be shown; "offline" is the code where nobody answered.
@@ -22,34 +25,18 @@ export function createApi({ url, session, tokenHeader }) {
     /** What a guest said before signing in becomes the user's. */
     takeAlong: () => told(() => session.takeAlong(chat.fetch)),
 
-    /** One of those that stream. A broken stream is asked for again and goes on where it broke: the event's ids say so. */
-    async stream(type, params, { signal, onEvent, onBroken }) {
-      let failed = 0;
-      await fetchEventSource(chat.url, {
-        method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ type, params }),
-        signal, fetch: chat.fetch, openWhenHidden: true, // a hidden tab goes on reading: nothing is to be caught up with
-        onopen: async (answer) => { if (!answer.ok) throw await ChatError.of(answer); },
-        onmessage(message) {
-          failed = 0;
-          if (message.data) onEvent(JSON.parse(message.data));
-        },
-        onerror(error) {
-          const final = error instanceof ChatError && error.status < 500 && !isThrottled(error);
-          if (final || failed >= PAUSE_MS.length) throw shown(error);
-          onBroken();
-          return PAUSE_MS[failed++];
-        },
-      });
+    /** One of ChatKit's requests that stream. After a broken connection it continues with the next event. */
+    stream(type, params, { signal, onEvent, onBreak }) {
+      const body = JSON.stringify({ type, params });
+      const open = (seen) => {
+        const headers = { accept: "text/event-stream", "content-type": "application/json" };
+        return chat.fetch(chat.url, { method: "POST", headers: seen === null ? headers : { ...headers, "last-event-id": seen }, body, signal });
+      };
+      return handled(eventsAcrossBreaks(open, { pauses: STREAM_PAUSES_MS, signal, onBreak }), { signal, onEvent });
     },
 
-    /** The events of a turn that runs, from its first on; an abort of `signal` stops it. */
-    async follow(turnId, { signal, onEvent }) {
-      try {
-        for await (const event of chat.resume(turnId, { signal })) onEvent(event);
-      } catch (error) {
-        if (!signal.aborted) throw shown(error);
-      }
-    },
+    /** The events of a running turn from its first one; an abort of `signal` stops the turn. */
+    follow: (turnId, { signal, onEvent }) => handled(chat.resume(turnId, { signal }), { signal, onEvent }),
 
     /** The id of the turn that runs in a thread, or null. */
     running: (threadId) => told(() => chat.running(threadId)),
@@ -60,16 +47,25 @@ export function createApi({ url, session, tokenHeader }) {
   };
 }
 
-/** Lambda's own 429, which has no sentence: all of the function's processes were busy, and nothing was begun. */
-const isThrottled = (error) => error.status === 429 && error.code === "http_error";
+/** Hand each event to `onEvent`; an abort of `signal` ends the stream without an error. */
+async function handled(events, { signal, onEvent }) {
+  try {
+    for await (const event of events) onEvent(event);
+  } catch (error) {
+    if (!signal.aborted) throw shown(error);
+  }
+}
 
+/** The result of `ask`, which is repeated while Lambda throttles. */
 async function told(ask) {
-  for (const pause of [...PAUSE_MS.slice(0, 3), null]) {
+  const tries = triesOf(undefined, CALL_PAUSES_MS);
+  while (true) {
     try {
+      await tries.next();
       return await ask();
     } catch (error) {
-      if (pause === null || !isThrottled(error)) throw shown(error);
-      await new Promise((go) => { setTimeout(go, pause); });
+      if (!isThrottled(error)) throw shown(error);
+      tries.failed(error);
     }
   }
 }

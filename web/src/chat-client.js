@@ -13,11 +13,12 @@
  *   told. Never after a normal end (the signal aborts then, too), never because a tab was hidden.
  */
 
-import { ChatError, emptyStream, eventsOf, isFinished, isStream, passed, resultOf } from "./client/answers.js";
+import { ChatError, emptyStream, isFinished, isStream, passed, resultOf } from "./client/answers.js";
 import { guestToken } from "./client/guests.js";
 import { senderOf } from "./client/sending.js";
 import { stopsOf } from "./client/stops.js";
-import { newId, triesOf } from "./client/tries.js";
+import { eventsAcrossBreaks } from "./client/streams.js";
+import { newId } from "./client/tries.js";
 import { uploaded, uploadsOf } from "./client/uploads.js";
 
 /** @import { ChatClient } from "./chat-client.d.ts" */
@@ -104,26 +105,10 @@ export function chatClient({
   async function* resume(turnId, { after = 0, signal } = {}) {
     signal?.throwIfAborted();
     const stream = watch(turnId, { signal, met: () => true, onBreak: () => {} });
-    const tries = triesOf(signal);
-    let seen = after;
+    const events = `${endpoint}/turns/${encodeURIComponent(turnId)}/events`;
+    const open = (seen) => send(events, { headers: { accept: "text/event-stream", "last-event-id": String(seen) }, signal });
     try {
-      while (true) {
-        try {
-          await tries.next();
-          const headers = { accept: "text/event-stream", "last-event-id": String(seen) };
-          const answer = await send(`${endpoint}/turns/${encodeURIComponent(turnId)}/events`, { headers, signal });
-          if (isFinished(answer)) return;
-          if (!answer.ok) await resultOf(answer);
-          for await (const { id, data } of eventsOf(answer.body)) {
-            tries.wentWell();
-            seen = id ?? seen;
-            yield JSON.parse(data);
-          }
-          return;
-        } catch (error) {
-          tries.failed(error);
-        }
-      }
+      yield* eventsAcrossBreaks(open, { seen: after, signal });
     } finally {
       stream.over(); // ended, or nobody listens any more: an abort from now on is no Stop
     }

@@ -128,9 +128,9 @@ export class Conversation extends EventTarget {
         pending = null;
       } else this.#take(event);
     };
-    const onBroken = () => this.#set({ progress: { text: "Connecting again ..." } });
+    const onBreak = () => this.#set({ progress: { text: "Connecting again ..." } });
     try {
-      await read({ signal: abort.signal, onEvent, onBroken });
+      await read({ signal: abort.signal, onEvent, onBreak });
     } catch (error) {
       const refused = error.status >= 400 && error.status < 500; // nothing was begun
       const repeat = pending ? () => { this.items.delete(pending); return again(); } : refused ? again : () => this.reload();

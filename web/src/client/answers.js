@@ -35,8 +35,10 @@ export const isFinished = (answer) => answer.status === 204;
 /** The same for a transport that expects a stream: one that ends at once. */
 export const emptyStream = ({ headers }) =>
   new Response("", { headers: { ...Object.fromEntries(headers), "content-type": "text/event-stream" } });
-/** Whether the same again would be refused again. */
-export const isFinal = (error) => error instanceof ChatError && error.status < 500;
+/** Lambda's own 429, which has no sentence: all of the function's processes were busy, and nothing was begun. */
+export const isThrottled = (error) => error instanceof ChatError && error.status === 429 && error.code === "http_error";
+/** Whether the same request would be refused again. */
+export const isFinal = (error) => error instanceof ChatError && error.status < 500 && !isThrottled(error);
 
 /** `body` as it is; `stream` learns whether it ended, broke off, or was no longer wanted. */
 export function passed(body, stream) {

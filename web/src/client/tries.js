@@ -1,17 +1,17 @@
-// Trying again, and names for what is tried.
+// Retries with pauses, and random ids.
 import { isFinal } from "./answers.js";
 
-const TRY_AGAIN_MS = [0, 500, 1_500]; // of an upload, and of following a turn: since something last went well
+const TRY_AGAIN_MS = [0, 500, 1_500]; // before each try of an upload, or to follow a turn
 
-/** Tries that may go wrong: `next` waits, `failed` throws what no further try would mend. */
-export function triesOf(signal) {
+/** Tries with a pause before each: `failed` throws an error that is final, or that of the last try. */
+export function triesOf(signal, pauses = TRY_AGAIN_MS) {
   let failures = 0;
   return {
-    next: () => pause(TRY_AGAIN_MS[failures]),
+    next: () => pause(pauses[failures], signal),
     wentWell: () => { failures = 0; },
     failed(error) {
       failures += 1;
-      if (signal?.aborted || isFinal(error) || failures === TRY_AGAIN_MS.length) throw error;
+      if (signal?.aborted || isFinal(error) || failures === pauses.length) throw error;
     },
   };
 }
