@@ -116,7 +116,7 @@ async def test_a_button_that_does_not_stream_works_too(ann: Terminal) -> None:
         ("work through steps", "Two steps\n  ✓ Look: into the drawer"),
         ("show progress", "Looking ...\nStill looking ..."),
         ("cite your sources", "1. On socks (https://example.com/socks)"),
-        ("ask me something", "? Which colour? (red / green)"),
+        ("ask me something", "? Which color? (red / green)"),
         ("read my clipboard", "asks the page for read_clipboard"),
         ("change my page", "(A page would be told: set_theme)"),
         ("show a task", "- Counted: all the socks"),

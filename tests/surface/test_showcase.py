@@ -110,7 +110,7 @@ async def test_a_client_tools_output_goes_to_the_model_and_the_run_goes_on(chat:
 async def test_a_form_is_answered_once_and_the_run_goes_on(chat: Chat) -> None:
     thread_id, _ = await said(chat, "ask me something")
     form = (await shown(chat, thread_id))[-1]
-    answers = {"colour": {"values": ["green", "red"]}, "why": {"values": ["because"]}, "unknown": {"values": ["x"]}}
+    answers = {"color": {"values": ["green", "red"]}, "why": {"values": ["because"]}, "unknown": {"values": ["x"]}}
     sent = {"thread_id": thread_id, "item_id": form["id"], "input": {"status": "answered", "answers": answers}}
     answer = await chat("threads.add_structured_input", **sent)
     replaced = answer.of("thread.item.replaced")[0]["item"]

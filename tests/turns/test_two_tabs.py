@@ -117,7 +117,7 @@ async def test_two_different_answers_to_one_question_are_one_run_and_one_refusal
     async def answer(tab: Chat, word: str) -> Answer:
         if operation == "threads.add_client_tool_output":
             return await tab(operation, thread_id=thread_id, result={"text": word})
-        sent = {"status": "answered", "answers": {"colour": {"values": [word]}}}
+        sent = {"status": "answered", "answers": {"color": {"values": [word]}}}
         return await tab(operation, thread_id=thread_id, item_id=question["id"], input=sent)
 
     late = asyncio.create_task(answer(tabs.two, "green"))
@@ -140,7 +140,7 @@ async def test_a_form_answered_twice_at_once_is_one_run_and_two_equal_streams(ta
     thread_id = await waiting(tabs.one, "ask me something")
     form = (await tabs.one("threads.get_by_id", thread_id=thread_id)).json["items"]["data"][-1]
     before = tabs.model.asked
-    sent = {"status": "answered", "answers": {"colour": {"values": ["green"]}}}
+    sent = {"status": "answered", "answers": {"color": {"values": ["green"]}}}
     one, two = await both(tabs, "threads.add_structured_input", thread_id=thread_id, item_id=form["id"], input=sent)
     assert one.body == two.body
     assert tabs.model.asked == before + 1

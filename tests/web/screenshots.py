@@ -42,7 +42,7 @@ def shoot(browser: Browser, url: str, name: str, *, width: int, height: int, dar
         chat.open()
     chat.answering("threads.create", answer_of("How does streaming work here?", ANSWER))
     chat.ask("How does streaming work here?")
-    page.wait_for_timeout(800)  # colours of code come when there is time
+    page.wait_for_timeout(800)  # colors of code come when there is time
     page.screenshot(path=DOCS / f"page-{name}.png")
     context.close()
 

@@ -72,9 +72,9 @@ def serious(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-def test_axe_finds_nothing_serious(chat: ChatPage, colours: str) -> None:
-    chat.page.emulate_media(color_scheme="dark" if colours == "dark" else "light")
+@pytest.mark.parametrize("colors", ["light", "dark"])
+def test_axe_finds_nothing_serious(chat: ChatPage, colors: str) -> None:
+    chat.page.emulate_media(color_scheme="dark" if colors == "dark" else "light")
     chat.open()
     assert serious(chat.page) == []
     chat.showing(ITEMS)
@@ -121,7 +121,7 @@ def test_the_keyboard_alone_is_enough(chat: ChatPage) -> None:
         "Filter chats by title",
         "Skip to the message box",
     } <= reached
-    assert {"Rename show me a widget", "Delete show me a widget", "Dark colours"} <= reached
+    assert {"Rename show me a widget", "Delete show me a widget", "Dark colors"} <= reached
 
 
 def test_a_dialog_keeps_the_focus_and_gives_it_back(echo: ChatPage) -> None:
@@ -172,15 +172,15 @@ def test_a_phone_has_all_of_it(phone: ChatPage) -> None:
     expect(phone.said).to_have_text("hello")
 
 
-def test_the_colours_follow_the_system_until_somebody_chooses(echo: ChatPage) -> None:
+def test_the_colors_follow_the_system_until_somebody_chooses(echo: ChatPage) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     echo.page.emulate_media(color_scheme="light")
     light = echo.open().page.evaluate(background)
     echo.page.emulate_media(color_scheme="dark")
     dark = echo.page.evaluate(background)
     assert light != dark
-    echo.button("Light colours").click()
+    echo.button("Light colors").click()
     assert echo.page.evaluate(background) == light
     echo.page.reload()
-    expect(echo.button("Dark colours")).to_be_visible()
+    expect(echo.button("Dark colors")).to_be_visible()
     assert echo.page.evaluate(background) == light

@@ -37,7 +37,7 @@ def test_what_stands_does_not_move_while_more_is_written(echo: ChatPage) -> None
         }).observe({ type: "layout-shift", buffered: false }); }"""
     )
     echo.ended()
-    echo.page.wait_for_timeout(300)  # colours come late, and must not move a line
+    echo.page.wait_for_timeout(300)  # colors come late, and must not move a line
     moved = echo.page.evaluate("window.moved")
     assert sum(value for value, *_ in moved) < MOST_MOVED, json.dumps(moved, indent=1)
 

@@ -124,7 +124,7 @@ def test_the_page_sends_the_captcha_of_the_site_for_a_new_guest(tab: Page, guest
 def test_another_tab_is_another_guest(guest: ChatPage, guests: str) -> None:
     guest.open().ask("hello")
     other = ChatPage(guest.page.context.new_page(), guests).open()
-    expect(other.page.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(other.page.get_by_text("Your chats will appear here.")).to_be_visible()
 
 
 def test_people_sign_in_at_the_issuer_and_come_back(person: ChatPage) -> None:
@@ -263,7 +263,7 @@ def test_a_renewal_that_failed_for_want_of_a_network_is_repeated_when_the_old_to
     issuer = Issuer(person.page, lasts_s=30)
     person.open().button("Sign in").first.click()
     expect(person.button("Sign out")).to_be_visible()
-    expect(person.page.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(person.page.get_by_text("Your chats will appear here.")).to_be_visible()
     person.page.route(f"{ISSUER}/token", lambda route: route.abort(), times=1)
     person.answering("threads.create", json_answer({"error": "unauthorized", "message": "Sign in first."}, 401))
     person.ask("one")
@@ -317,7 +317,7 @@ def test_what_is_written_further_while_signing_in_is_not_sent_unasked(person: Ch
     person.text.press_sequentially(" more")
     go_on()
     expect(person.button("Sign out")).to_be_visible()
-    expect(person.page.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(person.page.get_by_text("Your chats will appear here.")).to_be_visible()
     expect(person.text).to_have_value("one more")
     person.text.press("Enter")
     person.ended()
@@ -329,8 +329,8 @@ def test_a_guest_whose_token_has_ended_becomes_another(guest: ChatPage) -> None:
     refused = json_answer({"error": "unauthorized", "message": "Sign in first."}, 401)
     guest.answering("threads.add_user_message", refused, refused)
     guest.say("two")
-    guest.button("Go on as a new guest").click()
-    expect(guest.page.get_by_text("Your chats will be here.")).to_be_visible()
+    guest.button("Continue as a new guest").click()
+    expect(guest.page.get_by_text("Your chats will appear here.")).to_be_visible()
     expect(guest.text).to_have_value("two")
     guest.text.press("Enter")
     guest.ended()

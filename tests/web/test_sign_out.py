@@ -41,7 +41,7 @@ def ada(tab: Page, url: str) -> ChatPage:
 
 def test_what_is_said_after_signing_out_of_an_empty_chat_is_not_the_last_ones(tab: Page, visitors: str) -> None:
     page = ada(tab, visitors)
-    expect(tab.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(tab.get_by_text("Your chats will appear here.")).to_be_visible()
     seen = senders(tab)
     page.button("Sign out").click()
     expect(page.button("Sign in")).to_be_visible()
@@ -162,7 +162,7 @@ def test_an_answer_that_goes_on_after_signing_out_shows_its_title_to_nobody(tab:
     with tab.expect_event("requestfinished", lambda request: "threads.create" in (request.post_data or "")):
         page.button("Sign out").click()
     tab.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
-    expect(tab.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(tab.get_by_text("Your chats will appear here.")).to_be_visible()
     expect(page.threads).to_have_count(0)
     assert page.thread_id is None
 
@@ -212,7 +212,7 @@ def test_a_token_that_is_renewed_while_one_signs_out_signs_nobody_in(tab: Page, 
     with tab.expect_request(f"{ISSUER}/token"):
         page.say("more")
     page.button("Sign out").click()
-    expect(tab.get_by_text("Your chats will be here.")).to_be_visible()
+    expect(tab.get_by_text("Your chats will appear here.")).to_be_visible()
     with tab.expect_response(f"{ISSUER}/token"):
         held[0].fallback()
     page.ask("a secret of the next person")

@@ -23,7 +23,7 @@ def test_threads_are_listed_and_filtered_by_title(three: ChatPage) -> None:
     three.page.get_by_label("Filter chats by title").fill("PEAR")
     expect(three.threads).to_have_count(1)
     three.page.get_by_label("Filter chats by title").fill("nothing like it")
-    expect(three.page.get_by_text("No title has these words.")).to_be_visible()
+    expect(three.page.get_by_text("No title matches.")).to_be_visible()
 
 
 def test_a_thread_is_renamed_for_good(three: ChatPage) -> None:

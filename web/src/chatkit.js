@@ -1,13 +1,13 @@
-// OpenAI's ChatKit in this page, where the stage has a domain key. It comes from OpenAI's CDN and from nowhere else, and
-// stays away where the network, a blocker or OpenAI's list of domains says no: then our own client serves.
+// OpenAI's ChatKit component, used if the stage has a domain key. It loads only from OpenAI's CDN. If the network, a
+// blocker or OpenAI's domain allowlist prevents that, the page uses the built-in client.
 import { chatClient } from "./chat-client.js";
 import { h } from "./dom.js";
 import { TOOLS } from "./forms.js";
 import { setTheme, theme } from "./theme.js";
 
 const SCRIPT = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js";
-const LOADED_IN_MS = 3_000; // the script; who waits longer is better served by our own client
-const STARTED_IN_MS = 10_000; // its frame, after that
+const LOADED_IN_MS = 3_000; // timeout of the script; after that, the built-in client serves users better
+const STARTED_IN_MS = 10_000; // timeout of its frame, after the script
 const ACCEPT = { // what the server takes: docs/attachments.md
   "image/png": [".png"], "image/jpeg": [".jpg", ".jpeg"], "image/gif": [".gif"], "image/webp": [".webp"],
   "application/pdf": [".pdf"], "application/json": [".json"],
@@ -15,15 +15,15 @@ const ACCEPT = { // what the server takes: docs/attachments.md
 };
 
 /**
- * Serve the page with ChatKit, before `app`, which is hidden meanwhile. Resolves with a sentence when ChatKit cannot,
- * at once or later: nothing of it is left then. While it serves, the promise is pending.
+ * Show ChatKit in place of `app`, which is hidden. Resolves with a reason when ChatKit fails, at once or later, after
+ * removing it. While ChatKit works, the promise is pending.
  */
 export async function serveChatKit({ config, session, app }) {
   if (!(await loaded())) return `ChatKit did not come from ${new URL(SCRIPT).host} within ${LOADED_IN_MS / 1000} s.`;
   const bar = h("div.chatkit-bar", { role: "status" });
   const say = (text) => bar.prepend(h("p", {}, text));
   await session.finish().catch((error) => say(error.message));
-  if (session.isHosted && !(await session.getToken())) say("Open this chat from the site that it belongs to: it signs you in.");
+  if (session.isHosted && !(await session.getToken())) say("To sign in, open this chat from the site that it belongs to.");
   bar.append(account(session, say));
   const chat = chatClient({ url: "chatkit", getToken: session.getToken, tokenHeader: config.token_header });
   await session.takeAlong(chat.fetch).catch((error) => say(error.message));
@@ -34,13 +34,13 @@ export async function serveChatKit({ config, session, app }) {
     history.replaceState(null, "", detail.threadId ? `#thread=${detail.threadId}` : location.pathname + location.search);
   });
   element.addEventListener("chatkit.thread.load.end", async ({ detail }) => {
-    if (await chat.follow(detail.threadId)) await element.fetchUpdates(); // the page was reloaded in mid-answer
+    if (await chat.follow(detail.threadId)) await element.fetchUpdates(); // the page was reloaded during an answer
   });
   element.addEventListener("chatkit.error", ({ detail }) => console.warn("ChatKit:", detail.error));
   try {
     paint();
   } catch (error) {
-    return `ChatKit did not take its options: ${error}`; // it changes when OpenAI likes
+    return `ChatKit did not accept its options: ${error}`; // OpenAI may change the script at any time
   }
   system.addEventListener("change", paint);
   app.hidden = true;
@@ -53,7 +53,7 @@ export async function serveChatKit({ config, session, app }) {
   return why;
 }
 
-/** Whether the component is there in time. */
+/** Whether the component loads in time. */
 function loaded() {
   const script = h("script", { src: SCRIPT, async: true });
   const answer = Promise.race([
@@ -65,7 +65,7 @@ function loaded() {
   return answer;
 }
 
-/** Why ChatKit cannot serve. When OpenAI does not know the page's domain, it takes its frame away and says nothing. */
+/** Resolves with the reason when ChatKit fails. If OpenAI does not know the page's domain, ChatKit silently removes its frame. */
 function failureOf(element) {
   return new Promise((failed) => {
     const late = setTimeout(failed, STARTED_IN_MS, "ChatKit's frame did not come.");
@@ -103,7 +103,7 @@ function optionsOf({ domain_key: domainKey, features }, chat, changeTheme) {
   };
 }
 
-/** Nothing leaves the page before the user says so. */
+/** Runs a client tool after the user has allowed it. */
 async function onClientTool({ name }) {
   const tool = Object.hasOwn(TOOLS, name) ? TOOLS[name] : null;
   if (!tool) return { error: "This page has no such tool." };
@@ -111,7 +111,7 @@ async function onClientTool({ name }) {
   return tool.run().catch(() => ({ error: "The browser did not allow it." }));
 }
 
-/** Signing in and out, which ChatKit leaves to the page. */
+/** The sign-in or sign-out button, which ChatKit leaves to the page. */
 function account(session, say) {
   const button = (text, onclick) => h("button.plain", { type: "button", onclick }, text);
   if (session.canSignOut) return button("Sign out", async () => { if (!(await session.signOut())) location.replace(location.pathname); });

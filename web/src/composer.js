@@ -1,15 +1,15 @@
-// Where people write. Knows what a message is; not where it goes.
+// The message composer: text box, attachments, Send and Stop. Does not know where messages go.
 import { h, iconButton, icon } from "./dom.js";
 import { TAKEN } from "./uploads.js";
 
-const DRAFT = "chat.draft"; // what was written survives a reload and a sign-in
+const DRAFT = "chat.draft"; // keeps the draft across a reload and a sign-in
 
-/** <chat-composer>: sends "say" with { text, attachments }, and "stop". */
+/** <chat-composer>: dispatches "say" with { text, attachments }, and "stop". */
 export class ChatComposer extends HTMLElement {
   #running = false;
   #closed = null;
-  #ready = false; // there is a conversation to say it in
-  #wanted = false; // Enter was pressed before there was one
+  #ready = false; // whether a conversation is open
+  #wanted = false; // whether Enter was pressed before one was open
 
   connectedCallback() {
     this.uploads = h("chat-uploads", { hidden: true, role: "list", "aria-label": "Attached files" });
@@ -46,13 +46,13 @@ export class ChatComposer extends HTMLElement {
 
   focus() { this.text.focus({ preventScroll: true }); }
 
-  /** Put words back that could not be sent. */
+  /** Put back text that could not be sent. */
   restore(text) {
     if (!this.text.value) this.text.value = text;
     this.#written();
   }
 
-  /** Somebody else writes here now. */
+  /** Remove the draft and its files. */
   clear() {
     this.uploads.take();
     this.text.value = "";
@@ -64,7 +64,7 @@ export class ChatComposer extends HTMLElement {
     this.#update();
   }
 
-  /** What was to be sent before there was a conversation is sent now. */
+  /** A conversation is open: send what the user tried to send before. */
   ready() {
     this.#ready = true;
     if (this.#wanted) this.#act();
@@ -107,7 +107,7 @@ export class ChatComposer extends HTMLElement {
   #written() {
     if (this.text.value) sessionStorage.setItem(DRAFT, this.text.value);
     else sessionStorage.removeItem(DRAFT);
-    this.text.style.height = "auto"; // shrinks, too; the style sheet sets the most
+    this.text.style.height = "auto"; // so that it can shrink; the style sheet sets the maximum
     this.text.style.height = `${this.text.scrollHeight}px`;
     this.#update();
   }

@@ -1,20 +1,20 @@
-// One thread and the turn that runs in it, whether or not it is on the screen. Knows the server's requests, no element.
+// The state of one thread and its running turn, visible or not. Knows the server's requests; knows no element.
 import { fold, wordsOf } from "./fold.js";
 
-const PAGE = 50; // items that are read at once
+const PAGE = 50; // items in one request
 
 /**
- * Events it sends (as CustomEvent): "items" with { ids } of what changed, or { all: true }, and { now: true } where the
- * user waits for it; "state" when what else it holds did; "notice" and "effect" with ChatKit's own; "saved" when the
+ * Dispatches CustomEvents: "items" with { ids } of changed items or { all: true }, plus { now: true } if the user waits
+ * for the change; "state" when another property changed; "notice" and "effect" with ChatKit's event; "saved" when the
  * list of threads may have changed.
  */
 export class Conversation extends EventTarget {
   items = new Map();
-  thread = null; // ChatKit's metadata, once the server has made it
-  running = null; // { stop } of the turn that is read now
-  progress = null; // what the assistant says it does
-  problem = null; // { error, again } of the last turn: `again` does the same once more
-  before = null; // the cursor of what was said earlier, if there is more
+  thread = null; // ChatKit's metadata, once the server has created the thread
+  running = null; // { stop } of the turn that is being read
+  progress = null; // ChatKit's progress_update of that turn
+  problem = null; // { error, again } of the last turn: `again` retries it
+  before = null; // the cursor of earlier items, if there are any
 
   #api;
   #pending = 0;
@@ -27,12 +27,12 @@ export class Conversation extends EventTarget {
 
   get id() { return this.thread?.id ?? null; }
 
-  /** What the user said and the server has not taken. */
+  /** The text of a message that the server has not accepted. */
   get unsent() {
     return wordsOf([...this.items].find(([id]) => id.startsWith("pending-"))?.[1] ?? {});
   }
 
-  /** What is stored, and the turn that runs meanwhile; rejects with a Refusal. */
+  /** Load the stored items and follow a running turn; rejects with a ChatError. */
   async load() {
     const [page, turnId] = await Promise.all([this.#page(null), this.#api.running(this.id)]);
     const followed = turnId || this.running;
@@ -43,7 +43,7 @@ export class Conversation extends EventTarget {
 
   async loadEarlier() { this.#before(await this.#page(this.before)); }
 
-  /** Items from the server stand before those that are here: a turn may have begun while they were on their way. */
+  /** Put loaded items before the present ones: a turn may have started while they were loading. */
   #before(page) {
     this.items = new Map([...page.map((item) => [item.id, item]), ...this.items]);
     this.#tell("items", { all: true });
@@ -117,7 +117,7 @@ export class Conversation extends EventTarget {
     return this.#run((options) => this.#api.stream(type, params, options), { again, pending });
   }
 
-  /** Read one turn to its end. A second one at the same time is the server's to supersede: we read only the newest. */
+  /** Read one turn to its end. If a second one starts, the server supersedes the first, and we read only the newest. */
   async #run(read, { again = null, pending = null }) {
     const abort = new AbortController();
     const running = { stop: () => abort.abort() }; // chat-client.js tells the server
@@ -132,7 +132,7 @@ export class Conversation extends EventTarget {
     try {
       await read({ signal: abort.signal, onEvent, onBreak });
     } catch (error) {
-      const refused = error.status >= 400 && error.status < 500; // nothing was begun
+      const refused = error.status >= 400 && error.status < 500; // the server started nothing
       const repeat = pending ? () => { this.items.delete(pending); return again(); } : refused ? again : () => this.reload();
       if (!abort.signal.aborted) this.fail(error, repeat);
     }
@@ -141,7 +141,7 @@ export class Conversation extends EventTarget {
     this.#tell("saved");
   }
 
-  /** After a turn that broke: what is stored is the truth; only a message without an answer is answered once more. */
+  /** Recover from a broken turn: show what is stored, and retry only if the last message has no answer. */
   async reload() {
     this.problem = null;
     try {
@@ -182,13 +182,13 @@ export class Conversation extends EventTarget {
     this.#tell("items", { ids: [id] });
   }
 
-  /** The server has stored the message that we showed before it did: it takes that one's place. */
+  /** Replace the message that we showed optimistically with the stored one. */
   #confirm(pending, item) {
     this.items = new Map([...this.items].map(([id, one]) => (id === pending ? [item.id, item] : [id, one])));
     this.#tell("items", { ids: [item.id], renamed: [pending, item.id] });
   }
 
-  /** Say what went wrong; `again` does it once more. */
+  /** Show an error; `again` retries. */
   fail(error, again) { this.#set({ problem: { error, again } }); }
 
   #set(state) {

@@ -1,4 +1,4 @@
-// Elements without markup: what comes from people or models only ever becomes text.
+// Creates DOM elements without HTML markup, so that text from people or models always stays text.
 
 /**
  * h("button.icon", { "aria-label": "Copy", onclick }, icon("copy")): an element with classes, properties or attributes,
@@ -18,17 +18,17 @@ export function h(name, props = {}, ...children) {
   return element;
 }
 
-/** A button that shows a sign and says `label`. */
+/** An icon button with the accessible name `label`. */
 export function iconButton(name, label, onclick, props = {}) {
   return h("button.icon", { type: "button", "aria-label": label, title: label, onclick, ...props }, icon(name));
 }
 
-/** Whether anything in `root` can be pressed or written in. */
+/** Disable or enable all controls in `root`. */
 export function setDisabled(root, disabled) {
   for (const control of root.querySelectorAll("button, input, select, textarea")) control.disabled = disabled;
 }
 
-/** A sign of the set below, as wide as the text around it; it says nothing to a screen reader. */
+/** An SVG icon from the set below, hidden from screen readers. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");

@@ -1,4 +1,4 @@
-// What a thread shows, from the events of its turns. Pure: knows no page and no network.
+// Folds ThreadStreamEvents into the items of a thread. Pure: knows no page and no network.
 
 /** Apply one event to `items` (id -> item, in the order of arrival). Returns the id of the item that changed, or null. */
 export function fold(items, event) {

@@ -1,7 +1,7 @@
-// Where the assistant waits for the user: questions with answers, and tools that run in this page.
+// Forms for which the assistant waits: structured input, and permission for tools that run in this page.
 import { h, setDisabled } from "./dom.js";
 
-/** A structured input. `send` gets ChatKit's submission. */
+/** A structured input. Calls `send` with ChatKit's submission. */
 export function structuredInput(item, { send, was }) {
   if (item.status !== "pending") return answered(item);
   if (was) return was; // half filled in
@@ -19,7 +19,7 @@ export function structuredInput(item, { send, was }) {
   return form;
 }
 
-const LONG_CHARS = 600; // a question this long may scroll: the keyboard must reach it
+const LONG_CHARS = 600; // a question this long may scroll, so the keyboard must reach it
 
 const scrolling = (question) => (question.length > LONG_CHARS ? { tabindex: "0" } : {});
 
@@ -44,7 +44,7 @@ function answerTo(input, form) {
 const answered = (item) => h("dl.answers", {}, item.inputs.map((input) => h("div", {}, h("dt", scrolling(input.question), input.question),
   h("dd", {}, input.answer?.values.length ? input.answer.values.join(", ") : "Skipped"))));
 
-/** What the assistant may ask this page for. Each gives a result, or throws a sentence. */
+/** The client tools of this page. `run` resolves to the tool's result. */
 export const TOOLS = {
   read_clipboard: {
     asks: "The assistant would like to read your clipboard.",
@@ -52,7 +52,7 @@ export const TOOLS = {
   },
 };
 
-/** A client tool call. Nothing leaves the page before the user says so. */
+/** A client tool call, which runs only after the user has allowed it. */
 export function toolCall(item, { send, was }) {
   if (item.status !== "pending") return null;
   if (was) return was;
@@ -62,7 +62,7 @@ export function toolCall(item, { send, was }) {
   const refuse = () => finish({ error: tool ? "The user refused." : "This page has no such tool." });
   const row = h("div.ask", { role: "group", "aria-label": "A request of the assistant" },
     h("p", {}, tool?.asks ?? `The assistant asks this page for “${item.name}”, which it cannot do.`),
-    h("div.bar", {}, h("button.plain", { type: "button", onclick: refuse }, tool ? "Refuse" : "Go on without"),
+    h("div.bar", {}, h("button.plain", { type: "button", onclick: refuse }, tool ? "Refuse" : "Continue without it"),
       tool && h("button.primary", { type: "button", onclick: allow }, "Allow")));
   return row;
 }

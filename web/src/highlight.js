@@ -1,4 +1,4 @@
-// The colours of code: a few languages, loaded when the first block of code is shown. Tokens become spans, never markup.
+// Syntax highlighting for a few languages, loaded with the first code block. Tokens become spans, never markup.
 import { bash, css, diff, go, html, js, json, py, sql, ts, yaml } from "@speed-highlight/core/languages";
 import { tokenizeWith } from "@speed-highlight/core/tokenize";
 
@@ -7,10 +7,10 @@ const languages = {
   javascript: js, jsx: js, mjs: js, python: py, sh: bash, shell: bash, svg: html, tsx: ts, typescript: ts, xml: html,
   yml: yaml, zsh: bash,
 };
-const MOST_CHARS = 50_000; // longer code keeps one colour: it would hold up the page
+const MOST_CHARS = 50_000; // longer code stays plain, because highlighting it would block the page
 
-/** The code as text and spans with classes, or null for a language that is none of ours. */
-export function coloured(code, lang) {
+/** The code as text and spans with classes, or null for an unsupported language. */
+export function highlighted(code, lang) {
   const language = Object.hasOwn(languages, lang) ? languages[lang] : null;
   if (!language || code.length > MOST_CHARS) return null;
   const fragment = new DocumentFragment();

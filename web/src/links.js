@@ -1,12 +1,12 @@
-// Whether a link's text names another site than the link leads to. Pure: text and a URL in, text out.
+// Detects links whose text names another site than their target. Pure.
 
 const SITE = /(?:[a-z][a-z\d+.-]*:\/\/)?((?:[\p{L}\p{N}-]+\.)+\p{L}{2,})(?::\d+)?(?:[/?#]\S*)?/giu;
 const INVISIBLE = /[\p{Cc}\p{Cf}]/gu; // zero-width and bidi characters: paypal.com with one inside still reads as a site
 const DOTS = /[。．｡]/gu; // browsers take them for dots (UTS 46)
 
 /**
- * The target's host (or mail address) when `text` names another site; null when it names none, or the target's own.
- * A name that the target belongs to counts as its own: "example.com" for docs.example.com.
+ * The target's host (or mail address) if `text` names another site; null if it names none or the target itself.
+ * A parent domain counts as the target itself: "example.com" for docs.example.com.
  * @param {string} text @param {URL} url
  */
 export function targetBeside(text, url) {

@@ -1,10 +1,10 @@
-// Which client runs in this page: OpenAI's ChatKit where a domain key is set and its script loads, else our own.
+// Entry point of the page: starts OpenAI's ChatKit if a domain key is set and its script loads, else the built-in client.
 import { serveChatKit } from "./chatkit.js";
 import "./own.js";
 import { Session } from "./session.js";
 import "./theme.js";
 
-/** What the server tells the page: page_of() in lambda_src/http/page.py. */
+/** The page's configuration, from page_of() in lambda_src/http/page.py. */
 const config = JSON.parse(document.getElementById("page-config").textContent);
 const captcha = async () => globalThis.chatCaptcha?.(); // yours to define: docs/moderation.md
 const session = new Session(config.auth, { tokenHeader: config.token_header, captcha });

@@ -1,12 +1,12 @@
-// Markdown on the screen, while it is still being written. Tokens become elements, one kind each; no HTML is ever parsed,
-// so whatever a model says, in markup or not, can only become text, or one of the elements below.
+// Renders Markdown while it is being streamed. Each token becomes an element; HTML is never parsed, so a model's output
+// can only become text or one of the elements below.
 import { Blocks, tokensOf } from "./blocks.js";
 import { h, icon, iconButton } from "./dom.js";
 import { targetBeside } from "./links.js";
 
 const SCHEMES = new Set(["https:", "http:", "mailto:", "tel:"]);
 
-/** The elements of some tokens of marked's. `loose`: in a list whose items are paragraphs. */
+/** Elements for tokens of marked. `loose`: inside a list whose items are paragraphs. */
 function drawn(tokens, loose = false) {
   return tokens.map((token) => (token.type === "text" && loose ? h("p", {}, drawn([token])) : KINDS[token.type]?.(token) ?? token.raw));
 }
@@ -34,18 +34,18 @@ const KINDS = {
   br: () => h("br"),
   checkbox: ({ checked }) => h("input", { type: "checkbox", disabled: true, checked, "aria-label": checked ? "Done" : "To do" }),
   link: (token) => linkTo(token, drawn(token.tokens)),
-  // A picture elsewhere tells its server who reads, and what: so it is a link that one may follow.
+  // Loading a picture would tell its server who reads what, so it becomes a link.
   image: (token) => linkTo(token, decoded(token.text) || "Picture"),
 };
 
 const cellOf = (name, cell) => h(name, { align: cell.align }, drawn(cell.tokens));
 
 /**
- * A link out of this page; anything but a site, a mailbox or a telephone number stays text. If its text names another
- * site than its target, the target's host is shown beside the text.
+ * An external link; other schemes than web, mail and telephone stay text. If the text names another site than the
+ * target, the target's host is shown beside it.
  */
 export function linkTo({ href, title, raw }, content) {
-  const url = URL.canParse(decoded(href)) ? new URL(decoded(href)) : null; // nothing relative: it would be a part of us
+  const url = URL.canParse(decoded(href)) ? new URL(decoded(href)) : null; // no relative links: they would lead to this site
   if (!SCHEMES.has(url?.protocol)) return raw;
   const link = h("a", { href: url.href, title, target: "_blank", rel: "noopener noreferrer nofollow" }, content);
   const beside = targetBeside(link.textContent, url);
@@ -53,7 +53,7 @@ export function linkTo({ href, title, raw }, content) {
   return link;
 }
 
-/** Text in which markdown's entities (&amp;) are what they stand for. */
+/** The text with entities such as &amp; replaced. */
 const decoded = (text) => text.replace(/&(?:#\d{1,7}|#x[\da-f]{1,6}|[a-z]\w{1,31});/gi, (entity) => (
   new DOMParser().parseFromString(entity, "text/html").body.textContent));
 
@@ -66,7 +66,7 @@ function codeBlock(lang, text) {
   return block;
 }
 
-/** Copy, and say so on the button for a while. */
+/** Copy the text and show the result on the button for a moment. */
 export async function copied(button, text) {
   const label = button.getAttribute("aria-label");
   const ended = await navigator.clipboard.writeText(text).then(() => "Copied", () => "Could not copy");
@@ -80,7 +80,7 @@ export async function copied(button, text) {
 
 const DEFINITION = /^ {0,3}\[[^\]]+\]:\s/m;
 
-/** <chat-markdown>: show(text, ended) as often as the text grows. */
+/** <chat-markdown>: call show(text, ended) whenever the text grows. */
 export class ChatMarkdown extends HTMLElement {
   #blocks = new Blocks();
   #text = "";
@@ -88,7 +88,7 @@ export class ChatMarkdown extends HTMLElement {
 
   show(text, ended) {
     if (text === this.#text && ended === !this.#tail.isConnected && this.firstChild) return;
-    if (ended && DEFINITION.test(text)) { // what a link means may be said after it
+    if (ended && DEFINITION.test(text)) { // a link's target may be defined after the link
       this.#tail.remove();
       this.replaceChildren();
       this.#add(drawn(tokensOf(text)));
@@ -108,7 +108,7 @@ export class ChatMarkdown extends HTMLElement {
   #settle(tokens) {
     const last = this.#tail.firstElementChild;
     const elements = drawn(tokens);
-    if (tokens[0].type === "code" && last?.matches("figure.code")) { // its button may have the focus
+    if (tokens[0].type === "code" && last?.matches("figure.code")) { // keep the element: its button may have the focus
       last.querySelector("code").textContent = tokens[0].text;
       elements[0] = last;
     }
@@ -133,16 +133,16 @@ export class ChatMarkdown extends HTMLElement {
 
 const codeIn = (node) => (node.matches?.("figure.code") ? [node] : node.querySelectorAll?.("figure.code") ?? []);
 
-/** Colours come when there is time, and change no size. */
+/** Highlight code when the browser is idle; this does not change the layout. */
 function highlight(figure) {
   if (!figure.dataset.lang) return;
-  const colour = async () => {
-    const { coloured } = await import("./highlight.js");
+  const color = async () => {
+    const { highlighted } = await import("./highlight.js");
     const code = figure.querySelector("code");
-    const tokens = coloured(code.textContent, figure.dataset.lang.toLowerCase());
+    const tokens = highlighted(code.textContent, figure.dataset.lang.toLowerCase());
     if (tokens) code.replaceChildren(tokens);
   };
-  (window.requestIdleCallback ?? setTimeout)(() => colour().catch(() => {})); // offline: the code stays as it is
+  (window.requestIdleCallback ?? setTimeout)(() => color().catch(() => {})); // offline: the code stays plain
 }
 
 customElements.define("chat-markdown", ChatMarkdown);

@@ -1,4 +1,4 @@
-// A conversation on the screen: one element per item, drawn anew only when its item changed, at most once a frame.
+// The messages of a conversation: one element per item, redrawn only if the item changed, at most once per frame.
 import { h, iconButton } from "./dom.js";
 import { wordsOf } from "./fold.js";
 import { structuredInput, toolCall } from "./forms.js";
@@ -7,7 +7,7 @@ import { picture } from "./pictures.js";
 import { sources, spinner, task, workflow } from "./tasks.js";
 import { widget } from "./widgets.js";
 
-/** <chat-messages>: shows a Conversation (its `conversation`). Sends "drawn". */
+/** <chat-messages>: shows its `conversation`. Dispatches "drawn". */
 export class ChatMessages extends HTMLElement {
   #rows = new Map(); // item id -> row
   #changed = new Set();
@@ -43,17 +43,17 @@ export class ChatMessages extends HTMLElement {
     else this.#schedule();
   }
 
-  #rename(pending, id) { // the same words: the row stays where it is, and as it is
+  #rename(pending, id) { // the text is the same, so the row stays as it is
     const row = this.#rows.get(pending);
     this.#rows.delete(pending);
     if (!row) return;
-    this.#rows.get(id)?.remove(); // the thread was read in between, and had it already
+    this.#rows.get(id)?.remove(); // the thread was loaded in between and already had it
     this.#rows.set(id, row);
   }
 
   #schedule() { this.#frame ||= requestAnimationFrame(() => this.#draw()); }
 
-  /** Draw what changed, now. */
+  /** Draw the changes immediately. */
   #draw() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
@@ -94,7 +94,7 @@ export class ChatMessages extends HTMLElement {
         return row.replaceChildren(structuredInput(item, { was: was?.matches("form") ? was : null, send: (input) => now.answerForm(item, input) }));
       case "client_tool_call":
         return row.replaceChildren(toolCall(item, { was, send: (result) => now.answerTool(item, result) }) ?? "");
-      default: // hidden context and the end of a turn are nothing to look at
+      default: // hidden context and the end of a turn are not shown
         row.hidden = true;
     }
   }

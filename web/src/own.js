@@ -1,4 +1,4 @@
-// Our own client: chats without any other's script. Joins the list of threads, the conversation and the composer.
+// The built-in chat client, without third-party scripts: thread list, conversation and composer in one element.
 import { createApi } from "./api.js";
 import "./composer.js";
 import { Conversation } from "./conversation.js";
@@ -13,9 +13,9 @@ import "./threads.js";
 
 const wide = matchMedia("(min-width: 48rem)");
 
-/** <chat-app>: the page, from start() on. The open thread stands in the address, as #thread=ID. */
+/** <chat-app>: the page; call start() once. The address contains the open thread as #thread=ID. */
 class ChatApp extends HTMLElement {
-  #open = new Map(); // thread id -> Conversation that runs, so that leaving it does not end it
+  #open = new Map(); // thread id -> Conversation with a running turn, which continues while another thread is open
 
   async start({ config, session }) {
     this.config = config;
@@ -28,11 +28,11 @@ class ChatApp extends HTMLElement {
     const left = unfinished ? null : await this.#takeAlong();
     addEventListener("hashchange", () => this.#show(idInAddress()));
     if (session.isSignedIn) this.threads.refresh();
-    await this.#show(session.hasGuestsChats ? null : idInAddress()); // the thread may be one of those
+    await this.#show(session.hasGuestsChats ? null : idInAddress()); // the thread may still belong to the guest
     for (const trouble of [unfinished && { message: unfinished.message }, left]) if (trouble) this.#notice({ level: "danger", ...trouble });
   }
 
-  /** The chats of the guest that this person was: null, or why they did not come, and what to do about it. */
+  /** Move the guest's chats to the signed-in user. Resolves to null, or to a notice that says why it failed. */
   #takeAlong() {
     const run = async () => {
       const left = await this.#takeAlong();
@@ -74,7 +74,7 @@ class ChatApp extends HTMLElement {
     this.#showAccount();
   }
 
-  /** Another person is another client: nothing of the one before stays. */
+  /** Create a new API client, so that nothing remains of the previous user. */
   #connect() {
     this.api?.close();
     this.api = createApi({ url: "chatkit", session: this.session, tokenHeader: this.config.token_header });
@@ -86,9 +86,9 @@ class ChatApp extends HTMLElement {
   #themeButton() {
     const draw = () => {
       button.replaceChildren(icon(theme() === "dark" ? "sun" : "moon"));
-      button.setAttribute("aria-label", (button.title = theme() === "dark" ? "Light colours" : "Dark colours"));
+      button.setAttribute("aria-label", (button.title = theme() === "dark" ? "Light colors" : "Dark colors"));
     };
-    const button = iconButton("moon", "Dark colours", () => { setTheme(theme() === "dark" ? "light" : "dark"); draw(); });
+    const button = iconButton("moon", "Dark colors", () => { setTheme(theme() === "dark" ? "light" : "dark"); draw(); });
     this.drawTheme = draw;
     onSystemTheme(draw);
     draw();
@@ -134,7 +134,7 @@ class ChatApp extends HTMLElement {
     this.#show(id);
   }
 
-  /** Put a thread on the screen (null: a new one). A turn that runs in the one before goes on by itself. */
+  /** Show a thread (null: a new one). A running turn of the previous thread continues in the background. */
   async #show(id) {
     const { api, session } = this;
     if (!session.isSignedIn) id = null;
@@ -148,12 +148,12 @@ class ChatApp extends HTMLElement {
     now.addEventListener("state", () => this.#state(), { signal });
     now.addEventListener("notice", ({ detail }) => this.#notice({ ...detail, message: markdown(detail.message) }), { signal });
     now.addEventListener("effect", ({ detail }) => this.#effect(detail), { signal });
-    if (!known) now.addEventListener("saved", () => { if (api === this.api) this.#saved(now); }); // not in the next one's list
+    if (!known) now.addEventListener("saved", () => { if (api === this.api) this.#saved(now); }); // not in the next user's list
     this.messages.conversation = now;
     this.threads.current = id;
     this.#state();
     this.#inviteIn();
-    this.composer.ready(); // signing in may have taken its time
+    this.composer.ready(); // signing in may have taken a while
     this.end.toEnd();
     if (wide.matches) this.composer.focus();
     if (!id || known) return;
@@ -179,7 +179,7 @@ class ChatApp extends HTMLElement {
     this.end.toEnd();
   }
 
-  /** The server made or renamed a thread, or a turn in it ended. */
+  /** The server created or renamed a thread, or its turn ended. */
   #saved(conversation) {
     const { thread, running } = conversation;
     if (!thread) return;
@@ -213,10 +213,10 @@ class ChatApp extends HTMLElement {
     const { session } = this;
     if (session.isSignedIn) return;
     if (session.canSignIn) this.#notice({ level: "info", message: "Sign in to chat.", action: { label: "Sign in", run: () => this.#signIn() } });
-    else this.#notice({ level: "warning", message: "Open this chat from the site that it belongs to: it signs you in." });
+    else this.#notice({ level: "warning", message: "To sign in, open this chat from the site that it belongs to." });
   }
 
-  /** Screen readers hear an answer once, when it is whole. */
+  /** Announce an answer to screen readers once, when it is complete. */
   #announce(now) {
     if (Boolean(now.running) === this.wasRunning) return;
     this.wasRunning = Boolean(now.running);
@@ -232,14 +232,14 @@ class ChatApp extends HTMLElement {
     if (!problem) return;
     const { error, again } = problem;
     if (error.status === 401) {
-      const label = this.session.canSignIn ? "Sign in again" : this.session.isHosted ? null : "Go on as a new guest";
+      const label = this.session.canSignIn ? "Sign in again" : this.session.isHosted ? null : "Continue as a new guest";
       return this.#notice({ level: "danger", message: label ? "You are no longer signed in." : error.message, problem: true, action: label && { label, run: () => this.#signIn() } });
     }
     const action = again && { label: "Try again", run: again, after: error.retryAfterS };
     this.#notice({ level: "danger", message: error.message, problem: true, action });
   }
 
-  /** Tell the user something beside the answer: text, or elements. `action` is what they can do about it, from `after` seconds on. */
+  /** Show a notice below the messages. `message` is text or elements; `action` gets a button, enabled after `after` seconds. */
   #notice({ level, title, message, action, problem }) {
     const box = h(`div.notice.${level}`, { role: level === "danger" ? "alert" : "status" }, icon(level === "info" ? "info" : "warning"),
       h("div", {}, title && h("strong", {}, title), typeof message === "string" ? h("p", {}, message) : message));
@@ -258,11 +258,11 @@ class ChatApp extends HTMLElement {
       setTheme(data.theme);
       this.drawTheme();
     }
-    this.dispatchEvent(new CustomEvent("chat-effect", { bubbles: true, detail: { name, data } })); // for whoever extends this page
+    this.dispatchEvent(new CustomEvent("chat-effect", { bubbles: true, detail: { name, data } })); // for scripts that extend this page
   }
 }
 
-/** The button waits as long as the server asked us to. */
+/** Disable the button for as long as the server asked clients to wait. */
 function countdown(button, label, seconds) {
   const ends = Date.now() + seconds * 1000;
   const tick = () => {

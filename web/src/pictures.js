@@ -1,12 +1,12 @@
-// Pictures that widgets and agents name. One that is elsewhere tells its server who reads, and when: so it is shown where the stage
-// allows its domain (CHAT_ALLOWED_IMAGE_DOMAINS), as the page's policy does, and is a link else.
+// Pictures in widgets and answers. Loading one tells its server who reads and when, so a picture is shown only if the
+// stage allows its domain (CHAT_ALLOWED_IMAGE_DOMAINS; the page's policy agrees), and is a link otherwise.
 import { h } from "./dom.js";
 import { linkTo } from "./markdown.js";
 
 const INSIDE = /^data:image\/(png|jpe?g|gif|webp);/i;
 let shown = [];
 
-/** `origins` as in the policy: https://images.example.com, https://*.example.com, the bucket's. */
+/** Allow `origins`, written as in the policy: https://images.example.com, https://*.example.com. */
 export function showPicturesOf(origins) { shown = [location.origin, ...origins]; }
 
 /** @returns {HTMLElement} */
@@ -18,6 +18,6 @@ export function picture(src, alt) {
 }
 
 function isOf(url, origin) {
-  const [scheme, domain] = origin.split("*"); // https:// and .example.com; one that is whole has no domain here
+  const [scheme, domain] = origin.split("*"); // https:// and .example.com; no domain if there is no wildcard
   return domain === undefined ? url?.origin === origin : url?.protocol === "https:" && !url.port && url.hostname.endsWith(domain);
 }

@@ -1,6 +1,6 @@
-// A list that grows at its end: it follows, until its reader goes up, and again when they come back.
+// Automatic scrolling: follows the end of a growing list until the reader scrolls up, and again when they return.
 
-const NEAR_PX = 48; // counts as the end
+const NEAR_PX = 48; // this close counts as the end
 
 /** Keep `view` at the end of what is in `content`. @returns {{ toEnd(): void, onLeave: (left: boolean) => void }} */
 export function followEnd(view, content, onLeave) {
@@ -13,7 +13,7 @@ export function followEnd(view, content, onLeave) {
   view.addEventListener("scroll", () => {
     const rest = view.scrollHeight - view.clientHeight - view.scrollTop;
     if (rest < NEAR_PX) follow(true);
-    else if (view.scrollTop < top - 1) follow(false); // only a reader goes up: what grows does not
+    else if (view.scrollTop < top - 1) follow(false); // only the reader scrolls up; growing content does not
     top = view.scrollTop;
   }, { passive: true });
   const toEnd = () => {

@@ -1,22 +1,22 @@
-// Who is signed in: nobody needs to be, a guest, a person of an OpenID issuer, or whoever the site around us says.
-// Tokens live in this tab (sessionStorage) and nowhere else; what renews them lives in memory only.
+// The session of this tab: open access, a guest, a user of an OpenID issuer, or a user of the site around us.
+// Tokens are kept in sessionStorage only, refresh tokens in memory only.
 
 import { guestToken } from "./client/guests.js";
 
 const TOKEN = "chat.token"; // beside it TOKEN.kind: whose it is
-const FLOW = "chat.sign-in"; // what we must remember while people are at the issuer
-const BEFORE = "chat.token.before"; // the token of the guest that this person was, until the chats have come along
-const PATIENCE_MS = 2000; // for the issuer's discovery document on sign-out: the page is in use again meanwhile
+const FLOW = "chat.sign-in"; // state of the authorization request while the user is at the issuer
+const BEFORE = "chat.token.before"; // the guest's token, until the guest's chats belong to the signed-in user
+const PATIENCE_MS = 2000; // for the issuer's discovery document at sign-out, while the page is already usable again
 const ENTRA = /^https:\/\/login\.(microsoftonline\.com|microsoftonline\.us|partner\.microsoftonline\.cn)\//;
 const OPAQUE = "You could not be signed in: the sign-in service sent an access token that is not a JWT. "
   + "Whoever runs this chat must set auth.audience or auth.resource to the API's identifier there (docs/auth.md).";
 const COGNITO = /^https:\/\/cognito-idp\.[a-z0-9-]+\.amazonaws\.com(\.cn)?\//;
 
 /**
- * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how people sign in: page_of() in lambda_src/http/page.py
- * @param {{ tokenHeader?: string, captcha?: () => Promise<string | undefined> }} how  the header that tokens travel in;
- *   what gets a CAPTCHA's token for a new guest, where the server checks one
- * An EventTarget that sends "change". getToken is for chatClient; signIn leaves the page, if it must.
+ * @param {{ kind: "open" | "guest" | "issuer" | "backend" }} auth  how users sign in: page_of() in lambda_src/http/page.py
+ * @param {{ tokenHeader?: string, captcha?: () => Promise<string | undefined> }} how  the header for tokens; a function
+ *   that returns a CAPTCHA token for a new guest, if the server checks one
+ * An EventTarget that dispatches "change". getToken is for chatClient; signIn leaves the page.
  */
 export class Session extends EventTarget {
   #auth;
@@ -24,7 +24,7 @@ export class Session extends EventTarget {
   #captcha;
   #refresh = null; // the issuer's refresh token
   #idToken = null; // tells the issuer whose session to end; empty again after a reload
-  #left = 0; // how often a token was forgotten: one that was asked for before is nobody's now
+  #left = 0; // counts sign-outs, so that a token requested before one is not used after it
 
   constructor(auth, { tokenHeader = "authorization", captcha = async () => undefined } = {}) {
     super();
@@ -38,7 +38,7 @@ export class Session extends EventTarget {
   get canSignOut() { return this.canSignIn && this.#kept("issuer") !== null; }
   get needsSignIn() { return this.canSignIn && !this.#auth.guests && !this.canSignOut; }
   get isHosted() { return this.#auth.kind === "backend"; }
-  /** Whether requests have, or will find, a token that the server can take. */
+  /** Whether requests have, or can get, a token. */
   get isSignedIn() { return !this.needsSignIn && !(this.isHosted && this.#kept("backend") === null); }
   get hasGuestsChats() { return sessionStorage.getItem(BEFORE) !== null; }
 
@@ -49,12 +49,12 @@ export class Session extends EventTarget {
     return this.#kept("backend");
   }
 
-  /** After a 401 that a new token did not heal: forget the old one, so that the next request begins anew. */
+  /** Forget the token after a 401 that a renewed token did not fix. The next request gets a new one. */
   expire() { this.#forget(); }
 
   /**
-   * Forget at once who is signed in here, then revoke the refresh token and end the issuer's session, where it offers
-   * that. Resolves to whether this page is being left for the issuer, which sends people back to it.
+   * Sign out of this page at once, then revoke the refresh token and end the issuer's session if the issuer supports
+   * that. Resolves to whether the browser is leaving for the issuer, which sends the user back here.
    */
   async signOut() {
     const ending = this.canSignOut ? this.#endOfSession(this.#idToken, this.#refresh) : null;
@@ -66,13 +66,13 @@ export class Session extends EventTarget {
     return Boolean(address);
   }
 
-  /** Go to the issuer (RFC 7636, S256); people come back to this page, which calls finish(). */
+  /** Go to the issuer (RFC 7636, S256). It sends the user back to this page, which calls finish(). */
   async signIn() {
     const [verifier, state] = [random(), random()];
     const { authorization_endpoint: endpoint } = await this.#discovered();
     const { issuer, client_id, audience, resource, scope } = this.#auth;
-    // Without it an issuer may give no refresh token (OpenID Connect Core, 11). Entra gives one, and would ask for an
-    // administrator's consent where users may not consent.
+    // Without prompt=consent an issuer may issue no refresh token (OpenID Connect Core, 11). Entra issues one anyway,
+    // and the prompt would require an administrator if users may not consent.
     const asksConsent = scope.split(" ").includes("offline_access") && !ENTRA.test(issuer);
     sessionStorage.setItem(FLOW, JSON.stringify({ verifier, state, hash: location.hash }));
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
@@ -86,8 +86,8 @@ export class Session extends EventTarget {
   }
 
   /**
-   * When people come back from the issuer: code to token. Throws a sentence for the user, in plain text. Anybody can
-   * make a link to here: what it says counts, and is shown, only with the `state` that we sent (RFC 6749, 4.1.2.1).
+   * After the return from the issuer: exchange the code for a token. Throws an error whose message is for the user.
+   * Anyone can create a link to this page, so its parameters count only with the `state` that we sent (RFC 6749, 4.1.2.1).
    */
   async finish() {
     const back = new URLSearchParams(location.search);
@@ -104,8 +104,8 @@ export class Session extends EventTarget {
   }
 
   /**
-   * Who came as a guest and has signed in keeps the threads (POST /chatkit/adopt). `fetch` is a chatClient's. Throws a
-   * sentence for the user; while hasGuestsChats the same may be tried again, also after a reload.
+   * Move the guest's threads to the signed-in user (POST /chatkit/adopt). `fetch` is a chatClient's. Throws an error
+   * whose message is for the user. While hasGuestsChats is true, it can be retried, even after a reload.
    */
   async takeAlong(fetch) {
     if (!this.hasGuestsChats) return;
@@ -120,7 +120,7 @@ export class Session extends EventTarget {
 
   async #renewed() {
     if (this.#refresh) await this.#exchange({ grant_type: "refresh_token", refresh_token: this.#refresh });
-    return this.#kept("issuer"); // the old one, where there is no new one: the request is refused then
+    return this.#kept("issuer"); // the old token if there is no new one: the server will refuse it
   }
 
   async #exchange(asked) {

@@ -1,9 +1,9 @@
-// Dark or light: as the system says, until somebody chooses. The choice is no secret, so it stays (localStorage).
+// The color theme: follows the system until the user chooses one, which localStorage keeps.
 
 const KEY = "chat.theme";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** "dark" or "light": what is on the screen. */
+/** The current theme, "dark" or "light". */
 export const theme = () => document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light");
 
 export function setTheme(value) {
@@ -11,7 +11,7 @@ export function setTheme(value) {
   localStorage.setItem(KEY, theme());
 }
 
-/** Call `then` when the system's colours change. */
+/** Call `then` when the system's theme changes. */
 export const onSystemTheme = (then) => dark.addEventListener("change", then);
 
 const chosen = localStorage.getItem(KEY);

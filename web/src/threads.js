@@ -1,12 +1,12 @@
-// The list of threads: open, filter, rename, delete. Knows the server's requests for that, and no message.
+// The list of threads: open, filter, rename, delete. Knows the server's requests for threads; knows no message.
 import { h, icon, iconButton } from "./dom.js";
 
 const PAGE = 50;
 
-/** <chat-threads>: sends "open" with { thread } (null: a new one) and "gone" with { id }. */
+/** <chat-threads>: dispatches "open" with { thread } (null: a new one), "renamed" with { thread } and "gone" with { id }. */
 export class ChatThreads extends HTMLElement {
   #threads = [];
-  #kept = new Map(); // thread by id, since the list was asked for: what comes after a question is newer than its answer
+  #kept = new Map(); // threads that changed since the list was requested, by id: they are newer than the response
   #after = null;
   #current = null;
   #asked = 0;
@@ -25,7 +25,7 @@ export class ChatThreads extends HTMLElement {
 
   set api(api) {
     this.#api = api;
-    this.#asked += 1; // an answer to the one before is nobody's now
+    this.#asked += 1; // ignore responses to the previous user
     this.#threads = [];
     this.#after = null;
     this.list.replaceChildren();
@@ -42,7 +42,7 @@ export class ChatThreads extends HTMLElement {
 
   find(id) { return this.#threads.find((thread) => thread.id === id) ?? null; }
 
-  /** A thread that is new, or has another title. */
+  /** Add or update a thread. */
   keep(thread) {
     this.#kept.set(thread.id, thread);
     const known = this.#threads.findIndex((one) => one.id === thread.id);
@@ -51,11 +51,11 @@ export class ChatThreads extends HTMLElement {
     this.#draw();
   }
 
-  /** Read the list anew; `loaded` resolves when that is over, well or not. */
+  /** Reload the list. `loaded` resolves when that is done, even if it failed. */
   refresh() { this.loaded = this.#load(null); }
 
   async #load(after) {
-    const asked = ++this.#asked; // only the newest answer counts
+    const asked = ++this.#asked; // only the latest response counts
     this.#kept.clear();
     if (!this.#threads.length) this.status.textContent = "Loading ...";
     try {
@@ -74,12 +74,12 @@ export class ChatThreads extends HTMLElement {
   }
 
   #draw() {
-    if (this.list.querySelector("form")) return; // somebody is writing a title
+    if (this.list.querySelector("form")) return; // the user is editing a title
     const wanted = this.filter.value.trim().toLowerCase();
     const shown = this.#threads.filter((thread) => titleOf(thread).toLowerCase().includes(wanted));
     this.list.replaceChildren(...shown.map((thread) => this.#row(thread)));
     this.more.hidden = this.#after === null;
-    this.status.textContent = shown.length ? "" : wanted ? "No title has these words." : "Your chats will be here.";
+    this.status.textContent = shown.length ? "" : wanted ? "No title matches." : "Your chats will appear here.";
   }
 
   #row(thread) {
@@ -100,7 +100,7 @@ export class ChatThreads extends HTMLElement {
   #rename(row, thread) {
     const input = h("input", { value: titleOf(thread), "aria-label": "Title", maxlength: 200 });
     const close = () => {
-      form.remove(); // first, for #draw waits for it
+      form.remove(); // first, because #draw does nothing while there is a form
       this.#draw();
       this.#titled(thread.id)?.focus();
     };
@@ -140,7 +140,7 @@ export class ChatThreads extends HTMLElement {
 
 const titleOf = (thread) => thread.title || "New chat";
 
-/** Ask before what cannot be undone; false on Escape, too. */
+/** Ask before an action that cannot be undone. Escape resolves to false. */
 function confirmed(question, consequence, label) {
   return new Promise((resolve) => {
     const dialog = h("dialog", { "aria-labelledby": "question", "aria-describedby": "consequence", onclose: () => {

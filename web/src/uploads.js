@@ -1,14 +1,14 @@
-// Files on their way to the bucket: asked for, sent by a presigned PUT, shown meanwhile. ChatKit's two phases.
+// File attachments of the message being written: ChatKit's two-phase upload with a presigned PUT, and its progress.
 import { h, icon, iconButton } from "./dom.js";
 
-const MOST_FILES = 10; // of one message, as the server takes them
+const MOST_FILES = 10; // in one message; the server's limit
 export const TAKEN = "image/png,image/jpeg,image/gif,image/webp,application/pdf,.txt,.md,.csv,.json";
 
-/** <chat-uploads>: the files of the message that is being written. Sends "change". */
+/** <chat-uploads>: the files of the message that is being written. Dispatches "change". */
 export class ChatUploads extends HTMLElement {
   #uploads = new Set();
 
-  /** Where requests go, and what is taken: `features` of the page's configuration. */
+  /** Set the API client and the `features` of the page's configuration. */
   use(api, features) { Object.assign(this, { api, features }); }
 
   get settled() { return [...this.#uploads].every((upload) => upload.state === "done"); }
@@ -20,12 +20,12 @@ export class ChatUploads extends HTMLElement {
       this.#uploads.add(upload);
       upload.row = this.#drawn(upload);
       this.append(upload.row);
-      if (this.#uploads.size > MOST_FILES) this.#fail(upload, `At most ${MOST_FILES} files go with one message.`, false);
+      if (this.#uploads.size > MOST_FILES) this.#fail(upload, `A message can have at most ${MOST_FILES} files.`, false);
       else this.#send(upload);
     }
   }
 
-  /** The uploaded attachments, which leave this list; pictures keep the preview that is on the screen. */
+  /** Remove the uploaded attachments from this list and return them; pictures keep their local preview. */
   take() {
     const sent = [...this.#uploads].filter((upload) => upload.state === "done");
     this.#uploads.clear();
@@ -49,7 +49,7 @@ export class ChatUploads extends HTMLElement {
       upload.state = "done";
       row.querySelector(".detail").replaceChildren(sizeOf(file));
     } catch (error) {
-      const again = error.status !== 422 && error.status !== 413; // those are about the file itself
+      const again = error.status !== 422 && error.status !== 413; // these reject the file itself
       if (this.#uploads.has(upload)) this.#fail(upload, error.message, again);
     }
     this.#changed();

@@ -18,9 +18,9 @@ from lambda_src.dev.showcase.chat import Chat, base
 @function_tool
 async def ask_me_something(chat: Chat) -> str:
     """Show a form with two questions; the run goes on when it is answered."""
-    colours = [StructuredInputMultipleChoiceOption(value=value) for value in ("red", "green")]
+    colors = [StructuredInputMultipleChoiceOption(value=value) for value in ("red", "green")]
     inputs: list[StructuredInput] = [
-        StructuredInputMultipleChoice(id="colour", question="Which colour?", options=colours),
+        StructuredInputMultipleChoice(id="color", question="Which color?", options=colors),
         StructuredInputFreeform(id="why", question="And why?"),
     ]
     await chat.context.stream(ThreadItemDoneEvent(item=StructuredInputItem(**base(chat), inputs=inputs)))

@@ -1,8 +1,8 @@
-// What the server answers: a result, a stream of events, or a refusal.
+// Parses the server's responses: JSON results, event streams and errors.
 
 /**
- * What the server refused: `message` is its sentence, to be shown; `code` its error's name, `status` HTTP's. After
- * `retryAfterS` seconds the same may be asked again, where that is known (else 0).
+ * An error response. `message` can be shown to the user; `code` is the server's name for the error, `status` is HTTP's.
+ * After `retryAfterS` seconds the request can be repeated; 0 if that is unknown.
  */
 export class ChatError extends Error {
   constructor(message, { status, code, retryAfterS = 0 }) {
@@ -13,16 +13,16 @@ export class ChatError extends Error {
     this.retryAfterS = retryAfterS;
   }
 
-  /** The error that an answer is, whose body is not read yet. */
+  /** The error in a response whose body has not been read yet. */
   static async of(answer) {
     const { message, error } = (await answer.json().catch(() => null)) ?? {};
     const retryAfterS = Number(answer.headers.get("retry-after")) || 0;
-    const text = message ?? `The server answered ${answer.status} and no sentence.`;
+    const text = message ?? `The server answered with status ${answer.status}.`;
     return new ChatError(text, { status: answer.status, code: error ?? "http_error", retryAfterS });
   }
 }
 
-/** An answer's JSON; throws the ChatError that it is instead. */
+/** The JSON of a response; throws a ChatError if it is none. */
 export async function resultOf(answer) {
   const result = answer.ok ? await answer.clone().json().catch(() => null) : null;
   if (result === null) throw await ChatError.of(answer);
@@ -30,9 +30,9 @@ export async function resultOf(answer) {
 }
 
 export const isStream = (answer) => answer.ok && (answer.headers.get("content-type") ?? "").startsWith("text/event-stream");
-/** Whether the turn is over and every event of it was seen: the answer to a resume that finds nothing more. */
+/** Whether the turn has ended and all of its events were seen, which is how the server answers such a resume. */
 export const isFinished = (answer) => answer.status === 204;
-/** The same for a transport that expects a stream: one that ends at once. */
+/** An empty stream, for a transport that expects one. */
 export const emptyStream = ({ headers }) =>
   new Response("", { headers: { ...Object.fromEntries(headers), "content-type": "text/event-stream" } });
 /** Lambda's own 429, which has no sentence: all of the function's processes were busy, and nothing was begun. */
@@ -40,7 +40,7 @@ export const isThrottled = (error) => error instanceof ChatError && error.status
 /** Whether the same request would be refused again. */
 export const isFinal = (error) => error instanceof ChatError && error.status < 500 && !isThrottled(error);
 
-/** `body` as it is; `stream` learns whether it ended, broke off, or was no longer wanted. */
+/** `body` unchanged; `stream` is notified when it ends, breaks or is canceled. */
 export function passed(body, stream) {
   const reader = body.getReader();
   return new ReadableStream({
@@ -62,7 +62,7 @@ export function passed(body, stream) {
   });
 }
 
-/** The messages of an event stream: { id, data }, id as a number. Other lines (`: ka`, retry) are passed over. */
+/** The messages of an event stream as { id, data } with a numeric id. Ignores other lines, such as `: ka` and retry. */
 export async function* eventsOf(body) {
   let [rest, id, data] = ["", null, []];
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();

@@ -1,4 +1,4 @@
-// How somebody who need not sign in gets a token.
+// Requests a guest's token.
 import { resultOf } from "./answers.js";
 import { signable } from "./sending.js";
 

@@ -1,15 +1,15 @@
-// How a request is sent: with a token that is good, and signed where CloudFront signs.
+// Sends requests with a valid token, and with a body hash if CloudFront signs requests.
 import { hexOf, pause } from "./tries.js";
 
 const RENEW_BEFORE_MS = 60_000; // the server forgives a minute, and a request may wait that long for its turn
-const SIGN_IN_TRIES = 3; // of a request whose token the server cannot check yet: it says how long to wait
-const SIGN_IN_WAIT_MS = [2_000, 60_000]; // at least, where the header cannot be read; at most
+const SIGN_IN_TRIES = 3; // for a request whose token the server cannot check yet
+const SIGN_IN_WAIT_MS = [2_000, 60_000]; // minimum, if Retry-After is unreadable, and maximum
 const UNCHECKED = new Set([401, 503]); // a key that the server does not know yet; no keys at all
 const BODILESS = new Set(["GET", "HEAD"]);
 
 /**
- * fetch with the token; repeated once when it is refused and there is another, and when the server cannot check it yet
- * ("sign_in_unavailable": nothing was begun) after as long as the server asks for.
+ * fetch with the token. Repeats a request once with another token if the first is refused, and after Retry-After if the
+ * server cannot check the token yet ("sign_in_unavailable": it has started nothing).
  */
 export function senderOf(getToken, tokenHeader, fetch) {
   const tokens = tokensOf(getToken);
@@ -43,10 +43,10 @@ const isUnchecked = async (answer) =>
   (await answer.clone().json().catch(() => null))?.error === "sign_in_unavailable";
 
 /**
- * Where CloudFront signs requests, Authorization is its own (so `tokenHeader` is another), and Lambda takes no POST that
- * does not say the SHA-256 of its body, also of an empty one:
+ * If CloudFront signs requests, it uses Authorization itself (so `tokenHeader` differs), and Lambda requires the SHA-256
+ * of every POST's body, even of an empty one:
  * https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-lambda.html
- * A form or a file becomes the bytes that are sent, with the content type that tells its parts.
+ * A form or file is converted to the bytes that are sent, with their content type.
  */
 export async function signable(init, tokenHeader) {
   if (tokenHeader === "authorization" || BODILESS.has((init.method ?? "GET").toUpperCase())) return init;
@@ -58,10 +58,10 @@ export async function signable(init, tokenHeader) {
   return { ...init, headers, body: init.body == null || typeof init.body === "string" ? init.body : bytes };
 }
 
-/** The token in use: asked for once, renewed before it ends or when the server refuses it, by one request for all. */
+/** The current token: requested once, and renewed before it expires or when the server refuses it, once for all requests. */
 function tokensOf(getToken) {
   let token = null;
-  let doubted = null; // a renewed token that seems to end already: the clock here is wrong, the server's word counts
+  let doubted = null; // a renewed token that seems expired: the local clock is wrong, so let the server decide
   let asking = null;
 
   function ask(renew) {
@@ -79,15 +79,15 @@ function tokensOf(getToken) {
       else if (left < RENEW_BEFORE_MS && token !== doubted) await ask(true);
       return token;
     },
-    /** Another one than was refused; null when there is none. */
+    /** Another token than the refused one; null if there is none. */
     async insteadOf(refused) {
-      if (token === refused) await ask(true).catch(() => {}); // the 401 is what the page is told
+      if (token === refused) await ask(true).catch(() => {}); // the page gets the 401
       return token === refused ? null : token;
     },
   };
 }
 
-/** Milliseconds until a JWT ends; NaN for what does not say so. */
+/** Milliseconds until a JWT expires; NaN if that is unknown. */
 function leftOf(token) {
   try {
     const { exp } = JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));

@@ -1,4 +1,4 @@
-// Stop: how the server is told, and who notices that a person wants it.
+// Stop: detects that the user pressed it, and tells the server.
 import { isFinal, resultOf } from "./answers.js";
 import { pause } from "./tries.js";
 
@@ -6,7 +6,7 @@ const STOP_AGAIN_MS = [0, 500, 1_000, 2_000, 4_000]; // waits before each try: S
 
 /** @import { ChatClient } from "../chat-client.d.ts" */
 
-/** `stop` as the client offers it; `watch` notices, for one stream, that it is to be stopped. */
+/** `stop` is the client's method; `watch` detects an aborted stream and stops its turn. */
 export function stopsOf(endpoint, send, document) {
   /** @type {ChatClient["stop"]} */
   async function stop(turnId) {
@@ -16,7 +16,7 @@ export function stopsOf(endpoint, send, document) {
     return (await resultOf(answer)).stopped;
   }
 
-  /** Until the server knows: it may not have met the turn yet, or the network may be gone for a moment. */
+  /** Repeat until the server has stopped the turn: it may not know it yet, or the network may be down for a moment. */
   async function stopSurely(turnId, met) {
     for (const wait of STOP_AGAIN_MS) {
       await pause(wait);

@@ -1,14 +1,14 @@
-// Files on their way to S3, by the presigned PUT that the server gave.
+// Uploads files to S3 with the presigned PUT that the server returned.
 import { ChatError } from "./answers.js";
 import { triesOf } from "./tries.js";
 
-const LANDED = 412; // S3's answer to If-None-Match: * when an earlier try arrived and only its answer was lost
-// By its name: browsers call a .md nothing, and a .csv on Windows a spreadsheet.
+const LANDED = 412; // S3's answer to If-None-Match: * if an earlier try succeeded and only its response was lost
+// By file extension: browsers know no type for .md, and on Windows they take .csv for a spreadsheet.
 const TEXT_TYPES = { csv: "text/csv", json: "application/json", md: "text/markdown", txt: "text/plain" };
 
 /** @import { ChatClient } from "../chat-client.d.ts" */
 
-/** Uploads as the client offers them; `call` is the client's. */
+/** The client's `upload` method; `call` is the client's, too. */
 export function uploadsOf(call, XMLHttpRequest) {
   /** @type {ChatClient["upload"]} */
   return async function upload(file, { onProgress, signal } = {}) {
@@ -21,14 +21,14 @@ export function uploadsOf(call, XMLHttpRequest) {
       const sent = () => put(file, to, { onProgress, signal, XMLHttpRequest }).then(() => true, tries.failed);
       do await tries.next(); while (!await sent());
     } catch (error) {
-      call("attachments.delete", { attachment_id: attachment.id }).catch(() => {}); // else it goes by itself, in a day
+      call("attachments.delete", { attachment_id: attachment.id }).catch(() => {}); // otherwise it expires in a day
       throw error;
     }
     return attachment;
   };
 }
 
-/** ChatKit's own upload: that an earlier try landed is no failure. */
+/** For ChatKit's own uploads: an earlier try that succeeded is no failure. */
 export function uploaded(answer, { method, headers } = /** @type {RequestInit} */ ({})) {
   const once = method === "PUT" && new Headers(headers).get("if-none-match") === "*";
   return once && answer.status === LANDED ? new Response(null, { status: 200 }) : answer;
@@ -37,7 +37,7 @@ export function uploaded(answer, { method, headers } = /** @type {RequestInit} *
 function put(file, to, { onProgress, signal, XMLHttpRequest }) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
-    const request = new XMLHttpRequest(); // fetch tells nobody how far an upload is
+    const request = new XMLHttpRequest(); // fetch reports no upload progress
     const abort = () => request.abort();
     const end = (settle, value) => { signal?.removeEventListener("abort", abort); settle(value); };
     request.open(to.method, to.url);
