@@ -4,7 +4,7 @@ protocol, http1   the wire as values and bytes; no IO
 connection, client, reply   the runtime's end of the wire, on sockets
 stop, worker      the life of an invocation: next -> answer -> next, and the one way to stop it
 cycle, lifespan   ASGI
-handler, adapter, loading   what may be run: a plain function, an ASGI app, a StreamingMangum; and its import
+handler, adapter, loading   what may be run: a StreamingHandler, or an ASGI app by StreamingMangum; and its import
 snapstart, logs, context, environment   what else Lambda expects of a runtime
 __main__          `python -m lambda_src.runtime`, the composition root
 

@@ -1,6 +1,6 @@
 """`python -m lambda_src.runtime`: the composition root of the runtime. Started by lambda_src/bootstrap.
 
-Exit codes: 0 told to end, 1 the function cannot start or the Runtime API is gone, 64 and 65 a SnapStart hook failed.
+Exit codes: 0 after SIGTERM, 1 the function cannot start or the Runtime API is gone, 64 and 65 a SnapStart hook failed.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ def main(env: MutableMapping[str, str]) -> int:
             check_switches(env)
             # Outside of the running loop: a module may call asyncio.run() while it is imported.
             gc.disable()  # loading makes a heap that stays: collecting it meanwhile is a tenth of the cold start
-            handler = load(environment.handler, concurrency=environment.concurrency)
+            handler = load(environment.handler)
             runner.run(handler.startup())
             gc.freeze()
             gc.enable()

@@ -8,7 +8,7 @@ import asyncio
 import json
 import weakref
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -32,7 +32,7 @@ class StreamingMangum(Mangum, StreamingHandler):
     """The handler for an ASGI app: `handler = StreamingMangum(app)`.
 
     `on_event(event, context)` answers events that are no HTTP request, with a value that JSON can hold; without it they
-    are an UnknownEventError. The other arguments are Mangum's.
+    are an UnknownEventError.
     """
 
     def __init__(
@@ -41,19 +41,8 @@ class StreamingMangum(Mangum, StreamingHandler):
         lifespan: Literal["auto", "on", "off"] = "auto",
         *,
         on_event: OnEvent | None = None,
-        api_gateway_base_path: str = "/",
-        custom_handlers: Sequence[type[LambdaHandler]] = (),
-        text_mime_types: list[str] | None = None,
-        exclude_headers: list[str] | None = None,
     ) -> None:
-        super().__init__(
-            app,  # type: ignore[arg-type]  # the same callable; Mangum's protocol wants a coroutine function
-            lifespan,
-            api_gateway_base_path,
-            list(custom_handlers),
-            text_mime_types,
-            exclude_headers,
-        )
+        super().__init__(app, lifespan)  # type: ignore[arg-type]  # Mangum's protocol wants a coroutine function
         self._on_event = on_event
         self._lifespan = Lifespan(app, lifespan)
         self._app = app
@@ -80,7 +69,7 @@ class StreamingMangum(Mangum, StreamingHandler):
         if (request := self._http(event, context)) is None:
             await reply.buffered(json.dumps(await self._answer_other(event, context)).encode())
             return
-        scope, body = self._scope_and_body(request, event, context)
+        scope, body = self._scope_and_body(request, event)
         await HttpCycle(scope, body, reply).run(self._app)
 
     def _setup_event_loop(self) -> None:
@@ -101,7 +90,7 @@ class StreamingMangum(Mangum, StreamingHandler):
         keys = ", ".join(sorted(map(str, event))) if isinstance(event, dict) else f"a JSON {type(event).__name__}"
         raise UnknownEventError(f"This event is not an HTTP request of a function URL, API Gateway or ALB: {keys}.")
 
-    def _scope_and_body(self, request: LambdaHandler, event: JsonObject, context: LambdaContext) -> tuple[Scope, bytes]:
+    def _scope_and_body(self, request: LambdaHandler, event: JsonObject) -> tuple[Scope, bytes]:
         """The ASGI scope and the body of an HTTP event. EventError says which part cannot be read."""
         try:
             scope = request.scope
@@ -114,5 +103,4 @@ class StreamingMangum(Mangum, StreamingHandler):
         scope["raw_path"] = quote(raw_path, safe=_PRINTABLE, errors="surrogatepass").encode()  # the app judges it
         scope["asgi"] = {"version": "3.0", "spec_version": SPEC_VERSION}
         scope["state"] = self._lifespan.state.copy()
-        scope["aws.tenant_id"] = context.tenant_id
         return scope, body

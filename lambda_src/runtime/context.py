@@ -1,7 +1,7 @@
 """The context object of one invocation, as Lambda's own Python runtime makes it, without what mobile SDKs send.
 
-https://docs.aws.amazon.com/lambda/latest/dg/python-context.html; `deadline_ms`, `trace_id` and `tenant_id` stand beside
-what that page lists.
+https://docs.aws.amazon.com/lambda/latest/dg/python-context.html; `deadline_ms` and `trace_id` come in
+addition to what that page lists.
 """
 
 import time
@@ -15,7 +15,6 @@ from lambda_src.runtime.protocol import Invocation
 
 # Set by the worker around each invocation, read by the log formatter: right for N streams on one event loop.
 request_id_var: ContextVar[str] = ContextVar("request_id", default="")
-tenant_id_var: ContextVar[str | None] = ContextVar("tenant_id", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,6 @@ class LambdaContext:
     memory_limit_in_mb: int
     log_group_name: str
     log_stream_name: str
-    tenant_id: str | None
     trace_id: str | None
     clock: Callable[[], float] = time.time  # epoch, seconds
 
@@ -46,7 +44,6 @@ class LambdaContext:
             memory_limit_in_mb=environment.memory_mb,
             log_group_name=environment.log_group,
             log_stream_name=environment.log_stream,
-            tenant_id=invocation.tenant_id,
             trace_id=invocation.trace_id,
             clock=clock,
         )

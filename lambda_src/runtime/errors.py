@@ -1,18 +1,6 @@
 """What can go wrong in the runtime, and any exception as an ErrorReport. Knows no socket and no ASGI.
 
-RuntimeFault
-├── EventError                what came from `next` cannot be handed to the app; says why, and quotes nothing of it
-├── UnknownEventError         an event that is not HTTP, and nobody asked for it
-├── UnexpectedMessageError    the app broke the ASGI protocol
-├── PreludeTooLargeError      status, headers and cookies over the limit; nothing was sent
-├── IncompleteResponseError   the app returned before its answer was complete
-├── DeadlineError             the invocation's time is up
-├── ShutdownError             the process is told to end
-├── LifespanError             the app refused to start
-├── HandlerError              the Handler setting names nothing that can be run
-└── RuntimeApiError           the Runtime API refused; carries its status
-
-ReplyBrokenError(OSError)     nobody takes the answer any more: what ASGI 2.4 wants `send` to raise
+Each is a RuntimeFault, except ReplyBrokenError: that is an OSError, as ASGI 2.4 wants of `send`.
 """
 
 import json
@@ -33,7 +21,7 @@ class RuntimeFault(Exception):  # noqa: N818 - the root of the tree; its leaves 
 
 
 class EventError(RuntimeFault):
-    """The event cannot be handed to the app."""
+    """The event cannot be handed to the app. The text quotes nothing of it."""
 
 
 class UnknownEventError(RuntimeFault):
@@ -82,7 +70,7 @@ class RuntimeApiError(RuntimeFault):
 
 
 class ReplyBrokenError(OSError):
-    """The Runtime API takes no more of this answer. An OSError, as ASGI 2.4 asks of `send`."""
+    """The Runtime API takes no more of this answer."""
 
 
 def log_fields(error: BaseException, *, with_text: bool) -> dict[str, object]:
@@ -97,8 +85,7 @@ def log_fields(error: BaseException, *, with_text: bool) -> dict[str, object]:
     _, *causes = causes_of(error)
     if causes:
         fields["caused_by"] = [type(cause).__qualname__ for cause in causes]
-    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    fields["stack"] = [place_of(frame, line) for frame, line in frames[-STACK_MAX_FRAMES:]]
+    fields["stack"] = [place_of(frame, line) for frame, line in _frames(error)]
     if with_text:
         fields["traceback"] = "".join(traceback.format_exception(error))
     return fields
@@ -122,6 +109,10 @@ def causes_of(error: BaseException) -> Iterator[BaseException]:
             waiting += one.exceptions
         if (cause := one.__cause__ or (None if one.__suppress_context__ else one.__context__)) is not None:
             waiting.append(cause)
+
+
+def _frames(error: BaseException) -> list[tuple[FrameType, int]]:
+    return list(traceback.walk_tb(error.__traceback__))[-STACK_MAX_FRAMES:]
 
 
 def _text(error: BaseException) -> str:
@@ -155,10 +146,8 @@ def report_of(error: BaseException, kind: str | None = None, *, request_id: str 
 
 def _xray_cause(error: BaseException, name: str) -> str:
     """`error` for a trace: where it happened. Like the log, a trace has the text of our own exceptions only."""
-    frames = [
-        {"path": frame.f_code.co_filename, "line": line, "label": frame.f_code.co_name}
-        for frame, line in traceback.walk_tb(error.__traceback__)
-    ][-STACK_MAX_FRAMES:]
-    exception = {"type": name, "message": _text(error) if isinstance(error, RuntimeFault) else "", "stack": frames}
-    paths = sorted({str(frame["path"]) for frame in frames})
+    codes = [(frame.f_code, line) for frame, line in _frames(error)]
+    stack = [{"path": code.co_filename, "line": line, "label": code.co_name} for code, line in codes]
+    exception = {"type": name, "message": _text(error) if isinstance(error, RuntimeFault) else "", "stack": stack}
+    paths = sorted({code.co_filename for code, _ in codes})
     return json.dumps({"working_directory": os.getcwd(), "exceptions": [exception], "paths": paths})  # noqa: PTH109 - no pathlib in a cold start

@@ -1,16 +1,15 @@
-"""From the Handler setting to a handler: the import, and what is said when it fails. Knows no wire."""
+"""Import the handler that Lambda's Handler setting names. Knows no wire."""
 
 import importlib
 
 from lambda_src.runtime.errors import HandlerError
-from lambda_src.runtime.handler import BufferedHandler, StreamingHandler
+from lambda_src.runtime.handler import StreamingHandler
 
 
-def load(name: str, *, concurrency: int = 1) -> StreamingHandler:
-    """The handler that `name` names: `package.module.name`, or `module:app` for any ASGI app.
+def load(name: str) -> StreamingHandler:
+    """The handler called `name`: `package.module.name` for a StreamingHandler, `module:app` for any ASGI app.
 
-    HandlerError with the type that AWS's own runtime reports; what the module itself raises comes through as it is,
-    an ImportError and a SyntaxError too.
+    Raises HandlerError, or whatever importing the module raises.
     """
     module_name, separator, attribute = name.rpartition(":" if ":" in name else ".")
     if not module_name or not attribute:
@@ -24,14 +23,13 @@ def load(name: str, *, concurrency: int = 1) -> StreamingHandler:
         text = f"Handler {attribute!r} is missing in module {module_name!r}."
         raise HandlerError("Runtime.HandlerNotFound", text) from fault
     if separator == ":":
-        from lambda_src.runtime.adapter import StreamingMangum  # noqa: PLC0415 - a plain function needs no Mangum
+        from lambda_src.runtime.adapter import StreamingMangum  # noqa: PLC0415 - Mangum only where it is needed
 
         found = StreamingMangum(found)
     if isinstance(found, StreamingHandler):
         return found
-    if callable(found):
-        return BufferedHandler(found, concurrency=concurrency)
-    raise HandlerError("Runtime.HandlerNotFound", f"Handler {name!r} cannot be called: it is {type(found).__name__}.")
+    text = f"Handler {name!r} is no StreamingHandler: it is {type(found).__name__}. An ASGI app is named module:app."
+    raise HandlerError("Runtime.HandlerNotFound", text)
 
 
 def kind_of(error: BaseException) -> str | None:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from lambda_src.runtime.context import request_id_var, tenant_id_var
+from lambda_src.runtime.context import request_id_var
 from lambda_src.runtime.environment import Environment
 
 TEXT_FRAME, JSON_FRAME = 0xA55A0003, 0xA55A0002
@@ -87,7 +87,6 @@ class JsonFormatter(logging.Formatter):
             "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
             "logger": record.name,
             "requestId": request_id_var.get() or None,
-            "tenantId": tenant_id_var.get(),
         }
         if record.exc_info and record.exc_info[0] is not None:
             fields["errorType"] = record.exc_info[0].__name__

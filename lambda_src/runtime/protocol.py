@@ -24,7 +24,6 @@ REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
 DEADLINE = "Lambda-Runtime-Deadline-Ms"
 FUNCTION_ARN = "Lambda-Runtime-Invoked-Function-Arn"
 TRACE_ID = "Lambda-Runtime-Trace-Id"
-TENANT_ID = "Lambda-Runtime-Aws-Tenant-Id"
 INVOCATION_ID = "Lambda-Runtime-Invocation-Id"
 RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
 ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
@@ -61,28 +60,23 @@ class Invocation:
     event: bytes  # JSON, as it came
     function_arn: str | None = None
     trace_id: str | None = None
-    tenant_id: str | None = None
     invocation_id: str | None = None  # to be echoed with the answer when present
 
     @classmethod
     def from_response(cls, headers: Mapping[str, str], body: bytes) -> Self:
         """The invocation in a response to `next` (header names in lower case). ProtocolError without an id."""
-        values = {name: headers.get(header) or None for name, header in _READ_HEADERS.items()}
-        deadline = headers.get(_READ_DEADLINE, "")
-        if values["request_id"] is None:
+        names = (REQUEST_ID, DEADLINE, FUNCTION_ARN, TRACE_ID, INVOCATION_ID)
+        request_id, deadline, function_arn, trace_id, invocation_id = (headers.get(name.lower()) for name in names)
+        if not request_id:
             raise ProtocolError(f"next came without {REQUEST_ID}")
-        deadline_ms = int(deadline) if deadline.isdecimal() else NO_DEADLINE_MS
-        return cls(deadline_ms=deadline_ms, event=body, **values)  # type: ignore[arg-type]  # request_id: checked above
-
-
-_READ_HEADERS = {
-    "request_id": REQUEST_ID.lower(),
-    "function_arn": FUNCTION_ARN.lower(),
-    "trace_id": TRACE_ID.lower(),
-    "tenant_id": TENANT_ID.lower(),
-    "invocation_id": INVOCATION_ID.lower(),
-}
-_READ_DEADLINE = DEADLINE.lower()
+        return cls(
+            request_id=request_id,
+            deadline_ms=int(deadline) if deadline and deadline.isdecimal() else NO_DEADLINE_MS,
+            event=body,
+            function_arn=function_arn or None,
+            trace_id=trace_id or None,
+            invocation_id=invocation_id or None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

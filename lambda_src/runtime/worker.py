@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lambda_src.runtime.client import SERVER_FAULT, RuntimeClient
-from lambda_src.runtime.context import LambdaContext, request_id_var, tenant_id_var
+from lambda_src.runtime.context import LambdaContext, request_id_var
 from lambda_src.runtime.environment import Environment
 from lambda_src.runtime.errors import (
     CALLER_LEFT,
@@ -88,13 +88,11 @@ class Worker:
             invocation = await client.next()
             self._waiting.discard(me)
             request_id = request_id_var.set(invocation.request_id)
-            tenant_id = tenant_id_var.set(invocation.tenant_id)
             self._set_trace(invocation.trace_id)
             try:
                 await self.invoke(client, invocation)
             finally:
                 request_id_var.reset(request_id)
-                tenant_id_var.reset(tenant_id)
 
     async def invoke(self, client: RuntimeClient, invocation: Invocation) -> None:
         """Answer one invocation: with what the handler writes, or with the error it ends in.

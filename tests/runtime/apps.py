@@ -1,8 +1,13 @@
-"""ASGI apps, each one behaviour."""
+"""ASGI apps, each one behavior, and a handler without ASGI."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from lambda_src.runtime.asgi import App, Receive, Scope, Send
+from lambda_src.runtime.context import LambdaContext
+from lambda_src.runtime.handler import StreamingHandler
+from lambda_src.runtime.reply import Reply
 
 
 def sends(*messages: dict[str, Any]) -> App:
@@ -21,3 +26,13 @@ def start(status: int = 200, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
 
 def body(data: bytes = b"", *, more: bool = False) -> dict[str, Any]:
     return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+class Answers(StreamingHandler):
+    """Answers each event with what `function(event, context)` returns, as JSON in one piece."""
+
+    def __init__(self, function: Callable[[Any, Any], object]) -> None:
+        self._function = function
+
+    async def stream(self, event: Any, context: LambdaContext, reply: Reply) -> None:
+        await reply.buffered(json.dumps(self._function(event, context)).encode())

@@ -11,11 +11,11 @@ from snapshot_restore_py import (
 
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Receive, Scope, Send
-from tests.runtime.apps import body, sends, start
+from tests.runtime.apps import Answers, body, sends, start
 
 
+@Answers
 def plain(event: Any, context: Any) -> dict[str, Any]:
-    """A plain function: answered buffered."""
     return {
         "event": event,
         "request_id": context.aws_request_id,
@@ -27,11 +27,13 @@ def plain(event: Any, context: Any) -> dict[str, Any]:
     }
 
 
+@Answers
 def not_json(event: Any, context: Any) -> object:
     return object()
 
 
-not_callable = 3
+def function(event: Any, context: Any) -> None:
+    """What AWS's own runtime would call."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,7 +14,6 @@ HEADERS = {
     "deadline_ms": "Lambda-Runtime-Deadline-Ms",
     "function_arn": "Lambda-Runtime-Invoked-Function-Arn",
     "trace_id": "Lambda-Runtime-Trace-Id",
-    "tenant_id": "Lambda-Runtime-Aws-Tenant-Id",
     "invocation_id": "Lambda-Runtime-Invocation-Id",
 }
 ACCEPTED = b'{"status":"OK"}'

@@ -22,7 +22,7 @@ from tests.runtime.apps import body, sends, start
 from tests.runtime.serving import serving
 
 EVENTS = {path.stem: json.loads(path.read_text()) for path in Path(__file__).with_name("events").glob("*.json")}
-CONTEXT = SimpleNamespace(aws_request_id="r-1", tenant_id=None)
+CONTEXT = SimpleNamespace(aws_request_id="r-1")
 
 
 async def mirror(scope: Scope, receive: Receive, send: Send) -> None:

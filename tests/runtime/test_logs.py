@@ -12,7 +12,7 @@ import pytest
 
 from lambda_src.runtime import logs
 from lambda_src.runtime.asgi import Receive, Scope, Send
-from lambda_src.runtime.context import request_id_var, tenant_id_var
+from lambda_src.runtime.context import request_id_var
 from lambda_src.runtime.environment import Environment
 from tests.runtime.apps import body, sends, start
 from tests.runtime.serving import serving
@@ -40,12 +40,10 @@ def test_a_text_line_is_lambdas_with_the_fields_behind_it() -> None:
 
 @pytest.mark.usefixtures("request_id")
 def test_a_json_line_has_lambdas_names() -> None:
-    token = tenant_id_var.set("t")
     line = json.loads(logs.JsonFormatter().format(record(items=3)))
-    tenant_id_var.reset(token)
     assert line == {
         "timestamp": "2023-11-14T22:13:20Z", "level": "INFO", "message": "turn.done", "logger": "app",
-        "requestId": "r-1", "tenantId": "t", "items": 3,
+        "requestId": "r-1", "items": 3,
     }  # fmt: skip
 
 

@@ -29,11 +29,10 @@ async def test_what_next_says_stands_in_the_context_on_the_scope() -> None:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["aws.context"])
-        assert scope["aws.tenant_id"] == "tenant"
         await HELLO(scope, receive, send)
 
     async with serving(app, now_s=4.0) as (api, _):
-        (await api.deliver(function_arn="arn", tenant_id="tenant", trace_id="Root=1")).answer(202)
+        (await api.deliver(function_arn="arn", trace_id="Root=1")).answer(202)
         await api.take("/next")
     context = seen[0]
     assert (context.aws_request_id, context.deadline_ms, context.invoked_function_arn) == ("r-1", 10_000, "arn")

@@ -73,7 +73,7 @@ async def test_the_wrapper_runs_the_interpreter_it_is_given_in_the_task_root_wit
     assert answer["path"] == [str(ROOT), f"/opt/python/lib/{version}/site-packages", "/opt/python"]
 
 
-async def test_a_plain_function_is_answered_buffered_as_json() -> None:
+async def test_a_handler_without_asgi_is_answered_buffered_as_json() -> None:
     async with runtime("plain") as (api, _):
         request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).whole()
         request.answer(202)
@@ -121,7 +121,7 @@ async def test_any_asgi_app_is_streamed_adapted_or_bare(handler: str) -> None:
     ("handler", "kind", "name"),
     [
         ("nothing", "Runtime.HandlerNotFound", "HandlerError"),
-        ("not_callable", "Runtime.HandlerNotFound", "HandlerError"),
+        ("function", "Runtime.HandlerNotFound", "HandlerError"),
         ("nowhere.handler", "Runtime.ImportModuleError", "ModuleNotFoundError"),
         ("failing_lifespan", "Function.ConnectionError", "ConnectionError"),
         ("x:", "Runtime.MalformedHandlerName", "HandlerError"),

@@ -53,11 +53,10 @@ def test_an_invocation_is_the_body_and_the_headers_of_the_response_to_next() -> 
         "lambda-runtime-deadline-ms": "17",
         "lambda-runtime-invoked-function-arn": "arn",
         "lambda-runtime-trace-id": "t",
-        "lambda-runtime-aws-tenant-id": "tenant",
         "lambda-runtime-invocation-id": "i-1",
     }
     assert Invocation.from_response(headers, b"{}") == Invocation(
-        request_id="r-1", deadline_ms=17, event=b"{}", function_arn="arn", trace_id="t", tenant_id="tenant",
+        request_id="r-1", deadline_ms=17, event=b"{}", function_arn="arn", trace_id="t",
         invocation_id="i-1",
     )  # fmt: skip
 
@@ -66,7 +65,7 @@ def test_an_empty_header_of_next_means_that_it_is_absent() -> None:
     headers = {
         "lambda-runtime-aws-request-id": "r-1",
         "lambda-runtime-deadline-ms": "17",
-        "lambda-runtime-aws-tenant-id": "",
+        "lambda-runtime-trace-id": "",
     }
     assert Invocation.from_response(headers, b"{}") == Invocation(request_id="r-1", deadline_ms=17, event=b"{}")
 

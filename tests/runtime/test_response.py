@@ -9,10 +9,9 @@ from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Receive, Scope, Send
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.connection import Connection
-from lambda_src.runtime.handler import BufferedHandler
 from lambda_src.runtime.protocol import Prelude
 from lambda_src.runtime.worker import Worker
-from tests.runtime.apps import body, sends, start
+from tests.runtime.apps import Answers, body, sends, start
 from tests.runtime.recorded import RecordedTransport, recorded
 from tests.runtime.scripted_api import http_event
 from tests.runtime.serving import ENVIRONMENT, serving
@@ -175,7 +174,7 @@ async def test_a_slow_front_holds_the_app_back_and_memory_flat() -> None:
 
 
 async def test_a_buffered_answer_over_the_limit_meets_its_413_while_it_is_still_written() -> None:
-    handler = BufferedHandler(lambda event, context: "x" * 10_000_000, concurrency=1)
+    handler = Answers(lambda event, context: "x" * 10_000_000)
     async with serving(handler) as (api, _):
         request = await api.deliver()  # its head: most of the body is still to come
         request.answer(413, b'{"errorType":"RequestEntityTooLarge"}', [("Connection", "close")])

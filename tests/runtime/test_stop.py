@@ -1,13 +1,11 @@
 """One way to stop: deadline, broken answer, early refusal, SIGTERM. Each cancels the app once and waits, bounded."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from lambda_src.runtime.asgi import Receive, Scope, Send
-from lambda_src.runtime.handler import BufferedHandler
 from lambda_src.runtime.stop import DEADLINE_MARGIN_S, Stoppable, seconds_to_run
 from tests.runtime.apps import body, start
 from tests.runtime.serving import serving
@@ -173,22 +171,6 @@ async def test_an_app_that_was_given_up_can_send_nothing_into_the_next_clients_a
         request.answer(202)
         assert api.connections == 1
     assert request.body.endswith(b"two three")
-
-
-async def test_a_function_that_is_stuck_in_its_thread_keeps_no_later_invocation_waiting() -> None:
-    release = threading.Event()
-    stuck = iter((True, False))
-    handler = BufferedHandler(lambda event, context: next(stuck) and release.wait(), concurrency=1)
-    try:
-        async with serving(handler, now_s=9.9) as (api, _):
-            first = await (await api.deliver({}, deadline_ms=10_000)).whole()
-            first.answer(202)
-            second = await (await api.deliver({}, deadline_ms=99_000)).whole()
-            second.answer(202)
-    finally:
-        release.set()
-    assert first.headers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
-    assert second.path.endswith("/response")
 
 
 async def test_a_second_reason_to_stop_changes_nothing() -> None:

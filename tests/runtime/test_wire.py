@@ -38,7 +38,6 @@ CONTEXT = {
     "memory_limit_in_mb": 512,
     "log_group_name": "",
     "log_stream_name": "",
-    "tenant_id": "tenant",
     "trace_id": "Root=1",
 }
 ENVIRONMENT = {

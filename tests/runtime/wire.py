@@ -112,7 +112,6 @@ class ByTheBook:
             "Lambda-Runtime-Deadline-Ms: 60000",
             "Lambda-Runtime-Invoked-Function-Arn: arn",
             "Lambda-Runtime-Trace-Id: Root=1",
-            "Lambda-Runtime-Aws-Tenant-Id: tenant",
             "Lambda-Runtime-Invocation-Id: i-1",
         ]
         event = json.dumps(kind).encode()

@@ -13,6 +13,7 @@ from typing import Any
 from lambda_src.dev.emulator.protocol import BUFFERED_MAX_BYTES
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.runtime.asgi import Scope
+from tests.runtime.apps import Answers
 
 KILOBYTE = 1024
 
@@ -121,8 +122,8 @@ async def on_event(event: dict[str, Any], context: Any) -> object:
     return {"did": event["chat"]}
 
 
+@Answers
 def buffered(event: Any, context: Any) -> object:
-    """A plain function."""
     match event.get("rawPath"):
         case "/response":
             return {"statusCode": 201, "headers": {"X-A": "1"}, "body": "aGk=", "isBase64Encoded": True}
@@ -132,6 +133,7 @@ def buffered(event: Any, context: Any) -> object:
             return {"any": "JSON"}
 
 
+@Answers
 def later(event: Any, context: Any) -> None:
     """Leaves a thread that prints when the invocation is long over."""
     threading.Timer(0.3, print, ["later"]).start()
@@ -141,6 +143,7 @@ PORT = os.environ.get("PORT")
 connection = socket.create_connection(("127.0.0.1", int(PORT)), timeout=5) if PORT else None
 
 
+@Answers
 def connected(event: Any, context: Any) -> str:
     """Whether a connection that was opened while the function loaded is alive."""
     assert connection is not None

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.runtime.apps import Answers
+
 mark = os.environ.get("STARTED")
 if mark is None or not Path(mark).exists():
     if mark is not None:
@@ -12,5 +14,6 @@ if mark is None or not Path(mark).exists():
     time.sleep(600)
 
 
+@Answers
 def handler(event: Any, context: Any) -> str:
     return "up"

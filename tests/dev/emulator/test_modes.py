@@ -191,7 +191,7 @@ async def test_payload_1_0_reaches_the_app_the_same() -> None:
     assert "c=1; d=2" in first["headers"]
 
 
-async def test_a_plain_functions_answer_is_passed_on_as_json() -> None:
+async def test_an_answer_that_is_not_streamed_is_passed_on_as_json() -> None:
     async with emulated("tests.dev.emulator.apps.buffered") as emulator:
         response = await get(emulator.url + "/response")
     assert (response.status, response.headers["content-type"]) == (200, "application/json")
