@@ -33,7 +33,7 @@ from lambda_src.store import keys
 from lambda_src.store.bounds import LATE_WRITES_S, LONGEST_INVOCATION_S
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.quota_windows import RUNNING_MAX_MS
-from lambda_src.turns.lifecycle import BOUND_S
+from lambda_src.turns.duplicates import BOUND_S
 from lambda_src.turns.turn_task import CLOSING_TIME_MS
 from tests.deployed import Properties, resources
 

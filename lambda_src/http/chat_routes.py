@@ -36,7 +36,8 @@ from lambda_src.http.request_log import TurnLog
 from lambda_src.models import transcription
 from lambda_src.quotas.source_addresses import Callers
 from lambda_src.store.ports import Sweeps
-from lambda_src.turns.lifecycle import Attached, TurnRequest, TurnStream
+from lambda_src.turns.duplicates import TurnRequest
+from lambda_src.turns.lifecycle import Attached, TurnStream
 from lambda_src.turns.turn_task import RunningTurn
 
 STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
@@ -113,7 +114,7 @@ def chat_router(
             return await turn_response(turn, seen=seen if named or seen else None, told=told)
         await endpoint.server.check(asked, context)
         if (thread_id := request_parsing.thread_shown(asked)) is not None:
-            answer = await endpoint.turns.shown(
+            answer = await endpoint.turns.read_thread(
                 thread_id, partial(endpoint.server.answer, asked, context), context=context
             )
         else:

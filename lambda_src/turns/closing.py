@@ -1,159 +1,217 @@
-"""The end of a turn that had its lease: what it said is kept, why it ends is told, the lease is given back.
+"""How a turn ends: the unfinished answer is stored, the stream gets its last events, the lease ends.
 
-Each step stands by itself, since a store that fails now must cost as little as it can: the journal is written beside
-the keeping, the reader is told whatever the store says, and what could not be kept leaves the lease unended, so that
-whoever comes next keeps it, from the journal. Knows no HTTP, no server and no model.
+The steps do not depend on each other, so that a store that fails at this moment costs as little as possible. The
+journal is written while the answer is stored, and the reader gets its last events in any case. If the answer could not
+be stored, the lease is left to expire: whoever uses the thread next stores the answer from the journal. Knows no HTTP,
+no server and no model.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Literal
 
+from chatkit.store import NotFoundError
+from chatkit.types import AssistantMessageItem, ErrorEvent, NoticeEvent, ThreadItemDoneEvent, ThreadItemRemovedEvent
+from pydantic import BaseModel
+
+from lambda_src import chatkit_json
 from lambda_src.context import RequestContext
-from lambda_src.errors import ChatError
-from lambda_src.store.ports import TurnLedger
-from lambda_src.turns import endings, partial_answer
+from lambda_src.errors import ChatError, ConflictError, UnavailableError
+from lambda_src.observability.faults import log_fault
+from lambda_src.turns import partial_answer
+from lambda_src.turns.event_queue import TurnOutput
 from lambda_src.turns.journal import Journal, NowMs, Sleep
+from lambda_src.turns.lease import Lease
 from lambda_src.turns.persistence import AnswerStore, Cut
 
-HURRIED_S = 1.0  # at a deadline: what lease, keeping and journal may take each, so that the notice goes out in time
-KEEP_AGAIN_S = 1.0  # between two attempts to keep an answer that ended while the store did not answer
-KEEP_TRIES = 30  # a brown-out lasts seconds; after that the journal's part is kept by the next reader
+HURRIED_S = 1.0  # at the deadline: what lease, answer and journal may take each, so that the notice goes out in time
+KEEP_AGAIN_S = 1.0  # between two attempts to store an answer that ended while the store did not respond
+KEEP_TRIES = 30  # an outage of the store lasts seconds; after that the next reader stores what the journal has
 LAST_TRY_MS = 1_500  # before Lambda's time-out: the pause before the last attempt, and the attempt
 
-log = logging.getLogger(__name__)
+ERROR = b'data: {"type":"error"'
+OPENING = (ERROR, b'data: {"type":"stream_options"')
 
-Renew = Callable[[], Awaitable[Literal["held", "stopped", "superseded"]]]
+GO_ON = "Write “continue” and I will go on from there."
+DEADLINE = NoticeEvent(level="warning", title="Cut off", message=f"This answer took longer than one may take. {GO_ON}")
+SHUTDOWN = NoticeEvent(level="warning", title="Interrupted", message=f"The server had to stop here. {GO_ON}")
+ELSEWHERE = NoticeEvent(
+    level="info", title="Not answered here", message="This conversation went on in another window. Reload it."
+)
+CROWDED = NoticeEvent(
+    level="info",
+    title="Open in too many windows",
+    message="This answer is being written in other windows too. Come back to this one when it is done, and reload it.",
+)
+BROKEN = ErrorEvent(code="custom", message="The answer broke off here. What you see was kept.", allow_retry=True)
 
 
 class Closing:
-    """Of one turn. `emit` sends an event to the reader and into the journal, `renew` asks whether the lease is ours."""
+    """The end of one turn that has its lease. It adds the last events to `output`."""
 
     def __init__(
         self,
-        ledger: TurnLedger,
-        answers: AnswerStore,
+        lease: Lease,
         journal: Journal,
-        *,
-        emit: Callable[[bytes], None],
-        renew: Renew,
-        thread_id: str,
-        turn_id: str,
+        output: TurnOutput,
+        answers: AnswerStore,
         context: RequestContext,
+        *,
         sleep: Sleep,
         clock: NowMs,
     ) -> None:
-        self._ledger, self._answers, self._journal = ledger, answers, journal
-        self._emit, self._renew = emit, renew
-        self._thread_id, self._turn_id, self._context = thread_id, turn_id, context
+        self._lease, self._journal, self._output = lease, journal, output
+        self._answers, self._context = answers, context
         self._sleep, self._clock = sleep, clock
-        self._is_kept = True  # all that was to be kept so far
+        self._is_stored = True  # whether everything that had to be stored so far is
 
     async def before_error(self) -> Cut | None:
-        """Keep what was said before ChatKit's error event ends the answer; "superseded" when it is not ours to keep."""
+        """Store the answer so far, before ChatKit's error event ends it. "superseded": a newer turn stores it."""
         if not partial_answer.unfinished(self._journal.events):
             return None
         if await self.is_superseded("failed"):
             return "superseded"
         for _ in range(KEEP_TRIES):
-            await self._keep("failed")
-            if self._is_kept:
+            await self._store_answer("failed")
+            if self._is_stored:
                 break
-            await self._sleep(KEEP_AGAIN_S)  # the lease is renewed meanwhile, and the deadline ends this as any turn
+            await self._sleep(KEEP_AGAIN_S)  # the lease is still renewed, and the deadline still ends the turn
         return None
 
     async def is_superseded(self, cut: Cut | None) -> bool:
-        """Whether a turn that ends before its time has lost its lease unnoticed: it may write nothing more then.
+        """Whether a turn that ends early has lost its lease without noticing: then it may not write any more.
 
-        A store that does not say so has not said so: the answer is kept, under ids that nobody else gives away.
+        If the store does not answer, the turn stores its answer: nobody else uses the ids that its events reserved.
         """
-        if cut is None or cut in ("stopped", "superseded"):  # the lease itself has said so
+        if cut is None or cut in ("stopped", "superseded"):  # the lease itself was the reason
             return False
         try:
             async with asyncio.timeout(_patience_s(cut)):
-                held = await self._renew()
-        except (ChatError, TimeoutError) as fault:
-            log_fault("turn_renewal_failed", fault)
+                renewal = await self._lease.renew()
+        except (ChatError, TimeoutError) as error:
+            log_fault("turn_renewal_failed", error)
             return False
-        return held == "superseded"
+        return renewal == "superseded"
 
     async def close(self, cut: Cut | None, *, failed: bool) -> bool:
-        """The last events, the last batch, then the end of the lease: a follower reads none after it.
+        """Emit the last events, write the last batch, then end the lease: followers stop reading after that.
 
-        Whether the lease was still ours. ChatError: it could not be ended.
+        Returns whether the lease was still this turn's. ChatError: it could not be ended.
         """
         if cut is not None:
-            _, shown = await asyncio.gather(self._flush(cut), self._keep(cut))
-            self._end_items()
-            for event in endings.last_words(cut, failed=failed, shown=shown):
-                self._emit(event)
-        await self._flush(cut)
+            _, is_visible = await asyncio.gather(self._write_journal(cut), self._store_answer(cut))
+            self._remove_open_items()
+            for event in last_events(cut, failed=failed, is_visible=is_visible):
+                self._output.emit(event)
+        await self._write_journal(cut)
         if cut is not None and cut != "shutdown":
-            await self._keep_when_possible(cut)
-        if not self._is_kept:
+            await self._store_when_possible(cut)
+        if not self._is_stored:
             return True
-        return await self._ledger.end_lease(self._thread_id, self._turn_id, context=self._context)
+        return await self._lease.end()
 
-    async def _keep_when_possible(self, cut: Cut) -> None:
-        """Try again what could not be kept, until shortly before the deadline: this process has all of it."""
+    async def _store_when_possible(self, cut: Cut) -> None:
+        """Try to store the answer until shortly before the deadline: this process has more of it than the journal."""
         for _ in range(KEEP_TRIES):
-            if self._is_kept or self._is_due():
+            if self._is_stored or self._is_due():
                 return
             await self._sleep(KEEP_AGAIN_S)
             try:
                 async with asyncio.timeout(_patience_s(cut)):
-                    if await self._renew() == "superseded":  # whoever has the lease keeps what the journal has
+                    if await self._lease.renew() == "superseded":  # the newer turn stores what the journal has
                         return
             except (ChatError, TimeoutError):
-                continue  # logged with the first attempt
-            await self._keep(cut)
-            await self._flush(cut)
+                continue  # the first attempt is in the log
+            await self._store_answer(cut)
+            await self._write_journal(cut)
 
     def _is_due(self) -> bool:
         deadline_ms = self._context.deadline_ms
         return deadline_ms is not None and self._clock() > deadline_ms - LAST_TRY_MS
 
-    def _end_items(self) -> None:
-        """Take what the turn left open from the reader's page; what is to be kept later stays there."""
+    def _remove_open_items(self) -> None:
+        """Remove items that the turn began and did not end from the reader's page, except those to be stored later."""
         events = list(self._journal.events)
-        kept = {item.id for item in partial_answer.unfinished(events)}
+        answer_ids = {item.id for item in partial_answer.unfinished(events)}
         for item_id in partial_answer.left_open(events):
-            if item_id not in kept:
-                self._emit(endings.removed(item_id))
+            if item_id not in answer_ids:
+                self._output.emit(encoded(ThreadItemRemovedEvent(item_id=item_id)))
 
-    async def _keep(self, cut: Cut) -> bool:
-        """What was said so far, stored (by the superseder, if there is one) and ended in the stream; was there any."""
+    async def _store_answer(self, cut: Cut) -> bool:
+        """Store the answer so far (a newer turn does it for one that it superseded) and end its items in the stream.
+
+        Returns whether there were any.
+        """
         events = self._journal.events
         try:
             async with asyncio.timeout(_patience_s(cut)):
                 if cut == "superseded":
                     items = await self._answers.kept(partial_answer.unfinished(events), self._context)
                 else:
+                    assert self._lease.thread_id is not None, "only a turn that has its lease is closed"
                     items = await self._answers.keep(
-                        self._thread_id, self._turn_id, list(events), cut=cut, context=self._context
+                        self._lease.thread_id, self._lease.turn_id, list(events), cut=cut, context=self._context
                     )
-        except Exception as fault:  # noqa: BLE001 - a fence: what comes behind it matters whatever the store says
-            self._is_kept = cut == "superseded"
-            log_fault("turn_keep_failed", fault)
+        except Exception as error:  # noqa: BLE001 - a fence: the steps after it matter whatever the store answers
+            self._is_stored = cut == "superseded"
+            log_fault("turn_keep_failed", error)
             return False
-        self._is_kept = True
+        self._is_stored = True
         for item in items:
-            self._emit(endings.done(item))
+            self._output.emit(done(item))
         return bool(items)
 
-    async def _flush(self, cut: Cut | None) -> None:
+    async def _write_journal(self, cut: Cut | None) -> None:
+        assert self._lease.thread_id is not None, "only a turn that has its lease is closed"
         try:
             async with asyncio.timeout(_patience_s(cut)):
-                await self._journal.flush(self._thread_id)
-        except (ChatError, TimeoutError) as fault:  # the answer itself is kept, or its lease stays
-            log_fault("turn_journal_failed", fault)
+                await self._journal.flush(self._lease.thread_id)
+        except (ChatError, TimeoutError) as error:  # the answer itself is stored, or its lease expires
+            log_fault("turn_journal_failed", error)
+
+
+def last_events(cut: Cut, *, failed: bool, is_visible: bool = True) -> list[bytes]:
+    """The events after a stored answer: why it is incomplete and how to continue, unless the user knows.
+
+    After a cancel nothing can be sent through ChatKit (its generator re-raises), so these are written here, encoded as
+    its server does. They never contain text of a model or of an exception. `is_visible`: whether any of the answer was
+    stored, and so ended in the stream.
+    """
+    match cut:
+        case "deadline":
+            return [encoded(DEADLINE)]
+        case "shutdown" | "crashed":
+            return [encoded(SHUTDOWN)]
+        case "failed":
+            return [encoded(BROKEN)] if failed else []
+        case "superseded":
+            return [] if is_visible else [encoded(ELSEWHERE)]
+        case "stopped":
+            return []
+
+
+def refusal(error: Exception | None, cut: Cut | None) -> Exception:
+    """The error for a request whose turn ended before its answer began."""
+    match error, cut:
+        case ValueError(), _:
+            return ConflictError("That is not possible in the thread's present state: it has moved on. Reload it.")
+        case Exception() as raised, _:
+            return raised
+        case _, "stopped" | "superseded":
+            return ConflictError("This was stopped, or another message took its place, before an answer began.")
+        case _, None:
+            return NotFoundError("nothing to answer")
+        case _:
+            return UnavailableError("There was no time left for an answer. Try again.")
+
+
+def encoded(event: BaseModel) -> bytes:
+    """One event as ChatKit's server sends it."""
+    return b"data: " + chatkit_json.encoded(event) + b"\n\n"
+
+
+def done(item: AssistantMessageItem) -> bytes:
+    """The event that ends an answer where it was cut."""
+    return encoded(ThreadItemDoneEvent(item=item))
 
 
 def _patience_s(cut: Cut | None) -> float | None:
     return HURRIED_S if cut == "deadline" else None
-
-
-def log_fault(event: str, fault: Exception) -> None:
-    """What went wrong beside the answer, and does not end it."""
-    log.warning(event, extra={"error_type": type(fault).__qualname__})

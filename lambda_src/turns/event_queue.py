@@ -1,18 +1,26 @@
-"""From one task to one reader, without a bound. An asyncio.Queue does the same, at three times the cost an item."""
+"""A turn's events on their way out: an unbounded queue to the turn's one reader, beside the journal.
+
+An asyncio.Queue would do the same, at three times the cost per item.
+"""
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from lambda_src.turns.journal import Journal
+from lambda_src.turns.lease import Lease
+from lambda_src.turns.persistence import Cut
 
 T = TypeVar("T")
 
 
-class Handing(Generic[T]):
-    """`put` anywhere; the one reader takes while there is something, and else awaits `more`."""
+class OneReaderQueue(Generic[T]):
+    """Any task may `put`. The one reader takes items while there are any, and otherwise awaits `more`."""
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
-        self._reader: asyncio.Future[None] | None = None  # waits for more
+        self._reader: asyncio.Future[None] | None = None  # set while the reader waits
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -20,10 +28,10 @@ class Handing(Generic[T]):
         return not self._items
 
     def put(self, item: T) -> None:
-        """To the reader, who is woken if it waits."""
+        """Add an item, and wake the reader if it waits."""
         self._items.append(item)
         if self._reader is not None:
-            if not self._reader.done():  # nobody cancelled it
+            if not self._reader.done():  # it is done when the reader was cancelled
                 self._reader.set_result(None)
             self._reader = None
 
@@ -31,10 +39,32 @@ class Handing(Generic[T]):
         return self._items.popleft()
 
     def more(self) -> asyncio.Future[None]:
-        """Done when there is something to take."""
+        """A future that is done as soon as there is an item to take."""
         more: asyncio.Future[None] = self._loop.create_future()
         if self._items:
             more.set_result(None)
         else:
             self._reader = more
         return more
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnd:
+    """The last thing a reader gets: the error that ended the turn, and why it ended early, if it did."""
+
+    error: Exception | None = None
+    cut: Cut | None = None
+
+
+class TurnOutput:
+    """Where a turn's events go: to its reader, and into its journal."""
+
+    def __init__(self, journal: Journal, lease: Lease) -> None:
+        self._journal, self._lease = journal, lease
+        self.queue = OneReaderQueue[bytes | TurnEnd]()
+
+    def emit(self, event: bytes) -> None:
+        """Send one event. The journal is written early when a lot of it waits."""
+        self.queue.put(event)
+        if self._journal.add(event) and self._lease.thread_id is not None:
+            self._journal.hurry(self._lease.thread_id)

@@ -1,9 +1,9 @@
-"""A turn in flight: the one task that pulls its events, the one queue that hands them on, its lease and its journal.
+"""One running turn: the task that pulls its events, hands them to the reader, and closes it.
 
-Why a task of its own: a run is torn down well only when the generator is pumped in its own task and that task is
-cancelled; errors thrown into the generator from the reader's side lose the partial answer. Why a queue without a bound:
-with a bound a reader that stalls would stop the run, and the answer would be lost with it (it is at most some MB).
-Knows no HTTP, no server and no model.
+A task of its own, because a run is torn down well only when its generator is pumped in one task and that task is
+cancelled: errors thrown into the generator from the reader's side lose the partial answer. An unbounded queue, because
+a reader that stalls would otherwise stop the run and lose the answer (some MB at most). Knows no HTTP, no server and no
+model.
 """
 
 import asyncio
@@ -12,91 +12,86 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from dataclasses import dataclass
 from typing import Literal
 
-from lambda_src.context import EndReason, RequestContext, Turn
-from lambda_src.errors import ChatError, UnavailableError
+from lambda_src.context import EndReason, RequestContext
+from lambda_src.errors import ChatError
+from lambda_src.observability.faults import log_fault
 from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.ports import TurnLedger, TurnRow
-from lambda_src.turns import endings, journal, turn_ids
-from lambda_src.turns.closing import Closing, log_fault
-from lambda_src.turns.event_queue import Handing
+from lambda_src.turns import closing, journal, turn_ids
+from lambda_src.turns.closing import Closing
+from lambda_src.turns.duplicates import IdempotencyKey
+from lambda_src.turns.event_queue import TurnEnd, TurnOutput
 from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
+from lambda_src.turns.lease import RENEW_S, Lease
 from lambda_src.turns.persistence import AnswerStore, Cut
 
-RENEW_S = 1.0  # how soon Stop and supersession are noticed, and how much of an answer a crash may cost
-NOTICED_S = 1.5  # how long a turn that lost its lease may take to notice it and to write its last words
-RENEW_WITHIN_S = 2.0  # a renewal that takes longer has failed; the next one tells
-LEASE_MS = 10_000  # how long a dead turn looks alive: two renewals may fail, the third ends at 3 x (1 + 2) s
-SETTLED_MS = 2_000  # what a turn wrote is read by who begins so long after its end, whatever their two clocks say
-CLOSING_TIME_MS = 3_000  # before Lambda's time-out: cancel the run, keep the answer, end lease and stream, at p99
-CLEAN_UP_S = 0.4  # how long stop() waits: the runtime gives a stopped app 0.5 s (runtime/stop.py), then looks away
+NOTICED_S = 1.5  # how long a turn that lost its lease may take to notice it and to write its last events
+SETTLED_MS = 2_000  # a turn that begins so long after another one's end reads all its writes, whatever the clocks say
+CLOSING_TIME_MS = 3_000  # before Lambda's time-out: cancel the run, store the answer, end lease and stream, at p99
+CLEAN_UP_S = 0.4  # how long stop() waits: the runtime gives a stopped app 0.5 s (runtime/stop.py)
 OPENERS = frozenset({"stream_options", "error"})  # ChatKit sends one when all checks and the first write are done
 
 Begin = Callable[[], Awaitable[AsyncIterable[bytes]]]
+Check = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class TurnServices:
-    """What every turn of a process shares; time is handed in."""
+    """What all turns of a process share, time included."""
 
     ledger: TurnLedger
     answers: AnswerStore
     sleep: Sleep = asyncio.sleep
     clock: NowMs = journal.now_ms
-    quotas: Quotas | None = None  # None: nobody counts
+    quotas: Quotas | None = None  # None: no limits
     links: Links | None = None  # None: no files, so no URLs
 
 
-@dataclass(frozen=True, slots=True)
-class TurnCallbacks:
-    """What the request's guard wants to know. `began_ms`: when it came in; `begin_by_ms`: its key is ours until then,
-    unless it is bound.
+class RunningTurn:
+    """One turn of this process: `await open(begin)`, then `async for event in turn`, then, always, `await stop()`.
+
+    `context.turn` is the turn, `key` the claimed key of its request.
     """
 
-    began_ms: int
-    begin_by_ms: int
-    check: Callable[[], Awaitable[None]] | None  # to be asked again right before the lease is taken
-    removes: bool  # whether the request takes items away: those of a turn that still writes are not all there yet
-    leased: Callable[[str], Awaitable[bool]]  # in this thread; whether somebody asked to stop before
-    ended: Callable[[bool, bool], Awaitable[None]]  # whether it ran, and whether it still had its lease
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    error: Exception | None = None
-    cut: Cut | None = None
-
-
-class RunningTurn:
-    """One turn of this process: `await open(begin)`, then `async for event in turn`, then, always, `await stop()`."""
-
-    def __init__(self, turn: Turn, context: RequestContext, services: TurnServices, hooks: TurnCallbacks) -> None:
-        self.turn_id = turn.id
-        self._turn, self._context, self._services, self._hooks = turn, context, services, hooks
-        self._journal = Journal(services.ledger, turn.id, context, links=services.links)
-        self._handed = Handing[bytes | _Ended]()
-        self._held: list[bytes] = []
-        self._thread_id: str | None = None
-        self._made: str | None = None  # the new thread of a request that may still be refused
-        self._stop_asked = False
+    def __init__(self, key: IdempotencyKey, context: RequestContext, services: TurnServices) -> None:
+        assert context.turn is not None, "the app gives every streaming request a turn"
+        self._turn, self._key, self._context, self._services = context.turn, key, context, services
+        self.turn_id = self._turn.id
+        self._lease = Lease(services.ledger, self.turn_id, context, sleep=services.sleep)
+        self._journal = Journal(services.ledger, self.turn_id, context, links=services.links)
+        self._output = TurnOutput(self._journal, self._lease)
+        self._closing = Closing(
+            self._lease,
+            self._journal,
+            self._output,
+            services.answers,
+            context,
+            sleep=services.sleep,
+            clock=services.clock,
+        )
+        self._opening_events: list[bytes] = []  # held back until the request has passed every check
+        self._new_thread_id: str | None = None  # of a request that may still be refused
+        self._stop_requested = False
+        self._is_recovered = False  # the lease is taken, and the answers of earlier turns are stored
+        self._is_closing = False
         self._task: asyncio.Task[None] | None = None
         self._timers: list[asyncio.Task[None]] = []
-        self._closing: Closing | None = None  # once the lease is ours, and what its predecessors said is kept
-        self._is_closing = False
 
-    async def open(self, begin: Begin, *, thread_id: str | None) -> None:
+    async def open(self, begin: Begin, *, thread_id: str | None, check: Check | None = None) -> None:
         """Take the lease, begin, and return when the request has passed every check: the answer is 200 and a stream.
 
-        `thread_id` is None for a new thread: its first event names it. What `begin` or its events (ChatKit's, encoded)
-        raise before that point is raised here; NotFoundError when they end without a word, as retry does for an item
-        that is not there; a ValueError, which is how ChatKit says "not in this state", as ConflictError.
+        `thread_id` is None for a new thread: its first event names it. `check` runs right before the lease is taken.
+        What `begin` or its events (ChatKit's, encoded) raise before that point is raised here; NotFoundError when they
+        end without any, as retry does for an item that is not there; ConflictError for a ValueError, by which ChatKit
+        means "not in this state".
         """
-        self._task = asyncio.create_task(self._run(begin, thread_id), name=f"turn {self.turn_id}")
+        self._task = asyncio.create_task(self._run(begin, thread_id, check), name=f"turn {self.turn_id}")
         try:
             while True:
-                await self._handed.more()
-                if isinstance(item := self._handed.take(), _Ended):
-                    raise endings.refusal(item.error, item.cut)
-                self._held.append(item)
+                await self._output.queue.more()
+                if isinstance(item := self._output.queue.take(), TurnEnd):
+                    raise closing.refusal(item.error, item.cut)
+                self._opening_events.append(item)
                 if json.loads(item.removeprefix(b"data: "))["type"] in OPENERS:
                     return
         except BaseException:  # a refused request leaves no task behind, whoever refused it
@@ -104,20 +99,21 @@ class RunningTurn:
             raise
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Every event from the first one on. Raises what the turn died of, after an event that says so."""
-        for held in self._held:
-            yield held
+        """Every event from the first one on. Raises the error that ended the turn, after an event about it."""
+        for event in self._opening_events:
+            yield event
+        queue = self._output.queue
         while True:
-            if self._handed.is_empty:
-                await self._handed.more()
-            if isinstance(item := self._handed.take(), _Ended):
+            if queue.is_empty:
+                await queue.more()
+            if isinstance(item := queue.take(), TurnEnd):
                 break
             yield item
         if item.error is not None:
-            raise item.error  # the runtime's business: it counts as an error of the function
+            raise item.error  # for the runtime, which counts it as an error of the function
 
     def end(self, reason: EndReason) -> None:
-        """End the turn before its time, once: the first reason counts. What was said is kept, the stream ends well."""
+        """End the turn early, once: the first reason counts. Its answer so far is stored, and the stream ends well."""
         if self._turn.end_reason is None and not self._is_closing and self._task is not None:
             self._turn.end_reason = reason
             self._task.cancel()
@@ -128,206 +124,184 @@ class RunningTurn:
             await asyncio.wait({self._task})
 
     async def stop(self) -> None:
-        """Nobody reads any more: end the turn unless it is over, and wait for its clean-up, CLEAN_UP_S at most.
+        """The reader has left: end the turn unless it is over, and wait for its clean-up, CLEAN_UP_S at most.
 
-        The journal comes first: should the process have no more time than that, whoever finds the turn folds all of it.
+        The journal is written first: if the process has no more time than that, the whole answer can be recovered.
         """
-        if self._task is not None and not self._task.done() and self._thread_id is not None:
-            self._journal.hurry(self._thread_id)
+        if self._task is not None and not self._task.done() and self._lease.thread_id is not None:
+            self._journal.hurry(self._lease.thread_id)
         self.end("shutdown")
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLEAN_UP_S)
 
-    async def _run(self, begin: Begin, thread_id: str | None) -> None:
-        """The turn's task: pull to the end, whatever that is, and close. Never raises: the reader is told instead."""
+    async def _run(self, begin: Begin, thread_id: str | None, check: Check | None) -> None:
+        """The turn's task: pull events to the end, whatever that is, and close. Never raises: the reader does."""
         error: Exception | None = None
         cut: Cut | None = None
         try:
-            self._start(self._until_deadline())
+            self._start(self._end_at_deadline())
             if thread_id is not None:
-                if self._hooks.check is not None:
-                    await self._hooks.check()
+                if check is not None:
+                    await check()
                 cut = await self._take_lease(thread_id)
             cut = cut or await self._pull(await begin())
         except asyncio.CancelledError:
             cut = self._turn.end_reason or "shutdown"
             if (task := asyncio.current_task()) is not None:
-                task.uncancel()  # this task lives on, to close
+                task.uncancel()  # the task continues, to close the turn
         except Exception as raised:  # noqa: BLE001 - handed to the reader, who raises it
             error, cut = raised, "failed"
         self._is_closing = True
         for timer in self._timers:
             timer.cancel()
-        ran, held = self._is_open(), True
+        has_begun, had_lease = self._has_begun(), True
         try:
-            if self._closing is not None:  # else whoever comes next finds all that its predecessors said
-                if ran and await self._closing.is_superseded(cut):
-                    error, cut = None, "superseded"  # whatever it met is of no concern any more
-                held = await self._closing.close(cut if ran else None, failed=error is not None)
-            if self._made is not None and not ran and not self._turn.is_retried_after(error):
-                await self._services.answers.take_back(self._made, self._context)
-        except Exception as fault:  # noqa: BLE001 - a fence: the reader must be told the end, whatever closing met
+            if self._is_recovered:  # else whoever comes next recovers what earlier turns left
+                if has_begun and await self._closing.is_superseded(cut):
+                    error, cut = None, "superseded"  # an error no longer matters
+                had_lease = await self._closing.close(cut if has_begun else None, failed=error is not None)
+            if self._new_thread_id is not None and not has_begun and not self._turn.is_retried_after(error):
+                await self._services.answers.take_back(self._new_thread_id, self._context)
+        except Exception as fault:  # noqa: BLE001 - a fence: the reader must get an end, whatever closing met
             log_fault("turn_close_failed", fault)
         finally:
-            self._handed.put(_Ended(error, cut))
+            self._output.queue.put(TurnEnd(error, cut))
         try:
-            await self._hooks.ended(ran, held)
+            await self._settle(superseded=has_begun and not had_lease)
         except Exception as fault:  # noqa: BLE001 - a fence: nobody awaits this task
             log_fault("turn_close_failed", fault)
 
+    async def _settle(self, *, superseded: bool) -> None:
+        try:
+            if self._services.quotas is not None:
+                await self._services.quotas.settle(self._context)
+        finally:
+            if superseded:
+                await self._key.end()
+
     async def _pull(self, events: AsyncIterable[bytes]) -> Cut | None:
-        leasing: asyncio.Task[object] | None = None
+        taking_lease: asyncio.Task[object] | None = None
         try:
             async for event in events:
-                if leasing is not None:
-                    await leasing
-                elif self._thread_id is None:  # nobody else knows the thread: its lease may come beside its message
-                    self._made = json.loads(event.removeprefix(b"data: "))["thread"]["id"]
-                    leasing = asyncio.create_task(self._take_lease(self._made))
-                if (lost := await self._passed(event)) is not None:
-                    return lost
-            if leasing is not None:
-                await leasing
+                if taking_lease is not None:
+                    await taking_lease
+                elif self._lease.thread_id is None:  # a new thread: its lease is taken while its message is stored
+                    self._new_thread_id = json.loads(event.removeprefix(b"data: "))["thread"]["id"]
+                    taking_lease = asyncio.create_task(self._take_lease(self._new_thread_id))
+                if (cut := await self._pass_on(event)) is not None:
+                    return cut
+            if taking_lease is not None:
+                await taking_lease
         except Exception:
-            if leasing is not None:  # the turn closes, for which it must know its lease
-                await asyncio.gather(leasing, return_exceptions=True)
+            if taking_lease is not None:  # closing depends on whether the lease was taken
+                await asyncio.gather(taking_lease, return_exceptions=True)
             raise
         finally:
-            if leasing is not None:
-                leasing.cancel()
+            if taking_lease is not None:
+                taking_lease.cancel()
         return None
 
-    async def _passed(self, event: bytes) -> Cut | None:
-        """Hand an event on; why the turn ends instead, if its lease is lost."""
-        closing = self._closing if event.startswith(endings.ERROR) else None
-        if closing is not None and (lost := await closing.before_error()) is not None:
-            return lost
-        self._emit(event)
-        if self._stop_asked and event.startswith(endings.OPENING):
-            self.end("stopped")  # the message is kept; no model was asked
+    async def _pass_on(self, event: bytes) -> Cut | None:
+        """Emit an event; or return why the turn ends instead, if its lease is lost."""
+        is_error = event.startswith(closing.ERROR) and self._is_recovered
+        if is_error and (cut := await self._closing.before_error()) is not None:
+            return cut
+        self._output.emit(event)
+        if self._stop_requested and event.startswith(closing.OPENING):
+            self.end("stopped")  # the message is stored; no model was called
         return None
 
     async def _take_lease(self, thread_id: str) -> Literal["superseded"] | None:
-        """Take it from whoever has it, and keep what an older turn had said before anything of ours is written.
+        """Take the lease from whoever holds it, and store an older turn's answer before this turn writes anything.
 
-        "superseded" when a newer turn took the lease while this one paused: that one keeps what was said before.
+        "superseded": a newer turn took the lease during the pause for `removes_items`; that one stores the answer.
         """
-        services, context = self._services, self._context
-        if services.clock() >= self._hooks.begin_by_ms:
-            raise UnavailableError("It took too long to begin. Try again.")
-        taking = services.ledger.take_lease(thread_id, self.turn_id, lease_ms=LEASE_MS, context=context)
-        is_new = (
-            thread_id == self._made
-        )  # nobody else knows the thread, so its lease and its note may come in any order
+        services, context, key = self._services, self._context, self._key
+        key.check_claim()
+        is_new = thread_id == self._new_thread_id  # nobody else knows the thread, so its key may be bound meanwhile
         if is_new:
-            taken, self._stop_asked = await asyncio.gather(taking, self._hooks.leased(thread_id))
+            previous, self._stop_requested = await asyncio.gather(self._lease.take(thread_id), key.bind(thread_id))
         else:
-            taken = await taking
-        self._thread_id = thread_id
-        before = taken.previous
-        if before is not None and not (before.ended and 0 < before.expires_ms < self._hooks.began_ms - SETTLED_MS):
+            previous = await self._lease.take(thread_id)
+        if previous is not None and not _is_settled(previous, before_ms=key.received_ms):
             self._turn.ahead = None
         if (
-            self._hooks.removes
-            and before is not None
-            and not before.ended
-            and before.expires_ms > services.clock() - journal.SKEW_MS
+            key.request.removes_items
+            and previous is not None
+            and not previous.ended
+            and previous.expires_ms > services.clock() - journal.SKEW_MS
         ):
-            await services.sleep(NOTICED_S)
-            standing = await services.ledger.load_turn(thread_id, context=context)
-            if standing is None or standing.turn_id != self.turn_id:
+            await services.sleep(NOTICED_S)  # the other turn notices, and stores the items that are to be removed
+            if not await self._lease.is_current():
                 return "superseded"
-        await recover(services, thread_id, taken.previous, context)
-        self._closing = Closing(
-            services.ledger,
-            services.answers,
-            self._journal,
-            emit=self._emit,
-            renew=lambda: self._renew_lease(thread_id),
-            thread_id=thread_id,
-            turn_id=self.turn_id,
-            context=context,
-            sleep=services.sleep,
-            clock=services.clock,
-        )
+        await recover(services, thread_id, previous, context)
+        self._is_recovered = True
         if not is_new:
-            self._stop_asked = await self._hooks.leased(thread_id)
-        self._start(self._renew(thread_id))  # only now: renewing says that what came before is kept
-        self._start(self._write(thread_id))
+            self._stop_requested = await key.bind(thread_id)
+        self._start(self._lease.hold())  # only now: a renewal says that earlier answers are stored
+        self._start(self._write_journal(thread_id))
+        self._start(self._end_when_lease_is_lost())
         return None
 
-    async def _renew(self, thread_id: str) -> None:
-        """Every RENEW_S, text or not, prolong the lease; that failing is the signal to end."""
-        while True:
-            await self._services.sleep(RENEW_S)
-            try:
-                async with asyncio.timeout(RENEW_WITHIN_S):
-                    held = await self._renew_lease(thread_id)
-            except (ChatError, TimeoutError) as fault:  # the answer matters more than its bookkeeping
-                log_fault("turn_renewal_failed", fault)
-                continue
-            if held != "held":
-                self.end(held)
-
-    async def _write(self, thread_id: str) -> None:
-        """Every RENEW_S, journal what waits; beside the renewals, which must not wait for it."""
+    async def _write_journal(self, thread_id: str) -> None:
+        """Write the journal every RENEW_S, in a task of its own, so that renewals do not wait for it."""
         while True:
             await self._services.sleep(RENEW_S)
             try:
                 await self._journal.flush(thread_id)
-            except ChatError as fault:  # as above
-                log_fault("turn_journal_failed", fault)
+            except ChatError as error:  # the answer continues; its journal is written a second later
+                log_fault("turn_journal_failed", error)
 
-    async def _renew_lease(self, thread_id: str) -> Literal["held", "stopped", "superseded"]:
-        return await self._services.ledger.renew_lease(
-            thread_id, self.turn_id, lease_ms=LEASE_MS, context=self._context
-        )
+    async def _end_when_lease_is_lost(self) -> None:
+        await self._lease.lost.wait()
+        self.end(self._lease.lost_because)
 
-    async def _until_deadline(self) -> None:
-        """End the turn in time to keep what it said before Lambda kills us."""
+    async def _end_at_deadline(self) -> None:
+        """End the turn while there is time to store its answer, before Lambda kills the process."""
         if self._context.deadline_ms is not None:
             await self._services.sleep(ms_to_run(self._context.deadline_ms - self._services.clock()) / 1000)
             self.end("deadline")
 
-    def _emit(self, event: bytes) -> None:
-        self._handed.put(event)
-        if self._journal.add(event) and self._thread_id is not None:
-            self._journal.hurry(self._thread_id)
+    def _start(self, timer: Coroutine[object, object, None]) -> None:
+        self._timers.append(asyncio.create_task(timer))
 
-    def _start(self, work: Coroutine[object, object, None]) -> None:
-        self._timers.append(asyncio.create_task(work))
+    def _has_begun(self) -> bool:
+        """Whether the reader got the 200."""
+        return any(event.startswith(closing.OPENING) for event in self._journal.events)
 
-    def _is_open(self) -> bool:
-        return any(event.startswith(endings.OPENING) for event in self._journal.events)
+
+def _is_settled(row: TurnRow, *, before_ms: int) -> bool:
+    """Whether the turn ended so long before that a request of that time has read all of its writes."""
+    return row.ended and 0 < row.expires_ms < before_ms - SETTLED_MS
 
 
 def ms_to_run(left_ms: int) -> int:
-    """How long a turn may run of the time that is left; a third of it, when that is little."""
+    """How long a turn may run in the time that is left; a third of it if there is little."""
     return max(0, left_ms - min(CLOSING_TIME_MS, left_ms * 2 // 3))
 
 
 async def recover(services: TurnServices, thread_id: str, row: TurnRow | None, context: RequestContext) -> None:
-    """Keep what the unfinished turn of `row` had journaled. Its lease must be ours; quiet when there is none."""
+    """Store the answer that the unfinished turn of `row` left in its journal. Nothing for None or a turn that ended."""
     if row is None or row.ended:
         return
-    turns = await _unkept(services, thread_id, row, context)
+    turns = await _unrecovered(services, thread_id, row, context)
     journals = await asyncio.gather(*(journal.read(services.ledger, thread_id, turn, context) for turn in turns))
     cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > services.clock() else "crashed"
     for turn_id, events in zip(turns, journals, strict=True):
-        why = cut if turn_id == row.turn_id else "crashed"
-        await services.answers.keep(thread_id, turn_id, events, cut=why, context=context)
+        reason = cut if turn_id == row.turn_id else "crashed"
+        await services.answers.keep(thread_id, turn_id, events, cut=reason, context=context)
 
 
-async def _unkept(services: TurnServices, thread_id: str, row: TurnRow, context: RequestContext) -> list[str]:
-    """The turn of `row`, and before it those that it superseded and died before it could keep what they had said.
+async def _unrecovered(services: TurnServices, thread_id: str, row: TurnRow, context: RequestContext) -> list[str]:
+    """The turn of `row`, after those that it superseded and that died before they stored each other's answers.
 
-    One that is bound to the thread had kept it: what those journaled since would stand behind its message.
+    One that is bound to the thread had stored the earlier ones: what these journaled since would follow its message.
     """
     turns = [row.turn_id]
-    for before in reversed(row.unrecovered):
+    for earlier in reversed(row.unrecovered):
         key = turn_ids.key_in(turns[0])
-        found = None if key is None else await services.ledger.load_request(key, context=context)
-        if found is not None and (found.turn_id, found.thread_id) == (turns[0], thread_id):
+        request = None if key is None else await services.ledger.load_request(key, context=context)
+        if request is not None and (request.turn_id, request.thread_id) == (turns[0], thread_id):
             break
-        turns.insert(0, before)
+        turns.insert(0, earlier)
     return turns

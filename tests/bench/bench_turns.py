@@ -33,7 +33,8 @@ from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.models.demo_model import DemoModel, message_of
 from lambda_src.models.demo_model import events_of as model_events
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.duplicates import TurnRequest
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.bench.report import write as write_section

@@ -9,7 +9,8 @@ from chatkit.types import StreamingReq, ThreadsCreateReq
 
 from lambda_src.chat.server import ChatServer
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.duplicates import TurnRequest
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 

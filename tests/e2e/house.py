@@ -12,7 +12,7 @@ import httpx2
 from lambda_src import sse
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws
-from lambda_src.turns.turn_task import RENEW_S
+from lambda_src.turns.lease import RENEW_S
 from tests.chat import SLOW_INIT_S, message
 from tests.e2e.conftest import ROOT, SETTINGS
 

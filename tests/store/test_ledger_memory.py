@@ -8,8 +8,8 @@ from lambda_src.store.followers import Follower
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import JournalBatch, QuotaLimits
 from lambda_src.turns import turn_ids
+from lambda_src.turns.duplicates import BOUND_S
 from lambda_src.turns.journal import TTL_S
-from lambda_src.turns.lifecycle import BOUND_S
 
 LIMITS = QuotaLimits(per_minute=1000, per_day=100_000, running=1000)
 PAUSE_S = 2  # between two turns

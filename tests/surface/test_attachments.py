@@ -185,7 +185,7 @@ async def test_a_new_thread_with_a_file_is_the_same_one_minutes_later_too(
     chat = house.chat()
     attachment_id = await attached(chat, house)
     first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
-    monkeypatch.setattr("lambda_src.turns.lifecycle.SAME_BODY_S", -1)
+    monkeypatch.setattr("lambda_src.turns.duplicates.SAME_BODY_S", -1)
     again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert (again.status, thread_of(again)) == (200, thread_of(first))
 

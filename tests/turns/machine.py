@@ -22,7 +22,7 @@ from lambda_src.runs.run import Runs
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import LeaseTaken
-from lambda_src.turns import endings
+from lambda_src.turns import closing
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
@@ -189,7 +189,7 @@ class Watched(Model):
                 if b"text_delta" in event:
                     self.said.append((self._time.now_s, event.split(b'"delta":"')[1].split(b'"')[0].decode()))
                 yield event
-                if event.startswith(endings.ERROR):
+                if event.startswith(closing.ERROR):
                     return  # ChatKit says nothing after it
         finally:
             self.is_running = False

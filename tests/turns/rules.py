@@ -15,9 +15,9 @@ from lambda_src.errors import QuotaError
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import LeaseTaken
 from lambda_src.turns import turn_ids as names
+from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.journal import UNRENEWED_S
-from lambda_src.turns.lifecycle import TurnRequest
-from lambda_src.turns.turn_task import LEASE_MS
+from lambda_src.turns.lease import LEASE_MS
 from tests.turns.machine import RUNNING, Apart, Ask, House, Regenerating, Watched
 from tests.turns.scene import Reader, as_user, sse, thread_at
 from tests.turns.virtual_time import VirtualTime

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,9 +19,10 @@ from chatkit.types import (
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import UnavailableError
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.lifecycle import TurnRequest, Turns, TurnStream
+from lambda_src.turns.duplicates import TurnRequest
+from lambda_src.turns.lifecycle import Turns, TurnStream
 from lambda_src.turns.persistence import AnswerStore
-from lambda_src.turns.turn_task import RunningTurn, TurnServices
+from lambda_src.turns.turn_task import TurnServices
 from tests.turns.virtual_time import VirtualTime
 
 THREAD = "thr_1"
@@ -109,6 +110,7 @@ class Reader:
     """A client that reads a turn's stream in the background."""
 
     stream: TurnStream
+    process: "Process | None" = None  # the one that was asked for the turn
     events: list[bytes] = field(default_factory=list)
     error: BaseException | None = None
     task: asyncio.Task[None] | None = None
@@ -137,7 +139,14 @@ class Process:
 
     def __init__(self, store: MemoryStore, time: VirtualTime) -> None:
         self.store, self.time = store, time
-        self.turns = Turns(TurnServices(store.ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms))
+        self._ledger, self._answers = Reachable(store.ledger), Reachable(AnswerStore(store))
+        ledger: Any = self._ledger
+        answers: Any = self._answers
+        self.turns = Turns(TurnServices(ledger, answers, sleep=time.sleep, clock=time.now_ms))
+
+    def die(self) -> None:
+        """Nothing that its turns do reaches the store any more."""
+        self._ledger.is_reachable = self._answers.is_reachable = False
 
     async def check(self, thread_id: str, context: RequestContext) -> None:
         """What must hold before a request may begin."""
@@ -159,7 +168,7 @@ class Process:
         async def begin() -> AsyncIterator[bytes]:
             return model.events(self.store, context, thread_id, text)
 
-        reader = Reader(await self.turns.open(asked, check, begin, context=context))
+        reader = Reader(await self.turns.open(asked, check, begin, context=context), self)
         reader.task = asyncio.create_task(reader.read())
         return reader
 
@@ -213,23 +222,22 @@ def as_user(name: str) -> RequestContext:
 
 
 async def kill(reader: Reader) -> None:
-    """The process dies, as far as the others can see: nothing it does reaches the store any more."""
-    turn = reader.stream
-    assert isinstance(turn, RunningTurn)
-    for part in (turn._services, turn._journal):
-        for name in ("ledger", "answers", "_ledger"):
-            if hasattr(part, name):
-                object.__setattr__(part, name, Unreachable())  # each Process has surroundings of its own
+    """The turn's process dies, as far as the others can see: nothing it does reaches the store any more."""
+    assert reader.process is not None
+    reader.process.die()
 
 
-class Unreachable:
-    """A store on the far side of a dead process."""
+class Reachable:
+    """A part of the store, until its process dies."""
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
-        async def fail(*_: object, **__: object) -> None:
-            raise UnavailableError(f"{name}: this process is dead")
+    def __init__(self, part: Any) -> None:
+        self._part, self.is_reachable = part, True
 
-        return fail
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._part, name) if self.is_reachable else self._fail
+
+    async def _fail(self, *_: object, **__: object) -> None:
+        raise UnavailableError("This process is dead.")
 
 
 class Replaced:

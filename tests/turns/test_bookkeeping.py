@@ -13,8 +13,9 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import JournalBatch
 from lambda_src.turns import journal, partial_answer
 from lambda_src.turns.journal import Journal
+from lambda_src.turns.lease import LEASE_MS, RENEW_S, RENEW_WITHIN_S
 from lambda_src.turns.persistence import AnswerStore
-from lambda_src.turns.turn_task import LEASE_MS, RENEW_S, RENEW_WITHIN_S, TurnServices
+from lambda_src.turns.turn_task import TurnServices
 from tests.chat import Chat, app_with, message, server_with
 from tests.turns.machine import Far, Line
 from tests.turns.scene import THREAD, Model, Replaced, Scene, as_user

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import UnavailableError
-from lambda_src.turns import closing, endings
+from lambda_src.turns import closing
+from lambda_src.turns.lease import LEASE_MS, RENEW_S
 from lambda_src.turns.persistence import CUT_NOTE, STOPPED_NOTE
-from lambda_src.turns.turn_task import LEASE_MS, RENEW_S
 from tests.turns.scene import OPTIONS, THREAD, Model, Reader, Replaced, Scene, as_user, sse
 
 ANN = as_user("ann")
@@ -64,7 +64,7 @@ async def test_a_fault_at_the_deadline_costs_no_word_and_no_notice(method: str) 
     scene = await Scene.set()
     failing = Failing(scene, method)
     reader = await cut_by(scene, failing, "deadline")
-    assert reader.events[-1] == endings.encoded(endings.DEADLINE)
+    assert reader.events[-1] == closing.encoded(closing.DEADLINE)
     await scene.time.advance(LEASE_MS / 1000)
     await scene.waited(scene.two.turns.recover(THREAD, ANN))
     assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
@@ -123,7 +123,7 @@ async def test_a_reader_whose_turn_was_superseded_before_a_word_of_it_was_kept_i
     reader = await scene.one.ask(Model(), "hi")
     other = await scene.two.ask(Model("msg_other"), "and this")
     await scene.time.advance(RENEW_S)
-    assert reader.events[-1] == endings.encoded(endings.ELSEWHERE)
+    assert reader.events[-1] == closing.encoded(closing.ELSEWHERE)
     assert not other.over
     await other.stream.stop()
 
@@ -151,7 +151,7 @@ async def test_a_store_that_hangs_at_the_deadline_holds_no_notice_back(
     hangs.set()
     await scene.time.advance(7.0)
     assert reader.over
-    assert reader.events[-1] == endings.encoded(endings.DEADLINE)
+    assert reader.events[-1] == closing.encoded(closing.DEADLINE)
     assert await scene.texts() == ["hi", SAID, f"[{CUT_NOTE}]"]
 
 

@@ -11,8 +11,9 @@ from chatkit.store import NotFoundError
 
 from lambda_src.errors import ChatError, ConflictError, QuotaError, UnavailableError
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.lifecycle import BOUND_S, LOOK_AGAIN_S, SAME_BODY_S, UNBEGUN_S
-from lambda_src.turns.turn_task import RENEW_S
+from lambda_src.turns.duplicates import BOUND_S, SAME_BODY_S, UNBEGUN_S
+from lambda_src.turns.lease import RENEW_S
+from lambda_src.turns.lifecycle import LOOK_AGAIN_S
 from tests.chat import Chat, app_with, message, server_with
 from tests.turns.scene import THREAD, Model, Process, Reader, Replaced, Scene, as_user
 

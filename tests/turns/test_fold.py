@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of
-from lambda_src.turns.endings import encoded
+from lambda_src.turns.closing import encoded
 from lambda_src.turns.partial_answer import left_open, split, unfinished
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lambda_src.context import RequestContext
 from lambda_src.store.followers import OF_A_TURN, OF_A_USER
-from lambda_src.turns.endings import CROWDED, encoded
+from lambda_src.turns.closing import CROWDED, encoded
 from tests.turns.scene import Model, Reader, Scene, as_user, thread_at
 
 ANN = as_user("ann")

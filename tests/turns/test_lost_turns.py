@@ -10,8 +10,8 @@ import pytest
 from lambda_src.errors import UnavailableError
 from lambda_src.store.ports import TurnRow
 from lambda_src.turns.journal import FOLLOW_EVERY_S, FOLLOW_FAULTS, UNRENEWED_S
+from lambda_src.turns.lease import LEASE_MS, RENEW_S
 from lambda_src.turns.persistence import CUT_NOTE, SUPERSEDED_NOTE
-from lambda_src.turns.turn_task import LEASE_MS, RENEW_S
 from tests.turns.scene import THREAD, Model, Reader, Replaced, Scene, as_user, kill
 
 ANN, BOB = as_user("ann"), as_user("bob")

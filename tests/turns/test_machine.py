@@ -15,7 +15,7 @@ from hypothesis.stateful import invariant
 
 from lambda_src.store.ports import JournalBatch
 from lambda_src.turns.journal import UNRENEWED_S
-from lambda_src.turns.turn_task import LEASE_MS, RENEW_S
+from lambda_src.turns.lease import LEASE_MS, RENEW_S
 from tests.store.model import MACHINES
 from tests.turns.machine import Ask, Regenerating
 from tests.turns.rules import ANN, TurnRules

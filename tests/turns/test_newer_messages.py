@@ -20,7 +20,8 @@ from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.store.memory.store import MemoryStore
-from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.duplicates import TurnRequest
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.chat import dispatcher_with, message

@@ -17,7 +17,8 @@ from lambda_src.models.demo_model import DemoModel
 from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.startup import flags
 from lambda_src.store.dynamodb.counters import TableCounters
-from lambda_src.turns.lifecycle import TurnRequest, Turns
+from lambda_src.turns.duplicates import TurnRequest
+from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import SETTLED_MS, TurnServices
 from tests.chat import dispatcher_with, message, no_pause

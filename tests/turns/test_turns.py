@@ -7,9 +7,10 @@ import pytest
 from chatkit.store import NotFoundError
 
 from lambda_src.errors import ConflictError
-from lambda_src.turns.lifecycle import BOUND_S, SAME_BODY_S
+from lambda_src.turns.duplicates import BOUND_S, SAME_BODY_S
+from lambda_src.turns.lease import RENEW_S
 from lambda_src.turns.persistence import CUT_NOTE, STOPPED_NOTE
-from lambda_src.turns.turn_task import CLOSING_TIME_MS, RENEW_S
+from lambda_src.turns.turn_task import CLOSING_TIME_MS
 from tests.turns.scene import THREAD, Model, Reader, Scene, as_user, sse
 
 ANN, BOB = as_user("ann"), as_user("bob")
