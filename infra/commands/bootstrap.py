@@ -1,6 +1,7 @@
 """`make bootstrap`: prepare an account for CDK, once in each region of a stage: its bucket and roles for deployments.
 
-The CLI is ours, on the Node of our wheels, and runs in an empty folder: beside a cdk.json it would run our app first.
+It runs the CDK CLI on the Node that our wheels contain, in an empty folder: beside a cdk.json the CLI would run our app
+first. Imports the AWS SDK, which takes a third of a second, only after the arguments and cdk.json have been checked.
 """
 
 import argparse
@@ -13,19 +14,18 @@ from pathlib import Path
 
 from infra.bundle import toolchain
 from infra.errors import InfraError
-from infra.preflight.account import regions, sign_in
 from infra.stage.config import StageConfig, read_context
 
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
 def bootstrap_command(account: str, regions: list[str], *, cdk: list[str]) -> list[str]:
-    """The CDK CLI's words that prepare these regions of an account."""
+    """The command line of the CDK CLI that prepares these regions of an account."""
     return [*cdk, "bootstrap", *(f"aws://{account}/{region}" for region in regions), "--no-notices"]
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Prepare the regions of the stage that is named, or of the one that cdk.json's context names. The exit code."""
+    """Prepare the regions of a stage, by default of the one in cdk.json's context. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.commands.bootstrap", description="Prepare an AWS account for CDK, once."
     )
@@ -33,6 +33,8 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     stage = parser.parse_args(arguments).stage
     try:
         config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
+        from infra.preflight.account import regions, sign_in  # the AWS SDK
+
         account = sign_in(config)
         command = bootstrap_command(account.account, regions(config, account), cdk=toolchain.find_cdk())
     except InfraError as error:
@@ -44,7 +46,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     with tempfile.TemporaryDirectory() as empty:
         try:
             code = subprocess.run(command, cwd=empty, env=cdk_environ, check=False).returncode
-        except KeyboardInterrupt:  # the CLI had it too
+        except KeyboardInterrupt:  # the CLI received it as well
             return INTERRUPTED
     print(f"prepared; next: make deploy STAGE={config.stage}" if code == 0 else "Not prepared: see above.")
     return code

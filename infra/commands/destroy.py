@@ -1,18 +1,20 @@
 """`make destroy`: delete the API of a stage, with `--data` its data stack too, and say what stays and how to remove it.
 
-Outside stage dev the data outlives its stack, whatever is asked here: deleting threads is a decision of its own.
+Outside stage dev the data outlives its stack, even with `--data`: threads are deleted by separate commands. Imports the
+AWS SDK, which takes a third of a second, only after the arguments and cdk.json have been checked.
 """
 
 import argparse
 import sys
 from pathlib import Path
-
-from botocore.exceptions import ClientError, WaiterError
+from typing import TYPE_CHECKING
 
 from infra.errors import InfraError
-from infra.preflight.account import Account, sign_in
 from infra.stacks.names import api_stack_name, data_stack_name, edge_stack_name
 from infra.stage.config import EDGE_REGION, StageConfig, read_context
+
+if TYPE_CHECKING:
+    from infra.preflight.account import Account
 
 PATIENCE = {"Delay": 5, "MaxAttempts": 720}  # an hour: a distribution of CloudFront takes its time
 
@@ -61,6 +63,14 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     try:
         config = StageConfig.from_context(read_context(Path("cdk.json")) | {"stage": asked.stage})
+    except InfraError as error:
+        print(error, file=sys.stderr)
+        return 1
+    from botocore.exceptions import ClientError, WaiterError
+
+    from infra.preflight.account import sign_in
+
+    try:
         account = sign_in(config)
         if not asked.yes and not _confirmed(config, account, data=asked.data):
             print("nothing was deleted")
@@ -76,14 +86,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _confirmed(config: StageConfig, account: Account, *, data: bool) -> bool:
+def _confirmed(config: StageConfig, account: "Account", *, data: bool) -> bool:
     print(f"stage {config.stage}, {account}: {', '.join(stacks_to_delete(config, data=data))} will be deleted.")
     if data and config.disposable:
         print("Its threads go with it. A bucket with files in it stays: aws s3 rm s3://BUCKET --recursive, first.")
-    return input("Type the name of the stage to go on: ").strip() == config.stage
+    return input("Type the name of the stage to continue: ").strip() == config.stage
 
 
-def delete_stack(name: str, account: Account, *, region: str) -> None:
+def delete_stack(name: str, account: "Account", *, region: str) -> None:
     """Delete one stack and wait until it is gone; WaiterError if CloudFormation cannot delete it."""
     cloudformation = account.clients("cloudformation", region)
     print(f"deleting {name} ...", flush=True)

@@ -1,6 +1,7 @@
-"""`make logs STAGE= REQUEST=`: what a stage's log says of one request, by the x-request-id that it was answered with.
+"""`make logs STAGE= REQUEST=`: print what the log of a stage has about one request, by its x-request-id.
 
-The turn's own lines and Lambda's report of the invocation, in their order. Reads; changes nothing.
+The turn's own lines and Lambda's report of the invocation, in order. Read-only. Imports the AWS SDK, which takes a
+third of a second, only after the arguments and cdk.json have been checked.
 """
 
 import argparse
@@ -11,14 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING, Any
 
 from infra.errors import InfraError, PreflightError
-from infra.preflight.account import Account, sign_in
 from infra.stacks.names import api_stack_name
 from infra.stage.config import StageConfig, read_context
+
+if TYPE_CHECKING:
+    from infra.preflight.account import Account
 
 REQUEST_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SINCE = re.compile(r"([1-9][0-9]{0,3})([mhd])")
@@ -27,8 +28,10 @@ DEFAULT_SINCE = "1d"
 FIRST = ("timestamp", "time", "level", "message", "type")  # what a line begins with; the rest follows as name=value
 
 
-def log_group(stage: str, account: Account) -> str:
+def log_group(stage: str, account: "Account") -> str:
     """The name of the stage's log group; PreflightError where the stage is not deployed."""
+    from botocore.exceptions import ClientError
+
     stack = api_stack_name(stage)
     try:
         cloudformation = account.clients("cloudformation", account.region)
@@ -41,7 +44,7 @@ def log_group(stage: str, account: Account) -> str:
     return str(name)
 
 
-def lines(group: str, request: str, account: Account, *, since_ms: int, until_ms: int) -> Iterator[str]:
+def lines(group: str, request: str, account: "Account", *, since_ms: int, until_ms: int) -> Iterator[str]:
     """The request's lines as they were written, oldest first."""
     pattern = f'{{ ($.request_id = "{request}") || ($.record.requestId = "{request}") || ($.requestId = "{request}") }}'
     pages = account.clients("logs", account.region).get_paginator("filter_log_events")
@@ -76,15 +79,15 @@ def _flat(record: object) -> dict[str, Any]:
 def main(
     arguments: list[str],
     *,
-    account_of: Callable[[StageConfig], Account] = sign_in,
+    account_of: Callable[[StageConfig], "Account"] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> int:
-    """Print the lines of one request. Returns the exit code: 1 where there are none."""
-    parser = argparse.ArgumentParser(prog="make logs", description="What the log says of one request.")
+    """Print the lines of one request. Returns the exit code: 1 if there are none. `account_of` signs in to AWS."""
+    parser = argparse.ArgumentParser(prog="make logs", description="Print what the log has about one request.")
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     parser.add_argument("--request", required=True, help="the x-request-id of the answer")
     parser.add_argument("--since", default=DEFAULT_SINCE, help=f"how far back: 30m, 6h, 7d ({DEFAULT_SINCE})")
-    parser.add_argument("--raw", action="store_true", help="each line as it stands in the log")
+    parser.add_argument("--raw", action="store_true", help="each line exactly as it was logged")
     asked = parser.parse_args(arguments)
     try:
         since_s = _since(asked.since)
@@ -93,7 +96,15 @@ def main(
         config = StageConfig.from_context(
             read_context(Path("cdk.json")) | ({"stage": asked.stage} if asked.stage else {})
         )
-        account = account_of(config)
+    except InfraError as error:
+        print(error, file=sys.stderr)
+        return 1
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from infra.preflight.account import sign_in
+
+    try:
+        account = (account_of or sign_in)(config)
         now_s = clock()
         group = log_group(config.stage, account)
         span = {"since_ms": round((now_s - since_s) * 1000), "until_ms": round(now_s * 1000)}
