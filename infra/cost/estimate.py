@@ -7,7 +7,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ TURNS_OF_AN_ENVIRONMENT = 10  # at a time, on Managed Instances
 ENVIRONMENTS_OF_AN_INSTANCE = 2  # one for each vCPU of a large instance
 PEAK = 3  # ratio of the busiest hour to the average hour
 SECONDS_A_MONTH = HOURS_A_MONTH * 3600
+RESTORES = 1_000  # cold starts, for the price of SnapStart: how many there are a month depends on the traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,21 @@ def _instances(load: Load) -> Iterator[Charge]:
     yield Charge("Lambda's fee for them", hours.usd, prices.MANAGED_FEE)
 
 
+def snapstart(memory_mb: int) -> list[Charge]:
+    """What `snapstart: true` costs a month for a function of this size: one snapshot, and each restore from it."""
+    gb = memory_mb / 1024
+    return [
+        Charge("the snapshot", gb * SECONDS_A_MONTH, prices.SNAPSTART_CACHE_GB_S),
+        Charge(f"{RESTORES:,} cold starts", gb * RESTORES, prices.SNAPSTART_RESTORED_GB),
+    ]
+
+
+def memory_of(resources: Iterable[Mapping[str, Any]]) -> int:
+    """Memory in MB of the largest function in the templates; 0 where there is none."""
+    functions = (one.get("Properties", {}) for one in resources if one["Type"] == "AWS::Lambda::Function")
+    return max((function.get("MemorySize", 0) for function in functions), default=0)
+
+
 def resources(folder: Path) -> list[dict[str, Any]]:
     """Every resource of the templates in `folder`; FileNotFoundError if there are none."""
     templates = sorted(folder.glob("*.template.json"))
@@ -111,7 +127,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.idle:
-            _print_idle(idle.lines(resources(options.templates)))
+            stage = resources(options.templates)
+            _print_idle(idle.lines(stage))
+            _print_snapstart(memory_of(stage))
         else:
             load = Load(
                 turns=options.turns,
@@ -122,6 +140,8 @@ def main(arguments: list[str]) -> int:
                 instance_type=options.instance_type,
             )
             _print_bill(bill(load))
+            if load.mode == "lambda":
+                _print_snapstart(load.memory_mb)
     except (UnpricedError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -141,6 +161,12 @@ def _print_bill(charges: list[Charge]) -> None:
         each = f"{charge.units:,.0f} x ${_plain(charge.price.usd)} a {charge.price.unit}"
         print(f"  ${charge.usd:10.2f}  {charge.what}: {each}\n{'':15}{charge.price.page}, {prices.AS_OF}")
     print(f"  ${sum(charge.usd for charge in charges):10.2f}  a month, before free tiers")
+
+
+def _print_snapstart(memory_mb: int) -> None:
+    kept, restored = snapstart(memory_mb)
+    print(f"  `snapstart: true` at {memory_mb} MB: ${kept.usd:.2f} a month for {kept.what}, ${restored.usd:.2f} for "
+          f"{restored.what}\n{'':15}{kept.price.page}, {prices.AS_OF}")  # fmt: skip
 
 
 def _plain(usd: float) -> str:

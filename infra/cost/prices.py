@@ -28,6 +28,7 @@ LAMBDA_GB_S = {
     "x86_64": Price(0.0000166667, "GB-second", LAMBDA),
 }
 SNAPSTART_CACHE_GB_S = Price(0.0000015046, "GB-second kept", LAMBDA)
+SNAPSTART_RESTORED_GB = Price(0.0001397998, "GB restored", LAMBDA)
 MANAGED_FEE = Price(0.15, "dollar of EC2 on demand", LAMBDA)
 EC2_HOUR = {  # on demand; savings plans take up to 72 % off
     "m8g.large": Price(0.08976, "hour", "https://aws.amazon.com/ec2/pricing/on-demand/"),

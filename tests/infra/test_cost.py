@@ -81,7 +81,16 @@ def test_the_command_prices_what_make_template_wrote(
     for name, template in templates.items():
         (tmp_path / f"{name}.template.json").write_text(json.dumps(template), encoding="utf-8")
     assert estimate.main(["--idle", "--templates", str(tmp_path)]) == 0
-    assert "$    0.00  a month when idle" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "$    0.00  a month when idle" in printed
+    assert "`snapstart: true` at 1024 MB: $3.95 a month for the snapshot, $0.14 for 1,000 cold starts" in printed
+
+
+def test_snapstart_is_priced_by_the_memory_of_the_function(capsys: pytest.CaptureFixture[str]) -> None:
+    assert estimate.main(["--turns", "1e6", "--memory", "2048"]) == 0
+    assert "at 2048 MB: $7.91 a month for the snapshot, $0.28 for" in capsys.readouterr().out
+    assert estimate.main(["--turns", "1e6", "--mode", "managed"]) == 0
+    assert "snapstart" not in capsys.readouterr().out, "managed instances have none"
 
 
 def test_without_templates_the_command_says_how_to_make_them(
