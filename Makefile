@@ -21,7 +21,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 	bundle verify prove logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
 	test-dynamodb-local test-upstream test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal bench-memory \
-	bench-auth fuzz test-optimizations bench-cold bench-turn bench-streams imports audit lock types contracts format
+	bench-auth fuzz test-optimizations bench-cold bench-opening bench-turn bench-streams imports audit lock types contracts format
 
 ##@ Develop
 
@@ -202,6 +202,9 @@ bench-turn: .venv/installed ## what a request, a model call, a word and a turn c
 
 bench-streams: .venv/installed ## 1 to 200 streams in one process: added latency, CPU, memory (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_streams
+
+bench-opening: .venv/installed $(PAGE) ## a cold page in Chromium: until its list, and from Enter to the first word (Linux)
+	@$(RUN) $(PY) -m tests.bench.bench_opening
 
 imports: .venv/installed ## write tests/e2e/imports.json anew: what a cold function imports, and when
 	@$(RUN) CHAT_WRITE_IMPORTS=1 $(PY) -m pytest -q tests/e2e/test_imports.py
