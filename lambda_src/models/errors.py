@@ -103,6 +103,11 @@ class Fault:
     model: str | None = None
     text: str = ""
 
+    def log_fields(self) -> dict[str, object]:
+        """What the log has of it: kind, status, code and model, as far as the vendor sent them."""
+        fields = {"kind": self.kind, "status": self.status, "code": self.code, "model": self.model}
+        return {name: value for name, value in fields.items() if value is not None}
+
 
 def refused_files(error: Exception, shown: Collection[FileKind]) -> set[FileKind]:
     """The kinds of file that the vendor probably refused, of those that it was `shown`.

@@ -1,27 +1,29 @@
-"""Speech to text, by an OpenAI-compatible API. Knows no thread and no HTTP; what was said is never logged."""
+"""Dictation: speech to text by an OpenAI-compatible API. Recordings and their text are never logged."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from chatkit.types import AudioInput
 
-from lambda_src.errors import RequestError, UnavailableError
+from lambda_src.errors import ChatError, RequestError, UnavailableError
+from lambda_src.observability.faults import log_fault
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, OpenAIError
 
-ENDINGS: Final = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "mp4"}  # the API goes by the file's name
+ENDINGS: Final = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "mp4"}  # the API reads the file name's ending
 
-BYTES_A_SECOND = 750  # Opus at 6 kbit/s, the lowest bitrate at which browsers record
-TOKENS_A_SECOND = 15  # OpenAI counts 10 of speech; 200 words a minute of fast talking are 5 of text
+BYTES_PER_SECOND = 750  # Opus at 6 kbit/s, the lowest bitrate at which browsers record
+TOKENS_PER_SECOND = 15  # OpenAI counts 10 of speech; 200 words a minute of fast talking are 5 of text
 
 Transcribe = Callable[[AudioInput], Awaitable[str]]
 
 
 def tokens_at_most(audio_base64: str) -> int:
-    """More tokens than a recording can cost, whatever its bitrate: those of the speech and those of its text."""
-    return 1 + len(audio_base64) * 3 // 4 * TOKENS_A_SECOND // BYTES_A_SECOND
+    """An upper bound of the tokens that a recording costs at any bitrate: those of the speech and of its text."""
+    return 1 + len(audio_base64) * 3 // 4 * TOKENS_PER_SECOND // BYTES_PER_SECOND
 
 
 class Dictation:
@@ -32,18 +34,33 @@ class Dictation:
         self._client: AsyncOpenAI | None = None
 
     async def __call__(self, audio: AudioInput) -> str:
-        """What was said. RequestError: the audio is none; UnavailableError: the API cannot be reached, or is busy."""
-        import openai  # noqa: PLC0415 - half a second that nobody pays for who does not dictate
+        """The text. RequestError: the API rejects the recording; UnavailableError: it fails for any other reason."""
+        import openai  # noqa: PLC0415 - takes half a second, which only users who dictate should wait for
 
         if self._client is None:
             self._client = await asyncio.to_thread(self._build_client)
         name = f"audio.{ENDINGS.get(audio.media_type, 'webm')}"
         try:
-            heard = await self._client.audio.transcriptions.create(
+            transcription = await self._client.audio.transcriptions.create(
                 model=self._model, file=(name, audio.data, audio.media_type)
             )
-        except openai.BadRequestError as error:
-            raise RequestError("This recording could not be understood.") from error
         except openai.OpenAIError as error:
-            raise UnavailableError("Dictation is not available at the moment. Try again.") from error
-        return heard.text
+            raise _explained(error, self._model) from error
+        return transcription.text
+
+
+def _explained(error: "OpenAIError", model: str) -> ChatError:
+    """The error for the user. Failures that are not the recording's fault are logged with the vendor's code."""
+    from lambda_src.models.errors import fault_of  # noqa: PLC0415 - imports the openai library
+
+    fault = fault_of(error)
+    if fault is not None and fault.kind in ("rejected", "file", "too_long", "blocked"):
+        return RequestError("This recording could not be understood.")
+    log_fault("dictation_failed", error, **({} if fault is None else replace(fault, model=model).log_fields()))
+    match fault.kind if fault is not None else None:
+        case "model_gone":
+            return UnavailableError("Dictation's model is no longer available. Ask the operator to choose another.")
+        case "no_credit" | "wrong_key" | "settings":
+            return UnavailableError("Dictation is not set up correctly. Ask the operator to check the log.")
+        case _:
+            return UnavailableError("Dictation is not available at the moment. Try again.")

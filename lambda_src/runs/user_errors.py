@@ -109,11 +109,8 @@ def stream_error(error: Exception, event: str = "run_failed", **fields: str) -> 
 
 
 def logged_of(error: Exception) -> dict[str, object]:
-    """What the log says of a vendor's error: its kind, status and code, and the model; of other errors nothing."""
-    if (fault := fault_of(error)) is None:
-        return {}
-    fields = {"kind": fault.kind, "status": fault.status, "code": fault.code, "model": fault.model}
-    return {name: value for name, value in fields.items() if value is not None}
+    """The log fields of a vendor's error; none for other errors."""
+    return {} if (fault := fault_of(error)) is None else fault.log_fields()
 
 
 def notice_of(cut: CutError, *, has_words: bool) -> NoticeEvent:

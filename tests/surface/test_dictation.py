@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from lambda_src.models.transcription import Dictation
 from lambda_src.settings import MAX_BODY_BYTES, Settings
 from tests.surface.house import House, house_without_files
 
+SECRET = "canary-7d1f"
 WEBM = b"\x1a\x45\xdf\xa3 and sound"
 
 
@@ -111,6 +113,35 @@ async def test_an_api_that_refuses_is_an_error_of_ours(status: str, error: type[
         with pytest.raises(error) as raised:
             await Dictation(lambda: client, model="some-model")(AUDIO)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "sentence", "fields"),
+    [
+        ("404 Not Found", {"message": SECRET, "code": "model_not_found"}, "model is no longer available",
+         {"kind": "model_gone", "status": 404, "code": "model_not_found"}),
+        ("400 Bad Request", {"message": "Invalid model name passed in model=x"}, "model is no longer available",
+         {"kind": "model_gone", "status": 400}),
+        ("401 Unauthorized", {"message": SECRET, "code": "invalid_api_key"}, "Ask the operator",
+         {"kind": "wrong_key", "status": 401, "code": "invalid_api_key"}),
+        ("429 Too Many", {"message": SECRET, "code": "insufficient_quota"}, "Ask the operator",
+         {"kind": "no_credit", "status": 429, "code": "insufficient_quota"}),
+        ("500 No", {"message": SECRET}, "Try again", {"kind": "unreachable", "status": 500}),
+    ],
+)  # fmt: skip
+async def test_a_failure_that_is_not_the_recordings_is_explained_and_logged_with_its_model(
+    status: str, body: dict[str, str], sentence: str, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = speech_api(status, json.dumps({"error": body}).encode())
+    async with fake as (url, _), openai_client("key", base_url=url) as client:
+        with pytest.raises(UnavailableError, match=sentence) as raised:
+            await Dictation(lambda: client, model="some-model")(AUDIO)
+    (line,) = [vars(record) for record in caplog.records if record.msg == "dictation_failed"]
+    assert {name: line[name] for name in ("kind", "status", "code", "model") if name in line} == {
+        **fields,
+        "model": "some-model",
+    }
+    assert SECRET not in f"{raised.value} {line}"
 
 
 async def test_a_key_that_was_changed_is_found_by_the_dictation_that_was_refused(
