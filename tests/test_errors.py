@@ -190,20 +190,23 @@ def made(kind: type[Exception]) -> Exception:
             return error
 
 
-async def error_of(outcome: Any, name: str) -> Outcome:
+WIRE_ERRORS = [f"openai.{name}" for name in [*STATUSES, "APIConnectionError", "APITimeoutError"]]  # of either API
+
+
+async def error_of(outcome: Any, name: str, *, api: ModelApi = "responses") -> Outcome:
     """The turn that fails by a row's error."""
     if name.startswith("response.failed "):
         failed = ending("failed", error={"code": name.partition(" ")[2], "message": SECRET})
         return await over_the_wire(outcome, answering(failed))
     kind = (OPENAI if name.startswith("openai.") else AGENTS)[name.partition(".")[2]]
     if kind.__name__ in STATUSES:
-        return await over_the_wire(outcome, *[body()] * 3, status=STATUSES[kind.__name__])
+        return await over_the_wire(outcome, *[body()] * 3, status=STATUSES[kind.__name__], api=api)
     if kind.__name__ == "APIError":
         return await over_the_wire(outcome, answering({"error": {"message": SECRET}}))
     if behaviour := {"APIConnectionError": "reset", "APITimeoutError": "stall"}.get(kind.__name__):
-        async with model_api() as api:
+        async with model_api() as vendor:
             broken: Outcome = await outcome(
-                openai_run_config("key", base_url=f"{api.url}/{behaviour}", stall_s=STALL_S)
+                openai_run_config("key", base_url=f"{vendor.url}/{behaviour}", api=api, stall_s=STALL_S)
             )
             return broken
     result: Outcome = await outcome(RunConfig(model=Raising(made(kind)), tracing_disabled=True))
@@ -226,6 +229,13 @@ async def test_an_error_reads_as_the_page_says(name: str, outcome: Any) -> None:
     assert result.row == (expected["user reads"], expected["retry"], expected["log"])
     if name in ("openai.APIError", "openai.APIConnectionError", "openai.APITimeoutError") or name not in CLASSES:
         assert result.text, "what was written is kept"
+
+
+@pytest.mark.parametrize("name", WIRE_ERRORS)
+async def test_an_error_over_chat_completions_reads_the_same(name: str, outcome: Any) -> None:
+    expected = events_page.rows("Errors")[name]
+    result = await error_of(outcome, name, api="chat_completions")
+    assert result.row == (expected["user reads"], expected["retry"], expected["log"])
 
 
 INCOMPLETE = [
