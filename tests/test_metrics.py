@@ -39,6 +39,7 @@ def _emitted() -> set[tuple[str, frozenset[str]]]:
     """(name, dimensions) of each metric that some log line becomes."""
     fields: list[dict[str, Any]] = [
         {"status": 401, "limit": "day", "cold_start": True, "items": 2},
+        {"status": 503},
         {"operation": "attachments.create", "status": 200, "kind": "stopped", "error_type": "E"},
         {"first_event_ms": 1, "first_token_ms": 2, "tokens_in": 3, "tokens_out": 4, "kind": "deadline"},
     ]

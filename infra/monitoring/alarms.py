@@ -84,8 +84,9 @@ def basic(watched: Watched) -> list[Alarm]:
         ),
         Alarm(
             name="server-errors",
-            does="The front door answers 5xx: look at errors and throttles first, then at the last deployment.",
-            metric=watched.server_errors,
+            does="The function answers 5xx: look at errors and throttles first, then at the last deployment.",
+            # Not AWS's own count of 5xx, which includes the 503 that anybody can cause with a made-up token.
+            metric=Observed(alias.lambda_).metric("ServerErrors", statistic="Sum", period=PERIOD),
             threshold=3,
         ),
         _spend(watched) or _compute(watched),

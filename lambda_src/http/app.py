@@ -36,6 +36,7 @@ from lambda_src.http.chat_routes import chat_router
 from lambda_src.http.edge import Middleware, Utf8Paths
 from lambda_src.http.page import Page, Served
 from lambda_src.http.request_log import RequestLog
+from lambda_src.observability.logs import UNKNOWN_KEY
 from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
 from lambda_src.store.ports import Sweeps
 
@@ -189,9 +190,10 @@ async def refuse(request: Request, error: Exception) -> Response:
     match error:
         case NotFoundError():
             status, code, message = 404, "not_found", MISSING
-        case UnknownKeyError():  # no 5xx: anybody can make up a key's id, and must not set off an alarm
-            status, code, message = 401, "sign_in_unavailable", str(error)
-            headers |= {"www-authenticate": "Bearer", "retry-after": str(error.retry_after_s)}
+        case UnknownKeyError():
+            status, code, message = 503, "sign_in_unavailable", str(error)
+            headers["retry-after"] = str(error.retry_after_s)
+            request.scope["chat.reason"] = UNKNOWN_KEY
         case AuthError():
             status, code, message = 401, "unauthorized", str(error)
             headers["www-authenticate"] = "Bearer"

@@ -18,7 +18,7 @@ from lambda_src.http.page import SECURITY_HEADERS
 from lambda_src.quotas.source_addresses import Callers
 
 ALWAYS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
-TOLD = ("operation", "user", "code", "limit")  # of what is noted in the scope, as `chat.<name>`
+TOLD = ("operation", "user", "code", "limit", "reason")  # of what is noted in the scope, as `chat.<name>`
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # a caller may make one up
 TOKEN = b'"assistant_message.content_part.text_delta"'
 

@@ -36,6 +36,7 @@ FIELDS = frozenset(
 )
 NAMESPACE = "chatkit-lambda"
 OURS = "lambda_src"
+UNKNOWN_KEY = "unknown_key"  # `reason` of a 503 that anybody can cause with a made-up token, so no server error
 REQUEST_ID = "aws_request_id"  # the attribute of a record that Lambda's runtimes set, AWS's own and ours
 
 Unit = Literal["Count", "Milliseconds"]
@@ -54,6 +55,8 @@ class Metric(NamedTuple):
 def _of_request(fields: Fields) -> Iterator[Metric]:
     if fields.get("status") == 401:
         yield Metric("Unauthorized", 1)
+    if fields.get("status", 0) >= 500 and fields.get("reason") != UNKNOWN_KEY:
+        yield Metric("ServerErrors", 1)
     if "limit" in fields:
         yield Metric("QuotaRefusals", 1, kind=fields["limit"])
     if fields.get("cold_start"):

@@ -1,11 +1,17 @@
-"""Every attack on a token is the same 401, byte for byte, through the whole app; nothing of it is told or stored."""
+"""Every attack on a token is the same 401, byte for byte, through the whole app; nothing of it is logged or stored."""
 
 import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from itertools import count
 
 import pytest
 
 from lambda_src.auth import BearerToken, IssuerKeys
 from lambda_src.http.page import SECURITY_HEADERS
+from lambda_src.observability.logs import MetricsHandler
 from lambda_src.store.memory.store import MemoryStore
 from tests.auth.attacks import ATTACKS, Attack
 from tests.chat import Answer, Chat, app_with, message, server_with
@@ -68,7 +74,7 @@ async def test_attacks_do_not_make_us_ask_the_issuer_more_than_once_a_minute(iss
     assert len(issuer.fetched) - before == 2  # one discovery document, one set of keys
 
 
-async def test_a_token_by_a_key_that_we_do_not_know_is_a_401_that_says_when_to_try_again() -> None:
+async def test_a_token_by_a_key_that_may_be_new_is_a_503_that_says_when_to_try_again() -> None:
     now, other = [0.0], Issuer()
     keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: now[0])
     chat = Chat(app_with(server_with(MemoryStore()), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
@@ -77,10 +83,43 @@ async def test_a_token_by_a_key_that_we_do_not_know_is_a_401_that_says_when_to_t
     now[0] = 20.0
     other.rotate("key-2")
     answer = await ask(chat, other.token())
-    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (401, "sign_in_unavailable", "40")
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert (answer.status, answer.json["error"], answer.headers["retry-after"]) == (503, "sign_in_unavailable", "40")
+    assert "www-authenticate" not in answer.headers
     now[0] = 60.0
     assert (await ask(chat, other.token())).status == 200
+
+
+async def test_made_up_keys_cannot_set_off_the_alarm_for_server_errors_and_an_issuer_that_is_down_does() -> None:
+    now, other = count(), Issuer()
+    keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: next(now) / 1000)
+    chat = Chat(app_with(server_with(MemoryStore()), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
+    await ask(chat, other.token())
+    with metrics_written() as written:
+        statuses = {(await ask(chat, other.token(head={"kid": f"made-up-{n}"}))).status for n in range(20)}
+    assert statuses == {401, 503}  # the first one searches, and finds nothing
+    assert "ServerErrors" not in written.getvalue()
+    other.down = True
+    keys = IssuerKeys(ISSUER, fetch=other.fetch, now=lambda: 0.0)
+    chat = Chat(app_with(server_with(MemoryStore()), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
+    with metrics_written() as written:
+        assert (await ask(chat, other.token())).status == 503
+    assert "ServerErrors" in written.getvalue()
+
+
+@contextmanager
+def metrics_written() -> Iterator[StringIO]:
+    """What the function writes for CloudWatch while the block lasts."""
+    written = StringIO()
+    handler = MetricsHandler(written, service="chat")
+    logger = logging.getLogger("lambda_src")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    try:
+        yield written
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 async def test_without_any_keys_the_answer_is_a_503_that_says_when_to_try_again() -> None:

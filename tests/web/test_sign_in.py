@@ -151,6 +151,22 @@ def test_an_access_token_that_is_no_jwt_signs_nobody_in_and_the_page_says_what_t
     assert person.page.evaluate("sessionStorage.getItem('chat.token')") is None
 
 
+def test_a_token_that_the_server_cannot_check_yet_is_sent_again_and_signs_nobody_out(person: ChatPage) -> None:
+    Issuer(person.page)
+    person.open().button("Sign in").first.click()
+    expect(person.button("Sign out")).to_be_visible()
+    token = person.page.evaluate("sessionStorage.getItem('chat.token')")
+    sent: list[Request] = []
+    person.page.on("request", lambda request: sent.append(request))
+    not_yet = {"error": "sign_in_unavailable", "message": "Your sign-in cannot be checked yet."}
+    person.answering("threads.create", json_answer(not_yet, 503, retry_after="1"))
+    person.ask("hello")
+    expect(person.answer).to_have_text("hello")
+    expect(person.button("Sign out")).to_be_visible()
+    messages = [request for request in sent if "threads.create" in (request.post_data or "")]
+    assert [request.headers["authorization"] for request in messages] == [f"Bearer {token}"] * 2
+
+
 @pytest.mark.parametrize(("url", "prompt"), [(ISSUER, "consent"), ("https://login.microsoftonline.com/t/v2.0", None)])
 def test_where_refresh_tokens_are_wanted_people_are_asked_for_consent(tab: Page, url: str, prompt: str | None) -> None:
     env = {"CHAT_AUTH_ISSUER": f"{url}/" if url == ISSUER else url, "CHAT_AUTH_SCOPE": "openid offline_access"}

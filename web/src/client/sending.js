@@ -4,7 +4,6 @@ import { hexOf, pause } from "./tries.js";
 const RENEW_BEFORE_MS = 60_000; // the server forgives a minute, and a request may wait that long for its turn
 const SIGN_IN_TRIES = 3; // for a request whose token the server cannot check yet
 const SIGN_IN_WAIT_MS = [2_000, 60_000]; // minimum, if Retry-After is unreadable, and maximum
-const UNCHECKED = new Set([401, 503]); // a key that the server does not know yet; no keys at all
 const BODILESS = new Set(["GET", "HEAD"]);
 
 /**
@@ -23,7 +22,7 @@ export function senderOf(getToken, tokenHeader, fetch) {
     const authorized = async () => {
       const used = await tokens.current();
       const answer = await attempt(used);
-      if (answer.status !== 401 || (await isUnchecked(answer))) return answer;
+      if (answer.status !== 401) return answer;
       const other = await tokens.insteadOf(used);
       if (other === null) return answer;
       await answer.body?.cancel();
@@ -39,7 +38,7 @@ export function senderOf(getToken, tokenHeader, fetch) {
 }
 
 const isUnchecked = async (answer) =>
-  UNCHECKED.has(answer.status) && (answer.headers.get("content-type") ?? "").startsWith("application/json") &&
+  answer.status === 503 && (answer.headers.get("content-type") ?? "").startsWith("application/json") &&
   (await answer.clone().json().catch(() => null))?.error === "sign_in_unavailable";
 
 /**
