@@ -1,1 +1,1 @@
-"""On a laptop, never in the zip: the Lambda path, a local AWS and one local user. `make dev` starts it."""
+"""Development tools, never in the zip: `make dev`, the Lambda emulator, a local AWS, verification and test fixtures."""

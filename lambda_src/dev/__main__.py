@@ -1,4 +1,4 @@
-"""`make dev`: the Lambda path on a laptop, from one command, until Ctrl-C. Joins emulator, local AWS and reload."""
+"""`make dev`: runs the chat on a laptop through the Lambda path, with emulator, local AWS and reload, until Ctrl-C."""
 
 import argparse
 import asyncio
@@ -38,51 +38,51 @@ SHOWCASE = "CHATKIT_SHOWCASE"  # read by dev/local.py
 NAMES = {"CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
 HANDLER = "lambda_src.dev.local.handler"
 TIMEOUT_S = 300.0  # as the shipped stack sets it
-HANDED_DOWN = re.compile(  # of the shell's environment: what settings, SDKs, proxies, certificates and locales need
+INHERITED = re.compile(  # variables of the shell that settings, SDKs, proxies, certificates and locales need
     r"(CHAT|CHATKIT|COVERAGE|LC|OPENAI)_.+|PYTHON.*|PATH|HOME|LANG|TMPDIR|TZ|USER|(?i:(http|https|all|no)_proxy)"
     r"|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE"
 )
 
-NO_PROXY = "127.0.0.1,localhost"  # a company's proxy has no way to this machine
+NO_PROXY = "127.0.0.1,localhost"  # a company's proxy cannot reach this machine
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Chat on your laptop through the path that Lambda runs. Ctrl-C ends every process and saves."""
+    """Run the chat on your laptop, through the same path as on Lambda. Ctrl-C saves and ends every process."""
     parser = argparse.ArgumentParser(prog="make dev", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("--port", type=_port, default=8000, help="where the page and the endpoint listen, on 127.0.0.1")
+    parser.add_argument("--port", type=_port, default=8000, help="port of the page and the endpoint, on 127.0.0.1")
     parser.add_argument("--data", type=Path, default=DATA, help="folder that keeps the threads between runs")
-    parser.add_argument("--showcase", action="store_true", help="an agent that shows what ChatKit can: docs/chatkit.md")
+    parser.add_argument("--showcase", action="store_true", help="an agent that shows ChatKit's features")
     parser.add_argument(
         "--origin", action="append", default=[], type=origin_of, metavar="ORIGIN",
-        help="let pages of this origin in, say http://localhost:5173 (http://localhost:* is every port)",
+        help="allow pages of this origin, such as http://localhost:5173 (http://localhost:* is every port)",
     )  # fmt: skip
     parser.add_argument(
         "--env", action="append", default=[], metavar="NAME",
-        help="hand this variable of the shell down to the function, beside those that start with CHAT_ or OPENAI_",
+        help="pass this variable of the shell to the function, beside those that start with CHAT_ or OPENAI_",
     )  # fmt: skip
     parser.add_argument(
-        "--raw-log", action="store_true", help="the function's log as Lambda would get it, with metrics"
+        "--raw-log", action="store_true", help="print the function's log as Lambda would get it, with metrics"
     )
     add_flags(parser, timeout_s=TIMEOUT_S)
-    asked = parser.parse_args(arguments)
-    switches = switches_from(asked)
+    options = parser.parse_args(arguments)
+    switches = switches_from(options)
     become_local(os.environ)
-    if asked.showcase:
-        os.environ[SHOWCASE] = "1"  # inherited by the function, as everything is
+    if options.showcase:
+        os.environ[SHOWCASE] = "1"  # the function inherits it
     try:
         settings = local_settings({**os.environ, **NAMES})
-        with listening(asked.port) as listener:
+        with listening(options.port) as listener:
             asyncio.run(
                 serve(
                     listener,
-                    data=asked.data,
+                    data=options.data,
                     settings=settings,
-                    switches=replace(switches, cors=switches.cors or laptop(asked.origin)),
-                    origins=(*asked.origin, *(switches.cors.allow_origins if switches.cors else ())),
-                    env={**of_the_stage(ROOT / "cdk.json", os.environ), **handed_down(os.environ, more=asked.env)},
-                    log=sys.stdout if asked.raw_log else Readable(sys.stdout),
+                    switches=replace(switches, cors=switches.cors or laptop(options.origin)),
+                    origins=(*options.origin, *(switches.cors.allow_origins if switches.cors else ())),
+                    env={**of_the_stage(ROOT / "cdk.json", os.environ), **inherited(os.environ, more=options.env)},
+                    log=sys.stdout if options.raw_log else Readable(sys.stdout),
                 )
             )
     except SettingsError as wrong:
@@ -105,9 +105,9 @@ async def serve(
     env: Mapping[str, str],
     log: Output,
 ) -> None:
-    """Start everything, say where it is, reload on save; return when a signal says so.
+    """Start everything, print the address, reload on save, and return on SIGINT, SIGTERM or SIGHUP.
 
-    RuntimeError: the local AWS did not start, or ended before its time.
+    RuntimeError: the local AWS did not start or ended unexpectedly.
     """
     stop, lost = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ async def serve(
 
 
 def laptop(origins: Sequence[str]) -> Cors:
-    """CORS for pages of these origins; methods and headers as a deployed stage takes them."""
+    """CORS for pages of these origins, with the methods and headers of a deployed stage."""
     return Cors(
         allow_origins=tuple(origins),
         allow_methods=("GET", "POST"),
@@ -151,27 +151,27 @@ def laptop(origins: Sequence[str]) -> Cors:
     )
 
 
-def handed_down(env: Mapping[str, str], *, more: Sequence[str] = ()) -> dict[str, str]:
-    """What the function gets of the shell's environment: an allow-list (HANDED_DOWN), and what `--env` names.
+def inherited(env: Mapping[str, str], *, more: Sequence[str] = ()) -> dict[str, str]:
+    """The variables of the shell that the function gets: an allowlist (INHERITED), and those that `--env` names.
 
-    A tool of an agent is driven by a model, so it should not find every token that a shell holds.
+    A model controls the agent's tools, so they should not have access to every token in a shell.
     """
-    return {name: value for name, value in env.items() if name in more or HANDED_DOWN.fullmatch(name)}
+    return {name: value for name, value in env.items() if name in more or INHERITED.fullmatch(name)}
 
 
 def of_the_stage(cdk_json: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """What the stage gives its tools: its `environment`, and secrets that the shell sets. The shell's values win."""
+    """The stage's `environment`, and those of its secrets that the shell sets. The shell's values take precedence."""
     try:
         stage = read_stage(cdk_json, None)
     except SettingsError as wrong:
-        say(f"{wrong.faults[0]} So your tools get none of a stage's variables.")
+        say(f"{wrong.faults[0]} Your tools get no variables of a stage.")
         return {}
     names = [*stage.environment, *map(variable_of, stage.secrets)]
     return {**stage.environment, **{name: env[name] for name in names if name in env}}
 
 
 def become_local(env: MutableMapping[str, str]) -> None:
-    """Take out of `env` what would lead an AWS client elsewhere than to the local AWS: the shell's AWS_*, proxies."""
+    """Remove AWS_* from `env` and exclude this machine from proxies, so that AWS clients use the local AWS only."""
     for name in [name for name in env if name.startswith("AWS_")]:
         del env[name]
     for name in ("NO_PROXY", "no_proxy"):
@@ -180,7 +180,7 @@ def become_local(env: MutableMapping[str, str]) -> None:
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """The port, taken: whoever comes waits until we serve. RuntimeError when it is another's."""
+    """A socket that listens on the port; callers wait until we serve. RuntimeError if the port is in use."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -188,33 +188,33 @@ def listening(port: int) -> Iterator[socket.socket]:
             listener.listen()
         except OSError as fault:
             if fault.errno != errno.EADDRINUSE:
-                raise RuntimeError(f"Port {port} cannot be had: {fault.strerror}. Use PORT=8123, say.") from fault
+                raise RuntimeError(f"Port {port} is not available: {fault.strerror}. Try PORT=8123.") from fault
             raise RuntimeError(
-                f"Port {port} is taken. End what runs there, or use another: make dev PORT={port % 65535 + 1}"
+                f"Port {port} is in use. Stop the program that uses it, or run: make dev PORT={port % 65535 + 1}"
             ) from fault
         yield listener
 
 
 def say(text: str) -> None:
-    """A line of our own among the function's."""
+    """Print a line of `make dev` itself between those of the function."""
     console.print(escape(text))
 
 
 def origin_of(text: str) -> str:
-    """The origin that a flag names; ArgumentTypeError for anything else."""
+    """An origin on the command line; ArgumentTypeError for anything else."""
     parts = urlsplit(text.removesuffix(":*"))
     if (
         parts.scheme not in ("http", "https")
         or not parts.netloc
         or text.removesuffix(":*") != f"{parts.scheme}://{parts.netloc}"
     ):
-        raise argparse.ArgumentTypeError(f"must be an origin like http://localhost:5173, and is {text!r}")
+        raise argparse.ArgumentTypeError(f"must be an origin such as http://localhost:5173, but is {text!r}")
     return text
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"must be a port, 0 (any) to 65535, and is {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a port from 0 (any) to 65535, but is {text!r}")
     return int(text)
 
 

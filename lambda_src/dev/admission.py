@@ -1,7 +1,7 @@
-"""Which requests `make dev` takes: its own page's, and those of the origins that are let in. Pure but for one warning.
+"""Host and origin check of `make dev`: accepts its own page and the allowed origins. Pure, except for a warning.
 
-Any site that a developer has open can send requests to this machine, and by DNS rebinding under a name of its own. So
-the Host must be ours, and an Origin, where the browser sends one, must be ours or let in (`make dev ORIGIN=...`).
+Any site that is open in a developer's browser can send requests to this machine, with DNS rebinding even under the
+site's own name. So the Host header must be ours, and an Origin header must be ours or allowed (`make dev ORIGIN=...`).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ from lambda_src.dev.emulator.cors import covers
 from lambda_src.dev.emulator.events import Request
 
 NAMES = ("127.0.0.1", "localhost")
-SHOWN_CHARS = 100  # of what a caller made up, in the warning
+SHOWN_CHARS = 100  # of the caller's origin in the warning
 
 
 class Admission:
-    """Called with each request; returns why it is refused, None if it is not. `warn` hears of each origin once."""
+    """Call it with each request: returns why it is refused, or None. Calls `warn` once for each refused origin."""
 
     def __init__(self, port: int, origins: Sequence[str], *, warn: Callable[[str], None]) -> None:
         own = [f"{name}:{port}" for name in NAMES]
@@ -33,9 +33,9 @@ class Admission:
         return None
 
     def _refused(self, origin: str) -> str:
-        shown = "".join(char if char.isascii() and char.isprintable() else "?" for char in origin[:SHOWN_CHARS])
-        text = f"make dev refused a request from {shown}. To let its pages in: make dev ORIGIN={shown}"
-        if shown not in self._warned and len(self._warned) < SHOWN_CHARS:
-            self._warned.add(shown)
+        printable = "".join(char if char.isascii() and char.isprintable() else "?" for char in origin[:SHOWN_CHARS])
+        text = f"make dev refused a request from {printable}. To allow its pages: make dev ORIGIN={printable}"
+        if printable not in self._warned and len(self._warned) < SHOWN_CHARS:
+            self._warned.add(printable)
             self._warn(text)
         return text

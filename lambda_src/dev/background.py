@@ -1,4 +1,4 @@
-"""What goes on beside the emulator while `make dev` runs: saved code is loaded anew, deletes are finished."""
+"""Background tasks of `make dev`: reload saved code, and run the sweep that finishes deletes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -11,7 +11,7 @@ from watchfiles import PythonFilter, awatch
 from lambda_src.dev.broken import ROOT, told
 from lambda_src.dev.emulator import Emulator
 
-SWEEP_EVERY_S = 600.0  # a stage does it each hour; a session on a laptop is often shorter than that
+SWEEP_EVERY_S = 600.0  # a stage sweeps every hour, but a session on a laptop is often shorter
 AGENT = ROOT / "lambda_src" / "agent"
 
 Say = Callable[[str], None]
@@ -20,13 +20,13 @@ Sleep = Callable[[float], Awaitable[object]]
 
 @asynccontextmanager
 async def going_on(*work: Coroutine[Any, Any, None], say: Say) -> AsyncIterator[None]:
-    """While this is entered, each of `work` goes on. One that fails says so, and ends alone."""
+    """Run the coroutines `work` in the background. One that fails is reported and does not affect the others."""
 
     async def one(part: Coroutine[Any, Any, None]) -> None:
         try:
             await part
-        except Exception as fault:  # noqa: BLE001 - the fence: the chat goes on without it
-            say(f"Reloading or sweeping has ended: {told(fault)}")
+        except Exception as fault:  # noqa: BLE001 - the boundary: the chat continues without it
+            say(f"Reloading or sweeping failed and has stopped: {told(fault)}")
 
     tasks = {asyncio.create_task(one(part)) for part in work}
     try:
@@ -38,7 +38,7 @@ async def going_on(*work: Coroutine[Any, Any, None], say: Say) -> AsyncIterator[
 
 
 async def reload_on_save(emulator: Emulator, say: Say) -> None:
-    """A saved Python file below lambda_src/ replaces the function's processes; one that cannot be read is told."""
+    """When a Python file in lambda_src/ is saved, restart the function's processes and report syntax errors."""
     async for changes in awatch(ROOT / "lambda_src", watch_filter=PythonFilter()):
         files = sorted({Path(path) for _, path in changes})
         say(f"Reloading: {', '.join(str(file.relative_to(ROOT)) for file in files)}")
@@ -47,7 +47,7 @@ async def reload_on_save(emulator: Emulator, say: Say) -> None:
 
 
 def say_what_is_broken(files: Iterable[Path], say: Say) -> None:
-    """One line for each file that Python cannot read."""
+    """Print one line for each file that Python cannot compile."""
     for file in files:
         try:
             compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
@@ -58,7 +58,7 @@ def say_what_is_broken(files: Iterable[Path], say: Say) -> None:
 
 
 async def sweep(emulator: Emulator, say: Say, *, sleep: Sleep = asyncio.sleep) -> None:
-    """The event that a stage's timer sends, every SWEEP_EVERY_S seconds."""
+    """Send the event of the stage's schedule every SWEEP_EVERY_S seconds."""
     while True:
         await sleep(SWEEP_EVERY_S)
         if (report := (await emulator.invoke({"chat": "sweep"})).report) is not None:

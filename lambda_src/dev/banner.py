@@ -1,4 +1,4 @@
-"""What `make dev` tells a newcomer: where it runs, on what, and one line to try."""
+"""The banner of `make dev`: address, store, model, and a command to try."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def banner(url: str, data: Path, settings: Settings, env: Mapping[str, str]) -> str:
-    """For rich: square brackets are its markup."""
+    """The text, in rich's markup."""
     body = (
         '{"type":"threads.create","params":{"input":{"content":[{"type":"input_text","text":"Hello!"}],'
         '"attachments":[],"inference_options":{}}}}'
@@ -26,7 +26,7 @@ def banner(url: str, data: Path, settings: Settings, env: Mapping[str, str]) -> 
 
 
 def shown(folder: Path) -> str:
-    """The folder as a person would type it from the project's root."""
+    """The folder relative to the project's root, if it is inside."""
     return f"{folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}/"
 
 
@@ -37,7 +37,7 @@ def _store(settings: Settings, data: Path) -> str:
         case "postgres":
             return "PostgreSQL, as CHAT_DATABASE_URL says"
         case "memory":
-            return "memory: each process of the function has its own, and it is lost on every save"
+            return "memory: separate for each process of the function, and lost on every save"
 
 
 def _model(settings: Settings, env: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with the user's own code, as one line: file, line, exception. On a laptop only: it tells texts."""
+"""Reports an exception in the user's agent as one line: file, line, exception with its text. Never deployed."""
 
 import traceback
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class BrokenAgentError(UnavailableError):
-    """The user's agent cannot be built: its text says where and why, to whoever chats too, who is the same person."""
+    """The user's agent cannot be built. The chat shows the text, because here the user is the developer."""
 
 
-_printed: set[str] = set()  # make dev replaces the process when a file is saved
+_printed: set[str] = set()  # per process; make dev restarts it when a file is saved
 
 
 @contextmanager
 def told_if_broken() -> Iterator[None]:
-    """Raise what the user's code raises as BrokenAgentError, which the chat shows, and print it once a process.
+    """Raise an exception of the user's code as BrokenAgentError, which the chat shows, and print it once per process.
 
-    The log's line about it, with its traceback, is left out by log_lines.py.
+    log_lines.py omits the log line with its traceback.
     """
     try:
         yield
@@ -36,7 +36,7 @@ def told_if_broken() -> Iterator[None]:
 def told(fault: BaseException) -> str:
     """`lambda_src/agent/tools.py, line 3: SyntaxError: '(' was never closed`.
 
-    The place is the one in the project that is nearest to the fault: of a file that cannot be read it is in that file.
+    The place is the innermost frame in the project; for a syntax error, the file that has it.
     """
     what = f"{type(fault).__name__}: {fault.msg if isinstance(fault, SyntaxError) else fault}"
     if isinstance(fault, ModuleNotFoundError) and fault.name and not fault.name.startswith("lambda_src"):

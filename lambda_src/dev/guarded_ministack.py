@@ -34,11 +34,11 @@ def refuses(scope: Message) -> bool:
 
 
 def guarded(app: App) -> App:
-    """`app`, but requests that `refuses` names are a 403 without CORS headers."""
+    """`app`, but requests that `refuses` rejects get a 403 without CORS headers."""
 
     async def guard(scope: Message, receive: Any, send: Send) -> None:  # noqa: ANN401 - ASGI's receive
         if scope["type"] not in ("http", "websocket") or not refuses(scope):
-            # Bucket policies demand TLS (CDK's own bucket, and ours), and there is none on loopback.
+            # Bucket policies (CDK's and ours) require TLS, which loopback does not have.
             await app({**scope, "scheme": "https"} if scope["type"] == "http" else scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -51,7 +51,7 @@ def guarded(app: App) -> App:
 
 
 def main() -> None:
-    """Serve until SIGTERM; MiniStack saves what it keeps when it shuts down."""
+    """Serve until SIGTERM; MiniStack saves its state when it shuts down."""
     from hypercorn.asyncio import serve  # type: ignore[import-not-found] # noqa: PLC0415 - in MiniStack's environment
     from hypercorn.config import Config  # type: ignore[import-not-found] # noqa: PLC0415 - as above
     from ministack.app import app  # type: ignore[import-not-found] # noqa: PLC0415 - what its `--detach` serves

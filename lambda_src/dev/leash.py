@@ -1,7 +1,7 @@
-"""Runs a script that must not outlive whoever started it, however that ends: `python -P leash.py SCRIPT`.
+"""Runs a script that must not outlive its parent process: `python -P leash.py SCRIPT`.
 
-Its standard input is a pipe whose other end only the starter holds. When that end is gone, by `kill -9` too, this
-process gets the SIGTERM that it would have been sent, and has the time it needs. Imports nothing of ours.
+Its standard input is a pipe whose other end only the parent holds. When the parent ends, even by `kill -9`, this
+process sends itself SIGTERM, so that it can shut down cleanly. Imports nothing of ours.
 """
 
 import os
@@ -12,7 +12,7 @@ import threading
 
 
 def watch(pipe: int) -> None:
-    """Until the other end is gone; nothing is ever sent."""
+    """Wait until the other end is closed; nothing is ever sent."""
     while os.read(pipe, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
@@ -20,5 +20,5 @@ def watch(pipe: int) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=watch, args=(sys.stdin.fileno(),), daemon=True).start()
-    del sys.argv[0]  # the module sees itself
+    del sys.argv[0]  # so that the script finds itself there
     runpy.run_path(sys.argv[0], run_name="__main__")

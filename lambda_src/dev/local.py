@@ -1,4 +1,4 @@
-"""The handler of `make dev`: the deployed one, but everybody is one local user. In no zip, so no stage can be open."""
+"""The handler of `make dev`: the deployed handler, but every caller is one local user. Never in the zip."""
 
 import logging
 import os
@@ -29,29 +29,29 @@ ISSUER = "urn:chatkit-lambda:local"
 
 
 async def local_user(authorization: str | None) -> User:
-    """Authenticate: everybody who reaches loopback is the same person, `local`."""
+    """Authenticate every caller on loopback as the user `local`."""
     return User(id="local", issuer=ISSUER, subject="local")
 
 
 def local_agent() -> Agent[Any]:
-    """Yours; with `make dev FLAGS=--showcase` the one that shows what ChatKit can show."""
+    """Your agent, or the showcase with `make dev FLAGS=--showcase`."""
     with told_if_broken():
         return showcase.build_agent() if SHOWCASE in os.environ else shipped_agent()
 
 
 def local_actions() -> Actions:
-    """What belongs to it."""
+    """The actions of that agent."""
     with told_if_broken():
         return showcase.actions if SHOWCASE in os.environ else shipped_actions()
 
 
 def local_assistants() -> Assistants:
-    """Those with a name."""
+    """Your named assistants."""
     with told_if_broken():
         return shipped()
 
 
-configure_logging(root=logging.getLogger(), quiet=False)  # on a laptop nobody else reads what libraries say
+configure_logging(root=logging.getLogger(), quiet=False)  # show the libraries' log lines, too
 show_tracebacks()
 settings = local_settings(os.environ)
 key = local_key(settings, os.environ)

@@ -1,7 +1,6 @@
-"""A local AWS on loopback: MiniStack in a process of its own, with the table and the bucket in it. Knows no chat.
+"""A local AWS on loopback: MiniStack in a separate process, with the chat's table and bucket. Knows no chat.
 
-Its data is written to `folder` when it is told to stop (that is how MiniStack persists); when whoever started it is
-killed, it is told so by its leash (leash.py).
+MiniStack writes its data to `folder` when it gets SIGTERM. leash.py sends that signal if the parent process dies.
 """
 
 import asyncio
@@ -23,24 +22,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambda_src.cli.options import LOCAL_AWS
 from lambda_src.store.keys import table_definition
 
-PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # its own environment: requirements/ministack.in
+PYTHON = Path(sys.prefix) / "ministack" / "bin" / "python"  # a separate environment: requirements/ministack.in
 TABLE = "chat"
 BUCKET = "chat-files"
 REGION = "us-east-1"
 SERVICES = "dynamodb,s3,ssm,secretsmanager,sts"
-PAGES: dict[str, Any] = {  # on a laptop any page may upload: presigned URLs are all that is let in
+PAGES: dict[str, Any] = {  # any page may upload, because only presigned URLs are accepted
     "AllowedOrigins": ["*"],
     "AllowedMethods": ["PUT", "GET", "HEAD"],
     "AllowedHeaders": ["*"],
     "ExposeHeaders": ["etag"],
 }
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing else of the shell reaches it
-START_TIMEOUT_S = 60.0  # seen: 0.8 to 2.5 s; a loaded laptop may take long
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # the only variables of the shell that it gets
+START_TIMEOUT_S = 60.0  # measured: 0.8 to 2.5 s; a busy laptop may take longer
 ASK_EVERY_S = 0.1
 LAST_WORDS_CHARS = 2000
 LEASH = Path(__file__).with_name("leash.py")
 MINISTACK = Path(__file__).with_name("guarded_ministack.py")
-STOP_TIMEOUT_S = 20.0  # it writes its state when it is told to stop
+STOP_TIMEOUT_S = 20.0  # for writing its state
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,14 @@ class LocalKey:
 
 @dataclass(frozen=True, slots=True)
 class LocalAws:
-    """Where the local AWS listens, and what makes boto3 talk to it: a key of this run, which it asks everybody for."""
+    """The address of the local AWS, and the key of this run, which every request needs."""
 
     url: str
     key: LocalKey
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment variables that send every AWS client of a process here (and nowhere else)."""
+        """Environment variables that make every AWS client of a process use this address only."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": self.key.id,
@@ -73,7 +72,7 @@ class LocalAws:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,  # a profile of somebody's may name endpoints of its own
+            "AWS_CONFIG_FILE": os.devnull,  # a profile may name other endpoints
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
@@ -90,9 +89,9 @@ class LocalAws:
 
 @asynccontextmanager
 async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None) -> AsyncIterator[LocalAws]:
-    """A running local AWS whose data lives in `folder`; `on_death` is called if it ends before it is told to.
+    """A running local AWS with its data in `folder`. Calls `on_death` if it ends unexpectedly.
 
-    RuntimeError, with its last words, when it does not start, or ended without saving.
+    RuntimeError, with the end of its log, if it does not start or ends without saving.
     """
     if not PYTHON.is_file():
         raise RuntimeError(f"MiniStack is not installed ({PYTHON} is missing): run `make setup`.")
@@ -103,7 +102,7 @@ async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None
         process = await asyncio.create_subprocess_exec(
             PYTHON, "-P", str(LEASH), str(MINISTACK),
             env=_environment(folder, port, key), stdin=asyncio.subprocess.PIPE, stdout=output, stderr=output,
-            start_new_session=True,  # Ctrl-C is ours: it must outlive it long enough to save
+            start_new_session=True,  # Ctrl-C must not reach it: it has to save first
         )  # fmt: skip
     aws = LocalAws(f"http://127.0.0.1:{port}", key)
     told_to_stop = False
@@ -126,13 +125,13 @@ async def local_aws(folder: Path, *, on_death: Callable[[], None] = lambda: None
         await watching
     if code != 0:
         raise RuntimeError(
-            f"The local AWS ended without saving ({_how(code)}): what was said since its start may be lost. "
+            f"The local AWS ended without saving ({_how(code)}): messages since its start may be lost. "
             + await asyncio.to_thread(_last_words, log)
         )
 
 
 async def _stopped(process: asyncio.subprocess.Process) -> int:
-    """Its exit code, once it has saved; 0 is a good end."""
+    """Stop it and return its exit code: 0 if it has saved."""
     if process.returncode is None:
         process.terminate()
         try:
@@ -160,7 +159,7 @@ def _environment(folder: Path, port: int, key: LocalKey) -> dict[str, str]:
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
         "LOG_LEVEL": "WARNING",
-        "AWS_ACCESS_KEY_ID": key.id,  # its root key: every request and presigned URL is verified against it
+        "AWS_ACCESS_KEY_ID": key.id,  # its root key, which verifies every request and presigned URL
         "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_SESSION_TOKEN": "",
     }
@@ -187,7 +186,7 @@ async def _listening(
 
 def _last_words(log: Path) -> str:
     words = log.read_text(errors="replace")[-LAST_WORDS_CHARS:].strip()
-    return f"Its last words (all in {log}):\n{words}" if words else f"It left no words in {log}."
+    return f"The end of its log ({log}):\n{words}" if words else f"Its log is empty ({log})."
 
 
 def _create(aws: LocalAws) -> None:
@@ -205,8 +204,8 @@ def _create(aws: LocalAws) -> None:
 
 
 def _write_address(file: Path, aws: LocalAws) -> None:
-    """For `chat --local` (lambda_src/cli/places.py). It has the key of this run: only its owner can read it."""
-    file.unlink(missing_ok=True)  # of a run that was killed
+    """Write the address and the key for `chat --local` (lambda_src/cli/places.py), readable by the owner only."""
+    file.unlink(missing_ok=True)  # left by a run that was killed
     address = {
         "endpoint_url": aws.url,
         "region": REGION,
@@ -221,9 +220,9 @@ def _write_address(file: Path, aws: LocalAws) -> None:
 
 
 async def _lock(log: BinaryIO, folder: Path) -> None:
-    """One local AWS a folder: two would overwrite each other's state. MiniStack inherits the lock.
+    """Lock the folder, because two local AWSs would overwrite each other's state. MiniStack inherits the lock.
 
-    Whose starter was killed is about to save, and is waited for. RuntimeError: somebody uses the folder.
+    Waits for a MiniStack whose parent was killed and which is still saving. RuntimeError: the folder is in use.
     """
     owner = folder / "make-dev.pid"
     for _ in range(round(STOP_TIMEOUT_S / ASK_EVERY_S)):
@@ -232,7 +231,7 @@ async def _lock(log: BinaryIO, folder: Path) -> None:
         except BlockingIOError:
             if (pid := await asyncio.to_thread(_running, owner)) is not None:
                 raise RuntimeError(
-                    f"Another make dev (process {pid}) uses {folder}. End it, or use another folder: "
+                    f"Another make dev (process {pid}) uses {folder}. Stop it, or use another folder: "
                     'make dev FLAGS="--data DIR".'
                 ) from None
             await asyncio.sleep(ASK_EVERY_S)
@@ -240,13 +239,13 @@ async def _lock(log: BinaryIO, folder: Path) -> None:
             await asyncio.to_thread(owner.write_text, str(os.getpid()))
             return
     raise RuntimeError(
-        f"A MiniStack that an earlier make dev left behind in {folder} does not end. Look for it with: ps ax | "
-        'grep ministack; or use another folder: make dev FLAGS="--data DIR".'
+        f"A MiniStack of an earlier make dev still uses {folder} and does not end. Find it with `ps ax | grep "
+        'ministack`, or use another folder: make dev FLAGS="--data DIR".'
     )
 
 
 def _running(owner: Path) -> int | None:
-    """The process whose id is in the file, if it is there."""
+    """The id in the file, if that process is running."""
     try:
         pid = int(owner.read_text())
         os.kill(pid, 0)
@@ -257,7 +256,7 @@ def _running(owner: Path) -> int | None:
 
 def _open_log(log: Path) -> BinaryIO:
     log.parent.mkdir(parents=True, exist_ok=True)
-    return log.open("ab")  # not "wb": the lock comes first
+    return log.open("ab")  # not "wb", which would empty it before we have the lock
 
 
 def _free_port() -> int:

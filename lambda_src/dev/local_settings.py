@@ -1,4 +1,4 @@
-"""The settings of a laptop: nobody signs in, and a model may run on this machine. In no zip: no stage is so open."""
+"""Settings of `make dev`: no sign-in, and the model may run on this machine. Never in the zip."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,9 +10,9 @@ from lambda_src.settings import Settings
 if TYPE_CHECKING:
     from agents import RunConfig
 
-NO_ISSUER = {"CHAT_AUTH_ISSUER": "https://nobody.invalid/", "CHAT_AUTH_AUDIENCE": "nobody"}  # required, never asked
+NO_ISSUER = {"CHAT_AUTH_ISSUER": "https://nobody.invalid/", "CHAT_AUTH_AUDIENCE": "nobody"}  # required, but unused
 BASE_URL = "CHAT_MODEL_BASE_URL"
-ANY_KEY = "none"  # Ollama and its like ask for none; the client library must send one
+ANY_KEY = "none"  # Ollama and others need no key, but the client library must send one
 
 
 def local_settings(env: Mapping[str, str]) -> Settings:
@@ -32,8 +32,8 @@ def local_key(settings: Settings, env: Mapping[str, str]) -> str | None:
 
 
 def local_run_config(settings: Settings, env: Mapping[str, str]) -> "RunConfig | None":
-    """Agents run by the real model; None when there is none."""
-    from lambda_src.composition import app  # noqa: PLC0415 - what only looks at settings need not load it
+    """The configuration that runs agents with the real model; None if there is none."""
+    from lambda_src.composition import app  # noqa: PLC0415 - callers that only read settings need not load it
 
     key = local_key(settings, env)
     return None if key is None else app.run_config(key, settings)

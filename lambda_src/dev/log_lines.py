@@ -1,6 +1,6 @@
-"""The function's log as a person reads it: one short line for what Lambda would get as JSON, none for metrics. Pure.
+"""Formats the function's JSON log for people: one short line for each event, none for metrics. Pure.
 
-Whatever is none of our JSON comes through as it is.
+Lines that are not our JSON pass unchanged.
 """
 
 import json
@@ -20,13 +20,13 @@ TOLD = (
     "stack",
     "logger",
     "requestId",
-)  # or of no interest here
+)  # fields that are shown elsewhere in the line, or not at all
 
-BROKEN = "\nlambda_src.dev.broken.BrokenAgentError: "  # that was printed by broken.py, as one sentence
+BROKEN = "\nlambda_src.dev.broken.BrokenAgentError: "  # broken.py has printed it as one sentence
 
 
 def readable(line: str) -> str | None:
-    """A line of the log, without its end, as a person reads it; None for one that is only for machines."""
+    """The readable form of a log line without its newline; None for lines that are only for machines."""
     if not line.startswith("{"):
         return line
     try:
@@ -62,19 +62,19 @@ def _seconds(duration_ms: float) -> str:
 
 
 class Readable:
-    """Passes whole lines on to `out`, made readable. Times are UTC, as in the log."""
+    """A text stream that writes the readable form of complete lines to `out`. Times are UTC, as in the log."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._begun = ""  # a line whose end has not come yet
+        self._begun = ""  # an incomplete line
 
     def write(self, text: str, /) -> None:
-        """Take more of the log."""
+        """Write more of the log."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             if (told := readable(line)) is not None:
                 self._out.write(told + "\n")
 
     def flush(self) -> None:
-        """What has a whole line is out already."""
+        """Flush `out`; complete lines were written already."""
         self._out.flush()

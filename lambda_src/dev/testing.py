@@ -1,4 +1,4 @@
-"""Test your own agent: the real server, turns and store in this process, with a script in the place of the model.
+"""Fixtures for tests of your agent: the real server, turns and store in this process, with a scripted model.
 
     from lambda_src.sdk.testing import AgentChat, calls, chat, says
 
@@ -7,8 +7,8 @@
         assert reply.tools == ["current_time"]
         assert reply.text == "Noon."
 
-Import the fixture `chat` where it is used, or in a conftest.py. With REAL_MODEL=1 the real model answers (that of
-OPENAI_API_KEY, or of CHAT_MODEL_BASE_URL), and scripts are passed over. More: docs/testing.md.
+Import the fixture `chat` in your test or in a conftest.py. With REAL_MODEL=1, the real model answers (set
+OPENAI_API_KEY or CHAT_MODEL_BASE_URL) and scripts are ignored. More: docs/testing.md.
 """
 
 import asyncio
@@ -68,23 +68,23 @@ _numbers = count(1)
 
 
 def says(text: str) -> Step:
-    """A step of the model: an answer."""
+    """A step of the scripted model: an answer."""
     return [assistant_message(text, item_id=f"scripted-{next(_numbers)}")]
 
 
 def calls(tool: str, /, **arguments: Any) -> Step:  # noqa: ANN401 - a tool's own arguments
-    """A step of the model: a call of one tool."""
+    """A step of the scripted model: a call of one tool."""
     return [function_call(tool, json.dumps(arguments), call_id=f"call-{next(_numbers)}")]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of one message or click.
+    """The reply to a message or an action.
 
-    `tools`: those that ran, in order: yours, MCP servers', those of agents that took over. `events` are ChatKit's,
-    `items` what the thread holds afterwards. `tokens_in` and `tokens_out` are what the model counted: None from a
-    script. `cause` is the exception that your code or its model raised: behind what the user was told, or in a tool, of
-    which the model is only told that it failed.
+    `tools` are the names of the tools that ran, in order, including those of MCP servers and of agents that took over.
+    `events` are ChatKit's events, `items` the thread's items afterwards. `tokens_in` and `tokens_out` are the model's
+    counts, None for a script. `cause` is the exception that your code or the model raised, whether the user saw an
+    error or a tool failed.
     """
 
     thread_id: str
@@ -100,18 +100,18 @@ class Reply:
 
     @property
     def approvals(self) -> list[str]:
-        """What the user is asked to allow: one question for each tool call that waits."""
+        """The questions that the user must answer: one for each tool call that waits for approval."""
         return [one.question for form in self.items if _waits(form) for one in form.inputs]
 
     async def approve(self) -> "Reply":
-        """Allow every tool call that waits, and return what comes of it. The script continues with its next step.
+        """Approve every waiting tool call and return the reply. The script continues with its next step.
 
-        RefusedError: no tool call waits, or it was answered before.
+        RefusedError: no tool call is waiting, or it was answered before.
         """
         return await self._decide(APPROVE)
 
     async def deny(self, why: str = "") -> "Reply":
-        """Refuse every tool call that waits, in the user's own words if `why` is given. Otherwise like `approve`."""
+        """Deny every waiting tool call, with the reason `why` if given. Otherwise like `approve`."""
         return await self._decide(why or DENY)
 
     async def _decide(self, word: str) -> "Reply":
@@ -124,7 +124,7 @@ class Reply:
 
     @property
     def error(self) -> str | None:
-        """What the user was told went wrong; if nothing, the first exception of a tool, as `LookupError: no order`."""
+        """The error that the user saw; if none, the first exception of a tool, such as `LookupError: no order`."""
         told = next((event.get("message", event["code"]) for event in self.events if event["type"] == "error"), None)
         return told or (None if self.cause is None else f"{type(self.cause).__name__}: {self.cause}")
 
@@ -135,7 +135,7 @@ def _waits(item: ThreadItem) -> TypeGuard[StructuredInputItem]:
 
 @dataclass(slots=True)
 class _Player(Model):
-    """The model of the moment."""
+    """A model that delegates to another one, which each message replaces."""
 
     now: Model = field(default_factory=DemoModel)
 
@@ -147,11 +147,11 @@ class _Player(Model):
 
 
 class RefusedError(AssertionError):
-    """A request was answered by an error instead of a stream: a locked thread, an action without a thread."""
+    """The server answered with an error instead of a stream, for instance because the thread is locked."""
 
 
 class _WatchedServer(ChatServer):
-    """The server, keeping what a reply tells beside its events."""
+    """The server, which also records the turn and the exception for the Reply."""
 
     turn: Turn | None = None
     cause: BaseException | None = None
@@ -185,10 +185,10 @@ class _WatchedServer(ChatServer):
 
 
 class AgentChat:
-    """Your agent, its actions and a store of its own. A user's messages go to one thread until `new_thread()`.
+    """A chat with your agent and its actions, on a new store. A user's messages go to one thread until `new_thread()`.
 
-    What building the agent raises is raised here. `real_model` says how agents are run when no script is to answer.
-    `assistant` is the name under which users see this agent (`context.user.assistant`).
+    Raises what building the agent raises. `real_model` configures runs with a real model instead of scripts.
+    `assistant` is the name of the agent in AGENTS (`context.user.assistant`).
     """
 
     def __init__(
@@ -203,10 +203,10 @@ class AgentChat:
         self._player, self._assistant = _Player(), assistant
         self._threads: dict[str, str] = {}
         self.store = MemoryStore()
-        self.claims: dict[str, dict[str, Claim]] = {}  # by user, for tools that read `context.user.claims`
+        self.claims: dict[str, dict[str, Claim]] = {}  # by user: `context.user.claims`
         self.secrets: dict[str, str] = {}
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
-        build_agent()  # here, so that what it raises is raised here; the server builds its own, with MCP one a turn
+        build_agent()  # raises its exceptions here; the server builds others, with MCP servers one per turn
         dispatcher = AgentDispatcher(build_agent, build_run_config=lambda: run_config, build_actions=build_actions)
         self._server = _WatchedServer(
             self.store,
@@ -226,11 +226,11 @@ class AgentChat:
 
     @classmethod
     def at(cls, assistant: str, *, real_model: RunConfig | None = None, load_hooks: LoadHooks = shipped_hooks) -> Self:
-        """A chat with the agent and the actions of one of your AGENTS. SettingsError: there is none of this name."""
+        """A chat with the agent and actions of one of your AGENTS. SettingsError: there is none."""
         known = assistants.shipped()
         if (one := known.get(assistant)) is None:
             names = ", ".join(name for name in known if name) or "none"
-            raise SettingsError([f"There is no assistant {assistant!r} in AGENTS; those with a name are: {names}."])
+            raise SettingsError([f"There is no assistant {assistant!r} in AGENTS. Its named assistants: {names}."])
         actions = one.actions
         return cls(
             one.build_agent,
@@ -241,9 +241,9 @@ class AgentChat:
         )
 
     async def say(self, text: str, *, user: str = "ann", script: Sequence[Step] | Model | None = None) -> Reply:
-        """A message of `user`, answered by the steps of `script` (without one: by the demo model).
+        """Send a message of `user`. The steps of `script` answer it; without a script, the demo model does.
 
-        RefusedError when it is not answered at all.
+        RefusedError: the server refused the message.
         """
         self._player.now = _model_of(script)
         content = [{"type": "input_text", "text": text}]
@@ -257,7 +257,7 @@ class AgentChat:
     async def press(
         self, action: str, payload: object = None, *, user: str = "ann", item_id: str | None = None
     ) -> Reply:
-        """An action of a widget (`item_id`: the newest one, if not named) in the user's thread."""
+        """Trigger an action of a widget in the user's thread: of the item `item_id`, or of the newest widget."""
         if user not in self._threads:
             raise RefusedError(f"{user} has no thread yet: say something first.")
         items = await self._items(self._threads[user], user)
@@ -266,7 +266,7 @@ class AgentChat:
         return await self._ask("threads.custom_action", params | ({"item_id": sender} if sender else {}), user=user)
 
     def new_thread(self, *, user: str = "ann") -> None:
-        """The user's next message begins another thread."""
+        """Start a new thread with the user's next message."""
         self._threads.pop(user, None)
 
     async def _ask(self, operation: str, params: dict[str, Any], *, user: str) -> Reply:
@@ -301,7 +301,7 @@ class AgentChat:
         )
 
     async def _user(self, authorization: str | None) -> User:
-        """Authenticate: `Bearer ann` is ann."""
+        """Authenticate `Bearer ann` as ann."""
         name = (authorization or "").removeprefix("Bearer ")
         if not name:
             raise AuthError("Sign in first.")
@@ -310,7 +310,7 @@ class AgentChat:
 
     def _secret(self, name: str) -> str:
         if name not in self.secrets:
-            raise SecretReadError(f'the test sets none: chat.secrets["{name}"] = "..."')
+            raise SecretReadError(f'set it in the test: chat.secrets["{name}"] = "..."')
         return self.secrets[name]
 
     async def _items(self, thread_id: str, user: str) -> list[ThreadItem]:
@@ -351,16 +351,16 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 
 
 def real_model(environ: Mapping[str, str] = os.environ) -> RunConfig | None:
-    """How agents are run with REAL_MODEL=1: as `make dev` runs them. None: scripts answer.
+    """The configuration of runs with REAL_MODEL=1, the same as for `make dev`; None otherwise.
 
-    SettingsError when it is asked for and there is none.
+    SettingsError: REAL_MODEL=1, but no model is configured.
     """
     if environ.get("REAL_MODEL") != "1":
         return None
     settings = local_settings({**environ, "CHAT_STORE": "memory"})
     config = local_run_config(settings, environ)
     if config is None:
-        raise SettingsError(["A real model needs OPENAI_API_KEY, or CHAT_MODEL_BASE_URL of one on this machine."])
+        raise SettingsError(["REAL_MODEL=1 needs OPENAI_API_KEY, or a CHAT_MODEL_BASE_URL on this machine."])
     return config
 
 

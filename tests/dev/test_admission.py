@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from lambda_src.dev.__main__ import handed_down, origin_of
+from lambda_src.dev.__main__ import inherited, origin_of
 from lambda_src.dev.admission import Admission
 from lambda_src.dev.emulator.events import Request
 
@@ -69,7 +69,7 @@ def test_the_developer_reads_once_who_was_refused_and_how_to_let_them_in() -> No
 
 @pytest.mark.parametrize("origin", ["localhost:5173", "http://localhost:5173/", "ftp://a", "http://", "*"])
 def test_a_flag_that_names_no_origin_is_refused(origin: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="must be an origin like"):
+    with pytest.raises(ArgumentTypeError, match="must be an origin such as"):
         origin_of(origin)
     assert origin_of("http://localhost:*") == "http://localhost:*"
 
@@ -77,5 +77,5 @@ def test_a_flag_that_names_no_origin_is_refused(origin: str) -> None:
 def test_the_function_gets_an_allow_list_of_the_shells_environment() -> None:
     given = {"CHAT_STORE": "", "OPENAI_API_KEY": "", "PATH": "", "LC_ALL": "", "https_proxy": "", "PYTHONPATH": ""}
     kept_back = {"GITHUB_TOKEN": "", "SSH_AUTH_SOCK": "", "CHATTY": "", "STRIPE_KEY": "", "DATABASE_URL": ""}
-    assert handed_down(given | kept_back) == given
-    assert handed_down(given | kept_back, more=["STRIPE_KEY"]) == given | {"STRIPE_KEY": ""}
+    assert inherited(given | kept_back) == given
+    assert inherited(given | kept_back, more=["STRIPE_KEY"]) == given | {"STRIPE_KEY": ""}

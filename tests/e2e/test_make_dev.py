@@ -116,5 +116,5 @@ async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         printed, _ = await process.communicate()
     assert process.returncode == 1
     assert b"Traceback" not in printed
-    assert printed.decode().startswith(f"make dev: Port {port} is taken."), "it is said before anything is started"
+    assert printed.decode().startswith(f"make dev: Port {port} is in use."), "it is said before anything is started"
     assert b"make dev PORT=" in printed

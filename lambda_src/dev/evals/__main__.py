@@ -1,6 +1,6 @@
 """`make eval`: runs a file of cases and prints pass rate, tokens and p50.
 
-Ends with 0: enough passed; 1: too few did; 2: it could not begin (a bad line, no such file, no model).
+Exit code 0: enough cases passed; 1: too few passed; 2: it could not start (a bad line, no such file, no model).
 """
 
 import argparse
@@ -36,10 +36,12 @@ def shipped_chat(model: RunConfig | None, assistant: str) -> AgentChat:
 def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_chat) -> int:
     """Run a file of cases on your agent. docs/testing.md says what a case can expect."""
     parser = argparse.ArgumentParser(prog="make eval", description=main.__doc__, allow_abbrev=False)
-    parser.add_argument("cases", type=Path, nargs="?", default=CASES, help=f"JSON lines; {CASES} if not named")
-    parser.add_argument("--real", action="store_true", help="the real model answers, not the scripts of the cases")
-    parser.add_argument("--at-least", type=_share, default=1.0, metavar="SHARE", help="end with 0 from this share on")
-    parser.add_argument("--at-once", type=_count, default=4, metavar="N", help="so many cases at a time")
+    parser.add_argument("cases", type=Path, nargs="?", default=CASES, help=f"a file of JSON lines (default: {CASES})")
+    parser.add_argument("--real", action="store_true", help="use the real model instead of the cases' scripts")
+    parser.add_argument(
+        "--at-least", type=_share, default=1.0, metavar="SHARE", help="the share that must pass, as 90%% (all)"
+    )
+    parser.add_argument("--at-once", type=_count, default=4, metavar="N", help="cases to run at a time (default: 4)")
     asked = parser.parse_args(arguments)
     out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     try:
@@ -51,14 +53,14 @@ def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_
             asyncio.run(chat.say("warm up", script=[says("ready")]))  # what is loaded late is not the agent's time
     except (OSError, UnicodeDecodeError) as fault:
         why = fault.strerror if isinstance(fault, OSError) else "it is not UTF-8"
-        err.print(f"{asked.cases} cannot be read: {why}. What stands in it: docs/testing.md", style="red", markup=False)
+        err.print(f"{asked.cases} cannot be read: {why}. Its format: docs/testing.md", style="red", markup=False)
         return 2
     except ChatError as fault:
         err.print(
             "\n".join(fault.faults) if isinstance(fault, SettingsError) else str(fault), style="red", markup=False
         )
         return 2
-    except Exception as fault:  # noqa: BLE001 - the fence: the agent is the user's code
+    except Exception as fault:  # noqa: BLE001 - the boundary to the user's code
         err.print(f"Your agent cannot be built. {told(fault)}", style="red", markup=False)
         return 2
 
@@ -93,5 +95,5 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    logging.disable()  # what went wrong stands in the lines of the case
+    logging.disable()  # the output of each case says what went wrong
     sys.exit(main())

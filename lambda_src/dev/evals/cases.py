@@ -1,4 +1,4 @@
-"""The cases of an evaluation: a file of JSON lines, read with all its faults at once. Pure; knows no agent."""
+"""Parses the cases of an evaluation, a file of JSON lines, and reports all bad lines at once. Pure; knows no agent."""
 
 import re
 from collections.abc import Iterable
@@ -8,18 +8,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lambda_src.errors import ChatError
 
-FAULTS_TOLD = 20  # of a file: enough to mend it in one go
+MAX_FAULTS = 20  # in the error: enough to fix a file at once
 
 
 class CasesError(ChatError):
-    """A file of cases cannot be read; names each bad line."""
+    """A file of cases is invalid. The text lists each bad line."""
 
 
 def _pattern(value: str) -> str:
     try:
         re.compile(value)
     except re.error as fault:
-        raise ValueError(f"is no regular expression: {fault}") from None
+        raise ValueError(f"is not a regular expression: {fault}") from None
     return value
 
 
@@ -44,23 +44,23 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Case(_Strict):
-    """One line: what a user says, one message after another, and what must be so in the last reply.
+    """One line of the file: the messages of a user, and what the last reply must be like.
 
-    Texts are compared without regard to case. A reply that is an error fails, unless `error` expects it.
+    Texts are compared case-insensitively. A reply that is an error fails unless `error` expects it.
     """
 
     say: Text | Annotated[list[Text], Field(min_length=1)]
     name: str = ""
     user: Text = "ann"
-    assistant: str = ""  # one of AGENTS; the one without a name if left out
-    script: list[Says | Calls] | None = None  # what the model does when no real one is asked
+    assistant: str = ""  # one of AGENTS; by default the one without a name
+    script: list[Says | Calls] | None = None  # the steps of the model, unless the real one is used
     contains: list[Text] | Text | None = None
     lacks: list[Text] | Text | None = None
     matches: Annotated[str, AfterValidator(_pattern)] | None = None
     tools: list[Text] | None = None  # each of them ran
     not_tools: list[Text] | None = None  # none of them ran
-    widgets: Annotated[int, Field(ge=0)] | None = None  # so many were shown
-    error: Text | None = None  # a part of what the user is told went wrong
+    widgets: Annotated[int, Field(ge=0)] | None = None  # the number of widgets shown
+    error: Text | None = None  # a part of the error that the user sees
 
     @model_validator(mode="after")
     def _expects_something(self) -> Self:
@@ -76,14 +76,14 @@ class Case(_Strict):
 
 
 def listed(value: list[str] | str | None) -> list[str]:
-    """One, several or none, as a list."""
+    """The value as a list."""
     return [] if value is None else [value] if isinstance(value, str) else value
 
 
 def read_cases(lines: Iterable[str], *, file: str) -> list[Case]:
-    """The cases of a file; empty lines and lines that begin with # or // are passed over.
+    """The cases of a file. Skips empty lines and lines that begin with # or //.
 
-    CasesError names every line that is none, or says that there is no case.
+    CasesError: the text lists every bad line, or says that there is no case.
     """
     cases: list[Case] = []
     faults: list[str] = []
@@ -98,8 +98,8 @@ def read_cases(lines: Iterable[str], *, file: str) -> list[Case]:
         else:
             cases.append(case if case.name else case.model_copy(update={"name": f"line {number}"}))
     if faults:
-        more = [f"... and {len(faults) - FAULTS_TOLD} more"] if len(faults) > FAULTS_TOLD else []
-        raise CasesError("\n".join(faults[:FAULTS_TOLD] + more))
+        more = [f"... and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        raise CasesError("\n".join(faults[:MAX_FAULTS] + more))
     if not cases:
         raise CasesError(f"{file} has no case in it: one JSON object a line, for instance "
                          '{"say": "What time is it?", "tools": ["current_time"]}')  # fmt: skip
@@ -107,18 +107,18 @@ def read_cases(lines: Iterable[str], *, file: str) -> list[Case]:
 
 
 def _sentences(error: ValidationError) -> list[str]:
-    """What is wrong with one line; of a value that may be this or that, only the first reading's fault."""
-    told: dict[str, str] = {}
+    """The faults of one line. For a union, only the fault of its first type."""
+    sentences: dict[str, str] = {}
     for fault in error.errors(include_url=False, include_input=False, include_context=False):
         name = str(fault["loc"][0]) if fault["loc"] else ""
         if fault["type"] == "json_invalid":
             return [f"not JSON: {fault['msg'].removeprefix('Invalid JSON: ')}"]
         if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
             known = ", ".join(Case.model_fields)
-            told.setdefault(name, f"`{name}` is no field of a case; known are {known}")
+            sentences.setdefault(name, f"`{name}` is not a field of a case; the fields are {known}")
         elif name == "script":
-            told.setdefault(name, '`script` is a list of {"says": text} and {"calls": tool, "arguments": {...}}')
+            sentences.setdefault(name, '`script` is a list of {"says": text} and {"calls": tool, "arguments": {...}}')
         else:
             text = fault["msg"].removeprefix("Value error, ")
-            told.setdefault(name, f"`{name}`: {text[:1].lower()}{text[1:]}" if name else text)
-    return list(told.values())
+            sentences.setdefault(name, f"`{name}`: {text[:1].lower()}{text[1:]}" if name else text)
+    return list(sentences.values())

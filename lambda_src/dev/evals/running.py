@@ -1,4 +1,4 @@
-"""Runs cases and counts: what passed, what it cost, how long it took. Knows neither the file nor the terminal."""
+"""Runs the cases of an evaluation and counts passes, tokens and time. Knows neither the file nor the terminal."""
 
 import asyncio
 import re
@@ -12,12 +12,12 @@ from agents.testing import ScriptedModel
 from lambda_src.dev.evals.cases import Calls, Case, Says, listed
 from lambda_src.dev.testing import AgentChat, RefusedError, Reply, calls, says
 
-SHOWN_CHARS = 200  # of an answer that is not what was expected
+SHOWN_CHARS = 200  # of an unexpected answer
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a case. `faults` is empty when it passed; `seconds` has one time for each answer."""
+    """The result of a case. `faults` is empty if it passed; `seconds` has the time of each answer."""
 
     case: Case
     faults: list[str] = field(default_factory=list)
@@ -34,14 +34,14 @@ async def run_all(
     tell: Callable[[Outcome], None],
     now: Callable[[], float],
 ) -> list[Outcome]:
-    """Run each case in a chat of its own with its assistant, `at_once` at a time; returns outcomes in their order.
+    """Run each case in a new chat with its assistant, `at_once` at a time; return the outcomes in the cases' order.
 
-    `tell` is called as each case is done.
+    Calls `tell` when a case is done.
     """
-    turnstile = asyncio.Semaphore(at_once)
+    slots = asyncio.Semaphore(at_once)
 
     async def one(case: Case) -> Outcome:
-        async with turnstile:
+        async with slots:
             outcome = await run(case, new_chat(case.assistant), now=now)
             tell(outcome)
             return outcome
@@ -50,7 +50,7 @@ async def run_all(
 
 
 async def run(case: Case, chat: AgentChat, *, now: Callable[[], float]) -> Outcome:
-    """Say what the case says, and look at the last reply."""
+    """Send the messages of a case and check the last reply."""
     outcome = Outcome(case)
     script = _script_of(case)
     for text in case.said:
@@ -64,13 +64,13 @@ async def run(case: Case, chat: AgentChat, *, now: Callable[[], float]) -> Outco
         outcome.tokens_in += reply.tokens_in or 0
         outcome.tokens_out += reply.tokens_out or 0
         if reply.error is not None:
-            break  # nothing that follows means what it was meant to
+            break  # the messages that follow make no sense after an error
     outcome.faults = faults_of(case, reply)
     return outcome
 
 
 def faults_of(case: Case, reply: Reply) -> list[str]:
-    """What is not as the case expects it, one sentence each."""
+    """One sentence for each expectation that the reply does not meet."""
     if case.error is not None:
         told = reply.error or ""
         return [] if _has(told, case.error) else [f"expected an error with “{case.error}”, got {told or 'none'!r}"]
@@ -91,7 +91,7 @@ def faults_of(case: Case, reply: Reply) -> list[str]:
 
 
 def summary(outcomes: list[Outcome]) -> str:
-    """Pass rate, tokens, p50: one line."""
+    """One line with pass rate, tokens and median latency."""
     passed = sum(not outcome.faults for outcome in outcomes)
     seconds = [second for outcome in outcomes for second in outcome.seconds]
     tokens_in, tokens_out = (sum(getattr(o, name) for o in outcomes) for name in ("tokens_in", "tokens_out"))
@@ -104,7 +104,7 @@ def summary(outcomes: list[Outcome]) -> str:
 
 
 def _script_of(case: Case) -> Model | None:
-    """One model for the whole case: its steps go on from message to message."""
+    """The scripted model of a case. Its steps continue from message to message."""
     if case.script is None:
         return None
     steps = []
