@@ -5,7 +5,7 @@ from typing import Any
 
 import jwt
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.web.chat_page import ChatPage, json_answer
 from tests.web.conftest import ISSUER, PEOPLE, served
@@ -90,6 +90,38 @@ def test_a_revocation_that_fails_does_not_keep_the_session(tab: Page, people: st
     with tab.expect_request("**/logout?*"):
         page.button("Sign out").click()
     expect(page.notice).to_contain_text("Sign in to chat.")
+
+
+TOKENS = "https://tokens.test"
+
+
+def revoked_on_another_host(tab: Page, **env: str) -> list[dict[str, str]]:
+    """What a page with these settings revokes at an issuer whose revocation endpoint is on the host of TOKENS."""
+    issuer = Issuer(tab)
+    issuer.ends_at, issuer.revokes_at = f"{ISSUER}/logout", f"{TOKENS}/revoke"
+    tab.route(f"{TOKENS}/**", issuer.answer)
+    with served(PEOPLE | env) as url:
+        page = signed_in(tab, url, issuer)
+        with tab.expect_request("**/logout?*"):
+            page.button("Sign out").click()
+        expect(page.notice).to_contain_text("Sign in to chat.")
+    return issuer.revoked
+
+
+def test_a_revocation_endpoint_on_the_host_of_the_sign_in_url_is_called(tab: Page) -> None:
+    (form,) = revoked_on_another_host(tab, CHAT_AUTH_SIGN_IN_URL=f"{TOKENS}/")
+    assert form["token"] == "again"
+
+
+def test_a_revocation_endpoint_on_a_host_that_no_setting_names_is_blocked_and_people_are_signed_out(
+    browser: Browser,
+) -> None:
+    with browser.new_context() as context:  # in `tab`, a violation of the policy fails the test
+        tab = context.new_page()
+        blocked: list[str] = []
+        tab.on("console", lambda message: blocked.append(message.text))
+        assert revoked_on_another_host(tab) == []
+    assert any("Content Security Policy" in text and f"{TOKENS}/revoke" in text for text in blocked)
 
 
 def test_after_a_reload_there_is_no_refresh_token_to_revoke(tab: Page, people: str) -> None:
