@@ -12,8 +12,11 @@ from fastapi import FastAPI
 
 from lambda_src import sse
 from lambda_src.auth import Authenticate
+from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
+from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.validation import Checks
 from lambda_src.context import User
 from lambda_src.errors import AuthError
 from lambda_src.http.app import create_app
@@ -86,6 +89,21 @@ def server_with(
     )
 
 
+def served(server: ChatServer, *, history_items: int = 40, dictation: bool = True, **checks: Any) -> LazyChatServer:
+    """The server behind validation, as deployments have it; `checks` are options of Checks."""
+
+    async def prepare() -> None:
+        """The agent is built with the first message."""
+
+    files: Any = server.attachment_store
+    return LazyChatServer(
+        lambda: server,
+        prepare,
+        checks=Checks(server.store, history_items, files, dictation=dictation, **checks),
+        answers=Answers(server.store, server.feedback, files),
+    )
+
+
 def app_with(
     server: ChatServer,
     *,
@@ -98,7 +116,7 @@ def app_with(
     assert isinstance(store, MemoryStore)
     turns = Turns(services or TurnServices(store.ledger, AnswerStore(store)))
     return create_app(
-        AssistantEndpoint(server, turns),
+        AssistantEndpoint(served(server), turns),
         authenticate=authenticate,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

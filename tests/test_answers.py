@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 from chatkit.store import NotFoundError
 from chatkit.types import NonStreamingReq
 
-from lambda_src.chat.lazy_server import LazyChatServer
+from lambda_src.chat.lazy_server import LazyChatServer, without_collector
 from lambda_src.chat.server import ChatServer
 from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
@@ -97,7 +98,9 @@ class Loads:
     def __init__(self, store: MemoryStore, *, failing: int = 0) -> None:
         self.count, self.failing = 0, failing
         self._store = store
-        self.late = LazyChatServer(self, self.prepare, checks=Checks(store, 40), answers=Answers(store, store))
+        self.late = LazyChatServer(
+            partial(without_collector, self), self.prepare, checks=Checks(store, 40), answers=Answers(store, store)
+        )
 
     async def prepare(self) -> None:
         """There is no agent to build."""

@@ -19,7 +19,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import known_by_name, server_with
+from tests.chat import known_by_name, served, server_with
 
 EVENTS = range(8, 13)  # thread, message, options, then what a tool call and five words make; words may be joined
 
@@ -92,7 +92,7 @@ async def test_it_runs_when_the_app_starts_before_any_request() -> None:
 
     store = MemoryStore()
     app = create_app(
-        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store)))),
+        AssistantEndpoint(served(server_with(store)), Turns(TurnServices(store.ledger, AnswerStore(store)))),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=1,

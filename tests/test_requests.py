@@ -18,7 +18,7 @@ from lambda_src.turns.journal import SKEW_MS
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import MAX_BODY_BYTES, Answer, Chat, dispatcher_with, known_by_name, message
+from tests.chat import MAX_BODY_BYTES, Answer, Chat, dispatcher_with, known_by_name, message, served
 from tests.store.engine.engine import Engine
 from tests.store.local import Local
 
@@ -58,7 +58,7 @@ class House:
             TurnServices(self.store.ledger, AnswerStore(self.store), sleep=never, clock=lambda: self.local.now // 10**6)
         )
         app = create_app(
-            AssistantEndpoint(server, turns),
+            AssistantEndpoint(served(server), turns),
             authenticate=known_by_name,
             sweeps=self.store,
             max_body_bytes=MAX_BODY_BYTES,

@@ -1,7 +1,7 @@
-"""The server, loaded when a request needs the agent. What the store alone can answer is answered without it.
+"""Answers ChatKit requests, and imports the server with the Agents SDK when the first request needs the agent.
 
-To load it is to import the Agents SDK and openai: two seconds on a small function, and most of its memory. It happens
-once, in a thread, so that streams that run beside it go on.
+The import takes two seconds in a small function, and most of its memory. It happens once, in a thread, so that streams
+beside it continue. Validation and requests that need the store alone never wait for it.
 """
 
 import asyncio
@@ -37,39 +37,39 @@ class LazyChatServer:
         self._loading = asyncio.Lock()
 
     async def loaded(self) -> "ChatServer":
-        """The server. What its loading raises is raised, and it is tried anew by the next one."""
+        """The server. An error of `load` is raised, and the next request tries again."""
         if self._server is None:
             async with self._loading:
                 if self._server is None:
-                    self._server = await asyncio.to_thread(_for_good, self._load)
+                    self._server = await asyncio.to_thread(self._load)
         return self._server
 
     async def ready(self) -> None:
-        """The server loaded and the user's agent built: what a message would wait for, but for keys and connections."""
+        """Load the server and build the user's agent: all that a message waits for, but for keys and connections."""
         await self.loaded()
         await self._prepare()
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
-        """Raise what is wrong with a request before anything is written: see validation.py."""
+        """Raise if a request is not valid, before anything is written: see validation.py."""
         await self._checks.check(request, context)
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
-        """ChatKit's JSON answer."""
+        """The JSON answer."""
         if flags.is_on("requests") and (answer := await self._answers.of(request, context)) is not None:
             return answer
         return await (await self.loaded()).answer(request, context)
 
     async def upload(self, file: Upload, context: RequestContext) -> bytes:
-        """ChatKit's direct upload: the attachment as JSON, kept."""
+        """Store a file that was uploaded to this server, and return its attachment as JSON."""
         return await self._answers.upload(file, context)
 
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
-        """ChatKit's events, encoded for a text/event-stream."""
+        """The events, encoded for a text/event-stream."""
         return await (await self.loaded()).events(request, context)
 
 
-def _for_good(load: "Callable[[], ChatServer]") -> "ChatServer":
-    """Load without the garbage collector: what is made stays, and looking through it meanwhile costs a tenth."""
+def without_collector(load: "Callable[[], ChatServer]") -> "ChatServer":
+    """Load without the garbage collector: the new objects stay, and scanning them costs a tenth of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,45 +1,21 @@
-"""Where each assistant is served: its server and its turns, made when somebody first asks for it by name."""
+"""The registry of assistants: the server and the turns of each, built when a request first names it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
-
-from lambda_src.attachments.files import Upload
-from lambda_src.context import RequestContext
+from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.errors import NoAssistantError
 from lambda_src.observability.faults import log_fault
 from lambda_src.runs.assistants import Assistant, Assistants, LoadAssistants
 from lambda_src.turns.lifecycle import Turns
 
 
-class Chat(Protocol):
-    """What answers ChatKit's requests: the server, or what loads it late."""
-
-    async def check(self, request: ChatKitReq, context: RequestContext) -> None:
-        """Raise what is wrong with a request before anything is written."""
-        ...
-
-    async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
-        """The JSON answer."""
-        ...
-
-    async def upload(self, file: Upload, context: RequestContext) -> bytes:
-        """A file that came straight to us, kept: its attachment as JSON."""
-        ...
-
-    async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
-        """The events, encoded for a text/event-stream."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class AssistantEndpoint:
-    """One assistant at work."""
+    """The server and the turns of one assistant."""
 
-    server: Chat
+    server: LazyChatServer
     turns: Turns
 
 
@@ -53,7 +29,7 @@ class AssistantRegistry:
         self._loading = asyncio.Lock()
 
     async def get(self, name: str) -> AssistantEndpoint:
-        """The endpoint of one assistant, made once a process; NoAssistantError."""
+        """The endpoint of one assistant, built once per process. NoAssistantError: there is none of this name."""
         async with self._loading:
             if self._assistants is None:
                 try:
@@ -69,5 +45,5 @@ class AssistantRegistry:
 
 
 def no_assistant() -> NoAssistantError:
-    """What is said for a name that nobody has."""
+    """The error for a name that no assistant has."""
     return NoAssistantError("There is no assistant of this name here.")

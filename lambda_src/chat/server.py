@@ -1,4 +1,4 @@
-"""ChatKit's hooks: what happens between a user's message and the answer. Knows no HTTP, no DynamoDB."""
+"""The ChatKitServer: from a user's message to the events of its answer. Knows no HTTP and no store engine."""
 
 import asyncio
 import logging
@@ -15,7 +15,6 @@ from chatkit.store import NotFoundError, Store
 from chatkit.types import (
     AssistantMessageContentPartTextDelta,
     AudioInput,
-    ChatKitReq,
     FeedbackKind,
     HiddenContextItem,
     NonStreamingReq,
@@ -39,10 +38,8 @@ from chatkit.types import (
 from pydantic import BaseModel, TypeAdapter
 
 from lambda_src import chatkit_json
-from lambda_src.attachments.files import Upload
 from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.chat import store_requests
-from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.models.errors import FILE_KINDS, FileKind
@@ -51,7 +48,6 @@ from lambda_src.observability.faults import log_fault
 from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, LimitsByUser
 from lambda_src.runs import titles
 from lambda_src.runs.dispatcher import AgentDispatcher
-from lambda_src.runs.hooks import Screening
 from lambda_src.runs.run import Runs
 from lambda_src.runs.user_errors import stream_error
 from lambda_src.runs.widget_actions import ActionCall
@@ -70,11 +66,11 @@ log = logging.getLogger(__name__)
 
 
 class ChatServer(ChatKitServer[RequestContext]):
-    """Answers every ChatKit request from one store and one agent.
+    """ChatKit's server: answers from one store and one agent. LazyChatServer validates requests before they get here.
 
-    Without `files` attachments are refused, without `transcribe` dictation; without `suggest_title` a thread keeps its
-    first words as title. `models` are the names that may be chosen, the default first; `tool_choices` the tools.
-    `takes` are the kinds of file that the model can read.
+    Without `files` there are no attachments, without `transcribe` no dictation; without `suggest_title` a thread's
+    title is the beginning of its first message. `models` are the names that users may choose, the default first;
+    `tool_choices` the tools. `takes` are the kinds of file that the model can read.
     """
 
     def __init__(
@@ -91,11 +87,10 @@ class ChatServer(ChatKitServer[RequestContext]):
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
         takes: Collection[FileKind] = FILE_KINDS,
-        screening: Screening | None = None,
     ) -> None:
         super().__init__(store if files is None else PresignedStore(store, files), files)
         self._dispatcher = dispatcher
-        self._feedback = feedback
+        self.feedback = feedback
         self._runs = Runs(
             dispatcher,
             self.store,
@@ -109,36 +104,18 @@ class ChatServer(ChatKitServer[RequestContext]):
         )
         self._transcribe = transcribe
         self._suggest_title = suggest_title
-        self._checks = Checks(
-            self.store,
-            history_items,
-            files,
-            models,
-            tool_choices,
-            dictation=transcribe is not None,
-            limits=limits,
-            screening=screening or Screening(),
-        )
-        self._answers = store_requests.Answers(self.store, feedback, files)
-
-    async def check(self, request: ChatKitReq, context: RequestContext) -> None:
-        """Raise what is wrong with a request before anything is written: see validation.py."""
-        await self._checks.check(request, context)
-
-    async def upload(self, file: Upload, context: RequestContext) -> bytes:
-        """As store_requests.py does it."""
-        return await self._answers.upload(file, context)
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
-        """ChatKit's JSON answer. process() builds a validator of all requests for each one: 5 ms (docs/speed.md)."""
-        if flags.is_on("requests") and (answer := await self._answers.of(request, context)) is not None:
-            return answer
+        """ChatKit's JSON answer."""
         result = await self.process(request.model_dump_json(by_alias=True), context)
         assert isinstance(result, NonStreamingResult)
         return result.json
 
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
-        """ChatKit's events, encoded for a text/event-stream; nothing is done before the first is asked for."""
+        """ChatKit's events, encoded for a text/event-stream. The work begins with the first one.
+
+        ChatKit's process() builds a validator of all requests for each one: 5 ms (docs/speed.md).
+        """
         if flags.is_on("requests"):
             return self._encoded_events(request, context)
         result = await self.process(request.model_dump_json(by_alias=True), context)
@@ -343,7 +320,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
     ) -> None:
         """As store_requests.py does it."""
-        await store_requests.keep_feedback(self._feedback, thread_id, item_ids, feedback, context)
+        await store_requests.keep_feedback(self.feedback, thread_id, item_ids, feedback, context)
 
     async def transcribe(self, audio_input: AudioInput, context: RequestContext) -> TranscriptionResult:
         """What was said. RequestError: dictation is not offered; UnavailableError: the model cannot be reached."""

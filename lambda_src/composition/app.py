@@ -5,13 +5,14 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.auth.account_linking import AccountLinking
-from lambda_src.chat.lazy_server import LazyChatServer
+from lambda_src.chat.lazy_server import LazyChatServer, without_collector
 from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry
 from lambda_src.chat.scheduled_events import Events
 from lambda_src.chat.store_requests import Answers
@@ -132,7 +133,8 @@ def _joined(
             limits=limits,
             screening=screening,
         )
-        return LazyChatServer(load_server, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
+        load = partial(without_collector, load_server)
+        return LazyChatServer(load, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
 
     def turns_of(settings: Settings) -> Turns:
         quotas = access.quotas(settings, ledger, counters, clock=clock)

@@ -42,8 +42,11 @@ from chatkit.types import (
 from starlette.types import ASGIApp
 
 from lambda_src import sse
+from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry
 from lambda_src.chat.server import ChatServer
+from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.validation import Checks
 from lambda_src.context import Claim, RequestContext, Turn, User
 from lambda_src.dev.local_settings import local_run_config, local_settings
 from lambda_src.errors import AuthError, SettingsError
@@ -213,9 +216,14 @@ class AgentChat:
             dispatcher,
             feedback=self.store,
             history_items=HISTORY_ITEMS,
-            screening=Screening(load_hooks),
         )
-        endpoint = AssistantEndpoint(self._server, Turns(TurnServices(self.store.ledger, AnswerStore(self.store))))
+        served = LazyChatServer(
+            lambda: self._server,
+            dispatcher.prepare,
+            checks=Checks(self.store, HISTORY_ITEMS, screening=Screening(load_hooks)),
+            answers=Answers(self.store, self.store),
+        )
+        endpoint = AssistantEndpoint(served, Turns(TurnServices(self.store.ledger, AnswerStore(self.store))))
         self._app = create_app(
             endpoint,
             named=AssistantRegistry(lambda: {assistant: Assistant(build_agent)}, lambda _: endpoint),

@@ -35,7 +35,7 @@ from tests.bench import report
 from tests.bench.growing_threads import SIZES, growth
 from tests.bench.in_process_turn import HISTORY_ITEMS, body_of, context, services, turn
 from tests.bench.scripted_model import MakeClient, run_config
-from tests.chat import message, server_with
+from tests.chat import message, served, server_with
 
 MARK = "bench-turn"
 WORDS = 2_000  # of the answer whose CPU is taken
@@ -75,7 +75,10 @@ async def words_by_us() -> float:
     server = server_with(store, run_config=run_config(Client, message_of("of words " * (WORDS // 2))))
     began_s = time.process_time()
     words = sum(
-        [b"text_delta" in event async for event in await turn(server, Turns(services(store)), CREATE, context())]
+        [
+            b"text_delta" in event
+            async for event in await turn(served(server), Turns(services(store)), CREATE, context())
+        ]
     )
     return (time.process_time() - began_s) / words * 1e6
 
@@ -91,7 +94,7 @@ async def list_cpu(*, ours: bool) -> float:
     body = body_of(request)
     began_s = time.process_time()
     for _ in range(20):
-        await (server.answer(request, who) if ours else server.process(body, who))
+        await (served(server).answer(request, who) if ours else server.process(body, who))
     return (time.process_time() - began_s) / 20 * 1e3
 
 

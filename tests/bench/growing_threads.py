@@ -24,7 +24,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.lifecycle import Turns
 from tests.bench.in_process_turn import HISTORY_ITEMS, context, services, turn
 from tests.bench.scripted_model import run_config
-from tests.chat import message
+from tests.chat import message, served
 from tests.store.dynamodb_local import dynamodb_local
 from tests.store.tables import Aws
 
@@ -92,7 +92,7 @@ class Grown:
         self.passed_ns += TYPING_NS
         self.sent.clear()
         began_s, cpu_s, first_s = time.perf_counter(), time.process_time(), 0.0
-        async for event in await turn(server, turns, request, context()):
+        async for event in await turn(served(server), turns, request, context()):
             if not first_s and b"text_delta" in event:
                 first_s = time.perf_counter()
         cpu_ms = (time.process_time() - cpu_s) * 1e3

@@ -7,7 +7,7 @@ from typing import Any
 
 from chatkit.types import StreamingReq, ThreadsCreateReq
 
-from lambda_src.chat.server import ChatServer
+from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.lifecycle import Turns
@@ -31,7 +31,9 @@ def services(store: Any) -> TurnServices:
     return TurnServices(store.ledger, AnswerStore(store))
 
 
-async def turn(server: ChatServer, turns: Turns, request: StreamingReq, who: RequestContext) -> AsyncIterator[bytes]:
+async def turn(
+    server: LazyChatServer, turns: Turns, request: StreamingReq, who: RequestContext
+) -> AsyncIterator[bytes]:
     """The events of one turn, as lambda_src/http/chat_routes.py has it run."""
     thread_id = None if isinstance(request, ThreadsCreateReq) else request.params.thread_id
     asked = TurnRequest(request.type, thread_id=thread_id, body=body_of(request), named=None)

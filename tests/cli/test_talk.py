@@ -33,7 +33,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import MAX_BODY_BYTES, app_with, no_pause, server_with
+from tests.chat import MAX_BODY_BYTES, app_with, no_pause, served, server_with
 from tests.surface.house import house_without_files
 
 
@@ -164,7 +164,7 @@ def guests_app() -> ASGIApp:
     store = MemoryStore()
     tokens = GuestTokens(Secret(lambda: "s" * 32))
     return create_app(
-        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store)))),
+        AssistantEndpoint(served(server_with(store)), Turns(TurnServices(store.ledger, AnswerStore(store)))),
         authenticate=tokens,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

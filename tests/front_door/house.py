@@ -23,7 +23,7 @@ from lambda_src.turns import turn_ids as names
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import Chat, known_by_name, no_pause
+from tests.chat import Chat, known_by_name, no_pause, served
 from tests.store.tables import Aws, moto_aws
 
 MAX_BODY_BYTES = 10_000
@@ -110,7 +110,7 @@ def a_house() -> Iterator[House]:
         )
         server = ChatServer(store, dispatcher, feedback=store, history_items=40, files=files)
         app = create_app(
-            AssistantEndpoint(server, Turns(TurnServices(store.ledger, AnswerStore(store)))),
+            AssistantEndpoint(served(server), Turns(TurnServices(store.ledger, AnswerStore(store)))),
             authenticate=known_by_name,
             sweeps=store,
             max_body_bytes=MAX_BODY_BYTES,

@@ -20,7 +20,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, message, server_with
+from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, message, served, server_with
 
 
 class Clock:
@@ -70,7 +70,7 @@ def house() -> House:
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), clock=lambda: clock.ns() // 10**6))
     account_linking = AccountLinking(store, turns, now=clock.seconds)
     app = create_app(
-        AssistantEndpoint(server_with(store), turns),
+        AssistantEndpoint(served(server_with(store)), turns),
         authenticate=FirstOf(tokens, known_by_name),
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
@@ -220,7 +220,7 @@ async def test_a_stage_without_guests_has_no_such_route() -> None:
     store = MemoryStore()
     turns = Turns(TurnServices(store.ledger, AnswerStore(store)))
     app = create_app(
-        AssistantEndpoint(server_with(store), turns),
+        AssistantEndpoint(served(server_with(store)), turns),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

@@ -27,7 +27,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.auth.test_backend import ED, ED_JWK, token
-from tests.chat import MAX_BODY_BYTES, Chat, message, server_with
+from tests.chat import MAX_BODY_BYTES, Chat, message, served, server_with
 
 SECRET = "s" * 64
 
@@ -121,7 +121,9 @@ def open_house(counters: MemoryCounters, *, guests: bool = True) -> Chat:
     store, tokens = MemoryStore(), GuestTokens(Secret(lambda: SECRET))
     quotas = Quotas(store.ledger, counters, Allowance(guest_messages_per_day=2))
     app = create_app(
-        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))),
+        AssistantEndpoint(
+            served(server_with(store)), Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))
+        ),
         authenticate=tokens,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

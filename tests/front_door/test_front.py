@@ -26,7 +26,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import MAX_BODY_BYTES, known_by_name, server_with
+from tests.chat import MAX_BODY_BYTES, known_by_name, served, server_with
 
 SITE = "https://www.example.org"
 ROUTES = [("GET", "/"), ("GET", "/chat/health"), ("POST", "/chatkit"), ("OPTIONS", "/chatkit"), ("GET", "/nothing")]
@@ -61,7 +61,7 @@ def app_behind(*in_front: Middleware, token_header: str = "authorization") -> Fa
     """The app with that in front of it; what its store cannot do is a fault of ours."""
     store = MemoryStore()
     return create_app(
-        AssistantEndpoint(server_with(store), Turns(TurnServices(store.ledger, AnswerStore(store)))),
+        AssistantEndpoint(served(server_with(store)), Turns(TurnServices(store.ledger, AnswerStore(store)))),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

@@ -34,7 +34,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name
+from tests.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name, served
 from tests.surface.house import house_on_moto
 
 CASES = int(os.environ.get("CHAT_SCHEMATHESIS", "100"))
@@ -48,7 +48,9 @@ def built(files: Files | None = None) -> FastAPI:
     links = None if files is None else EventLinks(files)
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), links=links))
     return create_app(
-        AssistantEndpoint(ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files), turns),
+        AssistantEndpoint(
+            served(ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files)), turns
+        ),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

@@ -21,7 +21,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import Answer, Chat, known_by_name, message, server_with
+from tests.chat import Answer, Chat, known_by_name, message, served, server_with
 
 SOUND = {"audio_base64": base64.b64encode(b"\x1a\x45\xdf\xa3").decode(), "mime_type": "audio/webm"}
 
@@ -69,7 +69,7 @@ def booth(user: str = "ann", **allowance: int) -> Booth:
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))
     server = server_with(store, transcribe=heard, actions=actions)
     app = create_app(
-        AssistantEndpoint(server, turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=10_000
+        AssistantEndpoint(served(server), turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=10_000
     )
     here = Booth(counters, Chat(app, user))
     return here

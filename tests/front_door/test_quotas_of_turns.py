@@ -23,7 +23,7 @@ from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import MAX_BODY_BYTES, Chat, known_by_name, message, server_with
+from tests.chat import MAX_BODY_BYTES, Chat, known_by_name, message, served, server_with
 
 
 class Recorder:
@@ -66,7 +66,10 @@ def room(
     turns = Turns(TurnServices(recorder, AnswerStore(store), quotas=quotas))
     server = server_with(store, model=model, tools=tools, suggest_title=suggest_title)
     app = create_app(
-        AssistantEndpoint(server, turns), authenticate=known_by_name, sweeps=store, max_body_bytes=MAX_BODY_BYTES
+        AssistantEndpoint(served(server), turns),
+        authenticate=known_by_name,
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
     )
     return Room(store, recorder, counters, Chat(app))
 

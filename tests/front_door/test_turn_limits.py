@@ -17,7 +17,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import Chat, known_by_name, message, server_with
+from tests.chat import Chat, known_by_name, message, served, server_with
 
 ANN, GUEST = "ann", "guest-1"
 
@@ -47,7 +47,10 @@ def chat_of(store: MemoryStore, user: str, model: ScriptedModel | None = None) -
     turns = Turns(TurnServices(store.ledger, AnswerStore(store)))
     return Chat(
         create_app(
-            AssistantEndpoint(server, turns), authenticate=guests_by_name, sweeps=store, max_body_bytes=1_000_000
+            AssistantEndpoint(served(server), turns),
+            authenticate=guests_by_name,
+            sweeps=store,
+            max_body_bytes=1_000_000,
         ),
         user,
     )

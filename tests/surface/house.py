@@ -28,7 +28,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.canaries import CANARIES
-from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause
+from tests.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause, served
 from tests.store.tables import Aws, moto_aws
 
 if TYPE_CHECKING:
@@ -73,10 +73,14 @@ class House:
         server = ChatServer(
             self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
         )
+        checks = {name: more[name] for name in ("models", "tool_choices", "limits", "history_items") if name in more}
+        if "screening" in more:
+            checks["screening"] = more.pop("screening")
+        checks["dictation"] = more.get("transcribe") is not None
         links = None if self.files is None else EventLinks(self.files)
         turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), links=links))
         return create_app(
-            AssistantEndpoint(server, turns),
+            AssistantEndpoint(served(server, **checks), turns),
             authenticate=known_by_name,
             sweeps=self.store,
             max_body_bytes=max_body_bytes,

@@ -16,6 +16,7 @@ from chatkit.types import (
 )
 
 from lambda_src.chat.server import ChatServer
+from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError
 from lambda_src.models.demo_model import DemoModel
@@ -81,7 +82,7 @@ class Tab:
         context = RequestContext(user=User("ann"), request_id="r", turn=asked.turn("ann"))
 
         async def check() -> None:
-            await self.server.check(request, context)
+            await Checks(self.store, 40).check(request, context)
 
         async def begin() -> AsyncIterator[bytes]:
             return await self.server.events(request, context)

@@ -12,6 +12,7 @@ import pytest
 from chatkit.types import ThreadsAddUserMessageReq, ThreadsCreateReq
 
 from lambda_src.chat.server import ChatServer
+from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.quotas.turn_quota import Allowance, Quotas
@@ -80,7 +81,7 @@ class Asker:
         asked = TurnRequest(request.type, thread_id=thread_id, body=b"%d" % number, named=None)
 
         async def check() -> None:
-            await self.server.check(request, context)
+            await Checks(self.counted.store, 40).check(request, context)
 
         async def begin() -> AsyncIterator[bytes]:
             return await self.server.events(request, context)
