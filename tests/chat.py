@@ -89,7 +89,7 @@ def server_with(
     )
 
 
-def served(server: ChatServer, *, history_items: int = 40, dictation: bool = True, **checks: Any) -> LazyChatServer:
+def served(server: ChatServer, *, history_items: int = 40, dictation: bool = False, **checks: Any) -> LazyChatServer:
     """The server behind validation, as deployments have it; `checks` are options of Checks."""
 
     async def prepare() -> None:

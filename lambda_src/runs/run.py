@@ -1,24 +1,41 @@
 """One run of the agent over a thread: what it is shown and how it starts. Knows no HTTP and no row."""
 
 import logging
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import openai
-from agents import Agent, RunConfig, Runner, ToolErrorFormatterArgs, TResponseInputItem
+from agents import (
+    Agent,
+    Model,
+    ModelSettings,
+    RunConfig,
+    RunContextWrapper,
+    Runner,
+    ToolErrorFormatterArgs,
+    TResponseInputItem,
+)
 from chatkit.agents import AgentContext
 from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError, Store
-from chatkit.types import Page, ThreadItem, ThreadItemReplacedEvent, ThreadMetadata, ThreadStreamEvent, UserMessageItem
+from chatkit.types import (
+    InferenceOptions,
+    Page,
+    ThreadItem,
+    ThreadItemReplacedEvent,
+    ThreadMetadata,
+    ThreadStreamEvent,
+    UserMessageItem,
+)
 
 from lambda_src.context import RequestContext
 from lambda_src.models import providers as models
 from lambda_src.models.errors import FILE_KINDS, FailedError, FileKind, refused_files
 from lambda_src.observability.faults import log_fault
 from lambda_src.quotas.turn_limits import LimitsByUser
-from lambda_src.runs import approvals, choices, user_errors
+from lambda_src.runs import approvals, user_errors
 from lambda_src.runs.conversion import HistoryConverter
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.mcp_servers import agents_of, note_tool_error
@@ -27,6 +44,8 @@ from lambda_src.startup import flags
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
+
+NO_CHOICES = InferenceOptions()
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +130,8 @@ class Runs:
     async def _prepared(
         self, agent: Agent[Any], newest_first: Sequence[ThreadItem], thread: ThreadMetadata, context: RequestContext
     ) -> "_Prepared":
-        starting, run_config = await choices.applied(
-            choices.options_of(newest_first),
+        starting, run_config = await with_choices(
+            _newest_choices(newest_first),
             _last_agent(agent, thread),
             self._dispatcher.run_config,
             models=self._models,
@@ -235,3 +254,40 @@ class NewestItems:
         if after is None and order == "desc" and is_known:
             return Page(data=[*self._newest_first[:limit]], has_more=limit < len(self._newest_first))
         return await self._store.load_thread_items(thread_id, after, limit, order, context)
+
+
+def _newest_choices(newest_first: Iterable[ThreadItem]) -> InferenceOptions:
+    """The model and tool that the user chose with the newest message.
+
+    A turn without a message (the output of a client tool, a form) continues with the choices of the last one.
+    """
+    messages = (item for item in newest_first if isinstance(item, UserMessageItem))
+    return next((message.inference_options for message in messages), NO_CHOICES)
+
+
+async def with_choices(
+    options: InferenceOptions,
+    agent: Agent[Any],
+    run_config: RunConfig,
+    *,
+    models: Sequence[str],
+    tools: Collection[str],
+    context: AgentContext[RequestContext],
+) -> tuple[Agent[Any], RunConfig]:
+    """The agent and the run configuration with the model and the tool that the user chose.
+
+    CustomStreamError: the tool is not one of `tools`, or this agent does not have it. A model that is no longer offered
+    (an old message's) is replaced by the default: the first of `models`, or, without a list, the agent's own. A run
+    whose model is an object, as the demo's, keeps it.
+    """
+    name = options.model if options.model in models else next(iter(models), None)
+    if name is not None and not isinstance(run_config.model, Model):
+        run_config = replace(run_config, model=name)
+    if options.tool_choice is None:
+        return agent, run_config
+    tool_name = options.tool_choice.id
+    agent_tools = {tool.name for tool in await agent.get_all_tools(RunContextWrapper(context))}
+    if tool_name not in tools or tool_name not in agent_tools:
+        raise CustomStreamError("This assistant does not have the tool that was chosen.")
+    settings = agent.model_settings.resolve(ModelSettings(tool_choice=tool_name))
+    return agent.clone(model_settings=settings), run_config

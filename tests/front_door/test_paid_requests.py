@@ -69,7 +69,10 @@ def booth(user: str = "ann", **allowance: int) -> Booth:
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))
     server = server_with(store, transcribe=heard, actions=actions)
     app = create_app(
-        AssistantEndpoint(served(server), turns), authenticate=guests_are_called_so, sweeps=store, max_body_bytes=10_000
+        AssistantEndpoint(served(server, dictation=True), turns),
+        authenticate=guests_are_called_so,
+        sweeps=store,
+        max_body_bytes=10_000,
     )
     here = Booth(counters, Chat(app, user))
     return here

@@ -62,7 +62,7 @@ class House:
         max_body_bytes: int = MAX_BODY_BYTES,
         **more: Any,
     ) -> FastAPI:
-        """The app with an agent of the test; `more` is ChatServer's."""
+        """The app with an agent of the test; `more` are options of ChatServer and Checks."""
         built = agent or Agent(name="Test", tools=list(tools))
         config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
         dispatcher = AgentDispatcher(
@@ -70,13 +70,13 @@ class House:
             build_run_config=build_run_config or (lambda: config),
             build_actions=lambda: actions or Actions(),
         )
-        server = ChatServer(
-            self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
-        )
         checks = {name: more[name] for name in ("models", "tool_choices", "limits", "history_items") if name in more}
         if "screening" in more:
             checks["screening"] = more.pop("screening")
         checks["dictation"] = more.get("transcribe") is not None
+        server = ChatServer(
+            self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
+        )
         links = None if self.files is None else EventLinks(self.files)
         turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), links=links))
         return create_app(

@@ -13,7 +13,7 @@ from chatkit.types import InferenceOptions, ThreadMetadata, ToolChoice
 from lambda_src.context import RequestContext
 from lambda_src.dev.showcase import actions, build_agent
 from lambda_src.models.demo_model import DemoModel
-from lambda_src.runs.choices import applied
+from lambda_src.runs.run import with_choices
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import message, no_pause
 from tests.surface.house import ANN, House, house_without_files, thread_of
@@ -137,7 +137,7 @@ def in_a_thread() -> AgentContext[RequestContext]:
 
 
 async def test_an_old_choice_that_is_no_longer_offered_gives_way_to_the_default() -> None:
-    agent, config = await applied(
+    agent, config = await with_choices(
         InferenceOptions(model="gone"), Agent(name="A"), RunConfig(), models=MODELS, tools=(), context=in_a_thread()
     )
     assert (agent.name, config.model) == ("A", "small")
@@ -146,6 +146,6 @@ async def test_an_old_choice_that_is_no_longer_offered_gives_way_to_the_default(
 async def test_the_agents_other_settings_stay_when_a_tool_is_picked() -> None:
     agent: Agent[Any] = Agent(name="A", tools=[roll_dice], model_settings=ModelSettings(temperature=0.5))
     options = InferenceOptions(tool_choice=ToolChoice(id="roll_dice"))
-    chosen, _ = await applied(options, agent, RunConfig(), models=(), tools=["roll_dice"], context=in_a_thread())
+    chosen, _ = await with_choices(options, agent, RunConfig(), models=(), tools=["roll_dice"], context=in_a_thread())
     assert (chosen.model_settings.temperature, chosen.model_settings.tool_choice) == (0.5, "roll_dice")
     assert agent.model_settings.tool_choice is None
