@@ -70,7 +70,9 @@ class House:
             build_run_config=build_run_config or (lambda: config),
             build_actions=lambda: actions or Actions(),
         )
-        checks = {name: more[name] for name in ("models", "tool_choices", "limits", "history_items") if name in more}
+        checks: dict[str, Any] = {
+            name: more[name] for name in ("models", "tool_choices", "limits", "history_items") if name in more
+        }
         if "screening" in more:
             checks["screening"] = more.pop("screening")
         checks["dictation"] = more.get("transcribe") is not None
