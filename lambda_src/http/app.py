@@ -36,7 +36,7 @@ from lambda_src.http.chat_routes import chat_router
 from lambda_src.http.edge import Middleware, Utf8Paths
 from lambda_src.http.page import Page, Served
 from lambda_src.http.request_log import RequestLog
-from lambda_src.observability.logs import UNKNOWN_KEY
+from lambda_src.observability.metrics import UNKNOWN_KEY
 from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys, network_of
 from lambda_src.store.ports import Sweeps
 

@@ -1,8 +1,7 @@
 """One log line a request, one more a turn: who (hashed), what, how long, how much. Never a word of what was said.
 
 Knows ASGI and the entries `chat.*` of the scope, which chat_routes.py and app.py fill in.
-lambda_src/observability/logs.py makes metrics of
-these lines.
+lambda_src/observability/metrics.py makes metrics from these lines.
 """
 
 import logging

@@ -1,1 +1,1 @@
-"""Structured logs, metrics made of them, and log lines for exceptions."""
+"""Structured logs, the metrics made from them, and log lines for exceptions."""

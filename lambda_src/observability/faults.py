@@ -1,7 +1,7 @@
-"""Log lines for exceptions, the user's own code first: error type and the innermost line in lambda_src/agent/.
+"""Log lines for exceptions: the error type and the innermost line of the user's own code, lambda_src/agent/.
 
-The text of an exception is never logged: it may quote a person. `make dev` adds the traceback (`show_tracebacks`),
-because there the operator is the only person.
+The text of an exception is never logged, because it may quote a person. `make dev` adds the traceback
+(`show_tracebacks`), because the developer is its only user.
 """
 
 import inspect
@@ -18,37 +18,37 @@ log = logging.getLogger(__name__)
 
 def log_fault(event: str, error: BaseException, **fields: object) -> None:
     """One WARNING line about `error`; `fields` name what failed, for example the tool."""
-    found = source_of(error)
-    told: dict[str, object] = {"error_type": type(found or error).__qualname__, "place": place_of(error), **fields}
+    source = source_of(error) or error
+    extra: dict[str, object] = {"error_type": type(source).__qualname__, "place": place_of(error), **fields}
     if log.isEnabledFor(logging.DEBUG):
-        told["traceback"] = "".join(traceback.format_exception(error))
-    log.warning(event, extra=told)
+        extra["traceback"] = "".join(traceback.format_exception(error))
+    log.warning(event, extra=extra)
 
 
 def show_tracebacks() -> None:
-    """Add the traceback to each line. For a laptop only: it contains what people wrote."""
+    """Add the traceback to each line. For a laptop only, because a traceback contains what people wrote."""
     log.setLevel(logging.DEBUG)
 
 
 def source_of(error: BaseException) -> BaseException | None:
     """The exception among `error` and its causes that passed through the user's folder; None if none did."""
-    return next((one for one in _causes(error) if _line_in_agent(one) is not None), None)
+    return next((cause for cause in _causes(error) if _line_in_agent(cause) is not None), None)
 
 
 def place_of(error: BaseException) -> str:
-    """`lambda_src/agent/tools.py:12`, the innermost line in the user's folder; else the innermost line in any file.
+    """The innermost line in the user's folder, such as `lambda_src/agent/tools.py:12`; else the innermost in any file.
 
-    A file that Python cannot parse is named with the line of the syntax error.
+    For a file that Python cannot parse, this is the line of the syntax error.
     """
-    for one in _causes(error):
-        if (line := _line_in_agent(one)) is not None:
+    for cause in _causes(error):
+        if (line := _line_in_agent(cause)) is not None:
             return line
     lines = list(_lines(error))
     return "{}:{}".format(*lines[-1]) if lines else "unknown"
 
 
 def defined_at(function: Callable[..., object]) -> str:
-    """`lambda_src/agent/hooks.py:12`, where a function is defined: for faults that leave no line in it."""
+    """Where a function is defined, such as `lambda_src/agent/hooks.py:12`: for errors without a frame in it."""
     code = inspect.unwrap(function).__code__
     return _short(code.co_filename, code.co_firstlineno)
 
@@ -66,7 +66,7 @@ def _line_in_agent(error: BaseException) -> str | None:
 
 
 def _lines(error: BaseException) -> Iterator[tuple[str, int | None]]:
-    """File and line of each frame, outermost first; for a syntax error, the unreadable line comes last."""
+    """File and line of each frame, outermost first; a syntax error's own line comes last."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         if not (file := trace.tb_frame.f_code.co_filename).startswith("<frozen "):  # importlib's own
@@ -77,15 +77,15 @@ def _lines(error: BaseException) -> Iterator[tuple[str, int | None]]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """`error`, the members of a group, and what each was raised from, once each."""
+    """`error`, the members of exception groups, and the cause or context of each; every exception once."""
     waiting, seen = [error], set[int]()
     while waiting:
-        one = waiting.pop(0)
-        if id(one) in seen:
+        current = waiting.pop(0)
+        if id(current) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        if isinstance(one, BaseExceptionGroup):
-            waiting += one.exceptions
-        if (cause := one.__cause__ or (None if one.__suppress_context__ else one.__context__)) is not None:
+        seen.add(id(current))
+        yield current
+        if isinstance(current, BaseExceptionGroup):
+            waiting += current.exceptions
+        if (cause := current.__cause__ or (None if current.__suppress_context__ else current.__context__)) is not None:
             waiting.append(cause)

@@ -11,7 +11,7 @@ import pytest
 
 from lambda_src.auth import BearerToken, IssuerKeys
 from lambda_src.http.page import SECURITY_HEADERS
-from lambda_src.observability.logs import MetricsHandler
+from lambda_src.observability.metrics import MetricsHandler
 from lambda_src.store.memory.store import MemoryStore
 from tests.auth.attacks import ATTACKS, Attack
 from tests.chat import Answer, Chat, app_with, message, server_with

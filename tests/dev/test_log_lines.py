@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lambda_src.dev.log_lines import Readable, readable
-from lambda_src.observability.logs import METRICS, FieldsFormatter, MetricsHandler
+from lambda_src.observability.logs import LogFormatter
+from lambda_src.observability.metrics import METRICS, MetricsHandler
 
 TIME = "12:34:56"
 
@@ -17,7 +18,7 @@ def line(event: str, level: int = logging.INFO, **fields: Any) -> str:
     """The line that the function writes of an event."""
     record = logging.LogRecord("lambda_src.x", level, "x.py", 1, event, None, None)
     vars(record).update(fields)
-    written = json.loads(FieldsFormatter(utc=True).format(record))
+    written = json.loads(LogFormatter().format(record))
     return json.dumps(written | {"timestamp": f"2026-11-22 {TIME},000+0000"})
 
 

@@ -16,7 +16,8 @@ from agents.testing import ScriptedModel, assistant_message
 from lambda_src.auth import BearerToken, IssuerKeys
 from lambda_src.context import Turn, User
 from lambda_src.http.request_log import TurnLog
-from lambda_src.observability.logs import NAMESPACE, OURS, configure_logging, count_row
+from lambda_src.observability.logs import OURS, configure_logging, count_row
+from lambda_src.observability.metrics import NAMESPACE
 from lambda_src.store.memory.store import MemoryStore
 from tests.canaries import CANARIES as EVERYWHERE
 from tests.chat import MAX_BODY_BYTES, Chat, app_with, message, server_with
@@ -66,6 +67,19 @@ def chat_with(*steps: Any) -> Chat:
     """A chat whose model says what the steps say."""
     model = ScriptedModel(list(steps)) if steps else None
     return Chat(app_with(server_with(MemoryStore(), model=model)))
+
+
+def test_a_line_is_compact_json_with_the_request_id_first_and_only_allowed_fields(output: Output) -> None:
+    record = logging.makeLogRecord(
+        {"name": f"{OURS}.x", "levelno": 20, "levelname": "INFO", "msg": "stop", "funcName": "f", "lineno": 7}
+    )
+    record.created, record.msecs = 1_700_000_000.012, 12.0
+    vars(record).update(aws_request_id="r-1", operation="Zoë", user=None, items=2, words="what a person wrote")
+    logging.getLogger(f"{OURS}.x").handle(record)
+    assert output.stream.getvalue() == (
+        '{"request_id":"r-1","level":"INFO","location":"f:7","message":"stop",'
+        '"timestamp":"2023-11-14 22:13:20,012+0000","operation":"Zoë","items":2}\n'
+    )
 
 
 async def test_a_turn_is_two_lines_and_its_metrics(output: Output) -> None:

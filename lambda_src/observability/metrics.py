@@ -1,0 +1,105 @@
+"""CloudWatch metrics, made from log events and written in the embedded metric format (EMF).
+
+A module that logs an event needs no knowledge of metrics: METRICS says which events become which numbers.
+Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TextIO
+
+NAMESPACE = "chatkit-lambda"
+UNKNOWN_KEY = "unknown_key"  # `reason` of a 503 that anybody can cause with a made-up token, so no server error
+MAX_DIMENSION_CHARS = 1024  # CloudWatch's limit for a dimension's value, which must be ASCII
+
+Unit = Literal["Count", "Milliseconds"]
+Fields = Mapping[str, Any]
+
+
+class Metric(NamedTuple):
+    """One number for CloudWatch. Its dimensions are the service and, if set, `kind`."""
+
+    name: str
+    value: float
+    unit: Unit = "Count"
+    kind: str | None = None
+
+
+def _of_request(fields: Fields) -> Iterator[Metric]:
+    if fields.get("status") == 401:
+        yield Metric("Unauthorized", 1)
+    if fields.get("status", 0) >= 500 and fields.get("reason") != UNKNOWN_KEY:
+        yield Metric("ServerErrors", 1)
+    if "limit" in fields:
+        yield Metric("QuotaRefusals", 1, kind=fields["limit"])
+    if fields.get("cold_start"):
+        yield Metric("ColdStarts", 1)
+    if fields.get("operation") in ("attachments.create", "attachments.upload") and fields.get("status") == 200:
+        yield Metric("Attachments", 1)
+
+
+def _of_turn(fields: Fields) -> Iterator[Metric]:
+    yield Metric("Turns", 1)
+    for name, field in (("TimeToFirstEvent", "first_event_ms"), ("TimeToFirstToken", "first_token_ms")):
+        if field in fields:
+            yield Metric(name, fields[field], "Milliseconds")
+    for name, field in (("TokensIn", "tokens_in"), ("TokensOut", "tokens_out")):
+        if fields.get(field) is not None:
+            yield Metric(name, fields[field])
+    counted = [fields[field] for field in ("tokens_in", "tokens_out") if fields.get(field) is not None]
+    if counted:
+        yield Metric("Tokens", sum(counted))  # the alarm `spend` compares this with the stage's limit
+    ended = {"stopped": "Stops", "deadline": "DeadlineCuts"}.get(fields.get("kind", ""))
+    if ended is not None:
+        yield Metric(ended, 1)
+
+
+METRICS: dict[str, Callable[[Fields], Iterator[Metric]]] = {
+    "request": _of_request,
+    "turn": _of_turn,
+    "quota_struck": lambda fields: iter([Metric("QuotaRefusals", 1, kind=fields.get("limit"))]),
+    "run_failed": lambda fields: iter([Metric("ModelErrors", 1, kind=fields.get("error_type"))]),
+    "tool_failed": lambda _: iter([Metric("ToolErrors", 1, kind="tool")]),
+    "tool_server_failed": lambda _: iter([Metric("ToolErrors", 1, kind="server")]),
+    "hook_failed": lambda _: iter([Metric("ToolErrors", 1, kind="hook")]),
+    "feedback": lambda fields: iter([Metric("Feedback", fields.get("items", 1), kind=fields.get("kind"))]),
+    "unreadable_row": lambda _: iter([Metric("PoisonRows", 1)]),
+    "clock_ahead": lambda _: iter([Metric("ClocksAhead", 1)]),
+}
+
+
+class MetricsHandler(logging.Handler):
+    """Writes the metrics of each log event to `stream`: one EMF line for each `kind`."""
+
+    def __init__(self, stream: TextIO, *, service: str) -> None:
+        super().__init__()
+        self._stream, self._service = stream, service
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's metrics, if its event has any."""
+        metrics_of = METRICS.get(record.msg) if isinstance(record.msg, str) else None
+        if metrics_of is None:
+            return
+        by_kind: dict[str | None, list[Metric]] = {}
+        for metric in metrics_of(vars(record)):
+            by_kind.setdefault(metric.kind, []).append(metric)
+        for kind, metrics in by_kind.items():
+            dimensions = {"service": self._service} | ({"kind": kind} if kind else {})
+            self._stream.write(emf_line(metrics, dimensions=dimensions, at_ms=int(record.created * 1000)) + "\n")
+
+
+def emf_line(metrics: list[Metric], *, dimensions: Mapping[str, str], at_ms: int) -> str:
+    """One EMF document. Each metric's name occurs once; CloudWatch takes at most 100 of them in one document."""
+    directive = {
+        "Namespace": NAMESPACE,
+        "Dimensions": [list(dimensions)],
+        "Metrics": [{"Name": metric.name, "Unit": metric.unit} for metric in metrics],
+    }
+    members: dict[str, Any] = {"_aws": {"Timestamp": at_ms, "CloudWatchMetrics": [directive]}}
+    members |= {name: _dimension(value) for name, value in dimensions.items()}
+    return json.dumps(members | {metric.name: [metric.value] for metric in metrics})
+
+
+def _dimension(value: str) -> str:
+    return value.encode("ascii", "backslashreplace").decode()[:MAX_DIMENSION_CHARS]
