@@ -3,19 +3,21 @@
 import asyncio
 import io
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
+import pytest_asyncio
 from typer.testing import CliRunner
 
 from lambda_src.cli.commands import app as command_line
 from lambda_src.cli.talk import cors_check
 from lambda_src.cli.talk.client import Endpoint, connected
 from lambda_src.dev.emulator import Cors, Emulator, Switches
+from lambda_src.dev.emulator.front import Front
 from lambda_src.errors import RequestError
 from lambda_src.http.edge import REQUEST_HEADERS, RESPONSE_HEADERS
 from lambda_src.store.memory.store import MemoryStore
@@ -29,14 +31,27 @@ RIGHT = Cors(
 ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
 
 
-@asynccontextmanager
-async def chat(cors: Cors | None) -> AsyncIterator[str]:
-    """The URL of a chat with such a front."""
-    switches = Switches(processes=1, cors=cors, init_timeout_s=SLOW_INIT_S)
+Chat = Callable[[Cors | None], AbstractAsyncContextManager[str]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chat() -> AsyncIterator[Chat]:
+    """The URL of a chat with such a front. One function serves all fronts of the module."""
+    switches = Switches(processes=1, init_timeout_s=SLOW_INIT_S)
     async with Emulator(
         "tests.e2e.served.handler", env=ENV, task_root=ROOT, switches=switches, output=io.StringIO()
     ) as emulator:
-        yield emulator.url
+
+        @asynccontextmanager
+        async def fronted(cors: Cors | None) -> AsyncIterator[str]:
+            front = Front(emulator.serve, cors=cors)
+            url = await front.start("127.0.0.1", 0)
+            try:
+                yield url
+            finally:
+                await front.stop()
+
+        yield fronted
 
 
 async def looked_at(url: str, *, origin: str = PAGE, token: str | None = "ann") -> dict[str, cors_check.Row]:
@@ -45,7 +60,8 @@ async def looked_at(url: str, *, origin: str = PAGE, token: str | None = "ann") 
         return {row.check: row async for row in cors_check.rows(endpoint, origin)}
 
 
-async def test_right_settings_are_all_right_and_leave_no_thread_behind() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_right_settings_are_all_right_and_leave_no_thread_behind(chat: Chat) -> None:
     async with chat(RIGHT) as url:
         rows = await looked_at(url)
         async with connected(url, token="ann") as endpoint:
@@ -70,7 +86,10 @@ async def test_right_settings_are_all_right_and_leave_no_thread_behind() -> None
     ],
     ids=["no CORS", "another origin", "headers missing", "headers *", "GET only", "nothing exposed"],
 )
-async def test_wrong_settings_are_told_with_what_to_do(cors: Cors | None, wrong: set[str], found: str) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_wrong_settings_are_told_with_what_to_do(
+    chat: Chat, cors: Cors | None, wrong: set[str], found: str
+) -> None:
     async with chat(cors) as url:
         rows = await looked_at(url)
     assert {check for check, row in rows.items() if row.state == "wrong"} == wrong
@@ -80,7 +99,8 @@ async def test_wrong_settings_are_told_with_what_to_do(cors: Cors | None, wrong:
     assert all(row.todo for row in rows.values() if row.state == "wrong")
 
 
-async def test_without_a_token_nothing_is_streamed_and_a_page_of_our_own_needs_no_cors() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_without_a_token_nothing_is_streamed_and_a_page_of_our_own_needs_no_cors(chat: Chat) -> None:
     async with chat(None) as url:
         rows = await looked_at(url, origin=url, token=None)
         result = await asyncio.to_thread(

@@ -184,6 +184,7 @@ def vector_store_api() -> Iterator[VectorStoreApi]:
         """Any request."""
 
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # headers and body are two writes: the second would wait 40 ms for an ACK
 
         def do_POST(self) -> None:
             """Read, answer; or die without an answer, before or after the request is carried out."""
@@ -232,7 +233,7 @@ def vector_store_api() -> Iterator[VectorStoreApi]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        serving = threading.Thread(target=server.serve_forever)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
         api.url = f"http://127.0.0.1:{server.server_address[1]}"
         try:

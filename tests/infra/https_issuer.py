@@ -33,7 +33,7 @@ def serve(folder: Path) -> Iterator[tuple[Issuer, Path]]:
     tls.load_cert_chain(certificate.chain, certificate.key)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     issuers.append(Issuer(f"https://127.0.0.1:{server.server_port}/"))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield issuers[0], certificate.authority

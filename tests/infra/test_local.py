@@ -100,7 +100,7 @@ class _Answering(BaseHTTPRequestHandler):
 def function_url() -> Iterator[str]:
     """The address of a fake of the local AWS's function URLs."""
     with HTTPServer(("127.0.0.1", 0), _Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()

@@ -33,7 +33,7 @@ class Blank(http.server.BaseHTTPRequestHandler):
 def elsewhere() -> Iterator[str]:
     """The page's URL: another port of this machine."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Blank)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()

@@ -65,7 +65,7 @@ class Emulator:
         self._command = command or (str(BOOTSTRAP), sys.executable, "bootstrap.py")
         self._output = output or sys.stdout
         self._host, self._port, self._listener = host, port, listener
-        self._front = Front(self._serve, cors=self._switches.cors, admit=admit)
+        self._front = Front(self.serve, cors=self._switches.cors, admit=admit)
         self._sandboxes: list[Sandbox] = []
         self._reaper = Reaper()
         self._freed = asyncio.Condition()
@@ -104,7 +104,7 @@ class Emulator:
                 await self._freed.wait()
         return collected
 
-    async def _serve(self, request: Request, sink: HttpSink) -> None:
+    async def serve(self, request: Request, sink: HttpSink) -> None:
         """One HTTP request, from the event to the end of its answer."""
         request_id = str(uuid.uuid4())
         make = event_1_0 if self._switches.payload == "1.0" else event_2_0
