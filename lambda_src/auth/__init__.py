@@ -1,10 +1,12 @@
-"""Who calls: a bearer token becomes a User. The only reader of Authorization; knows nothing of chats.
+"""Authentication: turns a bearer token into a User. Only this package reads Authorization; it knows no chats.
 
-bearer.py    the header, the user key, several ways to sign in beside each other
-jwt_claims.py    what every JWT of ours must hold, whoever signed it
-issuer.py    tokens of an OpenID issuer, whose keys are fetched
-backend_tokens.py   tokens of the customer's own backend, whose public keys are a setting
-guests.py    tokens of our own, for people who need not sign in
+bearer.py            the Authorization header, the opaque user id, several authenticators in a row
+jwt_claims.py        checks that every JWT must pass, whoever signed it
+oidc.py              tokens of an OpenID issuer, whose public keys are downloaded
+backend_tokens.py    tokens that the customer's own backend signs; its public keys are a setting
+guest_tokens.py      tokens that this server signs for guests
+guest_access.py      new guests and their daily limits
+account_linking.py   moves a guest's threads to the account that the guest signed in to
 """
 
 from lambda_src.auth.backend_tokens import BackendToken

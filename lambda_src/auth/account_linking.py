@@ -1,6 +1,7 @@
-"""A guest signs in: what the guest had becomes the user's, once. Knows neither HTTP nor rows.
+"""Account linking: when a guest signs in, the guest's threads move to the user, once. Knows neither HTTP nor rows.
 
-A claim is noted first: nobody else can have the guest's threads, and whatever stops us, the hourly event goes on.
+A claim is stored first. From then on nobody else can take the guest's threads, and the hourly event finishes a move
+that was interrupted.
 """
 
 import time
@@ -18,12 +19,12 @@ from lambda_src.turns.lifecycle import Turns
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
-AT_ONCE_S = 5.0  # while the user waits; a guest has some 100 threads at most, and the hourly event does the rest
+AT_ONCE_S = 5.0  # while the user waits; a guest has about 100 threads at most, and the hourly event moves the rest
 PAGE = 100
 
 
 class Threads(Handover, Protocol):
-    """What is needed of a store."""
+    """The part of a store that account linking uses."""
 
     async def load_threads(
         self, limit: int, after: str | None, order: str, context: RequestContext
@@ -32,14 +33,14 @@ class Threads(Handover, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """How many threads changed hands, and how many still will: an answer is being written in them, or time was up."""
+    """How many threads were moved, and how many are left because a turn runs in them or time ran out."""
 
     threads: int
     left: int
 
 
 class AccountLinking:
-    """`adopt` for who signed in, `finish` for whoever has time. `now` in seconds."""
+    """Moves threads: `adopt` in the user's request, `finish` in the hourly event. `now` is in seconds."""
 
     def __init__(
         self,
@@ -52,13 +53,13 @@ class AccountLinking:
         self._threads, self._turns, self._files, self._now = threads, turns, files, now
 
     async def adopt(self, guest: User, context: RequestContext) -> Adopted:
-        """Take over what the guest has at the user's assistant; the same user may ask again.
+        """Move the guest's threads at the user's assistant to the user, who may repeat the request.
 
-        RequestError: one of the two is not what they should be. ConflictError: somebody else took it over.
+        RequestError: the user is a guest, or the guest is not one. ConflictError: another user has claimed the guest.
         """
         if context.user.is_guest or not guest.is_guest:
             raise RequestError("Sign in first, and name a guest: threads go from a guest to a user.")
-        if context.user.assistant:  # the person is claimed, not only what they are at one assistant
+        if context.user.assistant:  # claims the guest at all assistants, not only at this one
             await self._threads.claim_guest(guest.id, replace(context, user=User(context.user.person)))
         guest_id = guest.at(context.user.assistant).id
         await self._threads.claim_guest(guest_id, context)
@@ -66,7 +67,7 @@ class AccountLinking:
         return await self._move(Claim(guest_id, context.user.id), context.request_id, lambda: self._now() >= until_s)
 
     async def finish(self, *, stop: Callable[[], bool]) -> int:
-        """Go on with every claim that was not ended, until `stop()`; how many threads changed hands."""
+        """Continue every unfinished claim until `stop()`. Returns how many threads were moved."""
         moved = 0
         async for claim in self._threads.claimed_guests():
             if stop():
@@ -88,7 +89,7 @@ class AccountLinking:
         return Adopted(moved, len(waiting) - moved)
 
     async def _hand_over(self, thread_id: str, guest: RequestContext, user: RequestContext) -> bool:
-        """False while a turn runs in the thread. What a turn that died had said is kept first."""
+        """Move one thread; False while a turn runs in it. Saves the partial answer of a dead turn first."""
         await self._turns.recover(thread_id, guest)
         if await self._turns.running_in(thread_id, guest) is not None:
             return False
@@ -102,17 +103,17 @@ class AccountLinking:
         if not await self._threads.hand_over(thread_id, guest.user.id, user, copy_file=copy_file):
             return False
         for attachment_id in copied:
-            assert self._files is not None, "it copied them"
+            assert self._files is not None, "copy_file had a file store"
             await self._files.delete_attachment(attachment_id, guest)
         return True
 
     async def _listed(self, guest: RequestContext) -> list[str]:
-        """All threads of the guest's, before the first of them goes."""
-        found: list[str] = []
+        """The ids of all the guest's threads, read before the first is moved."""
+        thread_ids: list[str] = []
         after: str | None = None
         while True:
             page = await self._threads.load_threads(PAGE, after, "asc", guest)
-            found += [thread.id for thread in page.data]
+            thread_ids += [thread.id for thread in page.data]
             if not page.has_more:
-                return found
+                return thread_ids
             after = page.after

@@ -1,7 +1,7 @@
-"""Tokens of the customer's own backend: it signs, its public keys are a setting. No issuer, no network.
+"""Authenticator for JWTs that the customer's own backend signs; its public keys are a setting. No network.
 
-The token is a JWT (EdDSA, ES256 or RS256) with `sub`, `aud` and an `exp` at most LONGEST_S ahead, and with the key's id
-as `kid`, which may be left out while there is one key. docs/auth.md shows how to sign it.
+The token is a JWT (EdDSA, ES256 or RS256) with `sub`, `aud`, an `exp` at most LONGEST_S ahead and the key's id as
+`kid`, which may be left out if there is only one key. docs/auth.md shows how to sign it.
 """
 
 import time
@@ -14,12 +14,12 @@ from lambda_src.auth.bearer import bearer, user_of
 from lambda_src.context import User
 from lambda_src.errors import AuthError
 
-NAMESPACE = "urn:chatkit-lambda:backend"  # stands for the issuer in the user key, whatever the token's `iss` says
-LONGEST_S = 3600  # they are made for each page view and last ten minutes; one for years would be a leaked password
+NAMESPACE = "urn:chatkit-lambda:backend"  # the issuer in the user id, whatever the token's `iss` is
+LONGEST_S = 3600  # tokens are made for each page view; one that is valid for years would be a password
 
 
 class BackendToken:
-    """Authenticate by a JWT that one of `keys` signed for `audience`. Tools may read the claims named by `claims`."""
+    """Accepts JWTs that one of `keys` signed for `audience`. Tools may read the claims named by `claims`."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class BackendToken:
 
     async def __call__(self, authorization: str | None) -> User:
         token = bearer(authorization)
-        head = jwt_claims.head_of(token)
+        header = jwt_claims.header_of(token)
         only = next(iter(self._keys.values())) if len(self._keys) == 1 else None
-        key = self._keys.get(head["kid"]) if "kid" in head else only
-        if key is None or key.algorithm_name != head["alg"]:
+        key = self._keys.get(header["kid"]) if "kid" in header else only
+        if key is None or key.algorithm_name != header["alg"]:
             raise AuthError(jwt_claims.INVALID)
         claims = jwt_claims.claims_of(token, key)
         is_short = claims["exp"] <= self._now() + LONGEST_S + jwt_claims.LEEWAY_S

@@ -1,4 +1,4 @@
-"""The Authorization header and what it proves: one opaque user. Knows no JWT."""
+"""The bearer token of the Authorization header, and the opaque user id that it stands for. Knows no JWT."""
 
 import hashlib
 import json
@@ -10,17 +10,17 @@ from typing import Protocol
 from lambda_src.context import Claim, User
 from lambda_src.errors import AuthError
 
-NO_TOKEN = "Sign in first: this request carries no bearer token."  # noqa: S105 - a sentence
+NO_TOKEN = "Sign in first: this request carries no bearer token."  # noqa: S105 - a message
 
 
 class Authenticate(Protocol):
-    """Who calls? Takes the Authorization header as it came; AuthError when it proves nobody."""
+    """An authenticator: returns the user that the Authorization header proves; AuthError if it proves none."""
 
     async def __call__(self, authorization: str | None) -> User: ...
 
 
 def bearer(authorization: str | None) -> str:
-    """The token in the header (RFC 6750, section 2.1); AuthError when there is none."""
+    """The token in the header (RFC 6750, section 2.1); AuthError if there is none."""
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise AuthError(NO_TOKEN)
@@ -34,22 +34,22 @@ def user_of(issuer: str, subject: str, claims: Mapping[str, Claim] | None = None
 
 
 def user_id_of(issuer: str, subject: str) -> str:
-    """The opaque id of the user with this `iss` and `sub`. It reveals neither, and has no dot."""
+    """The opaque id of the user with this `iss` and `sub`: it reveals neither and contains no dot."""
     proof = json.dumps([issuer, subject]).encode()
     return hashlib.sha256(proof).hexdigest()[:40]
 
 
 class FirstOf:
-    """Authenticate by the first of several ways that knows the token; those that ask nobody else stand in front.
+    """Returns the user of the first authenticator that accepts the token. List those without a network call first.
 
-    Each way has its own keys and its own algorithms, so no token can be taken for one of another kind.
+    Each authenticator has its own keys and algorithms, so a token of one kind is never accepted as one of another.
     """
 
-    def __init__(self, *ways: Authenticate) -> None:
-        *self._before, self._last = ways
+    def __init__(self, *authenticators: Authenticate) -> None:
+        *self._before, self._last = authenticators
 
     async def __call__(self, authorization: str | None) -> User:
-        for way in self._before:
+        for authenticate in self._before:
             with suppress(AuthError):
-                return await way(authorization)
+                return await authenticate(authorization)
         return await self._last(authorization)

@@ -1,4 +1,4 @@
-"""Lets guests in, one token each, and not too many: per source address and for the stage. Knows no HTTP."""
+"""New guests: issues a token to each, within daily limits per source address and per stage. Knows no HTTP."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.runs.hooks import Screening
 from lambda_src.store.counters import Counters, seconds_left
 
-PER_ADDRESS = 50  # a day: an office or a school behind one address, and no more than a nuisance in one hand
-PER_STAGE = 20_000  # a day: rows of guests cost next to nothing, their tokens have a ceiling of their own (quotas.py)
+PER_ADDRESS = 50  # a day: enough for an office or a school behind one address, too few for one person to do harm
+PER_STAGE = 20_000  # a day: guests' rows cost next to nothing, and turn_quota.py limits their tokens
 
 
 class Guests:
-    """`welcome` mints. `clock` in nanoseconds since 1970."""
+    """Issues guest tokens and reads them back. `clock` returns nanoseconds since 1970."""
 
     def __init__(
         self,
@@ -32,10 +32,11 @@ class Guests:
         self._screening = screening or Screening()
 
     async def welcome(self, address: str, captcha: str = "") -> Minted:
-        """A new guest's token. QuotaError when this address (`network_of`), or everybody, has had enough today.
+        """A token for a new guest.
 
-        ForbiddenError: the user's hook refuses, which counts nothing. The address is kept as a hash with the day's key,
-        for a day or two.
+        QuotaError: the limit of this address (`network_of`) or of the stage is reached for today. ForbiddenError: the
+        operator's hook refused the guest, who is not counted. Only a hash of the address is stored, made with a key
+        that changes daily.
         """
         await self._screening.guest(captcha, address)
         if (source := await self._callers.hashed(address)) is None:
@@ -47,7 +48,7 @@ class Guests:
         return await self._tokens.mint()
 
     async def who(self, token: str) -> User:
-        """The guest whose token this is. RequestError: it is nobody's, or it has ended."""
+        """The guest of this token. RequestError: it is no guest token, or it has expired."""
         try:
             return await self._tokens(f"Bearer {token}")
         except AuthError:

@@ -1,7 +1,7 @@
-"""Guests: people who need not sign in. Each gets a token of our own, signed and expiring, and is one user of their own.
+"""Guest tokens: signed, expiring JWTs for people who do not sign in. Each token is a separate user.
 
-The token is a JWT (HS256) that only this server makes and takes. Who may have one, and how often, is said in
-lambda_src/auth/guest_access.py; what guests may spend, in lambda_src/quotas/turn_quota.py.
+Only this server issues and accepts these tokens (HS256). guest_access.py limits how many are issued, and
+lambda_src/quotas/turn_quota.py what guests may spend.
 """
 
 import time
@@ -19,39 +19,39 @@ from lambda_src.rotating_secret import Secret
 
 NAMESPACE = "urn:chatkit-lambda:guest"
 AUDIENCE = "guest"
-ALGORITHMS = ("HS256",)  # symmetric: signer and reader are one; never in the list of any other kind of token
-LIFETIME_S = 7 * 86_400  # a guest who comes back within a week finds the thread again
-MIN_SECRET_CHARS = 32  # RFC 7518, section 3.2: as many bits as the hash has
+ALGORITHMS = ("HS256",)  # symmetric, since this server signs and verifies; no other authenticator may accept it
+LIFETIME_S = 7 * 86_400  # guests who come back within a week still see their threads
+MIN_SECRET_CHARS = 32  # RFC 7518, section 3.2: a key as long as the hash
 
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """A new guest's token, and when it ends (epoch seconds)."""
+    """A new guest's token and its expiry in epoch seconds."""
 
     token: str
     expires_at: int
 
 
 class GuestTokens:
-    """Mints guests' tokens, and authenticates by them."""
+    """Issues guest tokens and authenticates their bearers."""
 
     def __init__(self, secret: Secret, *, lifetime_s: int = LIFETIME_S, now: Callable[[], float] = time.time) -> None:
         self._secret, self._lifetime_s, self._now = secret, lifetime_s, now
 
     async def mint(self) -> Minted:
-        """A token for a guest who was not there before."""
+        """A token for a new guest."""
         expires_at = int(self._now()) + self._lifetime_s
         claims = {"iss": NAMESPACE, "aud": AUDIENCE, "sub": uuid.uuid4().hex, "exp": expires_at}
         return Minted(jwt.encode(claims, _key(await self._secret.value()), algorithm=ALGORITHMS[0]), expires_at)
 
     async def __call__(self, authorization: str | None) -> User:
         token = bearer(authorization)
-        jwt_claims.head_of(token, algorithms=ALGORITHMS)
+        jwt_claims.header_of(token, algorithms=ALGORITHMS)
         secret = await self._secret.value()
         try:
             return self._user(token, secret)
         except AuthError:
-            newer = await self._secret.newer_than(secret)  # another process may sign with a rotated one already
+            newer = await self._secret.newer_than(secret)  # another process may already sign with a rotated secret
             if newer is None:
                 raise
             return self._user(token, newer)

@@ -1,9 +1,9 @@
-"""What every JWT must hold, whoever signed it. Pure but for the clock; knows no issuer and no HTTP.
+"""JWT validation that applies to every token, whoever signed it. Pure except for the clock; knows no issuer, no HTTP.
 
-Rules (RFC 8725, RFC 7519): algorithms come from our list and never from the token; `jku`, `x5u` and `jwk` in a token's
-head are ignored; `exp` and `sub` must be there. Tokens of another kind are refused although their signature holds
-(RFC 8725 section 3.11): logout and security event tokens, DPoP proofs, ID and refresh tokens that say so, and
-access tokens bound to a key (`cnf`), which are not for whoever carries them. Every refusal is the same sentence.
+Rules (RFC 8725, RFC 7519): algorithms come from our list, never from the token; `jku`, `x5u` and `jwk` in a token's
+header are ignored; `exp` and `sub` are required. Tokens of another kind are refused even if their signature is valid
+(RFC 8725, section 3.11): logout and security event tokens, DPoP proofs, ID and refresh tokens that are marked as such,
+and access tokens bound to a key (`cnf`), which are no bearer tokens. Every refusal has the same message.
 """
 
 import json
@@ -18,37 +18,37 @@ from lambda_src.context import Claim
 from lambda_src.errors import AuthError
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
-HEAD_TYPES = frozenset({"jwt", "at+jwt"})  # of access tokens (RFC 9068, section 2.1); most issuers name none
-CLAIM_TYPES = frozenset({"bearer", "access"})  # Keycloak says Bearer, ID, Refresh, Offline or Logout in a claim `typ`
-FOREIGN_CLAIMS = frozenset({"events", "cnf"})  # security events (RFC 8417); bound to a key (RFC 7800)
-LEEWAY_S = 60  # clocks differ: the issuer's, Lambda's
-MAX_TOKEN_CHARS = 8192  # Entra's tokens with many groups have some 6,000; API Gateway takes 10 KB of headers in all
+HEADER_TYPES = frozenset({"jwt", "at+jwt"})  # `typ` of access tokens (RFC 9068, section 2.1); most issuers omit it
+CLAIM_TYPES = frozenset({"bearer", "access"})  # Keycloak sets a claim `typ` to Bearer, ID, Refresh, Offline or Logout
+FOREIGN_CLAIMS = frozenset({"events", "cnf"})  # in security events (RFC 8417); in tokens bound to a key (RFC 7800)
+LEEWAY_S = 60  # the clocks of issuer and Lambda may differ
+MAX_TOKEN_CHARS = 8192  # Entra's with many groups have about 6,000; API Gateway allows 10 KB of headers
 MAX_SUBJECT_CHARS = 255  # OpenID Connect Core, section 2
-MAX_CLAIM_CHARS = 1_000  # of one claim for tools, as JSON: names and lists of groups, not documents
+MAX_CLAIM_CHARS = 1_000  # of one claim for tools, as JSON: enough for names and lists of groups
 MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 INVALID = "The bearer token is not valid. Sign in again."
 
 log = logging.getLogger(__name__)
 
-# What nonsense in a token can raise beside PyJWT's own: JSON too deep, numbers too long, text where none belongs.
+# What a malformed token can raise besides PyJWT's errors: JSON too deep, numbers too long, values of wrong types.
 NONSENSE = (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 
 
-def head_of(token: str, *, algorithms: Sequence[str] = ALGORITHMS) -> dict[str, Any]:
-    """The token's head, unproven; AuthError when it is none, or signed in a way that we do not take."""
+def header_of(token: str, *, algorithms: Sequence[str] = ALGORITHMS) -> dict[str, Any]:
+    """The token's header, not yet verified; AuthError if it is malformed or names an algorithm not in `algorithms`."""
     if len(token) > MAX_TOKEN_CHARS:
         raise AuthError(INVALID)
     try:
-        head = jwt.get_unverified_header(token)
+        header = jwt.get_unverified_header(token)
     except NONSENSE:
         raise AuthError(INVALID) from None
-    if head.get("alg") not in algorithms or not _is_access_type(head.get("typ")):
+    if header.get("alg") not in algorithms or not _is_access_type(header.get("typ")):
         raise AuthError(INVALID)
-    return head
+    return header
 
 
 def claims_issuer(token: str) -> object:
-    """The token's `iss`, unproven: reason enough to refuse a token, never to accept one."""
+    """The token's `iss`, not yet verified: a reason to refuse a token, never to accept one."""
     try:
         return jwt.decode(token, options={"verify_signature": False}).get("iss")
     except NONSENSE:
@@ -58,9 +58,9 @@ def claims_issuer(token: str) -> object:
 def claims_of(
     token: str, key: jwt.PyJWK | bytes, *, algorithms: Sequence[str] = ALGORITHMS, issuer: str | None = None
 ) -> dict[str, Any]:
-    """The proven claims: signature, exp, nbf, iat and, when given, the exact issuer hold; sub names somebody.
+    """The verified claims: signature, exp, nbf, iat and `issuer` (exactly, if given) are valid, and sub is not empty.
 
-    AuthError otherwise. The audience is the caller's to check, with `names`: issuers put it into different claims.
+    AuthError otherwise. The caller checks the audience with `names`, since issuers put it into different claims.
     """
     try:
         claims = jwt.decode(
@@ -73,7 +73,7 @@ def claims_of(
         )
     except NONSENSE:
         raise AuthError(INVALID) from None
-    is_time = isinstance(claims["exp"], int | float)  # PyJWT takes a text of digits too, RFC 7519 does not
+    is_time = isinstance(claims["exp"], int | float)  # PyJWT also accepts a string of digits, RFC 7519 does not
     if not is_time or not 0 < len(claims["sub"]) <= MAX_SUBJECT_CHARS:
         raise AuthError(INVALID)
     kind = claims.get("typ", "bearer")
@@ -83,12 +83,12 @@ def claims_of(
 
 
 def chosen(claims: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Claim]:
-    """The claims named by `wanted`, for tools: texts, numbers, booleans and lists of texts (as tuples).
+    """The claims named by `wanted`, for tools: strings, numbers, booleans and lists of strings (as tuples).
 
-    A claim that is missing, null, of another type or longer than MAX_CLAIM_CHARS is left out: a tool must treat it as
-    not granted. The log names the claims left out for their type or length, without their values.
+    A claim that is missing, null, of another type or longer than MAX_CLAIM_CHARS is left out, and a tool must treat it
+    as not granted. The log names claims that were left out for their type or length, without their values.
     """
-    found: dict[str, Claim] = {}
+    kept: dict[str, Claim] = {}
     for name in wanted:
         match claims.get(name):
             case None:
@@ -103,38 +103,38 @@ def chosen(claims: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Claim]
         if len(json.dumps(claim, ensure_ascii=False)) > MAX_CLAIM_CHARS:
             log.warning("claim_ignored", extra={"kind": name, "reason": "length"})
             continue
-        found[name] = claim
-    return found
+        kept[name] = claim
+    return kept
 
 
 def _is_access_type(typ: object) -> bool:
-    """Whether a head's `typ` may be an access token's: a media type, in any case, with or without `application/`."""
-    return typ is None or (isinstance(typ, str) and typ.lower().removeprefix("application/") in HEAD_TYPES)
+    """Whether a header's `typ` allows an access token: a media type, in any case, with or without `application/`."""
+    return typ is None or (isinstance(typ, str) and typ.lower().removeprefix("application/") in HEADER_TYPES)
 
 
 def names(audience: object, ours: str) -> bool:
-    """Whether an `aud` claim (a text or a list of texts) names us."""
+    """Whether an `aud` claim (a string or a list of strings) contains `ours`."""
     return ours in audience if isinstance(audience, list) else ours == audience
 
 
 def usable(entries: Iterable[object]) -> dict[str, jwt.PyJWK]:
-    """The public signing keys among the entries of a JWK set, by key id; what is not one is passed over.
+    """The public signing keys in a JWK set by key id; other entries are skipped.
 
-    One entry that nobody can read (a new curve, a broken key) must not lock everybody out.
+    An entry that cannot be read (a new curve, a broken key) must not lock everybody out.
     """
-    found: dict[str, jwt.PyJWK] = {}
+    keys: dict[str, jwt.PyJWK] = {}
     for entry in entries:
         if isinstance(entry, dict) and isinstance(entry.get("kid"), str) and entry.get("use", "sig") == "sig":
             try:
-                found[entry["kid"]] = public_key(entry)
+                keys[entry["kid"]] = public_key(entry)
             except NONSENSE:
                 continue
-    return found
+    return keys
 
 
 def public_key(entry: dict[str, Any]) -> jwt.PyJWK:
-    """One public JWK of an algorithm that we take; ValueError or a PyJWTError for anything else."""
-    key = jwt.PyJWK({name: value for name, value in entry.items() if name != "d"})  # its public half, whatever came
+    """The key of a public JWK with one of ALGORITHMS; ValueError or a PyJWTError for anything else."""
+    key = jwt.PyJWK({name: value for name, value in entry.items() if name != "d"})  # only the public part
     if key.algorithm_name not in ALGORITHMS:
         raise ValueError(f"algorithm {key.algorithm_name} is not one of {', '.join(ALGORITHMS)}")
     if isinstance(key.key, RSAPublicKey) and key.key.key_size < MIN_RSA_BITS:

@@ -1,6 +1,6 @@
-"""Tokens of an OpenID issuer: its keys found by discovery, cached, asked for again within bounds. Knows no user store.
+"""Authenticator for JWTs of an OpenID issuer: finds its keys by discovery, caches them, limits how often it asks again.
 
-Rules: OpenID Connect Discovery 1.0, section 4 (the document's issuer must be ours, to the letter) and RFC 7517.
+Rules: OpenID Connect Discovery 1.0, section 4 (the document's issuer must equal ours exactly) and RFC 7517.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from lambda_src.auth.bearer import bearer, user_of
 from lambda_src.context import User
 from lambda_src.errors import AuthError, SignInUnavailableError, UnknownKeyError
 
-KEYS_FRESH_S = 600  # how long fetched keys serve without asking again
-KEYS_STALE_S = 24 * 3600  # how long they serve while the issuer is down
-REFETCH_S = 60  # an unknown key id asks the issuer again, at most this often: no one can make us hammer it
-RETRY_S = 1  # while we have no keys at all nobody gets in, so ask more often
-PATIENCE_S = 0.5  # for newer keys, of a request whose key would serve: a withdrawn one is noticed, an outage is not
-FETCH_TIMEOUT_S = 2.0  # of silence, and until the last read may begin: a document takes twice that at most
+KEYS_FRESH_S = 600  # how long downloaded keys are used before the next download
+KEYS_STALE_S = 24 * 3600  # how long they are used while the issuer is down
+REFETCH_S = 60  # at most this often does an unknown key id cause a download: made-up ids cannot flood the issuer
+RETRY_S = 1  # without any keys nobody can sign in, so try more often
+PATIENCE_S = 0.5  # a request with a cached key waits this long for newer keys, to notice withdrawn ones but no outage
+FETCH_TIMEOUT_S = 2.0  # between two reads, and until the last read starts: a download takes twice that at most
 FETCH_MAX_BYTES = 1_000_000
 READ_BYTES = 65_536
 
-JWT_PARTS = 3  # an encrypted token has five, a reference to one usually one
+JWT_PARTS = 3  # encrypted tokens have five, reference tokens usually one
 OPAQUE = (
     "The access token is not a signed JWT. Set auth.audience, or auth.resource, to the API's identifier at the sign-in "
     "service, so that it issues JWT access tokens for that API: docs/auth.md."
@@ -39,14 +39,14 @@ Fetch = Callable[[str], bytes]
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: object) -> None:  # a redirect could leave https, or our issuer
+    def redirect_request(self, *_: object) -> None:  # a redirect could lead to plain http or another host
         return None
 
 
 def fetch(url: str, *, scheme: str, timeout_s: float = FETCH_TIMEOUT_S) -> bytes:
-    """The body behind a URL of `scheme`, 1 MB at most, no redirects; OSError or ValueError when it cannot be had.
+    """The body of a URL with this `scheme`, 1 MB at most, no redirects; OSError or ValueError if that fails.
 
-    A server that sends its answer byte by byte is given up after `timeout_s` like one that sends nothing.
+    A server that sends its answer byte by byte times out after `timeout_s`, like one that sends nothing.
     """
     if not url.startswith(f"{scheme}://"):
         raise ValueError(f"not an {scheme} URL")
@@ -64,15 +64,15 @@ def fetch(url: str, *, scheme: str, timeout_s: float = FETCH_TIMEOUT_S) -> bytes
 
 
 def fetch_https(url: str) -> bytes:
-    """`fetch`, over https only: the rule wherever an issuer is configured."""
+    """`fetch` over https only, as every configured issuer requires."""
     return fetch(url, scheme="https")
 
 
 class IssuerKeys:
-    """The issuer's public keys. One task asks at a time.
+    """The issuer's public keys. One download runs at a time.
 
-    Whoever's key still serves waits `patience_s` for newer ones if it asked itself, else not at all; whoever has none
-    waits until the issuer has answered or is given up.
+    A request whose key is in the cache waits for newer keys for `patience_s` if it started the download, else not at
+    all. A request whose key is missing waits until the download succeeds or times out.
     """
 
     def __init__(
@@ -85,17 +85,17 @@ class IssuerKeys:
     ) -> None:
         self._issuer, self._fetch, self._now, self._patience_s = issuer, fetch, now, patience_s
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._published: set[str] = set()  # every key id that the issuer has ever had: a withdrawn key is not a new one
+        self._published: set[str] = set()  # all key ids ever seen: a withdrawn key is not a new one
         self._fetched_s: float | None = None
         self._asked_s: float | None = None
-        self._searched_s: float | None = None  # when a key that we did not know was last asked for
+        self._searched_s: float | None = None  # when an unknown key last caused a download
         self._asking: asyncio.Task[None] | None = None
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
-        """The key, or None when the issuer has no such key.
+        """The key, or None if the issuer has no such key.
 
-        SignInUnavailableError: the keys cannot be read. UnknownKeyError: the key may be newer than the keys we have,
-        and it is too early to ask the issuer again.
+        SignInUnavailableError: no keys can be downloaded. UnknownKeyError: the key may be newer than the cache, and it
+        is too early to ask the issuer again.
         """
         began_s = self._now()
         is_search = key_id not in self._keys and self._fetched_s is not None
@@ -120,13 +120,13 @@ class IssuerKeys:
         return self._fetched_s is not None and self._now() - self._fetched_s < age_s
 
     def _wait_s(self, *, is_search: bool) -> float:
-        """How long until the issuer may be asked again: a search for an unknown key waits for the last search alone."""
+        """Seconds until the next download is allowed. Searches for unknown keys only wait for the previous search."""
         last_s = self._searched_s if is_search else self._asked_s
         pause_s = RETRY_S if self._fetched_s is None else REFETCH_S
         return 0.0 if last_s is None else pause_s - (self._now() - last_s)
 
     def _next_ask_s(self, *, is_search: bool) -> int:
-        """The same in whole seconds, at least one."""
+        """`_wait_s` in whole seconds, at least one."""
         return max(1, math.ceil(self._wait_s(is_search=is_search)))
 
     async def _renew(self, *, is_search: bool, is_patient: bool) -> None:
@@ -148,25 +148,25 @@ class IssuerKeys:
             self._keys, published = await asyncio.to_thread(self._download)
             self._published |= published
             self._fetched_s = self._now()
-        except (OSError, *jwt_claims.NONSENSE):  # down, or nonsense
-            return  # what we have goes on serving until it is KEYS_STALE_S old
+        except (OSError, *jwt_claims.NONSENSE):  # the issuer is down, or its documents are malformed
+            return  # cached keys stay valid until they are KEYS_STALE_S old
 
     def _download(self) -> tuple[dict[str, jwt.PyJWK], set[str]]:
-        """The keys that serve, and the ids of all that are published."""
-        found = json.loads(self._fetch(self._issuer.rstrip("/") + "/.well-known/openid-configuration"))
-        if found["issuer"] != self._issuer:
+        """The usable keys, and the ids of all published ones."""
+        discovery = json.loads(self._fetch(self._issuer.rstrip("/") + "/.well-known/openid-configuration"))
+        if discovery["issuer"] != self._issuer:
             raise ValueError("the discovery document names another issuer")
-        entries = json.loads(self._fetch(found["jwks_uri"]))["keys"]
+        entries = json.loads(self._fetch(discovery["jwks_uri"]))["keys"]
         keys = jwt_claims.usable(entries)
         if not keys:
-            raise ValueError("the issuer publishes no key that we take")
+            raise ValueError("the issuer publishes no usable key")
         return keys, {str(entry["kid"]) for entry in entries if isinstance(entry, dict) and "kid" in entry}
 
 
 class BearerToken:
-    """Authenticate by a JWT of one issuer for one audience.
+    """Accepts JWTs of one issuer for one audience.
 
-    Cognito's access tokens say `client_id` instead of `aud`, and `token_use`: its ID tokens are no access tokens.
+    Cognito's access tokens have `client_id` instead of `aud`; its `token_use` tells them from ID tokens.
     """
 
     def __init__(self, issuer: str, audience: str, *, keys: IssuerKeys, claims: Sequence[str] = ()) -> None:
@@ -176,11 +176,11 @@ class BearerToken:
     async def __call__(self, authorization: str | None) -> User:
         token = bearer(authorization)
         self._warn_of_opaque(token)
-        head = jwt_claims.head_of(token)
+        header = jwt_claims.header_of(token)
         if jwt_claims.claims_issuer(token) != self._issuer:
             raise AuthError(jwt_claims.INVALID)
-        key = await self._keys.key(str(head.get("kid")))
-        if key is None or key.algorithm_name != head["alg"]:
+        key = await self._keys.key(str(header.get("kid")))
+        if key is None or key.algorithm_name != header["alg"]:
             raise AuthError(jwt_claims.INVALID)
         claims = jwt_claims.claims_of(token, key, issuer=self._issuer)
         use = claims.get("token_use")
@@ -190,7 +190,7 @@ class BearerToken:
         return user_of(self._issuer, claims["sub"], jwt_claims.chosen(claims, self._claims))
 
     def _warn_of_opaque(self, token: str) -> None:
-        """Log what to change, once in a process: anybody can send such a token, and it is refused like any other."""
+        """Log what to change if this token is no JWT, once in a process because anybody can send such a token."""
         if len(token.split(".")) != JWT_PARTS and not self._has_warned:
             self._has_warned = True
             log.warning("opaque_token", extra={"reason": OPAQUE})
