@@ -33,7 +33,8 @@ setup: .venv/installed $(PAGE) ## find Python, bring uv, install what uv.lock sa
 PIP_UV = -q --disable-pip-version-check --only-binary :all: --require-hashes --requirement requirements/uv.txt
 
 # Sets $$python to the best interpreter, and sees to it that FIND_UV finds something.
-BRING_UV = python=$$($(FIND_PYTHON)); \
+BRING_UV = if ! [ -w . ]; then echo "$(CURDIR) is read-only: use a copy that you may write to." >&2; exit 1; fi; \
+	 python=$$($(FIND_PYTHON)); \
 	 if [ -z "$$python" ]; then echo "$(if $(PYTHON),PYTHON=$(PYTHON) is not Python 3.11 to 3.13.,No Python 3.11 to 3.13 found.) Install one (https://www.python.org/downloads/) and run this again." >&2; exit 1; fi; \
 	 if [ -z "$$($(FIND_UV))" ]; then \
 	   echo "Installing uv into .local/uv ..."; mkdir -p .local; \

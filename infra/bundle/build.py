@@ -71,6 +71,8 @@ def build(
 
     Raises InfraError with a sentence that says what is missing or wrong. An interrupted build is never reused.
     """
+    if out is None:
+        toolchain.check_writable(root)
     folder = (out or root / "build" / target.name).absolute()
     zip_file, stamp_file = folder.with_name(f"{folder.name}.zip"), folder.with_name(f"{folder.name}.json")
     uv = toolchain.find_uv(environ)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from infra.errors import ToolError
+from infra.errors import PreflightError, ToolError
 
 INSTALLED_UV = Path(__file__).parents[2] / ".local" / "uv" / "bin" / "uv"  # the Makefile installs it there
 
@@ -31,6 +31,12 @@ def find_uv(environ: Mapping[str, str]) -> list[str]:
     if find_spec("uv") is not None:
         return [sys.executable, "-m", "uv"]
     raise ToolError("uv is missing: run `make setup`, or install it from https://docs.astral.sh/uv and set UV.")
+
+
+def check_writable(root: Path) -> None:
+    """PreflightError if the project in `root` is read-only, as a mounted clone may be."""
+    if not os.access(root, os.W_OK):
+        raise PreflightError([f"{root} is read-only, and builds go into it: use a copy that you may write to."])
 
 
 def find_python(version: str, *, uv: list[str]) -> str | None:

@@ -13,15 +13,18 @@ from infra.bundle import toolchain
 from infra.errors import BundleError, InfraError
 
 PAGE = Path("lambda_src/web/index.html")  # exists after a finished build
+PROXY = "Behind a proxy, set HTTPS_PROXY, or `registry` in ~/.npmrc to a registry that you may use"
 
 
 def build(root: Path) -> None:
     """Build the page of the project in `root`; BundleError with npm's or esbuild's output if that fails."""
     web = root / "web"
+    toolchain.check_writable(root)
     installed, lock = web / "node_modules" / ".package-lock.json", web / "package-lock.json"
     if not installed.is_file() or installed.stat().st_mtime < lock.stat().st_mtime:
         shutil.rmtree(web / "node_modules", ignore_errors=True)
-        _run([*toolchain.find_npm(), "ci", "--silent"], web, "the page's libraries could not be installed")
+        install = [*toolchain.find_npm(), "ci", "--loglevel=error", "--no-audit", "--no-fund"]
+        _run(install, web, f"the page's libraries could not be installed. {PROXY}")
         installed.touch()  # npm sets the time that the archive holds
     _run([*toolchain.find_node(), "build.mjs"], web, "the page could not be built")
 

@@ -181,6 +181,13 @@ def test_every_behaviour_that_the_emulator_doubts_has_its_row() -> None:
     assert set(names[first : last + 1]) == unknowns.SEEN_BY.keys() | unknowns.UNSEEN.keys()
 
 
+def test_the_operations_page_says_of_every_unseen_behavior_how_to_see_it() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    table = page.partition("### What no row can show")[2].partition("\n\nYour agent")[0]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
+    assert rows[1:] == [name for name, _ in unknowns.UNSEEN.values()]
+
+
 def test_an_unknown_whose_row_failed_stays_unknown() -> None:
     rows = {row.name: row for row in unknowns.rows([seen("small chunks", "held back")])}
     assert rows["unknown: hold_small_chunks"].outcome is Outcome.SEEN

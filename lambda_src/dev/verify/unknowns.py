@@ -1,7 +1,7 @@
-"""What AWS leaves open, each a row of every verification: seen by another row, or why it cannot be seen from outside.
+"""Behaviors that AWS leaves open, each a row of every verification: seen by another row, or not visible from outside.
 
-The keys are the emulator's switches, which offer both behaviours (lambda_src/dev/emulator/switches.py); a test holds
-the two lists to each other.
+The keys are the emulator's switches, which offer both behaviors (lambda_src/dev/emulator/switches.py). For what is not
+seen, docs/operations.md has a table of how a person can see it; tests hold both lists to each other.
 """
 
 from lambda_src.dev.verify.row import Row, not_seen, seen
@@ -10,19 +10,18 @@ SEEN_BY = {  # switch: the row that shows it
     "hold_small_chunks": "small chunks",
     "freeze": "freeze and thaw",
 }
-UNSEEN = {  # switch: the row's name, and why there is nothing in it
+UNSEEN = {  # switch: the row's name, and why it is empty
     "hang_on_empty_body": (
         "hang on an empty answer",
-        "our runtime puts one byte into an answer without any, so none of ours is empty; the row `empty body` shows "
-        "that this suffices",
+        "the runtime puts one byte into an empty answer; the row `empty body` shows that this is enough",
     ),
     "cut_on_error_trailers": (
         "error trailers",
-        "the app ends a failed turn as a valid stream, so no trailers leave; the Errors metric counts them if they do",
+        "the app ends a failed turn as a valid stream, so it sends no trailers; the Errors metric would count them",
     ),
     "cancel_when_caller_leaves": (
         "a caller that leaves on Managed Instances",
-        "needs a stage on Managed Instances; elsewhere an invocation continues without its caller",
+        "needs Managed Instances: `make prove SUBNETS= GROUPS=` shows it there as the row `a client that leaves`",
     ),
     "next_403_after_break": (
         "403 after a broken answer",
@@ -30,20 +29,19 @@ UNSEEN = {  # switch: the row's name, and why there is nothing in it
     ),
     "echo_invocation_id": (
         "Lambda-Runtime-Invocation-Id",
-        "happens between Lambda and the runtime, which echoes it where it came",
+        "happens between Lambda and the runtime, which sends the header back whenever it gets one",
     ),
 }
 
 
 def rows(found: list[Row]) -> list[Row]:
-    """One row for each unknown, beside those that were found."""
+    """One row for each unknown, given the rows of this verification."""
     by_name = {row.name: row for row in found}
-    told = []
+    unknown = []
     for switch, name in SEEN_BY.items():
         row = by_name.get(name)
         if row is None:
-            told.append(not_seen(f"unknown: {switch}", f"the row `{name}` was not filled"))
+            unknown.append(not_seen(f"unknown: {switch}", f"the row `{name}` was not filled"))
         else:
-            told.append(seen(f"unknown: {switch}", row.what))
-    told += [not_seen(f"unknown: {name}", why) for name, why in UNSEEN.values()]
-    return told
+            unknown.append(seen(f"unknown: {switch}", row.what))
+    return unknown + [not_seen(f"unknown: {name}", why) for name, why in UNSEEN.values()]
