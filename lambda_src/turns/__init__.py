@@ -1,1 +1,1 @@
-"""The life of a turn: one user input and everything it sets off. Knows neither the server nor the model."""
+"""Turns: one user input and everything it sets off. Lease, journal, stop, resume, duplicates. Knows no model."""

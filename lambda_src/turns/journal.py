@@ -1,8 +1,8 @@
-"""A turn's events on their way into its journal, and back out of it. Knows the ledger port, no engine and no HTTP.
+"""The journal of a turn: write its events in batches, read them, follow them while the turn runs.
 
-What is journaled is the exact bytes that were sent, in batches, about one a second: a duplicate or a reload replays
-them, a crash is recovered from them, and the partial answer is their fold. There is no second copy. Only live URLs of
-files are left out: each replay gets its own.
+The journal has the exact bytes that were sent, about one batch per second. Duplicates and reloads replay them, and the
+answer of a crashed turn is recovered from them. There is no second copy. Only presigned URLs of files are left out:
+each replay gets its own. Knows the ledger port, no store engine and no HTTP.
 """
 
 import asyncio
@@ -17,24 +17,24 @@ from lambda_src.store.followers import Follower
 from lambda_src.store.ports import JournalBatch, TurnLedger
 from lambda_src.turns import partial_answer
 
-BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst is written before its second is over
-TTL_S = 7 * 24 * 3600  # as long as the lease's row: who returns within a week finds what a crash left
-FOLLOW_FAULTS = 5  # in a row: half a minute of a store that does not answer, and the follower gives up
-NOTED_EVERY = 4  # polls: every 2 s; whoever only replays a turn that is over is not counted
-FOLLOW_EVERY_S = 0.5  # two reads each: a follower is at most this far behind the second that the journal is behind
-UNRENEWED_S = 2.0  # two renewals: whoever renews a lease may have a clock behind ours, so expiry alone proves nothing
-SKEW_MS = 300_000  # five minutes: no honest clock is further off
+BATCH_BYTES = 100_000  # a batch is one row, and a row holds 400 KB: a burst does not wait for its second to end
+TTL_S = 7 * 24 * 3600  # as long as the lease's row: what a crash left can be recovered for a week
+FOLLOW_FAULTS = 5  # failed reads in a row before a follower gives up: half a minute without the store
+NOTED_EVERY = 4  # polls, so every 2 s; a reader that only replays a turn that is over is not counted
+FOLLOW_EVERY_S = 0.5  # two reads each: how far a follower is behind the journal, which is a second behind the turn
+UNRENEWED_S = 2.0  # two renewals; expiry alone proves nothing, as the clock of the renewing process may be behind
+SKEW_MS = 300_000  # five minutes: clocks of two machines do not differ by more
 
 
 class Links(Protocol):
-    """Whoever knows where files are: a live URL is nothing to keep."""
+    """Presigned URLs in events. They expire, so none is stored."""
 
     def plain(self, event: bytes) -> bytes:
-        """The event without live URLs."""
+        """The event without presigned URLs."""
         ...
 
     def linked(self, event: bytes, context: RequestContext) -> bytes:
-        """The same with URLs that work now."""
+        """The event with URLs that work now."""
         ...
 
 
@@ -48,23 +48,23 @@ def now_ms() -> int:
 
 
 class Journal:
-    """What one turn sent. `flush` may be called by several tasks at once; batches are written one after another."""
+    """The events of one turn. Several tasks may call `flush` at once; batches are written one after another."""
 
     def __init__(
         self, ledger: TurnLedger, turn_id: str, context: RequestContext, *, links: Links | None = None
     ) -> None:
         self._ledger, self._turn_id, self._context, self._links = ledger, turn_id, context, links
         self.events: list[bytes] = []
-        self._taken = 0  # of self.events, into what follows
-        self._pending = b""  # bytes on their way into the next batches
-        self._batch: JournalBatch | None = None  # under way: it may have been kept although nobody said so
+        self._taken = 0  # how many of self.events are in the batches so far
+        self._pending = b""  # bytes for the next batches
+        self._batch: JournalBatch | None = None  # being written: it may be stored even if the write failed
         self._waiting_bytes = 0
         self._number = 0
         self._writing = asyncio.Lock()
         self._early: asyncio.Task[None] | None = None
 
     def add(self, event: bytes) -> bool:
-        """Note one event; True when so much waits that it should be flushed before its time."""
+        """Add one event; True when so much waits that it should be flushed early."""
         if self._links is not None:
             event = self._links.plain(event)
         self.events.append(event)
@@ -72,10 +72,10 @@ class Journal:
         return self._waiting_bytes >= BATCH_BYTES
 
     async def flush(self, thread_id: str) -> None:
-        """Write what waits, in batches of BATCH_BYTES at most. What could not be written waits for the next flush.
+        """Write the events that wait, in batches of up to BATCH_BYTES. After an error they wait for the next flush.
 
-        A batch whose answer was lost is sent again as it was: another text under its number would be passed over. A
-        batch may end within an event: readers put them together again.
+        A batch that failed is sent again unchanged: it may be stored, and then other bytes under its number would be
+        ignored. A batch may end within an event: readers join them.
         """
         async with self._writing:
             self._pending += b"".join(self.events[self._taken :])
@@ -91,7 +91,7 @@ class Journal:
             self._waiting_bytes = sum(map(len, self.events[self._taken :]))
 
     def hurry(self, thread_id: str) -> None:
-        """Write what waits now, in a task of its own, unless one does already; what fails waits for the next flush."""
+        """Write the events that wait, in a task of its own, unless one is running. Errors wait for the next flush."""
         if self._early is None or self._early.done():
             self._early = asyncio.create_task(self._flush_early(thread_id))
 
@@ -101,7 +101,7 @@ class Journal:
 
 
 async def read(ledger: TurnLedger, thread_id: str, turn_id: str, context: RequestContext) -> list[bytes]:
-    """Every event of a turn that its journal holds now."""
+    """The events that a turn's journal has now."""
     batches = ledger.read_journal(thread_id, turn_id, first=0, context=context)
     return partial_answer.split(b"".join([batch.data async for batch in batches]))
 
@@ -117,20 +117,18 @@ async def follow(
 ) -> AsyncIterator[bytes | None]:
     """The turn's events from the first one, then as they are journaled, until it ends, is superseded or has died.
 
-    None comes last when so many others follow by now that this follower must leave.
-
-    A store that fails ends no stream by that: the turn goes on, and what was missed is read a little later.
-    UnavailableError when it fails FOLLOW_FAULTS times in a row and once more.
+    A final None means that too many followers came later, so that this one must leave. A read that fails does not end
+    the stream: it is repeated a little later. UnavailableError: more than FOLLOW_FAULTS reads in a row failed.
     """
     turn_id = follower.turn_id
-    number, rest, faults, polls = 0, b"", 0, 0
+    number, rest, failures, polls = 0, b"", 0, 0
     seen_ms, unrenewed_s = 0, 0.0
     while True:
         try:
             if polls % NOTED_EVERY == 1 and not await ledger.note_follower(follower, context=context):
                 yield None
                 return
-            row = await ledger.load_turn(thread_id, context=context)  # first: after its end no batch comes
+            row = await ledger.load_turn(thread_id, context=context)  # before the batches: none is added after the end
             async for batch in ledger.read_journal(thread_id, turn_id, first=number, context=context):
                 number = batch.number + 1
                 events = partial_answer.split(rest + batch.data)
@@ -138,10 +136,10 @@ async def follow(
                 for event in events:
                     yield event
         except UnavailableError:
-            if (faults := faults + 1) > FOLLOW_FAULTS:
+            if (failures := failures + 1) > FOLLOW_FAULTS:
                 raise
         else:
-            faults = 0
+            failures = 0
             if row is None or row.turn_id != turn_id or row.ended:
                 return
             unrenewed_s = unrenewed_s + FOLLOW_EVERY_S if row.expires_ms == seen_ms else 0.0

@@ -1,7 +1,7 @@
-"""A turn's events, folded into what they had said so far. Pure: bytes in, items out; knows no store and no clock.
+"""The partial answer: fold a turn's events into the unfinished messages. Pure: no store, no clock.
 
-The one definition of "the partial answer": a stopped turn, one cut by its deadline, one that a newer turn supersedes
-and one whose process died are all kept by it, from the events sent or from the journal's copy of them.
+This is its only definition. It serves turns that were stopped, cut by the deadline, superseded or whose process died,
+from the events sent or from the journal.
 """
 
 import json
@@ -15,14 +15,14 @@ ITEM_ENDS_OR_BEGINS = tuple(f'data: {{"type":"{kind}"'.encode() for kind in ("th
 
 
 def split(data: bytes) -> list[bytes]:
-    """The whole events (`data: {...}\\n\\n`) in `data`; half an event at its end is left out."""
+    """The complete events (`data: {...}\\n\\n`) in `data`, without an incomplete one at its end."""
     return [event + b"\n\n" for event in data.split(b"\n\n")[:-1]]
 
 
 def unfinished(events: Iterable[bytes]) -> list[AssistantMessageItem]:
-    """The assistant messages that were begun and not ended, in order, with what they had said; empty ones left out.
+    """The assistant messages that began and did not end, in order, with their text so far; without empty ones.
 
-    Their ids are the ones the events reserved. An item that an update names before it was added is passed over.
+    They have the ids of the events. An update of an item that was not added is ignored.
     """
     open_items: dict[str, dict[str, Any]] = {}
     for data in events:
@@ -41,7 +41,7 @@ def unfinished(events: Iterable[bytes]) -> list[AssistantMessageItem]:
 
 
 def left_open(events: Iterable[bytes]) -> list[str]:
-    """The ids of all items, of any type, that were added and not ended."""
+    """The ids of all items, of any type, that were added and did not end."""
     open_ids: dict[str, None] = {}
     for data in events:
         if not data.startswith(ITEM_ENDS_OR_BEGINS):

@@ -1,6 +1,6 @@
-"""Keeps what a turn had said when it ended before its time, and says so to the model. Knows the Store port, no engine.
+"""Store the answer of a turn that ended early, with a hidden note for the model. Knows the Store port, no engine.
 
-Safe to do twice, from two processes: the ids come from the events and from the turn, so a second one changes nothing.
+Two processes may do this for the same turn: ids come from the events and from the turn, so the second changes nothing.
 """
 
 import logging
@@ -17,6 +17,7 @@ from lambda_src.errors import ConflictError
 from lambda_src.turns import partial_answer
 
 Cut = EndReason | Literal["failed", "crashed"]
+"""Why an answer is incomplete."""
 
 STOPPED_NOTE = "The user cancelled the stream. Stop responding to the prior request."  # ChatKit's own words
 CUT_NOTE = (
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def note_for(cut: Cut) -> str:
-    """What the model is told about an answer that ended this way."""
+    """The hidden note for the model after an answer that ended for this reason."""
     match cut:
         case "stopped":
             return STOPPED_NOTE
@@ -41,7 +42,7 @@ def note_for(cut: Cut) -> str:
 
 
 class AnswerStore:
-    """`keep` stores the unfinished answer of a turn's events in its thread."""
+    """Stores the unfinished answers of turns in their threads."""
 
     def __init__(self, store: Store[RequestContext]) -> None:
         self._store = store
@@ -49,48 +50,48 @@ class AnswerStore:
     async def keep(
         self, thread_id: str, turn_id: str, events: Iterable[bytes], *, cut: Cut, context: RequestContext
     ) -> list[AssistantMessageItem]:
-        """Store what was said and a hidden note behind it; what was stored, or [] when there was nothing to keep.
+        """Store the unfinished answer in `events` and a hidden note after it. Returns the stored items, [] for none.
 
-        Behind a pending client tool call nothing is added, since its output must find it newest. The call is completed
-        with an "interrupted" output, so that it blocks nobody; not by a superseder or after a crash: it may still come.
-        A thread deleted meanwhile keeps nothing, quietly.
+        Nothing is added after a pending client tool call, since its output is accepted only for the newest item. The
+        call is completed with an "interrupted" output, so that the thread is not blocked; except for a superseded turn
+        or after a crash, when the output may still arrive. Does nothing if the thread was deleted meanwhile.
         """
         items = partial_answer.unfinished(events)
         if not items and cut in ("superseded", "crashed"):
             return []
         try:
             if (call := await self._pending_call(thread_id, context)) is not None:
-                if cut not in ("superseded", "crashed"):  # its turn may have ended well: the output is still to come
-                    done = call.model_copy(update={"status": "completed", "output": INTERRUPTED_OUTPUT})
-                    await self._store.save_item(thread_id, done, context=context)
+                if cut not in ("superseded", "crashed"):  # else the client may still send the output
+                    completed = call.model_copy(update={"status": "completed", "output": INTERRUPTED_OUTPUT})
+                    await self._store.save_item(thread_id, completed, context=context)
                 return []
-            ours = [await self._add(item, context) for item in items]
+            added = [await self._add(item, context) for item in items]
             if items or cut == "stopped":
                 await self._add(_note(thread_id, turn_id, cut), context)
         except NotFoundError:
             return []
         log.info("turn_cut", extra={"kind": cut, "items": len(items)})
-        return items if all(ours) else await self.kept(items, context)
+        return items if all(added) else await self.kept(items, context)
 
     async def kept(self, items: Iterable[AssistantMessageItem], context: RequestContext) -> list[AssistantMessageItem]:
-        """Those of the items that are stored, as they are: whoever kept them may have seen less of them, or more."""
+        """Those of the items that are stored, as stored: another process may have seen fewer or more of the events."""
         stored: list[AssistantMessageItem] = []
         for item in items:
             with suppress(NotFoundError):
-                found = await self._store.load_item(item.thread_id, item.id, context)
-                if isinstance(found, AssistantMessageItem):
-                    stored.append(found)
+                current = await self._store.load_item(item.thread_id, item.id, context)
+                if isinstance(current, AssistantMessageItem):
+                    stored.append(current)
         return stored
 
     async def take_back(self, thread_id: str, context: RequestContext) -> None:
-        """Delete the new thread of a request that was refused after all."""
+        """Delete the new thread of a request that was refused later."""
         await self._store.delete_thread(thread_id, context=context)
 
     async def _add(self, item: ThreadItem, context: RequestContext) -> bool:
         try:
             await self._store.add_thread_item(item.thread_id, item, context=context)
         except ConflictError:
-            return False  # another process kept it first, or the turn ended by itself after all: theirs stays
+            return False  # stored by another process, or by the run, which ended normally after all: that one stays
         return True
 
     async def _pending_call(self, thread_id: str, context: RequestContext) -> ClientToolCallItem | None:
