@@ -1,1 +1,1 @@
-"""What users may spend: messages, turns at a time, tokens and files."""
+"""Quotas and rate limits: messages, concurrent turns, tokens and files per user, and tokens per stage."""

@@ -1,6 +1,6 @@
-"""How many files, and how many bytes of them, one user may bring in a day of UTC. Knows no bucket and no HTTP.
+"""Daily upload quota: how many files and bytes a user may upload per UTC day. Knows no bucket and no HTTP.
 
-What is announced is counted, whether it is uploaded or not: the URL signs that length, and could be used.
+A file counts when its upload URL is created, whether it is uploaded or not: the URL is valid for that many bytes.
 """
 
 import time
@@ -13,20 +13,20 @@ from lambda_src.errors import QuotaError
 from lambda_src.quotas.turn_quota import in_words
 from lambda_src.store.counters import Counters, seconds_left
 
-FILES, FILE_BYTES = "files", "file-bytes"  # of counters, in the user's partition
-GUEST_FILES = 5  # a day, at most: a screenshot or two, and no free disk
+FILES, FILE_BYTES = "files", "file-bytes"  # names of counters in the user's partition
+GUEST_FILES = 5  # per day: enough for a few screenshots, useless as free storage
 GUEST_FILE_BYTES = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class FileAllowance:
-    """What one user may bring in a day; 0 is no limit. Guests never have more than GUEST_FILES, GUEST_FILE_BYTES."""
+    """What one user may upload per day; 0 means no limit. Guests get at most GUEST_FILES and GUEST_FILE_BYTES."""
 
     files_per_day: int = 0
     bytes_per_day: int = 0
 
     def of(self, context: RequestContext) -> tuple[int, int]:
-        """Files and bytes of this user; 0 is no limit."""
+        """The limits of this user, as (files, bytes); 0 means no limit."""
         if not context.user.is_guest:
             return self.files_per_day, self.bytes_per_day
         return min(self.files_per_day or GUEST_FILES, GUEST_FILES), min(
@@ -35,7 +35,7 @@ class FileAllowance:
 
 
 class FileQuota:
-    """`admit` counts one file. `clock` in nanoseconds since 1970."""
+    """Counts uploads and refuses those over the limit. `clock` returns nanoseconds since 1970."""
 
     def __init__(
         self, counters: Counters, allowance: FileAllowance, *, clock: Callable[[], int] = time.time_ns
@@ -43,17 +43,17 @@ class FileQuota:
         self._counters, self._allowance, self._clock = counters, allowance, clock
 
     async def admit(self, size: int, context: RequestContext) -> None:
-        """Count one file of `size` bytes. QuotaError: nothing was counted."""
+        """Count one file of `size` bytes. Raises QuotaError, and counts nothing, if it is over a limit."""
         files, file_bytes = self._allowance.of(context)
         user_id = context.user.id
         if files and not await self._counters.add(FILES, 1, ceiling=files, user_id=user_id):
-            raise self._refused("These were as many files as a day may have", FILES)
+            raise self._refused("You have reached today's limit of files", FILES)
         if file_bytes and not await self._counters.add(FILE_BYTES, size, ceiling=file_bytes, user_id=user_id):
             if files:
                 await self._counters.correct(FILES, -1, ceiling=files, user_id=user_id, mark=token_hex(8))
             raise self._refused("This file is larger than what is left of today's allowance", FILE_BYTES)
 
-    def _refused(self, what: str, limit: str) -> QuotaError:
+    def _refused(self, reason: str, limit: str) -> QuotaError:
         left_s = seconds_left(self._clock())
-        text = f"{what}. It comes back {in_words(left_s)}, at midnight UTC."
+        text = f"{reason}. It resets {in_words(left_s)}, at midnight UTC."
         return QuotaError(text, limit=limit, retry_after_s=left_s)

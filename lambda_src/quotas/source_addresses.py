@@ -1,8 +1,8 @@
-"""Hashes a caller's address with a key that lasts one day: an attack can be counted, a person cannot be tracked.
+"""Hashes callers' IP addresses with a key that changes daily: attacks can be counted, people cannot be tracked.
 
-The log and the counters of addresses have these hashes, never the address.
-The key is random, shared by every process of a stage for one UTC day, and deleted afterwards (`DayKeys`). Without it a
-hash leads back to no address, and the hashes of two days cannot be joined. Knows no HTTP and no row.
+The log and the per-address counters hold these hashes, never the address. The key is random, shared by every process of
+a stage for one UTC day, and deleted afterwards (`DayKeys`). Without the key, a hash cannot be traced back to an
+address, and hashes of different days cannot be matched. Knows no HTTP and no row.
 """
 
 import asyncio
@@ -18,22 +18,22 @@ from lambda_src.errors import UnavailableError
 from lambda_src.store.counters import day_of
 
 KEY_BYTES = 32
-HASH_CHARS = 16  # 64 bits: no two of a day's callers share one by chance
-IPV6_BITS = 64  # of an address that say who it is; the rest is theirs to choose
-TIMEOUT_S = 1.0  # for the day's key, once a day in each process
-RETRY_S = 10  # before asking again for a key that could not be read: no guest is let in meanwhile
+HASH_CHARS = 16  # 64 bits: two callers of one day practically never share a hash
+IPV6_BITS = 64  # the prefix that is assigned to a network; its owner chooses the rest freely
+TIMEOUT_S = 1.0  # for reading the day's key, which each process does once a day
+RETRY_S = 10  # before reading again a key that could not be read; until then guests are refused
 
 
 class DayKeys(Protocol):
-    """Where a day's key is kept."""
+    """Stores the key of each day."""
 
     async def shared(self, day: int, proposal: bytes) -> bytes:
-        """The key of `day`; `proposal` becomes it, if there is none yet. UnavailableError when it cannot be read."""
+        """The key of `day`; stores `proposal` if there is none yet. Raises UnavailableError if it cannot be read."""
         ...
 
 
 class MemoryDayKeys:
-    """DayKeys of one process."""
+    """DayKeys in memory, for a single process."""
 
     def __init__(self) -> None:
         self._keys: dict[int, bytes] = {}
@@ -45,20 +45,15 @@ class MemoryDayKeys:
 
 
 class Callers:
-    """`hashed` asks for the key once a day. `clock` in nanoseconds since 1970."""
+    """Hashes addresses with the key of the day, read once a day. `clock` returns nanoseconds since 1970."""
 
-    def __init__(
-        self,
-        keys: DayKeys,
-        *,
-        clock: Callable[[], int] = time.time_ns,
-    ) -> None:
+    def __init__(self, keys: DayKeys, *, clock: Callable[[], int] = time.time_ns) -> None:
         self._keys, self._clock = keys, clock
         self._day, self._key = -1, b""
         self._not_before_ns = 0
 
     async def hashed(self, address: str) -> str | None:
-        """What stands for this address (`network_of`) today; None while the day's key cannot be read."""
+        """Today's hash of the address's network (`network_of`); None while the key cannot be read."""
         day = day_of(self._clock())
         if day != self._day and not await self._fetch(day):
             return None
@@ -78,13 +73,13 @@ class Callers:
 
 
 def network_of(address: str) -> str:
-    """The network that an address speaks for: an IPv4 address itself, in its usual notation; of IPv6 the /64.
+    """The network of an address: an IPv4 address itself, in canonical notation; for IPv6 its /64.
 
-    One household or server has a whole /64 (RFC 4291, section 2.5.4), so 2**64 addresses to come from.
-    Anything that is not an address, as behind a proxy that hides it, is returned as it is.
+    A single household or server controls a whole /64 (RFC 4291, section 2.5.4), which is 2**64 addresses.
+    Anything that is not an address (a proxy may hide it) is returned unchanged.
     """
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])  # a zone (RFC 4007) is the sender's own business
+        parsed = ipaddress.ip_address(address.partition("%")[0])  # without its zone, which is local (RFC 4007)
     except ValueError:
         return address
     if isinstance(parsed, ipaddress.IPv4Address):

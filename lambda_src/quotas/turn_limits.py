@@ -1,6 +1,6 @@
-"""How large one turn may be: its message, the history that the model sees and the answer. Knows no request, no model.
+"""Size limits of one turn: the message, the history that the model sees, and each answer. Knows no request, no model.
 
-Without these bounds the cost of a turn cannot be reserved before the model is asked (turn_quota.py).
+These bounds make it possible to reserve a turn's tokens before its first request to the model (turn_quota.py).
 """
 
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from lambda_src.settings import (
     Settings,
 )
 
-RESERVED_TOKENS = 2_000  # of an answer that no limit bounds: one of middling length
-TITLE_TOKENS = 1_000  # of a title, what the model thinks before it included
-PROMPT_TOKENS = 2_000  # of instructions and tools, before the agent is loaded; a larger agent reserves the rest later
+RESERVED_TOKENS = 2_000  # for an answer without a limit: one of medium length
+TITLE_TOKENS = 1_000  # for a title, including the model's reasoning
+PROMPT_TOKENS = 2_000  # for instructions and tools, before the agent is loaded; larger agents reserve the rest later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnLimits:
-    """Of one turn. `output_tokens` limits each answer of the model; 0 is no limit."""
+    """Size limits of one turn. `output_tokens` limits each answer of the model; 0 means no limit."""
 
     message_chars: int = MESSAGE_CHARS
     history_tokens: int = HISTORY_TOKENS
@@ -30,12 +30,12 @@ class TurnLimits:
 
     @property
     def reserved_output(self) -> int:
-        """What is reserved for one answer."""
+        """The output tokens to reserve for one answer."""
         return self.output_tokens or RESERVED_TOKENS
 
     def within(self, other: "TurnLimits") -> "TurnLimits":
-        """The smaller of each."""
-        outputs = [one for one in (self.output_tokens, other.output_tokens) if one]
+        """The stricter of each pair of limits."""
+        outputs = [tokens for tokens in (self.output_tokens, other.output_tokens) if tokens]
         return TurnLimits(
             message_chars=min(self.message_chars, other.message_chars),
             history_tokens=min(self.history_tokens, other.history_tokens),
@@ -50,13 +50,13 @@ OF_GUESTS = TurnLimits(
 
 @dataclass(frozen=True, slots=True)
 class LimitsByUser:
-    """Limits of those who sign in, and of guests."""
+    """The limits of signed-in users and of guests."""
 
     of_users: TurnLimits = field(default_factory=TurnLimits)
     of_guests: TurnLimits = OF_GUESTS
 
     def of(self, user: User) -> TurnLimits:
-        """A guest's are never larger than a user's."""
+        """The limits of this user. A guest's are never larger than a signed-in user's."""
         return self.of_guests.within(self.of_users) if user.is_guest else self.of_users
 
 
@@ -64,7 +64,7 @@ DEFAULT_LIMITS = LimitsByUser()
 
 
 def limits_by(settings: Settings) -> LimitsByUser:
-    """As the settings say."""
+    """The limits that the settings configure."""
     return LimitsByUser(
         TurnLimits(
             message_chars=settings.message_chars,
