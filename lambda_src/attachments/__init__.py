@@ -1,5 +1,5 @@
-"""Files of a conversation: uploads and generated images, in the bucket, behind short-lived URLs. Knows no model.
+"""Attachments: uploads and generated images, stored in S3 and read through short-lived presigned URLs. Knows no model.
 
-file_types.py says which files are taken (pure), s3_files.py keeps them, presigned_store.py puts live URLs on what
-leaves the store.
+file_types.py decides which files are accepted (pure), s3_files.py stores them, presigned_store.py adds presigned URLs
+to the items that leave the store.
 """

@@ -1,6 +1,6 @@
-"""Which files are taken: types, sizes, and the first bytes that prove a type. Pure; knows no bucket.
+"""Accepted file types, size limits, and type detection by a file's first bytes. Pure; knows no bucket.
 
-A type that is not listed here is refused, so HTML and SVG (which a browser would run) have no way in.
+Types that are not listed here are refused, so HTML and SVG, which a browser would run, are never stored.
 """
 
 import unicodedata
@@ -11,9 +11,9 @@ from typing import Final, Literal
 from lambda_src.errors import RequestError, TooLargeError
 from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
-HEAD_BYTES = 512  # of a file: more than any signature below needs, and enough to see that a text is one
-MAX_NAME_CHARS = 255  # what file systems take
-MAX_FILES = 10  # of one message: each costs two requests before the answer begins
+HEAD_BYTES = 512  # read from a file to detect its type: more than any signature below, and enough to recognize text
+MAX_NAME_CHARS = 255  # the limit of common file systems
+MAX_FILES = 10  # per message: each one costs two requests before the answer begins
 
 Kind = Literal["image", "pdf", "text"]
 
@@ -34,7 +34,7 @@ _SIGNATURES: Final[Mapping[str, tuple[bytes, ...]]] = {
     "image/gif": (b"GIF87a", b"GIF89a"),
     "application/pdf": (b"%PDF-",),
 }
-_LONGEST_UTF8_CHAR = 4  # bytes: a head may end inside one
+_LONGEST_UTF8_CHAR = 4  # bytes: the first bytes of a file may end inside a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +50,26 @@ class FileLimits:
 
 
 def media_type_of(mime_type: str) -> str:
-    """`Image/PNG; q=1` is image/png."""
+    """The media type without parameters, in lower case: `Image/PNG; q=1` is image/png."""
     return mime_type.split(";", 1)[0].strip().lower()
 
 
 def admit(name: str, *, size: int, mime_type: str, limits: FileLimits) -> Kind:
-    """What kind of file this claims to be. RequestError or TooLargeError says why it is not taken."""
+    """The kind of file that this claims to be. Raises RequestError or TooLargeError if it is not accepted."""
     kind = KINDS.get(media_type_of(mime_type))
     if kind is None:
-        raise RequestError(f"Files of this type are not taken here. Taken are {', '.join(KINDS)}.")
+        raise RequestError(f"Files of this type are not accepted. Accepted types: {', '.join(KINDS)}.")
     if not plain_name(name).strip() or len(name) > MAX_NAME_CHARS or "\0" in name:
         raise RequestError(f"A file needs a name of 1 to {MAX_NAME_CHARS} characters.")
     if size < 1:
         raise RequestError("This file is empty.")
     if size > limits.of(kind):
-        raise TooLargeError(f"This file is larger than the {limits.of(kind):,} bytes that one may have.")
+        raise TooLargeError(f"This file is too large: the limit is {limits.of(kind):,} bytes.")
     return kind
 
 
 def plain_name(name: str) -> str:
-    """`name` without characters that nobody sees: controls, zero-width and bidi ones, which can disguise its ending.
+    """`name` without invisible characters (control, zero-width and bidi), which can disguise its extension.
 
     With U+202E in it, `invoice_<U+202E>fdp.exe` is shown as `invoice_exe.pdf`.
     """
@@ -77,7 +77,7 @@ def plain_name(name: str) -> str:
 
 
 def proves(media_type: str, head: bytes) -> bool:
-    """Whether a file that begins with `head` (HEAD_BYTES of it, or all) is of `media_type`."""
+    """Whether a file of this `media_type` can begin with `head`: its first HEAD_BYTES, or all of a shorter file."""
     if media_type == "image/webp":
         return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     if media_type in _SIGNATURES:
@@ -86,7 +86,7 @@ def proves(media_type: str, head: bytes) -> bool:
 
 
 def image_type_of(data: bytes) -> str:
-    """The media type of an image of the model's, by its first bytes; one that is none of ours is sent as a PNG."""
+    """The media type of a generated image, by its first bytes; unknown ones are sent as PNG."""
     return next((name for name, kind in KINDS.items() if kind == "image" and proves(name, data)), "image/png")
 
 
@@ -95,6 +95,6 @@ def _is_text(head: bytes) -> bool:
         return False
     try:
         head.decode()
-    except UnicodeDecodeError as fault:
-        return len(head) == HEAD_BYTES and fault.start > HEAD_BYTES - _LONGEST_UTF8_CHAR
+    except UnicodeDecodeError as error:
+        return len(head) == HEAD_BYTES and error.start > HEAD_BYTES - _LONGEST_UTF8_CHAR
     return True

@@ -1,4 +1,4 @@
-"""The port that server, converter and checks use for files: ChatKit's AttachmentStore, completed. Knows no bucket."""
+"""The interface of an attachment store: ChatKit's, plus what server and history need. Knows no bucket."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -13,46 +13,46 @@ from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file: what it is said to be, and its bytes (on disk, when they are many)."""
+    """One file: its announced name, type and size, and its bytes (on disk if there are many)."""
 
     announced: AttachmentCreateParams
     data: BinaryIO
 
 
 class FileMissingError(Exception):
-    """The file is not there: never uploaded, expired or deleted."""
+    """The file does not exist: it was never uploaded, has expired or was deleted."""
 
 
 class Files(AttachmentStore[RequestContext]):
-    """Everything is in the user's own folder: what is someone else's is missing."""
+    """Files of users, each user's in a folder of their own: other users' files look missing."""
 
-    largest_bytes: int = max(MAX_FILE_BYTES, MAX_IMAGE_BYTES)  # of one file that may be attached
+    largest_bytes: int = max(MAX_FILE_BYTES, MAX_IMAGE_BYTES)  # the largest file that may be attached
 
     @abstractmethod
     async def upload(self, announced: AttachmentCreateParams, data: BinaryIO, context: RequestContext) -> Attachment:
-        """An attachment with its bytes, as if the browser had sent them. RequestError or TooLargeError: not taken."""
+        """Store a file as if the browser had uploaded it. RequestError or TooLargeError: it is not accepted."""
 
     @abstractmethod
     async def verify(self, attachment: Attachment, context: RequestContext) -> None:
-        """Look at what was uploaded, and note its version in the turn: only that one is read and kept from now on.
+        """Check an upload's size and type, and record its version in the turn: from then on only that version is used.
 
-        ConflictError: nothing was uploaded. RequestError: it is not what it was said to be.
+        Raises ConflictError if nothing was uploaded, RequestError if the file is not what was announced.
         """
 
     @abstractmethod
     async def read_upload(self, attachment: Attachment, context: RequestContext) -> bytes:
-        """All of an upload that was verified in this turn. ConflictError: it was removed or changed since."""
+        """All bytes of an upload that this turn verified. Raises ConflictError if it was removed or changed since."""
 
     @abstractmethod
     async def bind(self, attachment: Attachment, context: RequestContext) -> None:
-        """Keep for good what was verified in this turn; a file that is kept already stays as it is.
+        """Store an upload that this turn verified permanently; a file that is already stored stays unchanged.
 
-        ConflictError: the upload was removed or changed since, or there is nothing to keep.
+        Raises ConflictError if the upload was removed or changed since, or if there is no file.
         """
 
     @abstractmethod
     async def read(self, attachment_id: str, context: RequestContext, *, max_bytes: int) -> bytes:
-        """The first `max_bytes` of a bound file or a generated image. FileMissingError when it is gone."""
+        """The first `max_bytes` of a stored file or generated image. Raises FileMissingError if it is gone."""
 
     @abstractmethod
     def url_of(self, attachment: Attachment, context: RequestContext) -> str:
@@ -60,7 +60,7 @@ class Files(AttachmentStore[RequestContext]):
 
     @abstractmethod
     async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
-        """Keep a generated image; the next one under the same id takes its place."""
+        """Store a generated image; a later one with the same id replaces it."""
 
     @abstractmethod
     def image_url(self, image_id: str, context: RequestContext) -> str:
@@ -68,4 +68,4 @@ class Files(AttachmentStore[RequestContext]):
 
     @abstractmethod
     async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
-        """Keep a copy of a bound file in another user's folder. Twice is once; quiet when the file is gone."""
+        """Copy a stored file into another user's folder. Idempotent; does nothing if the file is gone."""

@@ -1,6 +1,7 @@
-"""Live URLs in encoded events: none is journaled, and each replay gets its own. Knows JSON's shape, no bucket, no row.
+"""Presigned URLs in encoded stream events: the journal holds none, and each replay gets new ones.
 
-Where the store keeps items, PresignedStore does the same; here the events are bytes already.
+PresignedStore does the same for stored items; here the events are already bytes. Knows the events' JSON; no bucket, no
+row.
 """
 
 import json
@@ -21,17 +22,17 @@ UrlOf = Callable[[dict[str, Any]], str]
 
 
 class EventLinks:
-    """turns.journal.Links, with the URLs of `files`."""
+    """Implements turns.journal.Links with the URLs of `files`."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
 
     def plain(self, event: bytes) -> bytes:
-        """The event without live URLs; the same object when it has none."""
+        """The event without presigned URLs; the same object if it has none."""
         return _with_urls(event, lambda _: NO_URL, lambda _: NO_URL) if _SIGNED in event else event
 
     def linked(self, event: bytes, context: RequestContext) -> bytes:
-        """The event with URLs that work for a while from now."""
+        """The event with newly presigned URLs."""
         if _PLAIN not in event:
             return event
         return _with_urls(
@@ -42,13 +43,13 @@ class EventLinks:
 
 
 def _with_urls(event: bytes, of_attachment: UrlOf, of_image: UrlOf) -> bytes:
-    told = json.loads(event.removeprefix(_DATA))
-    _set(told, of_attachment, of_image)
-    return _DATA + json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    decoded = json.loads(event.removeprefix(_DATA))
+    _set(decoded, of_attachment, of_image)
+    return _DATA + json.dumps(decoded, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
 def _set(event: Any, of_attachment: UrlOf, of_image: UrlOf) -> None:  # noqa: ANN401 - any event
-    """Give our pictures their URLs: those of a user's message, and generated ones. What a tool or widget has is its."""
+    """Set the URLs of pictures in user messages and of generated ones. URLs in tools' and widgets' data stay."""
     match event:
         case {"item": {"type": "user_message", "attachments": [*attachments]}}:
             for attachment in attachments:

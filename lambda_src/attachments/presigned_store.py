@@ -1,7 +1,8 @@
-"""A Store whose pictures have live URLs. Knows which fields hold URLs; no bucket, no row.
+"""A Store that adds presigned URLs to pictures. Knows which fields hold URLs; no bucket, no row.
 
-What leaves it carries URLs that work for an hour; what enters it carries none, so that no live URL is ever kept. An
-attachment that comes with its thread (ChatKit does that just before it keeps the user's message) is bound first.
+Items that are read get URLs that work for an hour; items that are written lose theirs, so no presigned URL is ever
+stored. An attachment that is saved with a thread id is bound first: ChatKit sets that id just before it stores the
+user's message.
 """
 
 from chatkit.store import Store, StoreItemType
@@ -20,11 +21,11 @@ from pydantic import AnyUrl
 from lambda_src.attachments.files import Files
 from lambda_src.context import RequestContext
 
-NO_URL = "about:blank"  # ChatKit requires a URL where none is kept
+NO_URL = "about:blank"  # ChatKit requires a URL in stored items too
 
 
 class PresignedStore(Store[RequestContext]):
-    """`store`, with the URLs of `files`."""
+    """Wraps `store`, with the URLs of `files`."""
 
     def __init__(self, store: Store[RequestContext], files: Files) -> None:
         self._store, self._files = store, files
@@ -42,7 +43,7 @@ class PresignedStore(Store[RequestContext]):
         return await self._store.load_thread(thread_id, context=context)
 
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
-        """Keep the thread."""
+        """Save the thread."""
         await self._store.save_thread(thread, context=context)
 
     async def load_threads(
@@ -52,27 +53,27 @@ class PresignedStore(Store[RequestContext]):
         return await self._store.load_threads(limit, after, order, context)
 
     async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
-        """Delete the thread; the store takes its files along."""
+        """Delete the thread; the store deletes its files too."""
         await self._store.delete_thread(thread_id, context=context)
 
     async def load_thread_items(
         self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
     ) -> Page[ThreadItem]:
-        """A page of items with live URLs."""
+        """A page of items with presigned URLs."""
         page = await self._store.load_thread_items(thread_id, after, limit, order, context)
         page.data = [self._linked_item(item, context) for item in page.data]
         return page
 
     async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> ThreadItem:
-        """The item with live URLs."""
+        """The item with presigned URLs."""
         return self._linked_item(await self._store.load_item(thread_id, item_id, context=context), context)
 
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep a new item, without URLs."""
+        """Add an item, without URLs."""
         await self._store.add_thread_item(thread_id, _plain_item(item), context=context)
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep the item, without URLs."""
+        """Save the item, without URLs."""
         await self._store.save_item(thread_id, _plain_item(item), context=context)
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
@@ -80,17 +81,17 @@ class PresignedStore(Store[RequestContext]):
         await self._store.delete_thread_item(thread_id, item_id, context=context)
 
     async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
-        """The attachment with a live preview."""
+        """The attachment with a presigned preview URL."""
         return self._linked(await self._store.load_attachment(attachment_id, context=context), context)
 
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
-        """Keep the attachment without URLs; one that has a thread is bound first. ConflictError: its file is gone."""
+        """Save the attachment without URLs; bind its file if it has a thread. ConflictError: the file is gone."""
         if attachment.thread_id is not None:
             await self._files.bind(attachment, context)
         await self._store.save_attachment(_plain(attachment), context=context)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
-        """Forget the attachment."""
+        """Delete the attachment's row."""
         await self._store.delete_attachment(attachment_id, context=context)
 
     def _linked_item(self, item: ThreadItem, context: RequestContext) -> ThreadItem:

@@ -1,12 +1,12 @@
-"""ChatKit's AttachmentStore on S3, in two phases. Knows keys, bytes and presigned URLs; no row, no HTTP, no model.
+"""ChatKit's AttachmentStore on S3, with uploads in two phases. Knows keys, bytes and presigned URLs; no row, no model.
 
-1. create: a presigned PUT into pending/. Length and type are signed, and `If-None-Match: *`, so it works once, and for
-   the file that was announced. A lifecycle rule empties pending/ after a day.
-2. A message names the attachment: its size and first bytes are looked at, then that very version (by its ETag) is
-   copied to kept/, where nobody but this function can write.
+1. Creating an attachment returns a presigned PUT into pending/. It signs length, type and `If-None-Match: *`, so it
+   works once, and only for the announced file. A lifecycle rule deletes files in pending/ after a day.
+2. When a message names the attachment, its size and first bytes are checked, and exactly that version (by its ETag) is
+   copied to kept/, where only this function can write.
 
-S3 can send no `X-Content-Type-Options`; it sends the type that the first bytes proved, and `attachment` as disposition.
-Until they were looked at, it sends no type that a browser would act upon: pictures show all the same.
+S3 cannot send `X-Content-Type-Options`, so it sends the type that the first bytes proved, and the disposition
+`attachment`. Before the check it sends a type that browsers do not act on; pictures are displayed all the same.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ from lambda_src.store.aws_calls import CLIENT_CONFIG, Calls, ChangedObjectError,
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-UPLOAD_URL_TTL_S = 900  # to send 20 MB over a phone; the role's own credentials outlast it
-VIEW_URL_TTL_S = 3600  # a page that stays open longer renews its pictures by loading the thread again
-UNPROVEN = "application/octet-stream"  # what an upload is served as before its bytes were looked at
-SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # boto3's default in us-east-1 signs neither length nor headers
+UPLOAD_URL_TTL_S = 900  # enough for 20 MB from a phone; the role's credentials last longer
+VIEW_URL_TTL_S = 3600  # a page that is open longer gets new URLs when it reloads the thread
+UNPROVEN = "application/octet-stream"  # the type of an upload whose bytes have not been checked
+SIGNING_CONFIG: Config = CLIENT_CONFIG.merge(  # in us-east-1 boto3's default signs neither length nor headers
     Config(signature_version="s3v4", s3={"us_east_1_regional_endpoint": "regional", "addressing_style": "virtual"})
 )
 
@@ -61,17 +61,17 @@ class S3AttachmentStore(Files):
         clock: Callable[[], int],
         admit: Admit | None = None,
     ) -> None:
-        """`clock` is in nanoseconds since 1970. `admit` counts a file that is announced, and may refuse it."""
+        """`clock` returns nanoseconds since 1970. `admit` counts an announced file, and may refuse it."""
         self._client, self._bucket, self._calls = client, bucket, calls
         self.largest_bytes = max(limits.max_image_bytes, limits.max_file_bytes)
         self._limits, self._clock, self._admit = limits, clock, admit
 
     def generate_attachment_id(self, mime_type: str, context: RequestContext) -> str:
-        """A new id of 128 bits: the name of the object cannot be guessed."""
+        """A new id of 128 bits, so the object's key cannot be guessed."""
         return ids.new_id("attachment", now_ns=self._clock())
 
     async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
-        """An attachment to upload to, within the limits. RequestError, TooLargeError or QuotaError: it is not taken."""
+        """An attachment with its upload URL. Raises RequestError, TooLargeError or QuotaError if it is not accepted."""
         attachment = self._announced(input, context)
         if self._admit is not None:
             await self._admit(input.size, context)
@@ -91,12 +91,12 @@ class S3AttachmentStore(Files):
         return attachment.model_copy(update={"upload_descriptor": descriptor})
 
     async def upload(self, announced: AttachmentCreateParams, data: BinaryIO, context: RequestContext) -> Attachment:
-        """Into pending/, like a browser's upload; but what is not what it was said to be is refused at once."""
+        """Store into pending/, like a browser's upload; a file that is not of the announced type is refused at once."""
         attachment = self._announced(announced, context)
         head = data.read(file_types.HEAD_BYTES)
         data.seek(0)
         if not file_types.proves(attachment.mime_type, head):
-            raise _not_as_said(attachment)
+            raise _not_as_announced(attachment)
         if self._admit is not None:
             await self._admit(announced.size, context)
         await self._calls.run(
@@ -120,7 +120,7 @@ class S3AttachmentStore(Files):
         return ImageAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size, preview_url=shown)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
-        """Remove the file, bound or not; quiet when it is not there."""
+        """Delete the file, pending or stored; does nothing if there is none."""
         await asyncio.gather(
             *(
                 self._calls.run(self._client.delete_object, Bucket=self._bucket, Key=key)
@@ -136,7 +136,7 @@ class S3AttachmentStore(Files):
             raise _not_uploaded(attachment) from None
         is_as_announced = found.size == (attachment.metadata or {}).get("size")
         if not is_as_announced or not file_types.proves(attachment.mime_type, found.data):
-            raise _not_as_said(attachment)
+            raise _not_as_announced(attachment)
         if context.turn is not None:
             context.turn.uploads[attachment.id] = found.etag
 
@@ -173,20 +173,20 @@ class S3AttachmentStore(Files):
             raise _changed(attachment) from None
 
     async def read(self, attachment_id: str, context: RequestContext, *, max_bytes: int) -> bytes:
-        """The first `max_bytes` of a bound file. FileMissingError when it is gone."""
+        """The first `max_bytes` of a stored file. Raises FileMissingError if it is gone."""
         try:
             return (await self._get(_kept(attachment_id, context), max_bytes)).data
         except MissingObjectError:
             raise FileMissingError(attachment_id) from None
 
     def url_of(self, attachment: Attachment, context: RequestContext) -> str:
-        """A short-lived URL that shows the file; of an upload whose bytes were not looked at yet, as UNPROVEN."""
+        """A short-lived URL that shows the file; an upload that was not checked yet is served as UNPROVEN."""
         if attachment.thread_id is None:
             return self._shown(_pending(attachment.id, context), UNPROVEN, name=attachment.name)
         return self._shown(_kept(attachment.id, context), attachment.mime_type, name=attachment.name)
 
     async def keep_image(self, image_id: str, data: bytes, context: RequestContext) -> None:
-        """Keep a generated image; the next one under the same id takes its place."""
+        """Store a generated image; a later one with the same id replaces it."""
         media_type = file_types.image_type_of(data)
         await self._calls.run(
             self._client.put_object,
@@ -199,10 +199,10 @@ class S3AttachmentStore(Files):
 
     def image_url(self, image_id: str, context: RequestContext) -> str:
         """A short-lived URL that shows a generated image."""
-        return self._presigned(_kept(image_id, context))  # its type and name stand beside it
+        return self._presigned(_kept(image_id, context))  # the object has its type and name
 
     async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
-        """Keep a copy of a bound file in another user's folder. Twice is once; quiet when the file is gone."""
+        """Copy a stored file into another user's folder. Idempotent; does nothing if the file is gone."""
         with suppress(MissingObjectError):
             await self._calls.run(
                 self._client.copy_object,
@@ -212,13 +212,13 @@ class S3AttachmentStore(Files):
             )
 
     async def _get(self, key: str, max_bytes: int, *, etag: str | None = None) -> "_Found":
-        """The first `max_bytes`, of that version if one is named. MissingObjectError, ChangedObjectError."""
+        """The first `max_bytes` of an object. MissingObjectError, or ChangedObjectError if `etag` differs."""
         condition = {} if etag is None else {"IfMatch": etag}
         answer = await self._calls.run(self._read, Key=key, Range=f"bytes=0-{max_bytes - 1}", **condition)
         return _Found(answer["size"], answer["etag"], answer["data"])
 
-    def _read(self, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - those of GetObject
-        """On the executor's thread: the body blocks as the request does."""
+    def _read(self, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - the parameters of GetObject
+        """Runs in the executor's thread, because reading the body blocks too."""
         answer = self._client.get_object(Bucket=self._bucket, **params)
         with answer["Body"] as body:
             size = int(answer["ContentRange"].rpartition("/")[2])
@@ -234,7 +234,7 @@ class S3AttachmentStore(Files):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An object: its whole size, its version and its first bytes."""
+    """An object's total size, version and first bytes."""
 
     size: int
     etag: str
@@ -242,7 +242,7 @@ class _Found:
 
 
 def _checked(attachment: Attachment, context: RequestContext) -> str | None:
-    """The version of an upload that was verified in this turn, if it was."""
+    """The version of an upload that this turn verified; None if it did not."""
     return None if context.turn is None else context.turn.uploads.get(attachment.id)
 
 
@@ -254,8 +254,10 @@ def _not_uploaded(attachment: Attachment) -> ConflictError:
     return ConflictError(f"The file {attachment.name!r} was not uploaded. Attach it again.")
 
 
-def _not_as_said(attachment: Attachment) -> RequestError:
-    return RequestError(f"The file {attachment.name!r} is not what it was said to be ({attachment.mime_type}).")
+def _not_as_announced(attachment: Attachment) -> RequestError:
+    return RequestError(
+        f"The file {attachment.name!r} does not match its announced size or type ({attachment.mime_type})."
+    )
 
 
 def _pending(attachment_id: str, context: RequestContext) -> str:
@@ -263,7 +265,7 @@ def _pending(attachment_id: str, context: RequestContext) -> str:
 
 
 def _kept(attachment_id: str, context: RequestContext) -> str:
-    """Under the prefix that the store removes with the thread."""
+    """The key of a stored file, under the prefix that the store deletes with the thread."""
     return keys.attachment_objects(context.user.id, attachment_id) + "file"
 
 

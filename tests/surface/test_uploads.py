@@ -68,7 +68,7 @@ async def test_a_png_that_is_html_is_refused_and_the_chat_goes_on(ann: Client) -
     attachment = await created(ann)
     await put(attachment, html)
     answer = await ann("threads.create", input=message("look", attachments=[attachment["id"]]))
-    assert (answer.status, "not what it was said to be" in answer.json["message"]) == (422, True)
+    assert (answer.status, "does not match its announced" in answer.json["message"]) == (422, True)
     later = await ann("threads.create", input=message("never mind"))
     assert items_of(later)[-1]["type"] == "assistant_message"
 
