@@ -134,7 +134,7 @@ def test_until_there_is_a_key_the_demo_model_answers_and_the_key_is_looked_for_a
 
 
 def test_where_the_demo_model_may_not_answer_nobody_does_until_there_is_a_key(ssm: Any) -> None:
-    with pytest.raises(UnavailableError, match="No model's key is set yet"):
+    with pytest.raises(UnavailableError, match="No model key is set yet"):
         _run_config(CHAT_DEMO_MODEL="false")
     ssm.put_parameter(Name=PARAMETER, Type="SecureString", Value="sk-test")
     assert isinstance(_run_config(CHAT_DEMO_MODEL="false"), RunConfig)

@@ -1,6 +1,6 @@
-"""A model that needs no key and says what it is. Deterministic; streams word by word; calls a tool when asked by name.
+"""The demo model: deterministic answers without an API key. Streams word by word; calls a tool that the user names.
 
-Imported only when it is chosen: by `make dev` without OPENAI_API_KEY, or by a stage that has no model key yet.
+Imported only when it is used: by `make dev` without OPENAI_API_KEY, or by a stage that has no model key yet.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from agents import FunctionTool, Model, ModelResponse, ModelSettings, Tool, TRes
 from agents.items import TResponseStreamEvent
 from openai.types import responses as r
 
-PAUSE_S = 0.04  # between two words: about the pace of a real model, slow enough to see that it streams
-ABOUT_MENTIONS = "# User-provided context for @-mentions"  # ChatKit's own words, behind a message with mentions
-QUOTE_CHARS = 200  # of the user's message, given back
-COUNT_TO = re.compile(r"\bcount to ([1-9][0-9]{0,3})\b", re.IGNORECASE)  # an answer as long as somebody needs it
+PAUSE_S = 0.04  # between two words: about the pace of a real model, slow enough for the streaming to be visible
+ABOUT_MENTIONS = "# User-provided context for @-mentions"  # ChatKit's own text, which follows a message with mentions
+QUOTE_CHARS = 200  # of the user's message, quoted in the answer
+COUNT_TO = re.compile(r"\bcount to ([1-9][0-9]{0,3})\b", re.IGNORECASE)  # for an answer of any length
 
 Sleep = Callable[[float], Awaitable[object]]
 Output = r.ResponseOutputMessage | r.ResponseFunctionToolCall
 
 
 class DemoModel(Model):
-    """Answers from what it was shown. `sleep` is handed in so that tests need not wait."""
+    """Answers from its input alone. `sleep` is a parameter so that tests do not wait."""
 
     def __init__(self, *, sleep: Sleep = asyncio.sleep) -> None:
         self._sleep = sleep
@@ -37,7 +37,7 @@ class DemoModel(Model):
         *_: Any,  # noqa: ANN401 - what else Model is given, it does not need
         **__: Any,  # noqa: ANN401 - as above
     ) -> ModelResponse:
-        """The whole answer at once: a message, or a call of one of the tools."""
+        """The whole answer at once: a message or a tool call."""
         return ModelResponse(output=[output_for(input, tools)], usage=Usage(), response_id=None)
 
     async def stream_response(
@@ -49,7 +49,7 @@ class DemoModel(Model):
         *_: Any,  # noqa: ANN401 - what else Model is given, it does not need
         **__: Any,  # noqa: ANN401 - as above
     ) -> AsyncIterator[TResponseStreamEvent]:
-        """The same, as the Responses API would stream it: one delta a word, PAUSE_S apart."""
+        """The same answer, as the Responses API streams it: one delta per word, PAUSE_S apart."""
         for number, event in enumerate(events_of(output_for(input, tools))):
             if isinstance(event, r.ResponseTextDeltaEvent):
                 await self._sleep(PAUSE_S)
@@ -62,19 +62,19 @@ def output_for(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> 
     last = items[-1] if items else {}
     if last.get("type") == "function_call_output":
         return message_of(f"I called the tool, and it answered: {last['output']}")
-    said = [_text(item) for item in reversed(items) if item.get("role") == "user"]
-    asked = next((text for text in said if not text.startswith(ABOUT_MENTIONS)), "")
-    if counted := COUNT_TO.search(asked):
-        return message_of(" ".join(map(str, range(1, int(counted[1]) + 1))))
+    messages = [_text(item) for item in reversed(items) if item.get("role") == "user"]
+    newest = next((text for text in messages if not text.startswith(ABOUT_MENTIONS)), "")
+    if count := COUNT_TO.search(newest):
+        return message_of(" ".join(map(str, range(1, int(count[1]) + 1))))
     for tool in tools:
-        named = tool.name.replace("_", " ") in asked.lower().replace("_", " ")
-        if named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):
+        is_named = tool.name.replace("_", " ") in newest.lower().replace("_", " ")
+        if is_named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):
             return tool_call_of(tool.name)
-    return message_of(_answer(asked, len([item for item in items if item.get("role")]), tools))
+    return message_of(_answer(newest, len([item for item in items if item.get("role")]), tools))
 
 
-def _answer(asked: str, messages: int, tools: Sequence[Tool]) -> str:
-    quote = asked if len(asked) <= QUOTE_CHARS else asked[:QUOTE_CHARS] + "..."
+def _answer(message: str, messages: int, tools: Sequence[Tool]) -> str:
+    quote = message if len(message) <= QUOTE_CHARS else message[:QUOTE_CHARS] + "..."
     names = ", ".join(f"“{tool.name.replace('_', ' ')}”" for tool in tools)
     return (
         f"You said: “{quote}”\n\n"
@@ -101,7 +101,7 @@ def message_of(text: str) -> r.ResponseOutputMessage:
 
 
 def tool_call_of(name: str) -> r.ResponseFunctionToolCall:
-    """A model's wish to call a tool that takes nothing."""
+    """A model's call of a tool without arguments."""
     call_id = f"call_{uuid.uuid4().hex}"
     return r.ResponseFunctionToolCall(
         id=f"fc_{uuid.uuid4().hex}",
@@ -114,7 +114,7 @@ def tool_call_of(name: str) -> r.ResponseFunctionToolCall:
 
 
 def events_of(output: Output) -> list[TResponseStreamEvent]:
-    """What the Responses API sends for one output item, in its order (numbers are set by the sender)."""
+    """The Responses API's events for one output item, in order. The sender sets the sequence numbers."""
     events: list[TResponseStreamEvent] = []
     place: dict[str, Any] = {"output_index": 0, "sequence_number": 0}
     opening = output.model_copy(

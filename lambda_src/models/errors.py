@@ -1,7 +1,7 @@
-"""Classifies what a model's vendor reports when an answer fails or is cut: a kind, a status, an error code.
+"""Classifies model vendors' errors, and answers that a vendor cut: a kind, an HTTP status, an error code.
 
 Vendors agree on little: the same condition arrives as 400, 404 or 500, as a code, as a type or only in prose. The prose
-is matched here and goes no further, because it may quote what a user wrote. docs/events.md lists what each becomes.
+is matched here and passed no further, because it may quote what a user wrote. docs/events.md lists what users read.
 """
 
 import json
@@ -21,9 +21,9 @@ CutReason = Literal["length", "filter", "other"]
 FileKind = Literal["image", "pdf"]
 FILE_KINDS: tuple[FileKind, ...] = get_args(FileKind)
 
-PASSING: tuple[Kind, ...] = ("busy", "timeout", "unreachable", "failed")  # a later try may succeed
-TEXT_READ_CHARS = 2_000  # of an error's prose: what it is about stands at its beginning
-CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,63}", re.ASCII)  # what a log may hold of an error: never a sentence
+PASSING: tuple[Kind, ...] = ("busy", "timeout", "unreachable", "failed")  # a retry may succeed
+TEXT_READ_CHARS = 2_000  # of an error's prose: its beginning names the cause
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{1,63}", re.ASCII)  # an error code that may be logged: never a sentence
 
 CUTS: dict[str, CutReason] = {"max_output_tokens": "length", "length": "length", "content_filter": "filter"}
 FILE_CODES = (
@@ -86,7 +86,7 @@ STATUSES: dict[int, Kind] = {
     429: "busy",
 }
 SERVER_ERRORS = 500
-FILE_STATUSES = (413, 422)  # too large, and not understood: both may be the fault of a file
+FILE_STATUSES = (413, 422)  # too large, or not understood: a file may be the cause
 ABOUT: dict[FileKind, re.Pattern[str]] = {
     "image": re.compile("image|vision|multimodal"),
     "pdf": re.compile(r"pdf|input_file|\bfile"),
@@ -95,7 +95,7 @@ ABOUT: dict[FileKind, re.Pattern[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a vendor reported. `code` is fit for the log; `text` is its prose, to be matched and never passed on."""
+    """A vendor's error, classified. `code` may be logged; `text` is its prose, for matching only."""
 
     kind: Kind
     status: int | None = None
@@ -104,15 +104,15 @@ class Fault:
     text: str = ""
 
     def log_fields(self) -> dict[str, object]:
-        """What the log has of it: kind, status, code and model, as far as the vendor sent them."""
+        """The log fields: kind, status, code and model, without those that the vendor did not send."""
         fields = {"kind": self.kind, "status": self.status, "code": self.code, "model": self.model}
         return {name: value for name, value in fields.items() if value is not None}
 
 
 def refused_files(error: Exception, shown: Collection[FileKind]) -> set[FileKind]:
-    """The kinds of file that the vendor probably refused, of those that it was `shown`.
+    """The kinds of file among `shown` (those in the request) that the vendor probably refused.
 
-    All of them if the error names none: a request that is refused for another reason is refused again without them.
+    All of them if the error names none. If the files were not the cause, the request without them fails again.
     """
     fault = fault_of(error)
     if fault is None or not (fault.kind in ("file", "rejected") or fault.status in FILE_STATUSES):
@@ -122,7 +122,7 @@ def refused_files(error: Exception, shown: Collection[FileKind]) -> set[FileKind
 
 
 class CutError(Exception):
-    """The vendor ended an answer early: at its length limit, by its content filter, or for another reason."""
+    """The vendor ended an answer early: at the length limit, by the content filter, or for another reason."""
 
     def __init__(self, reason: CutReason, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
         self.reason: CutReason = reason
@@ -131,7 +131,7 @@ class CutError(Exception):
 
     @classmethod
     def counted(cls, reason: CutReason, usage: object) -> Self:
-        """With what the vendor counted, in the terms of either API."""
+        """A CutError with the vendor's token counts; `usage` is that of either API."""
         tokens_in = _field(usage, "input_tokens") or _field(usage, "prompt_tokens")
         tokens_out = _field(usage, "output_tokens") or _field(usage, "completion_tokens")
         return cls(
@@ -154,7 +154,7 @@ class WebPageError(Exception):
 
 
 def fault_of(error: Exception) -> Fault | None:
-    """What the vendor reported by `error`; None when it is no error of a vendor's."""
+    """The vendor's error in `error`, classified; None for all other exceptions."""
     match error:
         case FailedError():
             return error.fault
@@ -178,7 +178,7 @@ def fault_of(error: Exception) -> Fault | None:
 
 
 def classified(body: Any, *, status: int | None = None, model: str | None = None) -> Fault:  # noqa: ANN401 - any JSON
-    """The fault of an error's body: by its code or type, else by its prose, else by the status."""
+    """Classify the body of an error: by its code or type, or else its prose, or else the HTTP status."""
     named = [str(_field(body, name)) for name in ("code", "type") if _field(body, name)]
     text = str(_field(body, "message") or body or "")[:TEXT_READ_CHARS].lower()
     by_code = next((kind for name in named if (kind := CODES.get(name.lower())) is not None), None)
@@ -188,8 +188,8 @@ def classified(body: Any, *, status: int | None = None, model: str | None = None
     return Fault(by_code or by_prose or by_status, status, code, model, text)
 
 
-def failure_in(event: Any) -> CutError | FailedError | None:  # noqa: ANN401 - an event of any model's, validated or not
-    """What an event reports that ends a response before it is complete; None when it is no such event."""
+def failure_in(event: Any) -> CutError | FailedError | None:  # noqa: ANN401 - any vendor's event, validated or not
+    """The error of an event that ends a response before it is complete; None for other events."""
     response = getattr(event, "response", None)
     match getattr(event, "type", None):
         case "response.incomplete":
@@ -205,14 +205,14 @@ def failure_in(event: Any) -> CutError | FailedError | None:  # noqa: ANN401 - a
 
 
 def ended_early(error: Exception, last_event: object) -> Exception:
-    """The error that ended a run, without the vendor's text: `last_event` is the run's last."""
+    """The error that ended a run, without the vendor's text. `last_event` is the last event of the run."""
     if isinstance(error, ModelBehaviorError) and (failure := failure_in(getattr(last_event, "data", None))) is not None:
         return failure
     return error
 
 
 def error_in(body: object) -> object:
-    """The error in a body, with or without its envelope."""
+    """The error in a response body, with or without an `error` envelope."""
     inner = body.get("error") if isinstance(body, Mapping) else None
     return inner if isinstance(inner, Mapping) else body
 
@@ -224,9 +224,9 @@ def _field(value: Any, name: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _requested_model(error: openai.APIStatusError) -> str | None:
-    """The model that the failed request named."""
+    """The model name in the failed request."""
     try:
         model = json.loads(error.request.content)["model"]
-    except (ValueError, KeyError, TypeError, RuntimeError):  # no JSON, or a body that was not kept
+    except (ValueError, KeyError, TypeError, RuntimeError):  # not JSON, or the body is no longer available
         return None
     return model if isinstance(model, str) else None

@@ -1,10 +1,11 @@
-"""The openai library's client, with two shortcuts through its public extension points. Knows no thread.
+"""The openai library's client with two optimizations, through public extension points. Knows no thread.
 
-An answer that ends before it is whole is an error, whichever API and vendor: see `Whole`.
+An answer that ends before it is complete is an error, whatever the API and the vendor: see `Whole`.
 
-*history*: what is plain JSON already travels as `extra_body`: the library would walk it key by key against the types of
-all items, on every turn of a tool loop; the request's body is the same. *deltas*: an event is validated by the class
-that its type names; the library tries a union of all of them, and builds that union for the first event.
+*history*: input that is already plain JSON is sent as `extra_body`. The library would otherwise walk it key by key
+against the types of all items, on every turn of a tool loop. The request's body is the same. *deltas*: an event is
+validated by the class that its type names. The library tries a union of all classes, and builds that union for the
+first event.
 """
 
 from collections.abc import AsyncIterator
@@ -23,11 +24,11 @@ from lambda_src.models.errors import CUTS, CutError, WebPageError
 from lambda_src.startup import flags
 
 T = TypeVar("T")
-MOVED = ("input", "tools")  # what grows with the conversation, and what is large from the start
+MOVED = ("input", "tools")  # one grows with the conversation, the other is large from the start
 
 
 class Client(AsyncOpenAI):
-    """AsyncOpenAI; what is asked and answered is the same."""
+    """AsyncOpenAI with the same requests and results."""
 
     @cached_property
     def responses(self) -> AsyncResponses:
@@ -35,11 +36,11 @@ class Client(AsyncOpenAI):
         return _Responses(self) if flags.is_on("history") else AsyncResponses(self)
 
     async def post(self, path: str, **options: Any) -> Any:  # noqa: ANN401 - eight overloads
-        """The library's hook for requests; a stream of a response's events gets events that make themselves."""
-        asked = options.get("stream_cls")
-        if asked == AsyncStream[ChatCompletionChunk]:
+        """Overrides the library's hook for requests, to replace the classes of its streams."""
+        stream_cls = options.get("stream_cls")
+        if stream_cls == AsyncStream[ChatCompletionChunk]:
             options["stream_cls"] = Whole[ChatCompletionChunk]
-        elif asked == AsyncStream[ResponseStreamEvent]:
+        elif stream_cls == AsyncStream[ResponseStreamEvent]:
             options["stream_cls"] = Whole[Event] if flags.is_on("deltas") else Whole[ResponseStreamEvent]
         answer = await super().post(path, **options)
         if isinstance(answer, AsyncStream) and _is_web_page(answer):
@@ -53,15 +54,15 @@ def _is_web_page(stream: AsyncStream[Any]) -> bool:
 
 
 class _Responses(AsyncResponses):
-    async def create(self, **asked: Any) -> Any:  # noqa: ANN401 - as above
-        moved = {name: asked[name] for name in MOVED if is_plain(asked.get(name))}
+    async def create(self, **params: Any) -> Any:  # noqa: ANN401 - as above
+        moved = {name: params[name] for name in MOVED if is_plain(params.get(name))}
         if "input" in moved:
-            asked |= dict.fromkeys(moved, omit) | {"extra_body": moved | (asked.get("extra_body") or {})}
-        return await super().create(**asked)
+            params |= dict.fromkeys(moved, omit) | {"extra_body": moved | (params.get("extra_body") or {})}
+        return await super().create(**params)
 
 
 def is_plain(value: object) -> bool:
-    """Whether `value` is a list that JSON holds as it is; a model or a file in it is the library's to convert."""
+    """Whether `value` is a list of plain JSON; if it holds a model or a file, the library must convert it."""
     return type(value) is list and all(map(_is_json, value))
 
 
@@ -75,14 +76,14 @@ def _is_json(value: object) -> bool:
 
 
 class Whole(AsyncStream[T]):
-    """A stream that fails if it ends without the event that ends an answer, as when a proxy's upstream is cut off.
+    """A stream that fails if it ends without the event that ends an answer, for example if a proxy loses its upstream.
 
-    The Agents SDK checks a Chat Completions stream at OpenAI's own address only, and takes what arrived for the whole
-    answer elsewhere. Whatever the stream fails of, what came before it still reaches the user.
+    The Agents SDK checks this for Chat Completions at OpenAI's own address only; elsewhere it accepts a partial answer
+    as complete. If the stream fails, the events before the failure still reach the user.
     """
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        """The library's hook. CutError: a chat completion was cut, which the Agents SDK takes for a whole answer."""
+        """The library's hook. Raises CutError for a cut chat completion, which the Agents SDK accepts as complete."""
         end, event = None, None
         try:
             async for event in super().__aiter__():
@@ -103,31 +104,31 @@ ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"
 
 def _end(event: Any) -> str | None:  # noqa: ANN401 - an event of either API
     """The type of the event that ends a response, or the finish reason of a chat completion; None for other events."""
-    if type(event) is ChatCompletionChunk:  # isinstance would ask abc for every event of the other API
+    if type(event) is ChatCompletionChunk:  # isinstance would be slower, for every event of the other API
         return next((choice.finish_reason for choice in event.choices or () if choice.finish_reason), None)
     if event.type == "response.completed" and not isinstance(event.response, BaseModel):
-        raise UnavailableError(BROKEN_OFF)  # the SDK would fail over it, and drop what came before
+        raise UnavailableError(BROKEN_OFF)  # the SDK would fail, and drop the events before it
     return event.type if event.type in ENDS else None
 
 
 def pass_on_what_came(error: Exception) -> None:
-    """Let the Agents SDK deliver the events that it has read, before it raises `error`. Else it drops them."""
+    """Make the Agents SDK deliver the events that it has read before it raises `error`; by default it drops them."""
     getattr(exceptions, "_mark_error_to_drain_stream_events", lambda _: None)(error)
 
 
 class Event:
-    """What the library asks to make an event of a line's data, through its hook `build`."""
+    """Creates events through the library's hook `build`."""
 
     @classmethod
     def build(cls, *, response: object, data: Any) -> BaseModel:  # noqa: ANN401 - decoded JSON
-        """The event, of the class that the library would have found."""
-        made = CLASSES.get(data.get("type"), UNKNOWN)
+        """The event, in the class that the library would choose."""
+        event_class = CLASSES.get(data.get("type"), UNKNOWN)
         try:
-            return made.model_validate(data)
-        except ValidationError:  # another vendor's, who leaves out what the types require; or one that nobody knows yet
-            return made.construct(**data)
+            return event_class.model_validate(data)
+        except ValidationError:  # a vendor left out a required field, or the type is unknown
+            return event_class.construct(**data)
 
 
 _UNION = get_args(get_args(ResponseStreamEvent)[0])
-CLASSES: dict[str, type[BaseModel]] = {get_args(one.model_fields["type"].annotation)[0]: one for one in _UNION}
-UNKNOWN: type[BaseModel] = _UNION[0]  # what the library, too, makes of an event whose type it does not know
+CLASSES: dict[str, type[BaseModel]] = {get_args(member.model_fields["type"].annotation)[0]: member for member in _UNION}
+UNKNOWN: type[BaseModel] = _UNION[0]  # the class that the library uses for unknown types

@@ -1,4 +1,7 @@
-"""Which model answers, and how patiently we wait for it. Knows no agent and no thread; loaded off the cold path."""
+"""Model providers: clients for OpenAI, compatible APIs and Bedrock, with timeouts and retries. Knows no thread.
+
+Imported after the cold start.
+"""
 
 import asyncio
 import json
@@ -25,32 +28,32 @@ from lambda_src.rotating_secret import Secret
 from lambda_src.setting_values import ModelApi
 
 CONNECT_S = 5.0
-STALL_S = 30.0  # of silence between two bytes of an answer: a model that thinks longer still sends events
-RETRIES = 2  # only before the first byte: the client library never repeats an answer that has begun
+STALL_S = 30.0  # longest silence between two bytes of an answer: a model that thinks longer still sends events
+RETRIES = 2  # before the first byte only: the client library never repeats an answer that has begun
 BEDROCK = re.compile(r"bedrock-mantle\.([a-z0-9-]+)\.api\.aws")
-TRUSTED = httpx2.create_ssl_context()  # one for all clients: to read the authorities takes 25 ms each time
-IDLE_S = 120.0  # how long a connection is kept for the next turn; a handshake costs 50 ms and more
+TRUSTED = httpx2.create_ssl_context()  # shared by all clients: loading the certificate authorities takes 25 ms
+IDLE_S = 120.0  # how long a connection stays open for the next turn; a handshake takes 50 ms or more
 KEYLESS = (
-    "No model's key is set yet, so nobody can answer. "
-    'Whoever runs this must set one: `make chat ARGS="secret set model-key"`, on a laptop OPENAI_API_KEY.'
+    "No model key is set yet, so this assistant cannot answer. "
+    'The operator must set one: `make chat ARGS="secret set model-key"`, or on a laptop OPENAI_API_KEY.'
 )
 
 log = logging.getLogger(__name__)
 
 
 def trace_nothing() -> None:
-    """Let the Agents SDK have no exporter: it would build a client for a trace that nobody asked for.
+    """Turn off the Agents SDK's trace exporter, which would build a client for traces that nobody reads.
 
-    An agent that wants traces adds its own processor, in agent/; this comes before it.
+    An agent that wants traces adds a processor of its own in agent/, which is imported later.
     """
     agents.set_trace_provider(DefaultTraceProvider())
 
 
-REFUSALS_OF_KEYS = (400, 401, 403)  # 400: a LiteLLM proxy without a database answers a wrong key so
+REFUSALS_OF_KEYS = (400, 401, 403)  # 400: how a LiteLLM proxy without a database refuses a wrong key
 
 
 class RenewedKey(httpx2.Auth):
-    """Reads a refused key again, once, and repeats the request if the key has changed."""
+    """HTTP authentication that reads a refused key again, and repeats the request once if the key has changed."""
 
     def __init__(self, key: Secret) -> None:
         self._key = key
@@ -67,20 +70,20 @@ class RenewedKey(httpx2.Auth):
     async def _newer_than(self, refused: str) -> str | None:
         try:
             return await self._key.newer_than(refused)
-        except Exception as error:  # noqa: BLE001 - whatever reading raises: the vendor's answer says more
+        except Exception as error:  # noqa: BLE001 - any error: the vendor's answer is more useful
             log.warning("secret_not_read_again", extra={"error_type": type(error).__qualname__})
             return None
 
 
 async def without_vain_retries(response: httpx2.Response) -> None:
-    """Tell the client library not to repeat a request whose refusal will not pass: no credit, a file, a wrong model."""
+    """Keep the client library from repeating a request that would fail again: no credit, a file, a wrong model."""
     if response.status_code == httpx2.codes.TOO_MANY_REQUESTS or response.is_server_error:
         try:
             body = json.loads(await response.aread())
         except ValueError:
             return
         if classified(error_in(body), status=response.status_code).kind not in PASSING:
-            response.headers["x-should-retry"] = "false"  # a vendor's own word, which the library obeys
+            response.headers["x-should-retry"] = "false"  # a vendor's header, which the library obeys
 
 
 def openai_client(
@@ -91,7 +94,7 @@ def openai_client(
     renewal: RenewedKey | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AsyncOpenAI:
-    """The client library with our patience, for OpenAI or for whoever speaks its API at `base_url`.
+    """The client library with our timeouts, for OpenAI or for a compatible API at `base_url`.
 
     `transport` sends the requests instead of a socket.
     """
@@ -127,23 +130,23 @@ def openai_run_config(
     renewal: RenewedKey | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> RunConfig:
-    """Agents run by OpenAI's models, or by whoever speaks one of its two APIs at `base_url`. Nothing is traced."""
+    """How to run agents with OpenAI's models, or with a compatible API at `base_url`. Nothing is traced."""
     return _run_by(openai_client(key, base_url=base_url, stall_s=stall_s, renewal=renewal, transport=transport), api)
 
 
 def is_bedrock(base_url: str) -> bool:
-    """Whether this is Amazon Bedrock's own address: none but Amazon may see what our credentials sign."""
+    """Whether this is Amazon Bedrock's own address: only Amazon may receive requests signed with our credentials."""
     address = urlsplit(base_url)
     return address.scheme == "https" and BEDROCK.fullmatch(address.hostname or "") is not None
 
 
 def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: float = STALL_S) -> RunConfig:
-    """Agents run by Amazon Bedrock with the process's own AWS credentials: on Lambda the function's role, no key.
+    """How to run agents with Amazon Bedrock, with the process's AWS credentials (on Lambda, the function's role).
 
-    The region stands in `base_url`: https://bedrock-mantle.eu-central-1.api.aws/openai/v1. Each request is signed.
+    `base_url` contains the region: https://bedrock-mantle.eu-central-1.api.aws/openai/v1. Each request is signed.
     """
     host = urlsplit(base_url).hostname or ""
-    region = match[1] if (match := BEDROCK.fullmatch(host)) else None  # else AWS_REGION: a test's fake
+    region = match[1] if (match := BEDROCK.fullmatch(host)) else None  # otherwise AWS_REGION: a fake in tests
     client = Client(
         provider=bedrock(region=region, base_url=base_url, api_key=None),
         max_retries=RETRIES,
@@ -154,7 +157,7 @@ def bedrock_run_config(base_url: str, *, api: ModelApi = "responses", stall_s: f
 
 
 def _run_by(client: AsyncOpenAI, api: ModelApi) -> RunConfig:
-    """Runs by this client. Over Chat Completions it asks for usage, which the SDK does at OpenAI's own address only."""
+    """A run config with this client. Requests usage for Chat Completions, as the SDK does at OpenAI's address only."""
     return RunConfig(
         model_provider=OpenAIProvider(openai_client=client, use_responses=api == "responses"),
         model_settings=ModelSettings(include_usage=True) if api == "chat_completions" else None,
@@ -165,10 +168,10 @@ def _run_by(client: AsyncOpenAI, api: ModelApi) -> RunConfig:
 def chosen_run_config(
     key: str | None, *, base_url: str | None, api: ModelApi, renewal: RenewedKey | None = None, demo: bool = True
 ) -> RunConfig:
-    """By what is configured: a key, Bedrock's address (by role), or nothing (the demo model).
+    """The run config for the settings: with a key, with Bedrock (by role), or with the demo model if `demo` allows it.
 
-    UnavailableError: there is no key yet, and the demo model may not answer (`demo`), or the address is somebody
-    else's, who must not see what our credentials sign.
+    Raises UnavailableError if there is no key, and either the demo model is not allowed or `base_url` is not Amazon's,
+    so that it must not receive requests signed with our credentials.
     """
     if key is not None:
         return openai_run_config(key, base_url=base_url, api=api, renewal=renewal)
@@ -180,14 +183,14 @@ def chosen_run_config(
 
 
 def capped(config: RunConfig, max_output_tokens: int) -> RunConfig:
-    """The same, with answers of so many tokens at most, whatever agent/ says; 0 leaves it to agent/."""
+    """The same config with a limit on each answer that overrides the agent's own; 0 keeps the agent's."""
     if max_output_tokens:
         config.model_settings = replace(config.model_settings or ModelSettings(), max_tokens=max_output_tokens)
     return config
 
 
 def is_openai(base_url: str | None) -> bool:
-    """Whether OpenAI itself answers, also from one of its regional addresses."""
+    """Whether this is OpenAI's own address, including the regional ones."""
     if base_url is None:
         return True
     host = urlsplit(base_url).hostname or ""
@@ -195,10 +198,10 @@ def is_openai(base_url: str | None) -> bool:
 
 
 def private(config: RunConfig) -> RunConfig:
-    """The same, with the vendor asked to keep no answer (`store: false`).
+    """The same config with `store: false`, which asks the vendor not to store answers.
 
-    What is not kept there cannot be referred to: reasoning that a vendor returned without its encrypted content is
-    left out when a tool's output goes back, or OpenAI would answer 404 ("Items are not persisted").
+    Answers that are not stored cannot be referred to: reasoning without its encrypted content is removed from later
+    requests of the run, for which OpenAI would answer 404 ("Items are not persisted").
     """
     config.model_settings = replace(config.model_settings or ModelSettings(), store=False)
     config.call_model_input_filter = _without_lost_reasoning
@@ -206,9 +209,9 @@ def private(config: RunConfig) -> RunConfig:
 
 
 def for_user(config: RunConfig, user: User) -> RunConfig:
-    """The same, with the hash that stands for the user (`safety_identifier`), if the config is private.
+    """The same config with a hash of the user as `safety_identifier`, if the config is private.
 
-    The vendor can then act against one user instead of the key; the hash is the `user` of our log lines.
+    It lets the vendor act against one user instead of the whole key. Our log lines have the same hash as `user`.
     """
     settings = config.model_settings
     if settings is None or settings.store is not False:
@@ -227,7 +230,7 @@ def _is_lost(item: dict[str, Any]) -> bool:
 
 
 def demo_run_config() -> RunConfig:
-    """Agents run by the demo model, which says what it is."""
-    from lambda_src.models.demo_model import DemoModel  # noqa: PLC0415 - loaded only when it is chosen
+    """How to run agents with the demo model."""
+    from lambda_src.models.demo_model import DemoModel  # noqa: PLC0415 - loaded only when it is used
 
     return RunConfig(model=DemoModel(sleep=asyncio.sleep), tracing_disabled=True)

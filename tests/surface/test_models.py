@@ -127,7 +127,7 @@ def test_the_model_goes_by_key_and_address(key: str | None, base_url: str | None
     ],
 )
 def test_nobody_but_amazon_is_asked_without_a_key_as_our_credentials_would_sign_it(base_url: str) -> None:
-    with pytest.raises(UnavailableError, match=r"No model.s key is set yet.*make chat ARGS=.secret set model-key"):
+    with pytest.raises(UnavailableError, match=r"No model key is set yet.*make chat ARGS=.secret set model-key"):
         chosen_run_config(None, base_url=base_url, api="chat_completions")
 
 
@@ -141,7 +141,7 @@ async def test_a_turn_before_the_vendors_key_is_set_sends_nothing_and_says_what_
         chat = house.chat(build_run_config=lambda: run_config(None, settings))
         answer = await chat("threads.create", input=message("hi"))
     assert requests == []
-    assert "No model's key is set yet" in answer.of("error")[-1]["message"]
+    assert "No model key is set yet" in answer.of("error")[-1]["message"]
 
 
 def test_address_and_api_are_settings() -> None:
