@@ -34,13 +34,13 @@ from infra.stage.config import GUEST_CONCURRENCY, UNCAPPED, StageConfig, read_co
 OUTPUTS = Path("cdk.out/outputs.json")
 NO_ROOM = (
     f"stage {{stage}}: the account cannot set aside {GUEST_CONCURRENCY} concurrent executions for the guests' cap, or "
-    f"may not be asked: deploying without it, so the account's own limit is the cap. More: `{MORE_CONCURRENCY}`."
+    f"does not allow to look: deploying without it, so the account's own limit is the cap. More: `{MORE_CONCURRENCY}`."
 )
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
 
 
 def preflight(config: StageConfig, environ: Mapping[str, str]) -> Account:
-    """The account that this deployment goes to; PreflightError with every reason why it would fail or should not be."""
+    """The account to deploy to. PreflightError with every reason why the deployment would fail or should not happen."""
     account = sign_in(config)
     print(f"stage {config.stage}: {account}", flush=True)
     if faults := [*account_faults(config, account), *model_faults(config, account, environ)]:
@@ -49,7 +49,7 @@ def preflight(config: StageConfig, environ: Mapping[str, str]) -> Account:
 
 
 def alarm_faults(context: Mapping[str, Any], config: StageConfig) -> list[str]:
-    """Strangers can spend the key of an open stage: somebody must get its alarms, or decline them in writing."""
+    """An open stage must set `alarm_email`, to an address or to null: anybody can spend its key."""
     if not config.open_to_strangers or "alarm_email" in context["stages"][config.stage]:
         return []
     return [
@@ -59,7 +59,7 @@ def alarm_faults(context: Mapping[str, Any], config: StageConfig) -> list[str]:
 
 
 def deploy_command(stage: str, *, cdk: list[str], unattended: bool, uncapped: bool = False) -> list[str]:
-    """The CDK CLI's words that deploy both stacks. A person is asked before permissions widen; a pipeline cannot be."""
+    """The command line that deploys both stacks. Unless unattended, the CLI asks before it widens permissions."""
     app = shlex.join([sys.executable, "-m", "infra.app"])
     command = [*cdk, "deploy", "--all", "--app", app, "--context", f"stage={stage}", "--outputs-file", str(OUTPUTS)]
     if uncapped:
@@ -68,7 +68,7 @@ def deploy_command(stage: str, *, cdk: list[str], unattended: bool, uncapped: bo
 
 
 def endpoint(outputs: Path, *, stage: str) -> str | None:
-    """The URL that the CLI wrote down after a deployment; None if it wrote none."""
+    """The URL in the outputs file of the CLI; None if there is none."""
     try:
         url = json.loads(outputs.read_text(encoding="utf-8"))[api_stack_name(stage)]["Endpoint"]
     except (OSError, ValueError, KeyError):
@@ -77,12 +77,12 @@ def endpoint(outputs: Path, *, stage: str) -> str | None:
 
 
 def try_it(config: StageConfig) -> str:
-    """The command that rings one alarm of the stage."""
+    """The command that triggers one alarm of the stage."""
     return f'try it: make chat ARGS="alarm-test --stage {config.stage}"'
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Deploy the stage that is named, or the one that cdk.json's context names. Returns the exit code."""
+    """Deploy a stage, by default the one in cdk.json's context. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.commands.deploy", description="Deploy one stage to AWS.")
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     stage = parser.parse_args(arguments).stage
@@ -111,10 +111,13 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     cdk_environ = toolchain.with_node(environ) | {"CDK_DISABLE_VERSION_CHECK": "1"}
     try:
         done = subprocess.run(command, env=cdk_environ, check=False)
-    except KeyboardInterrupt:  # the CLI had it too, and has said what it left behind
+    except KeyboardInterrupt:  # the CLI received it as well, and has reported what it left
         return INTERRUPTED
     if done.returncode != 0:
-        print("Not deployed. If it says so above, prepare the account, once:", f"make bootstrap STAGE={config.stage}")
+        print(
+            "Not deployed. If the account is not bootstrapped yet, do that once:",
+            f"make bootstrap STAGE={config.stage}",
+        )
     elif url := endpoint(OUTPUTS, stage=config.stage):
         print(f"stage {config.stage} answers at {url}")
         if config.alarm_email is not None:
@@ -124,7 +127,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             print(f"without a model's key {answers}; next: {set_secret('model-key', config)}")
         for name, parameter in zip(config.secrets, config.secret_parameters, strict=True):
             if is_there(parameter, config, account) is False:
-                print(f"your tools find no secret {name} yet; next: {set_secret(name, config)}")
+                print(f"the secret {name} of your tools is not set yet; next: {set_secret(name, config)}")
     return done.returncode
 
 

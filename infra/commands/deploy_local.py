@@ -1,7 +1,7 @@
-"""`make deploy-local`: the stage that cdk.json means, deployed by the real CDK CLI to a local AWS that goes on running.
+"""`make deploy-local`: deploy a stage of cdk.json with the real CDK CLI to a local AWS, which keeps running.
 
-Nothing differs but the zip, which is built for this machine and the Python that runs it. Another run updates what is
-there.
+Only the zip differs from a deployment to AWS: it is built for this machine and its Python. Another run updates the
+stage.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from infra.stacks.names import api_stack_name, data_stack_name
 from infra.stage.config import read_context
 
 FOLDER = Path(".local/stack")
-HEALTH_TIMEOUT_S = 60.0  # its first call is a cold start, on a machine that has just built and deployed
-HEALTH_CHARS = 2_000  # of what it answers instead
+HEALTH_TIMEOUT_S = 60.0  # the first call is a cold start, on a machine that has just built and deployed
+HEALTH_CHARS = 2_000  # of an unexpected answer
 MACHINES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "amd64": "x86_64"}
 
 
@@ -40,36 +40,36 @@ class LocalDeployment(Deployment):
 
 
 def for_this_machine(context: Mapping[str, Any]) -> dict[str, Any]:
-    """`context`, but its stage runs on the processors of this machine, in the local account."""
+    """`context` with a stage for the processor of this machine and the local account."""
     stage = context["stage"]
     here = {"architecture": MACHINES.get(platform.machine().lower(), "x86_64"), "account": None, "region": None}
     return {**context, "stages": {**context["stages"], stage: {**context["stages"][stage], **here}}}
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Deploy, or with --stop end the local AWS. Returns the exit code."""
+    """Deploy, or with --stop stop the local AWS. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.commands.deploy_local", description="Deploy to a local AWS.")
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     parser.add_argument("--port", type=int, default=4566, help="the port of the local AWS (4566)")
-    parser.add_argument("--stop", action="store_true", help="end the local AWS, and with it what is deployed")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--stop", action="store_true", help="stop the local AWS, which deletes the deployment")
+    options = parser.parse_args(arguments)
     running = _running()
-    if asked.stop:
+    if options.stop:
         if running:
             local_cloud.stop(running)
         print("the local AWS is stopped" if running else "no local AWS is running")
         return 0
     try:
-        context = read_context(Path("cdk.json")) | ({"stage": asked.stage} if asked.stage else {})
+        context = read_context(Path("cdk.json")) | ({"stage": options.stage} if options.stage else {})
         config = settings_check.stage_of(context)
         here = for_this_machine(context)
         code = build.build(Path.cwd(), environ=environ, target=for_this_interpreter()).zip
-        url = _deploy(running, here, code=code, port=asked.port, environ=environ, stage=config.stage)
+        url = _deploy(running, here, code=code, port=options.port, environ=environ, stage=config.stage)
     except InfraError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"stage {config.stage} answers at {url}\nnext: curl {url}chat/health")
-    print("It goes on running; `make deploy-local STOP=1` ends it.")
+    print("The local AWS keeps running; `make deploy-local STOP=1` stops it.")
     return 0
 
 
@@ -96,7 +96,7 @@ def _deploy(
 
 
 def check_health(url: str) -> None:
-    """Call the deployed function once; ToolError if it does not answer that it is healthy."""
+    """Call the deployed function once. ToolError if it does not report that it is healthy."""
     problem, log = "", f"its log: {FOLDER}/ministack.log"
     try:
         with urllib.request.urlopen(f"{url}chat/health", timeout=HEALTH_TIMEOUT_S) as answer:  # noqa: S310 - loopback
@@ -111,15 +111,15 @@ def check_health(url: str) -> None:
 
 
 def remember(cloud: LocalCloud, path: Path) -> None:
-    """Keep what the next command needs to speak to this local AWS, its key included: nobody else may read the file."""
-    known = {"port": cloud.port, "pid": cloud.pid, "key_id": cloud.key_id, "secret": cloud.secret}
+    """Save how the next command reaches this local AWS, with its key: only the owner may read the file."""
+    connection = {"port": cloud.port, "pid": cloud.pid, "key_id": cloud.key_id, "secret": cloud.secret}
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(known, file)
+        json.dump(connection, file)
 
 
 def _running() -> LocalCloud | None:
-    """The local AWS of an earlier run, if it is still there."""
+    """The local AWS of an earlier run, if it is still running."""
     try:
         cloud = LocalCloud(**json.loads((FOLDER / "process.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

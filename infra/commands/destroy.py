@@ -1,4 +1,4 @@
-"""`make destroy`: delete the API of a stage, with `--data` its data stack too, and say what stays and how to remove it.
+"""`make destroy`: delete the API of a stage, with `--data` its data stack too, and list what remains.
 
 Outside stage dev the data outlives its stack, even with `--data`: threads are deleted by separate commands. Imports the
 AWS SDK, which takes a third of a second, only after the arguments and cdk.json have been checked.
@@ -16,17 +16,17 @@ from infra.stage.config import EDGE_REGION, StageConfig, read_context
 if TYPE_CHECKING:
     from infra.preflight.account import Account
 
-PATIENCE = {"Delay": 5, "MaxAttempts": 720}  # an hour: a distribution of CloudFront takes its time
+PATIENCE = {"Delay": 5, "MaxAttempts": 720}  # an hour: CloudFront distributions are slow
 
 
 def stacks_to_delete(config: StageConfig, *, data: bool) -> list[str]:
-    """In the order in which they may go: what uses comes before what is used."""
+    """The stacks in the order of deletion: a stack comes before those that it uses."""
     edge = [edge_stack_name(config.stage)] if config.needs_edge else []
     return [api_stack_name(config.stage), *edge, *([data_stack_name(config.stage)] if data else [])]
 
 
 def what_stays(config: StageConfig, *, data: bool) -> list[str]:
-    """One line for each thing that is still there afterwards, with the command that removes it for good."""
+    """One line for each thing that remains afterwards, with the command that deletes it."""
     name = data_stack_name(config.stage)
     lines = []
     if not data:
@@ -44,7 +44,7 @@ def what_stays(config: StageConfig, *, data: bool) -> list[str]:
                 lines.append(
                     "the key, $1 a month: aws kms schedule-key-deletion --key-id KEY; nothing is readable then"
                 )
-        lines.append("the log: aws logs delete-log-group --log-group-name LOGS; it forgets by itself, too")
+        lines.append("the log: aws logs delete-log-group --log-group-name LOGS; its lines expire anyway")
     own = {f"your secret {name}": kept for name, kept in zip(config.secrets, config.secret_parameters, strict=True)}
     secrets = {"the model's key": config.model_key_name, "the guests' secret": config.guest_secret_name, **own}
     for what, kept in secrets.items():
@@ -55,14 +55,14 @@ def what_stays(config: StageConfig, *, data: bool) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Delete the stacks of the stage that is named. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m infra.commands.destroy", description="Take a stage down.")
+    """Delete the stacks of a stage. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.commands.destroy", description="Delete a stage.")
     parser.add_argument("--stage", required=True, help="a stage in cdk.json; never guessed")
     parser.add_argument("--data", action="store_true", help="its data stack too; stage dev loses its threads")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    options = parser.parse_args(arguments)
     try:
-        config = StageConfig.from_context(read_context(Path("cdk.json")) | {"stage": asked.stage})
+        config = StageConfig.from_context(read_context(Path("cdk.json")) | {"stage": options.stage})
     except InfraError as error:
         print(error, file=sys.stderr)
         return 1
@@ -72,16 +72,16 @@ def main(arguments: list[str]) -> int:
 
     try:
         account = sign_in(config)
-        if not asked.yes and not _confirmed(config, account, data=asked.data):
+        if not options.yes and not _confirmed(config, account, data=options.data):
             print("nothing was deleted")
             return 1
-        for name in stacks_to_delete(config, data=asked.data):
+        for name in stacks_to_delete(config, data=options.data):
             delete_stack(name, account, region=EDGE_REGION if name.endswith("-edge") else account.region)
-    except (InfraError, ClientError, WaiterError) as error:  # AWS says which stack, and why
+    except (InfraError, ClientError, WaiterError) as error:  # the text of AWS names the stack and the reason
         print(error, file=sys.stderr)
         return 1
     print("What stays:")
-    for line in what_stays(config, data=asked.data):
+    for line in what_stays(config, data=options.data):
         print(f"  {line}")
     return 0
 

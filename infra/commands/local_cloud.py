@@ -1,7 +1,7 @@
-"""A local AWS as a process: MiniStack on loopback, started and stopped by us. Knows no stack and no chat.
+"""A local AWS as a process: starts and stops MiniStack on loopback. Knows no stack and no chat.
 
-It answers CloudFormation, DynamoDB, S3 and the rest as far as a deployment asks, and runs a function's zip with
-its own Python; it buffers what a function streams. Its data is gone when it stops.
+MiniStack implements as much of CloudFormation, DynamoDB, S3 and other services as a deployment needs, and runs a
+function's zip with its own Python. It buffers streamed responses. Its data is lost when it stops.
 """
 
 import os
@@ -41,9 +41,9 @@ ASK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LocalCloud:
-    """A running local AWS: where it listens, its key, and its process id; `process` where we started it ourselves.
+    """A running local AWS: its port, its key, its process id, and `process` if this process started it.
 
-    The key is random for each run, because any page that a browser on this machine shows can send requests to the port.
+    The key is random for each run, because any web page in a browser on this machine can send requests to the port.
     """
 
     port: int
@@ -57,7 +57,7 @@ class LocalCloud:
         return f"http://127.0.0.1:{self.port}"
 
     def environ(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """`inherited`, but every AWS client of the process speaks to this one, and to nobody else."""
+        """`inherited` with variables that send every AWS client of a process to this local AWS only."""
         cleaned = {name: value for name, value in inherited.items() if not name.startswith("AWS_")}
         return cleaned | {
             "AWS_ENDPOINT_URL": self.url,
@@ -69,7 +69,7 @@ class LocalCloud:
         }
 
     def client(self, service: str, region: str = REGION) -> Any:  # noqa: ANN401 - boto3's clients have no common type
-        """A boto3 client of a service of this cloud, whatever credentials the machine has."""
+        """A boto3 client of a service of this local AWS; ignores the credentials of the machine."""
         return boto3.client(  # type: ignore[call-overload] # the service is not known to mypy
             service,
             endpoint_url=self.url,
@@ -79,17 +79,17 @@ class LocalCloud:
         )
 
     def account(self) -> Account:
-        """The one account of this cloud, as a target of deployments."""
+        """The only account of this local AWS, as a target of deployments."""
         return Account(ACCOUNT, REGION, clients=self.client)
 
     def local_url(self, function_url: str) -> str:
-        """Where a function URL of this cloud answers on this machine; a browser can open it."""
+        """The address on this machine of a function URL of this local AWS; a browser can open it."""
         url_id = function_url.removeprefix("https://").partition(".")[0]
         return f"{self.url}/_aws/lambda-url/{url_id}/"
 
 
 def start(folder: Path, *, environ: Mapping[str, str], port: int | None = None) -> LocalCloud:
-    """Start it, with its log in `folder`, and wait until it listens; ToolError with its last words if it does not."""
+    """Start it with its log in `folder`, and wait until it listens. ToolError with the end of the log if it fails."""
     if not PYTHON.is_file():
         raise ToolError(f"MiniStack is not installed ({PYTHON} is missing): run `make setup`.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,26 +97,26 @@ def start(folder: Path, *, environ: Mapping[str, str], port: int | None = None) 
     port = port or _free_port()
     quiet = {"SFTP_ENABLED": "0", "IOT_MTLS_ENABLED": "0", "LOG_LEVEL": "WARNING"}
     key_id, secret = f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30)
-    inherited = {name: environ[name] for name in INHERITED if name in environ}  # it hands these down to functions
-    told = LocalCloud(port, 0, key_id, secret).environ(inherited) | quiet
-    told |= {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
+    inherited = {name: environ[name] for name in INHERITED if name in environ}  # functions inherit these
+    variables = LocalCloud(port, 0, key_id, secret).environ(inherited) | quiet
+    variables |= {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [PYTHON, "-P", str(SCRIPT)], env=told, stdout=output, stderr=output, start_new_session=True
+            [PYTHON, "-P", str(SCRIPT)], env=variables, stdout=output, stderr=output, start_new_session=True
         )
     until_s = time.monotonic() + START_TIMEOUT_S
     while not listens(port):
         if process.poll() is not None or time.monotonic() > until_s:
             process.kill()
             process.wait()
-            words = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise ToolError(f"the local AWS did not start; its last words (all in {log}):\n{words}")
+            end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise ToolError(f"the local AWS did not start. The end of its log, {log}:\n{end}")
         time.sleep(ASK_EVERY_S)
     return LocalCloud(port, process.pid, key_id, secret, process)
 
 
 def stop(cloud: LocalCloud) -> None:
-    """End it, and the functions that it runs."""
+    """Stop it and the functions that it runs."""
     with suppress(ProcessLookupError):
         os.killpg(cloud.pid, signal.SIGTERM)
     until_s = time.monotonic() + STOP_TIMEOUT_S
@@ -129,7 +129,7 @@ def stop(cloud: LocalCloud) -> None:
 
 
 def alive(cloud: LocalCloud) -> bool:
-    """Whether it still runs."""
+    """Whether it is still running."""
     if cloud.process is not None:
         return cloud.process.poll() is None
     try:
@@ -140,7 +140,7 @@ def alive(cloud: LocalCloud) -> bool:
 
 
 def listens(port: int) -> bool:
-    """Whether something takes connections there."""
+    """Whether something accepts connections on the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -29,45 +29,47 @@ FIRST = ("timestamp", "time", "level", "message", "type")  # what a line begins 
 
 
 def log_group(stage: str, account: "Account") -> str:
-    """The name of the stage's log group; PreflightError where the stage is not deployed."""
+    """The name of the stage's log group. PreflightError if the stage is not deployed."""
     from botocore.exceptions import ClientError
 
     stack = api_stack_name(stage)
     try:
         cloudformation = account.clients("cloudformation", account.region)
-        found = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+        resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") != "ValidationError":  # CloudFormation's word for: there is none
+        if error.response.get("Error", {}).get("Code") != "ValidationError":  # the stack does not exist
             raise
-        raise PreflightError([f"{stack} is not there, in {account}: make deploy STAGE={stage}."]) from None
-    [name] = [one["PhysicalResourceId"] for one in found if one["ResourceType"] == "AWS::Logs::LogGroup"]
+        raise PreflightError([f"{stack} does not exist in {account}: make deploy STAGE={stage}."]) from None
+    [name] = [
+        resource["PhysicalResourceId"] for resource in resources if resource["ResourceType"] == "AWS::Logs::LogGroup"
+    ]
     return str(name)
 
 
 def lines(group: str, request: str, account: "Account", *, since_ms: int, until_ms: int) -> Iterator[str]:
-    """The request's lines as they were written, oldest first."""
+    """The lines of one request, oldest first."""
     pattern = f'{{ ($.request_id = "{request}") || ($.record.requestId = "{request}") || ($.requestId = "{request}") }}'
     pages = account.clients("logs", account.region).get_paginator("filter_log_events")
-    asked = {"logGroupName": group, "filterPattern": pattern, "startTime": since_ms, "endTime": until_ms}
-    events = [event for page in pages.paginate(**asked) for event in page["events"]]
+    query = {"logGroupName": group, "filterPattern": pattern, "startTime": since_ms, "endTime": until_ms}
+    events = [event for page in pages.paginate(**query) for event in page["events"]]
     yield from (event["message"].rstrip("\n") for event in sorted(events, key=lambda event: event["timestamp"]))
 
 
 def shown(line: str) -> str:
-    """A line of JSON for a person: when, how bad, what, then its fields; any other line as it is."""
+    """A JSON line in readable form: time, level, message, then the other fields. Any other line is unchanged."""
     try:
-        told = json.loads(line)
+        fields = json.loads(line)
     except ValueError:
         return line
-    if not isinstance(told, dict):
+    if not isinstance(fields, dict):
         return line
-    fields = _flat(told.pop("record", {})) | told
+    fields = _flat(fields.pop("record", {})) | fields
     begin = [str(fields.pop(name)) for name in FIRST if name in fields]
     return "  ".join([*begin, *(f"{name}={value}" for name, value in fields.items())])
 
 
 def _flat(record: object) -> dict[str, Any]:
-    """Lambda's own lines hold what they have to say one or two levels deeper."""
+    """The fields of a line of Lambda's own, which nests them one or two levels deep."""
     if not isinstance(record, Mapping):
         return {}
     flat: dict[str, Any] = {}
@@ -88,13 +90,15 @@ def main(
     parser.add_argument("--request", required=True, help="the x-request-id of the answer")
     parser.add_argument("--since", default=DEFAULT_SINCE, help=f"how far back: 30m, 6h, 7d ({DEFAULT_SINCE})")
     parser.add_argument("--raw", action="store_true", help="each line exactly as it was logged")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        since_s = _since(asked.since)
-        if not REQUEST_ID.fullmatch(asked.request):
-            raise PreflightError([f"{asked.request!r} is no request id: an answer has it in its header x-request-id."])
+        since_s = _since(options.since)
+        if not REQUEST_ID.fullmatch(options.request):
+            raise PreflightError(
+                [f"{options.request!r} is not a request id. Every response has one in its header x-request-id."]
+            )
         config = StageConfig.from_context(
-            read_context(Path("cdk.json")) | ({"stage": asked.stage} if asked.stage else {})
+            read_context(Path("cdk.json")) | ({"stage": options.stage} if options.stage else {})
         )
     except InfraError as error:
         print(error, file=sys.stderr)
@@ -108,26 +112,26 @@ def main(
         now_s = clock()
         group = log_group(config.stage, account)
         span = {"since_ms": round((now_s - since_s) * 1000), "until_ms": round(now_s * 1000)}
-        found = list(lines(group, asked.request, account, **span))
+        written = list(lines(group, options.request, account, **span))
     except (InfraError, ClientError, BotoCoreError) as error:
         print(error, file=sys.stderr)
         return 1
-    for line in found:
-        print(line if asked.raw else shown(line))
-    if not found:
+    for line in written:
+        print(line if options.raw else shown(line))
+    if not written:
         start = datetime.fromtimestamp(now_s - since_s, UTC)
         print(
-            f"{group} has no line of {asked.request} since {start:%Y-%m-%d %H:%M} UTC. Lines come up to a minute late; "
-            f"SINCE=7d looks further back; the stage keeps {config.log_retention_days} days.",
+            f"{group} has no line of {options.request} since {start:%Y-%m-%d %H:%M} UTC. Lines come up to a minute "
+            f"late; SINCE=7d looks further back; the stage keeps {config.log_retention_days} days.",
             file=sys.stderr,
         )
-    return 0 if found else 1
+    return 0 if written else 1
 
 
 def _since(text: str) -> int:
-    """Seconds that `text` means."""
+    """`text`, such as 30m, in seconds."""
     if (match := SINCE.fullmatch(text)) is None:
-        raise PreflightError([f"SINCE={text} is no time: 30m, 6h and 7d are."])
+        raise PreflightError([f"SINCE={text} is not a duration such as 30m, 6h or 7d."])
     return int(match[1]) * UNIT_S[match[2]]
 
 

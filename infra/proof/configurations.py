@@ -1,6 +1,6 @@
-"""The stage `proof` of `make prove`: the configurations it takes in turn, the rows that each fills, what it costs.
+"""The configurations of the stage `proof` of `make prove`: their options, their rows, and what they cost.
 
-Pure: knows options of a stage and names of rows (`make verify` lists them); calls nothing.
+Pure: options of a stage and names of rows (`make verify` lists them); no I/O.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,11 +12,11 @@ from infra.cost import idle, prices
 from infra.stage.config import TEMPORARY, UNCAPPED
 
 STAGE = "proof"
-TIMEOUT_S = 30  # the shortest that a stage takes, so that the row `deadline` does not wait long
+TIMEOUT_S = 30  # the shortest allowed, so that the row `deadline` does not wait long
 LONG_PROMPT = "Count to 2000."  # the demo model takes 80 s for it
 MESSAGES_PER_DAY = 1000
-TOKENS_PER_DAY = 10_000_000  # of the demo model, which costs nothing: no row may meet a ceiling
-KEPT_H = 3  # for which SnapStart charges at least; so the estimate has each configuration stand that long
+TOKENS_PER_DAY = 10_000_000  # of the demo model, which is free: no row may reach a limit
+KEPT_H = 3  # SnapStart's minimum charge: the estimate assumes that each configuration runs that long
 TURNS, TURN_S = 100, 8  # of one configuration, at most
 FRONT_DOOR_ROWS = (
     *("health", "page", "no-token", "cors", "empty-body", "odd-path", "large-body", "callers-address", "length"),
@@ -29,9 +29,9 @@ Row = dict[str, Any]  # as `make verify` writes it: name, outcome, what, figures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """A form of the stage: what it is called in the result, its options, and the rows that it fills; none is all.
+    """One configuration of the stage: its name in the result, its options, and its rows (empty: all of them).
 
-    extra: rows that run only when they are named. not_local: why a local AWS cannot have it.
+    extra: rows that run only by name. not_local: why a local AWS does not support it.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Configuration:
 
     @property
     def prefix(self) -> str:
-        """What its rows begin with in the result: the first configuration's are the deployment's own."""
+        """The prefix of its rows in the result; the rows of the first configuration have none."""
         return "" if self.name == FUNCTION_URL else f"{self.name}: "
 
 
 FUNCTION_URL = "function URL"
-OWN_KEY = {"kms": "cmk"}  # stays from then on: a table whose key is about to be deleted cannot be used
+OWN_KEY = {"kms": "cmk"}  # all later configurations keep it: a table whose key is about to be deleted is unusable
 CONFIGURATIONS = (
     Configuration(name=FUNCTION_URL, options={}, extra=("deadline", "longest-timeout")),
     Configuration(
@@ -84,7 +84,7 @@ CONFIGURATIONS = (
 
 
 def managed(subnets: Sequence[str], groups: Sequence[str]) -> Configuration:
-    """Managed Instances, which need a network of the account."""
+    """The configuration for Managed Instances, which need a VPC of the account."""
     instances = {"subnets": [*subnets], "security_groups": [*groups]}
     return Configuration(
         name="Managed Instances",
@@ -96,7 +96,7 @@ def managed(subnets: Sequence[str], groups: Sequence[str]) -> Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where the stage stands, and what of it the person chose."""
+    """Where the stage is deployed, and the options that come from the command line."""
 
     account: str | None
     region: str | None
@@ -106,7 +106,7 @@ class Place:
 
 
 def context(flags: Mapping[str, Any], configuration: Configuration, place: Place) -> dict[str, Any]:
-    """The CDK context of the stage in this configuration; `flags` is that of cdk.json, whose stages do not matter."""
+    """The CDK context of the stage in this configuration. `flags`: cdk.json's context; its stages are ignored."""
     stage = {
         "auth": {"guest": {"messages_per_day": MESSAGES_PER_DAY, "tokens_percent": 100}},
         "quotas": {"stage_tokens_per_day": TOKENS_PER_DAY},
@@ -122,7 +122,7 @@ def context(flags: Mapping[str, Any], configuration: Configuration, place: Place
 
 
 def rows_of(configuration: Configuration) -> list[list[str]]:
-    """Arguments of `make verify`, one list for each run: those for all rows, then those that need more."""
+    """Arguments of `make verify`, a list for each run: first the ordinary rows, then each extra one."""
     runs = [[argument for row in configuration.rows for argument in ("--only", row)]]
     for row in configuration.extra:
         longer = ["--timeout", str(TIMEOUT_S), "--prompt", LONG_PROMPT] if row == "deadline" else []
@@ -132,14 +132,14 @@ def rows_of(configuration: Configuration) -> list[list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Dollars: of the whole proof, and of a day of a stage that was left behind."""
+    """US dollars: for the whole proof, and for each day that the stage is left behind."""
 
     usd: float
     usd_a_day: float
 
 
 def estimate(templates: Iterable[Iterable[Mapping[str, Any]]], *, memory_mb: int = 1024) -> Estimate:
-    """What the configurations cost, given the resources of each, without any free tier for turns."""
+    """What the configurations cost, given the resources of each, without free tiers."""
     a_month = [idle.total(idle.lines(resources)) for resources in templates]
     load = cost.Load(turns=TURNS, seconds=TURN_S, memory_mb=memory_mb, mode="lambda")
     metrics = cost.METRICS * prices.METRIC.usd
@@ -152,12 +152,12 @@ def estimate(templates: Iterable[Iterable[Mapping[str, Any]]], *, memory_mb: int
 
 
 def not_here(configuration: Configuration, reasons: Sequence[str]) -> Row:
-    """The row of a configuration that this AWS does not have, or that was skipped."""
+    """The row of a configuration that this AWS does not support, or that was skipped."""
     return {"name": configuration.name, "outcome": "not here", "what": " ".join(reasons), "figures": {}}
 
 
 def merged(configuration: Configuration, runs: Sequence[Sequence[Row]]) -> list[Row]:
-    """The rows of several runs of `make verify`: the last one of a name counts, and `unknown:` rows only once seen."""
+    """Merge the rows of several runs of `make verify`: the last one of each name, and `unknown:` rows only if seen."""
     rows: dict[str, Row] = {}
     for number, run in enumerate(runs):
         for row in run:

@@ -1,7 +1,7 @@
-"""`make prove`: what this code does on real AWS, in one command: deploy a stage `proof`, verify it, take it down.
+"""`make prove`: deploy a stage `proof` to real AWS, verify it, destroy it.
 
-It says what that costs and asks first. It can be interrupted at any moment, says then what is left, and the next run
-goes on where the last one stopped. The rows become a file without accounts and addresses.
+The command first shows the cost and asks for confirmation. It can be interrupted at any time: it then reports what is
+left, and the next run continues from there. The rows become a file without account ids and addresses.
 """
 
 import argparse
@@ -38,13 +38,13 @@ FOLDER = Path(".local/proof")
 RESULTS = Path("docs/verified")
 LEFT = (
     "Stage proof may still be in {place}. `make prove` continues where this run stopped; "
-    "`make prove DESTROY=1` takes the stage down."
+    "`make prove DESTROY=1` destroys the stage."
 )
-NOTHING_LEFT = "Nothing of stage proof is left in {place}, but CDK's own bucket and roles (stack CDKToolkit)."
+NOTHING_LEFT = "Nothing of stage proof is left in {place} except CDK's own bucket and roles (stack CDKToolkit)."
 
 
 class Stage(Protocol):
-    """What is done to a stage; infra/proof/stage.py does it."""
+    """The operations on the stage that this command needs; infra/proof/stage.py implements them."""
 
     def check(self, *, ours: bool) -> None: ...
     def build(self) -> Path: ...
@@ -58,7 +58,7 @@ class Stage(Protocol):
 
 @dataclass(slots=True)
 class Progress:
-    """What one run remembers for the next: where the stage is, and the rows of each configuration that is done."""
+    """What a run saves for the next one: where the stage is, and the rows of each finished configuration."""
 
     account: str
     region: str
@@ -66,7 +66,7 @@ class Progress:
     rows: dict[str, list[Row]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write it down, before what it says is done."""
+        """Write it to `folder`, before the step that it describes begins."""
         folder.mkdir(parents=True, exist_ok=True)
         written = folder / "progress.json.new"
         written.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
@@ -74,7 +74,7 @@ class Progress:
 
 
 def progress_of(folder: Path, account: Account) -> Progress:
-    """What an earlier run left, or a beginning. PreflightError: that run's stage is in another account or region."""
+    """The progress of an earlier run, or a new one. PreflightError if that run used another account or region."""
     try:
         found = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -82,7 +82,7 @@ def progress_of(folder: Path, account: Account) -> Progress:
     if (found.account, found.region) != (account.account, account.region):
         raise PreflightError(
             [
-                f"an earlier run made stage proof in account {found.account}, region {found.region}, and these "
+                f"an earlier run created stage proof in account {found.account}, region {found.region}, and these "
                 f"credentials are for {account}: use those of that run, or delete {folder} if its stage is gone."
             ]
         )
@@ -92,7 +92,7 @@ def progress_of(folder: Path, account: Account) -> Progress:
 def prove(
     stage: Stage, progress: Progress, configurations: Sequence[Configuration], *, folder: Path, skip: Sequence[str]
 ) -> list[Row]:
-    """Fill the rows of each configuration that has none yet, in order. The stage stands afterwards."""
+    """Fill the rows of each configuration that has none yet, in order. Leaves the stage deployed."""
     progress.made = True
     progress.save(folder)
     stage.prepare()
@@ -114,7 +114,7 @@ def prove(
 
 
 def take_down(stage: Stage, progress: Progress, *, folder: Path) -> None:
-    """Take the stage down, and forget the run."""
+    """Destroy the stage and delete the saved progress."""
     stage.take_down()
     progress.made = False
     progress.save(folder)
@@ -122,7 +122,7 @@ def take_down(stage: Stage, progress: Progress, *, folder: Path) -> None:
 
 
 def write(rows: Sequence[Row], folder: Path, *, kind: str, region: str) -> Path:
-    """The result as a file that may be sent to anybody: `make verify` has removed accounts and addresses from rows."""
+    """Write the result, safe to share: `make verify` has already removed accounts and addresses from the rows."""
     when = f"{datetime.now(UTC):%Y-%m-%d}"
     with (ROOT / "pyproject.toml").open("rb") as file:
         release = tomllib.load(file)["project"]["version"]
@@ -141,17 +141,17 @@ def main(
     account_of: Callable[[StageConfig, Mapping[str, str]], Account] = sign_in,
     make: Callable[..., Stage] = ProofStage,
 ) -> int:
-    """Prove, or with --destroy only take down what an earlier run left. Returns the exit code: 1 if a row failed."""
-    asked = _parser().parse_args(arguments)
+    """Run the proof; with --destroy only destroy the stage. Returns the exit code: 1 if a row failed."""
+    options = _parser().parse_args(arguments)
     cloud: LocalCloud | None = None
     run: Run | None = None
-    # A closed terminal and a killed job end like Ctrl-C: with a word on what is left.
+    # A closed terminal and a killed job end like Ctrl-C: with a message about what is left.
     before = {name: signal.signal(name, signal.default_int_handler) for name in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        if asked.local:
-            cloud = local_cloud.start(asked.folder, environ=environ)
-        run = _begin(asked, environ, cloud, account_of=account_of, make=make)
-        return run.go(asked, ask)
+        if options.local:
+            cloud = local_cloud.start(options.folder, environ=environ)
+        run = _begin(options, environ, cloud, account_of=account_of, make=make)
+        return run.go(options, ask)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
@@ -168,117 +168,127 @@ def main(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make prove", description="What this code does on real AWS, in one command.")
-    parser.add_argument("--region", help="where; default: what AWS_REGION or your AWS profile names")
-    parser.add_argument("--email", help="who gets the alarm that is rung; default: no alarm is")
+    parser = argparse.ArgumentParser(prog="make prove", description="Deploy, verify and destroy a stage on real AWS.")
+    parser.add_argument("--region", help="the AWS region; default: that of AWS_REGION or your AWS profile")
+    parser.add_argument("--email", help="the address that receives a test alarm; default: no test alarm")
     parser.add_argument("--subnets", nargs="+", default=[], help="private subnets: also prove Managed Instances")
-    parser.add_argument("--security-groups", nargs="+", default=[], help="the security groups for these")
-    parser.add_argument("--skip", action="append", default=[], help="a configuration to leave out; again for one more")
-    parser.add_argument("--destroy", action="store_true", help="only take down what an earlier run left")
-    parser.add_argument("--local", action="store_true", help="on a local AWS, as far as that goes; needs no account")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"what a run remembers ({FOLDER})")
-    parser.add_argument("--out", type=Path, help=f"where the result goes ({RESULTS}; with --local the folder)")
+    parser.add_argument("--security-groups", nargs="+", default=[], help="the security groups for those subnets")
+    parser.add_argument("--skip", action="append", default=[], help="a configuration to leave out; may be repeated")
+    parser.add_argument("--destroy", action="store_true", help="only destroy the stage that an earlier run left")
+    parser.add_argument(
+        "--local", action="store_true", help="use a local AWS, which supports fewer rows and needs no account"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"the folder for the progress of a run ({FOLDER})")
+    parser.add_argument(
+        "--out", type=Path, help=f"the folder for the result ({RESULTS}; with --local that of --folder)"
+    )
     return parser
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the command, once it is known where it goes."""
+    """One run of the command in one account and region."""
 
     account: Account
     stage: Stage
     progress: Progress
     configurations: Sequence[Configuration]
 
-    def go(self, asked: argparse.Namespace, ask: Callable[[str], str]) -> int:
-        """Ask, prove, write, take down. Returns the exit code."""
-        if asked.destroy:
+    def go(self, options: argparse.Namespace, ask: Callable[[str], str]) -> int:
+        """Confirm, run the proof, write the result, destroy the stage. Returns the exit code."""
+        if options.destroy:
             question = f"Stage proof in {self.account} will be destroyed."
         else:
             self.stage.check(ours=self.progress.made)
             question = self._question()
         print(question, flush=True)
-        if not asked.yes and _answer(ask) != STAGE:
+        if not options.yes and _answer(ask) != STAGE:
             print("nothing was changed")
             return 1
-        if asked.destroy:
-            take_down(self.stage, self.progress, folder=asked.folder)
+        if options.destroy:
+            take_down(self.stage, self.progress, folder=options.folder)
             print(NOTHING_LEFT.format(place=self.account))
             return 0
         self.stage.build()
-        rows = prove(self.stage, self.progress, self.configurations, folder=asked.folder, skip=asked.skip)
-        kind, out = ("local proof", asked.folder) if asked.local else ("proof", RESULTS)
-        path = write(rows, asked.out or out, kind=kind, region=self.account.region)
-        print(f"The rows are in {path}, without accounts and addresses. Taking stage proof down ...", flush=True)
-        take_down(self.stage, self.progress, folder=asked.folder)
+        rows = prove(self.stage, self.progress, self.configurations, folder=options.folder, skip=options.skip)
+        kind, out = ("local proof", options.folder) if options.local else ("proof", RESULTS)
+        path = write(rows, options.out or out, kind=kind, region=self.account.region)
+        print(f"The rows are in {path}, without accounts and addresses. Destroying stage proof ...", flush=True)
+        take_down(self.stage, self.progress, folder=options.folder)
         print(NOTHING_LEFT.format(place=self.account))
         failed = [row["name"] for row in rows if row["outcome"] == "failed"]
         print(f"failed: {', '.join(failed)}" if failed else "nothing failed")
         return 1 if failed else 0
 
     def _question(self) -> str:
-        """What is about to happen, where, and what it costs."""
-        here = [one for one in self.configurations if not self.stage.lacks(one)]
-        costs = proof.estimate(self.stage.resources(one) for one in here)
+        """What will be done, where, and what it costs."""
+        here = [configuration for configuration in self.configurations if not self.stage.lacks(configuration)]
+        costs = proof.estimate(self.stage.resources(configuration) for configuration in here)
+        names = ", ".join(configuration.name for configuration in here)
         return (
-            f"Stage proof in {self.account}: deployed as {', '.join(one.name for one in here)}, one after the other, "
-            f"verified, destroyed.\nIt costs about ${costs.usd:.2f}, if each stands for {proof.KEPT_H} hours, without "
-            f"free tiers; left behind, up to ${costs.usd_a_day:.2f} a day (prices of {prices.AS_OF}, us-east-1, "
-            "infra/cost/prices.py).\nWhat stays is CDK's own bucket, with the zip in it, and CDK's roles."
+            f"Stage proof will be deployed to {self.account}, verified and destroyed. It is deployed in these "
+            f"configurations, one after another: {names}.\nIt costs about ${costs.usd:.2f} if each configuration runs "
+            f"for {proof.KEPT_H} hours, without free tiers. If the stage is left behind, it costs up to "
+            f"${costs.usd_a_day:.2f} a day (prices of {prices.AS_OF}, us-east-1, infra/cost/prices.py).\n"
+            "CDK's own bucket, with the zip in it, and CDK's roles stay in the account."
         )
 
 
 def _answer(ask: Callable[[str], str]) -> str:
     try:
-        return ask("Type proof to go on: ").strip()
+        return ask("Type proof to continue: ").strip()
     except EOFError:  # no terminal
         return ""
 
 
 def _begin(
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
     environ: Mapping[str, str],
     cloud: LocalCloud | None,
     *,
     account_of: Callable[[StageConfig, Mapping[str, str]], Account],
     make: Callable[..., Stage],
 ) -> Run:
-    """Where it goes, and what an earlier run left there. PreflightError, ConfigError: it cannot begin."""
+    """Sign in, and load the progress of an earlier run. PreflightError or ConfigError if the run cannot begin."""
     flags = read_context(Path("cdk.json"))
     if STAGE in flags.get("stages", {}):
-        raise ConfigError([f"stages.{STAGE} is yours, and `make prove` would destroy it: give it another name."])
+        raise ConfigError(
+            [f"stages.{STAGE} is a stage of yours, and `make prove` would destroy it: give it another name."]
+        )
     configurations = [*CONFIGURATIONS]
-    if asked.subnets:
-        configurations.append(proof.managed(asked.subnets, asked.security_groups))
-    unknown = [name for name in asked.skip if name not in {one.name for one in configurations}]
+    if options.subnets:
+        configurations.append(proof.managed(options.subnets, options.security_groups))
+    unknown = [name for name in options.skip if name not in {configuration.name for configuration in configurations}]
     if unknown:
-        known = ", ".join(one.name for one in configurations)
-        raise PreflightError([f"SKIP={unknown[0]} is no configuration; known are {known}."])
-    wanted = StageConfig.from_context(proof.context(flags, configurations[0], Place(account=None, region=asked.region)))
+        known = ", ".join(configuration.name for configuration in configurations)
+        raise PreflightError([f"SKIP={unknown[0]} is not a configuration. The configurations are {known}."])
+    wanted = StageConfig.from_context(
+        proof.context(flags, configurations[0], Place(account=None, region=options.region))
+    )
     if cloud is None:
-        account, told = account_of(wanted, environ), dict(environ)
-        place = Place(account=account.account, region=account.region, alarm_email=asked.email)
+        account, variables = account_of(wanted, environ), dict(environ)
+        place = Place(account=account.account, region=account.region, alarm_email=options.email)
         config = StageConfig.from_context(proof.context(flags, configurations[0], place))
         if not has_room_for_cap(config, account):
             print(NO_ROOM.format(stage=STAGE), flush=True)
             place = replace(place, uncapped=True)
     else:
-        account, told = cloud.account(), cloud.environ(environ)
+        account, variables = cloud.account(), cloud.environ(environ)
         machine = MACHINES.get(platform.machine().lower(), "x86_64")
-        place = Place(account=None, region=account.region, architecture=machine, alarm_email=asked.email)
-        (asked.folder / "progress.json").unlink(missing_ok=True)  # of a local AWS that is gone
-    told |= {"AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region}
+        place = Place(account=None, region=account.region, architecture=machine, alarm_email=options.email)
+        (options.folder / "progress.json").unlink(missing_ok=True)  # of a local AWS that is gone
+    variables |= {"AWS_REGION": account.region, "AWS_DEFAULT_REGION": account.region}
     stage = make(
         account=account,
         place=place,
         flags=flags,
-        deployment=Deployment(account, folder=asked.folder, environ=told),
-        environ=told,
+        deployment=Deployment(account, folder=options.folder, environ=variables),
+        environ=variables,
         target=for_this_interpreter() if cloud else LAMBDA[place.architecture],
         local_url=cloud.local_url if cloud else None,
     )
-    return Run(account, stage, progress_of(asked.folder, account), configurations)
+    return Run(account, stage, progress_of(options.folder, account), configurations)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The stage `proof` in one account: what is in its way, deploying it, asking it, and taking it down to the last thing.
+"""The stage `proof` in one account: check that nothing is in the way, deploy it, verify it, destroy all of it.
 
-Knows AWS's calls and the commands that are run; which configurations there are stands in infra/proof/configurations.py.
+Calls AWS and runs our commands. The configurations are defined in infra/proof/configurations.py.
 """
 
 import json
@@ -33,9 +33,9 @@ from infra.stacks.names import api_stack_name, data_stack_name
 from infra.stage.config import StageConfig
 
 ROOT = Path(__file__).parents[2]
-STACKS = (api_stack_name(STAGE), data_stack_name(STAGE))  # in the order in which they may go
-REACHABLE_S, EACH_S = 120.0, 5.0  # a new address takes a while until the world's name servers know it
-GONE = "ValidationError"  # CloudFormation's word for: there is no such stack
+STACKS = (api_stack_name(STAGE), data_stack_name(STAGE))  # in the order of deletion
+REACHABLE_S, EACH_S = 120.0, 5.0  # DNS takes a while to resolve a new address everywhere
+GONE = "ValidationError"  # CloudFormation's error code for a stack that does not exist
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +51,12 @@ class ProofStage:
     local_url: Callable[[str], str] | None = None
 
     def check(self, *, ours: bool) -> None:
-        """PreflightError with every reason not to begin. ours: an earlier run of ours may have made the stage."""
+        """PreflightError with every reason not to begin. ours: an earlier run here may have created the stage."""
         if not ours and (there := self.present()):
             raise PreflightError(
                 [
-                    f"{' and '.join(there)} stand in {self.account} already, made by a run elsewhere: "
-                    "`make prove DESTROY=1` takes them down."
+                    f"{' and '.join(there)} already exist in {self.account}, created by a run on another machine: "
+                    "`make prove DESTROY=1` deletes them."
                 ]
             )
         if faults := account_faults(self.config(configurations.CONFIGURATIONS[0]), self.account, needs_bootstrap=False):
@@ -67,18 +67,18 @@ class ProofStage:
         return StageConfig.from_context(configurations.context(self.flags, configuration, self.place))
 
     def lacks(self, configuration: Configuration) -> list[str]:
-        """Why this AWS cannot have the configuration; empty where it can."""
+        """Why this AWS does not support the configuration; empty if it does."""
         if self.local_url is not None:
             return [configuration.not_local] if configuration.not_local else []
         return list(region_faults(self.config(configuration), self.account.region))
 
     def prepare(self) -> None:
-        """CDK's own bucket and roles, where the region has none."""
+        """Bootstrap CDK in the region, unless that was done before."""
         if not is_bootstrapped(self.config(configurations.CONFIGURATIONS[0]), self.account):
             self.deployment.bootstrap()
 
     def build(self) -> Path:
-        """The zip; BundleError where it cannot be built. What is there already is built no second time."""
+        """Build the zip, unless nothing changed. BundleError if that fails."""
         return bundling.build(ROOT, environ=self.environ, target=self.target).zip
 
     def resources(self, configuration: Configuration) -> list[dict[str, Any]]:
@@ -89,13 +89,13 @@ class ProofStage:
         return [resource for one in templates.values() for resource in one["Resources"].values()]
 
     def deploy(self, configuration: Configuration) -> str:
-        """The stage as this configuration has it; its address. ToolError with the CDK CLI's last words."""
+        """Deploy the stage in this configuration, and return its URL. ToolError with the last output of the CDK CLI."""
         context = configurations.context(self.flags, configuration, self.place)
         url = self.deployment.deploy(context, code=self.build())[api_stack_name(STAGE)]["Endpoint"]
         return url if self.local_url is None else self.local_url(url)
 
     def look(self, configuration: Configuration, url: str) -> list[Row]:
-        """The rows of `make verify`. ToolError: there is nothing at the address that could be asked."""
+        """Run `make verify` and return its rows. ToolError if nothing answers at the URL."""
         _wait_until_reachable(url)
         return configurations.merged(
             configuration, [self._verified(url, words) for words in configurations.rows_of(configuration)]
@@ -104,19 +104,19 @@ class ProofStage:
     def _verified(self, url: str, words: list[str]) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "lambda_src.dev.verify", url, "--inside", STAGE, "--out", folder, *words]
-            subprocess.run(command, cwd=ROOT, env=dict(self.environ), check=False)  # a failed row is exit code 1, too
+            subprocess.run(command, cwd=ROOT, env=dict(self.environ), check=False)  # exit code 1 may mean a failed row
             written = list(Path(folder).glob("*.json"))
             if not written:
-                raise ToolError("the stage is deployed, and `make verify` could not ask it: see above.")
+                raise ToolError("the stage is deployed, but `make verify` could not reach it: see above.")
             rows: list[Row] = json.loads(written[0].read_text(encoding="utf-8"))["rows"]
             return rows
 
     def present(self) -> list[str]:
-        """The stacks that are there. PreflightError: one of this name is not ours."""
+        """The names of the stacks that exist. PreflightError if one of them is not ours."""
         return [name for name in STACKS if self._status(name) is not None]
 
     def take_down(self) -> None:
-        """Delete the stacks, what is in the bucket, and the guests' secret. What is gone already is no fault."""
+        """Delete the stacks, the files in the bucket, and the guests' secret, as far as they still exist."""
         for name in STACKS:
             if self._settled(name) is None:
                 continue
@@ -140,11 +140,11 @@ class ProofStage:
         if stack["StackStatus"] == "DELETE_COMPLETE":
             return None
         if stack["StackStatus"] != NOT_YET_MADE and not is_ours(stack, STAGE):
-            raise PreflightError([f"{name} in {self.account} is a stack of something else: it stays as it is."])
+            raise PreflightError([f"{name} in {self.account} belongs to something else and was not touched."])
         return str(stack["StackStatus"])
 
     def _settled(self, name: str) -> str | None:
-        """The stack's status once nothing is being done to it; an interrupted deployment goes on in AWS."""
+        """Wait until no operation is in progress, and return the status: AWS continues an interrupted deployment."""
         while (status := self._status(name)) is not None:
             if not status.endswith("_IN_PROGRESS") or status == NOT_YET_MADE:
                 return status
@@ -166,13 +166,13 @@ class ProofStage:
 
 
 def _wait_until_reachable(url: str) -> None:
-    """Until something answers there, or for REACHABLE_S: what it answers is `make verify`'s to judge."""
+    """Wait until something answers at the URL, or for REACHABLE_S. `make verify` judges the answer."""
     until_s = time.monotonic() + REACHABLE_S
     while time.monotonic() < until_s:
         try:
             urllib.request.urlopen(f"{url}chat/health", timeout=EACH_S).close()  # noqa: S310 - AWS gave the address
         except urllib.error.HTTPError as answer:
-            if answer.code != HTTPStatus.FORBIDDEN:  # a new function URL's, until its permissions are known everywhere
+            if answer.code != HTTPStatus.FORBIDDEN:  # a new function URL answers 403 until its permissions have spread
                 return
         except OSError:
             pass

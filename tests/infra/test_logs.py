@@ -131,13 +131,13 @@ def test_no_line_is_said_with_what_may_be_the_reason(aws: Aws, run: Run, capsys:
 @pytest.mark.parametrize("since", ["", "0d", "1y", "1.5h", "99999m", "1 h"])
 def test_a_time_that_is_none_is_refused_before_anything_is_asked(run: Run, capsys: Captured, since: str) -> None:
     assert run("--since", since) == 1
-    assert capsys.readouterr().err == f"SINCE={since} is no time: 30m, 6h and 7d are.\n"
+    assert capsys.readouterr().err == f"SINCE={since} is not a duration such as 30m, 6h or 7d.\n"
 
 
 @pytest.mark.parametrize("request_id", ["", "x", REQUEST.upper(), f'{REQUEST}" || $.user = "ada'])
 def test_what_is_no_request_id_never_becomes_part_of_a_query(run: Run, capsys: Captured, request_id: str) -> None:
     assert run(request=request_id) == 1
-    assert "is no request id: an answer has it in its header x-request-id." in capsys.readouterr().err
+    assert "is not a request id. Every response has one in its header x-request-id." in capsys.readouterr().err
 
 
 def test_a_stage_that_is_not_deployed_is_named(aws: Aws, run: Run, capsys: Captured) -> None:
@@ -145,7 +145,7 @@ def test_a_stage_that_is_not_deployed_is_named(aws: Aws, run: Run, capsys: Captu
     assert run() == 1
     assert (
         capsys.readouterr().err
-        == "chatkit-dev-api is not there, in account 1, region eu-central-1: make deploy STAGE=dev.\n"
+        == "chatkit-dev-api does not exist in account 1, region eu-central-1: make deploy STAGE=dev.\n"
     )
 
 

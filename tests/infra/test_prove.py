@@ -1,4 +1,4 @@
-"""infra/proof/prove.py: it asks first, can be interrupted at every step, goes on there, and never leaves a stage
+"""infra/proof/prove.py: it asks first, can be interrupted and resumed at every step, and never leaves a stage
 silently."""
 
 import json
@@ -159,7 +159,7 @@ def test_a_failure_is_told_without_a_traceback_and_with_what_is_left(
     assert run(FakeStage("deploy SnapStart", fault)) == 1
     said = capsys.readouterr().err
     assert str(fault) in said
-    assert "`make prove DESTROY=1` takes the stage down" in said
+    assert "`make prove DESTROY=1` destroys the stage" in said
 
 
 def test_what_an_earlier_run_left_is_taken_down_on_demand(run: Prove, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +174,7 @@ def test_with_other_credentials_a_run_does_not_go_on(run: Prove, capsys: pytest.
     stage = FakeStage(stop_at="look SnapStart")
     run(stage)
     assert run(stage, region="us-west-2") == 1
-    assert f"an earlier run made stage proof in account {ACCOUNT}, region {REGION}" in capsys.readouterr().err
+    assert f"an earlier run created stage proof in account {ACCOUNT}, region {REGION}" in capsys.readouterr().err
 
 
 def test_a_configuration_that_is_skipped_or_that_the_region_lacks_is_a_row(run: Prove, tmp_path: Path) -> None:
@@ -189,7 +189,10 @@ def test_a_configuration_that_is_skipped_or_that_the_region_lacks_is_a_row(run: 
 
 def test_a_configuration_that_nobody_knows_cannot_be_skipped(run: Prove, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(FakeStage(), "--skip", "Cloudfront") == 1
-    assert "SKIP=Cloudfront is no configuration; known are function URL, SnapStart" in capsys.readouterr().err
+    assert (
+        "SKIP=Cloudfront is not a configuration. The configurations are function URL, SnapStart"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_failed_row_is_exit_code_1_and_the_stage_goes_all_the_same(run: Prove) -> None:
@@ -216,7 +219,7 @@ def test_a_stage_proof_of_your_own_is_never_touched(
     stage = FakeStage()
     assert run(stage) == 1
     assert stage.done == []
-    assert "stages.proof is yours" in capsys.readouterr().err
+    assert "stages.proof is a stage of yours" in capsys.readouterr().err
 
 
 def test_without_credentials_it_is_one_line(tmp_path: Path) -> None:
@@ -268,13 +271,15 @@ def test_a_region_without_snapstart_lacks_that_configuration_alone(stubs: Stubs,
 def test_a_stage_that_another_machine_left_is_not_deployed_over(stubs: Stubs, tmp_path: Path) -> None:
     stubs.stack("CREATE_COMPLETE")
     stubs.stack("CREATE_COMPLETE")
-    with pytest.raises(PreflightError, match=r"chatkit-proof-api and chatkit-proof-data .* made by a run elsewhere"):
+    with pytest.raises(
+        PreflightError, match=r"chatkit-proof-api and chatkit-proof-data .* created by a run on another machine"
+    ):
         _stage(stubs, tmp_path).check(ours=False)
 
 
 def test_a_stack_of_something_else_is_never_deleted(stubs: Stubs, tmp_path: Path) -> None:
     stubs.stack("CREATE_COMPLETE", tags=[])
-    with pytest.raises(PreflightError, match="is a stack of something else: it stays as it is"):
+    with pytest.raises(PreflightError, match="belongs to something else and was not touched"):
         _stage(stubs, tmp_path).take_down()
 
 

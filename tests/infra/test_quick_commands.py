@@ -36,8 +36,8 @@ def imported_by(command: str, *arguments: str) -> tuple[int, str, set[str]]:
     ("command", "arguments", "sentence"),
     [
         ("logs", [], "--request"),
-        ("logs", ["--request", "one"], "'one' is no request id"),
-        ("logs", ["--request", REQUEST, "--since", "long"], "SINCE=long is no time"),
+        ("logs", ["--request", "one"], "'one' is not a request id"),
+        ("logs", ["--request", REQUEST, "--since", "long"], "SINCE=long is not a duration"),
         ("logs", ["--request", REQUEST, "--stage", "nowhere"], "nowhere"),
         ("destroy", [], "--stage"),
         ("destroy", ["--stage", "nowhere"], "nowhere"),
