@@ -6,6 +6,12 @@ class TestMyStore(StoreContract):
         return MyStore(...)
 """
 
-from lambda_src.dev.store_contract import ManualClock, RetentionContract, StoreContract, UnreadableContract
+from lambda_src.dev.store_contract import (
+    ErasureContract,
+    ManualClock,
+    RetentionContract,
+    StoreContract,
+    UnreadableContract,
+)
 
-__all__ = ["ManualClock", "RetentionContract", "StoreContract", "UnreadableContract"]
+__all__ = ["ErasureContract", "ManualClock", "RetentionContract", "StoreContract", "UnreadableContract"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lambda_src.dev.store_contract import StoreContract, UnreadableContract
+from lambda_src.dev.store_contract import ErasureContract, StoreContract, UnreadableContract
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.errors import TooLargeError
@@ -15,7 +15,7 @@ from tests.store.tables import Aws, deployed_definition, deployed_ttl_attribute
 ADA = context_of("ada")
 
 
-class TestDynamoDBStore(StoreContract, UnreadableContract):
+class TestDynamoDBStore(StoreContract, ErasureContract, UnreadableContract):
     """All of it."""
 
     @pytest.fixture

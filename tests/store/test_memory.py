@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from lambda_src.dev.store_contract import StoreContract, UnreadableContract
+from lambda_src.dev.store_contract import ErasureContract, StoreContract, UnreadableContract
 from lambda_src.store.memory.store import MemoryStore
 
 
-class TestMemoryStore(StoreContract, UnreadableContract):
+class TestMemoryStore(StoreContract, ErasureContract, UnreadableContract):
     """All of it."""
 
     @pytest.fixture

@@ -1,5 +1,6 @@
 """PostgresStore on a real PostgreSQL: the contract, the model, the schema, and what happens when the server is gone."""
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -10,9 +11,10 @@ from chatkit.store import NotFoundError
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from lambda_src.dev.store_contract import StoreContract, UnreadableContract
+from lambda_src.dev.store_contract import ErasureContract, StoreContract, UnreadableContract
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_of
 from lambda_src.errors import ConflictError, UnavailableError
+from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.postgres import PostgresStore
 from lambda_src.store.postgres.migrate import VERSION_TABLE, current, migrate, newest
 from lambda_src.store.postgres.schema import items, metadata, threads
@@ -42,7 +44,7 @@ def store(engine: AsyncEngine) -> PostgresStore:
     return PostgresStore(sessions_of(engine))
 
 
-class TestPostgresStore(StoreContract, UnreadableContract):
+class TestPostgresStore(StoreContract, ErasureContract, UnreadableContract):
     """All of it."""
 
     @pytest.fixture
@@ -147,6 +149,11 @@ async def test_an_export_imported_elsewhere_exports_the_same_and_erase_leaves_no
     assert len(exported) == 153
     (erased,) = [step async for step in store.erase_user(ADA)]
     assert (erased.threads, erased.items, erased.attachments) == (1, 150, 1)
+    async with engine.connect() as connection:
+        (tombstone,) = (await connection.execute(select(metadata.tables["chat_threads"]))).mappings()
+    assert (tombstone["id"], tombstone["fields"]) == ("thr_1", None)
+    later = PostgresStore(sessions_of(engine), clock=lambda: time.time_ns() + (LATE_WRITES_S + 1) * 1_000_000_000)
+    await later.sweep(stop=lambda: False)
     async with engine.connect() as connection:
         for table in metadata.tables:
             assert (await connection.execute(text(f"SELECT count(*) FROM {table}"))).scalar_one() == 0

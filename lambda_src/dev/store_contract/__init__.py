@@ -13,7 +13,7 @@ from lambda_src.dev.store_contract.bad_input import BadInputContract
 from lambda_src.dev.store_contract.items import ItemContract
 from lambda_src.dev.store_contract.pages import PageContract
 from lambda_src.dev.store_contract.retention import ManualClock, RetentionContract, UnreadableContract
-from lambda_src.dev.store_contract.threads import ThreadContract
+from lambda_src.dev.store_contract.threads import ErasureContract, ThreadContract
 from lambda_src.dev.store_contract.values import ValueContract
 
 
@@ -21,4 +21,4 @@ class StoreContract(ThreadContract, ItemContract, PageContract, ValueContract, A
     """The whole contract. `store` is a fixture; `context(user_id)` may be overridden for another context type."""
 
 
-__all__ = ["ManualClock", "RetentionContract", "StoreContract", "UnreadableContract"]
+__all__ = ["ErasureContract", "ManualClock", "RetentionContract", "StoreContract", "UnreadableContract"]

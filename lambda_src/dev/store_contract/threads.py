@@ -223,3 +223,31 @@ class ThreadContract(ContractCase):
         wanted = [f"thr_{number:02d}" for number in range(30)]
         await asyncio.gather(*(store.save_thread(thread_of(thread_id), context=ada) for thread_id in wanted))
         assert await thread_ids(store, ada, limit=7) == wanted
+
+
+class ErasureContract(ContractCase):
+    """erase_user(context), for a store that has it."""
+
+    async def test_an_answer_in_progress_does_not_bring_an_erased_thread_back(
+        self, store: AnyStore, ada: AnyContext
+    ) -> None:
+        await store.save_thread(thread_of(), context=ada)
+        await store.add_thread_item("thr_1", message_of(), context=ada)
+        loaded = await store.load_thread("thr_1", context=ada)
+        loaded.title = "a late title"
+        async for _ in store.erase_user(ada):
+            pass
+        items: Page[Any] = Page()
+        for late in (loaded, thread_of(title="new"), Thread(id="thr_1", created_at=WHEN, items=items)):
+            with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
+                await store.save_thread(late, context=ada)
+        await store.add_thread_item("thr_1", answer_of("msg_2", "late"), context=ada)
+        assert await thread_ids(store, ada) == []
+        assert await item_ids(store, "thr_1", ada) == []
+
+    async def test_an_erasure_counts_what_it_removes_only_once(self, store: AnyStore, ada: AnyContext) -> None:
+        for thread_id in ("thr_1", "thr_2"):
+            await store.save_thread(thread_of(thread_id), context=ada)
+        await store.delete_thread("thr_2", context=ada)
+        assert sum([step.threads async for step in store.erase_user(ada)]) == 1
+        assert sum([step.threads async for step in store.erase_user(ada)]) == 0

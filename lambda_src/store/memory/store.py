@@ -246,6 +246,9 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
         user = self._users.pop(context.user.id, UserRows())
+        now_s = self._clock() // _NS
+        gone = {thread_id: GoneRow(thread.order, now_s) for thread_id, thread in user.threads.items()}
+        self._users[context.user.id] = UserRows(gone=user.gone | gone)
         items = sum(item.data is not None for items in user.items.values() for item in items.values())
         yield Erased(threads=len(user.threads), items=items, attachments=len(user.attachments))
 

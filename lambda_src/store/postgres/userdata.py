@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Delete, RowMapping, Select, and_, delete, exists, func, or_, select
+from sqlalchemy import Delete, RowMapping, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lambda_src.store import bounds, codec
@@ -117,14 +117,24 @@ class UserRows:
             return list((await session.execute(wanted)).scalars())
 
     async def erase(self, user_id: str) -> AsyncIterator[Erased]:
-        """Remove every row of the user's, in one transaction."""
+        """Remove all that the user has, in one transaction.
+
+        A row without content remains of each thread, so that a turn that is still running cannot save it again;
+        the hourly sweep removes it bounds.LATE_WRITES_S later.
+        """
         async with transaction(self._sessions) as session:
             living = (
                 select(func.count()).select_from(items).where(sql.of_user(items, user_id), items.c.payload.is_not(None))
             )
             counted = (await session.execute(living)).scalar_one()
-            removed = {}
-            for table in (threads, items, attachments, feedback):
+            erased = await session.execute(
+                update(threads)
+                .where(threads.c.user_id == user_id, threads.c.deleted_s.is_(None))
+                .values(fields=None, expires_s=None, deleted_s=self._now_s())
+                .returning(threads.c.id)
+            )
+            removed = {threads.name: len(erased.all())}
+            for table in (items, attachments, feedback):
                 gone = await session.execute(delete(table).where(table.c.user_id == user_id).returning(table.c.user_id))
                 removed[table.name] = len(gone.all())
         yield Erased(removed[threads.name], counted, removed[attachments.name])
