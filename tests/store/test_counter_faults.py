@@ -1,4 +1,6 @@
-"""Every request of the counters, struck by every fault: no ceiling is passed, and a correction is applied once."""
+"""Each fault at each request of the counters and of the key of the day: no ceiling is passed, a correction is applied
+once, and all processes share one key.
+"""
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -8,7 +10,9 @@ import pytest
 
 from lambda_src.errors import UnavailableError
 from lambda_src.store import keys
+from lambda_src.store.counters import DAY_S
 from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
+from lambda_src.store.dynamodb.day_keys import TableDayKeys
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
 from tests.store.local import START, Local
@@ -114,3 +118,34 @@ async def test_a_table_that_stays_down_is_an_error_of_ours(
         every: dict[int, Fault] = dict.fromkeys(range(100), fault)
         with pytest.raises(UnavailableError):
             await strike(aws, one_thread, operation, every, monkeypatch)
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["first of the day", "later"])
+async def test_all_processes_share_one_key_of_the_day_whatever_fault_occurs(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, is_set: bool
+) -> None:
+    day = START // 1_000_000_000 // DAY_S
+    for fault in FAULTS:
+        local = Local()
+        other = TableDayKeys(local.store().table)
+        if is_set:
+            await other.shared(day, b"first")
+        wire = Wire(faults={0: fault}, engine=local.engine)
+        with no_waiting(wire, monkeypatch.setattr), wire.on(aws.dynamodb):
+            store = Local(engine=aws.dynamodb).store(executor=one_thread)
+            key = await TableDayKeys(store.table).shared(day, b"mine")
+        assert key == (b"first" if is_set else b"mine")
+        assert await other.shared(day, b"another") == key
+        assert wire.waited_s <= ADDED_MAX_S
+
+
+async def test_a_table_that_stays_down_gives_no_key_of_the_day(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fault in ("throttle", "500", "reset", "timeout"):
+        every: dict[int, Fault] = dict.fromkeys(range(100), fault)
+        wire = Wire(faults=every, engine=Engine())
+        with no_waiting(wire, monkeypatch.setattr), wire.on(aws.dynamodb):
+            store = Local(engine=aws.dynamodb).store(executor=one_thread)
+            with pytest.raises(UnavailableError):
+                await TableDayKeys(store.table).shared(1, b"mine")

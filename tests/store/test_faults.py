@@ -1,6 +1,7 @@
 """Every request of the store, struck by every fault, one at a time: nothing acknowledged is lost, nothing doubled."""
 
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Case:
     run: Operation
     after: list[str]
     owner: RequestContext = ADA
+    later_s: int = 0  # how much time has passed since the thread was written
 
 
 async def _rename(store: DynamoDBStore) -> None:
@@ -56,6 +58,15 @@ async def _rename(store: DynamoDBStore) -> None:
 async def _sweep(store: DynamoDBStore) -> None:
     await store.delete_thread("thr_1", ADA)
     await store.sweep(stop=lambda: False)
+
+
+async def _sweep_thread(store: DynamoDBStore) -> None:
+    await store.delete_thread("thr_1", ADA)
+    await store.sweep_thread("thr_1", ADA, stop=lambda: False)
+
+
+async def _sweep_orphans(store: DynamoDBStore) -> None:
+    await store.sweep_orphans(everything=False, stop=lambda: False)
 
 
 async def _hand_over(store: DynamoDBStore) -> None:
@@ -85,6 +96,8 @@ CASES: dict[str, Case] = {
     "load_threads": Case(lambda s: s.load_threads(10, "thr_1", "asc", ADA), BEFORE),
     "delete_thread": Case(lambda s: s.delete_thread("thr_1", ADA), []),
     "delete_thread and sweep": Case(_sweep, []),
+    "delete_thread and sweep_thread": Case(_sweep_thread, []),
+    "sweep_orphans": Case(_sweep_orphans, BEFORE, later_s=25 * 3600),
     "load_thread_items": Case(lambda s: s.load_thread_items("thr_1", "msg_0", 10, "asc", ADA), BEFORE),
     "load_item": Case(lambda s: s.load_item("thr_1", "msg_big", ADA), BEFORE),
     "add_thread_item": Case(lambda s: s.add_thread_item("thr_1", message_of("msg_9"), ADA), [*BEFORE, "msg_9"]),
@@ -121,14 +134,27 @@ async def seed(store: DynamoDBStore) -> None:
 
 
 async def strike(
-    aws: Aws, executor: Executor, case: Case, faults: dict[int, Fault], patch: pytest.MonkeyPatch
+    aws: Aws,
+    executor: Executor,
+    case: Case,
+    faults: dict[int, Fault],
+    patch: pytest.MonkeyPatch,
+    *,
+    bucket: str | None = None,
 ) -> tuple[Wire, bool, DynamoDBStore]:
     """Run the case under `faults`; the wire, whether it was acknowledged, and a store to look at what is there now."""
     engine = Engine()
-    bucket = aws.bucket()
+    bucket = bucket or aws.bucket()
     plain = direct(aws, engine, bucket, executor)
     await seed(plain)
-    store = DynamoDBStore(aws.dynamodb, "table", bucket=bucket, s3=aws.s3, executor=executor)
+    store = DynamoDBStore(
+        aws.dynamodb,
+        "table",
+        bucket=bucket,
+        s3=aws.s3,
+        executor=executor,
+        clock=lambda: time.time_ns() + case.later_s * 1_000_000_000,
+    )
     wire = Wire(faults=faults, engine=engine)
     acknowledged = True
     with no_waiting(wire, patch.setattr), wire.on(aws.dynamodb, aws.s3):
@@ -154,6 +180,22 @@ async def test_a_fault_at_any_request_loses_and_doubles_nothing(
         found = await item_ids(store, "thr_1", case.owner, limit=2)
         assert acknowledged, f"one fault is survived: {fault} at request {number} of {plain.operations}"
         assert found == case.after
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_at_any_request_of_a_sweep_leaves_no_object_behind_and_removes_no_other(
+    aws: Aws, one_thread: Executor, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    orphan = "offload/ada/thr_1/msg_big/orphan"
+    for name, kept in (("delete_thread and sweep_thread", 0), ("sweep_orphans", 1)):
+        plain, _, _ = await strike(aws, one_thread, CASES[name], {}, monkeypatch)
+        for number in range(len(plain.requests)):
+            bucket = aws.bucket()
+            aws.s3.put_object(Bucket=bucket, Key=orphan, Body=b"x")
+            await strike(aws, one_thread, CASES[name], {number: fault}, monkeypatch, bucket=bucket)
+            objects = [entry["Key"] for entry in aws.s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+            assert orphan not in objects, f"{name}: {fault} at request {number}"
+            assert len(objects) == kept
 
 
 async def test_a_service_that_stays_down_is_an_error_of_ours(
