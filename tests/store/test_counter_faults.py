@@ -51,6 +51,12 @@ def counters_on(client: Any, executor: Executor | None = None) -> TableCounters:
     return TableCounters(store.table, clock=lambda: START)
 
 
+def day_keys_on(client: Any, executor: Executor | None = None) -> TableDayKeys:
+    """The keys of the day of a process."""
+    local = Local(engine=client)
+    return TableDayKeys(local.store(**({} if executor is None else {"executor": executor})).table)
+
+
 async def strike(
     aws: Aws, executor: Executor, operation: Operation, faults: dict[int, Fault], patch: pytest.MonkeyPatch
 ) -> tuple[object, int, Wire]:
@@ -127,13 +133,12 @@ async def test_all_processes_share_one_key_of_the_day_whatever_fault_occurs(
     day = START // 1_000_000_000 // DAY_S
     for fault in FAULTS:
         local = Local()
-        other = TableDayKeys(local.store().table)
+        other = day_keys_on(local.engine)
         if is_set:
             await other.shared(day, b"first")
         wire = Wire(faults={0: fault}, engine=local.engine)
         with no_waiting(wire, monkeypatch.setattr), wire.on(aws.dynamodb):
-            store = Local(engine=aws.dynamodb).store(executor=one_thread)
-            key = await TableDayKeys(store.table).shared(day, b"mine")
+            key = await day_keys_on(aws.dynamodb, one_thread).shared(day, b"mine")
         assert key == (b"first" if is_set else b"mine")
         assert await other.shared(day, b"another") == key
         assert wire.waited_s <= ADDED_MAX_S
@@ -145,7 +150,5 @@ async def test_a_table_that_stays_down_gives_no_key_of_the_day(
     for fault in ("throttle", "500", "reset", "timeout"):
         every: dict[int, Fault] = dict.fromkeys(range(100), fault)
         wire = Wire(faults=every, engine=Engine())
-        with no_waiting(wire, monkeypatch.setattr), wire.on(aws.dynamodb):
-            store = Local(engine=aws.dynamodb).store(executor=one_thread)
-            with pytest.raises(UnavailableError):
-                await TableDayKeys(store.table).shared(1, b"mine")
+        with no_waiting(wire, monkeypatch.setattr), wire.on(aws.dynamodb), pytest.raises(UnavailableError):
+            await day_keys_on(aws.dynamodb, one_thread).shared(1, b"mine")

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from chatkit.store import NotFoundError
@@ -22,6 +22,7 @@ from lambda_src.dev.store_contract.samples import (
     thread_ids,
     thread_of,
 )
+from lambda_src.store.ports import UserData
 
 
 class ThreadContract(ContractCase):
@@ -235,8 +236,7 @@ class ErasureContract(ContractCase):
         await store.add_thread_item("thr_1", message_of(), context=ada)
         loaded = await store.load_thread("thr_1", context=ada)
         loaded.title = "a late title"
-        async for _ in store.erase_user(ada):
-            pass
+        await erased_threads(store, ada)
         items: Page[Any] = Page()
         for late in (loaded, thread_of(title="new"), Thread(id="thr_1", created_at=WHEN, items=items)):
             with pytest.raises(NotFoundError, match=r"^Thread thr_1 not found$"):
@@ -249,5 +249,11 @@ class ErasureContract(ContractCase):
         for thread_id in ("thr_1", "thr_2"):
             await store.save_thread(thread_of(thread_id), context=ada)
         await store.delete_thread("thr_2", context=ada)
-        assert sum([step.threads async for step in store.erase_user(ada)]) == 1
-        assert sum([step.threads async for step in store.erase_user(ada)]) == 0
+        assert await erased_threads(store, ada) == 1
+        assert await erased_threads(store, ada) == 0
+
+
+async def erased_threads(store: AnyStore, context: AnyContext) -> int:
+    """Erase the user, and return how many threads that removed."""
+    erasure = cast("UserData", store).erase_user(context)
+    return sum([step.threads async for step in erasure])
