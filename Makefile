@@ -21,7 +21,7 @@ RUN = UV="$$($(FIND_UV))" PATH="$(CURDIR)/.venv/bin:$$PATH"
 	bundle verify prove logs cost destroy examples check check-own-agent check-oldest-python lint snapshots \
 	test-dynamodb-local test-upstream test-litellm \
 	test-deletable bench-runtime bench-store bench-page screenshots bench-turns test-machines bench-journal bench-memory \
-	bench-auth fuzz test-optimizations bench-cold bench-opening bench-turn bench-streams imports audit lock types contracts format
+	bench-auth fuzz test-optimizations benchmarks bench-cold bench-opening bench-turn bench-streams imports audit lock types contracts format
 
 ##@ Develop
 
@@ -203,6 +203,9 @@ bench-turn: .venv/installed ## what a request, a model call, a word and a turn c
 
 bench-streams: .venv/installed ## 1 to 200 streams in one process: added latency, CPU, memory (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_streams
+
+benchmarks: .venv/installed $(PAGE) ## medians and ranges of RUNS=5 of each benchmark into docs/benchmarks.md (hours; ONLY="bench-turn bench-cold")
+	@$(RUN) $(PY) -m tests.bench.repeated --runs $(or $(RUNS),5) $(if $(ONLY),--only $(ONLY))
 
 bench-opening: .venv/installed $(PAGE) ## a cold page in Chromium: until its list, and from Enter to the first word (Linux)
 	@$(RUN) $(PY) -m tests.bench.bench_opening

@@ -13,7 +13,7 @@ import pytest
 from infra.stage.config import StageConfig
 from lambda_src.dev.testing import AgentChat
 from lambda_src.settings import PREFIX, Settings
-from tests.bench import report
+from tests.bench import repeated, report
 
 ROOT = Path(__file__).parents[1]
 THE_USERS = ("lambda_src/agent/", "tests/agent/")  # what stands in there, and whether it does, is no test's business
@@ -134,6 +134,31 @@ def test_what_is_more_than_was_aimed_at_counts_as_missed(measured: str, aim: str
 def test_every_figure_that_missed_its_aim_says_so() -> None:
     page = report.REPORT.read_text(encoding="utf-8")
     assert report.marked(page) == page, "tests/bench/report.py marks them when a section is written"
+
+
+@pytest.mark.parametrize(
+    ("runs", "merged"),
+    [
+        (["0.4x", "0.7x", "0.5x"], "0.5x (0.4 to 0.7)"),
+        (["1.2x (5 / 4 ms)", "1.3x (6 / 4 ms)", "1.3x (7 / 5 ms)"], "1.3x (1.2 to 1.3; 6 / 4 ms)"),
+        (["1.10 s, 230 bytes", "0.9 s, 1,200 bytes"], "1.00 s (0.9 to 1.10), 715 bytes (230 to 1,200)"),
+        (["100 of 100", "99 of 100"], "99 of 100"),
+        (["0.6 **missed**", "0.6"], "0.6"),
+    ],
+)
+def test_several_runs_of_a_benchmark_become_medians_and_ranges(runs: list[str], merged: str) -> None:
+    sections = [f"Intro.\n\n| | measured | aimed at |\n|---|---|---|\n| what | {run} | 0.6 |" for run in runs]
+    row = repeated.merged(sections, "Note.").split("\n")
+    assert row[2:] == ["Note.", "", "| | measured | aimed at |", "|---|---|---|", f"| what | {merged} | 0.6 |"]
+
+
+def test_the_last_column_of_a_table_is_merged_too() -> None:
+    assert repeated.merged(["| a | 1 | 2.0 |", "| a | 1 | 3.0 |"], "").endswith("| a | 1 | 2.5 (2.0 to 3.0) |")
+
+
+def test_runs_with_other_rows_are_not_merged() -> None:
+    with pytest.raises(repeated.MismatchError):
+        repeated.merged(["| a | 1 |", "| a | 1 |\n| b | 2 |"], "Note.")
 
 
 def test_the_architecture_page_names_every_package() -> None:

@@ -99,8 +99,8 @@ def snapstart(memory_mb: int) -> list[Charge]:
 
 def memory_of(resources: Iterable[Mapping[str, Any]]) -> int:
     """Memory in MB of the largest function in the templates; 0 where there is none."""
-    functions = (one.get("Properties", {}) for one in resources if one["Type"] == "AWS::Lambda::Function")
-    return max((function.get("MemorySize", 0) for function in functions), default=0)
+    sizes = (resource.get("Properties", {}).get("MemorySize", 0) for resource in resources)
+    return max(sizes, default=0)
 
 
 def resources(folder: Path) -> list[dict[str, Any]]:

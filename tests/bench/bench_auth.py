@@ -60,8 +60,7 @@ async def main() -> None:
         MARK,
         [
             *["## Verifying a token", ""],
-            f"`make bench-auth` on {report.machine()}. "
-            f"The median CPU time of {ROUNDS:,} tokens, keys at hand; one run.",
+            f"`make bench-auth` on {report.machine()}. The median CPU time of {ROUNDS:,} tokens, keys at hand.",
             "",
             *report.table(
                 ("signed by", "measured", "aimed at"),

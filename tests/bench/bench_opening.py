@@ -172,7 +172,10 @@ def main() -> None:
     load = os.getloadavg()[0]
     taken = asyncio.run(measured(built.folder, 1 if options.quick else options.rounds))
     rows = [
-        (name, *(spread([getattr(one, column) for one in openings]) for column in ("list_s", "word_s", "sum_s")))
+        (
+            name,
+            *(spread([getattr(opening, column) for opening in openings]) for column in ("list_s", "word_s", "sum_s")),
+        )
         for name, openings in taken.items()
     ]
     lines = report.table(("the model's libraries are loaded", "list drawn", "Enter to the first word", "sum"), rows)

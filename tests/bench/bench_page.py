@@ -124,7 +124,6 @@ def heap_mb(page: Page) -> float:
 
 def main() -> None:
     """Measure, print, write."""
-    load = os.getloadavg()[0]  # of what else this machine does: these are times of a wall clock
     with measured_page() as chat:
         bubbles, shown = presses(chat), deltas(chat)
         frames, heap = long_answer(chat)
@@ -139,8 +138,8 @@ def main() -> None:
     table = "\n".join(f"| {name} | {value} | {most} |" for name, value, most in rows)
     part = (
         "<!-- bench-page: begin -->\n## The page\n\n"
-        f"`make bench-page` on {platform.system()} {platform.machine()}, headless Chromium. One run, browser and "
-        f"emulator on the same {os.cpu_count()} cores, at a load of {load:.0f}.\n\n"
+        f"`make bench-page` on {platform.system()} {platform.machine()}, headless Chromium. Browser and "
+        f"emulator on the same {os.cpu_count()} cores.\n\n"
         f"| | measured | aimed at |\n|---|---|---|\n{table}\n<!-- bench-page: end -->\n"
     )
     print(part)  # noqa: T201 - a command line

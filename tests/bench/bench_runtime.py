@@ -243,7 +243,7 @@ def report(app_mib: float, streams: int, many: dict[str, float], command: str) -
             "## The runtime",
             "",
             f"`{command}` on {platform.system()} {platform.machine()}, {os.cpu_count()} shared cores, "
-            f"CPython {platform.python_version()}. One run, medians.",
+            f"CPython {platform.python_version()}. Medians within a run.",
             "The bridge is Python too: a compiled one is leaner.",
             "Every time includes the emulator, which costs what the null runtime's row shows; by its URL, also an HTTP",
             "server and a client in Python.",

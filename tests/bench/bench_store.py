@@ -179,7 +179,7 @@ def ratio(ours: float, bare: float) -> str:
 def report(rows: list[Row], command: str) -> str:
     """The section of docs/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
-    lines = [BEGIN, "## The stores", "", f"`{command}` on {machine}. One run, medians; ratios within a round.", ""]
+    lines = [BEGIN, "## The stores", "", f"`{command}` on {machine}. Medians; ratios within a round.", ""]
     lines += ["| | measured | aimed at |", "|---|---|---|"]
     lines += [f"| {what} | {measured} | {limit} |" for what, measured, limit in rows]
     return "\n".join([*lines, END]) + "\n"

@@ -215,7 +215,7 @@ def percentile(ordered: list[float], percent: int) -> float:
 def report(rows: list[Row], command: str) -> str:
     """The section of docs/benchmarks.md."""
     machine = f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
-    lines = [BEGIN, "## Turns", "", f"`{command}` on {machine}. One run, emulator and MiniStack on the same cores.", ""]
+    lines = [BEGIN, "## Turns", "", f"`{command}` on {machine}. Emulator and MiniStack on the same cores.", ""]
     lines += ["| | measured | aimed at |", "|---|---|---|"]
     lines += [f"| {what} | {figure} | {limit} |" for what, figure, limit in rows]
     return "\n".join([*lines, END]) + "\n"

@@ -67,6 +67,12 @@ def _quantities(text: str) -> list[tuple[float, str]]:
     return [(float(number.replace(",", "")), unit) for number, unit in QUANTITY.findall(text)]
 
 
+def read(mark: str) -> str:
+    """The section of that name as it is on the page, between its marks; empty if there is none."""
+    match = re.search(rf"<!-- {mark}: begin -->.*?<!-- {mark}: end -->\n?", REPORT.read_text("utf-8"), re.DOTALL)
+    return match[0] if match else ""
+
+
 def write(mark: str, text: str) -> None:
     """Put the section in the place of the last one of that name, or at the end."""
     page = REPORT.read_text(encoding="utf-8")
