@@ -1,4 +1,4 @@
-"""`chat alarm-test`: sets one alarm of a stage to ALARM, after checking that somebody is subscribed to its topic.
+"""`chat alarm-test`: sets one alarm of a stage to ALARM, after checking that its topic has a subscriber.
 
 Knows CloudWatch's and SNS's calls, and the name of one alarm (infra/monitoring/alarms.py has them all).
 """
@@ -13,9 +13,9 @@ PENDING = "PendingConfirmation"  # instead of a subscription's ARN, while its ma
 
 
 def ring(stage: Stage, endpoint_url: str | None) -> str:
-    """A sentence on what was rung and who gets mail.
+    """Trigger the alarm; return a sentence that names it and the recipients of its mail.
 
-    RequestError: nobody would hear of it, and why. UnavailableError: AWS cannot be asked.
+    RequestError: why nobody would get the mail. UnavailableError: AWS cannot be reached.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a second that no other command needs
 

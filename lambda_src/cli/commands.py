@@ -1,7 +1,7 @@
-"""The commands. Each says what it did on standard error, keeps data on standard output, and ends with 0, 1 or 2.
+"""The commands of `chat`. Reports go to standard error, data to standard output.
 
-0: done. 1: something is wrong, and the message says what. 2: the command line was not understood.
-Each imports what it needs when it runs, so that `--help` answers at once.
+Exit code 0: done. 1: something is wrong, and the message says what. 2: the command line is invalid.
+Each command imports what it needs when it runs, so that `--help` is fast.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 MAX_LINK_S = 7 * 86_400  # S3's longest for a presigned URL
 
-app = typer.Typer(name="chat", help="Looks after the threads that the chat keeps.", no_args_is_help=True)
+app = typer.Typer(name="chat", help="Manage the data, secrets and models of your chat.", no_args_is_help=True)
 app.add_typer(keys.app)
 app.add_typer(secret.app)
 app.command()(knowledge.knowledge)
 
 
 class StoreName(StrEnum):
-    """Where the threads are."""
+    """The store that contains the threads."""
 
     dynamodb = "dynamodb"
     postgres = "postgres"
@@ -40,31 +40,35 @@ class StoreName(StrEnum):
 @app.callback()
 def place(
     context: typer.Context,
-    store: Annotated[StoreName, typer.Option(envvar="CHAT_STORE", help="Where the threads are.")] = StoreName.dynamodb,
+    store: Annotated[
+        StoreName, typer.Option(envvar="CHAT_STORE", help="The store that contains the threads.")
+    ] = StoreName.dynamodb,
     table: Annotated[str | None, typer.Option(envvar="CHAT_TABLE", help="The DynamoDB table.")] = None,
-    bucket: Annotated[str | None, typer.Option(envvar="CHAT_BUCKET", help="The S3 bucket beside the table.")] = None,
+    bucket: Annotated[str | None, typer.Option(envvar="CHAT_BUCKET", help="The S3 bucket that belongs to it.")] = None,
     database_url: Annotated[
         str | None, typer.Option(envvar="CHAT_DATABASE_URL", help="The PostgreSQL database, as postgresql://...")
     ] = None,
     endpoint_url: Annotated[
-        str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="A local AWS, for instance the one of `make dev`.")
+        str | None, typer.Option(envvar="AWS_ENDPOINT_URL", help="The endpoint of a local AWS.")
     ] = None,
 ) -> None:
-    """Looks after the threads that the chat keeps."""
+    """Manage the data, secrets and models of your chat."""
     context.obj = Place(store.value, table, bucket, database_url, endpoint_url)
 
 
 @app.command()
 def talk(
-    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="Where the chat is; `make deploy` prints it.")] = LOCAL,
+    url: Annotated[
+        str, typer.Option(envvar="CHATKIT_URL", help="The URL of the chat, as `make deploy` prints it.")
+    ] = LOCAL,
     token: Annotated[
         str | None, typer.Option(envvar="CHATKIT_TOKEN", help="Your bearer token; without one you are a guest.")
     ] = None,
     token_header: Annotated[
-        str, typer.Option(help="The header for it, where CHAT_TOKEN_HEADER names another.")
+        str, typer.Option(help="The header for the token, if CHAT_TOKEN_HEADER is set.")
     ] = AUTHORIZATION,
 ) -> None:
-    """Talk to a chat in the terminal: one of `make dev`, or a deployed one. Reads lines from a pipe, too."""
+    """Chat in the terminal with `make dev` or a deployed stage. Also reads lines from a pipe."""
     from lambda_src.cli.talk import session as talking
 
     if not talking.talk(url, token=token, token_header=token_header):
@@ -75,7 +79,7 @@ def talk(
 def alarm_test(
     context: typer.Context, stage: secret.StageName = None, cdk_json: secret.CdkJson = secret.CDK_JSON
 ) -> None:
-    """Ring one alarm of a stage, so that you see its mail arrive; or say why nobody would get one."""
+    """Trigger one alarm of a stage to check that its mail arrives, or report why nobody would get it."""
     from lambda_src.cli import alarms
     from lambda_src.cli.stage import read_stage
     from lambda_src.errors import ChatError
@@ -89,7 +93,7 @@ def alarm_test(
 
 @app.command()
 def migrate(context: typer.Context) -> None:
-    """Bring the PostgreSQL database to this release's schema. A DynamoDB table needs none."""
+    """Migrate the PostgreSQL database to the schema of this release. DynamoDB tables need no migration."""
     from lambda_src.cli.stores import database
 
     async def run() -> None:
@@ -111,7 +115,7 @@ def user_id(
     subject: Subject = None,
     assistant: Annotated[str, typer.Option(help="The id at this assistant, if there are several.")] = "",
 ) -> None:
-    """Print the opaque id of a user: in logs, threads, `export` and `erase` they have no other name."""
+    """Print the opaque id of a user, which identifies them in logs, threads, `export` and `erase`."""
     from lambda_src.context import User
 
     with one_sentence():
@@ -127,13 +131,13 @@ def export(
     stage: StageName = None,
     local: IsLocal = False,
     cdk_json: secret.CdkJson = secret.CDK_JSON,
-    output: Annotated[Path | None, typer.Option(help="The file to write; without it, standard output.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The file to write (default: standard output).")] = None,
     links_for: Annotated[
-        int, typer.Option(min=0, max=MAX_LINK_S, help="Add links to the attachments, valid for so many seconds.")
+        int, typer.Option(min=0, max=MAX_LINK_S, help="Add links to the attachments, valid for this many seconds.")
     ] = 0,
-    files_to: Annotated[Path | None, typer.Option(help="Write the attachments' bytes into this folder.")] = None,
+    files_to: Annotated[Path | None, typer.Option(help="Download the attachments into this folder.")] = None,
 ) -> None:
-    """Everything of a user's: one JSON line per thread, item, attachment, feedback."""
+    """Export all data of a user: one JSON line for each thread, item, attachment and feedback."""
     from lambda_src.cli.stores import opened, s3_client
     from lambda_src.cli.transfer import attachment_bytes, export_files
 
@@ -175,10 +179,10 @@ def erase(
     cdk_json: secret.CdkJson = secret.CDK_JSON,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove everything of a user's. When it dies half way, run it again.
+    """Delete all data of a user. If it is interrupted, run it again.
 
-    The ids of the threads stay for a quarter of an hour: the hourly sweep removes them, and what an answer that was
-    being written meanwhile left behind.
+    The ids of the threads remain for 15 minutes. The hourly sweep removes them, together with what a running answer
+    may have written in the meantime.
     """
     from lambda_src.cli.stores import as_user, opened
     from lambda_src.store.ports import Erased
@@ -206,8 +210,8 @@ def erase(
 @app.command(name="import")
 def import_(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What `export` wrote.", exists=True, dir_okay=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check, write nothing.")] = False,
+    file: Annotated[Path, typer.Argument(help="A file that `export` wrote.", exists=True, dir_okay=False)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check the file, write nothing.")] = False,
     users: Annotated[
         Path | None, typer.Option("--map", help="CSV of: old user,new user (with --issuer: their sub)", exists=True)
     ] = None,
@@ -217,7 +221,7 @@ def import_(
     local: IsLocal = False,
     cdk_json: secret.CdkJson = secret.CDK_JSON,
 ) -> None:
-    """Put an export back: same ids, same order, same times. When it dies half way, run it again."""
+    """Import an export with the same ids, order and times. If it is interrupted, run it again."""
     from lambda_src.cli.transfer import export_files
 
     async def run() -> None:
@@ -234,7 +238,7 @@ def import_(
 @app.command(name="import-hosted")
 def import_hosted(
     context: typer.Context,
-    raw: Annotated[Path, typer.Argument(help="Keeps what OpenAI sends; when it is there, it is replayed.")],
+    raw: Annotated[Path, typer.Argument(help="File for OpenAI's responses; an existing one is imported again.")],
     user: Annotated[str | None, typer.Option(help="Only this user's threads.")] = None,
     users: Annotated[
         Path | None, typer.Option("--map", help="CSV of: old user,new user (with --issuer: their sub)", exists=True)
@@ -246,9 +250,9 @@ def import_hosted(
     cdk_json: secret.CdkJson = secret.CDK_JSON,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch and check, write nothing.")] = False,
 ) -> None:
-    """Bring threads over from OpenAI's hosted ChatKit (OPENAI_API_KEY). What is here already is left as it is.
+    """Import threads from OpenAI's hosted ChatKit (OPENAI_API_KEY). Keeps what was imported before.
 
-    If the users there have the ids that are the `sub` of your tokens, --issuer is enough; otherwise add --map.
+    If the user ids there are the `sub` of your tokens, --issuer is enough; otherwise add --map.
     """
     from lambda_src.cli.transfer import export_files, hosted_chatkit
 
@@ -272,14 +276,14 @@ def sweep(
     local: IsLocal = False,
     cdk_json: secret.CdkJson = secret.CDK_JSON,
 ) -> None:
-    """Finish deletes: rows and objects of deleted threads, and objects that no row names."""
+    """Finish deletes: remove what remains of deleted threads, and objects without a row."""
     from lambda_src.cli.stores import opened
 
     async def run() -> None:
         async with opened(where) as store:
             erased = await store.sweep(stop=lambda: False)
             orphans = await store.sweep_orphans(everything=True, stop=lambda: False)
-        err.print(f"{_counted('Removed', erased)} {orphans} objects that no row named.")
+        err.print(f"{_counted('Removed', erased)} {orphans} objects had no row.")
 
     where = _where(context, stage, local, cdk_json)
     run_it(run(), where)
@@ -290,7 +294,7 @@ def models(
     context: typer.Context,
     stage: secret.StageName = None,
     cdk_json: secret.CdkJson = secret.CDK_JSON,
-    new: Annotated[bool, typer.Option("--new", help="End with 1 if one is shut down within 7 days.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Exit with 1 if one is shut down within 7 days.")] = False,
 ) -> None:
     """List the models that a stage uses, and warn about those that their vendor shuts down within 90 days."""
     from lambda_src.cli import retirement
@@ -318,21 +322,21 @@ def models(
 def doctor(
     context: typer.Context,
     origin: Annotated[
-        str | None, typer.Option(help="Look at the door instead: can a page of this origin use the chat?")
+        str | None, typer.Option(help="Check instead whether a page of this origin can use the chat.")
     ] = None,
-    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="With --origin: where the chat is.")] = LOCAL,
+    url: Annotated[str, typer.Option(envvar="CHATKIT_URL", help="With --origin: the URL of the chat.")] = LOCAL,
     token: Annotated[str | None, typer.Option(envvar="CHATKIT_TOKEN", help="With --origin: a bearer token.")] = None,
-    token_header: Annotated[str, typer.Option(help="With --origin: the header for it.")] = AUTHORIZATION,
+    token_header: Annotated[str, typer.Option(help="With --origin: the header for the token.")] = AUTHORIZATION,
     stage: Annotated[
         str | None,
-        typer.Option(help="Look at the table of this stage of cdk.json, and whether its models are shut down soon."),
+        typer.Option(help="Check the table of this stage of cdk.json, and whether its models are shut down soon."),
     ] = None,
     local: IsLocal = False,
     cdk_json: secret.CdkJson = secret.CDK_JSON,
 ) -> None:
-    """Look at every row and list what is wrong; changes nothing. With --origin: at CORS, token and streaming.
+    """Check every row and list what is wrong, changing nothing. With --origin: check CORS, token and streaming.
 
-    Ends with 1 when it found something. With --origin one message is sent, and its thread deleted.
+    Exits with 1 if something is wrong. With --origin, it sends one message and deletes the thread afterwards.
     """
 
     async def look() -> int:
@@ -348,14 +352,14 @@ def doctor(
 
         faults = rows = 0
         async with opened(where) as store:
-            with progress("rows looked at") as step:
+            with progress("rows checked") as step:
                 async for finding in store.inspect():
                     rows += 1
                     step()
                     if finding is not None:
                         faults += 1
                         typer.echo(f"{finding.what}\t{finding.user_id}\t{finding.thread_id}\t{finding.row_id}")
-        err.print(f"{rows} rows looked at, {faults} with something wrong.")
+        err.print(f"{rows} rows checked, {faults} of them damaged.")
         return faults
 
     where = context.obj
@@ -367,14 +371,14 @@ def doctor(
 
 
 def _where(context: typer.Context, stage: str | None, local: bool, cdk_json: Path) -> Place:
-    """The data that the options name."""
+    """The data selected by the options."""
     where: Place = context.obj
     with one_sentence(where):
         return placed(where, stage=stage, local=local, cdk_json=cdk_json)
 
 
 def _retired(endpoint_url: str | None, stage: str, cdk_json: Path) -> bool:
-    """Warn about the stage's models that are shut down soon; whether one already is."""
+    """Warn about models of the stage that are shut down soon; return whether one already is."""
     from lambda_src.cli import retirement
     from lambda_src.cli.stage import read_stage
     from lambda_src.errors import ChatError
@@ -390,7 +394,7 @@ def _retired(endpoint_url: str | None, stage: str, cdk_json: Path) -> bool:
 
 
 def _told(row: "Row") -> bool:
-    """Say it; whether it is wrong."""
+    """Print the row; return whether it is wrong."""
     typer.echo(str(row))
     return row.state == "wrong"
 
@@ -419,7 +423,7 @@ async def _import(
 
 
 async def _fetch(raw: Path, user: str | None) -> None:
-    """Write what OpenAI sends beside `raw`, and move it there when it is whole."""
+    """Write OpenAI's responses to a file beside `raw`, and rename it when it is complete."""
     from openai import AsyncOpenAI
 
     from lambda_src.cli.transfer import export_files, hosted_chatkit

@@ -1,4 +1,4 @@
-"""How the commands speak: what goes well and wrong on standard error, data on standard output, a count meanwhile."""
+"""Terminal output of the commands: reports and progress on standard error, data on standard output."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ err = Console(stderr=True)
 
 @contextmanager
 def progress(what: str) -> Iterator[Any]:
-    """Counts steps on standard error while a person looks on."""
+    """Count steps on standard error, if that is a terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.completed} {task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(what, total=None)
@@ -28,7 +28,7 @@ def progress(what: str) -> Iterator[Any]:
 
 @contextmanager
 def writing(output: Path | None) -> Iterator[Any]:
-    """The file, or standard output where none is named."""
+    """The file, or standard output if there is none."""
     if output is None:
         yield sys.stdout
         return
@@ -37,18 +37,18 @@ def writing(output: Path | None) -> Iterator[Any]:
 
 
 def run_it(command: Coroutine[Any, Any, Any], place: Place | None = None) -> Any:  # noqa: ANN401 - what it returns
-    """Run it. What the operator can fix is one sentence in red, and ends the process with 1."""
+    """Run a command. An error that the operator can fix is printed as one sentence and exits with 1."""
     with one_sentence(place):
         return asyncio.run(command)
 
 
 @contextmanager
 def one_sentence(place: Place | None = None) -> Iterator[None]:
-    """What goes wrong inside, and can be fixed by the operator, is one sentence in red and exit code 1."""
+    """Print an error that the operator can fix as one sentence, and exit with 1."""
     try:
         yield
     except Exception as fault:
         if (sentence := sentence_of(fault, place)) is None:
-            raise  # a fault of ours
+            raise  # a bug
         err.print(sentence, style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

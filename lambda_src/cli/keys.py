@@ -1,6 +1,6 @@
-"""`chat keys`: the pair of keys with which a backend of yours signs its users' tokens. Asks nobody, stores nowhere.
+"""`chat keys`: creates the key pair with which your backend signs its users' tokens. Works offline.
 
-The private half goes into a file that only you can read, the public half to standard output: it is a setting.
+The private key is written to a file that only you can read, the public key to standard output, for the settings.
 """
 
 import base64
@@ -21,7 +21,7 @@ PRIVATE_MODE = 0o600
 
 
 class Algorithm(StrEnum):
-    """What signs: every language's JWT library knows ES256."""
+    """The signature algorithm. JWT libraries of every language know ES256."""
 
     es256 = "ES256"
     eddsa = "EdDSA"
@@ -37,7 +37,7 @@ def new(
     private_key: Annotated[Path, typer.Argument(help="The file to write the private key to; it must not exist.")],
     algorithm: Annotated[Algorithm, typer.Option(case_sensitive=False)] = Algorithm.es256,
 ) -> None:
-    """Make a pair: the private key into a file, the public one (for CHAT_AUTH_PUBLIC_KEYS) to standard output."""
+    """Create a key pair: the private key in a file, the public key (for CHAT_AUTH_PUBLIC_KEYS) on standard output."""
     pem, public = pair(algorithm)
     try:
         file = os.open(private_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)

@@ -33,7 +33,7 @@ def knowledge(
 ) -> None:
     """Upload a folder's documents to a stage's OpenAI vector store (OPENAI_API_KEY), for FileSearchTool to search.
 
-    Changed documents are replaced and missing ones removed. When it dies half way, run it again. Ends with 1 if OpenAI
+    Changed documents are replaced and missing ones removed. If it is interrupted, run it again. Exits with 1 if OpenAI
     did not take a document.
     """
     with one_sentence():

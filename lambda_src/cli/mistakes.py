@@ -1,4 +1,4 @@
-"""What goes wrong around a command, as one sentence: no region, no credentials, a wrong table, OpenAI out of reach."""
+"""Explains common errors of commands in one sentence: no region, no credentials, wrong table, OpenAI unreachable."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ SIGN_IN = "Run `aws configure` or `aws sso login`, or set AWS_PROFILE."
 
 
 def sentence_of(fault: Exception, place: Place | None) -> str | None:
-    """What is wrong and what to do. None: a fault of ours, which deserves its traceback."""
+    """What is wrong and what to do. None for a bug, which deserves its traceback."""
     if "botocore" in sys.modules:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - loaded already
 
@@ -34,8 +34,8 @@ def sentence_of(fault: Exception, place: Place | None) -> str | None:
             return _of_aws(cause, place)
         if isinstance(cause, BotoCoreError):
             return _before_aws(cause)
-    if "openai" in sys.modules and (told := _of_openai(fault)) is not None:
-        return told
+    if "openai" in sys.modules and (sentence := _of_openai(fault)) is not None:
+        return sentence
     if isinstance(fault, ChatError):
         return str(fault)
     if isinstance(fault, OSError) and fault.filename is not None:

@@ -1,4 +1,4 @@
-"""Where a command finds what it works on: what its options say. Imports nothing heavy, so `--help` answers at once."""
+"""The store that a command works on, as its options select it. Imports nothing heavy, so that `--help` is fast."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ AUTHORIZATION = "authorization"  # the header with the token
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the threads are. Without `region` and `key`, AWS is used as the environment and your profile say."""
+    """The store that contains the threads. Without `region` and `key`, environment and AWS profile decide."""
 
     store: Literal["dynamodb", "postgres"]
     table: str | None

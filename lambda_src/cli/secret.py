@@ -1,6 +1,6 @@
-"""`chat secret`: puts a stage's secrets where the function reads them, SSM SecureStrings. What is typed is never shown.
+"""`chat secret`: stores a stage's secrets as SSM SecureStrings, which the function reads. Input is never echoed.
 
-A model's key is tried first, with one call that costs nothing; one that is refused is not written.
+A model's key is checked first, with a call that costs nothing. A refused key is not stored.
 """
 
 import secrets
@@ -24,18 +24,18 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 MAX_CHARS = 4096  # of a standard parameter, which costs nothing
 MIN_GUEST_CHARS = 32  # of what signs guests' tokens: lambda_src/auth/guest_tokens.py
-NEW_BYTES = 48  # of one that we make
+NEW_BYTES = 48  # of a generated secret
 
 
 class Name(StrEnum):
-    """The secrets that every stage may have, beside those that it lists for its tools."""
+    """The secrets that every stage can have, beside those that it lists for its tools."""
 
     model_key = "model-key"
     guest_secret = "guest-secret"  # noqa: S105 - its name
 
 
-StageName = Annotated[str | None, typer.Option("--stage", help="A stage of cdk.json; default: the one that it means.")]
-CdkJson = Annotated[Path, typer.Option("--cdk-json", help="Where the stages are.")]
+StageName = Annotated[str | None, typer.Option("--stage", help="A stage of cdk.json (default: its default stage).")]
+CdkJson = Annotated[Path, typer.Option("--cdk-json", help="The file with the stages.")]
 CDK_JSON = Path("cdk.json")
 
 
@@ -51,9 +51,9 @@ def set_(
     stage: StageName = None,
     cdk_json: CdkJson = CDK_JSON,
     local: Annotated[bool, typer.Option("--local", help="For `make dev` on this machine, not for a stage.")] = False,
-    unchecked: Annotated[bool, typer.Option("--unchecked", help="Write the model's key without trying it.")] = False,
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Store the model's key without checking it.")] = False,
 ) -> None:
-    """Ask for the secret (or read it from a pipe), try a model's key, and write it over what is there."""
+    """Ask for a secret (or read it from a pipe) and store it. Checks a model's key first."""
     try:
         if local:
             set_local(name)
@@ -73,7 +73,7 @@ def set_(
 
 
 def set_local(name: str) -> None:
-    """Ask for a secret of your tools and keep it for `make dev`. RequestError: it is not one of your tools'."""
+    """Ask for a secret of your tools and store it for `make dev`. RequestError: it is not a secret of tools."""
     if name in list(Name):
         raise RequestError(f"`make dev` reads no {name} from a file: see docs/models.md and docs/auth.md.")
     if not NAME.fullmatch(name):
@@ -90,7 +90,7 @@ def rotate(
     cdk_json: CdkJson = CDK_JSON,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Make a new one, which nobody sees, and write it over what is there."""
+    """Replace a secret with a new random one, which nobody sees."""
     try:
         if name is Name.model_key:
             raise RequestError("A model's key is made by its vendor: make one there, then `secret set model-key`.")

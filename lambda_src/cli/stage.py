@@ -1,5 +1,4 @@
-"""What cdk.json says of a stage, as far as the command line needs it. Knows no CDK: infra/stage/config.py judges the
-rest.
+"""Reads from cdk.json what the command line needs to know about a stage. infra/stage/config.py validates the rest.
 
 tests/test_agreements.py holds the names below to those that the stack uses.
 """
@@ -22,7 +21,7 @@ OPENAI = "https://api.openai.com/v1"  # where the models are, if the stage names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stage: where it is (None: as your AWS profile says), and what its secrets are called."""
+    """A stage: its account and region (None: from your AWS profile), and the names of its secrets."""
 
     name: str
     account: str | None
@@ -43,7 +42,7 @@ class Stage:
 
 
 def read_stage(cdk_json: Path, name: str | None) -> Stage:
-    """The stage called `name`, or the one that the file means; SettingsError says that it is not there."""
+    """The stage called `name`, or the default stage of the file. SettingsError: there is no such stage."""
     try:
         context = json.loads(cdk_json.read_text(encoding="utf-8"))["context"]
         stages = context["stages"]

@@ -1,4 +1,4 @@
-"""The composition root of the command line: the store that the options name. Knows no command."""
+"""The composition root of the command line: opens the store that the options select. Knows no command."""
 
 import os
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ def _client(place: Place, service: str, config: Any) -> Any:  # noqa: ANN401 - a
 
 @asynccontextmanager
 async def opened(place: Place) -> AsyncIterator[AdminStore]:
-    """The store, until the block ends. SettingsError when the options do not say which."""
+    """The store, until the block ends. SettingsError: the options do not select one."""
     if place.store == "dynamodb":
         yield table_store(place)
         return
@@ -58,7 +58,7 @@ async def opened(place: Place) -> AsyncIterator[AdminStore]:
 
 
 def table_store(place: Place) -> "DynamoDBStore":
-    """The store on the table. SettingsError when the options do not say which."""
+    """The store on the table. SettingsError: the options name no table."""
     if place.table is None:
         raise SettingsError(["Name the table: --stage NAME, --local for `make dev`, or --table (CHAT_TABLE)."])
     from lambda_src.store.aws_calls import CLIENT_CONFIG  # noqa: PLC0415 - PostgreSQL's users may have no boto3
@@ -71,9 +71,9 @@ def table_store(place: Place) -> "DynamoDBStore":
 
 @asynccontextmanager
 async def database(place: Place) -> AsyncIterator[Any]:
-    """An engine on the database. SettingsError when the options do not say which."""
+    """An engine on the database. SettingsError: the options name no database."""
     if place.database_url is None:
-        raise SettingsError(["Say which database: --database-url or CHAT_DATABASE_URL."])
+        raise SettingsError(["Name the database: --database-url (CHAT_DATABASE_URL)."])
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - DynamoDB's users have none
 
     engine = create_async_engine(place.database_url.replace("postgresql://", "postgresql+asyncpg://", 1))

@@ -1,4 +1,4 @@
-"""Which user a command works on: the opaque id, or issuer and subject, of which the id is the hash."""
+"""Options that select a user: the opaque id, or the issuer and subject of which it is the hash."""
 
 import csv
 from collections.abc import Callable

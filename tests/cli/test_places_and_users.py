@@ -164,7 +164,7 @@ async def test_the_data_of_make_dev_are_found_by_its_file(tmp_path: Path, monkey
     async with local_aws(file.parent):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         done = await asyncio.to_thread(chat, "doctor", "--local", env=NO_AWS)
-        assert (done.exit_code, "0 rows looked at" in done.stderr) == (0, True), done.output
+        assert (done.exit_code, "0 rows checked" in done.stderr) == (0, True), done.output
     assert not file.exists()
 
 

@@ -13,7 +13,7 @@ from lambda_src.store.ports import Record
 
 
 async def export_lines(store: AdminStore, user_id: str) -> AsyncIterator[Record]:
-    """Everything of a user's, each record with its `user`."""
+    """All data of a user, each record with its `user`."""
     async for record in store.export_user(as_user(user_id)):
         yield {"user": user_id, **record}
 
