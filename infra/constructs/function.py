@@ -17,7 +17,6 @@ from constructs import Construct
 from infra.constructs.managed_instances import ManagedInstances
 from infra.constructs.storage import KEPT_PREFIX, OFFLOAD_PREFIX, ORDER_INDEX, PENDING_PREFIX
 from infra.stage.config import StageConfig
-from infra.stage.environment import Places, variables
 from infra.stage.sections import NetworkConfig, PolicyConfig, bedrock_region
 
 HANDLER = "lambda_src.handler.handler"
@@ -71,21 +70,25 @@ class Holdings:
     table: dynamodb.ITableV2
     bucket: s3.IBucket
     key: kms.IKey | None = None
-    issuer: str | None = None
-    audience: str | None = None
-    client_id: str | None = None
-    sign_in_url: str | None = None
     secrets: tuple[secretsmanager.ISecret, ...] = ()
 
 
 class ChatFunction(Construct):
     """The function, its alias and its role.
 
+    environment: its variables (infra/stage/environment.py).
     code: the zip that infra.bundle.build builds, or a placeholder if only the template matters.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: StageConfig, code: lambda_.Code, holdings: Holdings
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        code: lambda_.Code,
+        holdings: Holdings,
+        environment: dict[str, str],
     ) -> None:
         super().__init__(scope, construct_id)
         self.log_group = logs.LogGroup(
@@ -110,7 +113,7 @@ class ChatFunction(Construct):
             code=code,
             memory_size=config.memory_mb,
             timeout=Duration.seconds(config.timeout_s),
-            environment=_environment(config, holdings),
+            environment=environment,
             reserved_concurrent_executions=config.concurrency_cap,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if config.snapstart else None,
             current_version_options=lambda_.VersionOptions(removal_policy=_of_old_versions(config)),
@@ -174,19 +177,6 @@ def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> 
     if config.vpc is not None:
         grants.append(allow(actions=NETWORK_ACTIONS, resources=["*"]))
     return grants
-
-
-def _environment(config: StageConfig, holdings: Holdings) -> dict[str, str]:
-    places = Places(
-        table=holdings.table.table_name,
-        bucket=holdings.bucket.bucket_name,
-        issuer=holdings.issuer,
-        audience=holdings.audience,
-        client_id=holdings.client_id,
-        sign_in_url=holdings.sign_in_url,
-        origin_secrets=tuple(secret.secret_arn for secret in holdings.secrets),
-    )
-    return variables(config, places)
 
 
 def _join(function: lambda_.Function, network: NetworkConfig) -> None:

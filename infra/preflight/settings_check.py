@@ -52,7 +52,6 @@ def _too_large(config: StageConfig) -> list[str]:
 def _variables(config: StageConfig) -> dict[str, str]:
     """The function's variables, with names as long as CloudFormation makes them where it will fill them in."""
     auth, pool = config.auth, config.auth.cognito is not None
-    proven = config.front_door == "cloudfront" and config.origin_access == "secret"
     places = Places(
         table="t" * 80,
         bucket="b" * 63,  # S3's longest
@@ -60,6 +59,6 @@ def _variables(config: StageConfig) -> dict[str, str]:
         audience="c" * 26 if pool else auth.audience,
         client_id="c" * 26 if pool else auth.client_id,
         sign_in_url=f"https://{'d' * 63}.auth.ap-southeast-2.amazoncognito.com" if pool else auth.sign_in_url,
-        origin_secrets=("a" * 140,) * 2 if proven else (),
+        origin_secrets=("a" * 140,) * 2 if config.has_origin_secret else (),
     )
     return variables(config, places)

@@ -1,5 +1,7 @@
 """The API stack of one stage: function, front door, schedule and alarms. Owns no data, so it can be recreated."""
 
+from collections.abc import Sequence
+
 import aws_cdk as cdk
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
@@ -14,6 +16,7 @@ from infra.ingress.origin_secrets import OriginSecrets
 from infra.monitoring.monitoring import Monitoring
 from infra.stacks.data import DataStack
 from infra.stage.config import StageConfig
+from infra.stage.environment import Places, variables
 
 
 class ApiStack(Stack):
@@ -31,9 +34,18 @@ class ApiStack(Stack):
         env: cdk.Environment | None = None,
     ) -> None:
         super().__init__(scope, construct_id, env=env, description=f"Chat, stage {config.stage}: the API")
-        proven = config.front_door == "cloudfront" and config.origin_access == "secret"
-        secrets = OriginSecrets(self, "Origin", generation=config.origin_secret_generation) if proven else None
-        chat = ChatFunction(self, "Chat", config=config, code=code, holdings=_holdings(config, data, secrets))
+        secrets = None
+        if config.has_origin_secret:
+            secrets = OriginSecrets(self, "Origin", generation=config.origin_secret_generation)
+        accepted = secrets.accepted if secrets else ()
+        chat = ChatFunction(
+            self,
+            "Chat",
+            config=config,
+            code=code,
+            holdings=Holdings(table=data.table, bucket=data.bucket, key=data.key, secrets=accepted),
+            environment=variables(config, _places(config, data, [secret.secret_arn for secret in accepted])),
+        )
         front_door = FrontDoor(self, "FrontDoor", config=config, alias=chat.alias, secrets=secrets, edge=edge)
         sweep = HourlySweep(self, "Sweep", alias=chat.alias)
         monitoring = Monitoring(
@@ -57,17 +69,16 @@ class ApiStack(Stack):
             CfnOutput(self, "Dashboard", value=monitoring.dashboard_url)
 
 
-def _holdings(config: StageConfig, data: DataStack, secrets: OriginSecrets | None) -> Holdings:
+def _places(config: StageConfig, data: DataStack, origin_secrets: Sequence[str]) -> Places:
     auth, pool = config.auth, data.sign_in
-    return Holdings(
-        table=data.table,
-        bucket=data.bucket,
-        key=data.key,
+    return Places(
+        table=data.table.table_name,
+        bucket=data.bucket.bucket_name,
         issuer=pool.issuer if pool else auth.issuer,
         audience=pool.client_id if pool else auth.audience,
         client_id=pool.client_id if pool else auth.client_id,
         sign_in_url=pool.url if pool else auth.sign_in_url,
-        secrets=secrets.accepted if secrets else (),
+        origin_secrets=tuple(origin_secrets),
     )
 
 

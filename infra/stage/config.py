@@ -87,6 +87,11 @@ class StageConfig(StageOptions):
         return self.stage != "prod"
 
     @property
+    def has_origin_secret(self) -> bool:
+        """Whether CloudFront sends a secret with each request, which proves that it came through CloudFront."""
+        return self.front_door == "cloudfront" and self.origin_access == "secret"
+
+    @property
     def disposable(self) -> bool:
         """True for stage dev and for the stage of `make prove`: destroying the stacks deletes the threads."""
         return self.stage == "dev" or self.temporary
