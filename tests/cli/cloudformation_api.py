@@ -1,53 +1,31 @@
 """CloudFormation's DescribeStacks on a loopback port: moto's needs packages that we do not install."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
+
+from tests.http_api import http_api
 
 NAMESPACE = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
 
 
 @contextmanager
 def cloudformation_api(stacks: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """The URL of a server that knows these stacks, each with its outputs."""
+    """The URL of a server with these stacks, each with its outputs."""
 
-    class Handler(BaseHTTPRequestHandler):
-        """POST / with Action=DescribeStacks."""
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str]:
+        form = parse_qs(body.decode())
+        assert (request.command, form["Action"]) == ("POST", ["DescribeStacks"])
+        [name] = form["StackName"]
+        if name in stacks:
+            return 200, described(name, stacks[name])
+        error = f"<Code>ValidationError</Code><Message>Stack with id {escape(name)} does not exist</Message>"
+        return 400, f'<ErrorResponse xmlns="{NAMESPACE}"><Error>{error}</Error></ErrorResponse>'
 
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # headers and body are two writes: the second would wait 40 ms for an ACK
-
-        def do_POST(self) -> None:
-            """One stack, or that there is none."""
-            form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
-            assert form["Action"] == ["DescribeStacks"]
-            [name] = form["StackName"]
-            if name in stacks:
-                status, body = 200, described(name, stacks[name])
-            else:
-                error = f"<Code>ValidationError</Code><Message>Stack with id {escape(name)} does not exist</Message>"
-                status, body = 400, f'<ErrorResponse xmlns="{NAMESPACE}"><Error>{error}</Error></ErrorResponse>'
-            self.send_response(status)
-            self.send_header("content-type", "text/xml")
-            self.send_header("content-length", str(len(body.encode())))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            serving.join()
+    with http_api(answer) as url:
+        yield url
 
 
 def described(name: str, outputs: Mapping[str, str]) -> str:
