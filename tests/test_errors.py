@@ -24,7 +24,7 @@ from lambda_src.models.demo_model import events_of, message_of
 from lambda_src.models.errors import CODES as CLASSIFIED
 from lambda_src.models.providers import openai_run_config
 from lambda_src.runs.run_events import CUT_NOTE
-from lambda_src.setting_values import ModelApi
+from lambda_src.settings import ModelApi
 from tests import events_page
 from tests.canaries import CANARIES
 from tests.chat import Answer, Chat, message

@@ -13,7 +13,7 @@ from lambda_src.models.demo_model import events_of, message_of
 from lambda_src.models.providers import openai_run_config
 from lambda_src.runs.conversion.model_events import CITATIONS
 from lambda_src.runs.run_events import NO_ANSWER, ONLY_REASONING
-from lambda_src.setting_values import ModelApi
+from lambda_src.settings import ModelApi
 from tests import events_page
 from tests.chat import Answer, message
 from tests.model_api import DONE, chunk, scripted_api, sse

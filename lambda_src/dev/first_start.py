@@ -26,7 +26,7 @@ def faults(variables: Mapping[str, str], options: Mapping[str, str]) -> list[dic
 
     sentences = switch_faults(variables, named=named)
     try:
-        settings = Settings.from_env(variables, named=named)
+        settings = Settings.from_env(variables, label=named)
     except SettingsError as error:
         return [_split(sentence) for sentence in [*sentences, *error.faults]]
     try:

@@ -25,7 +25,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.models.errors import PASSING, classified, error_in
 from lambda_src.models.openai_client import Client
 from lambda_src.rotating_secret import Secret
-from lambda_src.setting_values import ModelApi
+from lambda_src.settings import ModelApi
 
 CONNECT_S = 5.0
 STALL_S = 30.0  # longest silence between two bytes of an answer: a model that thinks longer still sends events

@@ -11,8 +11,7 @@ from lambda_src.models.demo_model import DemoModel, tool_call_of
 from lambda_src.models.providers import is_openai, openai_run_config, private
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.titles import by_model
-from lambda_src.setting_values import ModelApi
-from lambda_src.settings import Settings
+from lambda_src.settings import ModelApi, Settings
 from tests.chat import message
 from tests.model_api import numbered, scripted_api, sse
 from tests.surface.house import House, house_without_files

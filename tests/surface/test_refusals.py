@@ -12,7 +12,7 @@ from lambda_src.models.errors import Kind
 from lambda_src.models.providers import REFUSALS_OF_KEYS, RenewedKey, openai_client, openai_run_config
 from lambda_src.rotating_secret import REREAD_S, Secret
 from lambda_src.runs.user_errors import FAULTS
-from lambda_src.setting_values import ModelApi
+from lambda_src.settings import ModelApi
 from tests.chat import message
 from tests.model_api import scripted_api
 from tests.surface.house import House, attached, house_on_moto, house_without_files, thread_of
