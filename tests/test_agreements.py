@@ -130,7 +130,7 @@ def test_the_function_looks_for_the_proof_where_cloudfront_puts_it() -> None:
 
 def test_cloudfront_keeps_what_the_page_names_by_its_hash_and_nothing_else() -> None:
     app = FastAPI()
-    serve(app, Page(told={}))
+    serve(app, Page(config={}))
     assert app.url_path_for("static", name="*") == f"/{STATIC_FILES}"
 
 

@@ -48,7 +48,7 @@ def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticat
     return ways[0] if len(ways) == 1 else FirstOf(*ways)
 
 
-def in_front(settings: Settings, read_secret: ReadSecret) -> list[edge.Middleware]:
+def middleware(settings: Settings, read_secret: ReadSecret) -> list[edge.Middleware]:
     """What asks before any route does, the outermost first. Secrets are read when the first request comes."""
     found: list[edge.Middleware] = []
     if settings.origin_secrets is not None:

@@ -65,7 +65,7 @@ class Parts:
     load_hooks: LoadHooks = no_hooks
     transcribe: Transcribe | None = None
     guest_tokens: GuestTokens | None = None
-    in_front: Sequence[Middleware] = ()
+    middleware: Sequence[Middleware] = ()
     page: Page | None = None
     tool_secrets: ToolSecrets | None = None
     clock: Clock = time.time_ns  # nanoseconds since 1970
@@ -159,7 +159,7 @@ def _joined(
         guests=access.guests(parts.guest_tokens, counters, callers, screening, clock=clock),
         page=parts.page or page_of(settings, upload_origin=upload_origin(settings, AWS), dictation=dictation),
         token_header=settings.token_header,
-        in_front=parts.in_front,
+        middleware=parts.middleware,
         account_linking=account_linking,
         prewarm=prewarming(server) if settings.prewarm else None,
         callers=callers,
@@ -171,7 +171,7 @@ def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
     """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
     configure_logging(root=logging.getLogger(), service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
     settings = Settings.from_env(env)
-    return build_handler(settings, deployed(settings, in_front=tracing(settings, env)))
+    return build_handler(settings, deployed(settings, middleware=tracing(settings, env)))
 
 
 def asgi_app() -> ChatApp:
@@ -187,8 +187,8 @@ def asgi_app() -> ChatApp:
     return build_app(settings, store, ledger, deployed(settings))
 
 
-def deployed(settings: Settings, *, in_front: Sequence[Middleware] = ()) -> Parts:
-    """The parts of a deployment, by its settings; `in_front` stands before all that they name."""
+def deployed(settings: Settings, *, middleware: Sequence[Middleware] = ()) -> Parts:
+    """The parts of a deployment, by its settings; `middleware` stands before all that they name."""
     guest_tokens = access.guest_tokens(settings, AWS.stored_secret)
     return Parts(
         authenticate=access.authenticator(settings, guest_tokens),
@@ -196,7 +196,7 @@ def deployed(settings: Settings, *, in_front: Sequence[Middleware] = ()) -> Part
         load_hooks=shipped_hooks,
         transcribe=transcriber(settings),
         guest_tokens=guest_tokens,
-        in_front=[*in_front, *access.in_front(settings, AWS.stored_secret)],
+        middleware=[*middleware, *access.middleware(settings, AWS.stored_secret)],
         tool_secrets=stored_secrets(settings),
     )
 

@@ -1,7 +1,7 @@
-"""The HTTP face: routes joined, errors to responses. Knows neither the agent nor how an answer leaves Lambda.
+"""The FastAPI app: joins the routes and turns errors into responses. Knows neither the agent nor Lambda.
 
-Whatever is wrong with a request is said before the stream begins, as `{"error": code, "message": text}`: ChatKit shows
-`message`. The request's id travels in the header x-request-id only, so that foreign and unknown are the same bytes.
+Every error is reported before the stream begins, as `{"error": code, "message": text}`; ChatKit shows `message`. The
+request id is in the header x-request-id only, so another user's thread and a missing one get the same bytes.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -42,8 +42,8 @@ from lambda_src.store.ports import Sweeps
 
 Prewarm = Callable[[], Awaitable[None]]
 
-MISSING = "There is no such thread, item or attachment."  # the same for what is someone else's
-RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client asks again by itself, up to five times
+MISSING = "There is no such thread, item or attachment."  # the same if it is another user's
+RETRY_AFTER_S = 2  # after a dependency failed; ChatKit's client retries by itself, up to five times
 
 
 def create_app(
@@ -55,25 +55,24 @@ def create_app(
     named: AssistantRegistry | None = None,
     guests: Guests | None = None,
     page: Page | None = None,
-    token_header: str = "authorization",  # noqa: S107 - a name
-    in_front: Sequence[Middleware] = (),
+    token_header: str = "authorization",  # noqa: S107 - a header's name
+    middleware: Sequence[Middleware] = (),
     account_linking: AccountLinking | None = None,
     prewarm: Prewarm | None = None,
     callers: Callers | None = None,
 ) -> "ChatApp":
-    """The ASGI app: POST /chatkit and what belongs to it (chat_routes.py), GET /chat/health, and `page`, where there
-    is one.
+    """The ASGI app: POST /chatkit and its other routes (chat_routes.py), GET /chat/health, and the routes of `page`.
 
-    `endpoint` is the nameless assistant's; `named` are the others', if there are any. `in_front` asks before any route
-    does, the outermost first; the bearer token is in `token_header`. `prewarm` runs before the first request. `callers`
-    hashes addresses for the log; without it the hashes are those of this app alone.
+    `endpoint` belongs to the default assistant, `named` to the others. `middleware` runs before every route, the
+    outermost first. The bearer token is in `token_header`. `prewarm` runs before the first request. `callers` hashes
+    addresses for the log; the default uses a key of this app alone.
     """
 
     async def within_limits(request: Request) -> None:
         request_limits.check_head(request)
 
     callers = callers or Callers(MemoryDayKeys())
-    app = ChatApp(in_front, prewarm, callers, dependencies=[Depends(within_limits)])
+    app = ChatApp(middleware, prewarm, callers, dependencies=[Depends(within_limits)])
     for error in (ChatError, NotFoundError, HTTPException, Exception):
         app.add_exception_handler(error, refuse)
 
@@ -102,8 +101,8 @@ def create_app(
             )
             minted = await guests.welcome(address, request_parsing.parse_guest(body).captcha)
             headers = {"cache-control": "no-store"}
-            told = {"token": minted.token, "expires_at": minted.expires_at, "counted_as": network_of(address)}
-            return JSONResponse(told, headers=headers)
+            answer = {"token": minted.token, "expires_at": minted.expires_at, "counted_as": network_of(address)}
+            return JSONResponse(answer, headers=headers)
 
     @app.get("/chat/health")
     async def health() -> JSONResponse:
@@ -116,14 +115,14 @@ def create_app(
 
 
 def allow_head(routes: Iterable[BaseRoute]) -> None:
-    """HEAD wherever GET is, as in Starlette's own routes; FastAPI's lack it. Uptime checkers use it."""
+    """Accept HEAD wherever GET is, as Starlette's routes do and FastAPI's do not. Uptime checkers use it."""
     for route in routes:
         if isinstance(route, Route) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
 
 
 def serve(app: FastAPI, page: Page) -> None:
-    """The routes of the page. A file answers 200 with its body, whatever the browser says that it has."""
+    """Add the page's routes. A file is always sent in full, even if the browser has it in its cache."""
 
     def answered(served: Served | None) -> Response:
         if served is None:
@@ -150,11 +149,11 @@ def serve(app: FastAPI, page: Page) -> None:
 
 
 class ChatApp(FastAPI):
-    """FastAPI with its middleware outside of Starlette's own, so that a 500 leaves like any other answer."""
+    """FastAPI with middleware outside Starlette's error handler, so it sees a 500 like any other response."""
 
     def __init__(
         self,
-        in_front: Sequence[Middleware],
+        middleware: Sequence[Middleware],
         prewarm: Prewarm | None,
         callers: Callers,
         *,
@@ -174,18 +173,18 @@ class ChatApp(FastAPI):
             dependencies=dependencies,
             lifespan=lifespan,
         )
-        self._in_front, self._callers = in_front, callers
+        self._middleware, self._callers = middleware, callers
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Starlette's hook: its stack, what stands in front of it, and the log of it all."""
+        """Overrides Starlette's: its own stack inside `middleware`, all of it inside the request log."""
         app: ASGIApp = Utf8Paths(super().build_middleware_stack())
-        for before in reversed(self._in_front):
-            app = before(app)
+        for wrap in reversed(self._middleware):
+            app = wrap(app)
         return RequestLog(app, self._callers)
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    """The one boundary where an error becomes a response. Details of what is not ours stay inside."""
+    """Exception handler: the only place where an error becomes a response. Unexpected errors reveal no details."""
     headers: dict[str, str] = {}
     match error:
         case NotFoundError():

@@ -1,6 +1,6 @@
-"""The routes of ChatKit, under /chatkit for the assistant without a name and under /chatkit/{name} for each other.
+"""ChatKit's HTTP routes: under /chatkit for the default assistant and under /chatkit/{name} for the others.
 
-Knows HTTP, the turns and the server; not who may call (auth) nor what an error becomes (app.py).
+Knows HTTP, turns and the server. Authentication is in auth/, and app.py turns errors into responses.
 """
 
 import time
@@ -40,7 +40,7 @@ from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.lifecycle import Attached, TurnStream
 from lambda_src.turns.turn_task import RunningTurn
 
-STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # no proxy may hold back or compress what streams
+STREAM_HEADERS = {"cache-control": "no-cache, no-transform"}  # proxies must neither buffer nor compress a stream
 EVENT_STREAM = "text/event-stream"
 TURN_HEADER = "x-chat-turn"
 
@@ -57,7 +57,7 @@ def chat_router(
     guests: Guests | None = None,
     account_linking: AccountLinking | None = None,
 ) -> APIRouter:
-    """The routes; the name of the assistant, where there is one, is the path's parameter `assistant`."""
+    """The routes. The path parameter `assistant` is the assistant's name, if it has one."""
     router = APIRouter()
 
     async def current_context(request: Request) -> RequestContext:
@@ -75,7 +75,7 @@ def chat_router(
         if named is None:
             raise no_assistant()
         endpoint = await named.get(context.user.assistant)
-        request.scope["chat.user"] = context.user.id  # from here on the assistant's name is ours, not the caller's
+        request.scope["chat.user"] = context.user.id  # the assistant exists, so the log may contain its name
         return endpoint
 
     async def limited_body(request: Request) -> bytes:
@@ -88,55 +88,59 @@ def chat_router(
     @router.post("")
     async def chatkit(request: Request, context: Context, endpoint: Endpoint, body: Body) -> Response:
         try:
-            asked = request_parsing.parse(body)
+            chatkit_request = request_parsing.parse(body)
         except RequestError:
             if (operation := request_parsing.operation_in(body)) is not None:
                 request.scope["chat.operation"] = operation
             raise
-        request.scope["chat.operation"] = asked.type
-        if is_streaming_req(asked):
-            named = request_parsing.turn_id_of(request.headers.get(TURN_HEADER))
+        request.scope["chat.operation"] = chatkit_request.type
+        if is_streaming_req(chatkit_request):
+            turn_id = request_parsing.turn_id_of(request.headers.get(TURN_HEADER))
             seen = request_parsing.events_seen(request)
             about = TurnRequest(
-                asked.type,
-                thread_id=request_parsing.thread_of(asked),
+                chatkit_request.type,
+                thread_id=request_parsing.thread_of(chatkit_request),
                 body=body,
-                named=named,
+                named=turn_id,
                 resumes=seen > 0,
-                brings_files=request_parsing.brings_files(asked),
+                brings_files=request_parsing.brings_files(chatkit_request),
             )
             context = replace(context, turn=about.turn(context.user.id))
-            check = partial(endpoint.server.check, asked, context)
+            check = partial(endpoint.server.check, chatkit_request, context)
             turn = await endpoint.turns.open(
-                about, check, partial(endpoint.server.events, asked, context), context=context
+                about, check, partial(endpoint.server.events, chatkit_request, context), context=context
             )
-            told = TurnLog(request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user)
-            return await turn_response(turn, seen=seen if named or seen else None, told=told)
-        await endpoint.server.check(asked, context)
-        if (thread_id := request_parsing.thread_shown(asked)) is not None:
+            turn_log = TurnLog(
+                request.scope, context.turn if isinstance(turn, RunningTurn) else None, user=context.user
+            )
+            return await turn_response(turn, seen=seen if turn_id or seen else None, turn_log=turn_log)
+        await endpoint.server.check(chatkit_request, context)
+        if (thread_id := request_parsing.thread_shown(chatkit_request)) is not None:
             answer = await endpoint.turns.read_thread(
-                thread_id, partial(endpoint.server.answer, asked, context), context=context
+                thread_id, partial(endpoint.server.answer, chatkit_request, context), context=context
             )
         else:
-            await charge(asked, endpoint, context)
-            answer = await endpoint.server.answer(asked, context)
+            await charge(chatkit_request, endpoint, context)
+            answer = await endpoint.server.answer(chatkit_request, context)
         after = None
-        if isinstance(asked, ThreadsDeleteReq):
-            after = BackgroundTask(sweep_after_delete, sweeps, asked.params.thread_id, context)
+        if isinstance(chatkit_request, ThreadsDeleteReq):
+            after = BackgroundTask(sweep_after_delete, sweeps, chatkit_request.params.thread_id, context)
         return Response(answer, media_type="application/json", background=after)
 
     @router.post("/stop")
     async def stop(context: Context, endpoint: Endpoint, body: Body) -> JSONResponse:
-        asked = request_parsing.parse_stop(body)
-        stopped = await endpoint.turns.stop(context, turn_id=asked.turn_id, thread_id=asked.thread_id)
+        target = request_parsing.parse_stop(body)
+        stopped = await endpoint.turns.stop(context, turn_id=target.turn_id, thread_id=target.thread_id)
         return JSONResponse({"stopped": stopped})
 
-    # Paths are read from the request: a parameter of its own loads FastAPI's support of pydantic 1 with a cold start.
+    # Reads path parameters from the request: declaring them would load FastAPI's pydantic 1 support in a cold start.
     @router.get("/turns/{turn_id}/events")
     async def resume(request: Request, context: Context, endpoint: Endpoint) -> Response:
-        told = TurnLog(request.scope, None, user=context.user)
+        turn_log = TurnLog(request.scope, None, user=context.user)
         turn = await endpoint.turns.resume(request.path_params["turn_id"], context)
-        return await turn_response(turn, seen=request_parsing.events_seen(request), told=told, method=request.method)
+        return await turn_response(
+            turn, seen=request_parsing.events_seen(request), turn_log=turn_log, method=request.method
+        )
 
     @router.get("/threads/{thread_id}/turn")
     async def running(request: Request, context: Context, endpoint: Endpoint) -> JSONResponse:
@@ -161,14 +165,14 @@ def chat_router(
     return router
 
 
-async def charge(asked: NonStreamingReq, endpoint: AssistantEndpoint, context: RequestContext) -> None:
-    """Count what costs although it is no turn: a dictation is the vendor's work, a sync action runs code of agent/.
+async def charge(chatkit_request: NonStreamingReq, endpoint: AssistantEndpoint, context: RequestContext) -> None:
+    """Count requests that cost something but are no turns: dictation calls the vendor, sync actions run code of agent/.
 
-    QuotaError: it is paused, or spent.
+    QuotaError: a quota is used up, or new turns are paused.
     """
     if (quotas := endpoint.turns.services.quotas) is None:
         return
-    match asked:
+    match chatkit_request:
         case InputTranscribeReq(params=params):
             await quotas.spend(context, tokens=transcription.tokens_at_most(params.audio_base64))
         case ThreadsSyncCustomActionReq():
@@ -178,7 +182,7 @@ async def charge(asked: NonStreamingReq, endpoint: AssistantEndpoint, context: R
 
 
 def request_context(request: Request, user: User, *, source: str) -> RequestContext:
-    """Who asks and until when; the deadline is Lambda's, where we run on it (the scope carries its context)."""
+    """The request's user and deadline. On Lambda, whose context is in the scope, the deadline is the invocation's."""
     invocation = request.scope.get("aws.context")
     deadline_ms = None
     if invocation is not None:
@@ -186,36 +190,36 @@ def request_context(request: Request, user: User, *, source: str) -> RequestCont
     return RequestContext(user, request.scope["chat.request_id"], deadline_ms=deadline_ms, source=source)
 
 
-async def turn_response(turn: TurnStream, *, seen: int | None, told: TurnLog, method: str = "POST") -> Response:
-    """The turn's stream; 204 when the turn is over and the client has seen all of it.
+async def turn_response(turn: TurnStream, *, seen: int | None, turn_log: TurnLog, method: str = "POST") -> Response:
+    """The turn's stream; 204 if the turn has ended and the client has seen all of it.
 
-    An EventSource reconnects whenever a stream ends, also after an empty one, and stops at any status but 200.
+    An EventSource reconnects whenever a stream ends, even an empty one, and stops at any status but 200.
     """
     headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
     if seen and isinstance(turn, Attached) and await turn.is_over():
         async with aclosing(numbered(turn, seen)) as events:
             if await anext(events, None) is None:
                 return Response(status_code=204, headers=headers)
-    if method == "HEAD":  # a running turn would be followed to its end, for a body that is dropped
+    if method == "HEAD":  # do not follow a running turn to its end for a body that is discarded
         return Response(media_type=EVENT_STREAM, headers=headers)
-    return TurnResponse(turn, seen=seen, told=told)
+    return TurnResponse(turn, seen=seen, turn_log=turn_log)
 
 
 class TurnResponse(StreamingResponse):
-    """A turn's events as text/event-stream, its id in x-chat-turn. However the reading ends, no turn is left behind.
+    """A turn's events as text/event-stream, with its id in x-chat-turn. Stops the turn when the response ends.
 
-    Where a server tells that a client has gone (uvicorn does, Lambda does not) the turn runs to its end all the same:
-    a reload finds it. On Lambda the process is frozen when the response ends, so the turn ends with it.
+    If the server reports that the client has disconnected (uvicorn does, Lambda does not), the turn still runs to its
+    end, so a reload can follow it. On Lambda the process is frozen when the response ends, so the turn ends with it.
 
-    With `seen`, events carry ids that count from 1, and the first `seen` of them are left out; without, the stream is
-    ChatKit's own, byte for byte.
+    With `seen`, events have ids that count from 1, and the first `seen` events are left out. Without it, the stream is
+    byte for byte ChatKit's own.
     """
 
-    def __init__(self, turn: TurnStream, *, seen: int | None, told: TurnLog) -> None:
+    def __init__(self, turn: TurnStream, *, seen: int | None, turn_log: TurnLog) -> None:
         headers = {**STREAM_HEADERS, TURN_HEADER: turn.turn_id}
-        events = told.watched(turn if seen is None else numbered(turn, seen))
+        events = turn_log.watched(turn if seen is None else numbered(turn, seen))
         super().__init__(events, media_type=EVENT_STREAM, headers=headers)
-        self._turn, self._told = turn, told
+        self._turn, self._turn_log = turn, turn_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_on_lambda = "aws.context" in scope
@@ -226,7 +230,7 @@ class TurnResponse(StreamingResponse):
                 await self._turn.finished()
         finally:
             await self._turn.stop()
-            self._told.tell()
+            self._turn_log.write()
 
 
 async def numbered(turn: TurnStream, seen: int) -> AsyncGenerator[bytes]:

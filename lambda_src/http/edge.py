@@ -1,6 +1,6 @@
-"""What stands before every route: the proof that CloudFront sent a request, and CORS where no function URL answers it.
+"""ASGI middleware that runs before every route: the CloudFront origin secret, the viewer's address, CORS.
 
-Knows headers and addresses; no route, no token and no user.
+Knows headers and addresses; no route, no token, no user.
 """
 
 import hmac
@@ -15,30 +15,28 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lambda_src.errors import UnavailableError
 from lambda_src.rotating_secret import Secret
 
-Middleware = Callable[[ASGIApp], ASGIApp]  # an ASGI middleware: an app in, one that asks first out
+Middleware = Callable[[ASGIApp], ASGIApp]  # takes an ASGI app and returns the wrapped one
 
-ORIGIN_HEADER = (
-    "x-origin-secret"  # infra/ingress/origin_secrets.py sends it; tests/test_agreements.py holds the two together
-)
+ORIGIN_HEADER = "x-origin-secret"  # infra/ingress/origin_secrets.py sends it; tests/test_agreements.py compares the two
 CLOSED = "This address is not for callers: use the chat's own."
 
-# What a page of another site may send and read: infra/ingress/front_door.py says the same to the function URL.
+# What a page of another site may send and read; infra/ingress/front_door.py sets the same on the function URL.
 REQUEST_HEADERS = ("authorization", "content-type", "x-chat-turn", "last-event-id", "chatkit-frame-instance-id")
 RESPONSE_HEADERS = ("x-chat-turn", "x-request-id", "retry-after")
-PREFLIGHT_S = 3600  # how long a browser may remember a preflight; Chromium caps it at two hours
+PREFLIGHT_S = 3600  # how long a browser may cache a preflight; Chromium caps it at two hours
 
 
 def cloudfront_secret_middleware(*secrets: Secret) -> Middleware:
-    """Answers 403 to whoever does not send one of `secrets`: the newest first, then the one before it.
+    """Answers 403 to requests without one of `secrets`, which are the newest and the one before it.
 
-    Once the proof holds, the viewer's address takes the place of CloudFront's: see AsViewer.
+    In requests with one, the viewer's address replaces CloudFront's: see AsViewer.
     """
     return partial(FromCloudFront, secrets=secrets)
 
 
 def cors_middleware(origins: Sequence[str], *, token_header: str) -> Middleware:
-    """CORS for pages of these origins, to the letter. No credentials: the token travels in a header."""
-    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415 - a function URL does it without us
+    """CORS for pages of exactly these origins. No credentials, since the token is in a header."""
+    from starlette.middleware.cors import CORSMiddleware  # noqa: PLC0415 - not needed behind a function URL
 
     return partial(
         CORSMiddleware,
@@ -51,7 +49,7 @@ def cors_middleware(origins: Sequence[str], *, token_header: str) -> Middleware:
 
 
 class Utf8Paths:
-    """ASGI middleware: a path that is not UTF-8 is a 400. Routes would see it with U+FFFD in the place of its bytes."""
+    """ASGI middleware: answers 400 if the path is not UTF-8. Routes would see U+FFFD in place of its bytes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -65,7 +63,7 @@ class Utf8Paths:
 
 
 def _is_utf8(scope: Scope) -> bool:
-    """Whether the path was UTF-8. Mangum's buffered scope has no raw path: there U+FFFD stands for what was not."""
+    """Whether the path was UTF-8. Mangum's buffered scope has no raw path: there U+FFFD replaces other bytes."""
     if not (raw_path := scope.get("raw_path")):
         return "\ufffd" not in scope["path"]
     try:
@@ -76,7 +74,7 @@ def _is_utf8(scope: Scope) -> bool:
 
 
 class AsViewer:
-    """ASGI middleware where only CloudFront can call: the address that asked is the viewer's, not CloudFront's."""
+    """ASGI middleware for apps that only CloudFront can call: sets the client to the viewer, not to CloudFront."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -108,22 +106,22 @@ class FromCloudFront:
         await self._app(scope, receive, send)
 
     async def _proves(self, sent: str) -> bool:
-        """Whether it is one of the secrets; those that may have changed where they are kept are read again, rarely."""
+        """Whether `sent` is one of the secrets. Reads them again, rarely, since they may have been rotated."""
         if not sent:
             return False
-        known = []
+        cached = []
         for secret in self._secrets:
-            known.append(await secret.value())
-            if _same(known[-1], sent):
+            cached.append(await secret.value())
+            if _same(cached[-1], sent):
                 return True
-        newer = [await secret.newer_than(value) for secret, value in zip(self._secrets, known, strict=True)]
+        newer = [await secret.newer_than(value) for secret, value in zip(self._secrets, cached, strict=True)]
         return any(value is not None and _same(value, sent) for value in newer)
 
 
 def viewer_of(forwarded: str, edge: str) -> str:
-    """Who asked CloudFront: the last address in X-Forwarded-For that is not CloudFront's own; `edge` without one.
+    """The viewer's address: the last one in X-Forwarded-For that is not CloudFront's own; `edge` if there is none.
 
-    What stands further left was sent by the viewer, who may write there what they like.
+    Addresses further left come from the viewer, who can send anything.
     """
     addresses = [address.strip() for address in forwarded.split(",") if address.strip()]
     if addresses and addresses[-1] == edge:
@@ -131,8 +129,8 @@ def viewer_of(forwarded: str, edge: str) -> str:
     return addresses[-1] if addresses else edge
 
 
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
+def _same(secret: str, sent: str) -> bool:
+    return hmac.compare_digest(secret.encode(), sent.encode())
 
 
 def _refused(status: int, code: str, text: str) -> ASGIApp:

@@ -1,4 +1,4 @@
-"""ChatKit's direct upload: a form's one file, read within limits. Knows the bytes of a form; no bucket, no thread."""
+"""Multipart parsing of ChatKit's direct uploads: reads a form's one file within limits. Knows no bucket, no thread."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,13 +13,13 @@ from lambda_src.http import request_limits
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-FIELD = "file"  # ChatKit's client names it so
+FIELD = "file"  # the name that ChatKit's client uses
 MAX_BYTES = 4_500_000  # of the whole request: Lambda takes 6 MB of JSON, in which a form is base64 (4/3), and headers
 TAIL = 8  # of a body: "--" at least, and the line's end that some send after it
 
 
 class Form(request_limits.Received, Protocol):
-    """A request that brings a form."""
+    """A request with a form."""
 
     @property
     def headers(self) -> "Headers":
@@ -33,15 +33,15 @@ class Form(request_limits.Received, Protocol):
 
 @asynccontextmanager
 async def received(request: Form) -> AsyncIterator[Upload]:
-    """The file of a form, while this is entered. RequestError: it is no such form; TooLargeError: over MAX_BYTES."""
-    from starlette.datastructures import UploadFile  # noqa: PLC0415 - only what is used is loaded
+    """Context manager: the form's file. RequestError: not such a form; TooLargeError: larger than MAX_BYTES."""
+    from starlette.datastructures import UploadFile  # noqa: PLC0415 - off the cold path
     from starlette.formparsers import MultiPartException, MultiPartParser  # noqa: PLC0415 - as above
 
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise RequestError(f"Send the file as the field {FIELD!r} of a form (multipart/form-data).")
 
     async def whole() -> AsyncGenerator[bytes]:
-        """The body. MultiPartException for every fault: the parser closes its files after no other."""
+        """The body. Raises only MultiPartException: after any other error the parser leaves its files open."""
         tail = b""
         try:
             async for chunk in request_limits.limited(request, max_bytes=MAX_BYTES):

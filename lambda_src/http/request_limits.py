@@ -1,8 +1,7 @@
-"""How much one request may bring, before anybody looks at what it says. Knows headers and JSON; no ChatKit, no user.
+"""Size limits on requests, checked before they are parsed: headers, URL, body, JSON depth. Knows no ChatKit, no user.
 
-What a field may hold stands in lambda_src/chat/validation.py; how many bytes a body has is a setting
-(CHAT_MAX_BODY_BYTES). Ids need no
-rule here: a store finds nothing under one that cannot be kept (store/bounds.py).
+lambda_src/chat/validation.py limits single fields, and CHAT_MAX_BODY_BYTES the body. Ids need no limit here: a store
+finds nothing under an id that it could not store (store/bounds.py).
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -13,15 +12,15 @@ from pydantic_core import from_json
 
 from lambda_src.errors import RequestError, TooLargeError
 
-MAX_HEADER_BYTES = 16_384  # names and values; tokens take 8 KB at most (auth/tokens.py), API Gateway 10 KB of it all
-MAX_URL_CHARS = 2_048  # two ids of the longest kind, encoded; our own URLs have a tenth of that
+MAX_HEADER_BYTES = 16_384  # names and values; a token has 8 KB at most (auth/jwt_claims.py), API Gateway allows 10 KB
+MAX_URL_CHARS = 2_048  # two of the longest ids, encoded; our own URLs have a tenth of that
 MAX_GUEST_BYTES = 16_384  # of POST /auth/guest: a CAPTCHA's token has 2 to 8 KB
 MAX_DEPTH = 32  # levels of JSON; ChatKit's own go to 8, a widget's state or a tool's output rarely to 16
 MAX_VALUES = 10_000  # entries of all lists and objects: 1 MB of `[[],[],...` would be 300,000 objects in memory
 
 
 class Received(Protocol):
-    """What is needed of a request."""
+    """The part of a request that is checked first."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -30,12 +29,12 @@ class Received(Protocol):
 
     @property
     def url(self) -> object:
-        """Its URL; str() of it is the whole."""
+        """Its URL; str() returns all of it."""
         ...
 
 
 class Streamed(Received, Protocol):
-    """The same with its body."""
+    """A request with its body."""
 
     def stream(self) -> AsyncIterator[bytes]:
         """The body, in pieces."""
@@ -43,17 +42,17 @@ class Streamed(Received, Protocol):
 
 
 def check_head(request: Received) -> None:
-    """TooLargeError or RequestError for a head that no request of ours has."""
+    """TooLargeError or RequestError if the headers or the URL exceed the limits."""
     if sum(len(name) + len(value) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
         raise TooLargeError(f"The headers of this request are larger than {MAX_HEADER_BYTES:,} bytes.")
     if len(str(request.url)) > MAX_URL_CHARS:
         raise TooLargeError(f"The URL of this request is longer than {MAX_URL_CHARS:,} characters.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise RequestError("Send the body as it is: compressed ones are not taken.")  # 1 MB can unpack to 1 GB
+        raise RequestError("Send the body uncompressed: compressed bodies are not accepted.")  # 1 MB can unpack to 1 GB
 
 
 async def limited(request: Streamed, *, max_bytes: int) -> AsyncGenerator[bytes]:
-    """The body as it comes. TooLargeError: before any of it is read, where its length says so, else once it is over."""
+    """The body in chunks. TooLargeError if it is larger, before reading if Content-Length says so."""
     too_large = TooLargeError(f"This request is larger than {max_bytes:,} bytes. Send less in one message.")
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_bytes:
@@ -67,7 +66,7 @@ async def limited(request: Streamed, *, max_bytes: int) -> AsyncGenerator[bytes]
 
 
 def check_json(body: bytes) -> None:
-    """RequestError for what is no JSON (NaN and 1e999 included), is nested too deep or has too many values."""
+    """RequestError if the body is not JSON (NaN and 1e999 are not), is nested too deep or has too many values."""
     try:
         value = from_json(body, allow_inf_nan=False)
     except ValueError as fault:

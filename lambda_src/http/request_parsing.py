@@ -1,5 +1,7 @@
-"""The bytes of a request become a ChatKit request, or a RequestError. Knows no HTTP and no thread: see
-lambda_src/chat/validation.py."""
+"""Parses request bodies and headers into ChatKit requests. Knows no HTTP framework.
+
+lambda_src/chat/validation.py checks a parsed request against the thread that it names.
+"""
 
 import json
 import re
@@ -20,16 +22,16 @@ from pydantic_core import from_json, to_json
 from lambda_src.errors import RequestError
 from lambda_src.http import request_limits
 
-FAULTS_TOLD = 3  # of all that is wrong with a body: enough to mend it, short enough to show
-FAULT_CHARS = 200  # of one fault's text
+MAX_FAULTS = 3  # in one message: enough to fix a body, short enough to display
+FAULT_CHARS = 200  # of the text of each fault
 
 TURN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
-TAG_DATA = ("input_tag", "data")  # the end of a fault's place, where a tag has no data
+TAG_DATA = ("input_tag", "data")  # how the location of a fault ends if a tag has no data
 EVENT_ID = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class Carrier(Protocol):
-    """The head of a request."""
+    """Headers and query parameters of a request."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -46,7 +48,7 @@ _requests: TypeAdapter[Any] = TypeAdapter(ChatKitReq)
 
 
 def parse(body: bytes) -> ChatKitReq:
-    """The request in `body`; RequestError says what is wrong with it and where."""
+    """The request in `body`; RequestError names what is wrong and where."""
     request_limits.check_json(body)
     try:
         request: ChatKitReq = _requests.validate_json(body)
@@ -75,21 +77,21 @@ def _with_tag_data(body: Any) -> Any:  # noqa: ANN401 - JSON
 def operation_in(body: bytes) -> str | None:
     """The operation that a malformed request names, for the log; None unless it is one of ChatKit's."""
     try:
-        named = json.loads(body)["type"]
+        operation = json.loads(body)["type"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     requests = get_args(get_args(ChatKitReq)[0])
-    known = {name for request in requests for name in get_args(request.model_fields["type"].annotation)}
-    return next((name for name in known if name == named), None)
+    operations = {name for request in requests for name in get_args(request.model_fields["type"].annotation)}
+    return next((name for name in operations if name == operation), None)
 
 
 def _sentence(error: ValidationError) -> str:
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     if faults[0]["type"] == "json_invalid":
         return f"The body is not JSON. {faults[0]['msg'][:FAULT_CHARS]}."
-    told = "; ".join(f"{_place(fault['loc'])}: {fault['msg'][:FAULT_CHARS]}" for fault in faults[:FAULTS_TOLD])
-    more = len(faults) - FAULTS_TOLD
-    return f"The request is not one that ChatKit knows. {told}{f'; and {more} more' if more > 0 else ''}."
+    listed = "; ".join(f"{_place(fault['loc'])}: {fault['msg'][:FAULT_CHARS]}" for fault in faults[:MAX_FAULTS])
+    more = len(faults) - MAX_FAULTS
+    return f"The request is not one that ChatKit knows. {listed}{f'; and {more} more' if more > 0 else ''}."
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
@@ -98,14 +100,14 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 
 def turn_id_of(header: str | None) -> str | None:
-    """The client's own turn id, from x-chat-turn; None without one. RequestError when it is malformed."""
+    """The turn id that the client chose (x-chat-turn), if any. RequestError if it is malformed."""
     if header is not None and not TURN_ID.fullmatch(header):
         raise RequestError("x-chat-turn must be 16 to 64 of the characters A-Z, a-z, 0-9, _ and -.")
     return header
 
 
 def events_seen(request: Carrier) -> int:
-    """How many events the client has seen, from Last-Event-ID (our ids count from 1); 0 when it is none of ours.
+    """How many events the client has seen, from Last-Event-ID (our ids count from 1); 0 if it is not one of our ids.
 
     Some EventSource polyfills send the id as a query parameter, since a header needs a CORS preflight.
     """
@@ -114,7 +116,7 @@ def events_seen(request: Carrier) -> int:
 
 
 def thread_of(request: StreamingReq) -> str | None:
-    """The thread whose turn a streaming request begins; None for a new one."""
+    """The thread in which a streaming request starts a turn; None for a new thread."""
     return None if isinstance(request, ThreadsCreateReq) else request.params.thread_id
 
 
@@ -128,7 +130,7 @@ def brings_files(request: StreamingReq) -> bool:
 
 
 def thread_shown(request: ChatKitReq) -> str | None:
-    """The thread whose newest state a request is about to show; None for every other request."""
+    """The thread if a request reads its newest state; None for every other request."""
     match request:
         case ThreadsGetByIdReq(params=params):
             return params.thread_id
@@ -139,7 +141,7 @@ def thread_shown(request: ChatKitReq) -> str | None:
 
 
 class Stop(BaseModel):
-    """The body of POST /chatkit/stop: the turn, or the thread whose turn it is."""
+    """The body of POST /chatkit/stop: a turn, or the thread that it runs in."""
 
     model_config = ConfigDict(extra="forbid")
     turn_id: str | None = None
@@ -147,20 +149,20 @@ class Stop(BaseModel):
 
 
 class Adopt(BaseModel):
-    """The body of POST /chatkit/adopt: what POST /auth/guest answered once."""
+    """The body of POST /chatkit/adopt: a token from POST /auth/guest."""
 
     model_config = ConfigDict(extra="forbid")
     guest_token: str
 
 
 class Guest(BaseModel):
-    """The body of POST /auth/guest, which may be empty: the token that a CAPTCHA gave the page."""
+    """The body of POST /auth/guest, which may be empty: the CAPTCHA's token."""
 
     captcha: str = ""
 
 
 def parse_guest(body: bytes) -> Guest:
-    """What a new guest sends. RequestError."""
+    """The body of POST /auth/guest; RequestError if it is malformed."""
     try:
         return Guest.model_validate_json(body) if body else Guest()
     except ValidationError as error:
@@ -168,7 +170,7 @@ def parse_guest(body: bytes) -> Guest:
 
 
 def parse_adopt(body: bytes) -> Adopt:
-    """Whose threads are to be taken over. RequestError."""
+    """The body of POST /chatkit/adopt; RequestError if it is malformed."""
     try:
         return Adopt.model_validate_json(body)
     except ValidationError as error:
@@ -176,7 +178,7 @@ def parse_adopt(body: bytes) -> Adopt:
 
 
 def parse_stop(body: bytes) -> Stop:
-    """What is to be stopped. RequestError unless exactly one of the two is named."""
+    """The body of POST /chatkit/stop; RequestError unless it names exactly one of the two."""
     try:
         stop = Stop.model_validate_json(body)
     except ValidationError as error:

@@ -1,8 +1,8 @@
-"""One X-Ray subsegment a request, sent to the daemon that Lambda runs beside the function. Loaded only when asked for.
+"""X-Ray tracing: sends one subsegment per request to Lambda's X-Ray daemon. Loaded only if tracing is on.
 
-A datagram leaves before the invocation ends, so nothing is lost when the process is frozen, and nobody waits for it.
-Format: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html. What is told is what the log
-tells of a request: never a word of what was said.
+The datagram is sent before the invocation ends, so nothing is lost when the process is frozen, and no request waits.
+Format: https://docs.aws.amazon.com/xray/latest/devguide/xray-api-segmentdocuments.html. Like the log, a subsegment has
+no content.
 """
 
 import json
@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_src.http.edge import Middleware
 
-HEAD = b'{"format": "json", "version": 1}\n'  # in front of each document: the daemon's protocol
+PREAMBLE = b'{"format": "json", "version": 1}\n'  # in front of each document: the daemon's protocol
 NAME = "chat"
 Emit = Callable[[bytes], None]
 
 
 def traced(daemon: str) -> Middleware:
-    """Traces the requests that Lambda samples. `daemon` is AWS_XRAY_DAEMON_ADDRESS, host:port."""
+    """Middleware that traces the requests that Lambda samples. `daemon` is AWS_XRAY_DAEMON_ADDRESS, host:port."""
     host, _, port = daemon.rpartition(":")
     return partial(Traced, emit=lambda document: _send(document, (host, int(port))))
 
@@ -39,19 +39,22 @@ class Traced:
         if scope["type"] != "http" or parts.get("Sampled") != "1":
             await self._app(scope, receive, send)
             return
-        began, told = self._now(), dict[str, int]()
+        began, measured = self._now(), dict[str, int]()
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told["status"] = message["status"]
+                measured["status"] = message["status"]
             elif message.get("body"):
-                told.setdefault("first_byte_ms", round((self._now() - began) * 1000))
+                measured.setdefault("first_byte_ms", round((self._now() - began) * 1000))
             await send(message)
 
         try:
             await self._app(scope, receive, watched)
         finally:
-            annotations = told | {"request_id": scope["chat.request_id"], "operation": scope.get("chat.operation", "")}
+            annotations = measured | {
+                "request_id": scope["chat.request_id"],
+                "operation": scope.get("chat.operation", ""),
+            }
             document = {
                 "trace_id": parts.get("Root"),
                 "parent_id": parts.get("Parent"),
@@ -60,11 +63,11 @@ class Traced:
                 "name": NAME,
                 "start_time": began,
                 "end_time": self._now(),
-                "fault": told.get("status", 500) >= 500,
-                "throttle": told.get("status") == 429,
+                "fault": measured.get("status", 500) >= 500,
+                "throttle": measured.get("status") == 429,
                 "annotations": annotations,
             }
-            self._emit(HEAD + json.dumps(document).encode())
+            self._emit(PREAMBLE + json.dumps(document).encode())
 
 
 def _parts(trace: str | None) -> dict[str, str]:
@@ -75,4 +78,4 @@ def _parts(trace: str | None) -> dict[str, str]:
 def _send(document: bytes, address: tuple[str, int]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as to, suppress(OSError):
         to.setblocking(False)
-        to.sendto(document, address)  # a trace is never worth an answer: no daemon, or its buffer is full
+        to.sendto(document, address)  # no request fails because the daemon is missing or its buffer is full

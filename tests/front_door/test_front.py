@@ -57,7 +57,7 @@ def kept() -> Kept:
     return Kept()
 
 
-def app_behind(*in_front: Middleware, token_header: str = "authorization") -> FastAPI:
+def app_behind(*middleware: Middleware, token_header: str = "authorization") -> FastAPI:
     """The app with that in front of it; what its store cannot do is a fault of ours."""
     store = MemoryStore()
     return create_app(
@@ -66,7 +66,7 @@ def app_behind(*in_front: Middleware, token_header: str = "authorization") -> Fa
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,
         token_header=token_header,
-        in_front=in_front,
+        middleware=middleware,
     )
 
 
@@ -157,7 +157,7 @@ async def seen_by(settings: Settings, *, forwarded: str) -> str:
         await JSONResponse({})(scope, receive, send)
 
     stack: ASGIApp = app
-    for before in access.in_front(settings, lambda name: "never read"):
+    for before in access.middleware(settings, lambda name: "never read"):
         stack = before(stack)
     transport = httpx2.ASGITransport(stack, client=("edge", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="https://chat.test") as client:
@@ -272,7 +272,7 @@ async def test_a_stage_asks_for_what_it_names_the_proof_first() -> None:
         "CHAT_CORS_ORIGINS": SITE,
     }
     kept = {"arn:2": "two", "arn:1": "one"}
-    app = app_behind(*access.in_front(Settings.from_env(env), kept.__getitem__))
+    app = app_behind(*access.middleware(Settings.from_env(env), kept.__getitem__))
     assert (await preflight(app, SITE, headers="authorization")).status_code == 403
     for value in kept.values():
         answer = await ask(app, "GET", "/chat/health", origin=SITE, **{ORIGIN_HEADER: value})
@@ -281,4 +281,4 @@ async def test_a_stage_asks_for_what_it_names_the_proof_first() -> None:
 
 def test_a_stage_that_names_nothing_asks_for_nothing() -> None:
     env = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "chat"}
-    assert access.in_front(Settings.from_env(env), str) == []
+    assert access.middleware(Settings.from_env(env), str) == []

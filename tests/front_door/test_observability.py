@@ -126,7 +126,7 @@ def test_the_line_of_a_turn_attributes_its_cost(output: Output) -> None:
     turn.used(100, 20, cached=64)
     turn.used(10, 2)
     scope = {"chat.began_s": 0.0, "chat.request_id": "r", "aws.context": Invocation()}
-    TurnLog(scope, turn, user=User("u").at("sales"), now=lambda: 1.5).tell()
+    TurnLog(scope, turn, user=User("u").at("sales"), now=lambda: 1.5).write()
     [line] = output.of("turn")
     told = (line["assistant"], line["model"], line["release"], line["tokens_in"], line["tokens_cached"])
     assert told == ("sales", "gpt-of-the-test", "17", 110, 64)
@@ -137,7 +137,7 @@ def test_how_a_turn_ended_and_what_it_used_is_counted(output: Output) -> None:
     for turn in (Turn("t" * 16, end_reason="stopped"), Turn("t" * 16, end_reason="deadline")):
         turn.used(100, 20)
         turn.used(10, 2)
-        TurnLog(scope, turn, user=User("u"), now=lambda: 1.5).tell()
+        TurnLog(scope, turn, user=User("u"), now=lambda: 1.5).write()
     assert output.of("turn")[0]["duration_ms"] == 1500
     counted = [(name, value) for name, value, _ in output.metrics]
     assert counted.count(("TokensIn", 110.0)) == counted.count(("TokensOut", 22.0)) == 2

@@ -39,13 +39,13 @@ def chat_with(page: Page | None) -> Chat:
 
 @pytest.fixture
 def chat(folder: Path) -> Chat:
-    return chat_with(Page(told={"auth": "</script><script>alert(1)"}, folder=folder, origins=(BUCKET,)))
+    return chat_with(Page(config={"auth": "</script><script>alert(1)"}, folder=folder, origins=(BUCKET,)))
 
 
 @pytest.fixture
 def with_chatkit(folder: Path) -> Chat:
     """Its page may show OpenAI's component."""
-    return chat_with(Page(told={"domain_key": "domain_pk_1"}, folder=folder, origins=(BUCKET,)))
+    return chat_with(Page(config={"domain_key": "domain_pk_1"}, folder=folder, origins=(BUCKET,)))
 
 
 def policy_of(page: Answer) -> dict[str, list[str]]:
@@ -57,7 +57,7 @@ def policy_of(page: Answer) -> dict[str, list[str]]:
 def told(env: dict[str, str]) -> dict[str, Any]:
     """What the page of a stage with these settings is told."""
     page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=None, dictation=False)
-    return dict(page.told)
+    return dict(page.config)
 
 
 async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
@@ -110,7 +110,7 @@ async def test_the_page_is_alone_in_its_window_and_may_use_no_device(chat: Chat)
     ],
 )
 async def test_the_microphone_is_for_dictation(folder: Path, told: dict[str, Any], microphone: str) -> None:
-    html = await chat_with(Page(told=told, folder=folder)).post(b"", "/", "GET")
+    html = await chat_with(Page(config=told, folder=folder)).post(b"", "/", "GET")
     assert f"microphone={microphone}" in html.headers["permissions-policy"].split(", ")
 
 
@@ -139,7 +139,7 @@ async def test_pictures_come_from_the_bucket_and_the_domains_that_are_allowed(fo
     env = SIGNED_IN | {"CHAT_ALLOWED_IMAGE_DOMAINS": "images.example.com, *.example.org"}
     page = replace(page_of(Settings.from_env(env), upload_origin=BUCKET, dictation=False), folder=folder)
     allowed = [BUCKET, "https://images.example.com", "https://*.example.org"]
-    assert page.told["pictures"] == allowed
+    assert page.config["pictures"] == allowed
     policy = policy_of(await chat_with(page).post(b"", "/", "GET"))
     assert policy["img-src"] == ["'self'", "data:", "blob:", *allowed]
     assert policy["connect-src"] == ["'self'", BUCKET]
@@ -192,7 +192,7 @@ async def test_nothing_but_what_was_built_is_served(chat: Chat, path: str) -> No
 
 
 async def test_a_page_that_was_never_built_says_how_to(tmp_path: Path) -> None:
-    answer = await chat_with(Page(told={}, folder=tmp_path / "none")).post(b"", "/", "GET")
+    answer = await chat_with(Page(config={}, folder=tmp_path / "none")).post(b"", "/", "GET")
     assert answer.status == 404
     assert "make page" in answer.json["message"]
 

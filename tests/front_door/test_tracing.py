@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lambda_src.http.xray import HEAD, Traced, traced
+from lambda_src.http.xray import PREAMBLE, Traced, traced
 from lambda_src.store.memory.store import MemoryStore
 from tests.canaries import CANARIES
 from tests.chat import Chat, app_with, message, server_with
@@ -44,13 +44,13 @@ def on_lambda(app: ASGIApp, *, sampled: str = "1") -> ASGIApp:
 def chat_traced(daemon: socket.socket, *, sampled: str = "1") -> Chat:
     """A client of the app with tracing in front of it."""
     app: Any = app_with(server_with(MemoryStore()))
-    app._in_front = [traced(f"127.0.0.1:{daemon.getsockname()[1]}")]
+    app._middleware = [traced(f"127.0.0.1:{daemon.getsockname()[1]}")]
     return Chat(on_lambda(app, sampled=sampled))  # type: ignore[arg-type]  # an ASGI app is all it takes
 
 
 def received(daemon: socket.socket) -> dict[str, Any]:
     head, _, document = daemon.recv(65_536).partition(b"\n")
-    assert head + b"\n" == HEAD
+    assert head + b"\n" == PREAMBLE
     told: dict[str, Any] = json.loads(document)
     return told
 
@@ -75,7 +75,7 @@ async def test_what_lambda_does_not_sample_is_not_told(daemon: socket.socket) ->
 
 async def test_without_a_daemon_the_answer_is_the_same() -> None:
     app: Any = app_with(server_with(MemoryStore()))
-    app._in_front = [traced("127.0.0.1:1")]
+    app._middleware = [traced("127.0.0.1:1")]
     for _ in range(2):
         assert (await Chat(on_lambda(app))("threads.list")).status == 200  # type: ignore[arg-type]  # as above
 
