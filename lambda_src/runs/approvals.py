@@ -1,9 +1,9 @@
-"""A tool that waits for a person's yes (`needs_approval` of the Agents SDK), as a form in the thread.
+"""Tool approvals: a tool with `needs_approval` (Agents SDK) waits for the user's answer to a form in the thread.
 
-A run that meets such a tool stops. What it needs to go on is kept as a hidden item of the thread, so in the user's own
-partition, deleted and exported with the thread; behind it stands a form with one question a call. The answer of the
-form goes on with the run, once: whoever adds the item TAKEN first has it. What the run was shown is not kept again:
-it is read anew from the thread, up to the item that was the newest then.
+A run stops at such a tool. Its state is stored as a hidden item of the thread, in the user's own partition, and is
+deleted and exported with the thread. The next item is a form with one question per tool call. Answering the form
+resumes the run exactly once: the turn that adds the item TAKEN first continues it. The run's input is not stored again:
+it is read from the thread, up to the item that was the newest when the run stopped.
 """
 
 import json
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
     from agents import Agent, RunResultStreaming, RunState, TResponseInputItem
 
 APPROVE, DENY = "Approve", "Deny"
-FORM, STATE, TAKEN = "approval-", "approval-state-", "approval-taken-"  # ids of the three items begin with these
+FORM, STATE, TAKEN = "approval-", "approval-state-", "approval-taken-"  # prefixes of the ids of the three items
 DENIED = "The user did not allow this."
-OVER = "This cannot be answered any more: the conversation has moved on. Ask for it again."
-# Letters and marks that no font draws (Unicode's Default_Ignorable_Code_Point, and the empty Braille pattern): Python
-# calls them printable. Those of other categories are not printable anyway.
+OVER = "This form can no longer be answered, because the conversation has moved on. Ask for it again."
+# Letters and marks without a glyph (Unicode's Default_Ignorable_Code_Point, and the empty Braille pattern) that Python
+# considers printable. Those of other categories are not printable anyway.
 INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-CHANGED = "The assistant has changed since it asked. Ask for it again."
+CHANGED = "The assistant has changed since this form was created. Ask for it again."
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A run that waits. `until` is the newest item that it was shown."""
+    """A run that waits for approval. `until` is the id of the newest item in its input."""
 
     form: StructuredInputItem
     until: str
@@ -58,7 +58,7 @@ class Held:
     async def resumed(
         self, agent: "Agent[Any]", shown: "list[TResponseInputItem]", context: AgentContext[RequestContext]
     ) -> "RunState[Any, Any]":
-        """The run, with what the user decided. CustomStreamError: the agent is not the one that asked."""
+        """The run with the user's decisions. Raises CustomStreamError if the agent has changed since it stopped."""
         from agents import RunContextWrapper, RunState, Usage  # noqa: PLC0415 - off the cold path
         from agents.exceptions import UserError  # noqa: PLC0415 - as above
 
@@ -67,27 +67,27 @@ class Held:
             kept = {**self.state, "original_input": shown}
             state = await RunState.from_json(agent, kept, context_override=wrapper)
             for question, call in zip(self.form.inputs, state.get_interruptions(), strict=True):
-                said = question.answer.values if question.answer is not None else []
-                if said == [APPROVE]:
+                answers = question.answer.values if question.answer is not None else []
+                if answers == [APPROVE]:
                     state.approve(call)
                 else:
-                    words = "".join(f" They said: {word}" for word in said if word != DENY)
-                    state.reject(call, rejection_message=DENIED + words)
+                    replies = "".join(f" They said: {answer}" for answer in answers if answer != DENY)
+                    state.reject(call, rejection_message=DENIED + replies)
         except (UserError, ValueError, TypeError, KeyError) as error:
             raise CustomStreamError(CHANGED) from error
-        wrapper.usage = Usage()  # what the run used before it stopped is counted already
+        wrapper.usage = Usage()  # the usage before it stopped is already counted
         return state
 
 
 def is_ours(item: ThreadItem) -> bool:
-    """Whether this is what a run needs to go on: nothing that a model or a person is shown."""
+    """Whether the item holds the state of a run: neither the model nor the user sees it."""
     return isinstance(item, SDKHiddenContextItem) and item.id.startswith((STATE, TAKEN))
 
 
 def asked(
     run: "RunResultStreaming", *, until: str, item_id: str, thread: ThreadMetadata
 ) -> tuple[SDKHiddenContextItem, StructuredInputItem]:
-    """What a run that stopped to ask leaves: its state, and the form behind it."""
+    """The items of a run that stopped for approval: its state, and the form."""
     state = run.to_state().to_json(context_serializer=lambda _: {})
     kept = json.dumps({"until": until, "state": {**state, "original_input": []}})
     inputs: list[StructuredInput] = [
@@ -106,24 +106,24 @@ def asked(
 
 
 def question(tool: str, arguments: str) -> str:
-    """What the user is asked to allow: the tool with every argument, whole, as JSON; `visible` says how.
+    """The form's question: the tool with every argument as JSON, made `visible`.
 
-    Nothing is cut: whatever is left out could be what the user would have refused.
+    Nothing is truncated, because the missing part could be what the user would refuse.
     """
     try:
-        given = json.loads(arguments)
+        parsed = json.loads(arguments)
     except (ValueError, RecursionError):
-        given = arguments
-    shown = arguments.strip()
-    if isinstance(given, dict):
-        shown = ", ".join(f"{_name(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in given.items())
-    return visible(f"Allow {tool} with {shown}?" if shown else f"Allow {tool}?")
+        parsed = arguments
+    text = arguments.strip()
+    if isinstance(parsed, dict):
+        text = ", ".join(f"{_name(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in parsed.items())
+    return visible(f"Allow {tool} with {text}?" if text else f"Allow {tool}?")
 
 
 def visible(text: str) -> str:
-    """`text` with a JSON escape for every character that no reader sees: controls, bidi, zero-width and blank ones.
+    """`text` with a JSON escape for every invisible character: control, bidi, zero-width and blank ones.
 
-    Such a character can hide a part of what a person is asked to allow, or show it in another order.
+    Such characters can hide or reorder parts of the text that the user approves.
     """
     return "".join(char if _is_visible(char) else json.dumps(char)[1:-1] for char in text)
 
@@ -133,12 +133,12 @@ def _is_visible(char: str) -> bool:
 
 
 def _name(name: str) -> str:
-    """An argument's name, quoted when it could be read as more than a name."""
+    """The name of an argument, quoted if it is not an identifier."""
     return name if name.isidentifier() and not INVISIBLE.search(name) else json.dumps(name, ensure_ascii=False)
 
 
 def lapsed(newest_first: Sequence[ThreadItem]) -> list[StructuredInputItem]:
-    """Forms that wait in front of a newer message, closed: whoever writes on does not answer them."""
+    """Pending forms that are older than the newest message, closed: a new message skips them."""
     forms: list[StructuredInputItem] = []
     moved_on = False
     for item in newest_first:
@@ -146,8 +146,8 @@ def lapsed(newest_first: Sequence[ThreadItem]) -> list[StructuredInputItem]:
             moved_on = True
         elif moved_on and isinstance(item, StructuredInputItem) and _asks(item) and item.status == "pending":
             closed = item.model_copy(deep=True, update={"status": "skipped"})
-            for one in closed.inputs:
-                one.answer = StructuredInputAnswer(skipped=True)
+            for question_input in closed.inputs:
+                question_input.answer = StructuredInputAnswer(skipped=True)
             forms.append(closed)
     return forms
 
@@ -155,9 +155,9 @@ def lapsed(newest_first: Sequence[ThreadItem]) -> list[StructuredInputItem]:
 async def taken(
     newest_first: Sequence[ThreadItem], store: Store[RequestContext], context: RequestContext
 ) -> Held | None:
-    """The run that the newest form asked for, ours alone from now on; None when no such form was just answered.
+    """Claim the run of the form that was just answered; None if no form was. Only this turn can resume it then.
 
-    CustomStreamError: another turn has it, or had it.
+    Raises CustomStreamError if another turn has claimed it.
     """
     form = next((item for item in newest_first if isinstance(item, StructuredInputItem | UserMessageItem)), None)
     if not isinstance(form, StructuredInputItem) or not _asks(form) or form.status == "pending":
@@ -171,11 +171,11 @@ async def taken(
         state = await store.load_item(form.thread_id, STATE + item_id, context=context)
         await store.add_thread_item(form.thread_id, mark, context=context)
     except NotFoundError:
-        return None  # it went on already, and this turn is about something else
+        return None  # it was resumed before, and this turn answers something else
     except ConflictError as error:
         raise CustomStreamError(OVER) from error
     await store.delete_thread_item(form.thread_id, state.id, context=context)
-    assert isinstance(state, SDKHiddenContextItem), "nobody else mints such ids"
+    assert isinstance(state, SDKHiddenContextItem), "no other items have such ids"
     return Held(form, **json.loads(state.content))
 
 

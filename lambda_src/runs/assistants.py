@@ -1,11 +1,11 @@
-"""The assistants of this server, by name, as the folder agent/ declares them. Knows no HTTP, no thread, no model.
+"""The assistants of this server by name, as lambda_src/agent/ declares them. Knows no HTTP, no thread, no model.
 
-One assistant needs no word of this: `build_agent()`, and `actions` where there are any. Several are a table:
+A single assistant needs only `build_agent()`, and `actions` if it has any. Several assistants are a dict:
 
     AGENTS = {"": Assistant(build_agent), "sales": Assistant(build_sales, models=["gpt-6.1-sol"], messages_per_day=20)}
 
-The one without a name answers at POST /chatkit, the others at POST /chatkit/{name}. What a named one leaves out is as
-the settings say; the nameless one is as they say altogether.
+The unnamed assistant answers at POST /chatkit, the others at POST /chatkit/{name}. A named assistant can override
+settings; the unnamed one uses the settings as they are.
 """
 
 import importlib
@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread li
     from agents import Agent
 
 BuildAgent = Callable[[], "Agent[Any]"]
-NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it stands in URLs and in keys
-TAKEN = ("adopt", "stop", "threads", "turns", "upload")  # routes of the nameless one
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it is part of URLs and keys
+TAKEN = ("adopt", "stop", "threads", "turns", "upload")  # routes of the unnamed assistant
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class Assistant:
     tokens_per_day: int | None = None
 
     def settings(self, settings: Settings) -> Settings:
-        """The settings, as this assistant changes them."""
+        """The settings with this assistant's overrides."""
         return replace(settings, **self.changes())
 
     def changes(self) -> dict[str, Any]:
-        """The settings that it changes, by name."""
-        own = [one.name for one in fields(self) if one.name not in ("build_agent", "actions")]
-        return {name: value for name in own if (value := getattr(self, name)) is not None}
+        """The overridden settings, by name."""
+        names = [field.name for field in fields(self) if field.name not in ("build_agent", "actions")]
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 Assistants = Mapping[str, Assistant]
@@ -61,16 +61,16 @@ LoadAssistants = Callable[[], Assistants]
 
 
 def shipped() -> Assistants:
-    """Those of the folder agent/, which is the user's. TypeError: its AGENTS is not such a table."""
-    found = vars(importlib.import_module("lambda_src.agent"))
-    if "AGENTS" in found:
-        return checked(found["AGENTS"])
-    return {"": Assistant(found["build_agent"], actions=found.get("actions") or Actions())}
+    """The assistants of lambda_src/agent/. Raises TypeError if its AGENTS is not valid."""
+    declared = vars(importlib.import_module("lambda_src.agent"))
+    if "AGENTS" in declared:
+        return checked(declared["AGENTS"])
+    return {"": Assistant(declared["build_agent"], actions=declared.get("actions") or Actions())}
 
 
 def checked(agents: object) -> Assistants:
-    """`agents` if it is a table of assistants. TypeError says what is wrong with it."""
-    if not isinstance(agents, Mapping) or not all(isinstance(one, Assistant) for one in agents.values()):
+    """`agents`, if it is a valid dict of assistants. Raises TypeError with the reason if not."""
+    if not isinstance(agents, Mapping) or not all(isinstance(agent, Assistant) for agent in agents.values()):
         raise TypeError('AGENTS must be a dict of Assistant by name: {"": Assistant(build_agent), "sales": ...}.')
     if "" not in agents or agents[""].changes():
         raise TypeError('AGENTS needs an entry "", which names no models or limits: CHAT_MODELS and others do.')
@@ -84,10 +84,10 @@ def checked(agents: object) -> Assistants:
 
 
 def shipped_agent() -> "Agent[Any]":
-    """The agent of the nameless assistant: loaded off the cold path, typed or not."""
+    """The agent of the unnamed assistant."""
     return shipped()[""].build_agent()
 
 
 def shipped_actions() -> Actions:
-    """What the buttons of its widgets do."""
+    """The widget actions of the unnamed assistant."""
     return shipped()[""].actions

@@ -1,4 +1,4 @@
-"""Builds the user's agent on first use, off the cold path. Knows neither threads nor HTTP."""
+"""Builds the user's agent and its run config lazily, on first use. Knows neither threads nor HTTP."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread li
 
 @dataclass(frozen=True, slots=True)
 class Provisional:
-    """How to run the agent for now: whoever builds it is asked again after `good_for_s` seconds."""
+    """A run config that is valid for `good_for_s` seconds only, and is then built again."""
 
     run_config: "RunConfig"
     good_for_s: float
@@ -28,7 +28,7 @@ BuildActions = Callable[[], Actions]
 
 
 class AgentDispatcher:
-    """Holds one agent, its actions and how it is run (which model, which key), once somebody asked for them."""
+    """Holds one agent, its actions and its run config (model and key), and builds them on first use."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class AgentDispatcher:
         self._building = asyncio.Lock()
 
     async def ensure_initialized(self) -> None:
-        """Build what is not built yet, once for all who wait. What a builder raises is raised, and it is tried anew."""
+        """Build what is not built yet, once for all who wait. A builder's error is raised; the next call retries."""
         if self._is_good():
             return
         async with self._building:
@@ -54,7 +54,7 @@ class AgentDispatcher:
                 self._built = await asyncio.to_thread(self._build)
 
     async def prepare(self) -> None:
-        """Build agent and actions, not how they are run: that may ask for a key, which no snapshot should hold."""
+        """Build agent and actions, but no run config: it may hold a key, which must not get into a snapshot."""
         async with self._building:
             await asyncio.to_thread(self._prepare)
 
@@ -62,7 +62,7 @@ class AgentDispatcher:
         return self._built is not None and self._now() < self._good_until_s
 
     def _build(self) -> "tuple[Agent[Any], RunConfig, Actions]":
-        """What was built stays, but for a run config that was good for a while only."""
+        """Reuse agent and actions, and build the run config."""
         agent, actions = self._prepare()
         match self._build_run_config():
             case Provisional(run_config, good_for_s):
@@ -78,14 +78,14 @@ class AgentDispatcher:
 
     @property
     def agent(self) -> "Agent[Any]":
-        """The agent. RuntimeError before ensure_initialized()."""
+        """The agent. Raises RuntimeError before ensure_initialized()."""
         return self._ready()[0]
 
     @asynccontextmanager
     async def at_work(self) -> "AsyncIterator[Agent[Any]]":
-        """The agent for one turn; one that has MCP servers is a new one, with its servers connected.
+        """The agent for one turn. An agent with MCP servers is built again, and its servers are connected.
 
-        RuntimeError before ensure_initialized(); CustomStreamError: a server that it needs is down.
+        Raises RuntimeError before ensure_initialized(), CustomStreamError if a required server is down.
         """
         agent = self.agent
         if mcp_servers.servers_of(agent):
@@ -95,12 +95,12 @@ class AgentDispatcher:
 
     @property
     def run_config(self) -> "RunConfig":
-        """How Runner is to run it. RuntimeError before ensure_initialized()."""
+        """The run config for Runner. Raises RuntimeError before ensure_initialized()."""
         return self._ready()[1]
 
     @property
     def actions(self) -> Actions:
-        """What the agent's widgets can do. RuntimeError before ensure_initialized()."""
+        """The agent's widget actions. Raises RuntimeError before ensure_initialized()."""
         return self._ready()[2]
 
     def _ready(self) -> "tuple[Agent[Any], RunConfig, Actions]":

@@ -1,8 +1,7 @@
-"""Hooks: functions of the user's own that may refuse a message, a new guest or a file. None is shipped.
+"""Moderation hooks: functions in lambda_src/agent/hooks.py that can refuse a message, a guest or a file.
 
-The user's folder may have a module `hooks.py` with any of the functions that `Hooks` names (docs/moderation.md). Each
-returns None to accept, or a sentence that the user reads. A hook that fails, takes too long or cannot be loaded refuses
-too: what could not be checked does not pass. Knows no HTTP, no thread and no model.
+None is shipped; `Hooks` lists the functions (docs/moderation.md). A hook returns None to accept, or a sentence for the
+user. If a hook fails, times out or cannot be loaded, the request is refused too. Knows no HTTP, no thread, no model.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from lambda_src.errors import ForbiddenError, UnavailableError
 from lambda_src.observability.faults import AGENT, defined_at, log_fault, source_of
 
 MODULE = "lambda_src.agent.hooks"
-TIMEOUT_S = 8.0  # of one call: a message must begin its turn within 10 s (turns.UNBEGUN_S), checks included
+TIMEOUT_S = 8.0  # per call: a message must begin its turn within 10 s (turns.UNBEGUN_S), including the checks
 
 Refusal = str | None
 Answer = Refusal | Awaitable[Refusal]
@@ -26,7 +25,7 @@ Answer = Refusal | Awaitable[Refusal]
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file that a message is about to keep. Size and type were checked: `data` is all of it."""
+    """A file attached to a new message. Its size and type are already checked; `data` holds all bytes."""
 
     name: str
     mime_type: str
@@ -37,9 +36,9 @@ class UploadedFile:
 class Hooks:
     """The functions that a user's folder may define, each plain or async. Plain ones run in a thread.
 
-    `check_message(text, user)` sees all text of a message before anything is stored, counted or sent to a model, and
-    the answers to a form. `check_guest(captcha, address)` sees what the page sent with POST /auth/guest ("" for
-    nothing). `check_file(file, user)` sees each file of a message before it is kept.
+    `check_message(text, user)` receives all text of a message, or the answers to a form, before anything is stored,
+    counted or sent to a model. `check_guest(captcha, address)` receives the page's CAPTCHA token from POST /auth/guest
+    ("" if there is none). `check_file(file, user)` receives each file of a message before it is stored.
     """
 
     check_message: Callable[[str, User], Answer] | None = None
@@ -47,20 +46,20 @@ class Hooks:
     check_file: Callable[[UploadedFile, User], Answer] | None = None
 
 
-NAMES = tuple(one.name for one in fields(Hooks))
+NAMES = tuple(field.name for field in fields(Hooks))
 
 LoadHooks = Callable[[], Hooks]
 
 
 def no_hooks() -> Hooks:
-    """Nothing is checked."""
+    """Hooks that check nothing."""
     return Hooks()
 
 
 def shipped_hooks() -> Hooks:
-    """The hooks of the user's folder. TypeError: its hooks.py defines none, or one that is misspelled.
+    """The hooks of lambda_src/agent/. Raises TypeError if its hooks.py defines none, or a misspelled one.
 
-    Without that file, the folder is not imported: a guest's token must not wait for the Agents SDK.
+    Without that file the folder is not imported, so that a guest's token does not wait for the Agents SDK.
     """
     if PathFinder.find_spec(MODULE, [str(AGENT)]) is None:
         return Hooks()
@@ -68,7 +67,7 @@ def shipped_hooks() -> Hooks:
 
 
 def checked(found: Mapping[str, Any]) -> Hooks:
-    """The hooks among the names of a module. TypeError says what is wrong with them."""
+    """The hooks among the names of a module. Raises TypeError with the reason if they are not valid."""
     named = {name: value for name, value in found.items() if name.startswith("check_")}
     for name, value in named.items():
         if name not in NAMES:
@@ -81,18 +80,18 @@ def checked(found: Mapping[str, Any]) -> Hooks:
 
 
 class Screening:
-    """Calls the hooks, which `load` loads on first use. Raises ForbiddenError where one refuses.
+    """Calls the hooks, which `load` loads on first use. Raises ForbiddenError if a hook refuses.
 
-    UnavailableError: the hooks cannot be loaded, or one of them failed.
+    Raises UnavailableError if the hooks cannot be loaded, or if a hook fails.
     """
 
     def __init__(self, load: LoadHooks = no_hooks) -> None:
         self._load = load
-        self._hooks: Hooks | None = Hooks() if load is no_hooks else None  # nothing to import: no thread either
+        self._hooks: Hooks | None = Hooks() if load is no_hooks else None  # nothing to import, so no thread is needed
         self._loading = asyncio.Lock()
 
     async def message(self, text: str, user: User) -> None:
-        """Check what a user wrote, if anything."""
+        """Check a user's text, if it is not empty."""
         if not text.strip():
             return
         unchecked = "Your message could not be checked, so it was not sent. Try again in a moment."
@@ -100,14 +99,14 @@ class Screening:
         await _call(hook, text, user, refused="This message was refused.", unchecked=unchecked)
 
     async def guest(self, captcha: str, address: str) -> None:
-        """Check whoever asks for a guest's token."""
+        """Check a request for a guest token."""
         unchecked = "Guests cannot be checked at the moment. Try again later."
         hook = (await self._loaded(unchecked)).check_guest
-        refused = "No guest is let in without the check. Reload the page and try again."
+        refused = "Guests must pass a check first. Reload the page and try again."
         await _call(hook, captcha, address, refused=refused, unchecked=unchecked)
 
     async def scans_files(self) -> bool:
-        """Whether files need to be read for `file`."""
+        """Whether there is a hook for files, so that `file` needs their bytes."""
         return (await self._loaded(_unchecked_file("that is attached"))).check_file is not None
 
     async def file(self, file: UploadedFile, user: User) -> None:
@@ -122,7 +121,7 @@ class Screening:
                 if self._hooks is None:
                     try:
                         self._hooks = await asyncio.to_thread(self._load)
-                    except Exception as error:  # noqa: BLE001 - a fence around the user's module
+                    except Exception as error:  # noqa: BLE001 - the user's module may raise anything
                         log_fault("hooks_not_loaded", error)
                         raise UnavailableError(unchecked) from None
         return self._hooks
@@ -142,7 +141,7 @@ async def _call(hook: Callable[..., Answer] | None, *arguments: object, refused:
             refusal = await answer if inspect.isawaitable(answer) else answer
         if not isinstance(refusal, str | None):
             raise TypeError(f"A hook returns None or a sentence, not {type(refusal).__name__}.")
-    except Exception as error:  # noqa: BLE001 - a fence around the user's function
+    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
         place = {} if source_of(error) is not None else {"place": defined_at(hook)}
         log_fault("hook_failed", error, hook=hook.__name__, **place)
         raise UnavailableError(unchecked) from None

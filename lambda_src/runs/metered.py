@@ -1,4 +1,4 @@
-"""Run hooks that reserve tokens before each request to a model. Knows the Agents SDK; no counter and no thread."""
+"""Agents SDK run hooks that reserve tokens before each request to a model. Knows no counter and no thread."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from lambda_src.context import Turn
 from lambda_src.meter import Call, Meter
 from lambda_src.quotas import token_estimate
 
-HOSTED_TOOL_TOKENS = 1_000  # what the vendor adds to the input for a tool of its own, or a schema for the output
+HOSTED_TOOL_TOKENS = 1_000  # what the vendor adds to the input for a hosted tool or an output schema
 HANDOFF_TOKENS = 200
-TOOL_SERVER_TOKENS = 5_000  # the tools of one MCP server; asking it for them again would take a round trip
+TOOL_SERVER_TOKENS = 5_000  # the tools of one MCP server; listing them again would take a round trip
 DELTAS = frozenset(
     {
         "response.output_text.delta",
@@ -24,9 +24,9 @@ DELTAS = frozenset(
 
 
 class Metered(RunHooks[Any]):
-    """The hooks of one run. Each answer of its model has `output_tokens` at most, or as many are assumed.
+    """The hooks of one run. `output_tokens` is the limit of each answer, or the assumed length without a limit.
 
-    `watched` are the types of stream events that `on_event` wants: a word of an answer nobody counts costs no call.
+    `watched` are the types of stream events that `on_event` needs; none if the turn has no meter.
     """
 
     watched: frozenset[str]
@@ -44,7 +44,7 @@ class Metered(RunHooks[Any]):
         system_prompt: str | None,
         input_items: list[TResponseInputItem],
     ) -> None:
-        """The SDK's hook. QuotaError ends the run before anything is sent."""
+        """The SDK's hook. A QuotaError ends the run before the request is sent."""
         if self._meter is None:
             return
         tokens = token_estimate.input_at_most(system_prompt, input_items, _schemas(agent)) + _fixed(agent)
@@ -57,13 +57,13 @@ class Metered(RunHooks[Any]):
             self._call = None
 
     def refused(self) -> None:
-        """The vendor refused the request unanswered, and it is sent again in another form: it costs nothing."""
+        """The vendor refused the request, which is sent again in another form: the refused one costs nothing."""
         if self._meter is not None and self._call is not None:
             self._meter.drop(self._call)
             self._call = None
 
     async def on_event(self, event: TResponseStreamEvent) -> None:
-        """Count what of the answer arrives. QuotaError: it is longer than what is left."""
+        """Count the tokens of the answer as they arrive. Raises QuotaError when none are left."""
         match event:
             case (
                 r.ResponseTextDeltaEvent(delta=delta)
@@ -85,7 +85,7 @@ def _schemas(agent: Agent[Any]) -> list[dict[str, Any]]:
 
 
 def _fixed(agent: Agent[Any]) -> int:
-    """What the input holds that the agent does not spell out."""
+    """Estimated tokens of hosted tools, handoffs and MCP tools, whose schemas are not in the agent."""
     hosted = sum(not isinstance(tool, FunctionTool) for tool in agent.tools) + (agent.output_type is not None)
     return (
         hosted * HOSTED_TOOL_TOKENS + len(agent.handoffs) * HANDOFF_TOKENS + len(agent.mcp_servers) * TOOL_SERVER_TOKENS
