@@ -31,7 +31,7 @@ from lambda_src.attachments.file_types import FileLimits
 from lambda_src.attachments.files import FileMissingError, Files
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError, RequestError
-from lambda_src.store import ids, keys
+from lambda_src.store import bounds, keys
 from lambda_src.store.aws_calls import CLIENT_CONFIG, Calls, ChangedObjectError, MissingObjectError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class S3AttachmentStore(Files):
 
     def generate_attachment_id(self, mime_type: str, context: RequestContext) -> str:
         """A new id of 128 bits, so the object's key cannot be guessed."""
-        return ids.new_id("attachment", now_ns=self._clock())
+        return bounds.new_id("attachment", now_ns=self._clock())
 
     async def create_attachment(self, input: AttachmentCreateParams, context: RequestContext) -> Attachment:
         """An attachment with its upload URL. Raises RequestError, TooLargeError or QuotaError if it is not accepted."""

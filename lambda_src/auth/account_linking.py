@@ -13,7 +13,7 @@ from chatkit.types import Page, ThreadMetadata
 
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import RequestError
-from lambda_src.store.handover import Claim, Handover
+from lambda_src.store.ports import Claim, Handover
 from lambda_src.turns.lifecycle import Turns
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Values to bytes and back: JSON as the model writes it, gzip where it wins, digests. Pure; knows no row.
 
-Every stored payload has SCHEMA_VERSION beside it: ChatKit's minor versions change the models.
+Every stored payload has SCHEMA_VERSION beside it: ChatKit's minor versions change the models. A journal's batch under
+1 KB is not compressed: DynamoDB bills by the KB, so gzip would cost CPU at every delta and save nothing.
 """
 
 import json
@@ -15,10 +16,16 @@ from chatkit.types import Attachment, ThreadItem, ThreadMetadata, WorkflowItem
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
+from lambda_src.errors import TooLargeError
+from lambda_src.store.ports import JournalBatch
+
 SCHEMA_VERSION = 1
 GZIP_FROM_BYTES = 1024  # below, DynamoDB bills the same 1 KB unit either way
 GZIP_MUST_SAVE = 0.1  # less is not worth the CPU of every later read
 GZIP_LEVEL = 6  # zlib's own default: text to a quarter at some 50 MB/s
+BATCH_MAX_BYTES = 150 * 1024  # packed: as much as any other payload that stays in its row
+BATCH_GZIP_LEVEL = 1  # events repeat themselves: half the CPU, and a second of them is one unit of 1 KB either way
+LAST_BATCH = 999_999  # six digits in the key; a turn of 15 minutes writes some thousand batches
 DIGEST_BYTES = 16
 _GZIP_WINDOW = 31  # zlib's way to say: a gzip header around it
 
@@ -133,3 +140,18 @@ def thread_time_us(created_at: datetime) -> int:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=to_jsonable_python)
+
+
+def pack_batch(batch: JournalBatch) -> Packed:
+    """The batch's bytes as they are stored. TooLargeError; ValueError for a number that no key has room for."""
+    if not 0 <= batch.number <= LAST_BATCH:
+        raise ValueError(f"A batch has a number from 0 to {LAST_BATCH}.")
+    packed = pack(batch.data, level=BATCH_GZIP_LEVEL)
+    if len(packed.data) > BATCH_MAX_BYTES:
+        raise TooLargeError(f"This batch has {len(packed.data)} bytes; at most {BATCH_MAX_BYTES} can be kept.")
+    return packed
+
+
+def is_batch_number(text: str) -> bool:
+    """Whether `text`, the end of a key, is a batch's number."""
+    return len(text) == len(str(LAST_BATCH)) and text.isascii() and text.isdigit()

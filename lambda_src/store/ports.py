@@ -1,23 +1,24 @@
-"""The ports that stand beside ChatKit's Store, as small as their callers need. Knows no engine.
+"""The protocols that our stores implement besides ChatKit's Store. Knows no engine.
 
-FeedbackStore and UserData are kept by every store; TurnLedger by the DynamoDB and memory stores (a PostgresStore's
-turns stay on the table). Every method reads `context.user.id`, and of who writes in a turn `turn_id`, nothing else;
-foreign reads as missing.
+Every store implements FeedbackStore, UserData, Sweeps and Handover, and those on a database Inspects. DynamoDBStore
+and MemoryStore also have a TurnLedger; PostgresStore is given one. Methods read `context.user.id`, and in a turn
+`context.turn_id`, nothing else. A row of another user's is missing.
 
 Three verbs remove things, here and in every engine:
 
-* delete: its user no longer sees it, from the moment the call returns. Rows may remain, which nobody is shown.
-* sweep: removes rows and objects that deletes, expiry and crashes have left. Nothing changes for any user.
-* erase: removes everything of one user, for an operator.
+* delete: the user no longer sees it once the call returns. Rows may remain, but no read returns them.
+* sweep: removes the rows and objects that deletes, expiry and crashes left behind. No user notices.
+* erase: an operator removes everything that a user has.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal, Protocol
 
 from chatkit.types import FeedbackKind
 
 from lambda_src.context import RequestContext
+from lambda_src.errors import ConflictError
 from lambda_src.store.followers import Follower
 
 Count = Callable[[Literal["unreadable_row", "clock_ahead"]], None]
@@ -327,4 +328,47 @@ class Inspects(Protocol):
 
     def inspect(self) -> AsyncIterator[Finding | None]:
         """One value per row looked at: None for a sound one."""
+        ...
+
+
+CopyFile = Callable[[str], Awaitable[None]]
+"""Copies the bytes of one attachment, by its id, to where the user's are kept. Twice is once."""
+
+CLAIM_TTL_S = 30 * 86_400  # how long a claim is remembered: a guest's token ends long before (auth/guests.py)
+
+
+def already_theirs(thread_id: str) -> ConflictError:
+    """The error when both have a thread of one id, which an import can cause: neither is overwritten."""
+    return ConflictError(f"The user already has a thread {thread_id}; the guest's thread of this id stays where it is.")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A handover that was begun and has not been finished."""
+
+    guest_id: str
+    user_id: str
+
+
+class Handover(Protocol):
+    """Claim a guest, hand each thread over, end the claim. Every step may be the last, and may be done again."""
+
+    async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
+        """Note that the user takes over what the guest has; again is quiet. ConflictError: somebody else did."""
+        ...
+
+    async def end_claim(self, guest_id: str, context: RequestContext) -> None:
+        """Nothing is left to be handed over. The guest stays claimed."""
+        ...
+
+    def claimed_guests(self) -> AsyncIterator[Claim]:
+        """Every claim that was not ended."""
+        ...
+
+    async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
+        """Make the guest's thread the user's, with its items, feedback and attachments: the user sees all or nothing.
+
+        False, and nothing is done, while a turn runs in it. True when it is over, or there is no such thread.
+        ConflictError, and nothing is done, when the user already has a thread of this id.
+        """
         ...

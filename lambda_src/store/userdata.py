@@ -1,14 +1,18 @@
-"""Export and import of what is kept about a user, the same for every store. Knows no engine; operators' work.
+"""Export and import of a user's data, the same for every store. Knows no engine.
 
-A store brings its `UserRows`: the few reads and writes that differ from engine to engine.
+Each store implements `UserRows`, the few reads and writes that differ between engines. An export has one JSON object
+per thread, item, attachment and feedback: `value` is the stored JSON, `order` the row's place (docs/stores.md,
+"Export"). Stored bytes that are not JSON any more are exported as base64 in `raw`.
 """
 
+import json
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from lambda_src.errors import ConflictError
-from lambda_src.store import bounds, codec, export_records
+from lambda_src.store import bounds, codec
 from lambda_src.store.ports import Record
 
 
@@ -78,13 +82,13 @@ class UserRows(Protocol):
 async def export(rows: UserRows, user_id: str) -> AsyncIterator[Record]:
     """Threads by creation, each followed by its items by arrival and its feedback; attachments last."""
     async for thread in rows.threads(user_id):
-        yield export_records.thread_record(thread.id, thread.fields, order=thread.order)
+        yield thread_record(thread.id, thread.fields, order=thread.order)
         async for item in rows.items(user_id, thread.id):
-            yield export_records.record("item", item.id, item.data, thread_id=thread.id, order=item.order)
+            yield json_record("item", item.id, item.data, thread_id=thread.id, order=item.order)
         async for item_id, kind in rows.feedback(user_id, thread.id):
-            yield export_records.feedback_record(item_id, kind, thread_id=thread.id)
+            yield feedback_record(item_id, kind, thread_id=thread.id)
     async for attachment in rows.attachments(user_id):
-        yield export_records.record("attachment", attachment.id, attachment.data, thread_id=attachment.thread_id)
+        yield json_record("attachment", attachment.id, attachment.data, thread_id=attachment.thread_id)
 
 
 async def restore(rows: UserRows, record: Record, user_id: str) -> bool:
@@ -95,14 +99,14 @@ async def restore(rows: UserRows, record: Record, user_id: str) -> bool:
     wanted: object
     match record["kind"]:
         case "thread":
-            wanted = export_records.fields_of(record)
+            wanted = fields_of(record)
             standing = await rows.add_thread(user_id, ThreadRecord(record_id, wanted, record["order"]))
         case "item":
-            data = export_records.data_of(record)
+            data = data_of(record)
             wanted = codec.digest(data)
             standing = await rows.add_item(user_id, record["thread_id"], ItemRecord(record_id, data, record["order"]))
         case "attachment":
-            data = export_records.data_of(record)
+            data = data_of(record)
             wanted = codec.digest(data)
             standing = await rows.add_attachment(user_id, AttachmentRecord(record_id, data, thread_id))
         case "feedback":
@@ -113,3 +117,48 @@ async def restore(rows: UserRows, record: Record, user_id: str) -> bool:
     if standing is not None and standing != wanted:
         raise ConflictError(f"Another {record['kind']} has the id {record_id}.")
     return standing is None
+
+
+Kind = Literal["thread", "item", "attachment", "feedback"]
+
+
+def json_record(kind: Kind, record_id: str, data: bytes, **more: object) -> Record:
+    """One line of an export about the stored JSON `data`."""
+    try:
+        payload: dict[str, Any] = {"value": json.loads(data)}
+    except ValueError:
+        payload = {"raw": b64encode(data).decode()}
+    return {
+        "kind": kind,
+        "id": record_id,
+        **{name: value for name, value in more.items() if value is not None},
+        **payload,
+    }
+
+
+def thread_record(thread_id: str, fields: Mapping[str, str], *, order: int) -> Record:
+    """The line of a thread, from its fields as JSON texts."""
+    value = {name: json.loads(text) for name, text in sorted(fields.items())}
+    return {"kind": "thread", "id": thread_id, "order": order, "value": value}
+
+
+def fields_of(exported: Record) -> dict[str, str]:
+    """The fields that `thread_record` was given."""
+    return {name: dump(value) for name, value in exported["value"].items()}
+
+
+def feedback_record(item_id: str, kind: str, *, thread_id: str) -> Record:
+    """The line of the feedback on an item."""
+    return {"kind": "feedback", "id": item_id, "thread_id": thread_id, "value": kind}
+
+
+def data_of(exported: Record) -> bytes:
+    """The stored JSON that `json_record` was given."""
+    if "raw" in exported:
+        return b64decode(exported["raw"])
+    return dump(exported["value"]).encode()
+
+
+def dump(value: object) -> str:
+    """JSON as stores write it: one line, nothing escaped that need not be."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

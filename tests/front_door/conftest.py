@@ -2,7 +2,7 @@
 
 import pytest
 
-from lambda_src.store import budget
+from lambda_src.store import bounds
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb.counters import TableCounters
 from lambda_src.store.memory.store import MemoryStore
@@ -12,7 +12,7 @@ from tests.store.local import Local
 
 @pytest.fixture(params=["memory", "dynamodb"])
 def ground(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    monkeypatch.setattr(budget, "OPERATION_BUDGET_S", None)  # a thousand at once take what this machine takes
+    monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", None)  # a thousand at once take what this machine takes
     local = Local()
 
     def clock() -> int:

@@ -19,7 +19,7 @@ from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.store.aws_calls import Calls
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.turns import turn_ids as names
+from lambda_src.turns import turn_ids
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
@@ -138,8 +138,8 @@ async def _move_in(store: DynamoDBStore, user: str) -> dict[str, list[str]]:
     await store.save_attachment(file_of(f"atc_{user}"), who)
     await store.save_attachment(file_of(f"atc_{user}_bound", thread_id=full), who)
     await store.add_feedback(full, [f"msg_{user}"], "positive", who)
-    key = names.key_of_name(f"turn-that-runs-for-{user}", user)
-    turn = names.mint(key)
+    key = turn_ids.key_of_name(f"turn-that-runs-for-{user}", user)
+    turn = turn_ids.mint(key)
     await store.ledger.claim_request(key, turn, body_hash=b"x", ttl_s=3600, context=who)
     await store.ledger.take_lease(full, turn, lease_ms=LEASE_MS, context=who)
     await store.ledger.bind_request(key, turn, thread_id=full, ttl_s=3600, context=who)

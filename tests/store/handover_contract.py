@@ -9,7 +9,7 @@ from chatkit.store import NotFoundError
 from lambda_src.dev.store_contract.samples import context_of, file_of, item_ids, message_of, thread_ids, thread_of
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.errors import ConflictError
-from lambda_src.store.handover import Claim
+from lambda_src.store.ports import Claim
 
 GUEST, ANN, BOB = context_of("guest"), context_of("ann"), context_of("bob")
 AnyStore = Any

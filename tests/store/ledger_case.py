@@ -8,7 +8,7 @@ import pytest
 
 from lambda_src.context import RequestContext
 from lambda_src.dev.store_contract.samples import context_of
-from lambda_src.store import budget
+from lambda_src.store import bounds
 from lambda_src.store.ports import TurnLedger, TurnRow
 
 START_NS = 1_800_000_000 * 10**9  # January 2027, at a full minute, eight hours into the day in UTC
@@ -79,7 +79,7 @@ class LedgerCase:
     @pytest.fixture
     def crowd(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Hundreds of calls at once wait for one laptop's engine: that is not the time that the budget is for."""
-        monkeypatch.setattr(budget, "OPERATION_BUDGET_S", 60)
+        monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", 60)
 
     @pytest.fixture
     def clock(self, processes: Processes) -> Clock:

@@ -12,7 +12,7 @@ from chatkit.types import HiddenContextItem
 from hypothesis import given
 
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, item_of, thread_of
-from lambda_src.store import bounds, codec, ids, keys
+from lambda_src.store import bounds, codec, keys
 from lambda_src.store.clock import MAX_AHEAD_NS, MAX_THREADS, ThreadClocks
 
 json_values = st.recursive(
@@ -115,7 +115,7 @@ def test_what_is_an_id_fits_into_the_keys(text: str) -> None:
 
 
 def test_ids_sort_by_the_time_they_were_minted_in() -> None:
-    minted = [ids.new_id("message", now_ns=second * 10**9) for second in range(1_700_000_000, 1_700_000_100)]
+    minted = [bounds.new_id("message", now_ns=second * 10**9) for second in range(1_700_000_000, 1_700_000_100)]
     assert minted == sorted(minted)
     assert all(len(item_id) == len("msg_") + 32 for item_id in minted)
 

@@ -10,8 +10,7 @@ import typer
 from lambda_src.cli.commands import app
 from lambda_src.dev.store_contract import StoreContract
 from lambda_src.store import bounds, codec, keys
-from lambda_src.store.bounds import LATE_WRITES_S
-from lambda_src.store.budget import OPERATION_BUDGET_S
+from lambda_src.store.bounds import LATE_WRITES_S, OPERATION_BUDGET_S
 from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES, PAYLOAD_MAX_BYTES
 from lambda_src.store.postgres.migrate import VERSION_TABLE
 

@@ -23,7 +23,7 @@ from lambda_src.dev.store_contract.samples import (
 )
 from lambda_src.dev.store_contract.values import incompressible
 from lambda_src.errors import ChatError
-from lambda_src.store import budget
+from lambda_src.store import bounds
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
@@ -224,7 +224,7 @@ async def test_a_call_that_hangs_ends_within_the_budget(
     aws: Aws, table: str, one_thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The budget bounds what botocore's own time-outs do not: here an executor whose one thread is busy."""
-    monkeypatch.setattr(budget, "OPERATION_BUDGET_S", 0.01)
+    monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", 0.01)
     store = DynamoDBStore(aws.dynamodb, table, executor=one_thread)
     released = threading.Event()
     one_thread.submit(released.wait)

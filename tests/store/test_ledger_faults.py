@@ -14,7 +14,7 @@ from lambda_src.dev.store_contract.samples import thread_of
 from lambda_src.errors import UnavailableError
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
-from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.followers import Follower
 from lambda_src.store.ports import JournalBatch, LeaseTaken, QuotaLimits, TurnLedger
 from tests.store.engine.engine import Engine

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from lambda_src.errors import QuotaError
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import LeaseTaken
-from lambda_src.turns import turn_ids as names
+from lambda_src.turns import turn_ids
 from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.journal import UNRENEWED_S
 from lambda_src.turns.lease import LEASE_MS
@@ -153,7 +153,7 @@ class TurnRules(RuleBasedStateMachine):
         if regenerates is not None:
             model = Regenerating(f"msg_answer_{number}", self.time, regenerates)
             operation = "threads.retry_after_item"
-        turn_id = names.mint(TurnRequest("", thread_id=None, body=text.encode(), named=named).key("ann"))
+        turn_id = turn_ids.mint(TurnRequest("", thread_id=None, body=text.encode(), named=named).key("ann"))
         deadline_ms = None if deadline_s is None else house.clock.now_ms() + deadline_s * 1000
         ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s)
 

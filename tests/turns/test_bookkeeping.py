@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import UnavailableError
-from lambda_src.store import budget
+from lambda_src.store import bounds
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import JournalBatch
 from lambda_src.turns import journal, partial_answer
@@ -71,7 +71,7 @@ async def test_a_journal_that_is_slow_delays_no_renewal(scene: Scene) -> None:
 
 def test_two_renewals_may_fail_before_a_lease_runs_out() -> None:
     assert 3 * (RENEW_S + RENEW_WITHIN_S) * 1000 < LEASE_MS
-    assert RENEW_WITHIN_S < budget.OPERATION_BUDGET_S, "else it would be the budget that decides"
+    assert RENEW_WITHIN_S < bounds.OPERATION_BUDGET_S, "else it would be the budget that decides"
 
 
 async def test_a_process_that_is_told_to_end_writes_its_journal_first() -> None:

@@ -12,7 +12,7 @@ from chatkit.types import ThreadItem, ThreadMetadata
 from pydantic import TypeAdapter, ValidationError
 
 from lambda_src.errors import RequestError
-from lambda_src.store import codec, export_records
+from lambda_src.store import codec, userdata
 from lambda_src.store.ports import Record
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def _record(value: dict[str, Any], owners: dict[str, str], last: dict[str, int])
     thread_id = value["thread_id"]
     order = max(value["created_at"] * _NS, last.get(thread_id, 0) + 1)  # whole seconds: the API's order decides
     last[thread_id] = order
-    data = codec.dump(item) if (item := _item(value)) is not None else export_records.dump(value).encode()
+    data = codec.dump(item) if (item := _item(value)) is not None else userdata.dump(value).encode()
     return {
         "user": owners[thread_id],
-        **export_records.record("item", value["id"], data, thread_id=thread_id, order=order),
+        **userdata.json_record("item", value["id"], data, thread_id=thread_id, order=order),
     }
 
 
@@ -83,7 +83,7 @@ def _thread(value: dict[str, Any]) -> Record:
         {"id": value["id"], "created_at": _time(value), "title": value.get("title"), "status": value["status"]}
     )
     order = codec.thread_time_us(thread.created_at)
-    return export_records.thread_record(thread.id, codec.dump_thread(thread), order=order)
+    return userdata.thread_record(thread.id, codec.dump_thread(thread), order=order)
 
 
 def _item(value: dict[str, Any]) -> ThreadItem | None:

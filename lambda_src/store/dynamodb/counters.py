@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from lambda_src.store import keys
 from lambda_src.store.aws_calls import ConditionFailedError
-from lambda_src.store.budget import within_budget
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.counters import DAY_S, day_of, shards
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Table

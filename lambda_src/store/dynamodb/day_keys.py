@@ -4,7 +4,7 @@ expires by itself."""
 from base64 import b64decode, b64encode
 
 from lambda_src.store import keys
-from lambda_src.store.budget import within_budget
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.counters import DAY_S
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Table

@@ -10,8 +10,8 @@ from lambda_src.errors import TooLargeError, UnavailableError
 from lambda_src.store import codec, keys
 from lambda_src.store.aws_calls import MissingObjectError
 from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.table import Key, Row
-from lambda_src.store.payload_bucket import PayloadBucket
 
 INLINE_MAX_BYTES = 150 * 1024  # an index that projects ALL halves DynamoDB's 400 KB; the rest is room for the keys
 PAYLOAD_MAX_BYTES = 16 * 1024 * 1024  # of JSON; three times what the contract promises, and Lambda can still hold it

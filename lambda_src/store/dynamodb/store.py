@@ -13,21 +13,20 @@ from chatkit.store import Store, StoreItemType
 from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds, ids
+from lambda_src.store import bounds
 from lambda_src.store.aws_calls import Calls
-from lambda_src.store.budget import within_budget
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.items import Items
 from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
+from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads
 from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger
-from lambda_src.store.handover import Claim, CopyFile
-from lambda_src.store.payload_bucket import PayloadBucket
-from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
+from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import Snapshots
 
@@ -87,11 +86,11 @@ class DynamoDBStore(Store[RequestContext]):
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
-        return ids.new_id("thread", now_ns=self._clock())
+        return bounds.new_id("thread", now_ns=self._clock())
 
     def generate_item_id(self, item_type: StoreItemType, thread: ThreadMetadata, context: RequestContext) -> str:
         """A new item id of 128 bits."""
-        return ids.new_id(item_type, now_ns=self._clock())
+        return bounds.new_id(item_type, now_ns=self._clock())
 
     @within_budget
     async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
@@ -223,21 +222,21 @@ class DynamoDBStore(Store[RequestContext]):
 
     @within_budget
     async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
-        """handover.Handover."""
+        """ports.Handover."""
         bounds.writable(context.user.id, guest_id)
         await self._handed_over().claim(guest_id, context.user.id)
 
     @within_budget
     async def end_claim(self, guest_id: str, context: RequestContext) -> None:
-        """handover.Handover."""
+        """ports.Handover."""
         await self._handed_over().end_claim(guest_id)
 
     def claimed_guests(self) -> AsyncIterator[Claim]:
-        """handover.Handover."""
+        """ports.Handover."""
         return self._handed_over().claims()
 
     async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
-        """handover.Handover. No time budget: a long thread takes as long as it takes."""
+        """ports.Handover. No time budget: a long thread takes as long as it takes."""
         bounds.writable(context.user.id, guest_id, thread_id)
         return await self._handed_over().hand_over(thread_id, guest_id, context.user.id, copy_file=copy_file)
 

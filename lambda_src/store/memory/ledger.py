@@ -10,7 +10,7 @@ from typing import Literal
 from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds, codec, followers, journals, keys, quota_windows
+from lambda_src.store import bounds, codec, followers, keys, quota_windows
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.followers import Follower
 from lambda_src.store.memory.rows import ClaimRow, LedgerRows, UserRows
@@ -144,7 +144,7 @@ class MemoryLedger:
     ) -> None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
-        packed = journals.pack(batch)
+        packed = codec.pack_batch(batch)
         batches = self._rows(context).journals.setdefault((thread_id, turn_id), {})
         batches.setdefault(batch.number, (packed, self._now_ms() + ttl_s * 1000))
         self._rows(context).touched[thread_id, turn_id] = self._now_ms()

@@ -15,12 +15,11 @@ from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMeta
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
-from lambda_src.store import bounds, codec, ids, keys
+from lambda_src.store import bounds, codec, keys
 from lambda_src.store.clock import ThreadClocks
-from lambda_src.store.memory.handover import MemoryHandover
 from lambda_src.store.memory.ledger import MemoryLedger
 from lambda_src.store.memory.rows import AttachmentRow, GoneRow, ItemRow, ThreadRow, UserRows, window
-from lambda_src.store.ports import Count, Erased, Record, TurnLedger, count_nothing
+from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Record, TurnLedger, already_theirs, count_nothing
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import TAKEN, Snapshots, thread_not_found
 
@@ -29,6 +28,48 @@ if TYPE_CHECKING:
 
 _NS = 1_000_000_000
 T = TypeVar("T")
+
+
+class MemoryHandover:
+    """ports.Handover."""
+
+    def __init__(self, users: dict[str, UserRows], clock: Callable[[], int]) -> None:
+        self._users = users
+        self._clock = clock
+
+    async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
+        """ports.Handover."""
+        bounds.writable(context.user.id, guest_id)
+        guest = self._users.setdefault(guest_id, UserRows())
+        if guest.claimed_by not in (None, context.user.id):
+            raise ConflictError("This guest's threads were taken over by somebody else.")
+        guest.claimed_by, guest.is_being_claimed = context.user.id, True
+
+    async def end_claim(self, guest_id: str, context: RequestContext) -> None:
+        """ports.Handover."""
+        self._users.setdefault(guest_id, UserRows()).is_being_claimed = False
+
+    async def claimed_guests(self) -> AsyncIterator[Claim]:
+        """ports.Handover."""
+        for guest_id, guest in list(self._users.items()):
+            if guest.is_being_claimed and guest.claimed_by is not None:
+                yield Claim(guest_id, guest.claimed_by)
+
+    async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
+        """ports.Handover."""
+        bounds.writable(context.user.id, guest_id, thread_id)
+        guest = self._users.get(guest_id, UserRows())
+        for attachment_id in guest.bound_to(thread_id):
+            await copy_file(attachment_id)
+        if thread_id not in guest.threads:
+            return True
+        if thread_id in self._users.setdefault(context.user.id, UserRows()).threads:
+            raise already_theirs(thread_id)
+        turn = guest.ledger.turns.get(thread_id)
+        if turn is not None and not turn.ended:
+            return False
+        guest.hand_over(thread_id, self._users[context.user.id], now_s=self._clock() // _NS)
+        return True
 
 
 class MemoryStore(MemoryHandover, Store[RequestContext]):
@@ -60,11 +101,11 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
-        return ids.new_id("thread", now_ns=self._clock())
+        return bounds.new_id("thread", now_ns=self._clock())
 
     def generate_item_id(self, item_type: StoreItemType, thread: ThreadMetadata, context: RequestContext) -> str:
         """A new item id of 128 bits."""
-        return ids.new_id(item_type, now_ns=self._clock())
+        return bounds.new_id(item_type, now_ns=self._clock())
 
     async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
         """The thread. NotFoundError when it is missing or someone else's."""

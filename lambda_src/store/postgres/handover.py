@@ -11,22 +11,22 @@ from sqlalchemy.dialects.postgresql import insert
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.store import bounds
-from lambda_src.store.budget import within_budget
-from lambda_src.store.handover import Claim, CopyFile, already_theirs
+from lambda_src.store.bounds import within_budget
+from lambda_src.store.ports import Claim, CopyFile, already_theirs
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import attachments, claims, feedback, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
 
 
 class PostgresHandover:
-    """handover.Handover."""
+    """ports.Handover."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
     @within_budget
     async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
-        """handover.Handover."""
+        """ports.Handover."""
         bounds.writable(context.user.id, guest_id)
         new = insert(claims).values(guest_id=guest_id, user_id=context.user.id, is_open=True)
         mine = new.on_conflict_do_update(
@@ -38,19 +38,19 @@ class PostgresHandover:
 
     @within_budget
     async def end_claim(self, guest_id: str, context: RequestContext) -> None:
-        """handover.Handover."""
+        """ports.Handover."""
         async with transaction(self._sessions) as session:
             await session.execute(update(claims).where(claims.c.guest_id == guest_id).values(is_open=False))
 
     async def claimed_guests(self) -> AsyncIterator[Claim]:
-        """handover.Handover."""
+        """ports.Handover."""
         async with transaction(self._sessions) as session:
             found = (await session.execute(select(claims).where(claims.c.is_open))).mappings().all()
         for row in found:
             yield Claim(row["guest_id"], row["user_id"])
 
     async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
-        """handover.Handover. No time budget: files take as long as they take."""
+        """ports.Handover. No time budget: files take as long as they take."""
         bounds.writable(context.user.id, guest_id, thread_id)
         bound = select(attachments.c.id).where(sql.of_user(attachments, guest_id, thread_id=thread_id))
         async with transaction(self._sessions) as session:

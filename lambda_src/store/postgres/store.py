@@ -14,8 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lambda_src.context import RequestContext
-from lambda_src.store import bounds, codec, ids, userdata
-from lambda_src.store.budget import within_budget
+from lambda_src.store import bounds, codec, userdata
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.ports import Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.handover import PostgresHandover
@@ -59,11 +59,11 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
-        return ids.new_id("thread", now_ns=self._clock())
+        return bounds.new_id("thread", now_ns=self._clock())
 
     def generate_item_id(self, item_type: StoreItemType, thread: ThreadMetadata, context: RequestContext) -> str:
         """A new item id of 128 bits."""
-        return ids.new_id(item_type, now_ns=self._clock())
+        return bounds.new_id(item_type, now_ns=self._clock())
 
     @within_budget
     async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:

@@ -16,12 +16,12 @@ from lambda_src.store import keys
 from lambda_src.store.aws_calls import ConditionFailedError, MissingObjectError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
+from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.payloads import object_of
 from lambda_src.store.dynamodb.table import Row, Table, key_of
 from lambda_src.store.dynamodb.threads import Threads
-from lambda_src.store.dynamodb.turns import rows as turn_rows
-from lambda_src.store.handover import CLAIM_TTL_S, Claim, CopyFile, already_theirs
-from lambda_src.store.payload_bucket import PayloadBucket
+from lambda_src.store.dynamodb.turns import turn_rows
+from lambda_src.store.ports import CLAIM_TTL_S, Claim, CopyFile, already_theirs
 
 TURN_TTL_S = 7 * 86_400  # as long as any lease stands (leases.py)
 
@@ -31,7 +31,7 @@ _NO_TURN = (
 
 
 class HandedOver:
-    """What handover.Handover asks of the table. `clock` in nanoseconds since 1970."""
+    """What ports.Handover asks of the table. `clock` in nanoseconds since 1970."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class HandedOver:
                 yield Claim(row[keys.SORT_KEY]["S"], row[rows.USER_ID]["S"])
 
     async def hand_over(self, thread_id: str, guest_id: str, user_id: str, *, copy_file: CopyFile) -> bool:
-        """See handover.Handover."""
+        """See ports.Handover."""
         own = await self._table.get((keys.user_partition(user_id), keys.thread_sort(thread_id)))
         thread = await self._table.get((keys.user_partition(guest_id), keys.thread_sort(thread_id)))
         if thread is None or not rows.is_alive(thread, now_s=self._now_s()):

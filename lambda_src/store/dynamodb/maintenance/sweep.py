@@ -11,8 +11,8 @@ from lambda_src.store import keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import rows
+from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
-from lambda_src.store.payload_bucket import PayloadBucket
 from lambda_src.store.ports import Erased
 
 ORPHAN_AGE = timedelta(hours=24)  # an object may wait for its row as long as a write takes; a day is far beyond

@@ -8,10 +8,10 @@ from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.attachments import Attachments
 from lambda_src.store.dynamodb.items import Items
 from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
+from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.table import Row, Table, key_of
 from lambda_src.store.dynamodb.threads import Threads
-from lambda_src.store.payload_bucket import PayloadBucket
 from lambda_src.store.ports import Erased
 from lambda_src.store.userdata import AttachmentRecord, ItemRecord, ThreadRecord
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from lambda_src.store import followers, keys
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Row, Table
-from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.followers import EXPIRES_MS, LITTER_MAX, Follower
 
 PREFIX = "follower_"

@@ -12,7 +12,7 @@ from lambda_src.store import keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Table
-from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import Bound, IdempotencyConflict
 
 _FREE = f"attribute_not_exists(#{turn_rows.TURN_ID}) OR #{turn_rows.EXPIRES_MS} <= :now"

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lambda_src.store import codec, journals, keys
+from lambda_src.store import codec, keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Row, Table, key_of
-from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import Count, JournalBatch
 
 
@@ -29,7 +29,7 @@ class Journal:
 
     async def append(self, user_id: str, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int) -> None:
         """Write a batch, unless its number is there."""
-        packed = journals.pack(batch)
+        packed = codec.pack_batch(batch)
         expires_ms = self._now_ms() + ttl_s * 1000
         attributes = {
             rows.PAYLOAD: rows.binary(packed.data),
@@ -51,14 +51,14 @@ class Journal:
         """One request: the batches from `first` on, or from where a page ended, up to 1 MB."""
         found, after = await self._table.between(
             keys.thread_partition(user_id, thread_id),
-            keys.events_sort(turn_id, min(max(first, 0), journals.LAST_NUMBER)),
-            keys.events_sort(turn_id, journals.LAST_NUMBER),
+            keys.events_sort(turn_id, min(max(first, 0), codec.LAST_BATCH)),
+            keys.events_sort(turn_id, codec.LAST_BATCH),
             start=start,
         )
         batches: list[JournalBatch] = []
         for row in found:
             number = rows.sort_id(row, keys.events_prefix(turn_id))
-            if not journals.is_number(number) or int(row[turn_rows.EXPIRES_MS]["N"]) <= self._now_ms():
+            if not codec.is_batch_number(number) or int(row[turn_rows.EXPIRES_MS]["N"]) <= self._now_ms():
                 continue  # of a turn whose id begins like ours, or over
             try:
                 batches.append(JournalBatch(int(number), codec.unpack(_packed(row))))

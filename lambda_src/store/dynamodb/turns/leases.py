@@ -14,7 +14,7 @@ from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Table
-from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import LeaseTaken, TurnRow
 
 TTL_MS = 7 * 86_400_000  # a week: past any journal's, so that whoever finds one knows whose it is and whether it ended

@@ -10,7 +10,7 @@ from chatkit.store import NotFoundError
 
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds
-from lambda_src.store.budget import within_budget
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb.table import Row, Table
 from lambda_src.store.dynamodb.turns.followers import Followers
 from lambda_src.store.dynamodb.turns.idempotency import Guards

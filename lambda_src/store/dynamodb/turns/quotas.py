@@ -14,7 +14,7 @@ from lambda_src.store import keys, quota_windows
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Row, Table
-from lambda_src.store.dynamodb.turns import rows as turn_rows
+from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import QuotaLimits, QuotaRefused
 
 TTL_MS = 2 * quota_windows.DAY_MS  # past the end of the day that is counted
