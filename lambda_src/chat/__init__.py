@@ -1,1 +1,1 @@
-"""The ChatKit server and the requests that it answers."""
+"""The ChatKit server: request validation, responses, assistants, scheduled events."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LazyChatServer:
-    """Answers every ChatKit request. `load` imports and builds the server, once; `prepare` builds its agent."""
+    """Answers all ChatKit requests. `load` imports and builds the server, once; `prepare` builds its agent."""
 
     def __init__(
         self,

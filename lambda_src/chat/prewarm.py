@@ -1,9 +1,9 @@
-"""A first turn before anybody asks for one: what it loads and builds would else be waited for with the user's message.
+"""Prewarming: runs a canned turn during INIT, so that the user's first message does not wait for imports and caches.
 
-In Lambda's INIT the CPU is whole at any memory size, in an invocation it is the memory's share. So a canned answer goes
-the whole way: over the real client library on a transport without a network, through Runner and the server, into a
-store in memory. Public interfaces only, and nothing of the deployment is touched. Under SnapStart what it leaves is in
-the snapshot; no key and no connection is.
+Lambda's INIT has a full CPU at any memory size, an invocation only its memory's share. The canned turn uses the real
+client library (on a transport without a network), the Runner, the server and a store in memory. It uses only public
+interfaces and touches nothing of the deployment. Under SnapStart its effects are in the snapshot, without any key or
+connection.
 """
 
 import httpx2
@@ -25,16 +25,16 @@ ANSWER = message_of("Ready when you are.")
 
 
 async def prewarm(server: LazyChatServer) -> None:
-    """Run a canned turn, load the server, build the agent. Whatever fails is logged: a message will meet it again."""
+    """Run a canned turn, load the server, build the agent. Logs any failure, which a message would meet again."""
     try:
         await canned_turn()
         await server.ready()
-    except Exception as error:  # noqa: BLE001 - a fence: a user's agent that cannot be built must not end the process
+    except Exception as error:  # noqa: BLE001 - an agent that cannot be built must not end the process
         log_fault("prewarm_failed", error)
 
 
 async def canned_turn() -> int:
-    """One message whose answer calls a tool first; how many events came of it."""
+    """Run a turn that calls a tool and then answers. Returns the number of events."""
 
     @function_tool
     def look() -> str:

@@ -33,7 +33,7 @@ class AssistantRegistry:
         async with self._loading:
             if self._assistants is None:
                 try:
-                    self._assistants = await asyncio.to_thread(self._load)  # the folder agent/, and agents with it
+                    self._assistants = await asyncio.to_thread(self._load)  # imports agent/
                 except Exception as error:
                     log_fault("agent_not_loaded", error)
                     raise

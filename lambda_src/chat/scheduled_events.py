@@ -1,6 +1,6 @@
-"""Invocations that are no HTTP request: `{"chat": "sweep"}` each hour, `{"chat": "health"}` from a monitor.
+"""Scheduled events: `{"chat": "sweep"}` every hour, `{"chat": "health"}` from a monitor. No HTTP requests.
 
-Also the one place that decides how long sweeping may go on. Knows neither HTTP nor the store's insides.
+Also decides how long a sweep may run. Knows neither HTTP nor the store's rows.
 """
 
 import time
@@ -11,41 +11,41 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import RequestError
 from lambda_src.store.ports import Sweeps
 
-AFTER_A_DELETE_S = 5.0  # of sweeping in the invocation that deleted; the hourly event does the rest
-CLOSING_TIME_MS = 2_000  # left to Lambda's time-out when sweeping stops: one batch of deletes and its answer
+AFTER_A_DELETE_S = 5.0  # of sweeping after a delete, in the same invocation; the hourly event does the rest
+CLOSING_TIME_MS = 2_000  # before Lambda's timeout, for the last batch of deletes and the response
 
 
 class Invocation(Protocol):
-    """What is needed of Lambda's context."""
+    """The part of Lambda's context that a sweep uses."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until Lambda kills the function."""
+        """Milliseconds until the invocation times out."""
         ...
 
 
 class Adoptions(Protocol):
-    """What is needed of account_linking.py, where there are guests."""
+    """The part of account_linking.py that a sweep uses, if the stage has guests."""
 
     async def finish(self, *, stop: Callable[[], bool]) -> int:
-        """Go on with what was begun; how many threads changed hands."""
+        """Continue unfinished moves; returns how many threads were moved."""
         ...
 
 
 class Events:
-    """`on_event` of the handler: what each event of ours does, as a value that JSON can hold."""
+    """The handler's `on_event`: runs each event and returns a result that JSON can represent."""
 
     def __init__(self, sweeps: Sweeps, adoptions: Adoptions | None = None) -> None:
         self._sweeps, self._adoptions = sweeps, adoptions
 
     async def __call__(self, event: dict[str, Any], context: Invocation) -> object:
-        """RequestError for an event that is not ours, naming those that are."""
+        """Run one event; RequestError for an unknown one, naming the known ones."""
         match event:
             case {"chat": "health"}:
                 return {"status": "healthy", "service": "chat"}
             case {"chat": "sweep"}:
                 return await self._sweep(lambda: context.get_remaining_time_in_millis() < CLOSING_TIME_MS)
             case {"invokeCompletionStatus": str(), "requestId": str()}:
-                return None  # API Gateway is reported to invoke once more when a stream has ended
+                return None  # API Gateway reportedly invokes the function once more after each stream
             case _:
                 raise RequestError('This event is neither HTTP, nor {"chat": "sweep"}, nor {"chat": "health"}.')
 

@@ -1,4 +1,4 @@
-"""The ChatKitServer: from a user's message to the events of its answer. Knows no HTTP and no store engine."""
+"""The ChatKit server: turns a user's message into the events of an answer. Knows no HTTP and no store engine."""
 
 import asyncio
 import logging
@@ -58,9 +58,9 @@ from lambda_src.store.ports import FeedbackStore
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
-REMOVED_AT_ONCE = 25  # half of what one process has connections for
-DELTAS = TypeAdapter(ThreadItemUpdatedEvent)  # encodes into bytes, without a string in between
-NAMED_FOR = timedelta(minutes=16)  # as long as a turn is found by its name: after that it is a new message
+REMOVED_AT_ONCE = 25  # half of a process's connections
+DELTAS = TypeAdapter(ThreadItemUpdatedEvent)  # encodes straight to bytes
+NAMED_FOR = timedelta(minutes=16)  # as long as a turn is found by its id; later the same id is a new message
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ log = logging.getLogger(__name__)
 class ChatServer(ChatKitServer[RequestContext]):
     """ChatKit's server: answers from one store and one agent. LazyChatServer validates requests before they get here.
 
-    Without `files` there are no attachments, without `transcribe` no dictation; without `suggest_title` a thread's
-    title is the beginning of its first message. `models` are the names that users may choose, the default first;
-    `tool_choices` the tools. `takes` are the kinds of file that the model can read.
+    Without `files` there are no attachments, without `transcribe` no dictation, and without `suggest_title` a thread's
+    title is the beginning of its first message. Users may choose among `models`, the default first, and `tool_choices`.
+    `takes` are the kinds of files that the model can read.
     """
 
     def __init__(

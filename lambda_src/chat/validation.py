@@ -1,7 +1,7 @@
-"""What is looked at before a request may write anything or end the turn that runs. Knows no HTTP.
+"""Validation of ChatKit requests, before they may write anything or end a running turn. Knows no HTTP.
 
-ChatKit checks some things only after it began to write and to answer, some as errors of its own, and some not at all;
-what can be checked first is checked here, so that a refused request stores nothing.
+ChatKit makes some of these checks only after it has begun to write and to stream, some with errors of another form, and
+some not at all. All that can be checked first is checked here, so a refused request stores nothing.
 """
 
 import asyncio
@@ -52,10 +52,10 @@ from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, PROMPT_TOKENS, TITLE_T
 from lambda_src.runs.hooks import Screening, UploadedFile
 from lambda_src.startup import flags
 
-TITLE_CHARS = 2_500  # what the model sees of a message to find a title (titles.py), and its instructions
-MAX_TITLE_CHARS = 200  # four times what a list of threads shows
-MAX_FEEDBACK_ITEMS = 100  # a page of a thread; ChatKit's client sends the few of one answer
-AUDIO_SIGNATURES = {  # the media types ChatKit's client records, and where a file of each says what it is
+TITLE_CHARS = 2_500  # of a message, and the instructions, that the model reads to suggest a title (titles.py)
+MAX_TITLE_CHARS = 200  # four times as long as a list of threads shows
+MAX_FEEDBACK_ITEMS = 100  # a page of a thread; ChatKit's client sends the few items of one answer
+AUDIO_SIGNATURES = {  # the media types that ChatKit's client records: offset and bytes of each signature
     "audio/webm": (0, b"\x1a\x45\xdf\xa3"),
     "audio/ogg": (0, b"OggS"),
     "audio/mp4": (4, b"ftyp"),
@@ -64,11 +64,9 @@ AUDIO_SIGNATURES = {  # the media types ChatKit's client records, and where a fi
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """`check` raises what is wrong with a request. `models` and `tool_choices` may be asked for by name.
+    """Validates requests. Users may choose among `models` and `tool_choices`.
 
-    `dictation`: whether it is offered.
-
-    `history_items` is how many items of a thread the model is shown.
+    `dictation` is whether it is offered, `history_items` how many items of a thread the model reads.
     """
 
     store: Store[RequestContext]
@@ -81,10 +79,11 @@ class Checks:
     screening: Screening = field(default_factory=Screening)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
-        """NotFoundError: what it names is missing or someone else's. ConflictError: not in the thread's present state.
+        """Raise the error of an invalid request.
 
-        RequestError: it asks for what is not offered, or says what it is not. TooLargeError: its text is too long.
-        ForbiddenError, UnavailableError: a hook of the user's folder refused it, or failed.
+        NotFoundError: it names something that is missing or another user's. ConflictError: the thread's state does not
+        allow it. RequestError: it is malformed, or asks for something that is not offered. TooLargeError: its text is
+        too long. ForbiddenError, UnavailableError: a hook in agent/ refused it, or failed.
         """
         match request:
             case ThreadsCreateReq(params=params):
@@ -136,7 +135,7 @@ class Checks:
         refuse_unless_active(await self.store.load_thread(thread_id, context=context))
 
     async def _read_thread(self, thread_id: str, context: RequestContext) -> None:
-        """_open_thread, and beside it what the answer will need of the thread: two round trips fewer."""
+        """Like _open_thread, and at the same time read the items that the answer needs: this saves two round trips."""
         if context.turn is None or not flags.is_on("ahead"):
             await self._open_thread(thread_id, context)
             return
@@ -166,15 +165,15 @@ class Checks:
                 await self._scan(attachment, context)
 
     def _bounded(self, what: str, length: int, context: RequestContext) -> None:
-        """Raise TooLargeError if a user sends more text at once than one message may have."""
+        """Raise TooLargeError if the text is longer than one message of this user may be."""
         most = self.limits.of(context.user).message_chars
         if length > most:
             raise TooLargeError(f"{what} has {length:,} characters, and the limit is {most:,}. Shorten it.")
 
     def _expect(self, input: UserMessageInput, newest_first: Sequence[ThreadItem], context: RequestContext) -> None:
-        """Note what the model's first request is estimated to have as input, so that it can be reserved at once.
+        """Estimate the input tokens of the first request to the model, so that they can be reserved at once.
 
-        Files are reserved when they are read; so is what an agent's instructions and tools have over PROMPT_TOKENS.
+        Files are reserved when they are read, and so are instructions and tools beyond PROMPT_TOKENS.
         """
         if context.turn is None:
             return
@@ -199,7 +198,7 @@ class Checks:
         return attachment
 
     async def _scan(self, attachment: Attachment, context: RequestContext) -> None:
-        """Let the hook look at a new file, one at a time: each may have 20 MB. A file that it refuses is removed."""
+        """Call the hook with a new file and delete the file if refused. One at a time: each may have 20 MB."""
         if self.files is None or not await self.screening.scans_files():
             return
         data = await self.files.read_upload(attachment, context)
@@ -218,7 +217,7 @@ class Checks:
             raise RequestError(f"This tool cannot be chosen here. Offered are {offered}.")
 
     async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:
-        if not isinstance(params.action.type, str):  # upstream's default for it is a type variable
+        if not isinstance(params.action.type, str):  # the default in ChatKit's type is a type variable
             raise RequestError("params.action.type is missing: which action?")
         self._bounded("This action", len(params.action.type) + _json_chars(params.action.payload), context)
         await self._open_thread(params.thread_id, context)
@@ -235,24 +234,24 @@ class Checks:
             raise RequestError(f"Audio of this type is not taken. Taken are {', '.join(AUDIO_SIGNATURES)}.")
         try:
             data = base64.b64decode(audio_base64, validate=True)
-        except ValueError:  # binascii.Error, or letters that are not ASCII
+        except ValueError:  # binascii.Error, or characters that are not ASCII
             raise RequestError("The audio is not base64.") from None
         if not data.startswith(signature, offset):
             raise RequestError("This is not the audio it is said to be.")
 
 
 def chars_of(message: UserMessageInput) -> int:
-    """How many characters of a message the model sees."""
+    """The number of characters of a message that the model reads."""
     return sum(map(len, texts_of(message)))
 
 
 def _json_chars(value: object) -> int:
-    """How many characters a JSON value has: what the model or a function of agent/ gets to see."""
+    """The length of a JSON value as the model, or a function in agent/, receives it."""
     return len(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
 
 
 def texts_of(message: UserMessageInput) -> Iterator[str]:
-    """What the model sees of a message: its text, mentions with their data, the quoted text."""
+    """The texts of a message that the model reads: its text, mentions with their data, the quoted text."""
     for part in message.content:
         match part:
             case UserMessageTextContent():
@@ -267,7 +266,7 @@ def texts_of(message: UserMessageInput) -> Iterator[str]:
 
 
 def refuse_unless_active(thread: ThreadMetadata) -> None:
-    """ConflictError with the reason when the thread is locked or closed."""
+    """Raise ConflictError with the reason if the thread is locked or closed."""
     match thread.status:
         case ActiveStatus():
             return
