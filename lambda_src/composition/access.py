@@ -1,4 +1,4 @@
-"""Joins what the settings say of who may call and what they may spend. Builds no client: secrets' reader comes in."""
+"""Builds authentication, guests, CORS and quotas from the settings. Creates no AWS client."""
 
 import time
 from collections.abc import Callable
@@ -25,15 +25,15 @@ ReadSecret = Callable[[str], str]
 def guest_tokens(
     settings: Settings, read_secret: ReadSecret, *, now: Callable[[], float] = time.monotonic
 ) -> GuestTokens | None:
-    """Guests' tokens; None where the stage has no guests. The secret is read when the first of them comes."""
+    """Guest tokens; None if the stage has no guests. The secret is read for the first guest."""
     if (name := settings.guest_secret) is None:
         return None
     return GuestTokens(Secret(lambda: read_secret(name), oldest_s=OLDEST_S, now=now))
 
 
 def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticate:
-    """Who may call. SettingsError when a public key is none that can be used; Settings refuses that nobody may."""
-    ways: list[Authenticate] = [] if guests is None else [guests]
+    """The authenticator of a stage; SettingsError if a public key is unusable. Settings require at least one."""
+    authenticators: list[Authenticate] = [] if guests is None else [guests]
     audience = settings.auth_audience or ""
     if settings.auth_public_keys is not None:
         keys = usable(settings.auth_public_keys)
@@ -41,31 +41,32 @@ def authenticator(settings: Settings, guests: GuestTokens | None) -> Authenticat
             raise SettingsError(
                 ["CHAT_AUTH_PUBLIC_KEYS must be public JWKs (EdDSA, ES256, RS256), each with its `kid`."]
             )
-        ways.append(BackendToken(keys, audience, claims=settings.claims))
+        authenticators.append(BackendToken(keys, audience, claims=settings.claims))
     if settings.auth_issuer is not None:
         issuer_keys = IssuerKeys(settings.auth_issuer)
-        ways.append(BearerToken(settings.auth_issuer, audience, keys=issuer_keys, claims=settings.claims))
-    return ways[0] if len(ways) == 1 else FirstOf(*ways)
+        bearer_token = BearerToken(settings.auth_issuer, audience, keys=issuer_keys, claims=settings.claims)
+        authenticators.append(bearer_token)
+    return authenticators[0] if len(authenticators) == 1 else FirstOf(*authenticators)
 
 
 def middleware(settings: Settings, read_secret: ReadSecret) -> list[edge.Middleware]:
-    """What asks before any route does, the outermost first. Secrets are read when the first request comes."""
-    found: list[edge.Middleware] = []
+    """The middleware that runs before every route, the outermost first. Secrets are read with the first request."""
+    chain: list[edge.Middleware] = []
     if settings.origin_secrets is not None:
-        found.append(
+        chain.append(
             edge.cloudfront_secret_middleware(*(Secret(partial(read_secret, arn)) for arn in settings.origin_secrets))
         )
     elif settings.origin_signed:
-        found.append(edge.AsViewer)
+        chain.append(edge.AsViewer)
     if settings.cors_origins is not None:
-        found.append(edge.cors_middleware(settings.cors_origins, token_header=settings.token_header))
-    return found
+        chain.append(edge.cors_middleware(settings.cors_origins, token_header=settings.token_header))
+    return chain
 
 
 def quotas(
     settings: Settings, ledger: TurnLedger, counters: Counters, *, clock: Callable[[], int] = time.time_ns
 ) -> Quotas:
-    """What people may spend; without limits, the operator's switch alone."""
+    """The quotas on turns; without any limit, only the operator's switch that pauses them."""
     allowance = Allowance(
         messages_per_minute=settings.messages_per_minute,
         messages_per_day=settings.messages_per_day,
@@ -79,7 +80,7 @@ def quotas(
 
 
 def file_quota(settings: Settings, counters: Counters) -> FileQuota:
-    """What people may bring in a day; without limits, what guests may."""
+    """The daily quota on files; without a limit in the settings, that of guests still applies."""
     return FileQuota(counters, FileAllowance(settings.files_per_day, settings.file_bytes_per_day))
 
 
@@ -91,5 +92,5 @@ def guests(
     *,
     clock: Callable[[], int] = time.time_ns,
 ) -> Guests | None:
-    """Who lets guests in; None where the stage has none."""
+    """The service that admits guests; None if the stage has none."""
     return None if tokens is None else Guests(tokens, counters, callers=callers, screening=screening, clock=clock)
