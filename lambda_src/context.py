@@ -1,4 +1,4 @@
-"""Who asks, and within which bounds: made once at the edge, handed down every step. Knows no token, no HTTP."""
+"""RequestContext, User and Turn: values of one request, created once and passed down. Knows no token, no HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EndReason = Literal["stopped", "deadline", "superseded", "shutdown"]
 Claim = str | int | float | bool | tuple[str, ...]
-"""The value of a token's claim, as tools read it. A list of texts becomes a tuple."""
+"""The value of a token's claim, as tools read it. A list of strings becomes a tuple."""
 
 
 def _no_claims() -> Mapping[str, Claim]:
@@ -45,13 +45,13 @@ class User:
         return self.id.removesuffix(f".{self.assistant}") if self.assistant else self.id
 
     def at(self, assistant: str) -> "User":
-        """The person as a user of one assistant: an id of its own, so that what is kept there is seen there only."""
+        """The person as a user of one assistant. The id differs, so each assistant sees only its own threads."""
         return replace(self, id=f"{self.id}.{assistant}", assistant=assistant) if assistant else self
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAhead:
-    """What the check of a message has read: its thread (None: a new one), and of its items the newest, newest first."""
+    """What validating a message has read: its thread (None if new) and the thread's newest items, newest first."""
 
     thread: "ThreadMetadata | None"
     items: "Sequence[ThreadItem]"
@@ -59,7 +59,7 @@ class ReadAhead:
 
 @dataclass(slots=True)
 class Turn:
-    """One user input and everything it sets off. `id` matches `[A-Za-z0-9_-]{16,64}`.
+    """One user input and everything that it triggers. `id` matches `[A-Za-z0-9_-]{16,64}`.
 
     `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
     Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.

@@ -1,31 +1,30 @@
-"""Every error of ours, as one tree. Knows no HTTP: http/app.py says which status each becomes.
+"""All exceptions of this project in one tree. Knows no HTTP: http/app.py maps each to a status.
 
 ChatError
 ├── SettingsError        the environment is incomplete or malformed; lists every fault at once
-├── AuthError            no bearer token, or one that does not prove who calls
-│   └── UnknownKeyError          the token names a key that we do not know, which may be new; says when to try again
-├── ForbiddenError       one of the user's hooks refused it (hooks.py); its text is the hook's
-├── RequestError         the request cannot be understood; says what is wrong and where
-├── TooLargeError        a body or an item is over a limit; says which limit and by how much
-├── ConflictError        understood, but not possible in the thread's present state
-├── NoAssistantError     nobody here has the name that was asked for
-├── QuotaError           as much as this user, or the stage, may spend is spent; says when it may go on
-└── UnavailableError     a service we stand on did not answer in time; nothing was half-written
-    └── SignInUnavailableError   the token cannot be checked at the moment; nothing was begun
+├── AuthError            no bearer token, or an invalid one
+│   └── UnknownKeyError          the token names an unknown key, which may be new; has the time of the next try
+├── ForbiddenError       one of the user's hooks refused the request (hooks.py); its text is the hook's
+├── RequestError         the request is malformed; the text names what is wrong and where
+├── TooLargeError        a body or an item exceeds a limit, which the text names
+├── ConflictError        a valid request that the thread's current state does not allow
+├── NoAssistantError     there is no assistant of the requested name
+├── QuotaError           a quota of the user or the stage is used up; has the time when it is available again
+└── UnavailableError     a dependency did not answer in time; nothing was half-written
+    └── SignInUnavailableError   the token cannot be checked at the moment; nothing was started
 
-A thing that is missing, or someone else's, is chatkit.store.NotFoundError: upstream's, so that the
-server and every store speak of it in one word.
+Something that is missing, or another user's, is chatkit.store.NotFoundError, which all stores of ChatKit raise.
 """
 
 from collections.abc import Sequence
 
 
 class ChatError(Exception):
-    """The root: its text is a sentence that a person may read."""
+    """The base class. Its text is a sentence that users may read."""
 
 
 class SettingsError(ChatError):
-    """Settings are missing or malformed. `faults` holds one sentence per fault."""
+    """Settings are missing or malformed. `faults` has a sentence for each fault."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
@@ -33,7 +32,7 @@ class SettingsError(ChatError):
 
 
 class AuthError(ChatError):
-    """The caller did not prove who they are. Its text never says which check failed."""
+    """The caller is not authenticated. The text never reveals which check failed."""
 
 
 class UnknownKeyError(AuthError):
@@ -45,19 +44,19 @@ class UnknownKeyError(AuthError):
 
 
 class ForbiddenError(ChatError):
-    """A hook of the user's folder refused this; nothing was stored or spent."""
+    """A hook in agent/ refused the request; nothing was stored or spent."""
 
 
 class RequestError(ChatError):
-    """The request cannot be understood."""
+    """The request is malformed."""
 
 
 class TooLargeError(ChatError):
-    """Something is over a limit; nothing of it was stored."""
+    """Something exceeds a limit; nothing of it was stored."""
 
 
 class ConflictError(ChatError):
-    """The request is sound, but the thread's present state does not allow it."""
+    """The request is valid, but the thread's current state does not allow it."""
 
 
 class NoAssistantError(ChatError):
@@ -65,9 +64,9 @@ class NoAssistantError(ChatError):
 
 
 class QuotaError(ChatError):
-    """A quota is spent; nothing was begun. The request may come again after `retry_after_s` seconds.
+    """A quota is used up; nothing was started. The client may retry after `retry_after_s` seconds.
 
-    `limit` names the quota in logs and metrics; `running` are the turns that take up all the user's places.
+    `limit` names the quota in logs and metrics; `running` are the turns that reach the user's limit.
     """
 
     def __init__(self, message: str, *, limit: str, retry_after_s: int, running: Sequence[str] = ()) -> None:
@@ -76,15 +75,15 @@ class QuotaError(ChatError):
 
 
 class UnavailableError(ChatError):
-    """A service we stand on failed or did not answer in time."""
+    """A dependency failed or did not answer in time."""
 
 
 class SignInUnavailableError(UnavailableError):
-    """A token cannot be checked at the moment. Nothing was begun: send the request again after `retry_after_s`."""
+    """A token cannot be checked at the moment. Nothing was started: send the request again after `retry_after_s`."""
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(message)
 
 
-BROKEN_OFF = "The answer broke off before it was complete. Try again."  # an UnavailableError, once text was shown
+BROKEN_OFF = "The answer broke off before it was complete. Try again."  # of an UnavailableError after text was streamed

@@ -1,4 +1,4 @@
-"""A secret that is read where it is kept, remembered, and read again when it was refused or is old. Knows no AWS."""
+"""A cached secret that is read again when it is refused or too old, so it can be rotated. Knows no AWS."""
 
 import asyncio
 import logging
@@ -6,17 +6,17 @@ import math
 import time
 from collections.abc import Callable
 
-OLDEST_S = 60  # of what no other but we refuse: rotated away, it is taken for as long at most
-REREAD_S = 30  # at most this often, also when it cannot be read: wrong tokens cannot make us ask for it all day
+OLDEST_S = 60  # for secrets that only we refuse: the longest time that a rotated one stays valid
+REREAD_S = 30  # at most this often, even if reading fails, so that invalid tokens cannot cause constant reads
 
 log = logging.getLogger(__name__)
 
 
 class Secret:
-    """One secret. `read` fetches it (it may block and may raise); what it raises leaves `value` as it is.
+    """One secret. `read` fetches it, and may block or raise; if it raises, the cached value stays.
 
-    One that is `oldest_s` old, by `now` in seconds, is read again by the next that needs it. Without an age, somebody
-    else must refuse it: a vendor its key, and a deployment changes the proof of CloudFront.
+    A value older than `oldest_s` (by `now`, in seconds) is read again when it is next needed. Without `oldest_s`, it is
+    read again only after a refusal: a vendor refuses its key, and requests carry CloudFront's rotated secret.
     """
 
     def __init__(
@@ -27,17 +27,17 @@ class Secret:
         oldest_s: float = math.inf,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`known` is what `read` gave a moment ago, if somebody asked already."""
+        """`known` is the value if the caller has just read it."""
         self._read, self._oldest_s, self._now = read, oldest_s, now
         self._value = known
         self._read_s = self._asked_s = now()
         self._reading = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return "Secret(...)"  # whatever prints its surroundings prints no secret
+        return "Secret(...)"  # so that no log or traceback contains the secret
 
     async def value(self) -> str:
-        """The secret, from memory when it was read and is not too old; the old one when it cannot be read again."""
+        """The secret, from the cache unless it is too old; the old one if it cannot be read again."""
         async with self._reading:
             if self._value is None:
                 await self._ask()
@@ -47,7 +47,7 @@ class Secret:
             return self._value
 
     async def newer_than(self, refused: str) -> str | None:
-        """What the secret is now, when `refused` was refused; None when it is still the same, or was just read."""
+        """The current secret after `refused` was refused; None if it is the same, or was read only a moment ago."""
         async with self._reading:
             if self._value == refused and self._may_ask():
                 await self._ask()
@@ -59,7 +59,7 @@ class Secret:
     async def _ask_again(self) -> None:
         try:
             await self._ask()
-        except Exception as error:  # noqa: BLE001 - whatever `read` raises: nobody is locked out for it
+        except Exception as error:  # noqa: BLE001 - no error of `read` may lock anybody out
             log.warning("secret_not_read_again", extra={"error_type": type(error).__qualname__})
 
     async def _ask(self) -> None:
