@@ -31,26 +31,26 @@ def option(parse: Parse, doc: str, *, takes: str, default: object = MISSING) -> 
 
 
 def optional(parse: Parse) -> Parse:
-    """Also null, for none."""
+    """Null, or what `parse` takes."""
     return lambda value: None if value is None else parse(value)
 
 
 def text(value: object) -> str:
-    """A text with something in it that can be printed."""
+    """A printable text that is not blank."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError(f"must be a text, and is {value!r}")
     return value
 
 
 def flag(value: object) -> bool:
-    """true or false, and nothing that merely looks like it."""
+    """A boolean; neither 0 and 1 nor texts."""
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, and is {value!r}")
     return value
 
 
 def matching(pattern: str, *, example: str) -> Callable[[object], str]:
-    """A text of one shape; `example` says which."""
+    """A text that matches `pattern`. Errors quote `example`."""
     compiled = re.compile(pattern, re.ASCII)
 
     def parse(value: object) -> str:
@@ -62,7 +62,7 @@ def matching(pattern: str, *, example: str) -> Callable[[object], str]:
 
 
 def choice(*choices: str) -> Callable[[object], str]:
-    """One of a few words."""
+    """One of `choices`."""
 
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in choices:
@@ -95,7 +95,7 @@ def days_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
 
 
 def list_of(parse: Parse, *, at_least: int = 0, at_most: int) -> Callable[[object], tuple[Any, ...]]:
-    """A list whose every element `parse` takes; what stands in it twice is taken once."""
+    """A list of values that `parse` takes, without duplicates."""
 
     def parse_all(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or not at_least <= len(value) <= at_most:
@@ -110,7 +110,7 @@ def object_of(cls: type) -> Parse:
 
     def parse(value: object) -> object:
         if not isinstance(value, Mapping):
-            names = " and ".join(name for name, one in options_of(cls).items() if one.default is MISSING)
+            names = " and ".join(name for name, spec in options_of(cls).items() if spec.default is MISSING)
             raise ValueError(f"must be an object{f' with {names}' if names else ''}, and is {value!r}")
         return cls(**read(cls, value))
 
@@ -118,7 +118,7 @@ def object_of(cls: type) -> Parse:
 
 
 def settings(value: object) -> tuple[tuple[str, str], ...]:
-    """Names of settings with what they are set to: a text, a number, or true or false."""
+    """Names and values of settings. A value is a text, a number or a boolean."""
     if not isinstance(value, Mapping):
         raise ValueError(f'must be an object such as {{"history_items": 20}}, and is {value!r}')
     wrong = [f"{k}: {v!r}" for k, v in value.items() if not _SETTING.fullmatch(str(k)) or not _is_plain(v)]
@@ -126,8 +126,8 @@ def settings(value: object) -> tuple[tuple[str, str], ...]:
         raise ValueError(f"must hold lower-case names with a text or a number each, and holds {', '.join(wrong)}")
     if secret := [k for k in value if k != "domain_key" and {"key", "secret", "password"} & set(str(k).split("_"))]:
         raise ValueError(f"may not hold {', '.join(secret)}: a secret is no setting")  # a domain's key is public
-    told = {str(k): json.dumps(v) if isinstance(v, bool) else str(v) for k, v in value.items()}
-    return tuple(sorted(told.items()))
+    texts = {str(k): json.dumps(v) if isinstance(v, bool) else str(v) for k, v in value.items()}
+    return tuple(sorted(texts.items()))
 
 
 def environment(value: object) -> tuple[tuple[str, str], ...]:
@@ -218,7 +218,7 @@ def parameter(value: object) -> str:
 
 def options_of(cls: type) -> dict[str, Any]:
     """The fields of a dataclass that are options, by name."""
-    return {one.name: one for one in fields(cls) if one.metadata}
+    return {entry.name: entry for entry in fields(cls) if entry.metadata}
 
 
 def read(cls: type, entry: Mapping[str, object]) -> dict[str, Any]:
@@ -226,13 +226,13 @@ def read(cls: type, entry: Mapping[str, object]) -> dict[str, Any]:
     options = options_of(cls)
     values: dict[str, Any] = {}
     faults = [f"{key} is not an option{nearest(key, tuple(options))}." for key in entry if key not in options]
-    for name, one in options.items():
+    for name, spec in options.items():
         if name not in entry:
-            if one.default is MISSING:
-                faults.append(f"{name} is missing: {one.metadata['doc']}")
+            if spec.default is MISSING:
+                faults.append(f"{name} is missing: {spec.metadata['doc']}")
             continue
         try:
-            values[name] = one.metadata["parse"](entry[name])
+            values[name] = spec.metadata["parse"](entry[name])
         except ValueError as fault:
             faults.append(f"{name} {fault}.")
         except ConfigError as inner:
@@ -242,7 +242,7 @@ def read(cls: type, entry: Mapping[str, object]) -> dict[str, Any]:
     return values
 
 
-def nearest(key: str, known: tuple[str, ...]) -> str:
-    """The end of a sentence about an unknown name: the one that was meant, or all that are known."""
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}" if near else f"; known are {', '.join(known)}"
+def nearest(key: str, names: tuple[str, ...]) -> str:
+    """The end of a sentence about an unknown name: the option that was probably meant, or all options."""
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}" if near else f"; known are {', '.join(names)}"

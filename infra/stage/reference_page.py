@@ -69,9 +69,9 @@ def page() -> str:
 def table(cls: type) -> Iterator[str]:
     yield "| option | takes | default | |"
     yield "|---|---|---|---|"
-    for name, one in options_of(cls).items():
-        takes = one.metadata["takes"].replace("|", "\\|")
-        yield f"| `{name}` | {takes} | {_default(one)} | {_sentence(one.metadata['doc'])} |"
+    for name, option in options_of(cls).items():
+        takes = option.metadata["takes"].replace("|", "\\|")
+        yield f"| `{name}` | {takes} | {_default(option)} | {_sentence(option.metadata['doc'])} |"
 
 
 def _default(option: Any) -> str:  # noqa: ANN401 - a dataclass's field of whatever type

@@ -1,4 +1,4 @@
-"""The objects inside a stage of cdk.json: whose tokens are taken, quotas, a domain, a network. One dataclass each.
+"""The objects inside a stage of cdk.json, one dataclass each: authentication, quotas, domain, network and more.
 
 Knows no stage and no AWS. infra/stage/parsers.py parses each value; infra/stage/schema.py is the stage itself.
 """
@@ -34,7 +34,7 @@ _HOST = matching(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", example=
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CognitoConfig:
-    """A user pool of our own, in the data stack: whoever loses the pool loses every user's threads."""
+    """A Cognito user pool in the data stack. Deleting the pool makes every user's threads unreachable."""
 
     domain_prefix: str = option(
         matching(
@@ -47,24 +47,27 @@ class CognitoConfig:
         list_of(
             matching(r"(https://|http://localhost)\S+", example="https://chat.example.com/"), at_least=1, at_most=20
         ),
-        "Where the sign-in page sends people back to.",
+        "URLs that the sign-in page may redirect to.",
         takes="list of URLs",
     )
     self_sign_up: bool = option(
-        flag, "Whether anybody may open an account; else you do it for them.", takes="true or false", default=False
+        flag,
+        "Whether anyone may create an account; if false, you create the accounts.",
+        takes="true or false",
+        default=False,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestConfig:
-    """People who need not sign in: each gets a token of our own, and a small allowance."""
+    """Guests need not sign in: each gets a token from us and a small quota."""
 
     messages_per_day: int = option(
-        whole(1, 10_000, "messages"), "What one guest may send in a day.", takes="1-10000", default=20
+        whole(1, 10_000, "messages"), "Messages per guest and UTC day.", takes="1-10000", default=20
     )
     tokens_percent: int = option(
         whole(1, 100, "percent"),
-        "What guests may take of `quotas.stage_tokens_per_day`; 100 where nobody else may call.",
+        "Percentage of `quotas.stage_tokens_per_day` that all guests together may use; 100 if only guests may call.",
         takes="1-100",
         default=25,
     )
@@ -72,9 +75,9 @@ class GuestConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig:
-    """Who may call: users of an issuer, of a backend of yours, of a pool of our own, guests; several if you like.
+    """Who may call: users of an issuer, of your own backend, of a Cognito pool, or guests. You may combine them.
 
-    Without any there is no stage: whoever found the URL could spend the model's key.
+    A stage without any of them is rejected, because anyone who finds the URL could spend your model key.
     """
 
     issuer: str | None = option(
@@ -85,46 +88,51 @@ class AuthConfig:
     )
     audience: str | None = option(
         optional(text),
-        "The `aud` (Cognito: `client_id`) that a token must carry.",
+        "The `aud` (for Cognito: `client_id`) that every token must have.",
         takes="text or null; with issuer or public_keys",
         default=None,
     )
     public_keys: tuple[str, ...] = option(
         list_of(public_key, at_most=10),
-        "Public JWKs of the backend of yours that signs tokens: docs/auth.md says how one is made.",
+        "Public JWKs of your own backend, if it signs the tokens: docs/auth.md shows how to create them.",
         takes="list of JWKs",
         default=(),
     )
     client_id: str | None = option(
         optional(text),
-        "Public client (PKCE, no secret) by which our page lets people sign in at the issuer.",
+        "OAuth client of our page (public, PKCE, no secret), for signing in at the issuer.",
         takes="text or null; with issuer",
         default=None,
     )
     resource: str | None = option(
         optional(matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", example="https://chat.example.com")),
-        "The API that our page asks the issuer for (RFC 8707), instead of by its audience as Auth0 has it.",
+        "Resource indicator (RFC 8707) that our page sends to the issuer; null sends the audience, as Auth0 expects.",
         takes="absolute URI or null; with client_id",
         default=None,
     )
     sign_in_url: str | None = option(
         optional(_HTTPS),
-        "Where the issuer gives our page its tokens, if on another host than its own: Cognito's domain.",
+        "Any URL on the host of the issuer's token or revocation endpoint, if that is not the issuer's host (Cognito).",
         takes="https URL or null; with client_id",
         default=None,
     )
     cognito: CognitoConfig | None = option(
-        optional(object_of(CognitoConfig)), "A user pool of our own.", takes="object or null", default=None
+        optional(object_of(CognitoConfig)),
+        "A Cognito user pool that the stage creates.",
+        takes="object or null",
+        default=None,
     )
     guest: GuestConfig | None = option(
-        optional(object_of(GuestConfig)), "People who need not sign in.", takes="object or null", default=None
+        optional(object_of(GuestConfig)), "Access without signing in.", takes="object or null", default=None
     )
 
 
 def auth(value: object) -> AuthConfig:
-    """The ways that a stage chose; ConfigError also for ways that are missing, or exclude each other."""
+    """The parsed `auth` object; ConfigError also if no authenticator is set, or if two exclude each other."""
     faults = (
-        _of_ways({name for name, given in value.items() if given or given == {}}) if isinstance(value, Mapping) else []
+        _contradictions({name for name, chosen in value.items() if chosen or chosen == {}})
+        if isinstance(value, Mapping)
+        else []
     )
     try:
         parsed: AuthConfig = object_of(AuthConfig)(value)  # type: ignore[assignment] # parsers return object
@@ -135,60 +143,75 @@ def auth(value: object) -> AuthConfig:
     return parsed
 
 
-def _of_ways(given: Set[object]) -> list[str]:
+def _contradictions(given: Set[object]) -> list[str]:
     signed = bool(given & {"issuer", "public_keys"})
     faults = {
         "issuer, public_keys, cognito or guest must say who may call.": not given
         & {"issuer", "public_keys", "cognito", "guest"},
-        "audience is missing: the `aud` (Cognito: `client_id`) that a token must carry.": signed
+        "audience is missing: the `aud` (for Cognito: `client_id`) that every token must have.": signed
         and "audience" not in given,
-        "audience means nothing without issuer or public_keys.": not signed and "audience" in given,
-        "client_id means nothing without issuer; cognito brings its own.": "client_id" in given
+        "audience has no effect without issuer or public_keys.": not signed and "audience" in given,
+        "client_id has no effect without issuer; cognito creates its own.": "client_id" in given
         and "issuer" not in given,
-        "resource means nothing without client_id.": "resource" in given and "client_id" not in given,
-        "sign_in_url means nothing without client_id; cognito brings its own.": "sign_in_url" in given
+        "resource has no effect without client_id.": "resource" in given and "client_id" not in given,
+        "sign_in_url has no effect without client_id; cognito sets its own.": "sign_in_url" in given
         and "client_id" not in given,
-        "cognito is an issuer of its own: take it, or issuer and public_keys.": signed and "cognito" in given,
+        "cognito is itself an issuer: use either cognito, or issuer and public_keys.": signed and "cognito" in given,
     }
-    return [sentence for sentence, true in faults.items() if true]
+    return [sentence for sentence, applies in faults.items() if applies]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaConfig:
-    """What people may use; null is no limit."""
+    """Usage limits; null means no limit."""
 
     messages_per_minute: int | None = option(
-        optional(whole(1, 1000, "messages")), "Of one user.", takes="1-1000 or null", default=None
+        optional(whole(1, 1000, "messages")), "Messages per user and minute.", takes="1-1000 or null", default=None
     )
     messages_per_day: int | None = option(
-        optional(whole(1, 100_000, "messages")), "Of one user.", takes="1-100000 or null", default=None
+        optional(whole(1, 100_000, "messages")),
+        "Messages per user and UTC day.",
+        takes="1-100000 or null",
+        default=None,
     )
     running_turns: int | None = option(
-        optional(whole(1, 100, "turns")), "Answers written for one user at a time.", takes="1-100 or null", default=None
+        optional(whole(1, 100, "turns")),
+        "Turns that one user may have running at the same time.",
+        takes="1-100 or null",
+        default=None,
     )
     tokens_per_day: int | None = option(
-        optional(whole(*TOKENS, "tokens")), "Of one user.", takes="number or null", default=None
+        optional(whole(*TOKENS, "tokens")), "Tokens per user and UTC day.", takes="number or null", default=None
     )
     stage_tokens_per_day: int | None = option(
         optional(whole(*TOKENS, "tokens")),
-        "Of all users together: the kill switch that caps what a day can cost.",
+        "Tokens per UTC day for all users together: the limit on what a day can cost.",
         takes="number or null",
         default=None,
     )
     files_per_day: int | None = option(
-        optional(whole(1, 10_000, "files")), "Of one user.", takes="1-10000 or null", default=None
+        optional(whole(1, 10_000, "files")),
+        "Files that one user may upload per UTC day.",
+        takes="1-10000 or null",
+        default=None,
     )
     file_bytes_per_day: int | None = option(
-        optional(whole(1, 10**12, "bytes")), "Of one user's files together.", takes="number or null", default=None
+        optional(whole(1, 10**12, "bytes")),
+        "Total bytes that one user may upload per UTC day.",
+        takes="number or null",
+        default=None,
     )
     max_output_tokens: int | None = option(
-        optional(whole(16, 1_000_000, "tokens")), "Of one answer.", takes="16-1000000 or null", default=None
+        optional(whole(16, 1_000_000, "tokens")),
+        "Maximum tokens in one response of the model.",
+        takes="16-1000000 or null",
+        default=None,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """What your tools may do in AWS, beside what the chat itself needs: one statement of the function's role."""
+    """One IAM statement for the function's role: what your tools may do in AWS, in addition to what the chat needs."""
 
     actions: tuple[str, ...] = option(
         list_of(
@@ -196,7 +219,7 @@ class PolicyConfig:
             at_least=1,
             at_most=50,
         ),
-        "What is allowed; never actions of iam or sts.",
+        "Allowed actions; never those of iam or sts.",
         takes="list of actions",
     )
     resources: tuple[str, ...] = option(
@@ -208,12 +231,12 @@ class PolicyConfig:
             at_least=1,
             at_most=50,
         ),
-        'On what; "*" only together with actions that have no *.',
+        'Resources that the actions apply to; "*" only if no action contains a *.',
         takes="list of ARNs",
     )
 
 
-# What the stage keeps, by the service in an ARN: how such a resource's name begins.
+# The prefix of the names of the stage's own resources, by the service in their ARN.
 KEPT_BY_THE_STAGE = {
     "dynamodb": "table/chatkit-{stage}-data-",
     "s3": "chatkit-{stage}-data-",
@@ -222,7 +245,7 @@ KEPT_BY_THE_STAGE = {
 
 
 def policy_faults(statements: Iterable[PolicyConfig], *, stage: str) -> list[str]:
-    """What no statement may allow, each as a sentence that begins with the option."""
+    """A sentence for each statement that allows too much, beginning with the option."""
     faults: list[str] = []
     for statement in statements:
         services = {action.partition(":")[0] for action in statement.actions}
@@ -285,23 +308,29 @@ SET_BY_THE_STACK = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostedZoneConfig:
-    """A Route 53 zone in which the certificate is proven and the name is entered."""
+    """The Route 53 zone for the DNS records of the name and of its certificate's validation."""
 
-    id: str = option(matching(r"Z[A-Z0-9]{5,31}", example="Z0123456789ABC"), "The zone's id.", takes="text")
-    name: str = option(_HOST, "The zone's name.", takes="host name")
+    id: str = option(matching(r"Z[A-Z0-9]{5,31}", example="Z0123456789ABC"), "Id of the hosted zone.", takes="text")
+    name: str = option(_HOST, "Domain name of the hosted zone.", takes="host name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainConfig:
-    """A name of your own for CloudFront: with a zone, we make certificate and records; else name a certificate."""
+    """Your own domain name, on CloudFront.
 
-    name: str = option(_HOST, "The name under which the chat answers.", takes="host name")
+    With a hosted zone we create the certificate and the DNS records; otherwise give the certificate's ARN.
+    """
+
+    name: str = option(_HOST, "Host name of the chat.", takes="host name")
     hosted_zone: HostedZoneConfig | None = option(
-        optional(object_of(HostedZoneConfig)), "Route 53 zone of that name.", takes="object or null", default=None
+        optional(object_of(HostedZoneConfig)),
+        "Route 53 hosted zone of that name.",
+        takes="object or null",
+        default=None,
     )
     certificate_arn: str | None = option(
         optional(matching(r"arn:aws:acm:us-east-1:\d{12}:certificate/\S+", example="arn:aws:acm:us-east-1:...")),
-        "Certificate of that name where there is no zone; CloudFront takes those of us-east-1 only.",
+        "Certificate for that name, if there is no hosted zone; CloudFront requires one in us-east-1.",
         takes="ARN or null",
         default=None,
     )
@@ -309,31 +338,34 @@ class DomainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Places in a network of yours, which the subnets name."""
+    """Where the function runs in your VPC."""
 
     subnets: tuple[str, ...] = option(
-        list_of(_SUBNET, at_least=1, at_most=16), "With a way out to the model and to AWS.", takes="list of ids"
+        list_of(_SUBNET, at_least=1, at_most=16), "Subnets with a route to the model and to AWS.", takes="list of ids"
     )
     security_groups: tuple[str, ...] = option(
-        list_of(_GROUP, at_least=1, at_most=5), "What may be reached.", takes="list of ids"
+        list_of(_GROUP, at_least=1, at_most=5), "Security groups of the function.", takes="list of ids"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagedInstancesConfig(NetworkConfig):
-    """Lambda on EC2 instances that AWS runs in your account: several turns at a time in each environment."""
+    """Lambda on EC2 instances that AWS runs in your account: each environment runs several turns at the same time."""
 
     instance_types: tuple[str, ...] = option(
         list_of(matching(r"[a-z0-9-]+\.[a-z0-9]+", example="m8g.large"), at_most=10),
-        "Which instances may be started; none leaves the choice to Lambda.",
+        "Instance types that Lambda may start; if empty, Lambda chooses.",
         takes="list of types",
         default=(),
     )
     concurrency: int = option(
-        whole(1, 64, "turns"), "Turns at a time in one environment; they share its loop.", takes="1-64", default=10
+        whole(1, 64, "turns"),
+        "Turns running at the same time in one environment; they share its event loop.",
+        takes="1-64",
+        default=10,
     )
     max_vcpus: int = option(
-        whole(2, 15_000, "vCPUs"), "At most so many vCPUs: the cap on what it can cost.", takes="2-15000", default=16
+        whole(2, 15_000, "vCPUs"), "Maximum number of vCPUs, which limits the cost.", takes="2-15000", default=16
     )
 
 
@@ -341,6 +373,6 @@ _BEDROCK = re.compile(r"https://bedrock-mantle\.([a-z0-9-]+)\.api\.aws/")  # as 
 
 
 def bedrock_region(settings: Iterable[tuple[str, str]]) -> str | None:
-    """Where Amazon Bedrock answers, if a stage's settings name its endpoint as `model_base_url`."""
-    found = _BEDROCK.match(dict(settings).get("model_base_url", ""))
-    return found[1] if found else None
+    """The region of the Amazon Bedrock endpoint in the setting `model_base_url`; None for any other endpoint."""
+    match = _BEDROCK.match(dict(settings).get("model_base_url", ""))
+    return match[1] if match else None
