@@ -147,7 +147,8 @@ class IdempotencyKey:
     async def refuse(self, error: BaseException) -> None:
         """The request failed before its turn began: duplicates get the same refusal, or may try for themselves.
 
-        Best effort: without an answer from the store the key is free after UNBEGUN_S.
+        Also after a claim that failed, since its write may have reached the store. Best effort: if the store does not
+        respond, the key is free after UNBEGUN_S.
         """
         with suppress(ChatError):
             if (refusal := packed(error)) is None:
@@ -155,13 +156,8 @@ class IdempotencyKey:
             else:
                 await self._ledger.refuse_request(self._key, self._turn_id, refusal, context=self._context)
 
-    async def release(self) -> None:
-        """Give the key back after a claim that failed: its write may have reached the store. Best effort."""
-        with suppress(ChatError):
-            await self._ledger.release_request(self._key, self._turn_id, context=self._context)
-
     async def end(self) -> None:
-        """The turn lost its lease, so its row cannot say that it has ended: let the key expire instead.
+        """The turn ended after it lost its lease, so the thread's row does not show its end: let the key expire.
 
         A unique request keeps its key, since its turn can be looked up until BOUND_S is over.
         """

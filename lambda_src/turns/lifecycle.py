@@ -114,7 +114,7 @@ class Turns:
         )
         while holder is not None:
             if isinstance(holder, BaseException):
-                await key.release()
+                await key.refuse(holder)
                 raise holder
             other = await self._attach(key, holder, context)
             if isinstance(other, Attached):
