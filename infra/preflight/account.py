@@ -1,5 +1,6 @@
-"""What is looked at before anything is built or sent: read-only calls to AWS, every fault in one message, each with its
-command. Knows the names of stacks and how AWS refuses; builds nothing.
+"""Checks an AWS account before anything is built: read-only calls, every fault in one message with its remedy.
+
+Knows the names of stacks and the errors of AWS; builds nothing.
 """
 
 import os
@@ -37,7 +38,7 @@ class Clients(Protocol):
 
 
 class Account:
-    """Whose account and which region a deployment would go to; shown before anything else."""
+    """The account and region of a deployment, shown before anything else."""
 
     def __init__(self, account: str, region: str, *, clients: Clients) -> None:
         self.account, self.region, self.clients = account, region, clients
@@ -73,7 +74,7 @@ def sign_in(config: StageConfig, environ: Mapping[str, str] = os.environ) -> Acc
 
 
 def account_faults(config: StageConfig, account: Account, *, needs_bootstrap: bool = True) -> list[str]:
-    """Every reason in AWS why this deployment would fail; what we may not ask is no reason.
+    """Every reason in AWS why this deployment would fail. Checks that AWS does not allow are left out.
 
     needs_bootstrap: False if the caller bootstraps the account itself.
     """
@@ -101,7 +102,7 @@ def account_faults(config: StageConfig, account: Account, *, needs_bootstrap: bo
 
 
 def regions(config: StageConfig, account: Account) -> list[str]:
-    """Where the stage has stacks."""
+    """The regions in which the stage has stacks."""
     return [account.region, *([EDGE_REGION] if config.needs_edge and account.region != EDGE_REGION else [])]
 
 
@@ -126,7 +127,7 @@ def _bootstrap(config: StageConfig, account: Account) -> Iterator[str]:
 
 
 def _stacks(config: StageConfig, account: Account) -> Iterator[str]:
-    """Stacks of our names that cannot be updated, or are somebody else's."""
+    """Stacks with our names that cannot be updated, or belong to something else."""
     for name in stack_names(config):
         region = EDGE_REGION if name.endswith("-edge") else account.region
         try:
@@ -149,7 +150,7 @@ def is_ours(stack: Mapping[str, Any], stage: str) -> bool:
 
 
 def _kept_in(config: StageConfig) -> str:
-    """What goes when the data stack is deleted."""
+    """What is lost when the data stack is deleted."""
     if config.disposable:
         return "every thread and file that is in it, for good"
     return "no table and no bucket, but the next deployment makes new ones, and no thread of the old is seen there"
@@ -178,7 +179,7 @@ def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
 
 
 def _free(config: StageConfig, account: Account) -> int:
-    """What the account can set aside for this stage: what the stage reserved before, it may use again."""
+    """What the account can set aside for this stage, including what the stage has reserved already."""
     limits = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
     kept = KEPT_UNRESERVED if limits["ConcurrentExecutions"] > KEPT_UNRESERVED else KEPT_OF_FEW
     return max(0, int(limits["UnreservedConcurrentExecutions"]) + _set_aside(config, account) - kept)
@@ -213,13 +214,13 @@ def _set_aside(config: StageConfig, account: Account) -> int:
 
 
 def _secrets(config: StageConfig, account: Account) -> Iterator[str]:
-    """That what is there is encrypted, and that a key which cdk.json names is there; never what is in it."""
+    """Secrets must be encrypted, and a key that cdk.json names must exist. Never reads a value."""
     types = _types(config, account)
     for what, name in _parameters(config).items():
         command = set_secret(what, config)
         if types.get(name, "SecureString") != "SecureString":
             yield f"{name} is a {types[name]}, readable in every listing: delete it, then `{command}`."
-        elif name == config.model_key_parameter and name not in types:  # the name of ours may wait for its key
+        elif name == config.model_key_parameter and name not in types:  # the default parameter may be created later
             yield f"model_key_parameter {name} does not exist: `{command}`."
 
 
@@ -236,7 +237,7 @@ def set_secret(what: str, config: StageConfig) -> str:
 
 
 def is_there(name: str, config: StageConfig, account: Account) -> bool | None:
-    """Whether a secret of the stage is there, without looking at it; None where we may not ask."""
+    """Whether a secret of the stage exists, without reading it; None if AWS refuses the call."""
     try:
         return name in _types(config, account)
     except (BotoCoreError, ClientError):
@@ -255,7 +256,7 @@ def _types(config: StageConfig, account: Account) -> dict[str, str]:
 
 
 def _managed_instances(config: StageConfig, account: Account) -> Iterator[str]:
-    """That the region knows capacity providers at all."""
+    """The region must offer capacity providers."""
     if config.managed_instances is None:
         return
     try:
@@ -263,7 +264,7 @@ def _managed_instances(config: StageConfig, account: Account) -> Iterator[str]:
     except ClientError as error:
         if _code(error) not in ("UnknownOperationException", "ValidationException", "InvalidAction"):
             raise
-        yield f"managed_instances are not to be had in {account.region}: leave them out, or name another region."
+        yield f"managed_instances are not available in {account.region}: leave them out, or name another region."
 
 
 def _code(error: ClientError) -> str:

@@ -1,7 +1,7 @@
 """The secret that signs guests' tokens: made once for each stage, as an SSM SecureString. Knows no stack.
 
 CloudFormation makes no SecureStrings, and Secrets Manager would charge $0.40 a month for a stage that nobody uses; so
-`make deploy` makes it, after everything was looked at and before anything is deployed. Nobody ever sees it.
+`make deploy` creates it after all checks and before anything is deployed. It is never shown.
 `chat secret rotate guest-secret` puts another in its place, which ends every guest's session.
 """
 

@@ -18,21 +18,21 @@ def model_faults(config: StageConfig, account: Account, environ: Mapping[str, st
     ask = [sys.executable, "-m", "lambda_src.cli", "models", "--stage", config.stage, *new]
     region = {"AWS_DEFAULT_REGION": account.region}
     done = subprocess.run(ask, env={**environ, **region}, capture_output=True, text=True, check=False)
-    said = done.stderr.splitlines()
+    warnings = done.stderr.splitlines()
     if done.returncode != 0 and new:
-        return said
-    for line in said:
+        return warnings
+    for line in warnings:
         print(f"warning: {line}", flush=True)
     return []
 
 
 def is_new(config: StageConfig, account: Account) -> bool:
-    """Whether this would be the stage's first deployment. Where we may not ask, it is not taken for new."""
+    """Whether this would be the stage's first deployment. False if AWS refuses the call."""
     try:
         name = api_stack_name(config.stage)
         [stack] = account.clients("cloudformation", account.region).describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
-        return error.response.get("Error", {}).get("Code") == "ValidationError"  # CloudFormation: there is none
+        return error.response.get("Error", {}).get("Code") == "ValidationError"  # the stack does not exist
     except BotoCoreError:
         return False
     return bool(stack["StackStatus"] == NOT_YET_MADE)

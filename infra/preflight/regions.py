@@ -1,6 +1,6 @@
-"""What AWS says it has not in which region, where no API can be asked. Pure; each list has its page and date.
+"""Features that AWS does not offer in some regions and no API reports. Pure; each list has its page and date.
 
-Lists grow old: a region that has it by now is taken out here, and then deployed to.
+The lists grow old: remove a region here once it has the feature.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ WITHOUT_FUNCTION_URLS = frozenset(
 FUNCTION_URLS = "https://docs.aws.amazon.com/lambda/latest/dg/lambda-urls.html"
 WITHOUT_SNAPSTART = frozenset(("ap-east-2", "ap-southeast-6"))
 SNAPSTART = "https://docs.aws.amazon.com/lambda/latest/dg/snapstart.html"
-OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso")  # nothing here was tried there
+OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso")  # this project was never tried there
 
 
 def region_faults(config: StageConfig, region: str) -> Iterator[str]:
-    """A sentence for each thing that the stage wants and the region has not."""
+    """A sentence for each feature that the stage needs and the region does not have."""
     if region.startswith(OTHER_PARTITIONS):
-        yield f"{region} is of a partition of its own, where nothing of this was tried: name another region."
+        yield f"{region} belongs to another AWS partition, where this project was never tried: name another region."
     if region in WITHOUT_FUNCTION_URLS and config.front_door != "apigw":
         yield (
             f"{region} has no function URLs, which stream (so says AWS, {AS_OF}: {FUNCTION_URLS}): take front_door "

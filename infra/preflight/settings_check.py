@@ -1,6 +1,6 @@
-"""What the function would refuse at its first start, said before anything is deployed: settings, keys, their bytes.
+"""Checks, before anything is deployed, the settings that the function would refuse at its first start.
 
-The function itself is asked, in a process of its own (lambda_src/dev/first_start.py): infra imports nothing of it.
+Runs the function's own check in a process (lambda_src/dev/first_start.py): infra imports nothing of lambda_src.
 """
 
 import json
@@ -20,7 +20,7 @@ OPTIONS = {"CHAT_AUTH_PUBLIC_KEYS": "auth.public_keys", "CHAT_CORS_ORIGINS": "co
 
 
 def stage_of(context: Mapping[str, Any]) -> StageConfig:
-    """The stage that `context` means, one that will start; ConfigError names every fault of it."""
+    """The stage that `context` selects. ConfigError lists every setting with which the function would not start."""
     config = StageConfig.from_context(context)
     if faults := [*_refused(config), *_too_large(config)]:
         raise ConfigError([f"stages.{config.stage}.{fault}" for fault in faults])
@@ -28,18 +28,18 @@ def stage_of(context: Mapping[str, Any]) -> StageConfig:
 
 
 def _refused(config: StageConfig) -> list[str]:
-    """What the function refuses of its variables, each sentence beginning with the option to change."""
+    """A sentence for each variable that the function refuses, beginning with the option to change."""
     question = json.dumps({"variables": _variables(config), "options": OPTIONS})
     ask = [sys.executable, "-m", "lambda_src.dev.first_start"]
     done = subprocess.run(ask, cwd=ROOT, input=question, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ToolError(f"the function could not be asked about its settings:\n{done.stderr[-2000:]}")
+        raise ToolError(f"the settings could not be checked:\n{done.stderr[-2000:]}")
     return [f"{fault['option']} {fault['problem']}" for fault in json.loads(done.stdout)]
 
 
 def _too_large(config: StageConfig) -> list[str]:
-    told = _variables(config)
-    sizes = {name: len(name.encode()) + len(value.encode()) for name, value in told.items()}
+    variables = _variables(config).items()
+    sizes = {name: len(name.encode()) + len(value.encode()) for name, value in variables}
     if (total := sum(sizes.values())) <= MAX_BYTES:
         return []
     largest = max(sizes, key=sizes.__getitem__)

@@ -1,12 +1,12 @@
 """What a stack's status asks of a person before it can be deployed to. Pure: names, statuses and commands, no AWS.
 
 Only a stack that was never whole, or is half deleted, may be deleted. One whose update could neither be made nor taken
-back (UPDATE_ROLLBACK_FAILED) still runs and still holds everything: its way back is continued.
+back (UPDATE_ROLLBACK_FAILED) still runs and holds everything: its rollback can be continued.
 """
 
 NEVER_WHOLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
 HALF_TAKEN_BACK = "UPDATE_ROLLBACK_FAILED"
-NOT_YET_MADE = "REVIEW_IN_PROGRESS"  # a first change set stands or failed: the next deployment makes the stack
+NOT_YET_MADE = "REVIEW_IN_PROGRESS"  # its first change set is pending or failed: the next deployment creates the stack
 
 # By how a status begins, the waiter of the AWS CLI that ends when it does; the longer beginning first.
 WAITERS = {

@@ -30,7 +30,7 @@ def main(env: MutableMapping[str, str]) -> int:
     logs.set_up(environment)
     extend_path(environment)
     with asyncio.Runner() as runner:
-        asyncio.set_event_loop(runner.get_loop())  # modules that ask for the loop while they are imported get the one
+        asyncio.set_event_loop(runner.get_loop())  # imported modules that ask for the current loop get this one
         client = RuntimeClient(environment.api, coalesce=environment.coalesce)
         try:
             check_switches(env)
@@ -67,7 +67,7 @@ async def refuse_to_start(
 ) -> int:
     """Log why the function cannot start, then report it with `send`; the exit code of the process.
 
-    The log has the whole text: nobody has been served yet, so there is nobody whose words it could quote.
+    The log gets the whole text of the error: no request was served yet, so it cannot quote one.
     """
     report = report_of(error, kind)
     logger.critical("runtime.cannot_start", extra={"kind": report.kind} | log_fields(error, with_text=True))

@@ -73,7 +73,7 @@ class StreamingMangum(Mangum, StreamingHandler):
         await HttpCycle(scope, body, reply).run(self._app)
 
     def _setup_event_loop(self) -> None:
-        """Mangum would make a loop here; ours belongs to the runtime, and buffered calls bring their own."""
+        """Do nothing: Mangum would create a loop here, but the runtime has one, and `__call__` creates its own."""
 
     def _http(self, event: Any, context: Any) -> LambdaHandler | None:  # noqa: ANN401 - JSON's edge
         """Mangum's reader for an HTTP event; None for any other event."""
@@ -81,7 +81,7 @@ class StreamingMangum(Mangum, StreamingHandler):
             return None
         try:
             return self.infer(event, context)
-        except (RuntimeError, LookupError, TypeError, AttributeError):  # what Mangum meets in an event that is not HTTP
+        except (RuntimeError, LookupError, TypeError, AttributeError):  # raised by Mangum for an event that is not HTTP
             return None
 
     async def _answer_other(self, event: Any, context: Any) -> object:  # noqa: ANN401 - JSON's edge
@@ -100,7 +100,7 @@ class StreamingMangum(Mangum, StreamingHandler):
         except (LookupError, TypeError, ValueError, AttributeError) as fault:
             raise EventError(f"The HTTP event cannot be read: {type(fault).__name__}.") from fault
         raw_path = str(event.get("rawPath") or event.get("path") or scope["path"])
-        scope["raw_path"] = quote(raw_path, safe=_PRINTABLE, errors="surrogatepass").encode()  # the app judges it
+        scope["raw_path"] = quote(raw_path, safe=_PRINTABLE, errors="surrogatepass").encode()  # the app validates it
         scope["asgi"] = {"version": "3.0", "spec_version": SPEC_VERSION}
         scope["state"] = self._lifespan.state.copy()
         return scope, body

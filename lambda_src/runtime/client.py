@@ -15,7 +15,7 @@ from lambda_src.runtime.reply import Reply
 
 NEXT_ATTEMPTS = 5  # as AWS's own client; a 403 right after a broken answer is gone at the second
 FIRST_PAUSE_S = 0.1  # before the second attempt; doubled before each further one
-SERVER_FAULT = 500  # from here on the Runtime API says: this sandbox is lost, exit
+SERVER_FAULT = 500  # from this status on the sandbox is lost: the runtime must exit
 
 Pause = Callable[[float], Awaitable[None]]
 

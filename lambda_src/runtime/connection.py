@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         return response
 
     async def write(self, data: bytes) -> None:
-        """Send more of the request, and wait while the other end takes no more. ConnectionError when it is gone."""
+        """Send more of the request, and wait while the other end does not read. ConnectionError if it is gone."""
         if self._lost is not None:
             raise self._lost
         self._gathered += data
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
             await asyncio.shield(self._writable)
 
     def write_if_idle(self, data: bytes) -> None:
-        """Send more of the request, or nothing when the other end is behind or gone."""
+        """Send more of the request, or nothing if the other end does not read or is gone."""
         if self._lost is None and self._writable is None:
             self._flush()
             self._transport.write(data)
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
             if self._response is not None and not self._response.done():
                 self._response.set_result(response)
                 if response.is_last:
-                    self._transport.abort()  # not close(): the rest of a refused body interests nobody
+                    self._transport.abort()  # not close(): nobody reads the rest of a refused body
 
     def _fail(self, error: Exception) -> None:
         self._lost = self._lost or error

@@ -1,7 +1,7 @@
-"""What Lambda tells the process through its environment, read once from a mapping. Knows no IO.
+"""The runtime's settings from Lambda's environment variables, read once from a mapping. Knows no IO.
 
 Names: https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
-Ours begin with CHAT_RUNTIME_: they choose how the function runs, never what it answers.
+Our own begin with CHAT_RUNTIME_. They change how the function runs, never its answers.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ SWITCHES = ("COALESCE", "SHOW_ERRORS")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Everything the runtime was told. Only `api` and `handler` must be there."""
+    """The settings of the runtime. Only `api` and `handler` are required."""
 
     api: str  # host:port of the Runtime API
     handler: str  # package.module.name, or module:app
@@ -64,16 +64,17 @@ class Environment:
 
 
 def check_switches(env: Mapping[str, str]) -> None:
-    """HandlerError when a switch of ours is misspelt, or neither on nor off: it would be off without a word."""
+    """HandlerError if one of our switches is misspelled, or neither on nor off: it would silently be off."""
     if faults := switch_faults(env):
         raise HandlerError("Runtime.InvalidEnvironment", " ".join(faults))
 
 
 def switch_faults(env: Mapping[str, str], *, named: Callable[[str], str] = str) -> list[str]:
-    """What is wrong with our switches, a sentence for each; `named` is what it calls a variable."""
+    """The faults of our switches, a sentence each. `named` gives the name by which a sentence calls a variable."""
     switches = {name: value for name, value in env.items() if name.startswith(PREFIX)}
+    allowed = ", ".join(named(PREFIX + switch) for switch in SWITCHES)
     return [
-        f"{named(name)} is not a switch of the runtime; known are {', '.join(named(PREFIX + one) for one in SWITCHES)}."
+        f"{named(name)} is not a switch of the runtime; known are {allowed}."
         if name.removeprefix(PREFIX) not in SWITCHES
         else f"{named(name)} must be one of {', '.join(ON + OFF)}, and is {value!r}."
         for name, value in sorted(switches.items())

@@ -1,4 +1,4 @@
-"""What can go wrong in the runtime, and any exception as an ErrorReport. Knows no socket and no ASGI.
+"""The errors of the runtime, and the conversion of any exception to an ErrorReport. Knows no socket and no ASGI.
 
 Each is a RuntimeFault, except ReplyBrokenError: that is an OSError, as ASGI 2.4 wants of `send`.
 """
@@ -12,12 +12,12 @@ from types import FrameType
 
 from lambda_src.runtime.protocol import ErrorReport
 
-STACK_MAX_FRAMES = 50  # CloudWatch takes 256 KB a line; a deeper stack is a recursion, which its end shows too
-CALLER_LEFT = "TruncatedHTTPRequest"  # what the Runtime API calls an answer whose caller closed the connection
+STACK_MAX_FRAMES = 50  # CloudWatch allows 256 KB per line; a deeper stack is a recursion, and its end is enough
+CALLER_LEFT = "TruncatedHTTPRequest"  # the Runtime API's errorType for an answer whose caller closed the connection
 
 
 class RuntimeFault(Exception):  # noqa: N818 - the root of the tree; its leaves end in Error
-    """The root: its text is a sentence for the log and the caller of the Runtime API."""
+    """The root. Its text is a sentence for the log and for Lambda's error report."""
 
 
 class EventError(RuntimeFault):
@@ -41,7 +41,7 @@ class IncompleteResponseError(RuntimeFault):
 
 
 class DeadlineError(RuntimeFault):
-    """The time-out of the function is so near that only its clean-up fits."""
+    """So little of the function's timeout is left that only clean-up fits."""
 
 
 class ShutdownError(RuntimeFault):
@@ -49,7 +49,7 @@ class ShutdownError(RuntimeFault):
 
 
 class LifespanError(RuntimeFault):
-    """The app answered lifespan.startup with a failure, or not at all."""
+    """The app failed lifespan.startup, or did not respond to it."""
 
 
 class HandlerError(RuntimeFault):
@@ -61,11 +61,11 @@ class HandlerError(RuntimeFault):
 
 
 class RuntimeApiError(RuntimeFault):
-    """The Runtime API answered with another status than the one that means success."""
+    """The Runtime API answered with an error status."""
 
     def __init__(self, what: str, status: int, body: bytes) -> None:
         self.status = status
-        self.kind = _error_type(body)  # the service's own name for it, "" when it gave none
+        self.kind = _error_type(body)  # the errorType in the body, "" if there is none
         super().__init__(f"{what} was answered {status}: {body[:500].decode(errors='replace')}")
 
 

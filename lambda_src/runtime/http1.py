@@ -1,4 +1,4 @@
-"""As much HTTP/1.1 (RFC 9112) as a client of the Runtime API needs, as bytes. Knows no socket and no Lambda.
+"""The subset of HTTP/1.1 (RFC 9112) that a client of the Runtime API needs, as bytes. Knows no socket and no Lambda.
 
 Writing requests: `head`, `chunk`, `last_chunk`. Reading responses: `ResponseParser`, fed with whatever arrived.
 """
@@ -18,7 +18,7 @@ class HttpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """What the Runtime API said: status, headers with names in lower case, the whole body."""
+    """A response of the Runtime API: status, headers (names in lower case), the whole body."""
 
     status: int
     headers: dict[str, str]
@@ -44,7 +44,7 @@ def last_chunk(trailers: Iterable[tuple[str, str]] = ()) -> bytes:
 
 
 class ResponseParser:
-    """One response after another, out of bytes. 1xx responses are skipped: they announce another one."""
+    """Parses bytes into one response after another. Skips 1xx responses, which precede the final one."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -57,8 +57,8 @@ class ResponseParser:
         """The responses that `data` completes. HttpError when it is no HTTP; the parser is of no use after that."""
         self._buffer += data
         next(self._steps)
-        found, self._found = self._found, []
-        return found
+        responses, self._found = self._found, []
+        return responses
 
     def close(self) -> list[ApiResponse]:
         """The connection was closed: that completes a response without a length."""

@@ -31,7 +31,7 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         self._task = asyncio.get_running_loop().create_task(self._run(scope))
         answer = await self._ask("lifespan.startup")
-        if answer is None:  # the app returned, or raised, without a word
+        if answer is None:  # the app returned or raised without a response
             task, self._task = self._task, None
             error = task.exception()
             if self._mode == "on":
@@ -44,7 +44,7 @@ class Lifespan:
             raise error or LifespanError(f"The app failed to start: {answer.get('message', '')}")
 
     async def shutdown(self) -> None:
-        """Run the app's shutdown; a failure in it is logged, since there is nobody left to tell."""
+        """Run the app's shutdown, and log a failure of it."""
         if self._task is None:
             return
         answer = await self._ask("lifespan.shutdown")
@@ -55,7 +55,7 @@ class Lifespan:
         await self._app(scope, self._inbox.get, self._outbox.put)
 
     async def _ask(self, kind: str) -> Message | None:
-        """Send one message; the app's answer to it, None when the app ended instead."""
+        """Send one message, and return the app's response to it, or None if the app ended instead."""
         assert self._task is not None
         self._inbox.put_nowait({"type": kind})
         answer = asyncio.get_running_loop().create_task(self._outbox.get())

@@ -20,7 +20,7 @@ from lambda_src.runtime.environment import Environment
 TEXT_FRAME, JSON_FRAME = 0xA55A0003, 0xA55A0002
 _FRAME_HEAD = struct.Struct(">IIQ")  # type, length of the payload in bytes, epoch in microseconds
 _LEVEL_BITS = {"DEBUG": 2, "INFO": 3, "WARNING": 4, "ERROR": 5, "CRITICAL": 6}  # times four, beside the frame type
-_LEVELS = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}  # Lambda's words for Python's
+_LEVELS = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}  # Lambda's names to Python's
 REQUEST_ID = "aws_request_id"  # of a record: the attribute that AWS's own runtime sets
 # What else a record has came as `extra`.
 _RECORD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", REQUEST_ID}
@@ -29,7 +29,7 @@ Write = Callable[[str, str], None]  # a formatted line without its end, and the 
 
 
 def set_up(environment: Environment, *, root: logging.Logger | None = None) -> None:
-    """Send what is logged where Lambda wants it, in its format, from its level on."""
+    """Send log records to Lambda in its format, from its log level on."""
     as_json = environment.log_format == "JSON" or environment.concurrency > 1  # Managed Instances take JSON only
     fd = environment.telemetry_fd
     handler = LambdaLogHandler(write_stdout if fd is None else framed(fd, as_json=as_json))
@@ -42,7 +42,7 @@ def set_up(environment: Environment, *, root: logging.Logger | None = None) -> N
 
 
 class LambdaLogHandler(logging.Handler):
-    """Hands each formatted record to `write`. Whoever formats it finds the request id as its `aws_request_id`."""
+    """Hands each formatted record to `write`. Sets its `aws_request_id` for formatters."""
 
     def __init__(self, write: Write) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with Lambda's field names; what was given as `extra` stands beside them."""
+    """One JSON object a line, with Lambda's field names; the fields of `extra` are added to them."""
 
     def __init__(self) -> None:
         super().__init__(datefmt="%Y-%m-%dT%H:%M:%SZ")

@@ -24,9 +24,9 @@ class Stage(enum.Enum):
 class Reply:
     """Either `start` and `write` until one says `last`, or `buffered`, or `fail` at any point; then `finish`.
 
-    `on_broken` is called once, with the reason, when the Runtime API takes no more of an answer that is not complete.
-    What comes after the end is refused with ReplyBrokenError: an app that was given up may still send, and by then the
-    connection carries the answer to another client.
+    `on_broken` is called once, with the reason, when the Runtime API refuses the rest of an incomplete answer.
+    Anything sent after the end is refused with ReplyBrokenError: an app that ignored its cancellation may still send
+    when the connection already carries the next answer.
     """
 
     def __init__(self, connection: Connection, invocation: Invocation, *, host: str) -> None:
@@ -96,7 +96,7 @@ class Reply:
             raise RuntimeApiError("the answer", response.status, response.body)
 
     def abandon(self) -> None:
-        """Send no more, ever: the connection closes, and the client sees its answer cut."""
+        """Close the connection and send nothing more: the client sees a cut answer."""
         self.stage = Stage.DONE
         self._connection.close()
 
@@ -117,9 +117,9 @@ class Reply:
         return [("Content-Length", str(len(body))), *protocol.echo_headers(self._invocation.invocation_id)]
 
     def _responded(self, response: asyncio.Future[ApiResponse]) -> None:
-        if response.cancelled():  # `finish` was given up
+        if response.cancelled():  # `finish` timed out
             return
-        error = response.exception()  # taken even when nobody waits, or asyncio would complain about it
+        error = response.exception()  # retrieved even if nobody awaits it, or asyncio would log a warning
         if self.stage is Stage.OPEN and self.broken is None:
             self.broken = error or RuntimeApiError("the answer", response.result().status, response.result().body)
             self.on_broken(self.broken)

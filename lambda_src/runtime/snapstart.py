@@ -1,4 +1,4 @@
-"""SnapStart: hooks before the snapshot and after the restore, and what the runtime itself renews. Knows no wire.
+"""SnapStart: runs the hooks before the snapshot and after the restore. Knows no wire.
 
 https://docs.aws.amazon.com/lambda/latest/dg/snapstart-runtime-hooks-python.html. Hooks are registered with
 snapshot_restore_py, which AWS's managed runtime ships; they may also be coroutine functions here.
@@ -13,7 +13,7 @@ from typing import Any
 
 Hook = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
-BEFORE_SNAPSHOT_EXIT = 64  # what the service expects of a runtime whose hook failed
+BEFORE_SNAPSHOT_EXIT = 64  # Lambda expects these exit codes of a runtime whose hook failed
 AFTER_RESTORE_EXIT = 65
 
 
@@ -26,7 +26,7 @@ async def run_before_snapshot() -> None:
 
 
 async def run_after_restore() -> None:
-    """Hooks, the first registered first; before them a new random state, or restored processes would throw alike."""
+    """Hooks, the first registered first, after a new random seed: restored processes would share the old one."""
     random.seed()
     registry = _registry()
     hooks: list[Hook] = [] if registry is None else registry.get_after_restore()

@@ -1,6 +1,6 @@
-"""The one way to stop an invocation: cancel the app's task, once, and wait for its clean-up, bounded.
+"""Stops an invocation: cancels the app's task, once, and waits a limited time for its clean-up.
 
-Deadline, broken answer and SIGTERM all come through here. Knows no wire and no ASGI.
+Deadline, broken answer and SIGTERM all use it. Knows no wire and no ASGI.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Stoppable:
             self._patience = asyncio.get_running_loop().call_later(self._clean_up_s, self._over.set)
 
     async def outcome(self) -> BaseException | None:
-        """Wait for the end of the task, or of our patience with it. None when the app ended well, stopped or not.
+        """Wait for the end of the task, or of `clean_up_s`. None if the app ended without an error, stopped or not.
 
         A cancelled app, and one that ignores being cancelled, ended for the reason it was stopped.
         """
@@ -83,6 +83,6 @@ else:
 
 
 def _forget(task: "asyncio.Task[None]") -> None:
-    """Take the late result, so that asyncio does not complain that nobody did."""
+    """Retrieve the late result, or asyncio would log that nobody did."""
     if not task.cancelled():
         task.exception()

@@ -97,7 +97,7 @@ class Worker:
     async def invoke(self, client: RuntimeClient, invocation: Invocation) -> None:
         """Answer one invocation: with what the handler writes, or with the error it ends in.
 
-        Nothing the handler does gets past this: only a Runtime API that says 5xx (exit!) raises.
+        Nothing that the handler raises escapes: only a 5xx of the Runtime API, which means exit, is raised.
         """
         reply = await client.reply(invocation)
         running = Stoppable(clean_up_s=self._clean_up_s)
@@ -142,7 +142,7 @@ class Worker:
         await self._handler.stream(event, context, reply)
 
     async def _finish(self, reply: Reply, error: BaseException | None) -> None:
-        """Say how it ended, and wait until the Runtime API has taken it."""
+        """Send the end of the answer or the error, and wait until the Runtime API has accepted it."""
         if error is None and reply.stage is not Stage.DONE:
             error = IncompleteResponseError("The handler returned before its answer was complete.")
         if error is not None:
@@ -155,7 +155,7 @@ class Worker:
         await reply.finish()
 
     def _log(self, message: str, error: BaseException, **fields: object) -> None:
-        """What went wrong, and where; with the text of an app's exceptions only where the switch asks for it."""
+        """Log an error and its stack; the text of an app's exceptions only with CHAT_RUNTIME_SHOW_ERRORS."""
         logger.error(message, extra=log_fields(error, with_text=self._environment.show_errors) | fields)
 
     def _remaining_s(self, invocation: Invocation) -> float:
@@ -163,5 +163,7 @@ class Worker:
 
 
 def _is_consequence(error: BaseException, broken: BaseException | None) -> bool:
-    """Whether the app failed only because its answer broke, which is logged by itself."""
-    return broken is not None and any(one is broken or isinstance(one, ReplyBrokenError) for one in causes_of(error))
+    """Whether the app failed only because its answer broke, which is logged separately."""
+    return broken is not None and any(
+        cause is broken or isinstance(cause, ReplyBrokenError) for cause in causes_of(error)
+    )

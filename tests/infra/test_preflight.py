@@ -214,7 +214,7 @@ def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Fault
     stubs.secrets()
     stubs.of("lambda").add_client_error("list_capacity_providers", "UnknownOperationException")
     [fault] = faults(memory_mb=2048, managed_instances=NETWORK)
-    assert fault.startswith(f"managed_instances are not to be had in {REGION}")
+    assert fault.startswith(f"managed_instances are not available in {REGION}")
 
 
 def test_credentials_of_another_account_are_refused_before_anything_is_asked(faults: Faults) -> None:

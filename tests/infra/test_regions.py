@@ -19,7 +19,7 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
         ("ap-east-2", {"snapstart": True}, "ap-east-2 has no SnapStart"),
         ("ap-east-2", {}, None),
         ("eu-central-1", {"snapstart": True}, None),
-        ("cn-north-1", {}, "cn-north-1 is of a partition of its own"),
+        ("cn-north-1", {}, "cn-north-1 belongs to another AWS partition"),
     ],
 )
 def test_what_a_region_has_not_is_said_with_the_page_that_says_so(

@@ -31,7 +31,7 @@ class Sink(Protocol):
 class Delivery:
     """`finished` is set when the caller's response is over, well or not; `error` says what went wrong.
 
-    `interrupted` is set when the Runtime API takes no more of the function's response, with the `refusal` to send.
+    `interrupted` is set when the Runtime API refuses the rest of the function's response, with the `refusal` to send.
     """
 
     def __init__(self, invocation: Invocation, sink: Sink, switches: Switches) -> None:

@@ -26,17 +26,17 @@ from lambda_src.dev.emulator.switches import Switches
 
 BOOTSTRAP = Path(__file__).parents[2] / "bootstrap"
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")  # nothing else of the shell reaches the function
-RELEASE_S = 0.05  # how long a request waits for a process whose answer is out but whose `next` is not, before a new one
+RELEASE_S = 0.05  # how long a request waits for a process that has answered but not called `next` yet, before a new one
 LAST_RELEASE_S = 5.0  # ... when no new one may be started: longer than any `next` takes, even on a busy laptop
 
 
 class Emulator:
     """`async with Emulator("package.module.handler") as emulator:` serves it at `emulator.url`.
 
-    `handler` is what the Handler setting would say; `env` what the function's environment would hold. `command` starts
+    `handler` is the Handler setting, `env` the function's own environment variables. `command` starts
     a runtime, with AWS_LAMBDA_RUNTIME_API in its environment; the default is lambda_src/bootstrap with this
     interpreter. Everything the processes print goes to `output`. A `listener` is a socket, instead of host and port.
-    `admit` says of each request why it is refused (403); None takes it.
+    `admit` returns the reason to refuse a request (403), or None to accept it.
     """
 
     def __init__(

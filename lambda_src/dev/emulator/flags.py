@@ -17,9 +17,20 @@ def add_flags(parser: argparse.ArgumentParser, *, timeout_s: float = DEFAULTS.ti
     add("--snapstart", action="store_true", help="load, snapshot, restore, and only then invoke")
     add("--payload", choices=("1.0", "2.0"), default="2.0", help="1.0: as API Gateway REST streaming sends it")
     add("--deadline", type=float, default=timeout_s, metavar="S", help="the function's time-out in seconds")
-    add("--init-timeout", type=float, default=DEFAULTS.init_timeout_s, metavar="S", help="what loading may take")
-    add("--memory", type=int, default=DEFAULTS.memory_mb, metavar="MB", help="what the function is told it has")
-    add("--log-format", choices=("Text", "JSON"), default=DEFAULTS.log_format, help="what the function is told to log")
+    add("--init-timeout", type=float, default=DEFAULTS.init_timeout_s, metavar="S", help="how long loading may take")
+    add(
+        "--memory",
+        type=int,
+        default=DEFAULTS.memory_mb,
+        metavar="MB",
+        help="the memory size in the function's environment",
+    )
+    add(
+        "--log-format",
+        choices=("Text", "JSON"),
+        default=DEFAULTS.log_format,
+        help="the log format in the function's environment",
+    )
     add("--cors", action="append", default=[], metavar="ORIGIN", help="the URL answers CORS itself, for this origin")
     add("--rate", type=int, default=DEFAULTS.rate_bytes_per_s, metavar="B", help="bytes a second after the burst")
     add("--burst", type=int, default=DEFAULTS.burst_bytes, metavar="B", help="bytes an answer may send at once")
@@ -35,7 +46,7 @@ def add_flags(parser: argparse.ArgumentParser, *, timeout_s: float = DEFAULTS.ti
 
 
 def switches_from(flags: argparse.Namespace) -> Switches:
-    """What the flags of `add_flags` say."""
+    """The switches that the flags of `add_flags` set."""
     return Switches(
         processes=flags.processes,
         managed=flags.managed,

@@ -1,7 +1,7 @@
 """The HTTP side of a function URL: one HTTP/1.1 connection after another, with h11. Knows no invocation.
 
-Each request becomes one call of `handle(request, sink)`; each chunk that comes back is on its way before the next is
-asked for. When the client leaves, the function is not told, as with Lambda; see `cancel_when_caller_leaves`.
+Each request becomes one call of `handle(request, sink)`; each chunk of the response is sent before the next one is
+read. When the client leaves, the function is not notified, as on Lambda; see `cancel_when_caller_leaves`.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES, ErrorReport, Prelu
 from lambda_src.dev.emulator.switches import Cors
 
 READ_BYTES = 64 * 1024
-LINGER_S = 0.5  # what the rest of a refused request may take
+LINGER_S = 0.5  # how long the rest of a refused request may take
 BODILESS = (204, 304)  # RFC 9110: no body, whatever the function sends
 
 Admit = Callable[[Request], str | None]
@@ -37,7 +37,7 @@ class Front:
         self._server: asyncio.Server
 
     async def start(self, host: str, port: int, *, listener: socket.socket | None = None) -> str:
-        """Listen, on `listener` if there is one; port 0 takes a free one. The URL, without a slash at its end."""
+        """Listen on `listener`, or on `port` (0: a free one). Returns the URL without a trailing slash."""
         if listener is not None:
             self._server = await asyncio.start_server(self._connected, sock=listener)
         else:
@@ -170,7 +170,7 @@ class HttpSink:
             return
         data = self._connection.send(event)
         if self._writer.is_closing():
-            return  # the client left: the function is not told
+            return  # the client left: the function is not notified
         with contextlib.suppress(OSError):  # it leaves now
             if data:
                 self._writer.write(data)
@@ -178,7 +178,7 @@ class HttpSink:
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Close in a way that an answer survives which was given before the request was read: a reset could swallow it."""
+    """Read the rest of a refused request before closing: a reset could discard the response already sent."""
     with contextlib.suppress(OSError, TimeoutError):
         writer.write_eof()
         async with asyncio.timeout(LINGER_S):

@@ -51,7 +51,7 @@ class RuntimeApi:
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
         self._deliveries: dict[str, Delivery] = {}
         self._current: str | None = None  # classic: the invocation that went out last
-        self._has_started = False  # whether the runtime has asked for work: from then on no extension may register
+        self._has_started = False  # whether the runtime has called `next`: from then on no extension may register
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
 
@@ -67,12 +67,12 @@ class RuntimeApi:
         self._waiting.put_nowait(delivery)
 
     def time_out(self, delivery: Delivery) -> None:
-        """The deadline has passed: refuse the response, also one that is on its way."""
+        """The deadline has passed: refuse the response, even if it has begun."""
         self.states.late(delivery.invocation.request_id)
         self._interrupt(delivery, invoke_timeout())
 
     def abandon(self, delivery: Delivery) -> None:
-        """The caller has left: refuse the response, also one that is on its way."""
+        """The caller has left: refuse the response, even if it has begun."""
         self.states.end(delivery.invocation.request_id)
         self._interrupt(delivery, truncated_request())
 

@@ -1,6 +1,6 @@
 """One sandbox: a runtime process in a process group of its own, and the Runtime API server it talks to.
 
-Knows when the process is free, when it must die, and what its death means for who waits. Knows no HTTP client.
+Decides when the process is free and when it must end, and fails its invocations when it ends. Knows no HTTP client.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ READ_BYTES = 64 * 1024
 
 
 class Output(Protocol):
-    """Takes what the processes print: any text stream, or less."""
+    """Receives what the processes print: any text stream will do."""
 
     def write(self, text: str, /) -> object: ...
     def flush(self) -> object: ...
@@ -59,7 +59,7 @@ class Sandbox:
         self._api = RuntimeApi(states, on_next=self._next, on_taken=self._took, on_fault=self._faulted)
         self._running: dict[str, Delivery] = {}
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
-        self._init: asyncio.TimerHandle | None = None  # present until the process has asked for work
+        self._init: asyncio.TimerHandle | None = None  # present until the process has called `next`
         self._starts_again = False  # the first init took too long
         self._slots = switches.managed or 1
         self._taken = 0
@@ -134,7 +134,7 @@ class Sandbox:
             await self.shut_down()
 
     async def shut_down(self) -> None:
-        """End as Lambda does: SIGTERM and a moment for who registered an extension, then SIGKILL to the group."""
+        """End as Lambda does: SIGTERM and some time if an extension is registered, then SIGKILL to the group."""
         if self._process is None:
             return
         self._ending = True
@@ -239,7 +239,7 @@ class Sandbox:
             self._signal(signal.SIGKILL)
 
     def _faulted(self, report: ErrorReport) -> None:
-        """The function cannot start: it has said so in its log, and exits by itself."""
+        """The function cannot start: it has logged the reason, and exits by itself."""
         self._fault = report
 
     def _end_report(self, text: str) -> ErrorReport:
@@ -267,7 +267,7 @@ class Sandbox:
         self._api.restore.set()
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Pass on what the process prints; when it ends, end its group, and tell everyone who waits for it."""
+        """Pass on what the process prints; when it ends, end its group and fail the invocations that wait for it."""
         try:
             code = await self._pass_output(process)
         except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""What a runtime may say to the Runtime API, and when. Pure: no socket, no clock; the server asks, this answers.
+"""The state machine of the Runtime API: which calls a runtime may make, and when. Pure: no socket, no clock.
 
 Classic, one invocation at a time (the service's own order, from its open part, RIE's rapid core):
 
@@ -53,7 +53,7 @@ class ClassicStates:
     refuse_after_break: bool = True
 
     def next(self) -> bool:
-        """The runtime asks for work. True: deliver the event of `request_id` again; False: wait for another one."""
+        """The runtime calls `next`. True: deliver the event of `request_id` again; False: wait for another one."""
         match self.phase:
             case Phase.RUNNING:
                 return True
