@@ -1,1 +1,1 @@
-"""One run of the agent for one turn: history in, model and tools, ChatKit events out."""
+"""Agent runs: build the input from the thread, run model and tools, and stream the result as ChatKit events."""

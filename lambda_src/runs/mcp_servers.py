@@ -1,12 +1,12 @@
-"""MCP servers over HTTP, connected for one turn. Knows the agents SDK; no thread, no HTTP of ours.
+"""MCP servers: connects them for one turn, logs failures, and lets optional ones be down. Knows the Agents SDK only.
 
-A connection lives as long as a turn, never as long as the process: Lambda freezes a process between turns, and a
-connection that was open then is dead when the process thaws. So an agent that has servers is built anew for each turn
-(dispatcher.py), no two turns share a connection, and an unreachable server is tried again with the next turn. Each
-server has a task of its own that connects and closes it, as the transport demands.
+A connection lasts one turn, never longer: Lambda freezes the process between turns, and open connections are dead when
+it continues. So an agent with servers is built again for each turn (dispatcher.py), turns share no connections, and the
+next turn retries a server that could not be reached. Each server has a task of its own that connects and closes it, as
+the transport requires.
 
-Tools are listed once, right after connecting. A server that dies later is a failed call, which the model is told of,
-and never a failed turn.
+Tools are listed once, right after connecting. If a server fails later, the model gets the error of the call, and the
+turn continues.
 """
 
 import asyncio
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 Server = TypeVar("Server", bound="MCPServer")
 
-CONNECT_S = 5.0  # all servers at once, and again for all lists of tools; a person waits for the first word meanwhile
-CLOSE_S = 2.0  # after the last word; a server that does not answer is left behind
-CALL_S = 30.0  # one request to a server; half a minute of silence is as long as we wait for a model
-SDK_CALL_S = 5.0  # what the SDK sets where agent/ sets nothing
+CONNECT_S = 5.0  # for all servers in parallel, then again for their lists of tools; the user waits meanwhile
+CLOSE_S = 2.0  # after the answer; a server that does not respond is abandoned
+CALL_S = 30.0  # for one request to a server; as long as we wait for a silent model
+SDK_CALL_S = 5.0  # the SDK's default
 UNREACHABLE = "A service that this assistant needs cannot be reached at the moment. Try again."
-OPTIONAL = "_chat_optional"  # the attribute of a server that may be missing
+OPTIONAL = "_chat_optional"  # the attribute that marks an optional server
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@|[?#].*")
 
 
 class ToolServerError(Exception):
-    """An MCP server could not be connected, or did not list its tools. The text names it, and says why."""
+    """An MCP server could not be connected, or did not list its tools. The text has its name and the reason."""
 
 
 def optional(server: Server) -> Server:
@@ -47,44 +47,46 @@ def optional(server: Server) -> Server:
 
 
 def agents_of(agent: "Agent[Any]") -> "list[Agent[Any]]":
-    """The agent and every agent that it may hand over to, each once."""
+    """The agent and every agent that it can hand off to, directly or not, each once."""
     from agents import Agent, Handoff  # noqa: PLC0415 - off the cold path
 
     seen: list[Agent[Any]] = []
     waiting = [agent]
     while waiting:
-        one = waiting.pop()
-        if any(one is other for other in seen):
+        current = waiting.pop()
+        if any(current is other for other in seen):
             continue
-        seen.append(one)
-        for handoff in one.handoffs:
+        seen.append(current)
+        for handoff in current.handoffs:
             target: object = handoff
             if isinstance(handoff, Handoff):
-                target = handoff._agent_ref() if handoff._agent_ref is not None else None  # the SDK has no public way
+                target = (
+                    handoff._agent_ref() if handoff._agent_ref is not None else None
+                )  # the SDK has no public attribute
             if isinstance(target, Agent):
                 waiting.append(target)
     return seen
 
 
 def servers_of(agent: "Agent[Any]") -> "list[MCPServer]":
-    """The MCP servers of the agent and of every agent that it may hand over to, each once."""
-    found: list[MCPServer] = []
-    for one in agents_of(agent):
-        found += [server for server in one.mcp_servers if server not in found]
-    return found
+    """The MCP servers of the agent and of every agent that it can hand off to, each once."""
+    servers: list[MCPServer] = []
+    for member in agents_of(agent):
+        servers += [server for server in member.mcp_servers if server not in servers]
+    return servers
 
 
 @asynccontextmanager
 async def connected(agent: "Agent[Any]") -> AsyncIterator[None]:
-    """Connect the agent's servers while this is entered, and take optional ones that are down out of it.
+    """A context manager that connects the agent's servers, and removes optional ones that are down from the agent.
 
-    CustomStreamError: a server that is not optional is down; no server is connected then.
+    Raises CustomStreamError if a required server is down; no server is connected then.
     """
     servers = servers_of(agent)
     if not servers:
         yield
         return
-    from agents.mcp import MCPServerManager  # noqa: PLC0415 - only what is used is loaded
+    from agents.mcp import MCPServerManager  # noqa: PLC0415 - loaded only when it is used
 
     statuses = {id(server): _prepared(server) for server in servers}
     manager = MCPServerManager(
@@ -111,9 +113,9 @@ async def connected(agent: "Agent[Any]") -> AsyncIterator[None]:
 
 
 def _prepared(server: "MCPServer") -> list[int]:
-    """Set what a turn needs of a server that is not connected yet; gives a list that will hold HTTP statuses >= 400.
+    """Configure a server before it connects; returns a list that collects the HTTP statuses >= 400 of its responses.
 
-    MCP's client does not say with which status a server refused it, so its HTTP client has to.
+    The MCP client does not report the status of a refused request, so its HTTP client records it.
     """
     from agents.mcp import MCPServerSse, MCPServerStdio, MCPServerStreamableHttp  # noqa: PLC0415 - off the cold path
 
@@ -142,7 +144,7 @@ def _prepared(server: "MCPServer") -> list[int]:
 
 
 def _http_client(headers: Any = None, timeout: Any = None, auth: Any = None) -> "httpx2.AsyncClient":  # noqa: ANN401 - as above
-    """As the SDK builds it."""
+    """The client that the SDK builds by default."""
     import httpx2  # noqa: PLC0415 - off the cold path
 
     return httpx2.AsyncClient(headers=headers, timeout=timeout, auth=auth, follow_redirects=False)
@@ -156,7 +158,7 @@ async def _listed(servers: "list[MCPServer]", errors: dict[int, BaseException]) 
             async with asyncio.timeout(CONNECT_S):
                 tools = await server.list_tools()
         except Exception:
-            if (cached := server.cached_tools) is None:  # else a filter failed that needs the run: it will be asked
+            if (cached := server.cached_tools) is None:  # it is there if only a filter failed, which needs the run
                 raise
             tools = cached
         return {tool.name for tool in tools}
@@ -174,7 +176,7 @@ async def _listed(servers: "list[MCPServer]", errors: dict[int, BaseException]) 
 def _refuse_or_log(
     servers: "list[MCPServer]", errors: dict[int, BaseException], statuses: dict[int, list[int]]
 ) -> None:
-    """Log each server that is down. CustomStreamError: one of them is not optional."""
+    """Log each server that is down. Raises CustomStreamError if a required one is."""
     needed: ToolServerError | None = None
     for server in servers:
         if (error := errors.get(id(server))) is None:
@@ -191,7 +193,7 @@ def _refuse_or_log(
 
 
 def note_tool_error(tool: str, error: Exception, run_context: "RunContextWrapper[Any]") -> None:
-    """Log why a tool failed, and keep it in the turn."""
+    """Log a tool's exception, and record it in the turn."""
     from chatkit.agents import AgentContext  # noqa: PLC0415 - off the cold path
 
     log_fault("tool_failed", error, tool=tool)
@@ -201,7 +203,7 @@ def note_tool_error(tool: str, error: Exception, run_context: "RunContextWrapper
 
 
 def _failed_call(run_context: "RunContextWrapper[Any]", error: Exception) -> str:
-    """What the model reads of an MCP tool that failed: as of any other, for which the SDK has another hook."""
+    """The text that the model gets when an MCP tool fails, the same as for other tools; the SDK has a separate hook."""
     from agents import default_tool_error_function  # noqa: PLC0415 - off the cold path
     from agents.tool_context import ToolContext  # noqa: PLC0415 - as above
 
@@ -211,19 +213,19 @@ def _failed_call(run_context: "RunContextWrapper[Any]", error: Exception) -> str
 
 
 def _tell_apart(agent: "Agent[Any]", names: dict[int, set[str]]) -> None:
-    """Let the tools' names begin with their server's where two servers of an agent have a tool of one name."""
+    """Prefix tool names with the server's name if two servers of the agent have tools of the same name."""
     counted = Counter(name for server in agent.mcp_servers for name in names[id(server)])
     if any(times > 1 for times in counted.values()):
         agent.mcp_config = {**agent.mcp_config, "include_server_in_tool_names": True}
 
 
 def _log_name(server: "MCPServer") -> str:
-    """The server's name; one that the SDK made of a URL has no credentials or query in it."""
+    """The server's name. If it contains a URL, credentials and query are removed."""
     return CREDENTIALS.sub("", server.name) if "://" in server.name else server.name
 
 
 def _reason(error: BaseException, statuses: list[int]) -> str:
-    """Why a server is down, without a word of the server's own."""
+    """The reason why a server is down, without any text from the server."""
     from agents.exceptions import UserError  # noqa: PLC0415 - off the cold path
 
     if statuses:

@@ -1,4 +1,4 @@
-"""One run of the agent over a thread: what it is shown and how it starts. Knows no HTTP and no row."""
+"""Starts agent runs: loads history, applies the user's choices, resumes approved runs. Knows no HTTP and no row."""
 
 import logging
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class Runs:
-    """Runs of one assistant. `store` gives live URLs, `rows` is the same without; `files` where there are any."""
+    """Runs of one assistant. `store` adds presigned URLs, `rows` is the same store without them."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Runs:
         tool_choices: Sequence[str],
         takes: Collection[FileKind] = FILE_KINDS,
     ) -> None:
-        """`takes` are the kinds of file that the model can read; the others become a sentence."""
+        """`takes` are the kinds of file that the model can read; a sentence replaces the others."""
         self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
         self._takes = takes
         self._history_items, self._limits = history_items, limits
@@ -75,9 +75,9 @@ class Runs:
     async def events(
         self, thread: ThreadMetadata, context: RequestContext, *, message: UserMessageItem | None
     ) -> AsyncGenerator[ThreadStreamEvent]:
-        """One run over the newest items of the thread; or of one that waited for an approval, the rest of it.
+        """The events of one run over the newest items of the thread, or of the rest of a run that waited for approval.
 
-        `message` is what the user has just said, if that is what is answered.
+        `message` is the user's new message, if the run answers one.
         """
         newest_first = await self._newest_first(thread, context, message)
         for closed in approvals.lapsed(newest_first):
@@ -117,7 +117,7 @@ class Runs:
             items = page.data
         if message is None:
             return items
-        for place, item in enumerate(items):  # what is newer than the message belongs to a newer turn
+        for place, item in enumerate(items):  # items newer than the message belong to a newer turn
             if item.id == message.id:
                 return items[place:]
         if ahead is not None:
@@ -140,7 +140,7 @@ class Runs:
         )
         run_config = replace(
             models.for_user(run_config, context.user),
-            group_id=thread.id,  # of which the SDK makes OpenAI's prompt_cache_key
+            group_id=thread.id,  # the SDK derives OpenAI's prompt_cache_key from it
             tool_not_found_behavior="return_error_to_model",
             tool_error_formatter=_log_tool_error,
         )
@@ -149,7 +149,7 @@ class Runs:
         return _Prepared(agent, starting, run_config, held, newest_first, thread, context)
 
     async def _started(self, prepared: "_Prepared", history: HistoryConverter) -> RunEvents:
-        """A run that has started; each one of a refused request that is sent again has its own."""
+        """Start a run; a refused request that is sent again gets a new one."""
         newest_first, thread, context = prepared.newest_first, prepared.thread, prepared.context
         agent_context = self._agent_context(thread, context)
         watching = Watching(thread, context.turn, output_tokens=self._limits.of(context.user).reserved_output)
@@ -179,7 +179,7 @@ class Runs:
     async def _shown_until(
         self, item_id: str, history: HistoryConverter, thread: ThreadMetadata, context: RequestContext
     ) -> list[TResponseInputItem]:
-        """What a run was shown when `item_id` was the newest item. CustomStreamError: it is not there any more."""
+        """The input of a run for which `item_id` was the newest item. Raises CustomStreamError if that item is gone."""
         try:
             newest = await self._store.load_item(thread.id, item_id, context=context)
             before = await self._store.load_thread_items(
@@ -202,7 +202,7 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What every attempt at a run starts from. `starting` is the agent of a new run; `held` waited for an approval."""
+    """The input of every attempt at a run. `starting` is the agent of a new run; `held` is a run that waited."""
 
     agent: Agent[Any]
     starting: Agent[Any]
@@ -214,13 +214,13 @@ class _Prepared:
 
 
 def _last_agent(agent: Agent[Any], thread: ThreadMetadata) -> Agent[Any]:
-    """The agent with which the thread continues: the last that was handed over to, or `agent` if it is gone."""
+    """The agent with which the thread continues: the target of its last handoff, or `agent` if that is gone."""
     name = thread.metadata.get(LAST_AGENT)
-    return next((one for one in agents_of(agent) if one.name == name), agent) if name is not None else agent
+    return next((other for other in agents_of(agent) if other.name == name), agent) if name is not None else agent
 
 
 def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
-    """The SDK's formatter: logs the error and keeps the SDK's message, which tells the model nothing of it."""
+    """The SDK's formatter: logs the error and keeps the SDK's message, which has no details."""
     match failed.kind:
         case "tool_exception" if failed.error is not None:
             note_tool_error(failed.tool_name, failed.error, failed.run_context)
@@ -231,9 +231,9 @@ def _log_tool_error(failed: ToolErrorFormatterArgs[Any]) -> None:
 
 
 class NewestItems:
-    """A context's store that answers what stream_agent_response reads first from items that were just read.
+    """A store that answers the first read of stream_agent_response from items that are already loaded.
 
-    It reads the thread's newest two items, to continue an open workflow. After that the context has its store back.
+    That read is for the thread's newest two items, to continue an open workflow. Then the context gets its store back.
     """
 
     def __init__(
@@ -242,13 +242,13 @@ class NewestItems:
         self._agent_context, self._store = agent_context, agent_context.store
         self._newest_first, self._is_whole = newest_first, is_whole
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - all the rest is the store's own
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - delegates to the store
         return getattr(self._store, name)
 
     async def load_thread_items(
         self, thread_id: str, after: str | None, limit: int, order: str, context: RequestContext
     ) -> Page[ThreadItem]:
-        """The newest items as they were read; any other page is the store's."""
+        """The newest items as they were loaded; the store reads any other page."""
         self._agent_context.store = self._store
         is_known = self._is_whole or limit <= len(self._newest_first)
         if after is None and order == "desc" and is_known:

@@ -1,4 +1,4 @@
-"""The events of one run: read from the Agents SDK, turned into ChatKit's, and ended. Knows no HTTP and no row."""
+"""Converts the Agents SDK's stream events of a run to ChatKit events, and closes open items. Knows no HTTP, no row."""
 
 import asyncio
 import logging
@@ -52,17 +52,17 @@ CUT_NOTE = (
     "The answer above was cut off by a limit, not by the user. "
     "If the user asks to continue, continue exactly where it stops and repeat nothing."
 )
-MODEL_CHARS = 100  # of the name that a vendor gives its model, in the log
-LAST_AGENT = "chat_agent"  # in a thread's metadata: the name of the agent that was handed over to last
-TEXT = "response.output_text.delta"  # the type of the event of which there is one for each word
+MODEL_CHARS = 100  # of the vendor's model name, in the log
+LAST_AGENT = "chat_agent"  # in a thread's metadata: the name of the target of the last handoff
+TEXT = "response.output_text.delta"  # the type of the event that comes for every word
 NAMING_THE_MODEL = frozenset({"response.created", "response.completed"})
-RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores it is left behind
+RUN_STOPS_WITHIN_S = 1.0  # a cancelled run closes its connections; a tool that ignores the cancellation is abandoned
 
 log = logging.getLogger(__name__)
 
 
 class Watching(Metered):
-    """Metered, and notes which tools ran and which agent was handed over to."""
+    """Metered, and records the tools that ran and the target of a handoff."""
 
     def __init__(self, thread: ThreadMetadata, turn: Turn | None, *, output_tokens: int) -> None:
         super().__init__(turn, output_tokens=output_tokens)
@@ -70,10 +70,10 @@ class Watching(Metered):
         self.watched |= NAMING_THE_MODEL
 
     async def on_event(self, event: TResponseStreamEvent) -> None:
-        """As Metered; also notes which model answers."""
+        """As in Metered; also records the model's name."""
         if self._noted is not None and event.type in NAMING_THE_MODEL:
-            named = getattr(getattr(event, "response", None), "model", None)  # some vendors leave the response out
-            self._noted.model = str(named)[:MODEL_CHARS] if named else self._noted.model
+            name = getattr(getattr(event, "response", None), "model", None)  # some vendors omit the response
+            self._noted.model = str(name)[:MODEL_CHARS] if name else self._noted.model
         await super().on_event(event)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: object, tool: Tool) -> None:
@@ -84,14 +84,14 @@ class Watching(Metered):
     async def on_handoff(
         self, context: RunContextWrapper[Any], from_agent: AgentBase[Any], to_agent: AgentBase[Any]
     ) -> None:
-        """The SDK's hook. ChatKit saves the thread when it changed; a client neither sees nor sets its metadata."""
+        """The SDK's hook. ChatKit saves the changed thread; clients can neither see nor set its metadata."""
         self._thread.metadata = {**self._thread.metadata, LAST_AGENT: to_agent.name}
 
 
 class RunEvents:
-    """One run's events as ChatKit's. `until` is the id of the item that the run answers.
+    """The events of one run as ChatKit events. `until` is the id of the item that the run answers.
 
-    Generated images are kept in `files`, if there are any, and their rows in `rows`.
+    Generated images are stored in `files`, unless it is None, and their rows in `rows`.
     """
 
     def __init__(
@@ -115,11 +115,11 @@ class RunEvents:
         return bool(self._run.raw_responses)
 
     def refused(self) -> None:
-        """The vendor refused the request unanswered: it costs nothing."""
+        """The vendor refused the request, so it costs nothing."""
         self._watching.refused()
 
     async def events(self) -> AsyncGenerator[ThreadStreamEvent]:
-        """Each event as it comes, and an end for everything that the run leaves open. Raises what the run failed of."""
+        """The events as they arrive, and an end for every open item. Raises the error that ended the run, if any."""
         answer, agent_context = self._answer, self._agent_context
         pulled = Pulled(self._run, self._watching)
         failure: Exception | None = None
@@ -129,7 +129,7 @@ class RunEvents:
                 async for event in stream_agent_response(agent_context, run, converter=self._converter):
                     for own in answer.events_of(event):
                         yield own
-            except Exception as error:  # noqa: BLE001 - raised below, when what is open has its end
+            except Exception as error:  # noqa: BLE001 - raised below, after open items are closed
                 failure = error
             for closing in answer.closing():
                 yield closing
@@ -141,7 +141,7 @@ class RunEvents:
             _count(self._run, pulled.cut, agent_context.request_context)
 
     def _last_events(self, failure: Exception | None, cut: CutError | None) -> Iterator[ThreadStreamEvent]:
-        """What tells the reader how the run ended."""
+        """The events that explain how the run ended."""
         match failure:
             case None if cut is not None:
                 yield from self._cut_events(cut)
@@ -155,14 +155,14 @@ class RunEvents:
                 log.info("model_refused")
                 if not self._answer.has_content:
                     yield ThreadItemDoneEvent(item=self._message(failure.refusal))
-            case QuotaError():  # between two steps of the run: what was said is whole
+            case QuotaError():  # raised between two steps of the run, so the text is complete
                 log.info("quota_struck", extra={"limit": failure.limit})
                 yield NoticeEvent(level="warning", title="Stopped here", message=str(failure))
             case _:
                 raise failure
 
     def _cut_events(self, cut: CutError) -> Iterator[ThreadStreamEvent]:
-        """The end of an answer that its vendor cut: its text is kept, and the model learns that it may continue."""
+        """The end of an answer that the vendor cut: its text, a note for the model, and a notice for the user."""
         has_words = self._answer.has_content or self._answer.is_cut
         for item in self._answer.unended():
             yield ThreadItemDoneEvent(item=item)
@@ -173,7 +173,7 @@ class RunEvents:
         yield user_errors.notice_of(cut, has_words=has_words)
 
     def _kept_images(self, files: "Files", rows: Store[RequestContext]) -> KeptImages:
-        """Keeps pictures that the run makes as files of the thread, so that they are deleted with it."""
+        """A converter that stores generated images as files of the thread, so that they are deleted with it."""
         thread, context = self._agent_context.thread, self._agent_context.request_context
 
         async def adopt() -> str:
@@ -194,13 +194,11 @@ class RunEvents:
 
 
 class Pulled:
-    """A run's events for stream_agent_response, repaired for ChatKit, and pulled by one task.
+    """A run's events for stream_agent_response: repaired for ChatKit, and read by a single task.
 
-    ChatKit makes a task for each event that it waits for, unless what it waits for is a future already: so a word of
-    the answer costs a future only. The task reads text ahead of its reader and nothing else: the SDK begins no new step
-    of a run before all events of the last one are read.
-
-    A reader that is behind catches up: text that waits for it becomes one event.
+    ChatKit creates a task for each event that it waits for, unless it gets a future: so a word of the answer costs only
+    a future. The task reads text ahead of its reader, but nothing else, because the SDK starts the next step of a run
+    only when all events of the last one are read. If the reader is slow, waiting text is joined into one event.
     """
 
     def __init__(self, run: RunResultStreaming, metered: Metered) -> None:
@@ -208,13 +206,13 @@ class Pulled:
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._ready: deque[StreamEvent] = deque()
-        self._end: BaseException | None = None  # what the reader gets after the last event
-        self._next: asyncio.Future[StreamEvent] | None = None  # what the reader was given last
+        self._end: BaseException | None = None  # raised after the last event
+        self._next: asyncio.Future[StreamEvent] | None = None  # the future that the reader got last
         self._asked = asyncio.Event()  # set when the reader begins to wait
         self.cut: CutError | None = None  # why the vendor ended the answer early
 
     def stream_events(self) -> "Pulled":
-        """The SDK's method: begins to read."""
+        """The SDK's method: starts reading."""
         self._task = asyncio.create_task(self._pull())
         return self
 
@@ -234,7 +232,7 @@ class Pulled:
 
     @property
     def _waiting(self) -> "asyncio.Future[StreamEvent] | None":
-        """The future that the reader waits for, if it waits."""
+        """The future that the reader is waiting for, if any."""
         return None if self._next is None or self._next.done() else self._next
 
     def _put(self, event: StreamEvent) -> None:
@@ -246,7 +244,7 @@ class Pulled:
             self._ready.append(event)
 
     async def _pull(self) -> None:
-        """Read to the end. An answer that was cut ends without an error."""
+        """Read to the end. An answer that the vendor cut ends without an error."""
         repairs, watched = Repairs().by_type, self._metered.watched
         event: StreamEvent | None = None
         end: BaseException = StopAsyncIteration()
@@ -278,27 +276,27 @@ class Pulled:
             else:
                 end = failure
                 end.__cause__ = error
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the reader raises it
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised by the reader
             end = error
         self._end = end
         if (waiting := self._waiting) is not None:
             waiting.set_exception(end)
 
     async def leave(self, agent_context: AgentContext[RequestContext]) -> None:
-        """Nobody reads any more: end the task, and the one in which ChatKit waits for events of tools.
+        """End the reading task, and the task in which ChatKit waits for events of tools.
 
-        It leaves that one behind when its reader is cancelled, as by Stop (chatkit/agents.py, _merge_generators).
+        ChatKit does not end its task when its reader is cancelled (chatkit/agents.py, _merge_generators).
         """
         if self._task is None:
             return
         self._task.cancel()
         if self._next is not None and not self._next.cancel() and not self._next.cancelled():
-            self._next.exception()  # else asyncio would log an error that nobody has read
+            self._next.exception()  # otherwise asyncio would log an unread error
         await agent_context.stream(ProgressUpdateEvent(text=""))
 
 
 def _joined(last: StreamEvent, event: StreamEvent) -> StreamEvent | None:
-    """One event with the text of both, if both are text of the same part."""
+    """One event with the text of both, if both belong to the same part of a message."""
     if last.type != "raw_response_event" or event.type != "raw_response_event":
         return None
     first, second = last.data, event.data
@@ -310,17 +308,17 @@ def _joined(last: StreamEvent, event: StreamEvent) -> StreamEvent | None:
 
 
 def _count(run: RunResultStreaming, cut: CutError | None, context: RequestContext) -> None:
-    """Charge the turn for what the vendor counted; if that is nothing, the turn is charged what it reserved."""
+    """Add the vendor's token counts to the turn. If there are none, the turn costs what it reserved."""
     usage = run.context_wrapper.usage
     tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
-    if cut is not None:  # the SDK does not count an answer that it takes for a failure
+    if cut is not None:  # the SDK treats it as a failure and does not count it
         tokens_in, tokens_out = tokens_in + cut.tokens_in, tokens_out + cut.tokens_out
     if context.turn is not None and tokens_in + tokens_out:
         context.turn.used(tokens_in, tokens_out, cached=usage.input_tokens_details.cached_tokens or 0)
 
 
 def _check_whole(answer: Answer) -> None:
-    """Raise a sentence for the user if the run ended well, but its answer is missing or has no end."""
+    """Raise an error with a sentence for the user if the run succeeded without a complete answer."""
     if answer.is_cut:
         raise UnavailableError(BROKEN_OFF)
     if not answer.has_content:
@@ -329,7 +327,7 @@ def _check_whole(answer: Answer) -> None:
 
 
 async def _end(run: RunResultStreaming) -> None:
-    """Leave no run behind: stop it if it still goes on, and give it a bounded time to close its connections."""
+    """Cancel the run if it is still active, and wait a bounded time until its connections are closed."""
     if run.is_complete and (run.run_loop_task is None or run.run_loop_task.done()):
         return
     run.cancel()

@@ -1,4 +1,4 @@
-"""Secrets for the user's code: `await secret("shop-api-key")`. Knows no AWS: it is given a function that reads one.
+"""Secrets for tools: `await secret("shop-api-key")`. Knows no AWS: a function that reads a secret is passed in.
 
 A process has one set of secrets, installed when its app is built. Each value is cached and read again once it is a
 minute old, so a changed secret needs no deployment. Why a secret cannot be read is logged as `tool_secret_not_read`;
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from lambda_src.errors import UnavailableError
 from lambda_src.rotating_secret import OLDEST_S, Secret
 
-NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)  # it is part of an SSM parameter's name, and of a variable's
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)  # part of the names of an SSM parameter and a variable
 UNREADABLE = "Something that this assistant needs is not available at the moment. Try again later."
 NOT_INSTALLED = (
     "no secrets are available here: they are read by a deployed stage, `make dev` and `chat.secrets` in tests"
@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 
 class SecretError(UnavailableError):
-    """A secret cannot be read. The text is for the user; the log has the reason, and so do tracebacks."""
+    """A secret cannot be read. The text is for the user; the log and tracebacks have the reason."""
 
 
 class SecretReadError(Exception):
-    """Why a secret cannot be read, in words for the operator."""
+    """The reason why a secret cannot be read, for the operator."""
 
 
 class ToolSecrets:
-    """The secrets of one process. `names` are those that it may read; None allows any name."""
+    """The secrets of one process. `names` are the allowed names; None allows all."""
 
     def __init__(
         self,
@@ -40,12 +40,12 @@ class ToolSecrets:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read` returns the value of a name; it may block. SecretReadError: it cannot."""
+        """`read` returns the value of a secret by its name. It may block, and raises SecretReadError if it cannot."""
         self._read, self._names, self._now = read, names, now
         self._cached: dict[str, Secret] = {}
 
     async def value(self, name: str) -> str:
-        """The secret's value. SecretReadError says why there is none."""
+        """The secret's value. Raises SecretReadError with the reason if it cannot be read."""
         if not NAME.fullmatch(name):
             raise SecretReadError("a secret's name has up to 63 of a-z, 0-9 and -, a letter first")
         if self._names is not None and name not in self._names:
@@ -65,7 +65,7 @@ _installed: ToolSecrets | None = None
 
 
 def install(secrets: ToolSecrets | None) -> None:
-    """Make these the secrets of the process, in place of any that were."""
+    """Set the secrets of the process, replacing any earlier ones."""
     global _installed
     _installed = secrets
 
@@ -83,8 +83,8 @@ async def secret(name: str) -> str:
             raise SecretReadError(NOT_INSTALLED)
         return await _installed.value(name)
     except SecretReadError as cause:
-        reason, known = str(cause), name if NAME.fullmatch(name) else "not a name"
-        log.error("tool_secret_not_read", extra={"secret": known, "reason": reason})
+        reason, safe_name = str(cause), name if NAME.fullmatch(name) else "not a name"
+        log.error("tool_secret_not_read", extra={"secret": safe_name, "reason": reason})
         error = SecretError(UNREADABLE)
-        error.add_note(f"The secret {known!r} cannot be read: {reason}.")
+        error.add_note(f"The secret {safe_name!r} cannot be read: {reason}.")
         raise error from cause

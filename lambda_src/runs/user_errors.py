@@ -1,7 +1,7 @@
-"""Maps a failed run to one sentence for the user, and to whether a retry helps. Never quotes an exception.
+"""User-facing error messages of failed runs: one sentence, and whether a retry helps. Never quotes an exception.
 
-ChatKit shows the text of a CustomStreamError unchanged, and has its own words for a StreamError. docs/events.md lists
-all of them, and tests/test_errors.py checks that list.
+ChatKit displays the text of a CustomStreamError unchanged, and its own text for a StreamError. docs/events.md lists all
+messages, and tests/test_errors.py checks that list.
 """
 
 import logging
@@ -67,9 +67,9 @@ log = logging.getLogger(__name__)
 
 
 def stream_error(error: Exception, event: str = "run_failed", **fields: str) -> BaseStreamError:
-    """The ChatKit error for `error`, which is logged as `event` with `fields`, its type, place and the vendor's code.
+    """The ChatKit error for `error`. Logs `event` with `fields`, the error's type and place, and the vendor's code.
 
-    Its text is never logged: it may quote a user.
+    The exception's text is never logged, because it may quote a user.
     """
     if isinstance(error, BaseStreamError):
         return error
@@ -114,7 +114,7 @@ def logged_of(error: Exception) -> dict[str, object]:
 
 
 def notice_of(cut: CutError, *, has_words: bool) -> NoticeEvent:
-    """Why an answer ends early. `has_words`: whether the model wrote any of it."""
+    """The notice for an answer that the vendor cut. `has_words`: whether the model wrote any text."""
     log.warning("answer_cut", extra={"kind": cut.reason, "tokens_out": cut.tokens_out})
     match cut.reason:
         case "length":

@@ -1,4 +1,4 @@
-"""Widget actions: what happens when a user presses a button of a widget. Knows ChatKit's types; no server, no HTTP.
+"""Widget actions: functions that run when a user clicks a button of a widget. Knows ChatKit's types; no HTTP.
 
     actions = Actions()
 
@@ -32,8 +32,8 @@ from pydantic import TypeAdapter, ValidationError
 from lambda_src.context import RequestContext
 from lambda_src.errors import RequestError
 
-TYPE_CHARS = 80  # of an unknown action's type, said back
-FAULTS_TOLD = 3  # of all that is wrong with a payload
+TYPE_CHARS = 80  # of an unknown action's type, quoted in the error
+MAX_FAULTS = 3  # of an invalid payload, in the error
 
 Answer = Callable[[str], AsyncIterator[ThreadStreamEvent]]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -97,7 +97,7 @@ class Actions:
         return register
 
     async def stream(self, action: Action[str, Any], call: ActionCall) -> AsyncIterator[ThreadStreamEvent]:
-        """The events of an action. RequestError: nobody registered it, or its payload is not valid."""
+        """The events of an action. Raises RequestError if it is not registered, or if its payload is not valid."""
         registered, payload = self._prepared(action)
         if registered.streams:
             async for event in registered.function(payload, call):
@@ -109,7 +109,7 @@ class Actions:
             yield ThreadItemDoneEvent(item=item) if call.sender is None else ThreadItemReplacedEvent(item=item)
 
     async def once(self, action: Action[str, Any], call: ActionCall) -> WidgetItem | None:
-        """The item that an action without a stream leaves, not kept yet. RequestError as for stream()."""
+        """The new or changed item of an action without a stream, not stored yet. Raises RequestError like stream()."""
         registered, payload = self._prepared(action)
         if registered.streams:
             raise RequestError(f"The action {action.type[:TYPE_CHARS]!r} streams: send it without `streaming: false`.")
@@ -119,17 +119,17 @@ class Actions:
     def _prepared(self, action: Action[str, Any]) -> tuple[_Registered, object]:
         registered = self._registered.get(action.type)
         if registered is None:
-            raise RequestError(f"This button does nothing: nobody registered the action {action.type[:TYPE_CHARS]!r}.")
+            raise RequestError(f"This button does nothing: the action {action.type[:TYPE_CHARS]!r} is not registered.")
         try:
             return registered, registered.payload.validate_python(action.payload)
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False, include_context=False)[:FAULTS_TOLD]
-            told = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'payload'}: {fault['msg']}" for fault in faults)
-            raise RequestError(f"The payload of {action.type!r} is not valid. {told}.") from None
+            faults = error.errors(include_url=False, include_input=False, include_context=False)[:MAX_FAULTS]
+            reasons = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'payload'}: {fault['msg']}" for fault in faults)
+            raise RequestError(f"The payload of {action.type!r} is not valid. {reasons}.") from None
 
 
 def shown(widget: WidgetRoot, call: ActionCall) -> WidgetItem:
-    """`widget` as an item: in the place of the one that was clicked, or a new one."""
+    """`widget` as an item: the clicked one with the new widget, or a new item."""
     if call.sender is not None:
         return call.sender.model_copy(update={"widget": widget})
     item_id = call.store.generate_item_id("message", call.thread, call.context)

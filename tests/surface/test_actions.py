@@ -70,8 +70,8 @@ async def test_an_action_may_let_the_agent_answer(chat: Chat, house: House) -> N
 
 
 BAD = [
-    ({"type": "order.explode", "payload": {}}, "nobody registered"),
-    ({"type": "x" * 5000, "payload": {}}, "nobody registered"),
+    ({"type": "order.explode", "payload": {}}, "is not registered"),
+    ({"type": "x" * 5000, "payload": {}}, "is not registered"),
     ({"type": "order.ship", "payload": {"order_id": "many"}}, "order_id"),
     ({"type": "order.ship", "payload": {"order_id": 0}}, "order_id"),
     ({"type": "order.ship", "payload": None}, "payload"),

@@ -146,7 +146,7 @@ async def test_each_has_its_own_buttons(main: At, sales: At) -> None:
     shipped = await sales("threads.custom_action", thread_id=await begun(sales), **press)
     assert [item["type"] for item in items_of(shipped)] == ["widget"]
     refused = await main("threads.custom_action", thread_id=await begun(main), **press)
-    assert "nobody registered" in refused.of("error")[0]["message"]
+    assert "is not registered" in refused.of("error")[0]["message"]
 
 
 async def begun(one: At) -> str:
