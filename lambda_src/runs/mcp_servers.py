@@ -60,9 +60,7 @@ def agents_of(agent: "Agent[Any]") -> "list[Agent[Any]]":
         for handoff in current.handoffs:
             target: object = handoff
             if isinstance(handoff, Handoff):
-                target = (
-                    handoff._agent_ref() if handoff._agent_ref is not None else None
-                )  # the SDK has no public attribute
+                target = handoff._agent_ref() if handoff._agent_ref is not None else None  # no public attribute
             if isinstance(target, Agent):
                 waiting.append(target)
     return seen

@@ -1,5 +1,4 @@
-"""Between a thread and the model: history.py is what the model is shown, response_items.py what becomes of its
-output."""
+"""Conversion between threads and models: history.py makes a model's input, response_items.py handles its output."""
 
 from lambda_src.runs.conversion.history import HistoryConverter
 from lambda_src.runs.conversion.images import KeptImages

@@ -1,7 +1,7 @@
-"""What the model is shown of a thread: the newest items that fit. Knows no store, no HTTP.
+"""Converts a thread's history to model input: the newest items that fit into the token limit. Knows no store, no HTTP.
 
-One item that cannot be converted never ends a conversation: it becomes a sentence that says what it was. Items are
-dropped whole, oldest first, and a tool call is one item with its output, so the two are never parted.
+An item that cannot be converted becomes a sentence, so it never ends a conversation. The oldest items are dropped
+first, always whole. A tool call and its output are one item, so they stay together.
 """
 
 import base64
@@ -53,7 +53,7 @@ async def _no_files(_id: str, _max_bytes: int) -> bytes:
 
 
 class HistoryConverter(ThreadItemConverter):
-    """Makes the input of one turn. Total: every item type, whatever its content, becomes input."""
+    """Creates the input of one turn. Every type of item is converted, whatever its content."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class HistoryConverter(ThreadItemConverter):
             return [_message(_said(f"[An item of type {item.type} stands here that cannot be shown.]"))]
 
     async def attachment_to_message_content(self, attachment: Attachment) -> ResponseInputContentParam:
-        """The file itself, as the model takes it; a sentence where it is gone, or too much for one turn."""
+        """The file in the model's format; a sentence if it is gone, too large or of an unsupported type."""
         kind = KINDS.get(attachment.mime_type)
         if kind is not None and kind != "text" and kind not in self._takes:
             return _said(f"[The user attached the file {attachment.name!r}. This model cannot read {NAMES[kind]}.]")
@@ -105,7 +105,7 @@ class HistoryConverter(ThreadItemConverter):
             data = await self._read(attachment.id, most + 1)
         except (FileMissingError, UnavailableError):
             return _said(f"[The user attached {named}. It cannot be read any more.]")
-        if kind != "text" and len(data) > most:  # its size was not known; what is cut is no file of its type
+        if kind != "text" and len(data) > most:  # its size was unknown; a truncated file is not valid
             return not_shown
         shown = data[:most]
         self._bytes_left -= len(shown)
@@ -122,12 +122,12 @@ class HistoryConverter(ThreadItemConverter):
                 return _said(f"[The user attached {named}.{cut} It says:]\n{shown.decode(errors='replace')}")
 
     async def assistant_message_to_input(self, item: AssistantMessageItem) -> TResponseInputItem | None:
-        """Plain text. Upstream's parts are refused by the Chat Completions converter of the Agents SDK."""
+        """Plain text, because the Agents SDK's Chat Completions converter rejects upstream's parts."""
         text = "".join(part.text for part in item.content)
         return EasyInputMessageParam(type="message", role="assistant", content=text)
 
     async def generated_image_to_input(self, item: GeneratedImageItem) -> TResponseInputItem | None:
-        """The picture itself: its URL is ours, and may be over by the time a model fetches it."""
+        """The picture itself, because its presigned URL may expire before the model fetches it."""
         if item.image is None:
             return None
         if "image" not in self._takes:
@@ -143,7 +143,7 @@ class HistoryConverter(ThreadItemConverter):
         return _message(_said("You made this picture:"), _image(image_type_of(data), data))
 
     async def tag_to_message_content(self, tag: UserMessageTagContent) -> ResponseInputTextParam:
-        """The data that the page sent with a mention, or its id when it sent none."""
+        """The data of a mention, or its id if it has none."""
         if not tag.data:
             return _said(f"@{tag.text} has the id {tag.id!r}.")
         return _said(f"@{tag.text} stands for: {json.dumps(tag.data, ensure_ascii=False, default=str)}")
@@ -151,7 +151,7 @@ class HistoryConverter(ThreadItemConverter):
     async def hidden_context_to_input(
         self, item: HiddenContextItem
     ) -> TResponseInputItem | list[TResponseInputItem] | None:
-        """Hidden context of any shape; upstream's takes text only."""
+        """Hidden context of any type; upstream's method accepts text only."""
         if not isinstance(item.content, str):
             content = json.dumps(item.content, ensure_ascii=False, default=str)
             item = item.model_copy(update={"content": content})

@@ -1,4 +1,4 @@
-"""Images that a model generates, kept as files of the thread. Knows no row: `adopt` is handed in."""
+"""Stores the images that a model generates as files of the thread. Knows no row: `adopt` is passed in."""
 
 import base64
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from chatkit.types import GeneratedImage
 from lambda_src.attachments.files import Files
 from lambda_src.context import RequestContext
 
-PARTIAL_IMAGES = 3  # what OpenAI's image tool sends at most; progress is counted against it
+PARTIAL_IMAGES = 3  # the most that OpenAI's image tool sends; progress is relative to it
 
 
 @dataclass(slots=True)
@@ -21,10 +21,10 @@ class _Picture:
 
 @dataclass(slots=True)
 class KeptImages(ResponseStreamConverter):
-    """Generated images of one run, partial and final, in `files`: in an item they would be far past a row's size.
+    """Stores partial and final images of one run in `files`, because they are too large for a row.
 
-    `adopt` is given the id of each new image, so that it can be deleted with its thread. The model's ids are replaced,
-    as they may be one constant: see `renamed`.
+    `adopt` returns the id of each new image and ties it to the thread, so that it is deleted with it. The model's ids
+    are replaced, since some vendors send the same one every time: see `renamed`.
     """
 
     files: Files
@@ -36,7 +36,7 @@ class KeptImages(ResponseStreamConverter):
     async def base64_image_to_url(
         self, image_id: str, base64_image: str, partial_image_index: int | None = None
     ) -> str:
-        """Keep the image and say where it can be seen for a while. ValueError: it is not base64."""
+        """Store the image and return a short-lived URL. Raises ValueError if it is not base64."""
         picture = self._pictures.get(image_id)
         if picture is None or picture.final:
             picture = self._pictures[image_id] = _Picture(await self.adopt())
@@ -45,6 +45,6 @@ class KeptImages(ResponseStreamConverter):
         return self.files.image_url(picture.own_id, self.context)
 
     def renamed(self, image: GeneratedImage) -> GeneratedImage:
-        """The image under the id of the file it is kept in."""
+        """The image with the id of the file that stores it."""
         picture = self._pictures.get(image.id)
         return image if picture is None else image.model_copy(update={"id": picture.own_id})

@@ -1,4 +1,4 @@
-"""Repairs a model's stream events for ChatKit's converter, which ends the answer over one that it cannot read. Pure.
+"""Repairs models' stream events for ChatKit's converter, which fails on an event that it cannot read. Pure.
 
 chatkit.agents expects every field that OpenAI documents, and citations in the classes of a finished message. The openai
 library gives streamed citations other classes, and other vendors leave fields out (llama.cpp: `content_index`,
@@ -29,14 +29,14 @@ CITATIONS: dict[str, type[BaseModel]] = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file that the file search found. `url` is where readers can open it, if its attributes have one."""
+    """A file that a file search returned. `url` opens it for readers, if its attributes have one."""
 
     title: str
     url: str | None
 
     @classmethod
     def of(cls, result: Event) -> "Document":
-        """From one result of a search. `make knowledge` sets the attributes `path` and `url`: docs/knowledge.md."""
+        """Create it from a search result. `make knowledge` sets the attributes `path` and `url`: docs/knowledge.md."""
         sent = getattr(result, "attributes", None)
         attributes: Mapping[str, object] = sent if isinstance(sent, Mapping) else {}
         path, url = attributes.get("path"), attributes.get("url")
@@ -109,7 +109,7 @@ def _number(value: object) -> int:
 
 def _delta(event: Event) -> Event | None:
     if type(event.content_index) is int and type(event.item_id) is str and type(event.delta) is str:
-        return event  # thousands of them: nothing is copied
+        return event  # one per word, so nothing is copied
     return _placed(event, delta=event.delta) if isinstance(event.delta, str) else None
 
 
@@ -186,7 +186,7 @@ def _raw_thought_delta(event: Event) -> Event | None:
 
 
 def with_call_id(event: RunItemStreamEvent) -> object:
-    """A tool call without the optional `id` of its item gets its call's: ChatKit asserts that there is one."""
+    """Give a tool call without the optional item `id` its call id, because ChatKit asserts that there is one."""
     raw = event.item.raw_item
     if not isinstance(raw, r.ResponseFunctionToolCall) or raw.id or event.item.type != "tool_call_item":
         return event
@@ -225,7 +225,7 @@ class Repairs:
 
     def _item_done(self, event: Event) -> Event | None:
         if getattr(event.item, "type", None) == "file_search_call":
-            found = getattr(event.item, "results", None) or ()  # there if the tool has include_search_results=True
+            found = getattr(event.item, "results", None) or ()  # present if the tool has include_search_results=True
             self._documents.update((_text(getattr(one, "file_id", "")), Document.of(one)) for one in found)
         repaired = self._item(event)
         if repaired is not None and repaired.item.type == "message":
@@ -233,7 +233,7 @@ class Repairs:
         return repaired
 
     def _completed(self, event: Event) -> Event | None:
-        """The finished message of a vendor that sends it with the whole response only. ChatKit reads no `completed`."""
+        """The finished message, if the vendor sends it only in `completed`, which ChatKit does not read."""
         output = getattr(event.response, "output", None) or ()
         messages = [item for item in output if getattr(item, "type", None) == "message"]
         if self._has_message or not messages:

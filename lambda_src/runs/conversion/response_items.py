@@ -1,4 +1,4 @@
-"""The model's output on its way into the thread: our own ids, and an end for every item. Pure; knows no store."""
+"""Gives a run's output items unique ids, and an end for every item that is open. Pure; knows no store."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ from chatkit.types import (
 )
 
 MessageUpdate = (
-    AssistantMessageContentPartTextDelta  # first: isinstance tries them in turn, and this one comes for every word
+    AssistantMessageContentPartTextDelta  # first: isinstance tries them in order, and this one comes for every word
     | AssistantMessageContentPartAdded
     | AssistantMessageContentPartAnnotationAdded
     | AssistantMessageContentPartDone
@@ -51,7 +51,7 @@ class _Open:
     updates: list[MessageUpdate] = field(default_factory=list)  # of a message, since it was added
 
     def content(self) -> list[AssistantMessageContent]:
-        """The parts of a message with all updates applied, as ChatKit's client shows them; none for other items."""
+        """The parts of a message with all updates applied, as clients display them; empty for other items."""
         if not isinstance(self.item, AssistantMessageItem):
             return []
         parts = [part.model_copy(deep=True) for part in self.item.content]
@@ -74,7 +74,7 @@ class _Open:
 
 
 class Answer:
-    """The events of one run, with ids of our own where the model chose them, and with an end for every item.
+    """The events of one run, with our own ids instead of the model's, and with an end for every item.
 
     Give every event of the run to `events_of`, and when the run has ended or failed, call `closing`.
 
@@ -98,22 +98,22 @@ class Answer:
         self._own_ids: dict[str, dict[str, None]] = {}
         self._done: dict[str, ThreadItem] = {}  # the last one done under each of the model's ids
         self._has_client_tool_call = False
-        self.has_content = False  # something that the reader sees, other than reasoning
+        self.has_content = False  # something visible other than reasoning
         self.has_reasoning = False
 
     @property
     def is_cut(self) -> bool:
-        """Whether a message has text and no end."""
+        """Whether a message has text but no end."""
         return any(known.has_text for known in self._open.values())
 
     def unended(self) -> Iterator[AssistantMessageItem]:
-        """The messages that have no end, with the text that the reader has seen."""
+        """The messages without an end, with the text that was streamed."""
         for known in self._open.values():
             if isinstance(known.item, AssistantMessageItem):
                 yield known.item.model_copy(update={"id": known.own_id, "content": known.content()})
 
     def events_of(self, event: ThreadStreamEvent) -> Iterable[ThreadStreamEvent]:
-        """What becomes of an event of the run: mostly one event, which may be the same object under our id."""
+        """The events to send for an event of the run: usually one, which may be the same object with our id."""
         return self._updated(event) if isinstance(event, ThreadItemUpdatedEvent) else self._handled(event)
 
     def _handled(self, event: ThreadStreamEvent) -> Iterator[ThreadStreamEvent]:
@@ -147,7 +147,7 @@ class Answer:
         match item:
             case WorkflowItem():
                 if item.id in self._done:
-                    return  # upstream ends one again that a quick tool began and ended before its first event was read
+                    return  # upstream ends a workflow twice if a fast tool ends it before its first event is read
                 if _is_empty(item):
                     yield from self._removed(item.id)
                     return
@@ -183,32 +183,32 @@ class Answer:
         return item if known.own_id == item.id else item.model_copy(update={"id": known.own_id})
 
     def _open_message(self) -> _Open | None:
-        """The message that is being written; a model writes one at a time, though not every vendor repeats its id."""
+        """The message in progress. Models write one at a time, but not every vendor repeats its id."""
         return next((known for known in self._open.values() if isinstance(known.item, AssistantMessageItem)), None)
 
     def _opened(self, item_id: str) -> _Open:
-        """A message whose text comes before its beginning, or without one."""
+        """Open a message whose text arrives before its beginning, or without one."""
         item = AssistantMessageItem(id=item_id, thread_id=self._thread_id, created_at=datetime.now(), content=[])
         self._own(item, done=False)
         return self._open[item_id]
 
     def _updated(self, event: ThreadItemUpdatedEvent) -> tuple[ThreadStreamEvent, ...]:
-        """The event under our id. Thousands of them are text deltas: those are neither copied nor looked into."""
+        """The event with our id. Most are text deltas, which are neither copied nor inspected."""
         update, known = event.update, self._open.get(event.item_id)
         if isinstance(update, MessageUpdate):
             added: tuple[ThreadStreamEvent, ...] = ()
             if known is None:
                 if event.item_id in self._own_ids:
-                    return ()  # it is done: nothing can follow
+                    return ()  # the item has ended
                 if (known := self._open_message()) is None:
                     known = self._opened(event.item_id)
                     added = (ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id})),)
             if not isinstance(update, AssistantMessageContentPartTextDelta):
                 if _would_empty(known, update):
                     return added
-                update = update.model_copy(deep=True)  # ChatKit's server appends to the text of the one that it is sent
+                update = update.model_copy(deep=True)  # ChatKit's server modifies the text of the original
             known.updates.append(update)
-            event.item_id = known.own_id  # in place: ChatKit made the event for us alone
+            event.item_id = known.own_id  # in place: nobody else uses the event
             return (*added, event)
         if isinstance(update, GeneratedImageUpdated):
             update = update.model_copy(update={"image": self._renamed(update.image)})
@@ -224,14 +224,12 @@ class Answer:
             yield ThreadItemRemovedEvent(item_id=known.own_id)
 
     def closing(self) -> Iterator[ThreadStreamEvent]:
-        """Ends for what a run that has ended or failed left open. Text without an end is left to turns/, which keeps
-        it.
-        """
+        """The ends of items that a finished or failed run left open. The turn stores text that has no end."""
         for item_id, known in list(self._open.items()):
             match known.item:
                 case AssistantMessageItem() if not known.has_text:
                     yield from self._removed(item_id)
-                case WorkflowItem() as item if not self._has_client_tool_call:  # else the next run continues it
+                case WorkflowItem() as item if not self._has_client_tool_call:  # otherwise the next run continues it
                     if item.workflow.summary is None:
                         seconds = int((datetime.now() - item.created_at).total_seconds())
                         item.workflow.summary = DurationSummary(duration=seconds)
@@ -239,14 +237,14 @@ class Answer:
                     yield from self._ended(ThreadItemDoneEvent(item=item))
                 case GeneratedImageItem(image=None):
                     yield from self._removed(item_id)
-                case GeneratedImageItem() as item:  # a preview of one that failed
+                case GeneratedImageItem() as item:  # the preview of an image that failed
                     yield from self._ended(ThreadItemDoneEvent(item=item))
-                case _:  # a tool's own
+                case _:  # created by a tool
                     pass
 
 
 def _would_empty(known: _Open, update: MessageUpdate) -> bool:
-    """Whether the update has no text, and its part has some."""
+    """Whether the update would delete the text of its part."""
     if isinstance(update, AssistantMessageContentPartAdded | AssistantMessageContentPartDone) and not (
         update.content.text.strip()
     ):
@@ -260,7 +258,7 @@ def _said(item: ThreadItem) -> str:
 
 
 def _is_empty(item: WorkflowItem) -> bool:
-    """Whether it says nothing but "Thought for 0 s": a model that does not show its reasoning."""
+    """Whether it would read "Thought for 0 s" only, as for models that do not show their reasoning."""
     summary = item.workflow.summary
     no_time = isinstance(summary, DurationSummary) and summary.duration == 0
     return item.workflow.type == "reasoning" and not item.workflow.tasks and no_time
