@@ -1,4 +1,4 @@
-"""What every ChatKit store must do, as tests that a store of yours can be put through. Knows no store.
+"""Tests that every ChatKit store must pass, your own included. Knows no store.
 
 Subclass `StoreContract` in a test module, give it a fixture, and run pytest (docs/stores.md says what each test means):
 

@@ -1,4 +1,4 @@
-"""The contract about attachments: what ChatKit knows of them, bound to a user. Knows no store."""
+"""The contract about attachment records, each owned by one user. Knows no store."""
 
 import pytest
 from chatkit.store import NotFoundError

@@ -1,4 +1,4 @@
-"""The contract about what a caller should not have sent: a documented error or a clamp, never somebody else's data."""
+"""The contract about invalid input: a documented error or a clamped value, never another user's data."""
 
 import pytest
 from chatkit.store import NotFoundError

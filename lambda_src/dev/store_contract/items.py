@@ -46,7 +46,7 @@ class ItemContract(ContractCase):
         await store.delete_thread_item("thr_2", "msg_1", context=ada)
         assert await store.load_item("thr_1", "msg_1", context=ada) == message_of(text="one")
 
-    async def test_items_stand_in_the_order_of_arrival(self, store: AnyStore, ada: AnyContext, thread: str) -> None:
+    async def test_items_are_listed_in_order_of_arrival(self, store: AnyStore, ada: AnyContext, thread: str) -> None:
         wanted = ["msg_c", "msg_a", "msg_b", "msg_0"]
         for item_id in wanted:
             await store.add_thread_item("thr_1", message_of(item_id), context=ada)
@@ -70,9 +70,9 @@ class ItemContract(ContractCase):
 
     async def test_an_open_workflow_is_replaced_in_place(self, store: AnyStore, ada: AnyContext, thread: str) -> None:
         """stream_agent_response adds it at the end of a run, and the next run's done event adds it again."""
-        going_on = item_of("workflow", "wf_1", workflow={"type": "reasoning", "tasks": []})
+        unfinished = item_of("workflow", "wf_1", workflow={"type": "reasoning", "tasks": []})
         done = item_of("workflow", "wf_1")
-        for item in (going_on, message_of(), going_on, done):
+        for item in (unfinished, message_of(), unfinished, done):
             await store.add_thread_item("thr_1", item, context=ada)
         assert await item_ids(store, "thr_1", ada) == ["wf_1", "msg_1"]
         assert await store.load_item("thr_1", "wf_1", context=ada) == done
@@ -89,11 +89,11 @@ class ItemContract(ContractCase):
     async def test_an_open_workflow_is_not_replaced_by_anything_else(
         self, store: AnyStore, ada: AnyContext, thread: str
     ) -> None:
-        going_on = item_of("workflow", "wf_1", workflow={"type": "reasoning", "tasks": []})
-        await store.add_thread_item("thr_1", going_on, context=ada)
+        unfinished = item_of("workflow", "wf_1", workflow={"type": "reasoning", "tasks": []})
+        await store.add_thread_item("thr_1", unfinished, context=ada)
         with pytest.raises(Exception, match="id"):
             await store.add_thread_item("thr_1", message_of("wf_1"), context=ada)
-        assert await store.load_item("thr_1", "wf_1", context=ada) == going_on
+        assert await store.load_item("thr_1", "wf_1", context=ada) == unfinished
 
     async def test_saving_replaces_in_place_whatever_its_created_at(
         self, store: AnyStore, ada: AnyContext, thread: str

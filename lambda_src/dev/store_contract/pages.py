@@ -1,4 +1,4 @@
-"""The contract about pages: nothing lost, nothing twice, at any size, in both directions, deletes between pages."""
+"""The contract about pages: no row is lost or repeated, at any page size, in both orders, with deletes in between."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""The contract of a store that removes what is old, and of rows that it cannot read. Knows no store."""
+"""The contract for stores with retention, and for stores that survive unreadable rows. Knows no store."""
 
 from collections.abc import Awaitable, Callable
 
@@ -23,7 +23,7 @@ OPEN_WORKFLOW = item_of("workflow", "msg_1", workflow={"type": "custom", "tasks"
 
 
 class ManualClock:
-    """Nanoseconds since 1970, which pass by `later` alone."""
+    """A clock in nanoseconds since 1970 that advances only by `later`."""
 
     def __init__(self) -> None:
         self.now_ns = 1_800_000_000 * 10**9
@@ -37,12 +37,12 @@ class ManualClock:
 
 
 class RetentionContract(ContractCase):
-    """Retention. `retaining` makes a store: (clock, retention in seconds) -> a store on the same rows."""
+    """Retention. The fixture `retaining` is a function (clock, retention in seconds) -> a store on the same rows."""
 
     @pytest.fixture
     def retaining(self) -> Callable[[ManualClock, int], AnyStore]:
-        """Override."""
-        raise NotImplementedError("give the contract a `retaining` fixture")
+        """A function that makes a store from a clock and a retention in seconds. Override it."""
+        raise NotImplementedError("Override the `retaining` fixture in your subclass of this contract.")
 
     async def test_a_thread_lives_as_long_as_its_newest_item(
         self, retaining: Callable[[ManualClock, int], AnyStore], ada: AnyContext
@@ -95,14 +95,14 @@ class RetentionContract(ContractCase):
 
 
 class UnreadableContract(ContractCase):
-    """Rows that cannot be read. `spoil` makes the row of a thread of Ada's unreadable, by its id."""
+    """Unreadable rows. The fixture `spoil` makes the row of Ada's thread unreadable, given its id."""
 
     @pytest.fixture
     def spoil(self, store: AnyStore) -> Callable[[str], Awaitable[None]]:
-        """Override."""
-        raise NotImplementedError("give the contract a `spoil` fixture")
+        """A function that makes the row of one of Ada's threads unreadable. Override it."""
+        raise NotImplementedError("Override the `spoil` fixture in your subclass of this contract.")
 
-    async def test_a_thread_that_cannot_be_read_is_listed_and_not_overwritten(
+    async def test_an_unreadable_thread_is_listed_and_not_overwritten(
         self, store: AnyStore, ada: AnyContext, spoil: Callable[[str], Awaitable[None]]
     ) -> None:
         await store.save_thread(thread_of(title="t"), context=ada)

@@ -1,4 +1,4 @@
-"""Threads, items and attachments to put a store through its paces. Knows no store."""
+"""Sample threads, items and attachments for testing a store. Knows no store."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -124,7 +124,7 @@ def item_of(kind: str, item_id: str = "msg_1", *, thread_id: str = "thr_1", **fi
 
 
 def message_of(item_id: str = "msg_1", text: str = "hello", *, thread_id: str = "thr_1") -> UserMessageItem:
-    """A plain message of a user's."""
+    """A plain message from the user."""
     return UserMessageItem(
         id=item_id,
         thread_id=thread_id,
@@ -135,7 +135,7 @@ def message_of(item_id: str = "msg_1", text: str = "hello", *, thread_id: str = 
 
 
 def answer_of(item_id: str, text: str, *, thread_id: str = "thr_1") -> AssistantMessageItem:
-    """A plain answer of the assistant's."""
+    """A plain answer from the assistant."""
     return AssistantMessageItem.model_validate(
         {"id": item_id, "thread_id": thread_id, "created_at": WHEN, "content": [{"text": text}]}
     )
@@ -147,30 +147,30 @@ def file_of(attachment_id: str = "atc_1", **fields: object) -> Attachment:
 
 
 class ContractCase:
-    """What the parts of the contract share: two users, and a store that is a fixture of the subclass."""
+    """Fixtures that all parts of the contract share: two users, and the store that a subclass provides."""
 
     @pytest.fixture
     def store(self) -> AnyStore:
-        """Override with the store under test: empty, or at least without anything of the users below."""
-        raise NotImplementedError("give the contract a `store` fixture")
+        """The store under test, without any data of the users below. Override it."""
+        raise NotImplementedError("Override the `store` fixture in your subclass of this contract.")
 
     def context(self, user_id: str) -> AnyContext:
-        """Override when the store reads its user from something else than RequestContext.user.id."""
+        """The context of a user. Override it if the store reads the user from anything but RequestContext.user.id."""
         return context_of(user_id)
 
     @pytest.fixture
     def ada(self) -> AnyContext:
-        """The context of the user most tests are about."""
+        """The context of Ada, whom most tests are about."""
         return self.context("ada")
 
     @pytest.fixture
     def bob(self) -> AnyContext:
-        """The context of somebody else."""
+        """The context of Bob, another user."""
         return self.context("bob")
 
     @pytest.fixture
     async def thread(self, store: AnyStore, ada: AnyContext) -> str:
-        """An empty thread of ada's: its id is thr_1."""
+        """Ada's empty thread, thr_1."""
         await store.save_thread(thread_of(), context=ada)
         return "thr_1"
 

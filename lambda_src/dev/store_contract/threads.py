@@ -154,7 +154,7 @@ class ThreadContract(ContractCase):
         await store.delete_thread("thr_1", context=ada)
         await store.delete_thread("thr_1", context=ada)
 
-    async def test_a_run_that_goes_on_does_not_bring_a_deleted_thread_back(
+    async def test_a_run_in_progress_does_not_bring_a_deleted_thread_back(
         self, store: AnyStore, ada: AnyContext
     ) -> None:
         await store.save_thread(thread_of(), context=ada)
@@ -199,7 +199,7 @@ class ThreadContract(ContractCase):
         assert await thread_ids(store, ada) == by_creation
         assert await thread_ids(store, ada, order="desc") == by_creation[::-1]
 
-    async def test_threads_of_all_time_zones_stand_in_one_order(self, store: AnyStore, ada: AnyContext) -> None:
+    async def test_threads_of_all_time_zones_are_listed_by_creation(self, store: AnyStore, ada: AnyContext) -> None:
         expected = sorted(TIMES, key=lambda name: (TIMES[name].replace(tzinfo=TIMES[name].tzinfo or WHEN.tzinfo), name))
         for name, created_at in TIMES.items():
             await store.save_thread(thread_of(name, created_at=created_at), context=ada)
@@ -213,7 +213,7 @@ class ThreadContract(ContractCase):
         await store.save_thread(thread_of("thr_0", created_at=WHEN + timedelta(days=1)), context=ada)
         assert await thread_ids(store, ada) == ["thr_0", "thr_1", "thr_2"]
 
-    async def test_generated_ids_are_unlike_each_other(self, store: AnyStore, ada: AnyContext) -> None:
+    async def test_generated_ids_are_unique(self, store: AnyStore, ada: AnyContext) -> None:
         thread = thread_of()
         minted = [store.generate_thread_id(ada) for _ in range(100)]
         minted += [store.generate_item_id("message", thread, ada) for _ in range(100)]

@@ -1,4 +1,4 @@
-"""The contract about values: what went in comes out, exactly, at any size. Knows no store."""
+"""The contract about values: every value is loaded exactly as it was stored, at any size. Knows no store."""
 
 import json
 import random
