@@ -35,7 +35,7 @@ class Counters(Protocol):
         ...
 
     async def switched_off(self) -> str | None:
-        """What an operator says to whoever wants to begin a turn; None while nobody said stop."""
+        """The operator's message to users who start a turn while the switch is off; None while it is on."""
         ...
 
 

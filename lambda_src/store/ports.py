@@ -22,11 +22,11 @@ from lambda_src.errors import ConflictError
 from lambda_src.store.followers import Follower
 
 Count = Callable[[Literal["unreadable_row", "clock_ahead"]], None]
-"""How a store reports what no caller sees: once per row replaced by a placeholder, once per clock not followed."""
+"""Reports problems that no caller sees: a row replaced by a placeholder, or a clock too far ahead to follow."""
 
 
 def count_nothing(_what: Literal["unreadable_row", "clock_ahead"]) -> None:
-    """The Count of a store that nobody watches."""
+    """A Count that ignores every report."""
 
 
 class FeedbackStore(Protocol):
@@ -84,7 +84,7 @@ class TurnRow:
 
     `expires_ms` of a turn that has ended says when; 0 of one that died and was ended by somebody else.
     `unrecovered` are the unended turns that this one took the lease from, oldest first, until this one renews or ends:
-    turns that crashed before they could fold their predecessors' journals leave them all to whoever comes next.
+    turns that crashed before they stored their predecessors' answers leave all of them to the next turn.
     """
 
     turn_id: str
@@ -162,7 +162,7 @@ class TurnLedger(Protocol):
     """
 
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
-        """Take the thread's lease from whoever has it, expired or not. NotFoundError when the thread is being deleted.
+        """Take the thread's lease from its holder, expired or not. NotFoundError when the thread is being deleted.
 
         The thread's clock follows `last_order` before anything is ordered under this lease.
         """

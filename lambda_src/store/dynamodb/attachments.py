@@ -77,7 +77,7 @@ class Attachments:
         return self._reader.attachment(attachment_id, data)
 
     async def delete(self, user_id: str, attachment_id: str) -> None:
-        """Forget the attachment; quiet when it is not there. Its bytes are the AttachmentStore's."""
+        """Delete the attachment; quiet when it does not exist. Its bytes are the AttachmentStore's."""
         await self._payloads.delete(object_of(await self._table.delete(_key(user_id, attachment_id))))
 
 

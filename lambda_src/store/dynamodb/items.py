@@ -1,4 +1,4 @@
-"""A thread's items: each has one row, found by its id or listed in the order of arrival. Knows no HTTP and no model."""
+"""A thread's items: one row each, loaded by id or listed in order of arrival. Knows no HTTP and no model."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -141,7 +141,7 @@ class Items:
         return Page(data=data, has_more=has_more, after=after)
 
     async def delete(self, user_id: str, thread_id: str, item_id: str, *, turn_id: str | None) -> None:
-        """Forget the item; its empty row still serves as a cursor for a day.
+        """Delete the item; its empty row still serves as a cursor for a day.
 
         Quiet when it is not there, and when it belongs to a turn that came after this one.
         """

@@ -1,7 +1,7 @@
 """The bucket behind the table: payloads that are too large for a row. Knows keys and bytes, no row and no model.
 
 Object first, then the row that names it; on delete the row first. A death between the two leaves an object that no
-row names, never a row without its object; the sweep removes the former (dynamodb/sweep.py).
+row names, never a row without its object; the sweep removes such objects (maintenance/sweep.py).
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -63,7 +63,7 @@ class PayloadBucket:
             return {"data": body.read()}
 
     async def row_of(self, key: str) -> tuple[str, str]:
-        """The key of the row that `put` was told; ("", "") when it was told none."""
+        """The key of the row that `put` received; ("", "") when it received none."""
         names = (await self._calls.run(self._client.head_object, Bucket=self._bucket, Key=key))["Metadata"]
         return unquote(names.get("pk", "")), unquote(names.get("sk", ""))
 

@@ -208,15 +208,15 @@ class Threads:
     ) -> None:
         attributes: dict[str, dict[str, Any]] = {rows.FIELD + name: rows.text(text) for name, text in fields.items()}
         attributes[rows.SCHEMA] = rows.number(codec.SCHEMA_VERSION)
-        forget = ""
+        removal = ""
         if self._retention_s:
             attributes[keys.TTL_ATTRIBUTE] = rows.number(self._now_s() + self._retention_s)
         else:
-            forget = " REMOVE #expires_at"
+            removal = " REMOVE #expires_at"
         place = rows.text(keys.order_of(order, key[1].removeprefix(keys.THREAD_PREFIX)))
         await self._table.update(
             key,
-            f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)}{forget}",
+            f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)}{removal}",
             condition=condition,
             values={":order": place, **rows.valued(attributes), **seen},
         )

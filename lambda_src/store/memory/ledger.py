@@ -267,7 +267,7 @@ class MemoryLedger:
         return self._clock() // 1_000_000
 
     def _sweep(self) -> None:
-        """Forget what nobody may ask for any more, and users of whom nothing is left."""
+        """Remove rows that have expired, and users without rows."""
         now_ms = self._now_ms()
         if now_ms < self._swept_ms + SWEEP_MS:
             return

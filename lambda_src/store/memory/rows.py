@@ -130,7 +130,7 @@ class UserRows:
         return Erased(int(self.threads.pop(thread_id, None) is not None), living, len(bound))
 
     def sweep(self, *, now_s: int) -> Erased:
-        """Remove what turns wrote into deleted threads, and forget those that were deleted long enough ago."""
+        """Remove what turns wrote into deleted threads, and the tombstones older than LATE_WRITES_S."""
         removed = Erased()
         for thread_id, gone in list(self.gone.items()):
             removed += self.delete_thread(thread_id)

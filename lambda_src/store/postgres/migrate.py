@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this release, by Alembic. Runs when asked (`chat migrate`), never at start."""
+"""Migrates a database to the schema of this release with Alembic. Only `chat migrate` runs it, never a start."""
 
 from pathlib import Path
 

@@ -58,7 +58,7 @@ class PayloadRows:
         return key | payload_values(codec.dump(item), expires_s=expires_s)
 
     async def same_or_conflict(self, session: AsyncSession, values: Mapping[str, Any]) -> None:
-        """ConflictError unless what stands under the item's id is the same."""
+        """ConflictError unless the row under the item's id has the same content."""
         of_item = sql.of_user(items, values["user_id"], thread_id=values["thread_id"], id=values["id"])
         standing = (await session.execute(select(items.c.digest).where(of_item))).scalar_one_or_none()
         if standing != values["digest"]:

@@ -1,4 +1,4 @@
-"""The statements of a PostgresStore, as values: what is asked, not when. Knows no session."""
+"""SQL statements of PostgresStore, as functions that build them. Knows no session."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A person's rights on PostgreSQL: export, import, erase; and what a sweep removes. Knows no HTTP, no model."""
+"""Export, import and erasure of a user's data on PostgreSQL, and sweeps. Knows no HTTP, no model."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any

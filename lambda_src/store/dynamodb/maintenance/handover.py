@@ -64,7 +64,7 @@ class HandedOver:
             raise ConflictError("This guest's threads were taken over by somebody else.") from None
 
     async def end_claim(self, guest_id: str) -> None:
-        """Forget that there is something to be done."""
+        """Delete the note that the handover is unfinished."""
         await self._table.delete((keys.CLAIMS_PARTITION, guest_id))
 
     async def claims(self) -> AsyncIterator[Claim]:

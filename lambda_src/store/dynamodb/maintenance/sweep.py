@@ -59,7 +59,7 @@ class Sweeper:
         return erased
 
     async def sweep_thread(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
-        """Clear one thread that was just deleted; one request when there is nothing to clear.
+        """Sweep one thread that was just deleted; one request when nothing is left of it.
 
         Items of a thread that was never saved go too. A thread that is not deleted stays as it is.
         """

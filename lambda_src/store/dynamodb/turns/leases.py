@@ -1,6 +1,6 @@
 """The lease of a thread: one row that a turn takes, renews and ends, each by one conditional write. Knows no journal.
 
-A deleted thread's tombstone stands in the same place, so a turn finds out in the same write.
+A deleted thread's tombstone has the same key, so the same write tells a turn that its thread is deleted.
 """
 
 import secrets
@@ -42,7 +42,7 @@ class Leases:
         self._clock = clock
 
     async def take(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> LeaseTaken:
-        """Take the lease from whoever has it; NotFoundError when a tombstone stands there."""
+        """Take the lease from its holder; NotFoundError when a tombstone has replaced it."""
         key = _key(user_id, thread_id)
         first = self._clocks.first(key[0])
         self._clocks.hold(key[0], turn_id, first)  # at once: a new thread's message is written beside this
@@ -165,7 +165,7 @@ class Leases:
         return turn_rows.turn_of({**old, turn_rows.STOP: _YES})
 
     async def load(self, user_id: str, thread_id: str) -> TurnRow | None:
-        """The lease as it stands."""
+        """The current lease."""
         row = await self._table.get(_key(user_id, thread_id))
         return None if row is None else turn_rows.turn_of(row)
 
