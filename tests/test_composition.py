@@ -166,7 +166,7 @@ async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
     env = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, "CHAT_DICTATION": "true"}
     transcribe = app.transcriber(Settings.from_env(env))
     assert transcribe is not None
-    with pytest.raises(RequestError, match="Dictation is not set up"):
+    with pytest.raises(RequestError, match="Dictation is not available"):
         await transcribe(AudioInput(data=b"", mime_type="audio/webm"))
 
 

@@ -231,7 +231,7 @@ class Checks:
             raise RequestError("Dictation is not set up on this server.")
         offset, signature = AUDIO_SIGNATURES.get(mime_type.split(";", 1)[0].strip().lower(), (0, None))
         if signature is None:
-            raise RequestError(f"Audio of this type is not taken. Taken are {', '.join(AUDIO_SIGNATURES)}.")
+            raise RequestError(f"Audio of this type is not supported. Supported types: {', '.join(AUDIO_SIGNATURES)}.")
         try:
             data = base64.b64decode(audio_base64, validate=True)
         except ValueError:  # binascii.Error, or characters that are not ASCII

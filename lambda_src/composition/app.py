@@ -243,7 +243,7 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
         from lambda_src.models import providers  # noqa: PLC0415 - off the cold path
 
         if not (known := key()):
-            raise RequestError("Dictation is not set up on this server: no model's key is set yet.")
+            raise RequestError("Dictation is not available: this server has no model key yet.")
         renewal = providers.RenewedKey(Secret(key, known=known))
         return providers.openai_client(known, base_url=settings.model_base_url, renewal=renewal)
 

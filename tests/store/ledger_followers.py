@@ -1,9 +1,11 @@
 """The contract about followers: the newest stay, whoever came before them leaves, whoever died is forgotten."""
 
 from lambda_src.context import RequestContext
-from lambda_src.store.followers import EXPIRES_MS, LITTER_MAX, OF_A_TURN, OF_A_USER, Follower
+from lambda_src.store.followers import EXPIRES_MS, LITTER_MAX, Follower
 from lambda_src.store.ports import TurnLedger
 from tests.store.ledger_case import ADA, BOB, Clock, LedgerCase
+
+OF_A_TURN, OF_A_USER = 3, 5  # followers at a time; not imported, so that a change of either turns this red
 
 
 class FollowerContract(LedgerCase):

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from lambda_src.context import RequestContext
-from lambda_src.store.followers import OF_A_TURN, OF_A_USER
 from lambda_src.turns.closing import CROWDED, encoded
 from tests.turns.scene import Model, Reader, Scene, as_user, thread_at
+
+OF_A_TURN, OF_A_USER = 3, 5  # followers at a time; not imported, so that a change of either turns this red
 
 ANN = as_user("ann")
 NOTICED_S = 3.0  # two renewals of a follower
