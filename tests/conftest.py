@@ -1,15 +1,24 @@
 """For every suite: asserts beside the code are rewritten like those in here, and no test may have told a canary."""
 
+import os
 from collections.abc import Generator
 
 import pytest
 
 from tests import canaries
+from tests.agent_tests import TESTS, agent_tests, watching
 
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
 
+TOUCHED = pytest.StashKey[list[str]]()  # what a test did that loads the user's agent
 LONG_S = 1800  # builds, and deployments to a local AWS
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three workers for two cores: the tests of the page and of processes mostly wait for one another."""
+    cores = os.cpu_count() or 1
+    return cores + cores // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,10 +29,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test, each of its phases too, when it, or a process that it started, wrote a canary."""
     report = yield
     if report.passed and (told := canaries.told(report.sections)):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} told what was sent: {', '.join(told)} (tests/canaries.py)"
+    if report.passed and (touched := item.stash.get(TOUCHED, [])):
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} can see lambda_src/agent, and tests/agent_tests.py misses it: {touched}"
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail the run when a test that `.ci/own-agent` leaves out can see the agent."""
+    if item.path in agent_tests() or TESTS / "agent" in item.path.parents:
+        return (yield)
+    with watching() as touched:
+        item.stash[TOUCHED] = touched
+        return (yield)

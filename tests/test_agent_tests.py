@@ -1,0 +1,48 @@
+"""Which tests run with a user's agent in the place of ours, and how a test that is missing among them is noticed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.agent_tests import AGENT, TESTS, agent_tests, watching
+
+
+@pytest.mark.parametrize("name", ["e2e/test_make_dev.py", "infra/test_built_zip.py", "surface/test_tutorial.py"])
+def test_files_that_load_the_agent_are_chosen(name: str) -> None:
+    assert TESTS / name in agent_tests()
+
+
+@pytest.mark.parametrize("name", ["store/test_memory.py", "agent", "turns/test_machine.py"])
+def test_others_are_not(name: str) -> None:
+    assert not [path for path in agent_tests() if path.is_relative_to(TESTS / name)]
+
+
+def test_opening_a_file_of_the_agent_is_noticed() -> None:
+    with watching() as touched:
+        (AGENT / "__init__.py").read_bytes()
+    assert touched == [f"open {AGENT / '__init__.py'}"]
+
+
+def test_importing_the_agent_is_noticed_each_time() -> None:
+    for _ in range(2):
+        with watching() as touched:
+            __import__("lambda_src.agent")
+        assert "import lambda_src.agent" in touched
+
+
+@pytest.mark.parametrize(
+    ("arguments", "handler"), [(["lambda_src.dev"], ""), (["lambda_src.dev.evals"], ""), ([], "lambda_src.handler.x")]
+)
+def test_starting_a_command_that_loads_the_agent_is_noticed(arguments: list[str], handler: str) -> None:
+    with watching() as touched:
+        subprocess.run([sys.executable, "-c", "", *arguments], env={**os.environ, "_HANDLER": handler}, check=True)
+    assert len(touched) == 1
+
+
+def test_other_imports_files_and_commands_are_not() -> None:
+    with watching() as touched:
+        (AGENT.parent / "settings.py").read_bytes()
+        subprocess.run([sys.executable, "-c", "", "lambda_src.dev.verify"], check=True)
+    assert touched == []
