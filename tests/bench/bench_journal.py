@@ -26,6 +26,7 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns import partial_answer
 from lambda_src.turns.journal import Journal
 from tests.bench import report
+from tests.bench.scripted_model import APART
 from tests.chat import message, server_with
 from tests.store.engine.strict import row_size
 from tests.store.metered import Metered
@@ -54,9 +55,11 @@ class Says(DemoModel):
         self._text = text
 
     async def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[TResponseStreamEvent]:
-        """Word by word, at once."""
+        """Word by word; each has left before the next, or the server would send several as one event."""
         for number, event in enumerate(model_events(message_of(self._text))):
             event.sequence_number = number
+            for _pause in range(APART):
+                await asyncio.sleep(0)
             yield event
 
 
