@@ -1,4 +1,4 @@
-"""The composition root: settings and parts in, the handler that Lambda calls out. Nothing else joins parts together."""
+"""The composition root: builds the Lambda handler, or the ASGI app, from settings and parts."""
 
 import logging
 import os
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
 
 AWS = Clients()
 Clock = Callable[[], int]
-KEYLESS_S = 30.0  # how soon a key that was set is found by those who began without one
+KEYLESS_S = 30.0  # how often a process without a model key looks for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What differs between Lambda, a server elsewhere, a laptop and a test."""
+    """The parts that differ between Lambda, other servers, a laptop and tests."""
 
     authenticate: Authenticate
     build_run_config: BuildRunConfig
@@ -86,7 +86,7 @@ def build_handler(settings: Settings, parts: Parts) -> StreamingMangum:
 def _joined(
     settings: Settings, store: "ChatStore", ledger: TurnLedger, parts: Parts
 ) -> tuple[ChatApp, AccountLinking | None]:
-    """The app, and what the hourly event goes on with where there are guests."""
+    """The app and, if the stage has guests, the account linking that the hourly event continues."""
     lazy_packages.install()
     os.environ["TZ"] = "UTC"  # the SDK writes naive local times: with this they mean UTC, everywhere
     time.tzset()
@@ -168,16 +168,16 @@ def _joined(
 
 
 def lambda_handler(env: Mapping[str, str]) -> StreamingMangum:
-    """What runs on Lambda: everything from `env`; SettingsError lists all that is wrong with it."""
+    """The handler on Lambda, with settings from `env`. SettingsError lists every fault."""
     configure_logging(root=logging.getLogger(), service=env.get("AWS_LAMBDA_FUNCTION_NAME", "chat"))
     settings = Settings.from_env(env)
     return build_handler(settings, deployed(settings, middleware=tracing(settings, env)))
 
 
 def asgi_app() -> ChatApp:
-    """What runs elsewhere, from the process's environment: `uvicorn --factory lambda_src.composition.app:asgi_app`.
+    """The ASGI app outside Lambda, for `uvicorn --factory lambda_src.composition.app:asgi_app`.
 
-    SettingsError lists all that is wrong with it; X-Ray's traces are Lambda's, so nobody may ask for them here.
+    Reads the process's environment. SettingsError lists every fault; X-Ray tracing is one, since it needs Lambda.
     """
     configure_logging(root=logging.getLogger())
     settings = Settings.from_env(os.environ)
@@ -188,7 +188,7 @@ def asgi_app() -> ChatApp:
 
 
 def deployed(settings: Settings, *, middleware: Sequence[Middleware] = ()) -> Parts:
-    """The parts of a deployment, by its settings; `middleware` stands before all that they name."""
+    """The parts of a deployment. `middleware` runs before the middleware that the settings name."""
     guest_tokens = access.guest_tokens(settings, AWS.stored_secret)
     return Parts(
         authenticate=access.authenticator(settings, guest_tokens),
@@ -202,13 +202,13 @@ def deployed(settings: Settings, *, middleware: Sequence[Middleware] = ()) -> Pa
 
 
 def stored_secrets(settings: Settings) -> ToolSecrets:
-    """The secrets that tools may read: the last part of each parameter's name is the secret's."""
+    """The secrets that tools may read. A secret's name is the last part of its parameter's."""
     parameters = {parameter.rpartition("/")[2]: parameter for parameter in settings.secrets}
     return ToolSecrets(lambda name: AWS.tool_secret(parameters[name]), names=parameters)
 
 
 def tracing(settings: Settings, env: Mapping[str, str]) -> list[Middleware]:
-    """What traces each request; nothing, unless it is asked for."""
+    """The middleware that traces requests; none if tracing is off."""
     if settings.tracing is None:
         return []
     from lambda_src.http.xray import traced  # noqa: PLC0415 - only what is chosen is loaded
@@ -217,7 +217,7 @@ def tracing(settings: Settings, env: Mapping[str, str]) -> list[Middleware]:
 
 
 def runner(settings: Settings) -> BuildRunConfig:
-    """How the agent will be run, once it is needed."""
+    """Builds the agent's run configuration when it is first needed."""
     parameter = settings.model_key_parameter
 
     def build() -> "RunConfig | Provisional":
@@ -230,28 +230,28 @@ def runner(settings: Settings) -> BuildRunConfig:
 
 
 def transcriber(settings: Settings) -> Transcribe | None:
-    """Dictation, where it is asked for; None offers none. That a key will be there is theirs to know who ask for it."""
+    """Dictation if the settings turn it on, else None. The operator must also set a model key."""
     if not settings.dictation:
         return None
     return dictation(lambda: AWS.model_key(settings.model_key_parameter) or "", settings)
 
 
 def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
-    """Dictation by whoever runs the models; `key` is asked for when somebody dictates."""
+    """Dictation with the model vendor's API; `key` is called when somebody dictates."""
 
     def build_client() -> "AsyncOpenAI":
         from lambda_src.models import providers  # noqa: PLC0415 - off the cold path
 
-        if not (known := key()):
+        if not (model_key := key()):
             raise RequestError("Dictation is not available: this server has no model key yet.")
-        renewal = providers.RenewedKey(Secret(key, known=known))
-        return providers.openai_client(known, base_url=settings.model_base_url, renewal=renewal)
+        renewal = providers.RenewedKey(Secret(key, known=model_key))
+        return providers.openai_client(model_key, base_url=settings.model_base_url, renewal=renewal)
 
     return Dictation(build_client, model=settings.dictation_model)
 
 
 def prewarming(server: LazyChatServer) -> Prewarm:
-    """What the first message needs, done before the first request is taken: see prewarm.py."""
+    """Prewarms the server before the first request: see prewarm.py."""
 
     async def prewarmed() -> None:
         from lambda_src.chat.prewarm import prewarm  # noqa: PLC0415 - it imports the Agents SDK, and may be switched off
@@ -262,11 +262,10 @@ def prewarming(server: LazyChatServer) -> Prewarm:
 
 
 def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], str] | None = None) -> "RunConfig":
-    """How the agent is run: with `key` by OpenAI's models or others that speak its API; without as
-    lambda_src/models/providers.py chooses.
+    """The agent's run configuration: OpenAI's models, or others with its API; without `key`, what providers.py chooses.
 
-    UnavailableError: nobody can answer until there is a key. `read_key` is asked again when the key is refused:
-    somebody may have changed it where it is kept.
+    UnavailableError: a key is required. `read_key` is called again if the vendor refuses the key, which may have been
+    rotated.
     """
     from lambda_src.models import providers  # noqa: PLC0415 - off the cold path
 

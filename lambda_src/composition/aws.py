@@ -1,6 +1,6 @@
-"""Clients of AWS, built by botocore alone: boto3 would load its resources and S3's transfer manager on top, unused.
+"""AWS clients and secrets. Uses botocore alone: boto3 would also load resources and S3's transfer manager, unused.
 
-Part of the composition root: whoever uses a client is handed it.
+Part of the composition root, which passes clients to the modules that use them.
 """
 
 import logging
@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class _MissingError(UnavailableError):
-    """Nobody has put the parameter there yet."""
+    """The parameter does not exist yet."""
 
 
 class Clients:
-    """Makes clients, all of one session: it reads botocore's data once."""
+    """Creates clients with one session, which reads botocore's data once."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
-        self._making = threading.RLock()  # a session is not safe to be used by two threads at once
+        self._making = threading.RLock()  # sessions are not thread-safe
 
     def client(self, service: str, config: "Config | None" = None) -> Any:  # noqa: ANN401 - clients have no common type
-        """A client with a chat's patience, or as `config` says; under SnapStart it outlives the restore.
+        """A client with the timeouts of a chat, or with `config`. It still works after a SnapStart restore.
 
         Model clients need no hook: they are built on the first message, which is never part of a snapshot.
         """
@@ -53,13 +53,13 @@ class Clients:
         return client
 
     def late_client(self, service: str, config: "Config | None" = None) -> Any:  # noqa: ANN401 - as above
-        """The same, made when it is first used: 30 ms for S3, which most requests never ask. A snapshot holds it."""
+        """A client that is created on first use, or at once under SnapStart: S3's takes 30 ms, few requests need it."""
         return self.client(service, config) if is_snapshot() else _Late(lambda: self.client(service, config))
 
     def model_key(self, parameter: str | None) -> str | None:
-        """The model's key from SSM (a SecureString); None when no parameter is named, or none is there yet.
+        """The model key from SSM (a SecureString); None if no parameter is named or it does not exist yet.
 
-        UnavailableError: it cannot be read at the moment, or at all.
+        UnavailableError: it cannot be read, now or ever.
         """
         if parameter is None:
             return None
@@ -69,9 +69,9 @@ class Clients:
             return None
 
     def stored_secret(self, name: str) -> str:
-        """A secret's text: an SSM parameter's, where `name` is a path, else from Secrets Manager.
+        """The text of a secret: an SSM parameter if `name` is a path, else a secret in Secrets Manager.
 
-        UnavailableError: it cannot be read at the moment, or at all.
+        UnavailableError: it cannot be read, now or ever.
         """
         return self._parameter(name) if name.startswith("/") else self._secret(name)
 
@@ -94,7 +94,7 @@ class Clients:
 
 
 def _why_unreadable(parameter: str, cause: BaseException | None) -> str:
-    """Why a parameter cannot be read, and what an operator does about it."""
+    """Why a parameter cannot be read, and what the operator can do."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - a stage may have no such secret
 
     code = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__qualname__
@@ -110,7 +110,7 @@ def _why_unreadable(parameter: str, cause: BaseException | None) -> str:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """What AWS says when a secret is read, as an UnavailableError whose text names neither the secret nor why."""
+    """Turns AWS's errors into an UnavailableError whose text reveals neither the secret's name nor the cause."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a stage may have no such secret
 
     try:
@@ -124,12 +124,12 @@ def _readable() -> Iterator[None]:
 
 
 def is_snapshot() -> bool:
-    """Whether what is made now is kept in a snapshot (SnapStart) and wakes up elsewhere."""
+    """Whether this process is being initialized for a SnapStart snapshot."""
     return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
 
 
 class _Late:
-    """Stands for a client until the first of its methods is asked for."""
+    """A proxy that creates its client when the first of its methods is accessed."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make, self._lock = make, threading.Lock()

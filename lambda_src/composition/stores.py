@@ -1,4 +1,4 @@
-"""Where a stage keeps things, by its settings: threads, turns, counters, files. Part of the composition root."""
+"""Builds the stores of threads, turns, counters and files from the settings. Part of the composition root."""
 
 import os
 import time
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 S3_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 DAY_S = 24 * 3600
-FILE_THREADS = 8  # of one message's ten files, eight at a time; a turn without files starts none
-STORE_THREADS = 32  # boto3 blocks: as many calls at once as some ten turns make; Lambda's default would be 5 or 6
+FILE_THREADS = 8  # a message has up to ten files; a turn without files starts no thread
+STORE_THREADS = 32  # boto3 blocks: enough for the calls of about ten turns; Lambda's default would be 5 or 6
 
 
 def upload_origin(settings: Settings, aws: Clients) -> str | None:
     """The origin of the bucket's presigned URLs, which the page may upload to; None without a bucket or a region.
 
-    Where AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names another S3, botocore decides: it may put the bucket into the
-    host name, and there are settings that overrule both variables.
+    If AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL names another S3, botocore builds the URL: it may put the bucket into the
+    host name, and other settings can override both variables.
     """
     if settings.bucket is None:
         return None
-    if not any(os.environ.get(name) for name in S3_ENDPOINTS):  # as in Lambda: no client before one is needed
+    if not any(os.environ.get(name) for name in S3_ENDPOINTS):  # as on Lambda: creates no client
         region = os.environ.get("AWS_REGION")
         return f"https://{settings.bucket}.s3.{region}.amazonaws.com" if region else None
     from botocore import UNSIGNED  # noqa: PLC0415 - only what is chosen is loaded
@@ -51,7 +51,7 @@ def upload_origin(settings: Settings, aws: Clients) -> str | None:
 
 
 def build_files(settings: Settings, aws: Clients, counters: Counters) -> "Files | None":
-    """Where attachments are kept: the bucket; None, where there is none, refuses them."""
+    """The store of attachments, in the bucket; None without a bucket: then attachments are refused."""
     if settings.bucket is None:
         return None
     from lambda_src.attachments.file_types import FileLimits  # noqa: PLC0415 - only what is chosen is loaded
@@ -96,7 +96,7 @@ def build_store(settings: Settings, aws: Clients) -> tuple["ChatStore", TurnLedg
 
 
 def build_counters(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> Counters:
-    """What is counted across users and processes: on the table; beside other stores in this process alone."""
+    """Counters across users: on the DynamoDB table; with other stores, in this process only."""
     if settings.store != "dynamodb":
         return MemoryCounters(clock=clock)
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
@@ -107,7 +107,7 @@ def build_counters(settings: Settings, store: "ChatStore", *, clock: Callable[[]
 
 
 def build_callers(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> Callers:
-    """What hashes callers' addresses: with a day's key on the table; beside other stores with one of this process."""
+    """Hashes callers' addresses with a daily key: from the DynamoDB table; with other stores, of this process."""
     if settings.store != "dynamodb":
         return Callers(MemoryDayKeys(), clock=clock)
     from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
