@@ -16,6 +16,7 @@ from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs import titles
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.run import Runs
+from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from tests.chat import Chat, known_by_name, message, no_pause
@@ -231,6 +232,7 @@ async def test_no_second_call_is_made_where_titles_are_switched_off(titled: bool
         Parts(
             authenticate=known_by_name,
             build_agent=lambda: Agent(name="Test"),
+            build_actions=Actions,
             build_run_config=lambda: RunConfig(model_provider=provider, tracing_disabled=True),
         ),
     )
