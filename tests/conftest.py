@@ -1,6 +1,5 @@
 """For every suite: asserts beside the code are rewritten like those in here, and no test may have told a canary."""
 
-import os
 from collections.abc import Generator
 
 import pytest
@@ -13,12 +12,6 @@ pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
 TOUCHED = pytest.StashKey[list[str]]()  # what a test did that loads the user's agent
 LONG_S = 1800  # builds, and deployments to a local AWS
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Three workers for two cores: the tests of the page and of processes mostly wait for one another."""
-    cores = os.cpu_count() or 1
-    return cores + cores // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
