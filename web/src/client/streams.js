@@ -1,12 +1,12 @@
 // Event streams that survive broken connections.
 import { ChatError, eventsOf, isFinished } from "./answers.js";
-import { triesOf } from "./tries.js";
+import { TRY_AGAIN_MS, triesOf } from "./tries.js";
 
 /**
  * The events of one turn, parsed. `open(seen)` requests those after the event with that id; null requests all. After a
  * broken connection it is called again, with `pauses` (milliseconds) before each try since the last event.
  */
-export async function* eventsAcrossBreaks(open, { seen = null, pauses, signal, onBreak = () => {} }) {
+export async function* eventsAcrossBreaks(open, { seen = null, pauses = TRY_AGAIN_MS, signal, onBreak = () => {} }) {
   const tries = triesOf(signal, pauses);
   while (true) {
     try {

@@ -1,7 +1,7 @@
 // Retries with pauses, and random ids.
 import { isFinal } from "./answers.js";
 
-const TRY_AGAIN_MS = [0, 500, 1_500]; // before each try of an upload, or to follow a turn
+export const TRY_AGAIN_MS = [0, 500, 1_500]; // before each try of an upload, or to follow a turn
 
 /** Tries with a pause before each: `failed` throws an error that is final, or that of the last try. */
 export function triesOf(signal, pauses = TRY_AGAIN_MS) {
