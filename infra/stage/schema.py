@@ -49,7 +49,7 @@ class StageOptions:
     stage: str
     auth: AuthConfig = option(
         auth,
-        'who may call: {"issuer": "https://...", "audience": "..."}, or {"guest": {}} together with quotas.',
+        'the accepted callers: {"issuer": "https://...", "audience": "..."}, or {"guest": {}} together with quotas.',
         takes="object",
     )
     account: str | None = option(

@@ -146,7 +146,7 @@ def auth(value: object) -> AuthConfig:
 def _contradictions(given: Set[object]) -> list[str]:
     signed = bool(given & {"issuer", "public_keys"})
     faults = {
-        "issuer, public_keys, cognito or guest must say who may call.": not given
+        "issuer, public_keys, cognito or guest is missing: one of them must name the accepted callers.": not given
         & {"issuer", "public_keys", "cognito", "guest"},
         "audience is missing: the `aud` (for Cognito: `client_id`) that every token must have.": signed
         and "audience" not in given,

@@ -24,7 +24,7 @@ class FileMissingError(Exception):
 
 
 class Files(AttachmentStore[RequestContext]):
-    """Files of users, each user's in a folder of their own: other users' files look missing."""
+    """User files, in one folder per user: the files of other users look missing."""
 
     largest_bytes: int = max(MAX_FILE_BYTES, MAX_IMAGE_BYTES)  # the largest file that may be attached
 

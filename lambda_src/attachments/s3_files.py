@@ -49,7 +49,7 @@ Admit = Callable[[int, RequestContext], Awaitable[None]]
 
 
 class S3AttachmentStore(Files):
-    """Files in one bucket, each user's in a folder of their own. `client` must be made with SIGNING_CONFIG."""
+    """Files in one bucket, in one folder per user. `client` must be made with SIGNING_CONFIG."""
 
     def __init__(
         self,

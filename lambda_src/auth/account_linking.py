@@ -53,7 +53,7 @@ class AccountLinking:
         self._threads, self._turns, self._files, self._now = threads, turns, files, now
 
     async def adopt(self, guest: User, context: RequestContext) -> Adopted:
-        """Move the guest's threads at the user's assistant to the user, who may repeat the request.
+        """Move the guest's threads at the user's assistant to the user. The request can be repeated.
 
         RequestError: the user is a guest, or the guest is not one. ConflictError: another user has claimed the guest.
         """

@@ -1,4 +1,4 @@
-"""The bearer token of the Authorization header, and the opaque user id that it stands for. Knows no JWT."""
+"""The bearer token of the Authorization header, and the opaque user id that is derived from it. Knows no JWT."""
 
 import hashlib
 import json

@@ -221,7 +221,10 @@ def test_people_may_be_let_in_in_several_ways(auth: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("auth", "sentence"),
     [
-        ({"audience": "chat"}, "issuer, public_keys, cognito or guest must say who may call."),
+        (
+            {"audience": "chat"},
+            "issuer, public_keys, cognito or guest is missing: one of them must name the accepted callers.",
+        ),
         ({"public_keys": [JWK]}, "audience is missing"),
         ({"guest": {}, "audience": "chat"}, "audience has no effect"),
         ({**AUTH, "sign_in_url": "https://a.example/"}, "sign_in_url has no effect"),

@@ -69,7 +69,7 @@ class Stream:
 
 @dataclass(slots=True)
 class Person:
-    """Somebody who may call."""
+    """An authorized caller."""
 
     http: httpx2.AsyncClient
     headers: dict[str, str]
@@ -182,7 +182,7 @@ class Deployment:
         return auth["kind"] == "guest" or bool(auth.get("guests"))
 
     async def person(self) -> Person:
-        """Somebody who may call: with the token that was given, a new guest, or anybody. CannotSignInError."""
+        """An authorized caller: by the given token, as a new guest, or without a token. CannotSignInError."""
         if self.token is None and not self.is_open and not self.has_guests:
             raise CannotSignInError("a token is needed: put one into CHAT_TOKEN")
         token = self.token
