@@ -154,7 +154,7 @@ test-upstream: .venv/installed ## chatkit-python's own tests on our three stores
 	@$(RUN) $(PY) -m tests.upstream.run $(or $(TREE),$(error Name a checkout of chatkit-python: make test-upstream TREE=path))
 
 test-litellm: .venv/installed ## LiteLLM against a fake on the wire (brings the library for this one run)
-	@$(RUN) sh -c '"$$UV" run --quiet --no-sync --with "litellm~=1.106" python -m pytest -q -W ignore tests/surface/litellm_model.py'
+	@$(RUN) sh -c '"$$UV" run --quiet --no-sync --with "litellm~=1.106" python -m pytest -q -W ignore tests/models/litellm_model.py'
 
 test-deletable: .venv/installed ## every suite but the runtime's own, on a stub in the place of lambda_src/runtime
 	@$(RUN) TEST_DELETABLE=all $(PY) -m pytest -q --timeout 0 tests/dev/test_deletable.py
@@ -188,11 +188,11 @@ bench-auth: .venv/installed ## what it costs to verify a token
 	@$(RUN) $(PY) -m tests.bench.bench_auth
 
 fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,000 requests from the OpenAPI document
-	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/front_door/test_fuzz.py tests/front_door/test_openapi.py
+	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/fuzz/test_bodies.py tests/fuzz/test_openapi.py
 
 test-optimizations: .venv/installed ## the suites that an optimization affects, with each one off (OPTIMIZATION=ahead for one; docs/speed.md)
 	@$(RUN) sh -eu -c 'for name in $(or $(OPTIMIZATION),requests ahead history deltas); do echo "without $$name"; \
-	  CHAT_OPTIMIZATIONS_OFF=$$name $(PY) -m pytest -q -n auto tests/test_*.py tests/surface tests/front_door tests/turns tests/e2e; done; \
+	  CHAT_OPTIMIZATIONS_OFF=$$name $(PY) -m pytest -q -n auto tests/test_*.py tests/http tests/auth tests/chat tests/runs tests/models tests/quotas tests/attachments tests/turns tests/e2e; done; \
 	  echo "without coalescing"; CHAT_RUNTIME_COALESCE=off $(PY) -m pytest -q -n auto tests/runtime tests/e2e'
 
 bench-cold: .venv/installed ## cold starts of the built zip beside a naive server's (Linux)

@@ -1,4 +1,4 @@
-"""The CDK app and the commands around it. Imports nothing of lambda_src; tests/test_agreements.py compares the two.
+"""The CDK app and the commands around it. Imports nothing of lambda_src; tests/agreements compares the two.
 
 CDK's Python classes run on Node, which the first `import aws_cdk` starts. Here we point it to the Node that is
 installed as a wheel (dependency group `infra`), so that nobody has to install Node.

@@ -1,7 +1,7 @@
 """The function's settings, parsed once from the environment variables that begin with CHAT_. Knows no AWS.
 
 Every variable that the stack sets is a field here, and every field is set by the stack or documented:
-tests/test_agreements.py checks both.
+tests/agreements/test_infra_and_function.py checks both.
 """
 
 import json

@@ -1,11 +1,15 @@
 """For every suite: asserts beside the code are rewritten like those in here, and no test may have told a canary."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import canaries
+from tests import content_markers
 from tests.agent_tests import TESTS, agent_tests, watching
+
+if TYPE_CHECKING:
+    from tests.apps.full import House
 
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
@@ -25,9 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test, each of its phases too, when it, or a process that it started, wrote a canary."""
     report = yield
-    if report.passed and (told := canaries.told(report.sections)):
+    if report.passed and (told := content_markers.told(report.sections)):
         report.outcome = "failed"
-        report.longrepr = f"{report.nodeid} told what was sent: {', '.join(told)} (tests/canaries.py)"
+        report.longrepr = f"{report.nodeid} told what was sent: {', '.join(told)} (tests/content_markers.py)"
     if report.passed and (touched := item.stash.get(TOUCHED, [])):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} can see lambda_src/agent, and tests/agent_tests.py misses it: {touched}"
@@ -42,3 +46,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     with watching() as touched:
         item.stash[TOUCHED] = touched
         return (yield)
+
+
+@pytest.fixture
+def house() -> Iterator["House"]:
+    """The whole app with every feature switched on, on moto's DynamoDB and S3."""
+    from tests.apps.full import house_on_moto  # loads the app, which most suites do not need
+
+    with house_on_moto() as house:
+        yield house

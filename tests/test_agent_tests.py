@@ -9,7 +9,7 @@ import pytest
 from tests.agent_tests import AGENT, TESTS, agent_tests, watching
 
 
-@pytest.mark.parametrize("name", ["e2e/test_make_dev.py", "infra/test_built_zip.py", "surface/test_tutorial.py"])
+@pytest.mark.parametrize("name", ["e2e/test_make_dev.py", "infra/bundle/test_built_zip.py", "docs/test_tutorial.py"])
 def test_files_that_load_the_agent_are_chosen(name: str) -> None:
     assert TESTS / name in agent_tests()
 

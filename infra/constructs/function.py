@@ -22,7 +22,7 @@ from infra.stage.sections import NetworkConfig, PolicyConfig, bedrock_region
 HANDLER = "lambda_src.handler.handler"
 ARCHITECTURES = {"arm64": lambda_.Architecture.ARM_64, "x86_64": lambda_.Architecture.X86_64}
 
-# Exactly the calls that the store makes: tests/test_role.py records them and compares.
+# Exactly the calls that the store makes: tests/agreements/test_role.py records them and compares.
 TABLE_ACTIONS = [
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",

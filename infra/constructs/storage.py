@@ -1,6 +1,6 @@
 """Storage: one DynamoDB table and one S3 bucket. Knows key names and prefixes; lambda_src/store knows their contents.
 
-The names below are also in lambda_src/store/keys.py, which this package must not import. tests/test_agreements.py
+The names below are also in lambda_src/store/keys.py, which this package must not import; tests/agreements
 compares the two.
 """
 

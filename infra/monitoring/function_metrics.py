@@ -1,6 +1,6 @@
 """The custom metrics that the function emits, for alarms and graphs. Knows no alarm and no graph.
 
-lambda_src/observability/metrics.py emits them; tests/test_metrics.py holds every name here to what it emits.
+lambda_src/observability/metrics.py emits them; tests/agreements/test_metrics.py holds every name here to what it emits.
 """
 
 from dataclasses import dataclass

@@ -400,7 +400,7 @@ class ChatServer(ChatKitServer[RequestContext]):
 
 
 def closed(events: AsyncIterator[ThreadStreamEvent]) -> "aclosing[AsyncGenerator[ThreadStreamEvent]]":
-    """aclosing, of events that ChatKit calls an iterator: they are a generator (tests/test_upstream.py)."""
+    """aclosing, of events that ChatKit calls an iterator: they are a generator (held by tests/chat)."""
     return aclosing(cast(AsyncGenerator[ThreadStreamEvent], events))
 
 

@@ -1,6 +1,6 @@
 """Reads from cdk.json what the command line needs to know about a stage. infra/stage/config.py validates the rest.
 
-tests/test_agreements.py holds the names below to those that the stack uses.
+tests/agreements/test_infra_and_function.py holds the names below to those that the stack uses.
 """
 
 import json

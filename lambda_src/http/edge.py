@@ -17,7 +17,7 @@ from lambda_src.rotating_secret import Secret
 
 Middleware = Callable[[ASGIApp], ASGIApp]  # takes an ASGI app and returns the wrapped one
 
-ORIGIN_HEADER = "x-origin-secret"  # infra/ingress/origin_secrets.py sends it; tests/test_agreements.py compares the two
+ORIGIN_HEADER = "x-origin-secret"  # infra/ingress/origin_secrets.py sends it; tests/agreements compares the two
 CLOSED = "This address is not for callers: use the chat's own."
 
 # What a page of another site may send and read; infra/ingress/front_door.py sets the same on the function URL.

@@ -1,8 +1,8 @@
 """Token estimates without a tokenizer, for requests that a model has not received yet. Pure.
 
 A tokenizer fits one vendor only, and its vocabulary is larger than the rest of the function. `at_most` is for
-reservations: an upper bound, computed from the kinds of bytes in a text (tests/test_estimate.py measures its margins,
-docs/auth.md lists them). `about` is for choosing how much of a thread the model sees, where the mean is enough.
+reservations: an upper bound, computed from the kinds of bytes in a text (docs/auth.md lists its margins,
+which tests/quotas measures). `about` is for choosing how much of a thread the model sees, where the mean is enough.
 """
 
 import json

@@ -16,7 +16,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.issuer import AUDIENCE, RSA_KEY, Issuer
+from tests.fakes.issuer import AUDIENCE, RSA_KEY, Issuer
 
 OTHER_EC = ec.generate_private_key(ec.SECP256R1())
 OTHER_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -13,9 +13,9 @@ from lambda_src.auth import BearerToken, IssuerKeys
 from lambda_src.http.page import SECURITY_HEADERS
 from lambda_src.observability.metrics import MetricsHandler
 from lambda_src.store.memory.store import MemoryStore
+from tests.apps.chat import Answer, Chat, app_with, message, server_with
 from tests.auth.attacks import ATTACKS, Attack
-from tests.chat import Answer, Chat, app_with, message, server_with
-from tests.issuer import AUDIENCE, ISSUER, Issuer
+from tests.fakes.issuer import AUDIENCE, ISSUER, Issuer
 
 EXPECTED = b'{"error":"unauthorized","message":"The bearer token is not valid. Sign in again."}'
 

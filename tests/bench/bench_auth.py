@@ -13,7 +13,7 @@ from lambda_src.auth import Authenticate, BackendToken, BearerToken, GuestTokens
 from lambda_src.auth.jwt_claims import usable
 from lambda_src.rotating_secret import Secret
 from tests.bench import report
-from tests.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer
+from tests.fakes.issuer import AUDIENCE, ISSUER, RSA_KEY, Issuer
 
 MARK = "bench-auth"
 ROUNDS, WARM_UP = 2_000, 50

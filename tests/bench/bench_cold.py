@@ -29,10 +29,10 @@ from infra.bundle import build
 from infra.bundle.wheels import LAMBDA
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.startup import flags
-from tests.auth.test_backend import ED_JWK
+from tests.auth.test_backend_tokens import ED_JWK
 from tests.bench import report
 from tests.bench.cold_start import KINDS, Contestant, Start, started
-from tests.model_api import ModelApi, model_api
+from tests.fakes.model_api import ModelApi, model_api
 
 MARK = "bench-cold"
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,9 +25,9 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns import partial_answer
 from lambda_src.turns.journal import Journal
+from tests.apps.chat import message, server_with
 from tests.bench import report
 from tests.bench.scripted_model import APART
-from tests.chat import message, server_with
 from tests.store.engine.strict import row_size
 from tests.store.metered import Metered
 from tests.store.model import Inline

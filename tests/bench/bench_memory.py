@@ -19,7 +19,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.store.postgres import migrated, postgres, sessions_of
-from tests.turns.scene import Model, Process, as_user, thread_at
+from tests.turns.turn_fixture import Model, Process, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 WARM_TURNS = 1_000

@@ -28,10 +28,10 @@ from playwright.async_api import Browser, async_playwright
 from infra.bundle import build
 from infra.bundle.wheels import LAMBDA
 from lambda_src.dev.emulator import Emulator, Switches
-from tests.auth.test_backend import token
+from tests.apps.chat import message
+from tests.auth.test_backend_tokens import token
 from tests.bench import report
 from tests.bench.bench_cold import ROOT, say, surroundings
-from tests.chat import message
 from tests.web.conftest import CHROMIUM_FLAGS, find_chromium
 
 MEMORY_MB = 1024  # a stage's default

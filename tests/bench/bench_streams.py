@@ -23,10 +23,10 @@ from time import monotonic, monotonic_ns
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.emulator.delivery import Collected
 from lambda_src.dev.emulator.events import Request, event_2_0
+from tests.apps.chat import message
 from tests.bench import report
 from tests.bench.paced_model import MARK as SAID
 from tests.bench.processes import cpu_s, peak_mib
-from tests.chat import message
 from tests.e2e.conftest import ROOT, SETTINGS
 
 MARK = "bench-streams"
@@ -93,7 +93,7 @@ async def loaded(model_url: str, streams: int) -> Load:
     ages: list[tuple[int, float]] = []
     output = io.StringIO()
     async with Emulator(
-        "tests.e2e.served.handler", env=env, task_root=ROOT, switches=switches, output=output
+        "tests.e2e.chat_handler.handler", env=env, task_root=ROOT, switches=switches, output=output
     ) as emulator:
         health = event_2_0(Request("GET", "/chat/health", [("host", "b")], b""), request_id="b", now=datetime.now(UTC))
         await emulator.invoke(health)

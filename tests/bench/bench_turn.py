@@ -31,11 +31,11 @@ from lambda_src.models.openai_client import Client
 from lambda_src.runs.conversion import HistoryConverter
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
+from tests.apps.chat import message, served, server_with
 from tests.bench import report
 from tests.bench.growing_threads import SIZES, growth
 from tests.bench.in_process_turn import HISTORY_ITEMS, body_of, context, services, turn
 from tests.bench.scripted_model import MakeClient, run_config
-from tests.chat import message, served, server_with
 
 MARK = "bench-turn"
 WORDS = 2_000  # of the answer whose CPU is taken

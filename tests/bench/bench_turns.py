@@ -37,10 +37,10 @@ from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
+from tests.apps.chat import message, server_with
 from tests.bench.report import write as write_section
-from tests.chat import message, server_with
-from tests.e2e.house import House, emulated, said, whole_events
-from tests.model_api import ModelApi, model_api
+from tests.e2e.one_user import House, emulated, said, whole_events
+from tests.fakes.model_api import ModelApi, model_api
 
 BEGIN, END = "<!-- bench-turns: begin -->", "<!-- bench-turns: end -->"
 SEED = 5  # where the kills fall; the same in every run

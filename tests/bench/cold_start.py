@@ -14,10 +14,10 @@ from pathlib import Path
 
 import h11
 
-from tests.auth.test_backend import token
+from tests.apps.chat import message
+from tests.auth.test_backend_tokens import token
 from tests.bench.processes import cpu_s, peak_mib
-from tests.chat import message
-from tests.model_api import ModelApi
+from tests.fakes.model_api import ModelApi
 
 KINDS = ("list", "message")
 FIRST = {"list": b"has_more", "message": b"text_delta"}  # what makes the answer's first byte, or first word

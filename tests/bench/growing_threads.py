@@ -22,9 +22,9 @@ from lambda_src.models.openai_client import Client
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.lifecycle import Turns
+from tests.apps.chat import message, served
 from tests.bench.in_process_turn import HISTORY_ITEMS, context, services, turn
 from tests.bench.scripted_model import run_config
-from tests.chat import message, served
 from tests.store.dynamodb_local import dynamodb_local
 from tests.store.tables import Aws
 

@@ -18,8 +18,8 @@ from lambda_src.cli.retirement import today
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.cli.hosted_api import hosted_api, item, thread
-from tests.cli.secret_apis import models_api
+from tests.fakes.hosted_chatkit_api import hosted_api, item, thread
+from tests.fakes.secret_apis import models_api
 from tests.store.local import populate
 from tests.store.postgres import postgres
 from tests.store.tables import Aws, moto_aws

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from lambda_src.cli import vector_store
 from lambda_src.cli.commands import app
 from lambda_src.cli.documents import read_folder
-from tests.cli.vector_store_api import KEY, Answer, Dead, VectorStoreApi, vector_store_api
+from tests.fakes.vector_store_api import KEY, Answer, Dead, VectorStoreApi, vector_store_api
 
 ROOT = Path(__file__).parents[2]
 Knowledge = Callable[..., Result]

@@ -18,8 +18,8 @@ from lambda_src.cli import users
 from lambda_src.cli.commands import app
 from lambda_src.dev.local_aws import local_aws
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.cli.cloudformation_api import cloudformation_api
-from tests.cli.hosted_api import hosted_api, item, thread
+from tests.fakes.cloudformation_api import cloudformation_api
+from tests.fakes.hosted_chatkit_api import hosted_api, item, thread
 from tests.store.local import populate
 from tests.store.tables import Aws, moto_aws
 

@@ -25,7 +25,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs.assistants import Assistant, Assistants
 from lambda_src.settings import Settings
-from tests.cli.secret_apis import models_api, ssm_with
+from tests.fakes.secret_apis import models_api, ssm_with
 
 KEY = "sk-test"
 TODAY = date(2026, 11, 28)

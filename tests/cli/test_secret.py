@@ -15,7 +15,7 @@ from moto import mock_aws
 from typer.testing import CliRunner, Result
 
 from lambda_src.cli.commands import app
-from tests.cli.secret_apis import models_api, ssm_api
+from tests.fakes.secret_apis import models_api, ssm_api
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-proj-4f2a9c0e7b1d5836"

@@ -33,8 +33,8 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import MAX_BODY_BYTES, app_with, no_pause, served, server_with
-from tests.surface.house import house_without_files
+from tests.apps.chat import MAX_BODY_BYTES, app_with, no_pause, served, server_with
+from tests.apps.full import house_without_files
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ RUNTIMES_OWN = (
 )
 STARTED = "from lambda_src.runtime.adapter import main\n\nif __name__ == '__main__':\n    main()\n"
 NEEDS_OURS = (
-    "tests/test_docs.py::test_every_file_that_a_page_names_is_there",  # its files
+    "tests/docs/test_pages.py::test_every_file_that_a_page_names_is_there",  # its files
     "tests/e2e/test_turns.py::test_a_sandbox_that_is_told_to_end_leaves_every_word_that_was_sent",  # it hears SIGTERM
 )
 NOT_OURS = (".git", ".venv", ".local", ".*_cache", ".hypothesis", "__pycache__", "cdk.out", "build", "node_modules")

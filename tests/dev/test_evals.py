@@ -21,7 +21,7 @@ from lambda_src.dev.evals.running import Outcome, run, summary
 from lambda_src.dev.testing import AgentChat, calls, real_model, says
 from lambda_src.runs import assistants
 from lambda_src.runs.assistants import Assistant
-from tests.model_api import ANSWER, model_api
+from tests.fakes.model_api import ANSWER, model_api
 
 
 @function_tool

@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
-from tests.chat import SLOW_INIT_S
+from tests.apps.chat import SLOW_INIT_S
+from tests.apps.emulated import Client
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
@@ -19,9 +21,23 @@ async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
     async with local_aws(tmp_path) as aws:
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(
-            "tests.e2e.served.handler",
+            "tests.e2e.chat_handler.handler",
             env=env,
             task_root=ROOT,
             switches=Switches(processes=2, init_timeout_s=SLOW_INIT_S),
         ) as emulator:
             yield emulator
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ann(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """Ann, at an emulated chat with the showcase's agent on a DynamoDB and an S3 of its own."""
+    async with local_aws(tmp_path_factory.mktemp("aws")) as aws:
+        env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
+        async with Emulator(
+            "tests.apps.showcase_handler.handler",
+            env=env,
+            task_root=ROOT,
+            switches=Switches(processes=2, init_timeout_s=SLOW_INIT_S),
+        ) as emulator:
+            yield Client(emulator)

@@ -8,7 +8,7 @@ import httpx2
 
 from lambda_src import sse
 from lambda_src.dev.emulator import Emulator
-from tests.chat import message
+from tests.apps.chat import message
 
 TIMEOUT_S = 60.0
 

@@ -16,8 +16,8 @@ import pytest
 
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
-from tests.auth.test_backend import ED_JWK, token
-from tests.chat import SLOW_INIT_S, message
+from tests.apps.chat import SLOW_INIT_S, message
+from tests.auth.test_backend_tokens import ED_JWK, token
 from tests.e2e.conftest import ROOT
 
 SNAPSHOT = Path(__file__).with_name("imports.json")
@@ -49,7 +49,7 @@ async def function(aws: LocalAws, **settings: str) -> AsyncIterator[httpx2.Async
     }
     switches = Switches(processes=1, init_timeout_s=SLOW_INIT_S)
     async with (
-        Emulator("tests.e2e.imports.handler", env=env, task_root=ROOT, switches=switches) as emulator,
+        Emulator("tests.e2e.imports_handler.handler", env=env, task_root=ROOT, switches=switches) as emulator,
         httpx2.AsyncClient(
             base_url=emulator.url, headers={"authorization": token()}, timeout=60, trust_env=False
         ) as client,

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx2
 
 from lambda_src.dev.local_aws import local_aws
-from tests.e2e.house import House, Stream, emulated, said, whole_events
-from tests.model_api import model_api
+from tests.e2e.one_user import House, Stream, emulated, said, whole_events
+from tests.fakes.model_api import model_api
 
 SEED = 5
 KILLS, AT_ONCE = 4, 5

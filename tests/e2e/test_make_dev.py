@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.chat import message
+from tests.apps.chat import message
 from tests.e2e.conftest import ROOT
-from tests.e2e.made import descendants, make_started, ready, running, started, until_gone
-from tests.model_api import ANSWER, model_api
+from tests.e2e.make_dev import descendants, make_started, ready, running, started, until_gone
+from tests.fakes.model_api import ANSWER, model_api
 
 
 async def test_it_says_where_it_is_chats_and_keeps_the_threads_between_runs(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lambda_src.context import RequestContext, User
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.store.dynamodb import DynamoDBStore
-from tests.chat import SLOW_INIT_S
+from tests.apps.chat import SLOW_INIT_S
 from tests.e2e.conftest import ROOT, SETTINGS
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
@@ -33,7 +33,7 @@ async def test_the_hourly_event_finishes_what_a_killed_delete_left(tmp_path: Pat
 
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(
-            "tests.e2e.served.handler", env=env, task_root=ROOT, switches=Switches(init_timeout_s=SLOW_INIT_S)
+            "tests.e2e.chat_handler.handler", env=env, task_root=ROOT, switches=Switches(init_timeout_s=SLOW_INIT_S)
         ) as emulator:
             await delete("thr_1", emulator)
             for pid in emulator.pids:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lambda_src.dev.local_aws import local_aws
 from tests.e2e.conftest import ROOT
-from tests.e2e.house import emulated
-from tests.model_api import model_api
+from tests.e2e.one_user import emulated
+from tests.fakes.model_api import model_api
 
 PATIENCE_S = 60.0  # of the test, before it says what it saw instead
 NOTICED_S = 5.0  # before a key is pressed again

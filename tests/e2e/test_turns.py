@@ -12,9 +12,9 @@ import pytest
 
 from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.turns.persistence import STOPPED_NOTE, SUPERSEDED_NOTE
-from tests.chat import message
-from tests.e2e.house import DELTAS, emulated, journaled, said, whole_events
-from tests.model_api import ModelApi, model_api
+from tests.apps.chat import message
+from tests.e2e.one_user import DELTAS, emulated, journaled, said, whole_events
+from tests.fakes.model_api import ModelApi, model_api
 
 DUPLICATES = 100  # a load balancer, a proxy and a user who all try again
 

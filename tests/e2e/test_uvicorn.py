@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from lambda_src import sse
-from tests.chat import message, read_events
-from tests.issuer import AUDIENCE, Issuer
+from tests.apps.chat import message, read_events
+from tests.fakes.issuer import AUDIENCE, Issuer
 
 ROOT = Path(__file__).parents[2]
 WITHIN_S = 60  # on a busy machine: it imports the Agents SDK first

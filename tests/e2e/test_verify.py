@@ -11,7 +11,7 @@ import pytest
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
 from lambda_src.dev.verify.__main__ import main
-from tests.chat import SLOW_INIT_S
+from tests.apps.chat import SLOW_INIT_S
 from tests.e2e.conftest import ROOT
 
 Verify = Callable[..., Any]

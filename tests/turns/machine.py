@@ -26,7 +26,7 @@ from lambda_src.turns import closing
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.turns.scene import OPTIONS, Model, Process, Reader, thread_at
+from tests.turns.turn_fixture import OPTIONS, Model, Process, Reader, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 HISTORY_ITEMS = 40

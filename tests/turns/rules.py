@@ -19,7 +19,7 @@ from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.journal import UNRENEWED_S
 from lambda_src.turns.lease import LEASE_MS
 from tests.turns.machine import RUNNING, Apart, Ask, House, Regenerating, Watched
-from tests.turns.scene import Reader, as_user, sse, thread_at
+from tests.turns.turn_fixture import Reader, as_user, sse, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 ROUNDS = 60  # of the event loop: no chain of this store, which answers at once, is longer

@@ -16,9 +16,9 @@ from lambda_src.turns.journal import Journal
 from lambda_src.turns.lease import LEASE_MS, RENEW_S, RENEW_WITHIN_S
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import Chat, app_with, message, server_with
+from tests.apps.chat import Chat, app_with, message, server_with
 from tests.turns.machine import Far, Line
-from tests.turns.scene import THREAD, Model, Replaced, Scene, as_user
+from tests.turns.turn_fixture import THREAD, Model, Replaced, Scene, as_user
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")

@@ -12,7 +12,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.turns import closing
 from lambda_src.turns.lease import LEASE_MS, RENEW_S
 from lambda_src.turns.persistence import CUT_NOTE, STOPPED_NOTE
-from tests.turns.scene import OPTIONS, THREAD, Model, Reader, Replaced, Scene, as_user, sse
+from tests.turns.turn_fixture import OPTIONS, THREAD, Model, Reader, Replaced, Scene, as_user, sse
 
 ANN = as_user("ann")
 SAID = "A long story, last words"

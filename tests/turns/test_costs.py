@@ -20,7 +20,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.turns.machine import Far, Line
-from tests.turns.scene import THREAD, Model, Process, thread_at
+from tests.turns.turn_fixture import THREAD, Model, Process, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 PAGE = Path(__file__).parents[2] / "docs" / "turns.md"

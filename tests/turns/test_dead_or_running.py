@@ -10,7 +10,7 @@ from lambda_src.errors import QuotaError
 from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.turns.lease import LEASE_MS
-from tests.turns.scene import THREAD, Model, Process, Reader, Replaced, Scene, as_user, kill, thread_at
+from tests.turns.turn_fixture import THREAD, Model, Process, Reader, Replaced, Scene, as_user, kill, thread_at
 
 ANN = as_user("ann")
 NAMED = "turn-named-by-the-client"

@@ -16,7 +16,7 @@ from lambda_src.turns.turn_task import TurnServices
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.store.postgres import migrated, postgres, sessions_of
-from tests.turns.scene import THREAD, Model, Process, as_user, thread_at
+from tests.turns.turn_fixture import THREAD, Model, Process, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")

@@ -10,7 +10,7 @@ from agents.items import TResponseStreamEvent
 
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.store.memory.store import MemoryStore
-from tests.chat import Chat, app_with, message, no_pause, server_with
+from tests.apps.chat import Chat, app_with, message, no_pause, server_with
 
 BODY = json.dumps({"type": "threads.create", "params": {"input": message("hi")}}).encode()
 

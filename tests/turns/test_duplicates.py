@@ -14,8 +14,8 @@ from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.duplicates import BOUND_S, SAME_BODY_S, UNBEGUN_S
 from lambda_src.turns.lease import RENEW_S
 from lambda_src.turns.lifecycle import LOOK_AGAIN_S
-from tests.chat import Chat, app_with, message, server_with
-from tests.turns.scene import THREAD, Model, Process, Reader, Replaced, Scene, as_user
+from tests.apps.chat import Chat, app_with, message, server_with
+from tests.turns.turn_fixture import THREAD, Model, Process, Reader, Replaced, Scene, as_user
 
 ANN = as_user("ann")
 NAMED = "turn-named-by-the-client"

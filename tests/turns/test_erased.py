@@ -8,7 +8,7 @@ from lambda_src.store.bounds import LATE_WRITES_S
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
-from tests.turns.scene import THREAD, Model, Process, as_user, thread_at
+from tests.turns.turn_fixture import THREAD, Model, Process, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")

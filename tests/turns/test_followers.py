@@ -6,7 +6,7 @@ import pytest
 
 from lambda_src.context import RequestContext
 from lambda_src.turns.closing import CROWDED, encoded
-from tests.turns.scene import Model, Reader, Scene, as_user, thread_at
+from tests.turns.turn_fixture import Model, Reader, Scene, as_user, thread_at
 
 OF_A_TURN, OF_A_USER = 3, 5  # followers at a time; not imported, so that a change of either turns this red
 

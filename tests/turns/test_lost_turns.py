@@ -12,7 +12,7 @@ from lambda_src.store.ports import TurnRow
 from lambda_src.turns.journal import FOLLOW_EVERY_S, FOLLOW_FAULTS, UNRENEWED_S
 from lambda_src.turns.lease import LEASE_MS, RENEW_S
 from lambda_src.turns.persistence import CUT_NOTE, SUPERSEDED_NOTE
-from tests.turns.scene import THREAD, Model, Reader, Replaced, Scene, as_user, kill
+from tests.turns.turn_fixture import THREAD, Model, Reader, Replaced, Scene, as_user, kill
 
 ANN, BOB = as_user("ann"), as_user("bob")
 NAMED = "turn-named-by-the-client"

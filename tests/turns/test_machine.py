@@ -19,7 +19,7 @@ from lambda_src.turns.lease import LEASE_MS, RENEW_S
 from tests.store.model import MACHINES
 from tests.turns.machine import Ask, Regenerating
 from tests.turns.rules import ANN, TurnRules
-from tests.turns.scene import Reader
+from tests.turns.turn_fixture import Reader
 
 STEPS = 30
 SLACK = 8  # crossings of the line beside a renewal: that of a renewal under way, its own, and the closing writes

@@ -11,10 +11,10 @@ from lambda_src.models.providers import RETRIES, openai_run_config
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.persistence import CUT_NOTE, AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests import canaries
-from tests.canaries import CANARIES
-from tests.chat import Answer, Chat, app_with, message, server_with
-from tests.model_api import ANSWER, ModelApi, model_api
+from tests import content_markers
+from tests.apps.chat import Answer, Chat, app_with, message, server_with
+from tests.content_markers import CANARIES
+from tests.fakes.model_api import ANSWER, ModelApi, model_api
 
 NAMED = "turn-named-by-the-client"
 STALL_S = 1.0  # how long the real client waits for a byte: real time, as short as a busy machine lets it be
@@ -33,7 +33,7 @@ def chat_with(api: ModelApi, behaviour: str) -> Chat:
 
 async def ask(chat: Chat, **headers: str) -> tuple[Answer, list[str]]:
     """The answer, and what the thread holds afterwards."""
-    body = canaries.request_body("threads.create", {"input": message("count")})
+    body = content_markers.request_body("threads.create", {"input": message("count")})
     answer = await chat.post(body, **headers)
     thread_id = answer.of("thread.created")[0]["thread"]["id"]
     items = (await chat("threads.get_by_id", thread_id=thread_id)).json["items"]["data"]

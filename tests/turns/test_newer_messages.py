@@ -25,9 +25,9 @@ from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.chat import dispatcher_with, message
-from tests.turns.scene import THREAD, Replaced, as_user, thread_at
+from tests.apps.chat import dispatcher_with, message
 from tests.turns.test_read_ahead import texts
+from tests.turns.turn_fixture import THREAD, Replaced, as_user, thread_at
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")

@@ -22,10 +22,10 @@ from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import SETTLED_MS, TurnServices
-from tests.chat import dispatcher_with, message, no_pause
+from tests.apps.chat import dispatcher_with, message, no_pause
 from tests.turns.machine import Far, Line
-from tests.turns.scene import THREAD, Replaced
 from tests.turns.test_costs import ROUND_TRIP_S, Counted
+from tests.turns.turn_fixture import THREAD, Replaced
 
 AT_MOST = 4  # requests one after the other before the model is asked
 NUMBERS = count()  # of messages: no two are the same request

@@ -10,8 +10,8 @@ from chatkit.types import StreamOptionsEvent, ThreadsRetryAfterItemReq
 from lambda_src.chat.server import REMOVED_AT_ONCE, ChatServer
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.store.memory.store import MemoryStore
-from tests.chat import dispatcher_with
-from tests.turns.scene import Replaced
+from tests.apps.chat import dispatcher_with
+from tests.turns.turn_fixture import Replaced
 from tests.turns.virtual_time import VirtualTime
 
 ANN = context_of("ann")

@@ -11,9 +11,9 @@ from chatkit.types import AssistantMessageItem, ThreadsAddUserMessageReq, Thread
 
 from lambda_src.errors import UnavailableError
 from lambda_src.startup import flags
-from tests.chat import message
-from tests.turns.scene import THREAD, Replaced
+from tests.apps.chat import message
 from tests.turns.test_newer_messages import ANN, Room, after, room
+from tests.turns.turn_fixture import THREAD, Replaced
 
 __all__ = ["room"]
 NAMED = "a-message-with-a-name"

@@ -8,7 +8,7 @@ import pytest
 
 from lambda_src.turns.lifecycle import STOP_S
 from lambda_src.turns.persistence import STOPPED_NOTE
-from tests.turns.scene import Model, Replaced, Scene, as_user
+from tests.turns.turn_fixture import Model, Replaced, Scene, as_user
 
 ANN, BOB = as_user("ann"), as_user("bob")
 NAMED = "turn-named-by-the-client"

@@ -11,7 +11,7 @@ from lambda_src.turns.duplicates import BOUND_S, SAME_BODY_S
 from lambda_src.turns.lease import RENEW_S
 from lambda_src.turns.persistence import CUT_NOTE, STOPPED_NOTE
 from lambda_src.turns.turn_task import CLOSING_TIME_MS
-from tests.turns.scene import THREAD, Model, Reader, Scene, as_user, sse
+from tests.turns.turn_fixture import THREAD, Model, Reader, Scene, as_user, sse
 
 ANN, BOB = as_user("ann"), as_user("bob")
 NAMED = "turn-named-by-the-client"

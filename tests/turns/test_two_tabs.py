@@ -12,8 +12,8 @@ import pytest
 from lambda_src.chat.validation import Checks
 from lambda_src.dev.showcase import actions, build_agent
 from lambda_src.models.demo_model import DemoModel
-from tests.chat import Answer, Chat, message
-from tests.surface.house import House, house_without_files, items_of, thread_of
+from tests.apps.chat import Answer, Chat, message
+from tests.apps.full import House, house_without_files, items_of, thread_of
 
 
 class Gate:

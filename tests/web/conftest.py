@@ -23,8 +23,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lambda_src.dev.emulator import Emulator, Switches
-from tests import canaries
-from tests.canaries import CANARIES
+from tests import content_markers
+from tests.content_markers import CANARIES
 from tests.web.chat_page import ChatPage
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     written = "".join(said)
     assert "threads." in written, "make dev names each request, and none was heard of"
-    assert not (told := canaries.told([("make dev's stdout", written)])), f"make dev told what was sent: {told}"
+    assert not (told := content_markers.told([("make dev's stdout", written)])), f"make dev told what was sent: {told}"
 
 
 @contextmanager
@@ -132,8 +132,8 @@ def made(data: Path, *flags: str) -> Iterator[tuple[str, list[str]]]:
 
 
 @contextmanager
-def served(env: dict[str, str], handler: str = "tests.web.served.handler") -> Iterator[str]:
-    """A handler (tests/web/served.py) behind an emulated function URL, in one process: its URL."""
+def served(env: dict[str, str], handler: str = "tests.web.page_handlers.handler") -> Iterator[str]:
+    """A handler (tests/web/page_handlers.py) behind an emulated function URL, in one process: its URL."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from infra.bundle import toolchain
-from tests.certificate import Certificate
+from tests.fakes.certificate import Certificate
 from tests.web.examples import ROOT, installed
 
 RESOURCE = "https://chat.example.com/"

@@ -5,7 +5,7 @@ import base64
 import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
-from tests.canaries import CANARIES
+from tests.content_markers import CANARIES
 from tests.web.chat_page import ChatPage
 
 pytestmark = pytest.mark.xdist_group("browser")

@@ -10,7 +10,7 @@ import jwt
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
-from tests.certificate import Certificate
+from tests.fakes.certificate import Certificate
 from tests.web.chat_page import ChatPage
 from tests.web.conftest import CHROMIUM_FLAGS, served
 from tests.web.examples import free_port

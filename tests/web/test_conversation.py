@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.canaries import CANARIES
+from tests.content_markers import CANARIES
 from tests.web.chat_page import ChatPage
 
 pytestmark = pytest.mark.xdist_group("browser")

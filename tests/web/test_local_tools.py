@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser
 
-from tests.chat import message
+from tests.apps.chat import message
 from tests.web.conftest import made
 
 pytestmark = pytest.mark.xdist_group("browser")

@@ -1,0 +1,433 @@
+"""What a hostile client attacks: processes over one table, a vendor that counts, and time that passes by itself.
+
+Everything of the product is real and joined by the composition: the app, the agents' SDK, the store, the counters. In
+the place of Lambda, DynamoDB and the vendor stand fakes that work. Knows nothing of what a client tries.
+"""
+
+import asyncio
+import json
+import selectors
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, Future
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+
+from agents import (
+    Agent,
+    Model,
+    ModelProvider,
+    ModelResponse,
+    ModelSettings,
+    RunConfig,
+    Tool,
+    TResponseInputItem,
+    Usage,
+    function_tool,
+)
+from agents.items import TResponseStreamEvent
+from botocore.exceptions import EndpointConnectionError
+from bpe_openai import get_encoding
+from chatkit.types import AudioInput
+from openai.types import responses as r
+from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
+
+from lambda_src.auth import FirstOf, GuestTokens
+from lambda_src.composition.app import Parts, build_app
+from lambda_src.context import RequestContext, Turn
+from lambda_src.models.demo_model import events_of, message_of, tool_call_of
+from lambda_src.quotas.turn_quota import Quotas
+from lambda_src.rotating_secret import Secret
+from lambda_src.runs.widget_actions import Actions
+from lambda_src.settings import Settings
+from lambda_src.store import keys
+from lambda_src.store.counters import day_of
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.apps.chat import known_by_name
+from tests.store.engine.engine import Engine
+
+STAGE, PERCENT, OF_A_USER = 60_000, 75, 15_000  # tokens a day: some ten turns, so that each day comes to its end
+SETTINGS = Settings.from_env(
+    {
+        "CHAT_STORE": "dynamodb",
+        "CHAT_TABLE": "table",
+        "CHAT_AUTH_ISSUER": "https://issuer.test/",
+        "CHAT_AUTH_AUDIENCE": "chat",
+        "CHAT_GUEST_SECRET": "/guest-secret",
+        "CHAT_DICTATION": "true",
+        "CHAT_STAGE_TOKENS_PER_DAY": str(STAGE),
+        "CHAT_GUEST_TOKENS_PERCENT": str(PERCENT),
+        "CHAT_TOKENS_PER_DAY": str(OF_A_USER),
+        "CHAT_MAX_OUTPUT_TOKENS": "3000",
+    }
+)
+DEADLINE_S = 60.0  # of an invocation
+WORDS = 3  # that an answer shows; most of what a model generates here is thought
+TOKENS = get_encoding("o200k_base")
+
+
+class Selector(selectors.DefaultSelector):
+    """Instead of waiting, it lets time pass; while threads work it waits for them."""
+
+    now_s = 0.0
+    threads = 0
+
+    def select(self, timeout: float | None = None) -> Any:
+        """What is ready."""
+        ready = super().select(0.001 if self.threads else 0)
+        if not ready and not self.threads:
+            assert timeout is not None, "everybody waits for something that never happens"
+            self.now_s += max(0.0, timeout)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that is never idle: when all wait, it is the time at which the first of them wakes up."""
+
+    def __init__(self) -> None:
+        self.passing = Selector()
+        super().__init__(self.passing)
+
+    def time(self) -> float:
+        """The loop's clock."""
+        return self.passing.now_s
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]  # as it comes
+        """The loop's own, but time stands still meanwhile."""
+        future = super().run_in_executor(executor, func, *args)
+        if executor is None:  # else it is a Line, which has answered already or never will
+            self.passing.threads += 1
+            future.add_done_callback(self._leave)
+        return future
+
+    def _leave(self, _: object) -> None:
+        self.passing.threads -= 1
+
+
+class Line(Executor):
+    """A process's way to the table. A request that fails is not done, or done although nobody learns of it."""
+
+    def __init__(self) -> None:
+        self.is_dead = False
+        self.fault: Literal["before", "after"] | None = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """The answer at once; none for a process that died."""
+        future: Future[Any] = Future()
+        if self.is_dead:
+            return future
+        fault, self.fault = self.fault, None
+        try:
+            answer = None if fault == "before" else fn(*args, **kwargs)
+            if fault is not None:
+                raise EndpointConnectionError(endpoint_url="https://table.test")
+            future.set_result(answer)
+        except Exception as error:  # noqa: BLE001 - whatever the engine refuses
+            future.set_exception(error)
+        return future
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One request of the client: how the model will behave, if it is asked, and for whom it was admitted."""
+
+    random: Random
+    lasts_s: float = 0.0
+    calls: float = 0.3  # how likely the model calls a tool, each time it is asked
+    context: RequestContext | None = None  # once it may cost something
+    day: int = 0
+
+
+ATTEMPT: ContextVar[Attempt] = ContextVar("attempt")
+
+
+@dataclass(eq=False)
+class Process:
+    """One process of the stage."""
+
+    app: Any
+    line: Line
+    streams: "set[Stream]" = field(default_factory=set)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it was killed."""
+        return self.line.is_dead
+
+
+@dataclass(eq=False)
+class Stream:
+    """One answer on its way to the client."""
+
+    process: Process
+    attempt: Attempt
+    began_s: float
+    who: str
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+    is_over: bool = False
+
+    @property
+    def turn_id(self) -> str:
+        """The turn it shows, "" for none."""
+        return self.headers.get("x-chat-turn", "")
+
+    @property
+    def follows(self) -> bool:
+        """Whether it shows a turn that another request runs."""
+        own = self.attempt.context
+        return bool(self.turn_id) and (own is None or own.turn is None or own.turn.id != self.turn_id)
+
+
+class Vendor(Model):
+    """Counts all that it is sent when it is sent, with a tokenizer, and the whole answer too, whoever hangs up."""
+
+    def __init__(self, stage: "Stage", process: Process) -> None:
+        self._stage, self._process = stage, process
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        *_: Any,
+        **__: Any,
+    ) -> ModelResponse:
+        """A title."""
+        sent, answered = self._sell(system_instructions, input, model_settings, tools)
+        await asyncio.sleep(ATTEMPT.get().random.choice([0.1, 1.0, 5.0]))
+        await self._alive()
+        usage = Usage(requests=1, input_tokens=sent, output_tokens=answered, total_tokens=sent + answered)
+        return ModelResponse(output=[message_of("A title")], usage=usage, response_id=None)
+
+    async def stream_response(
+        self,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        *_: Any,
+        **__: Any,
+    ) -> AsyncIterator[TResponseStreamEvent]:
+        """An answer, or the call of a tool; at times it breaks off, at times nobody counts it."""
+        random = ATTEMPT.get().random
+        sent, answered = self._sell(system_instructions, input, model_settings, tools)
+        calls = bool(tools) and random.random() < ATTEMPT.get().calls
+        output = tool_call_of("look_up") if calls else message_of("7 3 1 " * WORDS)
+        breaks, counts = random.random() < 0.1, random.random() < 0.8
+        for number, event in enumerate(events_of(output)):
+            if isinstance(event, r.ResponseTextDeltaEvent):
+                await asyncio.sleep(ATTEMPT.get().lasts_s / WORDS)
+                await self._alive()
+            if isinstance(event, r.ResponseCompletedEvent):
+                if breaks:
+                    raise ConnectionError("broken off")
+                if counts:
+                    event.response.usage = _usage(sent, answered)
+            event.sequence_number = number
+            yield event
+
+    def _sell(self, *sent: Any) -> tuple[int, int]:
+        """Tokens in, tokens out."""
+        instructions, shown, settings, tools = sent
+        schemas = [(tool.name, tool.description, tool.params_json_schema) for tool in tools]
+        text = json.dumps([instructions, shown, schemas], ensure_ascii=False, default=str)
+        tokens_in = len(TOKENS.encode_ordinary(text))
+        most = settings.max_tokens
+        assert most is not None, "an answer without a limit"
+        tokens_out = most if ATTEMPT.get().random.random() < 0.8 else max(1, most // 10)
+        attempt = ATTEMPT.get()
+        assert attempt.context is not None, "a model is asked for a turn that nobody admitted"
+        self._stage.sell(attempt.context, attempt.day, tokens_in + tokens_out)
+        return tokens_in, tokens_out
+
+    async def _alive(self) -> None:
+        if self._process.is_dead:
+            await asyncio.get_running_loop().create_future()
+
+
+def _usage(tokens_in: int, tokens_out: int) -> ResponseUsage:
+    return ResponseUsage(
+        input_tokens=tokens_in,
+        input_tokens_details=InputTokensDetails(cached_tokens=0, cache_write_tokens=0),
+        output_tokens=tokens_out,
+        output_tokens_details=OutputTokensDetails(reasoning_tokens=0),
+        total_tokens=tokens_in + tokens_out,
+    )
+
+
+class Provider(ModelProvider):
+    """The one model."""
+
+    def __init__(self, vendor: Vendor) -> None:
+        self._vendor = vendor
+
+    def get_model(self, model_name: str | None) -> Model:
+        """The vendor's."""
+        return self._vendor
+
+
+@function_tool
+def look_up() -> str:
+    """Look something up."""
+    return "9 9 4 2"
+
+
+INSTRUCTIONS = "8 5 3 7 " * 50  # digits: what an estimate without a tokenizer has least to spare for
+
+
+class Stage:
+    """The table, what was sold of it, and its processes. `notes` records who was admitted."""
+
+    def __init__(self, loop: VirtualLoop, processes: int) -> None:
+        self._loop, self._epoch_ns = loop, time.time_ns()
+        self._engine: Any = Engine()
+        self.sold: Counter[tuple[int, str]] = Counter()
+        self.requests = 0
+        self.worst: Counter[str] = Counter()  # the most that was sold of each kind of count in one day
+        self.processes = [self.process() for _ in range(processes)]
+        self.all_streams: list[Stream] = []
+
+    def now_ns(self) -> int:
+        """The wall clock of every process."""
+        return self._epoch_ns + int(self._loop.time() * 1e9)
+
+    def process(self) -> Process:
+        """A new one."""
+        line = Line()
+        store = DynamoDBStore(self._engine, "table", clock=self.now_ns, executor=line)
+        process = Process(None, line)
+        vendor = Vendor(self, process)
+        tokens = GuestTokens(Secret(lambda: "s" * 64), now=lambda: self.now_ns() / 1e9)
+
+        async def heard(audio: AudioInput) -> str:
+            attempt = ATTEMPT.get()
+            assert attempt.context is not None, "a recording that nobody admitted"
+            seconds = len(audio.data) / 750  # at 6 kbit/s
+            self.sell(attempt.context, attempt.day, int(seconds * 15))
+            return "hello"
+
+        parts = Parts(
+            authenticate=FirstOf(tokens, known_by_name),
+            build_agent=lambda: Agent(name="Test", instructions=INSTRUCTIONS, tools=[look_up]),
+            build_run_config=lambda: RunConfig(model_provider=Provider(vendor), tracing_disabled=True),
+            build_actions=Actions,
+            transcribe=heard,
+            guest_tokens=tokens,
+            clock=self.now_ns,
+        )
+        process.app = build_app(SETTINGS, store, store.ledger, parts)
+        return process
+
+    def sell(self, context: RequestContext, day: int, tokens: int) -> None:
+        """The vendor was sent so much for somebody, in a turn that began on that day."""
+        self.requests += 1
+        names = ["stage", f"user {context.user.id}"]
+        if context.user.is_guest:
+            names = ["stage", "guests", f"guest {context.user.id}", f"network {context.source}"]
+        for name in names:
+            self.sold[day, name] += tokens
+            kind = name.split()[0]
+            self.worst[kind] = max(self.worst[kind], self.sold[day, name])
+
+    async def request(
+        self, process: Process, attempt: Attempt, path: str, *, body: bytes = b"", method: str = "POST", who: str,
+        token: str = "", address: str = "203.0.113.1", **headers: str,
+    ) -> Stream:  # fmt: skip
+        """One request to one process, read to its end; a process that dies breaks it off."""
+        ATTEMPT.set(attempt)
+        stream = Stream(process, attempt, self._loop.time(), who)
+        if process.is_dead:
+            stream.is_over = True
+            return stream
+        process.streams.add(stream)
+        self.all_streams.append(stream)
+        sent = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+        if token:
+            sent["authorization"] = f"Bearer {token}"
+        scope = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.0"}, "http_version": "1.1",
+            "method": method, "scheme": "https", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "root_path": "", "client": (address, 1), "server": ("chat.test", 443),
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()],
+            "aws.context": Invocation(self),
+        }  # fmt: skip
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop()
+            return await asyncio.get_running_loop().create_future()
+
+        async def send(message: Any) -> None:
+            if process.is_dead:
+                await asyncio.get_running_loop().create_future()
+            if message["type"] == "http.response.start":
+                stream.status = message["status"]
+                stream.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                stream.body += message.get("body", b"")
+                stream.is_over = not message.get("more_body", False)
+
+        try:
+            await process.app(scope, receive, send)
+        except Exception:  # of a stream: it has said so itself, and the runtime counts it
+            if stream.status != 200:
+                raise
+        finally:
+            stream.is_over = True
+            process.streams.discard(stream)
+        return stream
+
+    def expire(self) -> None:
+        """Remove rows whose time is over, as DynamoDB does some day."""
+        now_s = self.now_ns() // 10**9
+        for key, row in list(self._engine.rows.items()):
+            if int(row.get(keys.TTL_ATTRIBUTE, {}).get("N", now_s + 1)) <= now_s:
+                del self._engine.rows[key]
+        self._engine.requests.clear()
+
+    def kill(self, process: Process) -> None:
+        """It dies, and another one takes its place."""
+        process.line.is_dead = True
+        for stream in process.streams:
+            stream.is_over = True
+        self.processes[self.processes.index(process)] = self.process()
+
+
+class Invocation:
+    """Lambda's context of one invocation, on the stage's clock: the app adds the real time to what is left."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._until_ns = stage.now_ns() + int(DEADLINE_S * 1e9)
+        self.aws_request_id, self.function_version = f"request-{id(self)}", "1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Until the deadline."""
+        return (self._until_ns - time.time_ns()) // 1_000_000
+
+
+def note_admissions(monkeypatch: Any) -> None:
+    """Let each attempt know for whom, and for which day, it was admitted: the vendor's bill is kept by that."""
+    admit, spend = Quotas.admit, Quotas.spend
+
+    async def admitted(self: Quotas, context: RequestContext) -> None:
+        await admit(self, context)
+        turn = context.turn
+        assert isinstance(turn, Turn)
+        assert turn.meter is not None
+        ATTEMPT.get().context, ATTEMPT.get().day = context, turn.meter.day
+
+    async def spent(self: Quotas, context: RequestContext, *, tokens: int) -> None:
+        day = day_of(self._clock())
+        await spend(self, context, tokens=tokens)
+        ATTEMPT.get().context, ATTEMPT.get().day = context, day
+
+    monkeypatch.setattr(Quotas, "admit", admitted)
+    monkeypatch.setattr(Quotas, "spend", spent)

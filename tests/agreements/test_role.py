@@ -1,0 +1,141 @@
+"""The function's role allows what the stores ask of AWS, and nothing else: each call on a simulated AWS is recorded."""
+
+import ast
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from chatkit.types import AttachmentCreateParams
+
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
+from lambda_src.context import Turn, User
+from lambda_src.dev.store_contract.samples import context_of, file_of, message_of, thread_of
+from lambda_src.dev.store_contract.values import incompressible
+from lambda_src.store import keys
+from lambda_src.store.aws_calls import Calls
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES
+from tests.agreements.aws_calls import AwsCalls, Grant
+from tests.agreements.deployed import resources
+from tests.store.tables import moto_aws
+
+ROOT = Path(__file__).parents[2]
+OPERATORS_ONLY = {"scan"}  # of the command line, with an operator's own rights: the function may not
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+TWO_DAYS_NS = 2 * 86_400 * 10**9
+
+
+async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
+    """One short life with all that the function does to its store; export, import and erase are the admin's."""
+    ada, bob = context_of("ada"), context_of("bob")
+    large = message_of("msg_2", incompressible(2 * INLINE_MAX_BYTES))
+    thread = thread_of()
+    await store.save_thread(thread, ada)
+    thread.title = "Renamed"
+    await store.save_thread(thread, ada)
+    await store.load_thread("thr_1", ada)
+    await store.load_threads(10, None, "desc", ada)
+    for item in (message_of("msg_1"), large, message_of("msg_3")):
+        await store.add_thread_item("thr_1", item, ada)
+    await store.save_item("thr_1", large, ada)
+    await store.load_item("thr_1", "msg_2", ada)
+    await store.load_thread_items("thr_1", "msg_1", 10, "asc", ada)
+    await store.add_feedback("thr_1", ["msg_1"], "positive", ada)
+    await store.delete_thread_item("thr_1", "msg_2", ada)
+    for attachment in (file_of("atc_1"), file_of("atc_2", thread_id="thr_1")):
+        await store.save_attachment(attachment, ada)
+    await store.load_attachment("atc_2", ada)
+    await store.delete_attachment("atc_1", ada)
+    await store.add_thread_item("thr_1", large, ada)
+    await store.delete_thread("thr_1", ada)
+    await store.save_thread(thread_of("thr_2"), ada)
+    await store.add_thread_item("thr_2", large, ada)
+    await store.claim_guest("ada", bob)
+    await store.hand_over("thr_2", "ada", bob, copy_file=nothing_to_copy)
+    assert [claim.guest_id async for claim in store.claimed_guests()] == ["ada"]
+    await store.end_claim("ada", bob)
+    await later.sweep(stop=lambda: False)
+    await later.sweep_orphans(everything=True, stop=lambda: False)
+
+
+async def nothing_to_copy(_: str) -> None:
+    """Files are the AttachmentStore's."""
+
+
+async def _attach_a_picture(files: S3AttachmentStore, upload: Callable[[str], object]) -> None:
+    """One short life of a file: asked for, uploaded by the browser, looked at, kept, read, removed."""
+    ada = replace(context_of("ada"), turn=Turn("turn-0123456789ab"))
+    asked = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
+    picture = await files.create_attachment(asked, ada)
+    upload(keys.user_objects(keys.PENDING_PREFIX, "ada") + keys.object_segment(picture.id))
+    await files.verify(picture, ada)
+    await files.bind(picture, ada)
+    await files.read(picture.id, ada, max_bytes=100)
+    await files.keep_image("img_1", PNG, ada)
+    files.image_url("img_1", ada)
+    await files.copy_to(User("bob"), picture.id, ada)
+    await files.delete_attachment(picture.id, ada)
+
+
+@pytest.fixture
+async def calls() -> AwsCalls:
+    """What that life asks of AWS."""
+    calls = AwsCalls()
+    with moto_aws() as aws:
+        bucket, table = aws.bucket(), aws.table()
+        upload = keys.attachment_objects("ada", "atc_2") + "bytes"
+        orphan = keys.offload_object("ada", "an odd/id", "msg_0", "0")  # its metadata names its row
+        for key in (upload, orphan):
+            aws.s3.put_object(Bucket=bucket, Key=key, Metadata={"pk": "USER%23ada", "sk": "THREAD%23thr_0"})
+        signing = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=SIGNING_CONFIG
+        )
+        for client in (aws.dynamodb, aws.s3, signing):
+            calls.listen_to(client)
+        files = S3AttachmentStore(signing, bucket, calls=Calls(), limits=FileLimits(), clock=time.time_ns)
+        store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
+        later = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3, clock=lambda: time.time_ns() + TWO_DAYS_NS)
+        await _use_everything(store, later)
+        browser = boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+        await _attach_a_picture(files, lambda key: browser.put_object(Bucket=bucket, Key=key, Body=PNG))
+    return calls
+
+
+def _granted() -> set[Grant]:
+    """What the role may do in the table and the bucket."""
+    [policy] = resources("AWS::IAM::Policy")
+    granted = set()
+    for statement in policy["PolicyDocument"]["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        places = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        granted |= {(action, _resource(action, resource)) for action in actions for resource in places}
+    return {(action, resource) for action, resource in granted if action.startswith(("dynamodb:", "s3:"))}
+
+
+def _resource(action: str, resource: Any) -> str:
+    """The part of a resource's name that we wrote: an index or a folder; nothing after it means the whole."""
+    ending = resource["Fn::Join"][1][-1] if isinstance(resource, dict) and "Fn::Join" in resource else ""
+    if not isinstance(ending, str) or not ending:
+        return "table" if action.startswith("dynamodb:") else "bucket"
+    return "index" if ending == f"/index/{keys.ORDER_INDEX}" else ending.removeprefix("/")
+
+
+async def test_the_role_allows_exactly_what_the_stores_ask_for(calls: AwsCalls) -> None:
+    assert _granted() == calls.needed
+
+
+async def test_no_operation_of_the_stores_was_left_out_of_the_record(calls: AwsCalls) -> None:
+    named: set[str] = set()
+    sources = [path for folder in ("store", "attachments") for path in (ROOT / "lambda_src" / folder).rglob("*.py")]
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Attribute(value=ast.Attribute(attr="_client"), attr=operation):
+                    named.add(operation.replace("_", ""))
+    named.discard("generatepresignedurl")  # not an operation: it signs one, which is recorded by its own name
+    assert named - OPERATORS_ONLY == {operation.lower() for operation in calls.operations}

@@ -1,0 +1,155 @@
+"""Ann's and bob's chats on one table and one bucket in moto, the app over them, and a record of every AWS call."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents import Agent, RunConfig
+
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.s3_files import S3AttachmentStore
+from lambda_src.chat.registry import AssistantEndpoint
+from lambda_src.chat.server import ChatServer
+from lambda_src.dev.store_contract.samples import context_of, file_of, item_of, message_of, thread_of
+from lambda_src.http.app import create_app
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.store.aws_calls import Calls
+from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.turns import turn_ids
+from lambda_src.turns.lifecycle import Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
+from tests.apps.chat import Chat, known_by_name, no_pause, served
+from tests.store.tables import Aws, moto_aws
+
+MAX_BODY_BYTES = 10_000
+LEASE_MS = 3_600_000  # a turn of somebody's that runs as long as the test does
+
+
+class Touched:
+    """Which partitions of the table, and which folders of the bucket, the app's calls name."""
+
+    def __init__(self) -> None:
+        self.partitions: set[str] = set()
+        self.folders: set[str] = set()
+
+    def listen_to(self, client: Any) -> None:
+        """Record each call of a boto3 client just before botocore builds the request."""
+        client.meta.events.register("before-parameter-build", self._record)
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.partitions, self.folders = set(), set()
+
+    def _record(self, *, params: Mapping[str, Any], model: Any, **_: object) -> None:
+        if model.service_model.service_name == "s3":
+            names = [params[name] for name in ("Key", "Prefix") if name in params]
+            names += [found["Key"] for found in params.get("Delete", {}).get("Objects", [])]
+            assert names, f"{model.name} names no object"
+            self.folders |= {"/".join(name.split("/")[:2]) for name in names}
+        else:
+            found = set(_partitions(model.name, params))
+            assert found, f"{model.name} names no partition"
+            self.partitions |= found
+
+
+def _partitions(operation: str, params: Mapping[str, Any]) -> list[str]:
+    match operation:
+        case "GetItem" | "UpdateItem" | "DeleteItem":
+            return [params["Key"]["pk"]["S"]]
+        case "PutItem":
+            return [params["Item"]["pk"]["S"]]
+        case "Query":
+            return [params["ExpressionAttributeValues"][":pk"]["S"]]
+        case "BatchGetItem":
+            return [key["pk"]["S"] for wanted in params["RequestItems"].values() for key in wanted["Keys"]]
+        case "BatchWriteItem":
+            writes = [write for wanted in params["RequestItems"].values() for write in wanted]
+            rows = [w["PutRequest"]["Item"] if "PutRequest" in w else w["DeleteRequest"]["Key"] for w in writes]
+            return [row["pk"]["S"] for row in rows]
+        case "TransactWriteItems":
+            parts = [part for item in params["TransactItems"] for part in item.values()]
+            return [(part.get("Key") or part["Item"])["pk"]["S"] for part in parts]
+        case other:
+            raise AssertionError(f"{other}: say here which partitions it names")
+
+
+@dataclass(slots=True)
+class House:
+    """`ann` and `bob` are clients, `aws` looks on unrecorded; `ids_of`: field of a request -> what each has for it."""
+
+    aws: Aws
+    table: str
+    store: DynamoDBStore
+    ann: Chat
+    bob: Chat
+    touched: Touched
+    ids_of: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    def rows_of(self, user: str) -> str:
+        """Everything in a user's partitions, to be compared."""
+        rows = [row for row in self.aws.rows(self.table) if (row["pk"]["S"] + "#").startswith(f"USER#{user}#")]
+        return json.dumps(sorted(rows, key=lambda row: (row["pk"]["S"], row["sk"]["S"])), default=str)
+
+
+@contextmanager
+def a_house() -> Iterator[House]:
+    """Both have a thread with items of each kind, one that waits for a tool, files, feedback and a running turn."""
+    with moto_aws() as aws:
+        table, bucket = aws.table(), aws.bucket()
+        store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
+        limits = FileLimits(1_000_000, 1_000_000)
+        files = S3AttachmentStore(aws.s3, bucket, calls=Calls(), limits=limits, clock=lambda: 1_800_000_000 * 10**9)
+        dispatcher = AgentDispatcher(
+            lambda: Agent(name="Test"),
+            build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+        )
+        server = ChatServer(store, dispatcher, feedback=store, history_items=40, files=files)
+        app = create_app(
+            AssistantEndpoint(served(server), Turns(TurnServices(store.ledger, AnswerStore(store)))),
+            authenticate=known_by_name,
+            sweeps=store,
+            max_body_bytes=MAX_BODY_BYTES,
+        )
+        house = House(Aws(), table, store, Chat(app, "ann"), Chat(app, "bob"), Touched())
+        for user in ("ann", "bob"):
+            house.ids_of[user] = asyncio.run(_move_in(store, user))
+        for client in (aws.dynamodb, aws.s3):
+            house.touched.listen_to(client)
+        yield house
+
+
+async def _move_in(store: DynamoDBStore, user: str) -> dict[str, list[str]]:
+    who = context_of(user)
+    full, waiting = f"thr_{user}_full", f"thr_{user}_waiting"
+    for thread_id in (full, waiting):
+        await store.save_thread(thread_of(thread_id, title=f"{user}'s"), who)
+    await store.add_thread_item(full, message_of(f"msg_{user}", "hello", thread_id=full), who)
+    form = item_of("structured_input", f"form_{user}", thread_id=full, status="pending")
+    await store.add_thread_item(full, form, who)
+    for kind in ("assistant_message", "widget"):
+        await store.add_thread_item(full, item_of(kind, f"{kind}_{user}", thread_id=full), who)
+    call = item_of("client_tool_call", f"call_{user}", thread_id=waiting, status="pending", output=None)
+    await store.add_thread_item(waiting, call, who)
+    await store.save_attachment(file_of(f"atc_{user}"), who)
+    await store.save_attachment(file_of(f"atc_{user}_bound", thread_id=full), who)
+    await store.add_feedback(full, [f"msg_{user}"], "positive", who)
+    key = turn_ids.key_of_name(f"turn-that-runs-for-{user}", user)
+    turn = turn_ids.mint(key)
+    await store.ledger.claim_request(key, turn, body_hash=b"x", ttl_s=3600, context=who)
+    await store.ledger.take_lease(full, turn, lease_ms=LEASE_MS, context=who)
+    await store.ledger.bind_request(key, turn, thread_id=full, ttl_s=3600, context=who)
+    items = [f"msg_{user}", f"form_{user}", f"assistant_message_{user}", f"widget_{user}", f"call_{user}"]
+    return {
+        "thread_id": [full, waiting],
+        "item_id": items,
+        "item_ids": items,
+        "attachment_id": [f"atc_{user}", f"atc_{user}_bound"],
+        "attachments": [f"atc_{user}", f"atc_{user}_bound"],
+        "after": [full, *items],
+        "turn_id": [turn],
+    }

@@ -1,0 +1,158 @@
+"""The whole app in this process with everything switched on: files on moto's S3, actions, titles. Knows no socket."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from agents import Agent, Model, RunConfig, Tool
+from botocore.exceptions import ClientError
+from fastapi import FastAPI
+
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.presigned_events import EventLinks
+from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
+from lambda_src.chat.registry import AssistantEndpoint
+from lambda_src.chat.server import ChatServer
+from lambda_src.context import RequestContext, User
+from lambda_src.http.app import create_app
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.assistants import BuildAgent
+from lambda_src.runs.dispatcher import AgentDispatcher, BuildRunConfig
+from lambda_src.runs.widget_actions import Actions
+from lambda_src.store.aws_calls import Calls
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns import journal
+from lambda_src.turns.lifecycle import Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
+from tests.apps.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause, served
+from tests.content_markers import CANARIES
+from tests.store.tables import Aws, moto_aws
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ANN = RequestContext(user=User(id="ann"), request_id="r")
+LIMITS = FileLimits(max_image_bytes=1_000, max_file_bytes=2_000)
+NO_AWS = cast(Aws, None)  # a house without files never asks for it
+PNG = b"\x89PNG\r\n\x1a\n" + CANARIES["file"].encode()
+
+
+@dataclass(slots=True)
+class House:
+    """A bucket and a store, and apps around them."""
+
+    aws: Aws
+    bucket: str
+    store: MemoryStore
+    files: S3AttachmentStore | None
+
+    def app(
+        self,
+        *,
+        model: Model | None = None,
+        tools: Sequence[Tool] = (),
+        actions: Actions | None = None,
+        run_config: RunConfig | None = None,
+        build_run_config: BuildRunConfig | None = None,
+        agent: Agent[Any] | None = None,
+        build_agent: BuildAgent | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        **more: Any,
+    ) -> FastAPI:
+        """The app with an agent of the test; `more` are options of ChatServer and Checks."""
+        built = agent or Agent(name="Test", tools=list(tools))
+        config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
+        dispatcher = AgentDispatcher(
+            build_agent or (lambda: built),
+            build_run_config=build_run_config or (lambda: config),
+            build_actions=lambda: actions or Actions(),
+        )
+        checks: dict[str, Any] = {
+            name: more[name] for name in ("models", "tool_choices", "limits", "history_items") if name in more
+        }
+        if "screening" in more:
+            checks["screening"] = more.pop("screening")
+        checks["dictation"] = more.get("transcribe") is not None
+        server = ChatServer(
+            self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
+        )
+        links = None if self.files is None else EventLinks(self.files)
+        turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), links=links))
+        return create_app(
+            AssistantEndpoint(served(server, **checks), turns),
+            authenticate=known_by_name,
+            sweeps=self.store,
+            max_body_bytes=max_body_bytes,
+        )
+
+    def chat(self, **more: Any) -> Chat:
+        """Ann's client of such an app."""
+        return Chat(self.app(**more))
+
+    def upload(self, attachment_id: str, data: bytes, *, user: str = "ann") -> None:
+        """What the browser's PUT leaves."""
+        self.aws.s3.put_object(Bucket=self.bucket, Key=f"pending/{user}/{attachment_id}", Body=data)
+
+    async def kept(self, *, journals: bool = False) -> list[str]:
+        """All that ann has, as JSON lines; with what the newest turn of each thread journaled, if asked for."""
+        lines: list[str] = []
+        for thread in (await self.store.load_threads(limit=100, after=None, order="asc", context=ANN)).data:
+            lines.append(thread.model_dump_json())
+            page = await self.store.load_thread_items(thread.id, after=None, limit=100, order="asc", context=ANN)
+            lines += [item.model_dump_json() for item in page.data]
+            if journals and (turn := await self.store.ledger.load_turn(thread.id, context=ANN)) is not None:
+                lines += map(bytes.decode, await journal.read(self.store.ledger, thread.id, turn.turn_id, ANN))
+        return lines
+
+
+@contextmanager
+def house_on_moto() -> Iterator[House]:
+    """A house with nothing in it."""
+    with moto_aws() as aws:
+        store, bucket = MemoryStore(), aws.bucket()
+        aws.s3 = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test", config=SIGNING_CONFIG
+        )
+        aws.s3.meta.events.register_first("before-parameter-build.s3.CopyObject", _only_if_it_matches(aws.s3))
+        files = S3AttachmentStore(aws.s3, bucket, calls=Calls(), limits=LIMITS, clock=lambda: 1_700_000_000 * 10**9)
+        yield House(aws, bucket, store, files)
+
+
+def _only_if_it_matches(client: "S3Client") -> Callable[..., None]:
+    """CopySourceIfMatch, which moto ignores."""
+
+    def check(params: Mapping[str, Any], **_: object) -> None:
+        if "CopySourceIfMatch" in params:
+            source = params["CopySource"]
+            found = client.head_object(Bucket=source["Bucket"], Key=source["Key"])
+            if found["ETag"] != params["CopySourceIfMatch"]:
+                raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": "changed"}}, "CopyObject")
+
+    return check
+
+
+async def attached(chat: Chat, house: House, data: bytes = PNG, *, name: str = "a.png", kind: str = "image/png") -> str:
+    """The id of an uploaded attachment."""
+    created = await chat("attachments.create", name=name, size=len(data), mime_type=kind)
+    assert created.status == 200, created.json
+    attachment_id = str(created.json["id"])
+    house.upload(attachment_id, data, user=chat.user or "")
+    return attachment_id
+
+
+def thread_of(answer: Answer) -> str:
+    """The id of the thread that an answer began."""
+    return str(answer.of("thread.created")[0]["thread"]["id"])
+
+
+def items_of(answer: Answer) -> list[dict[str, Any]]:
+    """The items that an answer finished."""
+    return [event["item"] for event in answer.of("thread.item.done")]
+
+
+def house_without_files() -> House:
+    """A house that has no bucket: no AWS is simulated, which takes a second."""
+    return House(NO_AWS, "", MemoryStore(), None)

@@ -1,0 +1,105 @@
+"""An upload cannot be replaced between its check and its keeping: what was checked is what is kept."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import boto3
+import pytest
+from chatkit.types import Attachment, AttachmentCreateParams
+
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
+from lambda_src.context import Turn, User
+from lambda_src.errors import ConflictError
+from lambda_src.runs.hooks import Hooks, Screening, UploadedFile
+from lambda_src.store.aws_calls import Calls
+from tests.apps.chat import message
+from tests.apps.full import ANN, PNG, House, attached, house_on_moto, thread_of
+from tests.store.ministack import ministack
+from tests.store.tables import Aws
+
+EVIL = PNG[:-4] + b"evil"  # of the same size, and a picture by its first bytes
+IN_A_TURN = replace(ANN, turn=Turn("turn-0123456789ab"))
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    with house_on_moto() as house:
+        yield house
+
+
+async def test_a_file_that_was_replaced_while_it_was_scanned_is_not_kept(house: House) -> None:
+    def check_file(file: UploadedFile, user: User) -> None:
+        house.upload(file_id, EVIL)
+
+    chat = house.chat(screening=Screening(lambda: Hooks(check_file=check_file)))
+    file_id = await attached(chat, house)
+    answer = await chat("threads.create", input=message("look", attachments=[file_id]))
+    assert (answer.status, answer.json["error"]) == (409, "conflict")
+    assert "was replaced after it was checked. Attach it again." in answer.json["message"]
+    assert await house.kept() == []
+    assert house.aws.objects(house.bucket) == [f"pending/ann/{file_id}"]
+
+
+async def test_a_file_that_was_replaced_before_the_scan_reads_it_is_not_scanned(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[bytes] = []
+    verify = S3AttachmentStore.verify
+
+    async def then_replaced(self: S3AttachmentStore, attachment: Attachment, context: object) -> None:
+        await verify(self, attachment, context)  # type: ignore[arg-type]  # handed on as it comes
+        house.upload(attachment.id, EVIL)
+
+    chat = house.chat(screening=Screening(lambda: Hooks(check_file=lambda file, _: scanned.append(file.data))))
+    file_id = await attached(chat, house)
+    monkeypatch.setattr(S3AttachmentStore, "verify", then_replaced)
+    answer = await chat("threads.create", input=message("look", attachments=[file_id]))
+    assert (answer.status, scanned) == (409, [])
+
+
+async def test_a_kept_file_is_never_copied_again(house: House) -> None:
+    """Whoever names a file of the thread once more gets the one that was checked, whatever is in pending/ by now."""
+    chat = house.chat()
+    file_id = await attached(chat, house)
+    thread_id = thread_of(await chat("threads.create", input=message("look", attachments=[file_id])))
+    house.upload(file_id, EVIL)
+    again = await chat("threads.add_user_message", thread_id=thread_id, input=message("x", attachments=[file_id]))
+    assert again.status == 200
+    kept = house.aws.s3.get_object(Bucket=house.bucket, Key=f"kept/ann/{file_id}/file")
+    assert kept["Body"].read() == PNG
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    with ministack() as aws:
+        yield aws
+
+
+@pytest.mark.parametrize("now", [PNG, EVIL, None], ids=["unchanged", "replaced", "removed"])
+async def test_an_s3_with_conditional_copies_keeps_the_version_that_was_checked(aws: Aws, now: bytes | None) -> None:
+    bucket = aws.bucket()
+    client = boto3.client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=aws.s3.meta.endpoint_url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=SIGNING_CONFIG,
+    )
+    files = S3AttachmentStore(client, bucket, calls=Calls(), limits=FileLimits(), clock=lambda: 1_700_000_000 * 10**9)
+    asked = AttachmentCreateParams(name="a.png", size=len(PNG), mime_type="image/png")
+    picture = await files.create_attachment(asked, IN_A_TURN)
+    pending = f"pending/ann/{picture.id}"
+    aws.s3.put_object(Bucket=bucket, Key=pending, Body=PNG)
+    await files.verify(picture, IN_A_TURN)
+    aws.s3.delete_object(Bucket=bucket, Key=pending)
+    if now is not None:
+        aws.s3.put_object(Bucket=bucket, Key=pending, Body=now)
+    if now == PNG:
+        await files.bind(picture, IN_A_TURN)
+        assert await files.read(picture.id, IN_A_TURN, max_bytes=1_000) == PNG
+        return
+    with pytest.raises(ConflictError, match="Attach it again"):
+        await files.bind(picture, IN_A_TURN)
+    assert f"kept/ann/{picture.id}/file" not in aws.objects(bucket)

@@ -1,0 +1,228 @@
+"""A guest signs in and takes the threads along: once, through the app; what was stopped, the hourly event finishes."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from lambda_src.auth import FirstOf, GuestTokens
+from lambda_src.auth.account_linking import AT_ONCE_S, AccountLinking, Adopted
+from lambda_src.auth.guest_access import Guests
+from lambda_src.chat.registry import AssistantEndpoint
+from lambda_src.chat.scheduled_events import Events
+from lambda_src.context import RequestContext, User
+from lambda_src.dev.store_contract.samples import file_of, message_of, thread_of
+from lambda_src.errors import ConflictError, RequestError
+from lambda_src.http.app import create_app
+from lambda_src.rotating_secret import Secret
+from lambda_src.store.counters import MemoryCounters
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
+from tests.apps.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, message, served, server_with
+
+
+class Clock:
+    """Epoch milliseconds and monotonic seconds, both by hand."""
+
+    now_s = 1_800_000_000.0
+
+    def ns(self) -> int:
+        return int(self.now_s) * 10**9
+
+    def seconds(self) -> float:
+        return self.now_s
+
+
+@dataclass
+class House:
+    """An app where people sign in by name, beside guests."""
+
+    store: MemoryStore
+    chat: Chat
+    tokens: GuestTokens
+    account_linking: AccountLinking
+    clock: Clock
+
+    async def guest(self, *threads: str) -> tuple[str, Chat]:
+        """A guest who said something in each of these threads: the token, and a client."""
+        token = (await self.tokens.mint()).token
+        guest = self.chat.as_(token)
+        for text in threads:
+            assert (await guest("threads.create", input=message(text))).status == 200
+        return token, guest
+
+    async def adopt(self, user: str | None, token: str) -> Answer:
+        """What the page does when somebody signs in."""
+        return await self.chat.as_(user).post(json.dumps({"guest_token": token}).encode(), "/chatkit/adopt")
+
+    async def context_of(self, token: str) -> RequestContext:
+        """Who the guest is for the store."""
+        return RequestContext(await self.tokens(f"Bearer {token}"), "r")
+
+
+@pytest.fixture
+def house() -> House:
+    clock = Clock()
+    store = MemoryStore(clock=clock.ns)
+    tokens = GuestTokens(Secret(lambda: "s" * 64))
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store), clock=lambda: clock.ns() // 10**6))
+    account_linking = AccountLinking(store, turns, now=clock.seconds)
+    app = create_app(
+        AssistantEndpoint(served(server_with(store)), turns),
+        authenticate=FirstOf(tokens, known_by_name),
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
+        guests=Guests(tokens, MemoryCounters()),
+        account_linking=account_linking,
+    )
+    return House(store, Chat(app), tokens, account_linking, clock)
+
+
+async def titles(chat: Chat) -> list[str]:
+    """What is in somebody's list."""
+    return sorted(thread["title"] for thread in (await chat("threads.list")).json["data"])
+
+
+async def test_who_signs_in_finds_the_threads_of_before(house: House) -> None:
+    token, guest = await house.guest("one", "two")
+    answer = await house.adopt("ann", token)
+    assert (answer.status, answer.json) == (200, {"threads": 2, "left": 0})
+    assert await titles(house.chat) == ["one", "two"]
+    assert await titles(guest) == []
+
+
+async def test_a_thread_goes_on_where_it_was(house: House) -> None:
+    token, guest = await house.guest("one")
+    thread_id = (await guest("threads.list")).json["data"][0]["id"]
+    before = (await guest("items.list", thread_id=thread_id)).json["data"]
+    await house.adopt("ann", token)
+    assert (await house.chat("items.list", thread_id=thread_id)).json["data"] == before
+    assert (await house.chat("threads.add_user_message", thread_id=thread_id, input=message("on"))).status == 200
+    assert len((await house.chat("items.list", thread_id=thread_id)).json["data"]) == len(before) + 2
+    assert (await guest("threads.add_user_message", thread_id=thread_id, input=message("on"))).status == 404
+
+
+async def test_again_is_nothing_new_for_the_same_and_refused_for_anybody_else(house: House) -> None:
+    token, _ = await house.guest("one")
+    await house.adopt("ann", token)
+    assert (await house.adopt("ann", token)).json == {"threads": 0, "left": 0}
+    assert (await house.adopt("bob", token)).status == 409
+    assert await titles(house.chat.as_("bob")) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"guest_token": 1}', b'{"guest_token": "x", "more": 1}', b"[]"])
+async def test_a_body_that_names_no_guest_is_refused(house: House, body: bytes) -> None:
+    assert (await house.chat.post(body, "/chatkit/adopt")).status == 422
+
+
+async def test_only_a_guests_own_token_will_do(house: House) -> None:
+    foreign = (await GuestTokens(Secret(lambda: "o" * 64)).mint()).token
+    ended = (await GuestTokens(Secret(lambda: "s" * 64), lifetime_s=-3600).mint()).token
+    for token in ("", "ann", foreign, ended):
+        assert (await house.adopt("ann", token)).status == 422
+
+
+async def test_a_guest_takes_over_nothing_and_nobody_takes_over_a_user(house: House) -> None:
+    token, _ = await house.guest("one")
+    other, _ = await house.guest()
+    assert (await house.adopt(other, token)).status == 422
+    assert (await house.adopt(None, token)).status == 401
+    with pytest.raises(RequestError):
+        await house.account_linking.adopt(User("bob"), RequestContext(User("ann"), "r"))
+
+
+async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_event(house: House) -> None:
+    token, guest = await house.guest("one", "two")
+    thread_id = (await guest("threads.list")).json["data"][0]["id"]
+    context = await house.context_of(token)
+    await house.store.ledger.take_lease(thread_id, "turn-that-still-runs", lease_ms=3_000_000, context=context)
+    assert (await house.adopt("ann", token)).json == {"threads": 1, "left": 1}
+    await house.store.ledger.end_lease(thread_id, "turn-that-still-runs", context=context)
+    swept = await Events(house.store, house.account_linking)({"chat": "sweep"}, Time())
+    assert swept == {"swept": 0, "orphans": 0, "adopted": 1}
+    assert await titles(house.chat) == ["one", "two"]
+    assert await house.account_linking.finish(stop=lambda: False) == 0
+
+
+class Time:
+    """An invocation with time to spare."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 3_600_000
+
+
+async def test_what_a_turn_that_died_had_said_comes_along(house: House) -> None:
+    token, guest = await house.guest("one")
+    thread_id = (await guest("threads.list")).json["data"][0]["id"]
+    context = await house.context_of(token)
+    await house.store.ledger.take_lease(thread_id, "turn-that-has-died", lease_ms=10_000, context=context)
+    house.clock.now_s += 60
+    assert (await house.adopt("ann", token)).json == {"threads": 1, "left": 0}
+
+
+async def test_who_has_too_many_threads_waits_no_longer_than_so_long(house: House) -> None:
+    guest, ann = RequestContext(User("guest", is_guest=True), "r"), RequestContext(User("ann"), "r")
+    for number in range(230):
+        await house.store.save_thread(thread_of(f"thr_{number}"), guest)
+    slow = house.store.hand_over
+
+    async def a_second_each(*args: object, **kwargs: object) -> bool:
+        house.clock.now_s += 1
+        return await slow(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
+
+    house.store.hand_over = a_second_each  # type: ignore[method-assign]  # time goes by
+    assert await house.account_linking.adopt(guest.user, ann) == Adopted(int(AT_ONCE_S), 230 - int(AT_ONCE_S))
+    assert await house.account_linking.finish(stop=lambda: False) == 230 - int(AT_ONCE_S)
+    assert await house.account_linking.finish(stop=lambda: False) == 0
+
+
+async def test_at_each_assistant_the_user_takes_over_what_is_there_and_nobody_else_can(house: House) -> None:
+    guest, ann, bob = User("guest", is_guest=True), User("ann"), User("bob")
+    for at in ("", "sales"):
+        await house.store.save_thread(thread_of(f"thr_{at}"), RequestContext(guest.at(at), "r"))
+    assert await house.account_linking.adopt(guest, RequestContext(ann.at("sales"), "r")) == Adopted(1, 0)
+    with pytest.raises(ConflictError):
+        await house.account_linking.adopt(guest, RequestContext(bob, "r"))
+    assert await house.account_linking.adopt(guest, RequestContext(ann, "r")) == Adopted(1, 0)
+    for at in ("", "sales"):
+        assert (await house.store.load_thread(f"thr_{at}", RequestContext(ann.at(at), "r"))).id == f"thr_{at}"
+
+
+async def test_files_come_along_and_none_is_left_behind(house: House) -> None:
+    guest, ann = RequestContext(User("guest", is_guest=True), "r"), RequestContext(User("ann"), "r")
+    await house.store.save_thread(thread_of(), guest)
+    await house.store.add_thread_item("thr_1", message_of(), guest)
+    await house.store.save_attachment(file_of("atc_1", thread_id="thr_1"), guest)
+    files = Folders({"guest/atc_1"})
+    turns = Turns(TurnServices(house.store.ledger, AnswerStore(house.store)))
+    account_linking = AccountLinking(house.store, turns, files=files)  # type: ignore[arg-type]  # two of its methods
+    await account_linking.adopt(guest.user, ann)
+    assert files.kept == {"ann/atc_1"}
+
+
+class Folders:
+    """Files, as far as they change hands."""
+
+    def __init__(self, kept: set[str]) -> None:
+        self.kept = kept
+
+    async def copy_to(self, user: User, attachment_id: str, context: RequestContext) -> None:
+        assert f"{context.user.id}/{attachment_id}" in self.kept
+        self.kept.add(f"{user.id}/{attachment_id}")
+
+    async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
+        self.kept.discard(f"{context.user.id}/{attachment_id}")
+
+
+async def test_a_stage_without_guests_has_no_such_route() -> None:
+    store = MemoryStore()
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store)))
+    app = create_app(
+        AssistantEndpoint(served(server_with(store)), turns),
+        authenticate=known_by_name,
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
+    )
+    assert (await Chat(app).post(b'{"guest_token": "x"}', "/chatkit/adopt")).status == 404

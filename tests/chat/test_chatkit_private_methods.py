@@ -1,0 +1,149 @@
+"""ChatKit's private methods that the server overrides or calls: each test fails when an update changes one of them."""
+
+import inspect
+import json
+from collections.abc import AsyncGenerator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from chatkit.server import ChatKitServer, StreamingResult
+from chatkit.types import (
+    AssistantMessageContentPartTextDelta,
+    AssistantMessageItem,
+    StreamingReq,
+    ThreadCreatedEvent,
+    ThreadItem,
+    ThreadItemDoneEvent,
+    ThreadItemUpdatedEvent,
+    ThreadMetadata,
+    ThreadsAddUserMessageReq,
+    ThreadsCreateReq,
+    ThreadStreamEvent,
+    UserMessageInput,
+)
+from pydantic import BaseModel, TypeAdapter
+
+from lambda_src import chatkit_json
+from lambda_src.chat.server import ChatServer
+from lambda_src.context import RequestContext, User
+from lambda_src.store.memory.store import MemoryStore
+from tests.apps.chat import message, server_with
+
+ANN = RequestContext(User("ann"), "r")
+HELP = "chatkit.server has changed: compare its method with lambda_src/chat/server.py, then correct both this and that"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "kind"),
+    [
+        ("_process_streaming_impl", ["self", "request", "context"], inspect.isasyncgenfunction),
+        ("_process_new_thread_item_respond", ["self", "thread", "item", "context"], inspect.isasyncgenfunction),
+        ("_process_events", ["self", "thread", "context", "stream"], inspect.isasyncgenfunction),
+        ("_build_user_message_item", ["self", "input", "thread", "context"], inspect.iscoroutinefunction),
+        ("_serialize", ["self", "obj"], inspect.isfunction),
+    ],
+)
+def test_a_private_method_of_chatkit_is_what_the_server_takes_it_for(
+    name: str, parameters: list[str], kind: Any
+) -> None:
+    method = getattr(ChatKitServer, name, None)
+    assert method is not None, f"{name} is gone. {HELP}"
+    assert list(inspect.signature(method).parameters) == parameters, f"{name} is called another way. {HELP}"
+    assert kind(method), f"{name} is another kind of function. {HELP}"
+
+
+class Recording(ChatServer):
+    """Notes which of the two overridden methods upstream's `process` calls."""
+
+    def __init__(self, server: ChatServer) -> None:
+        self.__dict__.update(server.__dict__)
+        self.calls: list[str] = []
+
+    async def _process_streaming_impl(
+        self, request: StreamingReq, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
+        self.calls.append("_process_streaming_impl")
+        async for event in super()._process_streaming_impl(request, context):
+            yield event
+
+    def _serialize(self, obj: BaseModel) -> bytes:
+        self.calls.append("_serialize")
+        return super()._serialize(obj)
+
+
+async def test_chatkit_streams_through_both_methods_and_writes_what_the_shortcut_writes() -> None:
+    server = Recording(server_with(MemoryStore()))
+    body = json.dumps({"type": "threads.create", "params": {"input": message("hi")}})
+    result = await server.process(body, ANN)
+    assert isinstance(result, StreamingResult)
+    upstream = [event async for event in result]
+    assert server.calls[0] == "_process_streaming_impl", HELP
+    assert server.calls.count("_serialize") == len(upstream) > 5, HELP
+    request = TypeAdapter[ThreadsCreateReq](ThreadsCreateReq).validate_json(body)
+    ours = [event async for event in await server.events(request, ANN)]
+    assert list(map(shape, ours)) == list(map(shape, upstream)), HELP
+
+
+def shape(event: bytes) -> tuple[str, list[str]]:
+    """The type and the fields of an encoded event: what is the same in two turns."""
+    assert event.startswith(b"data: {")
+    assert event.endswith(b"}\n\n")
+    decoded = json.loads(event.removeprefix(b"data: "))
+    return decoded["type"], sorted(decoded)
+
+
+DELTA = ThreadItemUpdatedEvent(
+    item_id="msg_1", update=AssistantMessageContentPartTextDelta(content_index=0, delta="\u2028 <é>\x00")
+)
+
+
+def answer(created_at: datetime) -> ThreadItemDoneEvent:
+    item: ThreadItem = AssistantMessageItem(id="msg_1", thread_id="thr_1", created_at=created_at, content=[])
+    return ThreadItemDoneEvent(item=item)
+
+
+def test_a_text_delta_is_the_same_in_both_encodings() -> None:
+    """The server leaves it to upstream's, which is faster."""
+    server = server_with(MemoryStore())
+    assert server._serialize(DELTA) == chatkit_json.encoded(DELTA), HELP
+
+
+def test_the_servers_encoding_differs_from_chatkits_in_nothing_but_the_times() -> None:
+    server = server_with(MemoryStore())
+    naive, aware = datetime(2026, 1, 1, 12), datetime(2026, 1, 1, 13, tzinfo=timezone(timedelta(hours=1)))
+    for created_at in (naive, aware):
+        event = answer(created_at)
+        ours, upstream = json.loads(server._serialize(event)), json.loads(ChatKitServer._serialize(server, event))
+        assert ours["item"].pop("created_at") == "2026-01-01T12:00:00Z"
+        assert datetime.fromisoformat(upstream["item"].pop("created_at")) == created_at
+        assert ours == upstream, HELP
+
+
+async def test_a_message_whose_thread_was_read_ahead_makes_the_events_that_chatkit_makes() -> None:
+    """The server calls two private methods then, instead of `_process_streaming_impl`."""
+    shapes = []
+    for is_ahead in (False, True):
+        server = server_with(store := MemoryStore())
+        created = [event async for event in server._process_streaming_impl(create(), ANN)]
+        first = created[0]
+        assert isinstance(first, ThreadCreatedEvent)
+        thread = await store.load_thread(first.thread.id, context=ANN)
+        request = add(thread)
+        if is_ahead:
+            item = await server._build_user_message_item(request.params.input, thread, ANN)
+            events = [event async for event in server._process_new_thread_item_respond(thread, item, ANN)]
+        else:
+            events = [event async for event in server._process_streaming_impl(request, ANN)]
+        shapes.append([event.type for event in events])
+    assert shapes[0] == shapes[1], HELP
+
+
+def create() -> ThreadsCreateReq:
+    return ThreadsCreateReq.model_validate({"type": "threads.create", "params": {"input": message("hi")}})
+
+
+def add(thread: ThreadMetadata) -> ThreadsAddUserMessageReq:
+    words = UserMessageInput.model_validate(message("more"))
+    params = {"thread_id": thread.id, "input": words.model_dump()}
+    return ThreadsAddUserMessageReq.model_validate({"type": "threads.add_user_message", "params": params})

@@ -1,0 +1,220 @@
+"""Several assistants behind one function: what is said to one is seen there only, and each has what is its own."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import pytest
+from agents import Agent, RunConfig, function_tool
+from chatkit.widgets import WidgetRoot
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from lambda_src import sse
+from lambda_src.composition.app import Parts, build_app
+from lambda_src.context import User
+from lambda_src.dev.showcase.widgets import order_card
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs.assistants import TAKEN, Assistant, checked
+from lambda_src.runs.widget_actions import ActionCall, Actions
+from lambda_src.settings import Settings
+from lambda_src.store.memory.store import MemoryStore
+from tests.apps.chat import Answer, Chat, known_by_name, message, no_pause
+from tests.apps.full import items_of, thread_of
+
+ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
+sales_actions = Actions()
+
+
+@function_tool
+def sell_socks() -> str:
+    """Sells socks."""
+    return "sold"
+
+
+@sales_actions.on("order.ship")
+async def ship(_: None, call: ActionCall) -> WidgetRoot:
+    return order_card(1, "shipped")
+
+
+def build(name: str, *tools: Any) -> Any:
+    return lambda: Agent(name=name, tools=list(tools))
+
+
+ASSISTANTS = {
+    "": Assistant(build("Main")),
+    "sales": Assistant(build("Sales", sell_socks), actions=sales_actions, models=["small"], messages_per_day=2),
+}
+
+
+class At(Chat):
+    """A client of one assistant."""
+
+    def __init__(self, app: FastAPI, user: str | None = "ann", name: str = "") -> None:
+        super().__init__(app, user)
+        self.root = f"/chatkit/{name}" if name else "/chatkit"
+
+    async def __call__(self, operation: str, /, **params: Any) -> Answer:
+        return await self.post(json.dumps({"type": operation, "params": params}).encode(), path=self.root)
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    store = MemoryStore()
+    return build_app(
+        Settings.from_env(ENV),
+        store,
+        store.ledger,
+        Parts(
+            authenticate=known_by_name,
+            build_agent=ASSISTANTS[""].build_agent,
+            build_actions=lambda: ASSISTANTS[""].actions,
+            load_assistants=lambda: ASSISTANTS,
+            build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+        ),
+    )
+
+
+@pytest.fixture
+def main(app: FastAPI) -> At:
+    return At(app)
+
+
+@pytest.fixture
+def sales(app: FastAPI) -> At:
+    return At(app, name="sales")
+
+
+async def test_each_answers_with_its_own_tools(main: At, sales: At) -> None:
+    sold = await sales("threads.create", input=message("please sell socks"))
+    unsold = await main("threads.create", input=message("please sell socks"))
+    assert "sold" in items_of(sold)[-1]["content"][0]["text"]
+    assert "sold" not in items_of(unsold)[-1]["content"][0]["text"]
+
+
+async def test_each_lists_its_own_threads(main: At, sales: At) -> None:
+    mine, theirs = [thread_of(await one("threads.create", input=message("hi"))) for one in (main, sales)]
+    assert [t["id"] for t in (await main("threads.list")).json["data"]] == [mine]
+    assert [t["id"] for t in (await sales("threads.list")).json["data"]] == [theirs]
+
+
+REQUESTS: list[tuple[str, Mapping[str, Any]]] = [
+    ("threads.get_by_id", {}), ("items.list", {}), ("threads.update", {"title": "x"}), ("threads.delete", {}),
+    ("threads.add_user_message", {"input": message("x")}), ("threads.retry_after_item", {"item_id": "ITEM"}),
+    ("items.feedback", {"item_ids": ["ITEM"], "kind": "positive"}),
+    ("threads.add_client_tool_output", {"result": 1}),
+    ("threads.add_structured_input", {"item_id": "ITEM", "input": {"status": "skipped", "answers": {}}}),
+    ("threads.custom_action", {"item_id": "ITEM", "action": {"type": "order.ship", "payload": None}}),
+    ("threads.sync_custom_action", {"item_id": "ITEM", "action": {"type": "order.ship", "payload": None}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "params"), REQUESTS, ids=[operation for operation, _ in REQUESTS])
+@pytest.mark.parametrize("asked", ["main", "sales"])
+async def test_a_thread_of_another_assistant_is_missing_to_the_byte(
+    app: FastAPI, operation: str, params: Mapping[str, Any], asked: str
+) -> None:
+    here, there = (At(app), At(app, name="sales")) if asked == "main" else (At(app, name="sales"), At(app))
+    begun = await there("threads.create", input=message("hi"))
+    before = (await there("threads.get_by_id", thread_id=thread_of(begun))).body
+    named = {key: [items_of(begun)[0]["id"]] if value == ["ITEM"] else value for key, value in params.items()}
+    named = {key: items_of(begun)[0]["id"] if value == "ITEM" else value for key, value in named.items()}
+    other = await here(operation, thread_id=thread_of(begun), **named)
+    unknown = await here(operation, thread_id="thr_no", **named)
+    assert (other.status, other.body) == (unknown.status, unknown.body)
+    assert (await there("threads.get_by_id", thread_id=thread_of(begun))).body == before
+
+
+async def test_a_turn_is_stopped_resumed_and_seen_at_its_own_assistant_only(app: FastAPI) -> None:
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as http:
+        http.headers["authorization"] = "Bearer ann"
+        turn = "a-turn-of-sales-01"
+        body = {"type": "threads.create", "params": {"input": message("hi")}}
+        answer = await http.post("/chatkit/sales", json=body, headers={"x-chat-turn": turn})
+        thread_id = json.loads(sse.read(answer.content)[0].data)["thread"]["id"]
+        assert (await http.get(f"/chatkit/sales/turns/{turn}/events")).text == answer.text
+        assert (await http.get(f"/chatkit/turns/{turn}/events")).status_code == 404
+        for root in ("/chatkit", "/chatkit/sales"):
+            assert (await http.get(f"{root}/threads/{thread_id}/turn")).json() == {"turn_id": None}
+            assert (await http.post(f"{root}/stop", json={"turn_id": turn})).json() == {"stopped": False}
+
+
+async def test_each_has_its_own_buttons(main: At, sales: At) -> None:
+    press = {"action": {"type": "order.ship", "payload": None}}
+    shipped = await sales("threads.custom_action", thread_id=await begun(sales), **press)
+    assert [item["type"] for item in items_of(shipped)] == ["widget"]
+    refused = await main("threads.custom_action", thread_id=await begun(main), **press)
+    assert "is not registered" in refused.of("error")[0]["message"]
+
+
+async def begun(one: At) -> str:
+    return thread_of(await one("threads.create", input=message("hi")))
+
+
+async def test_each_offers_its_own_models(main: At, sales: At) -> None:
+    asked = {**message("hi"), "inference_options": {"model": "small"}}
+    assert (await sales("threads.create", input=asked)).status == 200
+    assert (await main("threads.create", input=asked)).status == 422
+
+
+async def test_each_counts_its_own_messages(main: At, sales: At) -> None:
+    said = [(await sales("threads.create", input=message(text))).status for text in ("one", "two", "three")]
+    assert said == [200, 200, 429]
+    assert (await main("threads.create", input=message("one"))).status == 200
+
+
+@pytest.mark.parametrize("name", ["support", "Sales", "sales.", "sa les", "é", "sales%00", "x" * 400])
+async def test_a_name_that_nobody_has_is_404_in_words(app: FastAPI, name: str) -> None:
+    for path, method in (("", "POST"), ("/stop", "POST"), ("/turns/x/events", "GET"), ("/threads/x/turn", "GET")):
+        answer = await Chat(app).post(b"{}", path=f"/chatkit/{name}{path}", method=method)
+        assert (answer.status, answer.json["message"]) == (404, "There is no assistant of this name here.")
+
+
+async def test_nobody_learns_names_without_signing_in(app: FastAPI) -> None:
+    answers = {(await At(app, None, name)("threads.list")).body for name in ("", "sales", "support")}
+    assert len(answers) == 1
+
+
+async def test_the_folder_is_not_loaded_for_the_only_assistant() -> None:
+    def load() -> Any:
+        raise AssertionError("loaded")
+
+    store = MemoryStore()
+    parts = Parts(
+        authenticate=known_by_name,
+        load_assistants=load,
+        build_agent=build("Main"),
+        build_actions=Actions,
+        build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+    )
+    app = build_app(Settings.from_env(ENV), store, store.ledger, parts)
+    assert (await Chat(app)("threads.create", input=message("hi"))).status == 200
+
+
+WRONG: list[tuple[Any, str]] = [
+    ([], "must be a dict"), ({"": build("a")}, "must be a dict"), ({"sales": Assistant(build("a"))}, 'entry ""'),
+    ({"": Assistant(build("a"), models=["x"])}, "CHAT_MODELS"),
+    *[({"": Assistant(build("a")), name: Assistant(build("b"))}, "take up to 31")
+      for name in ("Sales", "1st", "a b", "a.b", "x" * 32, 7, *TAKEN)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("agents", "words"), WRONG, ids=lambda value: str(value)[:30])
+def test_a_table_that_is_wrong_is_refused_in_words(agents: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        checked(agents)
+
+
+def test_no_assistant_can_hide_a_route(app: FastAPI) -> None:
+    paths = [route.path for route in app.routes if isinstance(route, APIRoute)]
+    first = {path.split("/")[2] for path in paths if path.startswith("/chatkit/")}
+    assert first - {"{assistant}"} <= set(TAKEN)
+
+
+def test_a_person_is_the_same_at_every_assistant() -> None:
+    ann = User(id="ann", is_guest=True)
+    assert (ann.at("sales").id, ann.at("sales").person, ann.at("sales").is_guest) == ("ann.sales", "ann", True)
+    assert (ann.at(""), ann.person) == (ann, "ann")
+    assert User(id="x.sales").person == "x.sales"

@@ -1,0 +1,209 @@
+"""What the settings say of who may call, through the whole app; and guests, who are let in, but not in crowds."""
+
+import hashlib
+import json
+from typing import Any
+
+import httpx2
+import jwt
+import pytest
+from agents import ModelSettings
+from jwt.algorithms import OKPAlgorithm
+
+from lambda_src.auth import BearerToken, FirstOf, GuestTokens
+from lambda_src.auth.guest_access import PER_ADDRESS, PER_STAGE, Guests
+from lambda_src.chat.registry import AssistantEndpoint
+from lambda_src.composition import access
+from lambda_src.composition.app import run_config
+from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
+from lambda_src.http.app import create_app
+from lambda_src.quotas.source_addresses import Callers
+from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.rotating_secret import OLDEST_S, Secret
+from lambda_src.settings import Settings
+from lambda_src.store.counters import MemoryCounters
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
+from tests.apps.chat import MAX_BODY_BYTES, Chat, message, served, server_with
+from tests.auth.test_backend_tokens import ED, ED_JWK, token
+
+SECRET = "s" * 64
+
+
+def settings(**env: str) -> Settings:
+    """Settings of a stage."""
+    return Settings.from_env(
+        {"CHAT_STORE": "memory", "CHAT_AUTH_AUDIENCE": "chat", **{f"CHAT_{k}": v for k, v in env.items()}}
+    )
+
+
+def no_secret(_: str) -> str:
+    raise AssertionError("no secret is needed yet")
+
+
+def test_an_issuer_alone_is_asked_alone() -> None:
+    assert isinstance(access.authenticator(settings(AUTH_ISSUER="https://i.test/"), None), BearerToken)
+
+
+async def test_public_keys_sign_in_who_the_backend_says() -> None:
+    authenticate = access.authenticator(settings(AUTH_PUBLIC_KEYS=json.dumps([ED_JWK])), None)
+    assert (await authenticate(token())).is_guest is False
+
+
+def test_a_public_key_that_cannot_be_used_is_a_fault_of_the_settings() -> None:
+    nameless: dict[str, Any] = OKPAlgorithm.to_jwk(ED.public_key(), as_dict=True)
+    with pytest.raises(SettingsError, match="PUBLIC_KEYS"):
+        access.authenticator(settings(AUTH_PUBLIC_KEYS=json.dumps([nameless])), None)
+
+
+async def test_guests_may_come_beside_those_who_sign_in_and_their_secret_is_read_when_the_first_does() -> None:
+    stage = settings(AUTH_PUBLIC_KEYS=json.dumps([ED_JWK]), GUEST_SECRET="arn:secret")
+    asked: list[str] = []
+
+    def read(arn: str) -> str:
+        asked.append(arn)
+        return SECRET
+
+    guests = access.guest_tokens(stage, read)
+    assert guests is not None
+    authenticate = access.authenticator(stage, guests)
+    assert isinstance(authenticate, FirstOf)
+    assert asked == []
+    assert (await authenticate(f"Bearer {(await guests.mint()).token}")).is_guest
+    assert not (await authenticate(token())).is_guest
+    assert asked == ["arn:secret"]
+
+
+async def test_a_rotated_secret_ends_guests_sessions_in_a_process_that_goes_on() -> None:
+    kept, now_s = [SECRET], [0.0]
+    guests = access.guest_tokens(settings(GUEST_SECRET="arn:secret"), lambda _: kept[0], now=lambda: now_s[0])
+    assert guests is not None
+    token = (await guests.mint()).token
+    kept[0] = "n" * 64
+    now_s[0] += OLDEST_S
+    with pytest.raises(AuthError):
+        await guests(f"Bearer {token}")
+
+
+def test_a_stage_without_guests_has_none() -> None:
+    stage = settings(AUTH_ISSUER="https://i.test/")
+    assert access.guest_tokens(stage, no_secret) is None
+    assert access.guests(None, MemoryCounters()) is None
+
+
+def test_an_answers_length_is_a_setting_that_agents_cannot_raise() -> None:
+    config = run_config(None, settings(AUTH_ISSUER="https://i.test/", MAX_OUTPUT_TOKENS="500"))
+    assert config.model_settings is not None
+    assert ModelSettings(max_tokens=10_000).resolve(config.model_settings).max_tokens == 500
+    unlimited = run_config(None, settings(AUTH_ISSUER="https://i.test/")).model_settings
+    assert unlimited is None or unlimited.max_tokens is None
+
+
+# Guests, through the app
+
+
+class Named(MemoryCounters):
+    """Counters that note their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    async def add(self, name: str, amount: int, **more: Any) -> bool:
+        self.names.append(name)
+        return await super().add(name, amount, **more)
+
+
+def open_house(counters: MemoryCounters, *, guests: bool = True) -> Chat:
+    """An app that lets guests in."""
+    store, tokens = MemoryStore(), GuestTokens(Secret(lambda: SECRET))
+    quotas = Quotas(store.ledger, counters, Allowance(guest_messages_per_day=2))
+    app = create_app(
+        AssistantEndpoint(
+            served(server_with(store)), Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))
+        ),
+        authenticate=tokens,
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
+        guests=Guests(tokens, counters) if guests else None,
+    )
+    return Chat(app, None)
+
+
+async def mint(chat: Chat, address: str = "203.0.113.7") -> httpx2.Response:
+    """What a page does when somebody opens it who has no token."""
+    transport = httpx2.ASGITransport(app=chat.app, client=(address, 1))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as client:
+        return await client.post("/auth/guest")
+
+
+async def test_a_guest_chats_and_each_is_alone() -> None:
+    chat = open_house(MemoryCounters())
+    one, two = [chat.as_((await mint(chat)).json()["token"]) for _ in range(2)]
+    assert (await one("threads.create", input=message("hi"))).status == 200
+    assert len((await one("threads.list")).json["data"]) == 1
+    assert (await two("threads.list")).json["data"] == []
+
+
+async def test_a_guests_day_is_shorter() -> None:
+    chat = open_house(MemoryCounters())
+    guest = chat.as_((await mint(chat)).json()["token"])
+    statuses = [(await guest("threads.create", input=message(f"hi {n}"))).status for n in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+async def test_a_token_is_not_cached_and_says_when_it_ends() -> None:
+    answer = await mint(open_house(MemoryCounters()))
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["expires_at"] == jwt.decode(answer.json()["token"], options={"verify_signature": False})["exp"]
+
+
+async def test_one_address_gets_so_many_tokens_a_day_and_others_still_get_theirs() -> None:
+    chat = open_house(MemoryCounters())
+    statuses = [(await mint(chat)).status_code for _ in range(PER_ADDRESS + 5)]
+    assert statuses == [200] * PER_ADDRESS + [429] * 5
+    assert (await mint(chat, "203.0.113.8")).status_code == 200
+
+
+async def test_who_has_a_whole_network_of_addresses_is_one_source() -> None:
+    chat = open_house(MemoryCounters())
+    statuses = [(await mint(chat, f"2001:db8:1:2::{number:x}")).status_code for number in range(PER_ADDRESS + 5)]
+    assert statuses == [200] * PER_ADDRESS + [429] * 5
+    assert (await mint(chat, "2001:db8:1:3::1")).status_code == 200
+
+
+async def test_no_row_tells_an_address_by_a_hash_that_others_can_compute() -> None:
+    counters = Named()
+    chat = open_house(counters)
+    guest = chat.as_((await mint(chat)).json()["token"])
+    await guest("threads.create", input=message("hi"))
+    [kept] = [name.removeprefix("guests-from-") for name in counters.names if name.startswith("guests-from-")]
+    assert kept not in hashlib.sha256(b"203.0.113.7").hexdigest()
+    await mint(open_house(other := Named()))
+    assert set(counters.names) & set(other.names) == {"guests"}, "another stage has another key"
+
+
+async def test_no_guest_is_let_in_while_the_days_key_cannot_be_read() -> None:
+    class Unreadable:
+        async def shared(self, day: int, proposal: bytes) -> bytes:
+            raise UnavailableError("no")
+
+    guests = Guests(GuestTokens(Secret(lambda: SECRET)), MemoryCounters(), callers=Callers(Unreadable()))
+    with pytest.raises(UnavailableError, match="Try again later"):
+        await guests.welcome("203.0.113.7")
+
+
+async def test_the_stage_gives_so_many_tokens_a_day_whoever_asks() -> None:
+    counters = MemoryCounters()
+    guests = Guests(GuestTokens(Secret(lambda: SECRET)), counters)
+    assert await counters.add("guests", PER_STAGE - 1, ceiling=PER_STAGE)
+    await guests.welcome("a")
+    with pytest.raises(QuotaError) as caught:
+        await guests.welcome("b")
+    assert caught.value.limit == "guests"
+
+
+async def test_a_stage_without_guests_has_no_such_route() -> None:
+    assert (await mint(open_house(MemoryCounters(), guests=False))).status_code == 404

@@ -1,0 +1,192 @@
+"""docs/agent-builder.md, executed: its agents and their tests, its commands, its front end."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agents.testing import ScriptedModel, assistant_message
+from typer.testing import CliRunner, Result
+
+from infra.stacks.names import data_stack_name
+from infra.stage.config import StageConfig
+from lambda_src.auth import user_of
+from lambda_src.cli.commands import app
+from lambda_src.cli.transfer.hosted_chatkit import to_records
+from lambda_src.cli.users import BACKEND
+from lambda_src.context import RequestContext, User
+from lambda_src.store.dynamodb import DynamoDBStore
+from tests.apps.chat import message
+from tests.apps.full import house_on_moto, items_of
+from tests.fakes.cloudformation_api import cloudformation_api
+from tests.fakes.hosted_chatkit_api import hosted_api, item, thread
+from tests.store.tables import Aws, moto_aws
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "agent-builder.md").read_text(encoding="utf-8")
+FILES: dict[str, str] = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", TEXT, re.DOTALL))
+JSON: list[str] = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+COMMANDS: list[str] = re.findall(r'^\$ make chat ARGS="(.+?)"$', TEXT, re.MULTILINE)
+ANN, BOB = (user_of(BACKEND, subject).id for subject in ("ann", "bob"))
+
+THREADS = [
+    thread("cthr_1", created_at=1_700_000_000, user="ann"),
+    thread("cthr_2", created_at=1_700_000_100, user="bob", status={"type": "locked", "reason": "r"}),
+]
+PICTURE = {"id": "file_1", "type": "image", "name": "shoe.png", "mime_type": "image/png"}
+CITED = {"type": "file", "source": {"type": "file", "filename": "returns.pdf"}}
+ITEMS = {
+    "cthr_1": [
+        item("m1", "cthr_1", "user_message", created_at=5, inference_options=None,
+             content=[{"type": "input_text", "text": "Hello"}],
+             attachments=[{**PICTURE, "preview_url": "https://files.example.com/1"}]),
+        item("m2", "cthr_1", "assistant_message", created_at=6,
+             content=[{"type": "output_text", "text": "30 days", "annotations": [CITED]}]),
+    ],
+    "cthr_2": [item("m3", "cthr_2", "widget", created_at=5, widget='{"type":"Card","children":[]}')],
+}  # fmt: skip
+
+
+def test_the_tests_of_the_page_pass_with_its_agents(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("__pycache__", "agent"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    written = {
+        **FILES,
+        "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
+        "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
+    }
+    for path, text in written.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert "2 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+@pytest.fixture
+def aws() -> Iterator[Aws]:
+    with moto_aws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def table(aws: Aws) -> str:
+    return aws.table()
+
+
+@pytest.fixture
+def run(aws: Aws, table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Result]]:
+    """Run a command of the page where stage `prod` is deployed and OpenAI has the threads."""
+    monkeypatch.chdir(tmp_path)
+    stages = {"prod": {"region": "us-east-1"}}
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "prod", "stages": stages}}))
+    outputs = {data_stack_name("prod"): {"Table": table, "Bucket": aws.bucket()}}
+    with cloudformation_api(outputs) as stacks, hosted_api(THREADS, ITEMS, page=10) as openai:
+        env = {name: None for name in os.environ if name.startswith(("AWS_", "CHAT_"))} | {
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "y",
+            "AWS_ENDPOINT_URL_CLOUDFORMATION": stacks,
+            "OPENAI_BASE_URL": openai,
+            "OPENAI_API_KEY": "secret",
+        }
+        yield lambda arguments: CliRunner().invoke(app, shlex.split(arguments), env=env)
+
+
+def done(result: Result) -> str:
+    """What a command said: its data, or else what it did."""
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout or result.stderr
+
+
+def threads_of(aws: Aws, table: str, user_id: str) -> list[Any]:
+    """The threads that a user sees in the chat."""
+    context = RequestContext(user=User(id=user_id), request_id="r")
+    return asyncio.run(DynamoDBStore(aws.dynamodb, table).load_threads(10, None, "asc", context)).data
+
+
+def test_the_commands_of_the_page_bring_the_threads_over(
+    run: Callable[[str], Result], aws: Aws, table: str, tmp_path: Path
+) -> None:
+    keys, dry, imported, mapped, who, exported = COMMANDS[:6]
+    [public_key] = json.loads(done(run(keys)))
+    options = json.loads(JSON[1].replace('"..."', json.dumps(public_key)))
+    config = StageConfig.from_context({"stage": "prod", "stages": {"prod": options}})
+    assert config.auth.audience == "chat"
+
+    assert "5 records would be imported, 0 were there" in done(run(dry))
+    assert len((tmp_path / "threads.jsonl").read_text().splitlines()) == 5
+    assert threads_of(aws, table, ANN) == []
+    assert "5 records imported, 0 were there" in done(run(imported))
+    assert "0 records imported, 5 were there" in done(run(imported))
+    assert [(one.id, one.title) for one in threads_of(aws, table, ANN)] == [("cthr_1", "about cthr_1")]
+
+    assert done(run(who)) == f"{ANN}\n"
+    records = [json.loads(line) for line in done(run(exported)).splitlines()]
+    assert [(record["kind"], record["id"]) for record in records] == [
+        ("thread", "cthr_1"), ("item", "m1"), ("item", "m2"),
+    ]  # fmt: skip
+    assert "shoe.png" in json.dumps(records[1])
+    assert "returns.pdf" in json.dumps(records[2])
+
+    (tmp_path / "users.csv").write_text("ann,customer-1\nbob,customer-2\n")
+    assert "5 records imported" in done(run(mapped))
+    assert len(threads_of(aws, table, user_of(BACKEND, "customer-2").id)) == 1
+
+
+def test_an_import_that_is_run_again_leaves_threads_as_their_users_changed_them(
+    run: Callable[[str], Result], aws: Aws, table: str
+) -> None:
+    imported = COMMANDS[2]
+    done(run(imported))
+    context = RequestContext(user=User(id=ANN), request_id="r")
+    [mine] = threads_of(aws, table, ANN)
+    asyncio.run(DynamoDBStore(aws.dynamodb, table).save_thread(mine.model_copy(update={"title": "Mine"}), context))
+    assert "0 records imported, 5 were there" in done(run(imported))
+    assert threads_of(aws, table, ANN)[0].title == "Mine"
+
+
+def test_every_chat_command_of_the_page_is_run_here() -> None:
+    assert len(COMMANDS) == 6
+    assert {arguments.split()[0] for arguments in COMMANDS} == {"keys", "import-hosted", "user-id", "export"}
+
+
+def test_the_stage_of_the_page_has_a_store_that_exists_already() -> None:
+    auth = {"issuer": "https://login.example.org/", "audience": "chat"}
+    config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": auth, **json.loads(JSON[0])}}})
+    assert dict(config.environment)["KNOWLEDGE_STORE"].startswith("vs_")
+
+
+def test_the_front_end_of_the_page_is_the_one_that_is_tested() -> None:
+    [block] = re.findall(r"```js\n(.*?)```", TEXT, re.DOTALL)
+    tested = (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8")
+    whole = {line.strip().removeprefix("export ").replace("api: ", "const api = ") for line in tested.splitlines()}
+    lines = block.replace('"domain_pk_..."', '"local"').replace("};\n", "},\n").splitlines()
+    assert [line for line in lines if line.strip() not in whole and line.strip(",;") not in ("",)] == []
+
+
+async def test_an_imported_thread_goes_on_where_it_ended() -> None:
+    """Its picture is still at OpenAI: the model is told that it is missing, and the answer comes all the same."""
+    with house_on_moto() as house:
+        for record in to_records([THREADS[0], *ITEMS["cthr_1"]]):
+            plain = {name: value for name, value in record.items() if name != "user"}
+            await house.store.import_record(plain, RequestContext(user=User(id="ann"), request_id="r"))
+        model = ScriptedModel([[assistant_message("Yes.")]])
+        chat = house.chat(model=model)
+        answer = await chat("threads.add_user_message", thread_id="cthr_1", input=message("Also for shoes?"))
+        shown = await chat("threads.get_by_id", thread_id="cthr_1")
+    assert not answer.of("error"), answer.events
+    assert items_of(answer)[-1]["content"][0]["text"] == "Yes."
+    seen = json.dumps(model.calls[0].input)
+    assert [words in seen for words in ("Hello", "30 days", "shoe.png")] == [True, True, True]
+    [old, cited, *_] = shown.json["items"]["data"]
+    assert old["attachments"][0]["name"] == "shoe.png"
+    assert cited["content"][0]["annotations"][0]["source"]["filename"] == "returns.pdf"

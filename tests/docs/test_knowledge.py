@@ -1,0 +1,135 @@
+"""docs/knowledge.md, executed: its commands against a fake of OpenAI's API, its agent, its test, its citations."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from infra.stage.config import StageConfig
+from lambda_src.cli.commands import app
+from lambda_src.cli.documents import TYPES
+from lambda_src.models.providers import openai_run_config
+from tests.apps.chat import message
+from tests.apps.full import house_without_files, items_of
+from tests.fakes.model_api import scripted_api, sse
+from tests.fakes.vector_store_api import KEY, VectorStoreApi, vector_store_api
+from tests.runs.test_model_events import FILE, answered, citation_event, file_search
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "knowledge.md"
+FILES = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+
+
+def files() -> dict[str, str]:
+    """The Python files of the page, by path."""
+    return dict(FILES.findall(PAGE.read_text(encoding="utf-8")))
+
+
+def commands() -> list[str]:
+    """The page's `make knowledge` commands, in its order."""
+    return re.findall(r"^\$ (make knowledge .+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def arguments_of(command: str) -> list[str]:
+    """What the Makefile makes of it: the arguments of `chat`."""
+    asked = ["make", "-n", "-o", ".venv/installed", *shlex.split(command)[1:]]
+    printed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    [line] = [line for line in printed.splitlines() if "-m lambda_src.cli" in line]
+    return shlex.split(line.partition("-m lambda_src.cli ")[2])
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with documents and two stages, in which the commands run."""
+    (tmp_path / "docs" / "guides").mkdir(parents=True)
+    (tmp_path / "docs" / "returns.md").write_text("30 days")
+    (tmp_path / "docs" / "guides" / "sizes.md").write_text("S to XL")
+    stages = {name: {"auth": AUTH} for name in ("dev", "prod")}
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "dev", "stages": stages}}, indent=2))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(api: VectorStoreApi, command: str) -> str:
+    """What a command of the page says, on both streams."""
+    env = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": api.url, "NO_PROXY": "*"}
+    result = CliRunner().invoke(app, arguments_of(command), env=env)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_commands_of_the_page_do_what_it_says(project: Path) -> None:
+    dry, first, second = commands()
+    with vector_store_api() as api:
+        assert "add\treturns.md" in run(api, dry)
+        assert api.requests == []
+        run(api, first)
+        run(api, second)
+        context = json.loads((project / "cdk.json").read_text())["context"]
+        stores = [context["stages"][stage]["environment"]["KNOWLEDGE_STORE"] for stage in ("dev", "prod")]
+        assert stores == list(api.stores)
+        for store in stores:
+            urls = {row["attributes"]["path"]: row["attributes"]["url"] for row in api.stores[store].values()}
+            assert urls["guides/sizes.md"] == "https://docs.example.com/guides/sizes.md"
+    config = StageConfig.from_context(context | {"stage": "prod"})
+    assert dict(config.environment)["KNOWLEDGE_STORE"] == stores[1]
+
+
+def test_the_types_on_the_page_are_those_that_are_uploaded() -> None:
+    [listed] = re.findall(r"^\| uploaded \| `(.+?)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed.split() == sorted(TYPES)
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The agent of the page."""
+    module = ModuleType("lambda_src.agent.model")  # the user's folder may no longer have that file
+    monkeypatch.setattr(module, "MODEL", "a-model", raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setenv("KNOWLEDGE_STORE", "vs_1")
+    defined: dict[str, Any] = {}
+    exec(compile(files()["lambda_src/agent/__init__.py"], "knowledge.md", "exec"), defined)
+    return defined["build_agent"]()
+
+
+async def test_the_agent_of_the_page_searches_the_store_and_its_citations_open(agent: Any) -> None:
+    url = "https://docs.example.com/guides/sizes.md"
+    events = answered(annotations=(FILE,))
+    events.insert(-4, citation_event(FILE, item_id=events[1]["item"]["id"]))
+    events[1:1] = file_search({"path": "guides/sizes.md", "sha256": "0" * 64, "url": url})
+    async with scripted_api(sse(*events)) as (api, requests):
+        chat = house_without_files().chat(run_config=openai_run_config("key", base_url=api), agent=agent)
+        answer = await chat("threads.create", input=message("Which sizes are there?"))
+    [(_, asked)] = requests
+    assert asked["tools"] == [{"type": "file_search", "vector_store_ids": ["vs_1"], "max_num_results": 8}]
+    assert asked["include"] == ["file_search_call.results"]
+    [cited] = items_of(answer)[-1]["content"][0]["annotations"]
+    assert (cited["source"]["title"], cited["source"]["url"]) == ("guides/sizes.md", url)
+
+
+def test_the_test_of_the_page_passes(tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("__pycache__", "agent"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    written = {
+        **files(),
+        "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
+        "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
+    }
+    for path, text in written.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
+    env = {name: value for name, value in os.environ.items() if name != "KNOWLEDGE_STORE"}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]

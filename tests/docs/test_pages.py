@@ -1,0 +1,169 @@
+"""What the documentation says, held to the code."""
+
+import json
+import re
+import sys
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from infra.stage.config import StageConfig
+from lambda_src.dev.testing import AgentChat
+from lambda_src.settings import PREFIX, Settings
+from tests.bench import repeated, report
+
+ROOT = Path(__file__).parents[2]
+THE_USERS = ("lambda_src/agent/", "tests/agent/")  # what stands in there, and whether it does, is no test's business
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def settings_table() -> str:
+    """What docs/settings.md has between its marks: write it anew with this when a setting changes."""
+    return "\n".join(
+        f"| `{PREFIX}{setting.name.upper()}` | {_default(setting.default)} | {setting.metadata['doc']} |"
+        for setting in fields(Settings)
+    )
+
+
+def _default(value: object) -> str:
+    """As it would be set: a default that is copied from the page must be taken."""
+    if value is MISSING:
+        return "required"
+    return "" if value in (None, ()) else f"`{json.dumps(value) if isinstance(value, bool) else value}`"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_of_settings_lists_every_setting_as_it_is() -> None:
+    assert settings_table() in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def test_every_default_on_the_page_of_settings_is_taken() -> None:
+    told = re.findall(r"^\| `(CHAT_\w+)` \| `(.+?)` \|", settings_table(), re.MULTILINE)
+    needed = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat", "CHAT_TABLE": "t"}
+    assert Settings.from_env(needed | dict(told)) == Settings.from_env(needed)
+
+
+def test_the_stage_that_the_readme_gives_to_copy_is_one() -> None:
+    [stages] = (json.loads(f"{{{block}}}") for block in blocks(README, "json"))
+    config = StageConfig.from_context({"stage": "prod", "stages": stages})
+    assert config.auth.issuer
+
+
+async def test_the_agent_of_the_readme_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    [block] = blocks(README, "python")
+    module = ModuleType("lambda_src.agent.model")  # the user's folder may no longer have that file
+    monkeypatch.setattr(module, "MODEL", "a-model", raising=False)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    defined: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), defined)
+    said = re.search(r'when you say "(.+?)"', README.read_text(encoding="utf-8"))
+    assert said is not None
+    reply = await AgentChat(defined["build_agent"]).say(said[1])
+    assert reply.tools == ["opening_hours"]
+    assert "Monday to Friday" in reply.text
+
+
+def test_the_front_end_of_the_readme_is_part_of_the_one_that_is_tested() -> None:
+    [block] = blocks(README, "js")
+    whole = {line.strip() for line in (ROOT / "docs" / "frontend.md").read_text(encoding="utf-8").splitlines()}
+    assert {line.strip() for line in block.splitlines()} <= whole | {""}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_pages_import_the_default_model_instead_of_naming_it(page: Path) -> None:
+    assert re.findall(r'model="gpt[^"]*"', page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    paths = re.findall(r"`((?:lambda_src|infra|tests|docs|web|examples|\.ci|\.github)/[\w./-]*)`", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    missing += [path for path in paths if not path.startswith(THE_USERS) and not (ROOT / path).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|\$ )make ([a-z-]+)", page.read_text(encoding="utf-8")))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_on_a_page_runs_as_it_is_written(page: Path) -> None:
+    """In a new shell at the project's root: no `chat` and no `uv` is on its PATH, and its `python` is another one."""
+    text = page.read_text(encoding="utf-8")
+    fenced = [line for block in blocks(page, "(?:console|sh|text)?") for line in block.splitlines()]
+    inline = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    commands = [line.removeprefix("$ ").strip() for line in [*fenced, *inline]]
+    assert not [line for line in commands if re.match(r"(python3?|uv|chat|cdk|pytest) (?!=)", line)]
+
+
+@pytest.mark.parametrize(
+    ("measured", "aim", "is_missed"),
+    [
+        ("0.70x", "0.6", True),
+        ("1.21x (5.43 / 4.50 ms)", "1.25x", False),
+        ("1.26x (53.8 / 42.7 ms)", "1.2x", True),
+        ("137.3", "50 ms", True),
+        ("22 s at load 3, 36 s at load 8", "25 s", True),
+        ("32.9 MB, 94.2 MB unzipped", "40 MB, 110 MB", False),
+        ("1.01 s, 230 bytes", "2 s or 2 KB", False),
+        ("99 of 100", "all", True),
+        ("100 of 100", "all", False),
+        ("0", "0", False),
+        ("5,408.1 ms", "-", False),
+    ],
+)
+def test_what_is_more_than_was_aimed_at_counts_as_missed(measured: str, aim: str, is_missed: bool) -> None:
+    assert report.is_missed(measured, aim) is is_missed
+    row = f"| what | {measured} | {aim}{report.MISSED * is_missed} |"
+    assert report.marked(f"| | measured | aimed at |\n{row}").endswith(row)
+
+
+def test_every_figure_that_missed_its_aim_says_so() -> None:
+    page = report.REPORT.read_text(encoding="utf-8")
+    assert report.marked(page) == page, "tests/bench/report.py marks them when a section is written"
+
+
+@pytest.mark.parametrize(
+    ("runs", "merged"),
+    [
+        (["0.4x", "0.7x", "0.5x"], "0.5x (0.4 to 0.7)"),
+        (["1.2x (5 / 4 ms)", "1.3x (6 / 4 ms)", "1.3x (7 / 5 ms)"], "1.3x (1.2 to 1.3; 6 / 4 ms)"),
+        (["1.10 s, 230 bytes", "0.9 s, 1,200 bytes"], "1.00 s (0.9 to 1.10), 715 bytes (230 to 1,200)"),
+        (["100 of 100", "99 of 100"], "99 of 100"),
+        (["0.6 **missed**", "0.6"], "0.6"),
+    ],
+)
+def test_several_runs_of_a_benchmark_become_medians_and_ranges(runs: list[str], merged: str) -> None:
+    sections = [f"Intro.\n\n| | measured | aimed at |\n|---|---|---|\n| what | {run} | 0.6 |" for run in runs]
+    row = repeated.merged(sections, "Note.").split("\n")
+    assert row[2:] == ["Note.", "", "| | measured | aimed at |", "|---|---|---|", f"| what | {merged} | 0.6 |"]
+
+
+def test_the_last_column_of_a_table_is_merged_too() -> None:
+    assert repeated.merged(["| a | 1 | 2.0 |", "| a | 1 | 3.0 |"], "").endswith("| a | 1 | 2.5 (2.0 to 3.0) |")
+
+
+def test_runs_with_other_rows_are_not_merged() -> None:
+    with pytest.raises(repeated.MismatchError):
+        repeated.merged(["| a | 1 |", "| a | 1 |\n| b | 2 |"], "Note.")
+
+
+def test_the_architecture_page_names_every_package() -> None:
+    section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Packages")[2]
+    rows = [row.split(" | ")[0] for row in section.partition("\n## ")[0].splitlines() if row.startswith("| `")]
+    named = [name.rstrip("/") for row in rows for name in re.findall(r"`(.+?)`", row)]
+    there = {path.name for path in (ROOT / "lambda_src").iterdir() if not path.name.startswith("__")}
+    assert sorted(named) == sorted(there | {"web", "agent"})  # built, and the user's: there or not

@@ -1,0 +1,122 @@
+"""docs/secrets.md, executed: its stage, its agent, its test, and its commands under `make dev`."""
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from infra.stage.config import StageConfig
+from tests.apps.chat import message
+from tests.e2e.make_dev import running
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "secrets.md"
+FILE = re.compile(r"```(?:python|json)\n# (\S+)\n(.*?)```", re.DOTALL)
+AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
+PATIENCE_S = 60.0  # of the test, before it fails
+
+
+def files() -> dict[str, str]:
+    """The files of the page, by path, in its order."""
+    return dict(FILE.findall(PAGE.read_text(encoding="utf-8")))
+
+
+@contextmanager
+def shop(key: str) -> Iterator[str]:
+    """The address of a shop that tells its opening hours to whoever has the key."""
+
+    class Shop(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            allowed = self.headers["authorization"] == f"Bearer {key}" and self.path == "/opening-hours"
+            body = b"Monday to Friday, 9 to 17" if allowed else b""
+            self.send_response(200 if allowed else 401)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its own name
+            """Nothing is printed."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project whose owner has followed the page."""
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("__pycache__", "agent"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    written = {
+        **files(),
+        "lambda_src/agent/model.py": 'MODEL = "a-model"\n',
+        "tests/agent/conftest.py": "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n",
+    }
+    options = json.loads(written.pop("cdk.json"))
+    stages = {"dev": {"auth": AUTH, **options}}
+    written["cdk.json"] = json.dumps({"context": {"stage": "dev", "stages": stages}})
+    for path, text in written.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+def test_the_stage_of_the_page_is_one() -> None:
+    options = json.loads(files()["cdk.json"])
+    config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": AUTH, **options}}})
+    assert config.secret_parameters == ("/chatkit/prod/shop-api-key",)
+
+
+def test_the_test_of_the_page_passes(project: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "tests/agent"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def set_as_the_page_says(project: Path, value: str) -> None:
+    """Run the page's command that keeps the secret on this machine."""
+    [arguments] = re.findall(r'make chat ARGS="(.+?--local)"', PAGE.read_text(encoding="utf-8"))
+    command = [sys.executable, "-m", "lambda_src.cli", *arguments.split()]
+    done = subprocess.run(command, cwd=project, input=f"{value}\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert value not in done.stdout + done.stderr
+
+
+async def test_under_make_dev_the_tool_uses_the_secret_that_the_command_of_the_page_set(
+    project: Path, tmp_path: Path
+) -> None:
+    set_as_the_page_says(project, "sk-shop")
+    kept = project / ".local" / "secrets"
+    assert (kept.stat().st_mode & 0o777, json.loads(kept.read_text("utf-8"))) == (0o600, {"shop-api-key": "sk-shop"})
+    with shop("sk-shop") as url:
+        async with (
+            running(tmp_path / "data", root=project, env={"SHOP_URL": url}) as (chat, _),
+            httpx2.AsyncClient(base_url=chat, timeout=PATIENCE_S, trust_env=False) as http,
+            asyncio.timeout(PATIENCE_S),
+        ):
+            ask = {"type": "threads.create", "params": {"input": message("Opening hours")}}
+            answer = await http.post("/chatkit", json=ask)
+    assert "Monday to Friday, 9 to 17" in answer.text
+    assert "sk-shop" not in answer.text
+
+
+def test_the_reasons_of_the_page_are_those_of_the_code() -> None:
+    reasons = re.findall(r"^\| ((?:the|it) .+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    code = "".join(
+        (ROOT / "lambda_src" / name).read_text("utf-8") for name in ("runs/tool_secrets.py", "composition/aws.py")
+    )
+    said = re.sub(r" \{parameter\}| \(\{code\}\)", "", code)
+    assert [reason for reason in reasons if reason not in said] == []
+    assert len(reasons) == 5

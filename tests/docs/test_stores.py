@@ -1,0 +1,73 @@
+"""docs/stores.md says what is: the contract's tests, the commands, the numbers."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from lambda_src.cli.commands import app
+from lambda_src.dev.store_contract import StoreContract
+from lambda_src.store import bounds, codec, keys
+from lambda_src.store.bounds import LATE_WRITES_S, OPERATION_BUDGET_S
+from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES, PAYLOAD_MAX_BYTES
+from lambda_src.store.postgres.migrate import VERSION_TABLE
+
+ROOT = Path(__file__).parents[2]
+DOC = ROOT / "docs" / "stores.md"
+BEGIN, END = "<!-- contract: begin -->\n", "<!-- contract: end -->"
+
+
+def sentences() -> Iterator[str]:
+    """The contract's tests, part by part, as the document lists them."""
+    for part in StoreContract.__bases__:
+        tests = [name for name, member in vars(part).items() if name.startswith("test_") and inspect.isfunction(member)]
+        yield (
+            f"* **{inspect.getdoc(part)}** "
+            + "; ".join(name.removeprefix("test_").replace("_", " ") for name in tests)
+            + ".\n"
+        )
+
+
+def test_the_contract_is_listed_test_by_test() -> None:
+    """Run `python -m tests.docs.test_stores` to write the list."""
+    assert DOC.read_text().partition(BEGIN)[2].partition(END)[0] == "".join(sentences())
+
+
+def test_every_command_is_listed() -> None:
+    table = DOC.read_text().partition("| command | does |")[2].partition("\n\n")[0]
+    documented = set(re.findall(r"^\| `([a-z-]+)", table, re.MULTILINE))
+    assert documented == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]  # it is a group
+
+
+def test_the_numbers_are_the_codes() -> None:
+    text = DOC.read_text()
+    for fact in (
+        f"above {INLINE_MAX_BYTES // 1024} KB of stored bytes",
+        f"above {PAYLOAD_MAX_BYTES // 1024**2} MB of JSON",
+        f"over {bounds.MAX_ID_BYTES} bytes",
+        f"clamped to {bounds.MIN_LIMIT}..{bounds.MAX_LIMIT}",
+        f"after at most {OPERATION_BUDGET_S} s",
+        f"gzipped above {codec.GZIP_FROM_BYTES // 1024} KB",
+        f"`{keys.ORDER_INDEX}`",
+        f"`{VERSION_TABLE}`",
+    ):
+        assert fact in text, fact
+    assert LATE_WRITES_S == 15 * 60
+    assert "fifteen minutes after the delete" in " ".join(text.split())
+
+
+if __name__ == "__main__":
+    before, _, rest = DOC.read_text().partition(BEGIN)
+    DOC.write_text(before + BEGIN + "".join(sentences()) + END + rest.partition(END)[2])
+
+
+def test_three_verbs_remove_things() -> None:
+    others = re.compile(r"def _*(bury|purge|clear|forget|remove|discard|drop|wipe|empty|tidy|prune|destroy)(_\w*)?\(")
+    found = [
+        f"{path.name}: {match[0]}"
+        for path in sorted((ROOT / "lambda_src/store").rglob("*.py"))
+        for match in others.finditer(path.read_text())
+    ]
+    assert found == [], "delete, sweep and erase: lambda_src/store/ports.py"

@@ -1,0 +1,111 @@
+"""docs/tutorial.md, done: its files in a copy of the project, one after another, under `make dev` and its own tests."""
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from lambda_src import sse
+from tests.apps.chat import message
+from tests.e2e.make_dev import running
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"```(?:python|json)\n# (\S+)\n(.*?)```", re.DOTALL)
+THE_AGENT, THE_TOOL = "lambda_src/agent/__init__.py", "lambda_src/agent/orders.py"
+SAID = re.compile(r"say \*\*(.+?)\*\*")
+CONFTEST = "tests/agent/conftest.py"  # the page builds on it; the folder itself is the user's
+SHIPPED_CONFTEST = "from lambda_src.sdk.testing import chat\n\n__all__ = ['chat']\n"
+SOME_AGENT = "from agents import Agent\n\ndef build_agent():\n    return Agent(name='Shipped')\n"
+MOST_LINES = 30  # of what a newcomer writes to have a tool and an action, blank lines and imports aside
+PATIENCE_S = 60.0  # of the test, before it fails
+
+
+def page() -> str:
+    """The tutorial."""
+    return (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+
+
+def blocks() -> dict[str, str]:
+    """The files of the tutorial, by path, in its order."""
+    return dict(BLOCK.findall(page()))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project with another agent, as a newcomer has it before the first step."""
+    root = tmp_path / "project"
+    ignored = shutil.ignore_patterns("__pycache__", "agent")
+    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", root)
+    write(root, THE_AGENT, SOME_AGENT)
+    write(root, "lambda_src/agent/model.py", 'MODEL = "a-model"\n')
+    write(root, CONFTEST, SHIPPED_CONFTEST)
+    return root
+
+
+def write(root: Path, path: str, text: str) -> None:
+    """Save a file, as an editor does."""
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text, encoding="utf-8")
+
+
+async def ask(http: httpx2.AsyncClient, operation: str, params: dict[str, Any]) -> list[dict[str, Any]]:
+    """One request of the page: the events of the answer."""
+    answer = await http.post("/chatkit", json={"type": operation, "params": params})
+    assert answer.status_code == 200, answer.text
+    return [json.loads(message.data) for message in sse.read(answer.content)]
+
+
+async def test_a_newcomer_sees_it_work_under_make_dev_without_a_key(project: Path, tmp_path: Path) -> None:
+    said = SAID.findall(page())[0]
+    assert list(blocks())[:2] == [THE_TOOL, THE_AGENT], "what is imported is written first"
+    async with (
+        running(tmp_path / "data", root=project) as (url, printed),
+        httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False) as http,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        widgets: list[dict[str, Any]] = []
+        for path in (THE_TOOL, THE_AGENT):
+            write(project, path, blocks()[path])
+            events = await ask(http, "threads.create", {"input": message(said)})
+            assert not [event for event in events if event["type"] == "error"], f"{path} is saved, and the chat goes on"
+        while not widgets:  # until the function has been reloaded
+            events = await ask(http, "threads.create", {"input": message(said)})
+            done = [event["item"] for event in events if event["type"] == "thread.item.done"]
+            widgets = [item for item in done if item["type"] == "widget"]
+        button = widgets[0]["widget"]["children"][1]
+        assert "open" in json.dumps(widgets)
+        params = {
+            "thread_id": events[0]["thread"]["id"],
+            "item_id": widgets[0]["id"],
+            "action": button["onClickAction"],
+        }
+        assert "cancelled" in json.dumps(await ask(http, "threads.custom_action", params))
+    assert "cannot be built" not in "".join(printed)
+
+
+@pytest.mark.parametrize(("module", "told"), [("pytest", "2 passed"), ("lambda_src.dev.evals", "2 of 2 passed")])
+def test_its_tests_and_its_cases_pass(project: Path, module: str, told: str) -> None:
+    for path, text in blocks().items():
+        write(project, path, text)
+    arguments = ["-q", "tests/agent"] if module == "pytest" else []
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert told in done.stdout
+
+
+def test_it_replaces_every_file_that_knew_the_agent_before() -> None:
+    assert {"tests/agent/test_my_agent.py", "tests/agent/cases.jsonl"} < set(blocks())
+
+
+def test_a_newcomer_writes_few_lines() -> None:
+    written = "".join(text for path, text in blocks().items() if path.startswith("lambda_src/"))
+    lines = [line for line in written.splitlines() if line.strip() and not line.startswith(("import ", "from "))]
+    assert len(lines) <= MOST_LINES

@@ -1,0 +1,29 @@
+"""The handler that the emulator runs in these tests: the deployed composition with an agent of the tests."""
+
+import os
+
+from agents import Agent, RunConfig
+
+from lambda_src.composition.app import Parts, build_handler
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.models.providers import openai_run_config
+from lambda_src.settings import Settings
+from tests.apps.chat import known_by_name
+
+
+def run_config() -> RunConfig:
+    """The demo model, or the real client against a fake of the model's API at MODEL_URL."""
+    url = os.environ.get("MODEL_URL")
+    return (
+        RunConfig(model=DemoModel(), tracing_disabled=True) if url is None else openai_run_config("key", base_url=url)
+    )
+
+
+handler = build_handler(
+    Settings.from_env(os.environ),
+    Parts(
+        authenticate=known_by_name,
+        build_agent=lambda: Agent(name="Test"),
+        build_run_config=run_config,
+    ),
+)

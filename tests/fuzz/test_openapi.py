@@ -1,0 +1,119 @@
+"""A thousand requests that schemathesis makes from the OpenAPI document: no 5xx, and every refusal in one shape.
+
+CHAT_SCHEMATHESIS says how many (CI sends 100; `make fuzz` 1,000).
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+import requests
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case
+from schemathesis.core.result import Ok
+
+from lambda_src.attachments.files import Files
+from lambda_src.attachments.presigned_events import EventLinks
+from lambda_src.auth import GuestTokens
+from lambda_src.auth.account_linking import AccountLinking
+from lambda_src.auth.guest_access import Guests
+from lambda_src.chat.registry import AssistantEndpoint
+from lambda_src.chat.server import ChatServer
+from lambda_src.dev import openapi
+from lambda_src.http.app import create_app
+from lambda_src.rotating_secret import Secret
+from lambda_src.store.counters import MemoryCounters
+from lambda_src.store.memory.store import MemoryStore
+from lambda_src.turns.lifecycle import Turns
+from lambda_src.turns.persistence import AnswerStore
+from lambda_src.turns.turn_task import TurnServices
+from tests.apps.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name, served
+from tests.apps.full import house_on_moto
+
+CASES = int(os.environ.get("CHAT_SCHEMATHESIS", "100"))
+REFUSED = {400, 401, 404, 405, 409, 413, 422, 429}
+HOST = "http://chat.test"
+
+
+def built(files: Files | None = None) -> FastAPI:
+    """An app that has every route but the page's."""
+    store = MemoryStore()
+    links = None if files is None else EventLinks(files)
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store), links=links))
+    return create_app(
+        AssistantEndpoint(
+            served(ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files)), turns
+        ),
+        authenticate=known_by_name,
+        sweeps=store,
+        max_body_bytes=MAX_BODY_BYTES,
+        guests=Guests(GuestTokens(Secret(lambda: "s" * 64)), MemoryCounters()),
+        account_linking=AccountLinking(store, turns, files=files),
+    )
+
+
+DOCUMENT = openapi.document(built())
+OPERATIONS = [
+    found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations() if isinstance(found, Ok)
+]
+
+
+def test_the_document_has_every_route_of_the_app_and_a_shape_for_every_body() -> None:
+    taken = {(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert ("post", "/chatkit") in taken
+    assert ("post", "/chatkit/{assistant}/stop") in taken
+    assert len(taken) == len(OPERATIONS) == 14
+    bodiless = {path for path, methods in DOCUMENT["paths"].items() if "requestBody" not in methods.get("post", {})}
+    assert {path for path in bodiless if "post" in DOCUMENT["paths"][path]} == set()
+    known = DOCUMENT["components"]["schemas"]
+    named = {word.rpartition("/")[2] for word in json.dumps(DOCUMENT).split('"') if word.startswith("#/components/")}
+    assert named <= known.keys()
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[Files]:
+    """A bucket."""
+    with house_on_moto() as house:
+        assert house.files is not None
+        yield house.files
+
+
+async def send(case: Case[Any], files: Files) -> httpx2.Response:
+    """The app's answer to a case, as ann."""
+    wanted: dict[str, Any] = case.as_transport_kwargs(base_url=HOST)
+    known = {
+        name: wanted[name] for name in ("method", "url", "headers", "json", "data", "files", "params") if name in wanted
+    }
+    made = requests.Request(**known).prepare()  # schemathesis speaks requests' language, forms above all
+    headers = httpx2.Headers(
+        [(name, str(value)) for name, value in made.headers.items() if name.lower() != "authorization"]
+    )
+    headers["authorization"] = "Bearer ann"
+    body = made.body or b""
+    assert isinstance(body, bytes | str), "nothing is streamed"
+    transport = httpx2.ASGITransport(app=built(files), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url=HOST) as client:
+        return await client.request(case.method, made.url or HOST, headers=headers, content=body)
+
+
+@settings(
+    max_examples=CASES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.one_of([operation.as_strategy() for operation in OPERATIONS]))
+def test_no_request_is_a_fault_of_ours(files: Files, case: Case[Any]) -> None:
+    answer = asyncio.run(send(case, files))
+    assert answer.status_code == 200 or answer.status_code in REFUSED, (answer.status_code, case.as_curl_command())
+    if answer.status_code != 200:
+        assert set(answer.json()) == {"error", "message"}

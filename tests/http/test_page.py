@@ -1,0 +1,220 @@
+"""What every answer, and the page above all, is sent with."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_src.http.page import CHATKIT, SECURITY_HEADERS, Page, page_of
+from lambda_src.settings import Settings
+from lambda_src.store.memory.store import MemoryStore
+from tests.apps.chat import Answer, Chat, app_with, message, server_with
+
+STYLE = "body{margin:0}"
+HTML = f"""<!doctype html><style>{STYLE}</style>
+<script type="application/json" id="page-config">{{}}</script>
+<script type="module" src="static/main-AB12.js"></script>"""
+BUCKET = "https://bucket.s3.eu-central-1.amazonaws.com"
+SIGNED_IN = {"CHAT_AUTH_ISSUER": "https://issuer.test/pool", "CHAT_AUTH_AUDIENCE": "chat", "CHAT_STORE": "memory"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A built page."""
+    files = {"index.html": HTML, "chat-client.js": "//", "static/main-AB12.js": "1", "secret.py": "no"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def chat_with(page: Page | None) -> Chat:
+    return Chat(app_with(server_with(MemoryStore()), page=page))
+
+
+@pytest.fixture
+def chat(folder: Path) -> Chat:
+    return chat_with(Page(config={"auth": "</script><script>alert(1)"}, folder=folder, origins=(BUCKET,)))
+
+
+@pytest.fixture
+def with_chatkit(folder: Path) -> Chat:
+    """Its page may show OpenAI's component."""
+    return chat_with(Page(config={"domain_key": "domain_pk_1"}, folder=folder, origins=(BUCKET,)))
+
+
+def policy_of(page: Answer) -> dict[str, list[str]]:
+    """Directive -> sources."""
+    parts = [part.split() for part in page.headers["content-security-policy"].split(";")]
+    return {name: sources for name, *sources in parts}
+
+
+def told(env: dict[str, str]) -> dict[str, Any]:
+    """What the page of a stage with these settings is told."""
+    page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=None, dictation=False)
+    return dict(page.config)
+
+
+async def test_every_answer_carries_the_security_headers(chat: Chat) -> None:
+    answers = [
+        await chat("threads.list"),
+        await chat("threads.create", input=message("hi")),
+        await chat("threads.get_by_id", thread_id="no"),
+        await chat.as_(None)("threads.list"),
+        await chat.post(b"", "/", "GET"),
+        await chat.post(b"", "/static/main-AB12.js", "GET"),
+        await chat.post(b"", "/nothing", "GET"),
+    ]
+    for answer in answers:
+        assert SECURITY_HEADERS.items() <= answer.headers.items()
+
+
+async def test_an_answer_that_says_nothing_of_caches_is_kept_by_none(chat: Chat) -> None:
+    answers = [
+        await chat("threads.list"),
+        await chat("threads.get_by_id", thread_id="no"),
+        await chat.as_(None)("threads.list"),
+        await chat.post(b"{}", "/chatkit/stop"),
+        await chat.post(b"", "/chat/health", "GET"),
+        await chat.post(b"", "/nothing", "GET"),
+    ]
+    assert [answer.headers["cache-control"] for answer in answers] == ["no-store"] * len(answers)
+    stream = await chat("threads.create", input=message("hi"))
+    assert stream.headers["cache-control"] == "no-cache, no-transform"
+
+
+async def test_the_page_is_alone_in_its_window_and_may_use_no_device(chat: Chat) -> None:
+    html = await chat.post(b"", "/", "GET")
+    assert html.headers["cross-origin-opener-policy"] == "same-origin"
+    assert html.headers["cross-origin-resource-policy"] == "same-origin"
+    allowed = dict(part.strip().split("=") for part in html.headers["permissions-policy"].split(","))
+    assert {"camera", "geolocation", "microphone", "display-capture", "payment", "usb"} <= allowed.keys()
+    assert set(allowed.values()) == {"()"}
+    script = await chat.post(b"", "/static/main-AB12.js", "GET")
+    assert script.headers["cross-origin-resource-policy"] == "same-origin"
+    helper = await chat.post(b"", "/chat-client.js", "GET")  # other sites import it
+    assert helper.headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize(
+    ("told", "microphone"),
+    [
+        ({"features": {"dictation": True}}, "(self)"),
+        ({"features": {"dictation": True}, "domain_key": "k"}, f'(self "{CHATKIT}")'),
+        ({"features": {"dictation": False}, "domain_key": "k"}, "()"),
+    ],
+)
+async def test_the_microphone_is_for_dictation(folder: Path, told: dict[str, Any], microphone: str) -> None:
+    html = await chat_with(Page(config=told, folder=folder)).post(b"", "/", "GET")
+    assert f"microphone={microphone}" in html.headers["permissions-policy"].split(", ")
+
+
+async def test_only_scripts_of_ours_run_and_only_the_pages_own_style_holds(chat: Chat) -> None:
+    policy = policy_of(await chat.post(b"", "/", "GET"))
+    assert policy["script-src"] == ["'self'"]
+    assert policy["style-src"] == [
+        "'self'",
+        f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'",
+    ]
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
+    assert not any("unsafe" in source or source == "*" for sources in policy.values() for source in sources)
+    assert not any(CHATKIT in sources for sources in policy.values())
+
+
+async def test_with_a_domain_key_chatkit_may_run_and_style_itself(with_chatkit: Chat) -> None:
+    policy = policy_of(await with_chatkit.post(b"", "/", "GET"))
+    assert policy["script-src"] == ["'self'", CHATKIT]
+    assert policy["frame-src"] == [CHATKIT]
+    assert policy["connect-src"] == ["'self'", CHATKIT, BUCKET]
+    assert policy["style-src"] == ["'self'", "'unsafe-inline'"]
+    assert not any("unsafe" in source for name, sources in policy.items() for source in sources if name != "style-src")
+
+
+async def test_pictures_come_from_the_bucket_and_the_domains_that_are_allowed(folder: Path) -> None:
+    env = SIGNED_IN | {"CHAT_ALLOWED_IMAGE_DOMAINS": "images.example.com, *.example.org"}
+    page = replace(page_of(Settings.from_env(env), upload_origin=BUCKET, dictation=False), folder=folder)
+    allowed = [BUCKET, "https://images.example.com", "https://*.example.org"]
+    assert page.config["pictures"] == allowed
+    policy = policy_of(await chat_with(page).post(b"", "/", "GET"))
+    assert policy["img-src"] == ["'self'", "data:", "blob:", *allowed]
+    assert policy["connect-src"] == ["'self'", BUCKET]
+
+
+async def test_what_the_page_is_told_ends_no_element(chat: Chat) -> None:
+    page = (await chat.post(b"", "/", "GET")).body.decode()
+    config = re.search(r'id="page-config">(.*?)</script>', page)
+    assert config is not None
+    assert json.loads(config[1]) == {"auth": "</script><script>alert(1)"}
+
+
+async def test_names_with_a_hash_are_kept_for_ever_and_all_others_asked_for_anew(chat: Chat) -> None:
+    kept = {
+        path: (await chat.post(b"", path, "GET")).headers["cache-control"]
+        for path in ("/", "/static/main-AB12.js", "/chat-client.js")
+    }
+    assert kept.pop("/static/main-AB12.js") == "public, max-age=31536000, immutable"
+    assert set(kept.values()) == {"no-cache"}
+
+
+async def test_a_page_of_another_version_gets_todays_file_and_nobody_keeps_it(chat: Chat) -> None:
+    """While a deployment takes over, or in a tab that was open meanwhile: a 404 would be a blank page."""
+    answer = await chat.post(b"", "/static/main-OLD9.js", "GET")
+    assert (answer.status, answer.body, answer.headers["cache-control"]) == (200, b"1", "no-store")
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main-AB12.js", "/chat-client.js"])
+async def test_who_has_it_already_is_answered_in_full_and_uncompressed(chat: Chat, path: str) -> None:
+    first = await chat.post(b"", path, "GET")
+    has = {"if_none_match": "*", "if_modified_since": "Fri, 01 Jan 2100 00:00:00 GMT", "accept_encoding": "gzip, br"}
+    again = await chat.post(b"", path, "GET", **has)
+    assert (again.status, again.body) == (200, first.body)
+    assert not {"content-encoding", "etag", "last-modified"} & again.headers.keys()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/secret.py",
+        "/static/secret.py",
+        "/static/%2e%2e%2fsecret.py",
+        "/static/",
+        "/static/other-AB12.js",
+        "/static/x.js",
+    ],
+)
+async def test_nothing_but_what_was_built_is_served(chat: Chat, path: str) -> None:
+    assert (await chat.post(b"", path, "GET")).status == 404
+
+
+async def test_a_page_that_was_never_built_says_how_to(tmp_path: Path) -> None:
+    answer = await chat_with(Page(config={}, folder=tmp_path / "none")).post(b"", "/", "GET")
+    assert answer.status == 404
+    assert "make page" in answer.json["message"]
+
+
+async def test_uploads_go_to_the_bucket_and_to_no_other(chat: Chat) -> None:
+    assert policy_of(await chat.post(b"", "/", "GET"))["connect-src"] == ["'self'", BUCKET]
+
+
+def test_the_page_is_told_how_people_sign_in() -> None:
+    guests = {"CHAT_GUEST_SECRET": "arn"}
+    assert told({})["auth"] == {"kind": "backend"}
+    assert told(guests)["auth"] == {"kind": "guest"}
+    issuer = told(guests | {"CHAT_AUTH_CLIENT_ID": "page"})["auth"]
+    assert (issuer["kind"], issuer["guests"], issuer["client_id"]) == ("issuer", True, "page")
+
+
+def test_the_page_may_ask_its_issuer_and_the_host_that_gives_tokens() -> None:
+    env = {"CHAT_AUTH_CLIENT_ID": "page", "CHAT_AUTH_SIGN_IN_URL": "https://people.test/oauth2"}
+    page = page_of(Settings.from_env(SIGNED_IN | env), upload_origin=BUCKET, dictation=False)
+    assert page.origins == (BUCKET, "https://issuer.test", "https://people.test")
+
+
+def test_nothing_secret_is_told() -> None:
+    env = {"CHAT_GUEST_SECRET": "arn:secret", "CHAT_MODEL_KEY_PARAMETER": "/key", "CHAT_BUCKET": "bucket"}
+    assert not any(value in json.dumps(told(env)) for value in env.values())

@@ -1,0 +1,64 @@
+"""What `make logs`, `make destroy` and `make bootstrap` import: never aws_cdk, and the AWS SDK only to call AWS."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CDK = {"aws_cdk", "jsii", "constructs"}
+AWS_SDK = {"boto3", "botocore", "s3transfer", "urllib3"}
+REQUEST = "01234567-89ab-cdef-0123-456789abcdef"
+IMPORTED = re.compile(r"import time:[ \d]*\|[ \d]*\| +([\w.]+)")
+
+
+def imported_by(command: str, *arguments: str) -> tuple[int, str, set[str]]:
+    """Exit code, what a person reads, and the top-level packages that were imported. There are no credentials."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"infra.commands.{command}", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "AWS_CONFIG_FILE": "/missing", "AWS_SHARED_CREDENTIALS_FILE": "/missing"}
+        | {"HOME": "/missing", "AWS_EC2_METADATA_DISABLED": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stderr.splitlines()
+    packages = {match[1].partition(".")[0] for line in lines if (match := IMPORTED.match(line))}
+    assert "argparse" in packages, "the imports were read"
+    return done.returncode, "\n".join(line for line in lines if not line.startswith("import time:")), packages
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "sentence"),
+    [
+        ("logs", [], "--request"),
+        ("logs", ["--request", "one"], "'one' is not a request id"),
+        ("logs", ["--request", REQUEST, "--since", "long"], "SINCE=long is not a duration"),
+        ("logs", ["--request", REQUEST, "--stage", "nowhere"], "nowhere"),
+        ("destroy", [], "--stage"),
+        ("destroy", ["--stage", "nowhere"], "nowhere"),
+        ("bootstrap", ["nonsense"], "nonsense"),
+        ("bootstrap", ["--stage", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_in_the_arguments_is_answered_before_the_aws_sdk_is_imported(
+    command: str, arguments: list[str], sentence: str
+) -> None:
+    code, message, packages = imported_by(command, *arguments)
+    assert (code != 0, sentence in message, "Traceback" in message) == (True, True, False)
+    assert not packages & (CDK | AWS_SDK)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [("logs", ["--request", REQUEST, "--stage", "dev"]), ("destroy", ["--stage", "dev"]), ("bootstrap", [])],
+)
+def test_a_command_that_calls_aws_imports_its_sdk_and_no_cdk(command: str, arguments: list[str]) -> None:
+    code, message, packages = imported_by(command, *arguments)
+    assert (code, "no AWS credentials found" in message) == (1, True)
+    assert "boto3" in packages
+    assert not packages & CDK

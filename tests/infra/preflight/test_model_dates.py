@@ -1,0 +1,56 @@
+"""`make deploy` and the models of a stage: a new stage is refused in the last week, others are warned."""
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from infra.preflight.account import Account
+from infra.preflight.model_dates import model_faults
+from infra.stage.config import StageConfig
+from tests.fakes.secret_apis import models_api, ssm_with
+from tests.infra.stubbed_account import ACCOUNT, REGION, Stubs
+
+ROOT = Path(__file__).parents[3]
+KEY = "sk-test"
+STAGE = {"auth": {"issuer": "https://login.example.org/", "audience": "chat"}, "models": ["mine"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "days", "faults", "printed"),
+    [
+        (None, 3, 1, False),
+        ("REVIEW_IN_PROGRESS", 3, 1, False),
+        ("UPDATE_COMPLETE", 3, 0, True),
+        (None, 50, 0, True),
+        (None, None, 0, False),
+    ],
+)
+def test_only_a_new_stage_is_refused(
+    status: str | None,
+    days: int | None,
+    faults: int,
+    printed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    day = None if days is None else str(datetime.now(UTC).date() + timedelta(days=days))
+    stubs = Stubs()
+    stubs.stack(status)
+    config = StageConfig.from_context({"stage": "dev", "stages": {"dev": STAGE}})
+    listed = [{"id": "mine", "shutdown_date": day}]
+    with models_api(good=KEY, listed=listed) as url, ssm_with({"/chatkit/dev/model-key": KEY}) as ssm:
+        stages = {"dev": {**STAGE, "settings": {"model_base_url": url}}}
+        Path("cdk.json").write_text(json.dumps({"context": {"stages": stages}}), encoding="utf-8")
+        aws = {"AWS_ENDPOINT_URL": ssm, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+        environ = {**os.environ, **aws, "PYTHONPATH": str(ROOT)}
+        found = model_faults(config, Account(ACCOUNT, REGION, clients=stubs.client), environ)
+    out = capsys.readouterr().out
+    assert len(found) == faults, found
+    assert all(f"mine on {day}" in one for one in found)
+    assert (f"warning: The vendor shuts down the model mine on {day}" in out) is printed
+    stubs.all_asked()

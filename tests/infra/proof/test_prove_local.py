@@ -1,0 +1,50 @@
+"""`make prove LOCAL=1`: the whole command, with the real CDK CLI and `make verify`, on a local AWS."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.bundle import build
+from infra.bundle.wheels import for_this_interpreter
+from infra.commands import local_cloud
+from infra.errors import BundleError, ToolError
+from infra.proof import prove
+from infra.proof.configurations import CONFIGURATIONS
+from lambda_src.dev.verify import result
+
+pytestmark = [pytest.mark.deploys, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[3]
+OF_AWS_ALONE = {"deltas", "stop", "resume", "deadline", "cold-starts", "longest-timeout", "alarm-delivered"}
+
+
+def test_on_a_local_aws_every_row_is_filled_or_says_that_it_is_not_here(
+    context: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if not local_cloud.PYTHON.is_file():
+        pytest.skip("MiniStack is not installed")
+    try:
+        build.build(ROOT, environ=os.environ, target=for_this_interpreter())
+    except ToolError as error:
+        pytest.skip(str(error))
+    except BundleError as error:
+        if "Failed to download" not in str(error):
+            raise
+        pytest.skip("offline, and the locked wheels are not in uv's cache")
+    (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert prove.main(["--local", "--yes", "--folder", "run", "--email", "ops@example.org"], os.environ) == 0
+    printed = capfd.readouterr().out
+    assert "It costs about $" in printed
+    assert "Nothing of stage proof is left" in printed
+    [path] = (tmp_path / "run").glob("*-local-proof.json")
+    text = path.read_text(encoding="utf-8")
+    rows = {row["name"]: row["outcome"] for row in json.loads(text)["rows"]}
+    not_here = {name for name, outcome in rows.items() if outcome == "not here"}
+    assert not_here >= OF_AWS_ALONE | {one.name for one in CONFIGURATIONS if one.not_local}
+    found = ("health", "page", "no token", "CORS", "odd path", "upload", "caller's address", "URL permissions")
+    assert {name: rows[name] for name in found} == dict.fromkeys(found, "ok")
+    assert result.scrubbed(text) == text, "it can be sent to anybody"

@@ -1,0 +1,64 @@
+"""A newer release over an older one replaces neither data nor address, and options of the older are still read.
+
+tests/infra/released.json is what the last release was: it changes with a release and never with a change.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.commands import record_release, template
+from infra.stage.config import StageConfig
+from tests.infra.conftest import Templates
+
+RELEASED = json.loads((Path(__file__).parents[1] / "released.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", RELEASED["identities"])
+def test_nothing_that_data_or_people_depend_on_is_replaced(
+    name: str, templates: Templates, variants: dict[str, Templates]
+) -> None:
+    now = record_release.identities(template.merge(templates if name == "reference" else variants[name]))
+    assert record_release.replaced(RELEASED["identities"][name], now) == []
+
+
+def test_a_stage_of_the_last_release_is_still_read() -> None:
+    for stage in RELEASED["stages"]:
+        StageConfig.from_context({"stage": stage, "stages": RELEASED["stages"]})
+
+
+def test_a_table_with_another_key_would_be_seen() -> None:
+    before = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["pk"]}}
+    after = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["id"]}}
+    assert record_release.replaced(before, after) == [
+        "Table (AWS::DynamoDB::GlobalTable) would be replaced: KeySchema changed"
+    ]
+    assert record_release.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
+
+
+def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation: str = "Dynamic") -> dict[str, Any]:
+    details = [
+        {"Target": {"RequiresRecreation": "Always"}, "Evaluation": evaluation, "CausingEntity": cause}
+        for cause in causes
+    ]
+    return {"Action": action, "Replacement": replacement, "Details": details}
+
+
+@pytest.mark.parametrize(
+    ("changes", "replaced"),
+    [
+        ({"Table": _changed("True")}, {"Table"}),
+        ({"Table": _changed("False")}, set()),
+        ({"Table": _changed("False", action="Remove")}, {"Table"}),
+        ({"Url": _changed("Conditional", "Function.Arn"), "Function": _changed("False")}, set()),
+        ({"Url": _changed("Conditional", "Function.Arn"), "Function": _changed("True")}, {"Url", "Function"}),
+        ({"Url": _changed("Conditional", "Function.Arn")}, set()),
+        ({"Url": _changed("Conditional", "Stage", evaluation="Static")}, {"Url"}),
+    ],
+)
+def test_what_a_change_set_calls_conditional_hangs_on_what_it_refers_to(
+    changes: dict[str, Any], replaced: set[str]
+) -> None:
+    assert record_release.replaced_by(changes) == replaced

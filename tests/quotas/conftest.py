@@ -1,0 +1,24 @@
+"""Engines for quotas: in memory, and on a table."""
+
+import pytest
+
+from lambda_src.store import bounds
+from lambda_src.store.counters import MemoryCounters
+from lambda_src.store.dynamodb.counters import TableCounters
+from lambda_src.store.memory.store import MemoryStore
+from tests.quotas.engine import Ground
+from tests.store.local import Local
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def ground(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", None)  # a thousand at once take what this machine takes
+    local = Local()
+
+    def clock() -> int:
+        return local.now
+
+    if request.param == "memory":
+        return Ground(local, MemoryStore(clock=clock).ledger, MemoryCounters(clock=clock))
+    store = local.store()
+    return Ground(local, store.ledger, TableCounters(store.table, clock=clock))

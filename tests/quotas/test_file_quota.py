@@ -1,0 +1,101 @@
+"""How many files, and how many bytes, one user may bring in a day: counted before a URL is signed, on both engines."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from chatkit.types import AttachmentCreateParams
+
+from lambda_src.attachments.file_types import FileLimits
+from lambda_src.attachments.s3_files import S3AttachmentStore
+from lambda_src.context import RequestContext, User
+from lambda_src.errors import QuotaError, RequestError
+from lambda_src.quotas.file_quota import GUEST_FILE_BYTES, GUEST_FILES, FileAllowance, FileQuota
+from lambda_src.store.aws_calls import Calls
+from lambda_src.store.counters import MemoryCounters
+from tests.quotas.engine import Ground
+
+ANN, BOB = RequestContext(User("ann"), "r"), RequestContext(User("bob"), "r")
+GUEST = RequestContext(User("guest", is_guest=True), "r")
+
+
+def quota(ground: Ground, *, files: int = 0, file_bytes: int = 0) -> FileQuota:
+    """As another process would have it."""
+    return FileQuota(ground.counters, FileAllowance(files, file_bytes), clock=lambda: ground.local.now)
+
+
+async def taken(counted: FileQuota, sizes: list[int], context: RequestContext = ANN) -> int:
+    """How many of these files are taken, asked for all at once."""
+    results = await asyncio.gather(*(counted.admit(size, context) for size in sizes), return_exceptions=True)
+    assert all(result is None or isinstance(result, QuotaError) for result in results)
+    return results.count(None)
+
+
+async def test_of_200_at_once_a_limit_of_50_takes_exactly_50(ground: Ground) -> None:
+    counted = quota(ground, files=50)
+    assert await taken(counted, [1] * 200) == 50
+    assert await taken(counted, [1], BOB) == 1
+
+
+async def test_bytes_are_counted_together_and_a_smaller_file_may_still_fit(ground: Ground) -> None:
+    counted = quota(ground, file_bytes=1000)
+    assert await taken(counted, [600]) == 1
+    assert await taken(counted, [600]) == 0
+    assert await taken(counted, [400, 1]) == 1
+
+
+async def test_a_file_that_is_too_large_costs_none_of_the_number(ground: Ground) -> None:
+    counted = quota(ground, files=2, file_bytes=1000)
+    assert await taken(counted, [2000, 2000, 2000]) == 0
+    assert await taken(counted, [10, 10, 10]) == 2
+
+
+async def test_a_refusal_says_when_it_comes_back(ground: Ground) -> None:
+    counted = quota(ground, files=1)
+    await counted.admit(1, ANN)
+    with pytest.raises(QuotaError, match="midnight UTC") as caught:
+        await counted.admit(1, ANN)
+    assert caught.value.limit == "files"
+    ground.local.later(caught.value.retry_after_s)
+    await counted.admit(1, ANN)
+
+
+async def test_guests_have_a_limit_even_where_users_have_none(ground: Ground) -> None:
+    counted = quota(ground)
+    assert await taken(counted, [1] * 100) == 100
+    assert await taken(counted, [1] * 100, GUEST) == GUEST_FILES
+    other = RequestContext(User("other", is_guest=True), "r")
+    assert await taken(quota(ground, files=3), [1] * 100, other) == 3
+    third = RequestContext(User("third", is_guest=True), "r")
+    assert await taken(counted, [GUEST_FILE_BYTES, 1], third) == 1
+
+
+class Signer:
+    """An S3 client that signs, and that nobody may ask for more."""
+
+    signed = 0
+
+    def generate_presigned_url(self, *_: object, **__: object) -> str:
+        self.signed += 1
+        return "https://bucket.test/key"
+
+
+async def test_what_is_refused_is_never_signed_and_what_is_no_file_is_never_counted() -> None:
+    signer: Any = Signer()
+    counters = MemoryCounters()
+    files = S3AttachmentStore(
+        signer,
+        "bucket",
+        calls=Calls(),
+        limits=FileLimits(1000, 1000),
+        clock=lambda: 0,
+        admit=FileQuota(counters, FileAllowance(1, 0)).admit,
+    )
+    with pytest.raises(RequestError):
+        await files.create_attachment(AttachmentCreateParams(name="a.svg", size=1, mime_type="image/svg+xml"), ANN)
+    assert counters.sums.total() == 0
+    text = AttachmentCreateParams(name="a.txt", size=1, mime_type="text/plain")
+    await files.create_attachment(text, ANN)
+    with pytest.raises(QuotaError):
+        await files.create_attachment(text, ANN)
+    assert signer.signed == 1

@@ -1,0 +1,136 @@
+"""Quotas on a store that fails or a request that is cancelled: it has spent nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import pytest
+
+from lambda_src.errors import QuotaError, UnavailableError
+from lambda_src.quotas.turn_limits import RESERVED_TOKENS
+from lambda_src.quotas.turn_quota import Allowance, Quotas
+from tests.quotas.engine import Ground, admitted, asks_again, turn_of
+
+
+class Fault:
+    """At write number `at` of all that are watched: refused once (UnavailableError), or kept waiting for ever."""
+
+    def __init__(self, at: int, *, waits: bool) -> None:
+        self._left, self.waits = at, waits
+        self.struck = asyncio.Event()
+
+    def watch(self, engine: object) -> Any:
+        """The same engine, whose additions go by here."""
+        return Watched(engine, self)
+
+    async def pass_by(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.struck.set()
+            if self.waits:
+                await asyncio.Event().wait()
+            raise UnavailableError("Too much at once.")
+
+
+class Watched:
+    """An engine whose writes `names` may strike a fault."""
+
+    def __init__(self, engine: object, fault: Fault, *, names: Sequence[str] = ("spend_quota", "add")) -> None:
+        self._engine, self._fault, self._names = engine, fault, names
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._engine, name)
+        if name not in self._names:
+            return method
+
+        async def watched(*args: Any, **kwargs: Any) -> Any:
+            await self._fault.pass_by()
+            return await method(*args, **kwargs)
+
+        return watched
+
+
+async def struck_by(fault: Fault, work: Awaitable[None]) -> None:
+    """Do it until the fault; where that waits, cancel it there."""
+    task = asyncio.ensure_future(work)
+    await fault.struck.wait()
+    if fault.waits:
+        task.cancel()
+    with pytest.raises((UnavailableError, asyncio.CancelledError)):
+        await task
+
+
+ONE_OF_EACH = {
+    "guest_messages_per_day": 20,
+    "stage_tokens_per_day": 5 * RESERVED_TOKENS,  # a third is what one guest may use
+    "guest_tokens_percent": 99,  # with all of the stage's they have no ceiling of their own
+}
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
+@pytest.mark.parametrize("at", range(1, 5), ids=["message", "user", "guests", "stage"])
+async def test_an_admission_that_dies_at_any_write_has_spent_nothing(ground: Ground, at: int, waits: bool) -> None:
+    fault = Fault(at, waits=waits)
+    faulty = Quotas(
+        fault.watch(ground.ledger),
+        fault.watch(ground.counters),
+        Allowance(**ONE_OF_EACH),
+        clock=lambda: ground.local.now,
+        now=lambda: ground.now_s,
+    )
+    await struck_by(fault, faulty.admit(turn_of("ann", guest=True)))
+    assert await admitted(faulty, turn_of("ann", 1, guest=True), turn_of("ann", 2, guest=True)) == 1
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
+@pytest.mark.parametrize("at", range(1, 3), ids=["user", "stage"])
+async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(ground: Ground, at: int, waits: bool) -> None:
+    fault = Fault(at + 2, waits=waits)
+    faulty = Quotas(
+        ground.ledger,
+        fault.watch(ground.counters),
+        Allowance(tokens_per_day=2 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS),
+        clock=lambda: ground.local.now,
+        now=lambda: ground.now_s,
+    )
+    turn = turn_of("ann")
+    await faulty.admit(turn)
+    await struck_by(fault, asks_again(turn, RESERVED_TOKENS))
+    await asks_again(turn, RESERVED_TOKENS)
+    with pytest.raises(QuotaError):
+        await asks_again(turn, RESERVED_TOKENS + 1)
+
+
+# In the middle of a turn
+
+
+@pytest.mark.parametrize("name", ["end_quota", "correct"])
+async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(ground: Ground, name: str) -> None:
+    fault = Fault(1, waits=False)
+    ledger, counters = (Watched(engine, fault, names=(name,)) for engine in (ground.ledger, ground.counters))
+    allowance = Allowance(running=1, tokens_per_day=9 * RESERVED_TOKENS, stage_tokens_per_day=4 * RESERVED_TOKENS)
+    quotas = Quotas(ledger, counters, allowance, clock=lambda: ground.local.now)
+    ann = turn_of("ann")
+    await quotas.admit(ann)
+    assert ann.turn is not None
+    ann.turn.used(4 * RESERVED_TOKENS, 0)
+    with pytest.raises(UnavailableError):
+        await quotas.settle(ann)
+    with pytest.raises(QuotaError) as caught:
+        await quotas.admit(turn_of("bob"))
+    assert caught.value.limit == "stage_tokens", "what ann used was counted"
+    assert await admitted(ground.quotas(running=1), turn_of("ann", 1)) == (name == "correct")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_is_no_turn_takes_no_turns_place_though_it_is_not_cleared_up(ground: Ground, waits: bool) -> None:
+    """Of one who may have one answer at a time, a guest who presses a button while a message is on its way."""
+    fault = Fault(1, waits=waits)
+    ledger = Watched(ground.ledger, fault, names=("end_quota",))
+    quotas = Quotas(ledger, ground.counters, Allowance(), clock=lambda: ground.local.now)
+    pressed = asyncio.create_task(quotas.spend(turn_of("eve", guest=True), tokens=0))
+    await fault.struck.wait()
+    turns = [turn_of("eve", number, guest=True) for number in (1, 2)]
+    assert await admitted(ground.quotas(), turns[0]) == 1
+    assert await admitted(ground.quotas(), turns[1]) == 0
+    pressed.cancel()

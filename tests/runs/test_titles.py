@@ -1,0 +1,241 @@
+"""A title at once, a better one beside the answer, and never in its way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from agents import Agent, RunConfig
+from agents.testing import ScriptedModel, assistant_message
+from chatkit.types import ThreadMetadata, ThreadStreamEvent
+
+from lambda_src.composition.app import Parts, build_app
+from lambda_src.context import RequestContext
+from lambda_src.errors import UnavailableError
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.runs import titles
+from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.runs.run import Runs
+from lambda_src.runs.widget_actions import Actions
+from lambda_src.settings import Settings
+from lambda_src.store.memory.store import MemoryStore
+from tests.apps.chat import Chat, known_by_name, message, no_pause
+from tests.apps.full import ANN, House, house_without_files, thread_of
+from tests.runs.test_model_and_tool_choice import Named
+
+
+@pytest.fixture
+def house() -> House:
+    return house_without_files()
+
+
+async def test_a_title_comes_beside_the_answer_and_is_kept(house: House) -> None:
+    async def suggest(words: str, _: RequestContext) -> str:
+        return f"About {words}"
+
+    chat = house.chat(suggest_title=suggest)
+    answer = await chat("threads.create", input=message("socks"))
+    told = [event["thread"]["title"] for event in answer.of("thread.updated")]
+    assert told == ["socks", "About socks"]
+    assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "About socks"
+
+
+async def test_only_the_first_message_asks_for_a_title(house: House) -> None:
+    asked: list[str] = []
+
+    async def suggest(words: str, _: RequestContext) -> str:
+        asked.append(words)
+        return "Mine"
+
+    chat = house.chat(suggest_title=suggest)
+    thread_id = thread_of(await chat("threads.create", input=message("one")))
+    await chat("threads.add_user_message", thread_id=thread_id, input=message("two"))
+    assert asked == ["one"]
+
+
+async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+
+    async def suggest(_: str, __: RequestContext) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    monkeypatch.setattr(titles, "WAIT_S", 0.01)
+    answer = await house.chat(suggest_title=suggest)("threads.create", input=message("socks"))
+    assert [event["thread"]["title"] for event in answer.of("thread.updated")] == ["socks"]
+    assert ended.is_set()
+
+
+async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(house: House) -> None:
+    async def suggest(_: str, __: RequestContext) -> str:
+        title = None
+        while title != "socks":  # people rename what they see in the list
+            await asyncio.sleep(0)
+            [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+            title = thread.title
+        thread.title = "By hand"
+        await house.store.save_thread(thread, ANN)
+        return "By machine"
+
+    chat = house.chat(suggest_title=suggest)
+    thread_id = thread_of(await chat("threads.create", input=message("socks")))
+    assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "By hand"
+
+
+async def test_a_thread_renamed_before_the_answers_first_event_keeps_its_name(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def suggest(_: str, __: RequestContext) -> str:
+        return "By machine"
+
+    async def late(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
+        [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+        thread.title = "By hand"
+        await MemoryStore(beside=house.store).save_thread(thread, ANN)  # in another process
+        async for event in events(*args, **more):
+            yield event
+
+    chat = house.chat(suggest_title=suggest)
+    events = Runs.events
+    monkeypatch.setattr(Runs, "events", late)
+    answer = await chat("threads.create", input=message("socks"))
+    assert {event["thread"]["title"] for event in answer.of("thread.updated")} == {"By hand"}
+    assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "By hand"
+
+
+@pytest.mark.parametrize("failures", [1, 2, 100], ids=["once", "twice", "always"])
+async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    async def suggest(words: str, _: RequestContext) -> str:
+        return f"About {words}"
+
+    left = failures
+
+    async def save_thread(thread: ThreadMetadata, context: RequestContext) -> None:
+        nonlocal left
+        if thread.title is not None and left:
+            left -= 1
+            raise UnavailableError("throttled")
+        await save(thread, context)
+
+    save = house.store.save_thread
+    monkeypatch.setattr(house.store, "save_thread", save_thread)
+    chat = house.chat(suggest_title=suggest)
+    answer = await chat("threads.create", input=message("socks"))
+    assert answer.of("error") == []
+    assert answer.events[-1]["type"] != "error"
+    assert "assistant_message" in [event["item"]["type"] for event in answer.of("thread.item.done")]
+    thread_id = thread_of(answer)
+    stored = (await chat("threads.get_by_id", thread_id=thread_id)).json
+    assert stored.get("title") == ("About socks" if failures == 1 else None)
+    left = 0
+    await chat("threads.add_user_message", thread_id=thread_id, input=message("shoes"))
+    titled = (await chat("threads.get_by_id", thread_id=thread_id)).json["title"]
+    assert titled == ("About socks" if failures == 1 else "About shoes")
+
+
+@pytest.mark.parametrize("renamed_at", ["first words", "suggestion"])
+async def test_a_rename_while_a_title_is_being_saved_wins(
+    house: House, monkeypatch: pytest.MonkeyPatch, renamed_at: str
+) -> None:
+    async def suggest(words: str, _: RequestContext) -> str:
+        return f"About {words}"
+
+    async def save_thread(thread: ThreadMetadata, context: RequestContext) -> None:
+        if thread.title is not None and thread.title.startswith("About") == (renamed_at == "suggestion"):
+            other = MemoryStore(beside=house.store)  # in another process
+            theirs = await other.load_thread(thread.id, ANN)
+            theirs.title = "By hand"
+            await other.save_thread(theirs, ANN)
+        await save(thread, context)
+
+    save = house.store.save_thread
+    monkeypatch.setattr(house.store, "save_thread", save_thread)
+    chat = house.chat(suggest_title=suggest)
+    answer = await chat("threads.create", input=message("socks"))
+    assert answer.of("thread.updated")[-1]["thread"]["title"] == "By hand"
+    assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "By hand"
+
+
+async def test_a_thread_deleted_before_the_answers_first_event_stays_deleted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
+        [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+        await MemoryStore(beside=house.store).delete_thread(thread.id, ANN)  # in another process
+        async for event in events(*args, **more):
+            yield event
+
+    chat = house.chat()
+    events = Runs.events
+    monkeypatch.setattr(Runs, "events", late)
+    thread_id = thread_of(await chat("threads.create", input=message("socks")))
+    assert (await chat("threads.get_by_id", thread_id=thread_id)).status == 404
+    assert (await chat("threads.list")).json["data"] == []
+    assert [record async for record in house.store.export_user(ANN)] == []
+
+
+@pytest.mark.parametrize(("bad", "words"), [("", "1 to 200"), ("  ", "1 to 200"), ("x" * 201, "1 to 200")])
+async def test_a_name_that_is_none_is_refused(house: House, bad: str, words: str) -> None:
+    chat = house.chat()
+    thread_id = thread_of(await chat("threads.create", input=message("socks")))
+    answer = await chat("threads.update", thread_id=thread_id, title=bad)
+    assert (answer.status, words in answer.json["message"]) == (422, True)
+    assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "socks"
+
+
+async def suggested(model: ScriptedModel, provider: Named | None = None, models: tuple[str, ...] = ()) -> str | None:
+    config = RunConfig(model_provider=provider or Named(model), tracing_disabled=True)
+    dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
+    await dispatcher.ensure_initialized()
+    return await titles.by_model(dispatcher, models=models)("What about socks?", ANN)
+
+
+async def test_the_models_title_is_one_short_line() -> None:
+    assert await suggested(ScriptedModel([[assistant_message(' "Socks\nand more." ')]])) == "Socks and more"
+    assert len(await suggested(ScriptedModel([[assistant_message("x" * 500)]])) or "") == titles.MAX_CHARS
+
+
+async def test_a_model_that_fails_or_says_nothing_suggests_nothing() -> None:
+    assert await suggested(ScriptedModel([ZeroDivisionError("secret")])) is None
+    assert await suggested(ScriptedModel([[assistant_message(" . ")]])) is None
+
+
+async def test_the_title_is_by_the_default_of_the_offered_models() -> None:
+    model = ScriptedModel([[assistant_message("Socks")]])
+    provider = Named(model)
+    assert await suggested(model, provider, ("small", "large")) == "Socks"
+    assert provider.asked == ["small"]
+
+
+async def test_the_demo_model_is_not_asked_for_a_title() -> None:
+    config = RunConfig(model=ScriptedModel([]), tracing_disabled=True)
+    dispatcher = AgentDispatcher(lambda: Agent(name="Test"), build_run_config=lambda: config)
+    await dispatcher.ensure_initialized()
+    assert await titles.by_model(dispatcher)("What about socks?", ANN) is None
+
+
+@pytest.mark.parametrize(("titled", "calls"), [(True, 2), (False, 1)])
+async def test_no_second_call_is_made_where_titles_are_switched_off(titled: bool, calls: int) -> None:
+    provider = Named(DemoModel(sleep=no_pause))
+    settings, store = Settings(store="memory", titles=titled), MemoryStore()
+    app = build_app(
+        settings,
+        store,
+        store.ledger,
+        Parts(
+            authenticate=known_by_name,
+            build_agent=lambda: Agent(name="Test"),
+            build_actions=Actions,
+            build_run_config=lambda: RunConfig(model_provider=provider, tracing_disabled=True),
+        ),
+    )
+    answer = await Chat(app)("threads.create", input=message("socks"))
+    assert len(provider.asked) == calls
+    assert answer.of("thread.updated")[0]["thread"]["title"] == "socks"
