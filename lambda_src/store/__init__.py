@@ -1,1 +1,1 @@
-"""Everything that is kept: ChatKit's Store on DynamoDB, PostgreSQL and in memory. Knows no HTTP, no token, no model."""
+"""Storage: ChatKit's Store and the turn ledger on DynamoDB, PostgreSQL and in memory. Knows no HTTP, no model."""

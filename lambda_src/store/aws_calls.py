@@ -1,7 +1,7 @@
-"""boto3 calls from asyncio, with errors of ours. Knows no key, no row, no service.
+"""Runs boto3 calls from asyncio, with retries and translated errors. Knows no key, no row, no service.
 
-boto3 blocks, so each call runs on an executor's thread. botocore retries throttles, 5xx and broken connections by
-itself (CLIENT_CONFIG); what it does not retry is retried here; what lasts becomes UnavailableError.
+boto3 blocks, so each call runs on an executor's thread. botocore retries throttles, 5xx and broken connections
+(CLIENT_CONFIG); conflicting transactions are retried here; an error that persists becomes UnavailableError.
 """
 
 import asyncio
@@ -18,15 +18,12 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from lambda_src.errors import TooLargeError, UnavailableError
 
 CLIENT_CONFIG = Config(
-    connect_timeout=1,  # seconds; in one region a connection stands in milliseconds or not at all
-    read_timeout=2,  # seconds; DynamoDB answers in some 10 ms, S3 in some 100
-    retries={
-        "mode": "standard",
-        "total_max_attempts": 4,
-    },  # adaptive took 82 s where this takes 5, under 50 % throttles
-    max_pool_connections=50,  # as many as one process has streams
+    connect_timeout=1,  # seconds; within a region, a connection takes milliseconds or fails
+    read_timeout=2,  # seconds; DynamoDB responds in about 10 ms, S3 in about 100
+    retries={"mode": "standard", "total_max_attempts": 4},  # with 50 % throttles 5 s; "adaptive" took 82 s
+    max_pool_connections=50,  # the number of streams per process
 )
-FAILED = "A service that stores your threads does not answer right now. Try again in a moment."
+FAILED = "The service that stores your conversations is not responding. Try again in a moment."
 RETRY_BASE_S = 0.02  # doubled each time, with full jitter
 RETRY_MAX_S = 0.5
 
@@ -40,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class ConditionFailedError(Exception):
-    """A conditional write did not apply. `old` is the row that stood in its way, {} when there was none."""
+    """The condition of a write was false. `old` is the existing row, {} if there is none."""
 
     def __init__(self, old: Mapping[str, Any]) -> None:
         self.old = old
@@ -52,25 +49,25 @@ class MissingObjectError(Exception):
 
 
 class ChangedObjectError(Exception):
-    """The object is not the version that was asked for."""
+    """The object is not the requested version."""
 
 
 async def pause(attempt: int) -> None:
-    """Wait before try number `attempt` + 1: full jitter, so that those who collided once do not collide again."""
+    """Wait before the next attempt, with full jitter, so that requests that collided once do not collide again."""
     await asyncio.sleep(random.uniform(0, min(RETRY_MAX_S, RETRY_BASE_S * 2**attempt)))  # noqa: S311 - jitter, no secret
 
 
 class Calls:
-    """Runs methods of boto3 clients on `executor` (None = the loop's own)."""
+    """Runs methods of boto3 clients on `executor` (None = the event loop's default)."""
 
     def __init__(self, executor: Executor | None = None) -> None:
         self._executor = executor
 
     async def run(self, method: Callable[..., Mapping[str, Any]], **params: object) -> Mapping[str, Any]:
-        """The answer of `method(**params)`.
+        """The response of `method(**params)`.
 
-        ConditionFailedError, MissingObjectError, ChangedObjectError, TooLargeError or UnavailableError for what can go
-        wrong out there; a fault of ours (a malformed request) leaves as botocore raised it.
+        ConditionFailedError, MissingObjectError, ChangedObjectError, TooLargeError or UnavailableError if the service
+        fails; for a malformed request, botocore's own exception.
         """
         loop = asyncio.get_running_loop()
         attempt = 0
@@ -93,7 +90,7 @@ def _reasons(fault: ClientError) -> list[Mapping[str, Any]]:
 
 
 def _conflict(fault: ClientError) -> bool:
-    """Whether another transaction was in the way, or one row of ours was throttled: both pass by themselves."""
+    """Whether another transaction conflicted or a row was throttled: a retry succeeds in both cases."""
     if fault.response["Error"]["Code"] in _CONFLICTS:
         return True
     codes = {reason.get("Code") for reason in _reasons(fault)}
@@ -103,7 +100,7 @@ def _conflict(fault: ClientError) -> bool:
 def _translated(fault: ClientError) -> Exception:
     code = fault.response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
-        response: Mapping[str, Any] = fault.response  # DynamoDB adds the row, which botocore's type does not know
+        response: Mapping[str, Any] = fault.response  # DynamoDB adds the row, which botocore's type lacks
         return ConditionFailedError(response.get("Item", {}))
     for reason in _reasons(fault):
         if reason.get("Code") == "ConditionalCheckFailed":
@@ -115,7 +112,7 @@ def _translated(fault: ClientError) -> Exception:
     if code == "ValidationException":
         message = fault.response["Error"].get("Message", "")
         if any(words in message for words in _TOO_LARGE):
-            return TooLargeError("This is larger than a row of the table may be.")
+            return TooLargeError("This is too large for a row of the table.")
         return fault
-    log.warning("store_failed", extra={"error_code": code})  # the code is for whoever runs this, not for a user
+    log.warning("store_failed", extra={"error_code": code})  # operators see the code, users do not
     return UnavailableError(FAILED)

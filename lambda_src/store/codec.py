@@ -1,7 +1,7 @@
-"""Values to bytes and back: JSON as the model writes it, gzip where it wins, digests. Pure; knows no row.
+"""Encodes ChatKit's models for storage: JSON, gzip where it pays, digests. Pure; knows no row.
 
-Every stored payload has SCHEMA_VERSION beside it: ChatKit's minor versions change the models. A journal's batch under
-1 KB is not compressed: DynamoDB bills by the KB, so gzip would cost CPU at every delta and save nothing.
+SCHEMA_VERSION is stored with every payload, because ChatKit's minor versions change the models. A journal batch under
+1 KB is not compressed: DynamoDB bills by the KB, so gzip would cost CPU for every delta and save nothing.
 """
 
 import json
@@ -20,56 +20,56 @@ from lambda_src.errors import TooLargeError
 from lambda_src.store.ports import JournalBatch
 
 SCHEMA_VERSION = 1
-GZIP_FROM_BYTES = 1024  # below, DynamoDB bills the same 1 KB unit either way
-GZIP_MUST_SAVE = 0.1  # less is not worth the CPU of every later read
-GZIP_LEVEL = 6  # zlib's own default: text to a quarter at some 50 MB/s
-BATCH_MAX_BYTES = 150 * 1024  # packed: as much as any other payload that stays in its row
-BATCH_GZIP_LEVEL = 1  # events repeat themselves: half the CPU, and a second of them is one unit of 1 KB either way
-LAST_BATCH = 999_999  # six digits in the key; a turn of 15 minutes writes some thousand batches
+GZIP_FROM_BYTES = 1024  # below this, DynamoDB bills the same 1 KB unit either way
+GZIP_MUST_SAVE = 0.1  # saving less is not worth the CPU of every later read
+GZIP_LEVEL = 6  # zlib's default: text shrinks to a quarter at about 50 MB/s
+BATCH_MAX_BYTES = 150 * 1024  # packed; the same limit as for any other payload in a row
+BATCH_GZIP_LEVEL = 1  # half the CPU; events are repetitive, so a second of them fits in one 1 KB unit either way
+LAST_BATCH = 999_999  # six digits in the key; a turn of 15 minutes writes about a thousand batches
 DIGEST_BYTES = 16
-_GZIP_WINDOW = 31  # zlib's way to say: a gzip header around it
+_GZIP_WINDOW = 31  # tells zlib to add a gzip header
 
 Encoding = Literal["json", "gzip"]
-THREAD_FIELDS = frozenset(ThreadMetadata.model_fields)  # a full Thread has `items` too, which live in rows of their own
+THREAD_FIELDS = frozenset(ThreadMetadata.model_fields)  # a full Thread also has `items`, which have their own rows
 
 _ITEM: TypeAdapter[ThreadItem] = TypeAdapter(ThreadItem)
 _ATTACHMENT: TypeAdapter[Attachment] = TypeAdapter(Attachment)
 _MICROSECOND = timedelta(microseconds=1)
-_BEFORE_ALL = timedelta(days=1)  # the largest offset from UTC: with it no time is negative
+_BEFORE_ALL = timedelta(days=1)  # the largest offset from UTC, so that no time is negative
 
 
 class UnreadableError(Exception):
-    """Stored bytes that no longer make a value: an older or newer SDK wrote them, or they are damaged."""
+    """Stored bytes that cannot be decoded: an older or newer SDK wrote them, or they are damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Stored bytes and how to read them."""
+    """Stored bytes and their encoding."""
 
     data: bytes
     encoding: Encoding
 
 
 def dump(model: BaseModel) -> bytes:
-    """The whole model as JSON in UTF-8. Infinity and NaN survive, which pydantic's own JSON would turn into null.
+    """The whole model as JSON in UTF-8. Unlike pydantic's JSON, it preserves Infinity and NaN.
 
-    ValueError when it holds what no JSON can carry, a lone surrogate for one.
+    ValueError if the model contains a value that JSON cannot represent, such as a lone surrogate.
     """
     return _json(model.model_dump()).encode()
 
 
 def pack(data: bytes, *, level: int = GZIP_LEVEL) -> Packed:
-    """`data`, gzipped when it is over 1 KB and gzip saves at least a tenth."""
+    """`data`, gzipped if it is over 1 KB and gzip saves at least 10 %."""
     if len(data) > GZIP_FROM_BYTES:
-        squeezer = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
-        gzipped = squeezer.compress(data) + squeezer.flush()
+        compressor = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
+        gzipped = compressor.compress(data) + compressor.flush()
         if len(gzipped) <= len(data) * (1 - GZIP_MUST_SAVE):
             return Packed(gzipped, "gzip")
     return Packed(data, "json")
 
 
 def unpack(packed: Packed) -> bytes:
-    """What `pack` was given; UnreadableError when the bytes are damaged."""
+    """The bytes that were passed to `pack`; UnreadableError if they are damaged."""
     match packed.encoding:
         case "json":
             return packed.data
@@ -83,25 +83,25 @@ def unpack(packed: Packed) -> bytes:
 
 
 def digest(data: bytes) -> bytes:
-    """16 bytes that tell whether two payloads are the same."""
+    """A hash of 16 bytes by which payloads are compared."""
     return sha256(data).digest()[:DIGEST_BYTES]
 
 
 def load_item(data: bytes) -> ThreadItem:
-    """The item that `dump` was given; UnreadableError when this SDK does not know it."""
+    """The item that was passed to `dump`; UnreadableError if this SDK cannot parse it."""
     try:
         return _ITEM.validate_json(data)
     except ValidationError as fault:
-        raise UnreadableError("no item of this SDK") from fault
+        raise UnreadableError("this SDK cannot parse the item") from fault
 
 
 def is_open(item: ThreadItem) -> bool:
-    """Whether the item is a workflow without a summary: the next run may go on with it, and adds it once more."""
+    """Whether the item is a workflow without a summary: the next run may continue it, and then adds it again."""
     return isinstance(item, WorkflowItem) and item.workflow.summary is None
 
 
 def is_open_workflow(data: bytes) -> bool:
-    """The same of a dumped item; False for one that cannot be read."""
+    """`is_open` for a dumped item; False if it cannot be read."""
     try:
         return is_open(load_item(data))
     except UnreadableError:
@@ -109,31 +109,31 @@ def is_open_workflow(data: bytes) -> bool:
 
 
 def load_attachment(data: bytes) -> Attachment:
-    """The attachment that `dump` was given; UnreadableError when this SDK does not know it."""
+    """The attachment that was passed to `dump`; UnreadableError if this SDK cannot parse it."""
     try:
         return _ATTACHMENT.validate_json(data)
     except ValidationError as fault:
-        raise UnreadableError("no attachment of this SDK") from fault
+        raise UnreadableError("this SDK cannot parse the attachment") from fault
 
 
 def dump_thread(thread: ThreadMetadata) -> dict[str, str]:
-    """Each field of the thread as JSON of its own, so that a store can write what changed; `items` are left out."""
+    """Each field of the thread as separate JSON, so that a store can write only those that changed. Without `items`."""
     fields = {name: _json(value) for name, value in thread.model_dump(include=set(THREAD_FIELDS)).items()}
     for text in fields.values():
-        text.encode()  # a lone surrogate is refused here, as in dump
+        text.encode()  # raises for a lone surrogate, as `dump` does
     return fields
 
 
 def load_thread(fields: Mapping[str, str]) -> ThreadMetadata:
-    """The thread that `dump_thread` was given; UnreadableError when this SDK does not know it."""
+    """The thread that was passed to `dump_thread`; UnreadableError if this SDK cannot parse it."""
     try:
         return ThreadMetadata.model_validate_json("{" + ",".join(f'"{n}":{text}' for n, text in fields.items()) + "}")
     except ValidationError as fault:
-        raise UnreadableError("no thread of this SDK") from fault
+        raise UnreadableError("this SDK cannot parse the thread") from fault
 
 
 def thread_time_us(created_at: datetime) -> int:
-    """Where a thread stands among others: microseconds since the day before the year 1, in UTC. Naive is UTC."""
+    """A thread's position among others: microseconds since the day before year 1. A naive time is taken as UTC."""
     offset = created_at.utcoffset() or timedelta(0)
     return (created_at.replace(tzinfo=None) - datetime.min - offset + _BEFORE_ALL) // _MICROSECOND
 
@@ -143,15 +143,15 @@ def _json(value: object) -> str:
 
 
 def pack_batch(batch: JournalBatch) -> Packed:
-    """The batch's bytes as they are stored. TooLargeError; ValueError for a number that no key has room for."""
+    """The batch's bytes as stored. TooLargeError; ValueError for a number that does not fit in the key."""
     if not 0 <= batch.number <= LAST_BATCH:
-        raise ValueError(f"A batch has a number from 0 to {LAST_BATCH}.")
+        raise ValueError(f"The number of a batch must be from 0 to {LAST_BATCH}.")
     packed = pack(batch.data, level=BATCH_GZIP_LEVEL)
     if len(packed.data) > BATCH_MAX_BYTES:
-        raise TooLargeError(f"This batch has {len(packed.data)} bytes; at most {BATCH_MAX_BYTES} can be kept.")
+        raise TooLargeError(f"This batch has {len(packed.data)} bytes; the limit is {BATCH_MAX_BYTES}.")
     return packed
 
 
 def is_batch_number(text: str) -> bool:
-    """Whether `text`, the end of a key, is a batch's number."""
+    """Whether `text`, the end of a sort key, is a batch number."""
     return len(text) == len(str(LAST_BATCH)) and text.isascii() and text.isdigit()

@@ -1,6 +1,6 @@
-"""Numbers that many processes add to and none may push past a ceiling: tokens a day, guests a day; and one switch.
+"""Daily counters with a ceiling, shared by all processes (tokens, guests), and the operator's kill switch.
 
-Days are those of UTC. Knows no row (dynamodb/counters.py does), no turn and no model.
+Days are UTC days. Knows no row (dynamodb/counters.py does), no turn and no model.
 """
 
 import hashlib
@@ -11,13 +11,11 @@ from typing import Protocol
 
 DAY_S = 86_400
 SHARDS = 4  # a partition takes 1,000 writes a second
-SHARDED_FROM = (
-    1_000_000  # a ceiling so low that it is spent in some 500 turns sees no crowd: one row, exact to the last
-)
+SHARDED_FROM = 1_000_000  # a lower ceiling is used up in about 500 turns: one row takes that load, and is exact
 
 
 class Counters(Protocol):
-    """`add` counts under a name for this day: a user's (`user_id`), or the stage's."""
+    """Sums per name and day, of one user (`user_id`) or of the whole stage."""
 
     async def add(
         self, name: str, amount: int, *, ceiling: int, user_id: str | None = None, day: int | None = None
@@ -28,9 +26,9 @@ class Counters(Protocol):
     async def correct(
         self, name: str, amount: int, *, ceiling: int, mark: str, user_id: str | None = None, day: int | None = None
     ) -> None:
-        """Add an amount, of either sign, whatever the ceiling (which must be the one it was first added under).
+        """Add a positive or negative amount without checking the ceiling; pass the same `ceiling` as to `add`.
 
-        A repeated correction with the same `mark` changes nothing.
+        Repeating a correction with the same `mark` changes nothing.
         """
         ...
 
@@ -40,7 +38,7 @@ class Counters(Protocol):
 
 
 def day_of(now_ns: int) -> int:
-    """The day's number since 1970."""
+    """The number of days since 1970."""
     return now_ns // (DAY_S * 10**9)
 
 
@@ -50,7 +48,7 @@ def seconds_left(now_ns: int) -> int:
 
 
 def shards(ceiling: int, *, start: str) -> list[tuple[int, int]]:
-    """(shard, its part of the ceiling), in the order to try them: it differs from turn to turn, the sum never."""
+    """(shard, its part of the ceiling), in the order to try them, which depends on `start`."""
     count = SHARDS if ceiling >= SHARDED_FROM else 1
     first = hashlib.sha256(start.encode()).digest()[0] % count
     parts = [(n, ceiling // count + (1 if n < ceiling % count else 0)) for n in range(count)]
@@ -78,7 +76,7 @@ class MemoryCounters:
     async def correct(
         self, name: str, amount: int, *, ceiling: int, mark: str, user_id: str | None = None, day: int | None = None
     ) -> None:
-        """Counters. No answer is lost in memory, so `mark` has nothing to tell apart."""
+        """Counters. No response is lost in memory, so `mark` is not needed."""
         self.sums[name, user_id, day_of(self._clock()) if day is None else day] += amount
 
     async def switched_off(self) -> str | None:

@@ -1,20 +1,20 @@
-"""Who follows turns, and who is to leave because others came later. Pure; the same for every ledger.
+"""Limits the streams that follow a turn: the newest may stay, older ones must leave. Pure; the same for every ledger.
 
-Each follower has an entry that names when it began and which turn it follows, and that expires unless it is renewed: so
-a follower that died frees its place. Every follower applies the same rule to all entries of its user.
+Each follower has an entry that contains its start time and its turn, and that expires unless it is renewed, so that a
+follower that crashes frees its slot. Every follower applies the same rule to all entries of its user.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-OF_A_TURN, OF_A_USER = 3, 5  # at a time: each one holds an invocation as long as the turn runs
+OF_A_TURN, OF_A_USER = 3, 5  # at a time: each one occupies an invocation as long as the turn runs
 EXPIRES_MS = 6_000  # three renewals
-LITTER_MAX = 40  # expired entries, some 4 KB: then they are removed
+MAX_EXPIRED = 40  # expired entries, about 4 KB; at this number they are removed
 
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """One stream of somebody who follows a turn. `began_ms` in milliseconds since 1970, `mark` is random."""
+    """One stream that follows a turn. `began_ms` in milliseconds since 1970, `mark` is random."""
 
     turn_id: str
     began_ms: int
@@ -34,5 +34,5 @@ def may_stay(own: Follower, entries: Mapping[str, int], *, now_ms: int) -> bool:
 
 
 def expired(entries: Mapping[str, int], *, now_ms: int) -> Iterable[str]:
-    """Entries that nobody renews any more."""
+    """Entries that are no longer renewed."""
     return [name for name, expires_ms in entries.items() if expires_ms <= now_ms]

@@ -1,6 +1,6 @@
-"""Where everything lives: keys of the table and of the bucket, and the table's own definition. Pure; knows no client.
+"""Keys of the DynamoDB table and of the S3 bucket, and the table's definition. Pure: no client, no request.
 
-Whose a row is stands in its partition key, so a forgotten filter cannot leak. The layout is drawn in docs/stores.md.
+The owner is part of every partition key, so that a forgotten filter cannot leak data. See the layout in docs/stores.md.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import Any
 PARTITION_KEY = "pk"
 SORT_KEY = "sk"
 ORDER_INDEX = "by_order"
-ORDER_KEY = "order"  # only rows that are listed carry it: the index is sparse
-TTL_ATTRIBUTE = "expires_at"  # epoch seconds; DynamoDB deletes days late, so every read filters too
+ORDER_KEY = "order"  # only rows that lists return have it: the index is sparse
+TTL_ATTRIBUTE = "expires_at"  # epoch seconds; DynamoDB deletes rows up to days late, so every read filters too
 
 THREAD_PREFIX = "THREAD#"
 ITEM_PREFIX = "ITEM#"
@@ -19,16 +19,16 @@ ATTACHMENT_PREFIX = "ATTACHMENT#"
 FEEDBACK_PREFIX = "FEEDBACK#"
 EVENTS_PREFIX = "EVENTS#"
 REQUEST_PREFIX = "REQUEST#"
-TURN = "TURN"  # sort key of the thread's lease; a deleted thread's tombstone stands in the same place
+TURN = "TURN"  # sort key of the thread's lease, and of a deleted thread's first tombstone, which replaces it
 GONE = "GONE"  # sort key of the second tombstone, see FIRST_ORDER
 QUOTA = "QUOTA"
 FOLLOWERS = "FOLLOWERS"
-CLAIMED = "CLAIMED"  # sort key, in a guest's partition, of who took the guest's threads over
-ORPHANS_PASS = ("SWEEP#orphans", "PASS")  # how far the daily pass over the bucket has come
-CLAIMS_PARTITION = "SWEEP#guests"  # the guests whose threads are still to be handed over
+CLAIMED = "CLAIMED"  # sort key, in a guest's partition, of the row that names the user who took over the threads
+ORPHANS_PASS = ("SWEEP#orphans", "PASS")  # progress of the daily pass over the bucket
+CLAIMS_PARTITION = "SWEEP#guests"  # guests whose threads are not all moved yet
 
-# A deleted thread's two tombstones sort before and after every item (orders begin with a digit), so that
-# a page in either direction meets one of them first and costs no second request.
+# A deleted thread's two tombstones sort before and after every item (orders begin with a digit), so that a page in
+# either direction returns one of them first and needs no second request.
 FIRST_ORDER = "!"
 LAST_ORDER = "~"
 
@@ -37,15 +37,15 @@ SORT_KEY_MAX_BYTES = 1024  # DynamoDB's limit; a partition key may have 2,048
 ORDER_DIGITS = 20  # nanoseconds since 1970 have 19 digits until the year 2286
 
 OFFLOAD_PREFIX = "offload/"  # payloads too large for a row
-PENDING_PREFIX = "pending/"  # uploads not yet bound to a message; a lifecycle rule empties it after a day
-KEPT_PREFIX = "kept/"  # uploads bound to a message
+PENDING_PREFIX = "pending/"  # uploads that no message has yet; a lifecycle rule deletes them after a day
+KEPT_PREFIX = "kept/"  # uploads that belong to a message
 
 _OWNED = re.compile(r"USER#((?:[^#]|##)*)(?:#THREAD#(.*))?", re.DOTALL)
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
 def table_definition(name: str) -> dict[str, Any]:
-    """Arguments of CreateTable for a local table; the deployed one is made by the stack, and a test compares them."""
+    """Arguments of CreateTable for a local table. The stack creates the deployed one; a test compares the two."""
     return {
         "TableName": name,
         "BillingMode": "PAY_PER_REQUEST",
@@ -70,17 +70,19 @@ def table_definition(name: str) -> dict[str, Any]:
 
 
 def user_partition(user_id: str) -> str:
-    """Threads, attachments, duplicate guards and quota of one user. `#` is doubled, so no two users share a key."""
+    """Partition of a user's threads, attachments, idempotency keys and quota. `#` is doubled, so that no two users
+    share a key.
+    """
     return "USER#" + user_id.replace("#", "##")
 
 
 def thread_partition(user_id: str, thread_id: str) -> str:
-    """Items, turn, journal and feedback of one thread."""
+    """Partition of a thread's items, lease, journal and feedback."""
     return user_partition(user_id) + "#THREAD#" + thread_id
 
 
 def owner_of(partition: str) -> tuple[str, str]:
-    """User and thread of a partition key; the thread is "" for a user's own partition, both are for any other."""
+    """(user, thread) of a partition key. The thread is "" in a user's own partition; both are "" in any other."""
     match = _OWNED.fullmatch(partition)
     return (match[1].replace("##", "#"), match[2] or "") if match else ("", "")
 
@@ -106,7 +108,7 @@ def feedback_sort(item_id: str) -> str:
 
 
 def events_prefix(turn_id: str) -> str:
-    """What the sort keys of a turn's journal begin with."""
+    """Prefix of the sort keys of a turn's journal."""
     return f"{EVENTS_PREFIX}{turn_id}#"
 
 
@@ -116,7 +118,7 @@ def events_sort(turn_id: str, batch: int) -> str:
 
 
 def request_sort(key: str) -> str:
-    """Sort key of a duplicate guard, or of a turn -> thread pointer, in its user's partition."""
+    """Sort key of an idempotency key in its user's partition; also of the row that maps a turn to its thread."""
     return REQUEST_PREFIX + key
 
 
@@ -126,12 +128,12 @@ def sweep_partition(shard: int) -> str:
 
 
 def sweep_shard(thread_id: str) -> int:
-    """Which of the SWEEP_SHARDS partitions notes the deletion of this thread."""
+    """The number of the sweep partition that records the deletion of this thread."""
     return sha256(thread_id.encode()).digest()[0] % SWEEP_SHARDS
 
 
 def sweep_sort(user_id: str, thread_id: str) -> str:
-    """Sort key of a pending sweep: the thread's partition key, or its hash when that exceeds a sort key's limit."""
+    """Sort key of a pending sweep: the thread's partition key, or its hash if that is too long for a sort key."""
     partition = thread_partition(user_id, thread_id)
     if len(partition.encode()) <= SORT_KEY_MAX_BYTES:
         return partition
@@ -139,17 +141,17 @@ def sweep_sort(user_id: str, thread_id: str) -> str:
 
 
 def order_of(arrived_ns: int, row_id: str) -> str:
-    """The `order` of an item or thread: fixed width, so that text sorts as time; the id makes it unique."""
+    """The `order` of an item or thread: fixed width, so that it sorts by time; the id makes it unique."""
     return f"{arrived_ns:0{ORDER_DIGITS}d}#{row_id}"
 
 
 def arrived_ns(order: str) -> int:
-    """The number in front of an `order`."""
+    """The nanoseconds at the start of an `order`."""
     return int(order[:ORDER_DIGITS])
 
 
 def object_segment(text: str) -> str:
-    """`text` as one part of an object key: itself when plain, else a hash, so that no id climbs out of its prefix."""
+    """`text` as one segment of an object key: unchanged if plain, else hashed, so that no id can escape its prefix."""
     return text if _PLAIN_SEGMENT.fullmatch(text) else "~" + sha256(text.encode()).hexdigest()
 
 
@@ -164,22 +166,22 @@ def thread_objects(user_id: str, thread_id: str) -> str:
 
 
 def offload_object(user_id: str, thread_id: str, item_id: str, write_id: str) -> str:
-    """Key of one offloaded payload. Each write has its own: no reader ever gets the bytes of another row's write."""
+    """Key of one offloaded payload. Each write has its own key, so that no reader gets the bytes of another write."""
     return f"{thread_objects(user_id, thread_id)}{object_segment(item_id)}/{write_id}"
 
 
 def attachment_payload(user_id: str, attachment_id: str, write_id: str) -> str:
-    """Key of an attachment's own description, should it be too large for a row; `~~` is no thread's segment."""
+    """Key of an attachment's metadata that is too large for a row. `~~` never occurs as a thread's segment."""
     return f"{user_objects(OFFLOAD_PREFIX, user_id)}~~/{object_segment(attachment_id)}/{write_id}"
 
 
 def attachment_objects(user_id: str, attachment_id: str) -> str:
-    """Prefix of an attachment's bytes once it is bound to a message."""
+    """Prefix of an attachment's bytes once it belongs to a message."""
     return f"{user_objects(KEPT_PREFIX, user_id)}{object_segment(attachment_id)}/"
 
 
 def row_of_attachment_object(key: str) -> tuple[str, str] | None:
-    """The row whose attachment's bytes are under this key; None when the key tells a hash in its place."""
+    """The row of the attachment whose bytes have this key; None if the key contains a hash instead of an id."""
     match key.removeprefix(KEPT_PREFIX).split("/"):
         case [user_id, attachment_id, _] if _are_plain(user_id, attachment_id):
             return user_partition(user_id), attachment_sort(attachment_id)
@@ -188,7 +190,7 @@ def row_of_attachment_object(key: str) -> tuple[str, str] | None:
 
 
 def row_of_payload(key: str) -> tuple[str, str] | None:
-    """The row whose offloaded payload is under this key; None when a hash is in the place of one of its ids."""
+    """The row whose offloaded payload has this key; None if the key contains a hash instead of an id."""
     match key.removeprefix(OFFLOAD_PREFIX).split("/"):
         case [user_id, "~~", attachment_id, _] if _are_plain(user_id, attachment_id):
             return user_partition(user_id), attachment_sort(attachment_id)

@@ -30,25 +30,25 @@ def count_nothing(_what: Literal["unreadable_row", "clock_ahead"]) -> None:
 
 
 class FeedbackStore(Protocol):
-    """Thumbs up and down."""
+    """Stores users' thumbs up and down on items."""
 
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
     ) -> None:
-        """Keep the feedback on each item that exists, the latest wins; unknown items are passed over.
+        """Store the feedback on each item that exists; the latest wins, and unknown items are ignored.
 
-        NotFoundError when the thread is missing or someone else's: ChatKit's server checks neither.
+        NotFoundError if the thread is missing or someone else's: ChatKit's server checks neither.
         """
         ...
 
 
 Record = Mapping[str, Any]
-"""One thing of a user's, as JSON: `kind` is "thread", "item", "attachment" or "feedback"; see docs/stores.md."""
+"""One exported record, as JSON: `kind` is "thread", "item", "attachment" or "feedback"; see docs/stores.md."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What an erasure removed."""
+    """How many of each a sweep or an erasure removed."""
 
     threads: int = 0
     items: int = 0
@@ -56,35 +56,35 @@ class Erased:
     objects: int = 0
 
     def __add__(self, other: "Erased") -> "Erased":
-        return Erased(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+        return Erased(*(left + right for left, right in zip(astuple(self), astuple(other), strict=True)))
 
 
 class UserData(Protocol):
-    """A person's rights to what is kept about them."""
+    """Export, import and erasure of everything that is stored about a user."""
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
-        """Everything of the user's: threads by time, each followed by its items in order; attachments last."""
+        """Everything that the user has: threads by time, each followed by its items in order; attachments last."""
         ...
 
     async def import_record(self, record: Record, context: RequestContext) -> bool:
-        """Put one exported record back under its own id, order and time; False when it was there already.
+        """Restore one exported record with its id, order and time; False if it already exists.
 
-        Importing an export and exporting again gives the same bytes. ConflictError when another value has the id.
+        Importing an export and exporting again gives the same bytes. ConflictError if another value has the id.
         """
         ...
 
     def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
-        """Remove everything of the user's, saying after each step what it removed; to be called again when it died."""
+        """Erase everything that the user has, and yield after each step what it removed. Call it again if it failed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """A thread's lease as stored. What comes after its turn is ordered after `last_order`, in nanoseconds since 1970.
+    """A thread's lease as stored. Later turns' items are ordered after `last_order` (nanoseconds since 1970).
 
-    `expires_ms` of a turn that has ended says when; 0 of one that died and was ended by somebody else.
-    `unrecovered` are the unended turns that this one took the lease from, oldest first, until this one renews or ends:
-    turns that crashed before they stored their predecessors' answers leave all of them to the next turn.
+    `expires_ms` of an ended turn is the time at which it ended, or 0 if it crashed and another process ended it.
+    `unrecovered` lists the unended turns before this one, oldest first, until this one renews or ends its lease: turns
+    that crash before they store their predecessors' answers leave all of them to the next turn.
     """
 
     turn_id: str
@@ -97,17 +97,19 @@ class TurnRow:
 
 @dataclass(frozen=True, slots=True)
 class LeaseTaken:
-    """The lease is ours. `previous` is the turn it was taken from; unless that ended, its journal is to be folded."""
+    """The turn has the lease now. `previous` is the turn that had it before; unless that one ended, its answer must be
+    recovered from its journal.
+    """
 
     previous: TurnRow | None
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyConflict:
-    """Another turn has the key. `same_body` is False when it was claimed for another request body (a 409).
+    """Another turn has the key. `same_body` is False if it was claimed for a different request body (a 409).
 
-    `thread_id` is None until the turn has its lease. `refusal` says why its request was refused, in the words of who
-    refused it: the next request may claim the key. `ended` is True of a turn that another one took the lease from.
+    `thread_id` is None until the turn has its lease. `refusal` is the message with which its request was refused; the
+    next request may then claim the key. `ended` is True for a turn that has noticed the loss of its lease.
     """
 
     turn_id: str
@@ -119,7 +121,9 @@ class IdempotencyConflict:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The key is the turn's and names its thread. `stop_of` is what somebody named to stop before it was, if so."""
+    """The key belongs to the turn and names its thread. `stop_of` is the turn or name that a client asked to stop
+    before the key was bound, if any.
+    """
 
     stop_of: str | None
 
@@ -134,9 +138,9 @@ class JournalBatch:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRefused:
-    """Nothing was spent. The user may try again after `retry_after_s` seconds.
+    """The turn was not counted. The user may try again after `retry_after_s` seconds.
 
-    `running` are the turns in the way where that is the limit; some of them may have died.
+    `running` lists the running turns if their number is the limit; some of them may have crashed.
     """
 
     limit: Literal["minute", "day", "running"]
@@ -146,7 +150,7 @@ class QuotaRefused:
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimits:
-    """What one user may spend; 0 = no limit."""
+    """How many turns one user may start per minute and per day, and run at a time; 0 = no limit."""
 
     per_minute: int
     per_day: int
@@ -154,69 +158,70 @@ class QuotaLimits:
 
 
 class TurnLedger(Protocol):
-    """Lease, stop flag, journal, duplicate guard and quota of turns. Each method is one conditional write or one read.
+    """Leases, stop flags, journals, idempotency keys and quotas of turns. Each method is one conditional write or one
+    read.
 
-    A write whose answer was lost is recognised as our own: by the turn id that it carries, and where two requests may
-    carry the same one by a mark that each call makes for itself.
-    Ids that cannot be kept are ValueError where something would be written, and missing everywhere else.
+    If the response to a write is lost, its retry recognizes the row as its own: by the turn id, or, where two requests
+    may have the same turn id, by a random mark that is new for each call.
+    An id that cannot be stored is a ValueError in methods that write, and missing in the others.
     """
 
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
-        """Take the thread's lease from its holder, expired or not. NotFoundError when the thread is being deleted.
+        """Take the thread's lease from its holder, expired or not. NotFoundError if the thread has been deleted.
 
-        The thread's clock follows `last_order` before anything is ordered under this lease.
+        Everything ordered under this lease comes after the `last_order` of the previous one.
         """
         ...
 
     async def renew_lease(
         self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext
     ) -> Literal["held", "stopped", "superseded"]:
-        """Prolong the lease IF it is still `turn_id`'s and nobody asked to stop: that failing is the signal.
+        """Extend the lease if `turn_id` still holds it and no client asked to stop it; otherwise report which.
 
-        What the turn writes from now on is ordered after this renewal, and before whoever takes the lease next. A turn
-        that someone else ended (a reader who folded it after a crash) or whose thread is deleted is superseded.
-        Renewing says that what came before is folded: see TurnRow.unrecovered.
+        What the turn writes from now on is ordered after this renewal and before the next turn's items. A turn is also
+        superseded if its thread is deleted, or if another process ended it (by recovering it after its lease expired).
+        Renew only after the answers of earlier turns are recovered: this clears TurnRow.unrecovered.
         """
         ...
 
     async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
-        """Mark the turn as ended now IF it still has the lease; False when it was superseded. Again is quiet, and True.
+        """Mark the turn as ended now if it still has the lease; False if it was superseded. Idempotent.
 
-        `died`: somebody else says so, of a turn whose lease ran out.
+        `died`: another process ends a turn whose lease has expired.
         """
         ...
 
     async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
-        """Set the stop flag of the running turn (of `turn_id` only, when given); None when there is none.
+        """Set the stop flag of the running turn (only of `turn_id`, if given); None if there is none.
 
-        A turn runs while it has neither ended nor let its lease run out. The row returned has the flag.
+        A turn runs until it ends or its lease expires. The returned row has the flag.
         """
         ...
 
     async def load_turn(self, thread_id: str, *, context: RequestContext) -> TurnRow | None:
-        """The thread's lease, over or not; None when no turn ever ran, or the thread is missing or foreign."""
+        """The thread's lease, ended or not; None if no turn ever ran, or the thread is missing or someone else's."""
         ...
 
     async def append_journal(
         self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
     ) -> None:
-        """Keep one batch; the same number again is a retry and changes nothing. TooLargeError over 150 KB packed."""
+        """Store one batch; the same number again is a retry and changes nothing. TooLargeError over 150 KB packed."""
         ...
 
     async def delete_thread(self, thread_id: str, *, context: RequestContext) -> None:
-        """The thread is deleted: its running turn is superseded, none begins in it any more, its events are gone.
+        """Delete the thread's journals, supersede its running turn, and let no new turn begin in it. Idempotent.
 
-        A store that keeps its threads elsewhere than its turns calls this; a late batch goes when its turn ends. Again
-        is quiet.
+        Called by a store that keeps its threads elsewhere than its turns. A batch that arrives later is deleted when
+        its turn ends.
         """
         ...
 
     def read_journal(
         self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
     ) -> AsyncIterator[JournalBatch]:
-        """The batches from number `first` on that are there now, in order: one request for each MB of them.
+        """The batches stored so far, in order, starting with number `first`; one request per MB.
 
-        A batch that cannot be read is counted and ends the journal there: what was before it is whole.
+        A batch that cannot be read is counted and ends the journal, so that no gap is returned.
         """
         ...
 
@@ -230,92 +235,95 @@ class TurnLedger(Protocol):
         instead_of: str | None = None,
         context: RequestContext,
     ) -> IdempotencyConflict | None:
-        """Claim a duplicate key for `turn_id`; None when it is ours, our own lost answer included.
+        """Claim an idempotency key for `turn_id`; None if the claim succeeded, even if its response was lost.
 
-        Free is a key that nobody has, whose time is over, or whose request was refused; also that of the turn
-        `instead_of`, once it is bound to a thread: whoever names it knows that it is over. Each call stands for one
-        request: a second one with the same turn id is a duplicate.
+        A key is free if no turn has it, its claim has expired, or its request was refused. The key of turn `instead_of`
+        is free once it is bound to a thread: the caller knows that this turn is over. Each call is one request, so a
+        second one with the same turn id is a duplicate.
         """
         ...
 
     async def load_request(
         self, key: str, *, body_hash: bytes | None = None, context: RequestContext
     ) -> IdempotencyConflict | None:
-        """What stands under a key now, for any body or this one; None when nothing does that is not over."""
+        """The turn that has the key now; None if the key is free. `same_body` compares with `body_hash`, if given."""
         ...
 
     async def bind_request(
         self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
     ) -> Bound | None:
-        """Note under the key which thread its turn runs in, and keep the key for `ttl_s` seconds from now.
+        """Record under the key which thread its turn runs in, and keep the key for `ttl_s` seconds from now.
 
-        None when the key is another's by now, or nobody's: this turn took too long to begin, and must not.
+        None if the turn no longer has the key: it took too long to begin, and must not run.
         """
         ...
 
     async def refuse_request(self, key: str, turn_id: str, refusal: str, *, context: RequestContext) -> None:
-        """Note why the request that `turn_id` claimed the key for was refused; quiet when the key is not its."""
+        """Record why the request for which `turn_id` claimed the key was refused. No-op if another turn has the key."""
         ...
 
     async def end_request(self, key: str, turn_id: str, *, ttl_s: int, context: RequestContext) -> None:
-        """The turn lost its lease and has noticed: its key is kept for `ttl_s` seconds more. Quiet when not its."""
+        """Record that the turn has noticed the loss of its lease; the key is kept for `ttl_s` seconds more. No-op if
+        another turn has the key.
+        """
         ...
 
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
-        """Give a key back that `turn_id` claimed; quiet when it is not ours."""
+        """Release a key that `turn_id` claimed. No-op if another turn has it."""
         ...
 
     async def stop_request(
         self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
     ) -> IdempotencyConflict | None:
-        """Who has the key, if anybody; unless that is bound to its thread, `stop_of` is noted for whoever is.
+        """Return the turn that has the key, if any. Unless that turn is bound to its thread, record `stop_of` for the
+        turn that binds the key.
 
-        With `turn_id` it is noted for that turn only, and None when the key is another's. Noted under a key that
-        nobody has yet, it is kept for `ttl_s` seconds at least.
+        With `turn_id`, record it for that turn only; None if another turn has the key. On a free key, `stop_of` is
+        kept for at least `ttl_s` seconds.
         """
         ...
 
     async def note_follower(self, follower: Follower, *, context: RequestContext) -> bool:
-        """Note that the follower is there, for EXPIRES_MS from now; False when so many others came later that it must
-        leave (store/followers.py).
+        """Renew the follower's entry for EXPIRES_MS; False if so many others came later that it must leave
+        (store/followers.py).
         """
         ...
 
     async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
-        """Count one turn against the user's limits in one conditional write; None when it may run.
+        """Count one turn against the user's limits in one conditional write; None if it may run.
 
-        The same turn again is a retry and counts once. A running turn that never ends counts until its deadline.
+        The same turn again is a retry and counts once. A turn that crashes counts as running until its deadline.
         """
         ...
 
     async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
-        """The turn no longer runs; what it spent of minute and day stays spent. Quiet when it does not run."""
+        """Stop counting the turn as running; it still counts for its minute and day. Idempotent."""
         ...
 
 
 class Sweeps(Protocol):
-    """What deletes leave to be done, for whoever has time: the deleting invocation, the hourly event, `chat sweep`."""
+    """Removes what deletes leave behind. Called by the invocation that deletes, the hourly event and `chat sweep`."""
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """Remove rows and objects of deleted threads until `stop()`; what remains waits for the next call.
+        """Remove rows and objects of deleted threads until `stop()` returns True; the next call continues.
 
-        Forgets the ids of threads that were deleted bounds.LATE_WRITES_S ago: a thread that is saved under such an id
-        is a new, empty one. Until then `save_thread` refuses the id with NotFoundError.
+        Also forgets the ids of threads that were deleted more than bounds.LATE_WRITES_S ago: a thread saved under such
+        an id is new and empty. Until then `save_thread` refuses the id with NotFoundError.
         """
         ...
 
     async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
-        """Remove rows and objects of one thread that was just deleted, whatever else waits; nothing of a living one."""
+        """Remove rows and objects of one thread that was just deleted. No-op for a thread that is not deleted."""
         ...
 
     async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
-        """Remove objects older than a day that no row names: of the whole bucket, or as far as this call comes."""
+        """Remove objects older than a day that no row refers to. Without `everything`, part of the bucket per call."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that `chat doctor` reports: what is wrong, and with which row."""
+    """A row that `chat doctor` reports, and what is wrong with it."""
 
     what: Literal["unreadable", "item without a thread"]
     user_id: str
@@ -324,51 +332,54 @@ class Finding:
 
 
 class Inspects(Protocol):
-    """A look at every row: for an operator with time, never for a request."""
+    """Checks every stored row. For operators; too slow for a request."""
 
     def inspect(self) -> AsyncIterator[Finding | None]:
-        """One value per row looked at: None for a sound one."""
+        """One value per row: None if it is valid."""
         ...
 
 
 CopyFile = Callable[[str], Awaitable[None]]
-"""Copies the bytes of one attachment, by its id, to where the user's are kept. Twice is once."""
+"""Copies the bytes of one attachment, given its id, to the user's files. Idempotent."""
 
-CLAIM_TTL_S = 30 * 86_400  # how long a claim is remembered: a guest's token ends long before (auth/guests.py)
+CLAIM_TTL_S = 30 * 86_400  # how long a claim is kept: a guest's token expires long before (auth/guest_tokens.py)
 
 
-def already_theirs(thread_id: str) -> ConflictError:
-    """The error when both have a thread of one id, which an import can cause: neither is overwritten."""
-    return ConflictError(f"The user already has a thread {thread_id}; the guest's thread of this id stays where it is.")
+def thread_already_exists(thread_id: str) -> ConflictError:
+    """The error if user and guest both have a thread with this id, which an import can cause: neither is changed."""
+    return ConflictError(f"The user already has a thread {thread_id}; the guest's thread with this id was not moved.")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A handover that was begun and has not been finished."""
+    """A handover that has begun and is not finished."""
 
     guest_id: str
     user_id: str
 
 
 class Handover(Protocol):
-    """Claim a guest, hand each thread over, end the claim. Every step may be the last, and may be done again."""
+    """Moves a guest's threads to a user: claim the guest, hand over each thread, end the claim.
+
+    Every step is idempotent, so that a handover that stops after any step can be repeated.
+    """
 
     async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
-        """Note that the user takes over what the guest has; again is quiet. ConflictError: somebody else did."""
+        """Record that the user takes over the guest's threads. Idempotent. ConflictError if another user has."""
         ...
 
     async def end_claim(self, guest_id: str, context: RequestContext) -> None:
-        """Nothing is left to be handed over. The guest stays claimed."""
+        """Record that every thread has been handed over. The guest stays claimed."""
         ...
 
     def claimed_guests(self) -> AsyncIterator[Claim]:
-        """Every claim that was not ended."""
+        """Every claim that has not ended."""
         ...
 
     async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
-        """Make the guest's thread the user's, with its items, feedback and attachments: the user sees all or nothing.
+        """Move the guest's thread to the user with its items, feedback and attachments: the user sees all or nothing.
 
-        False, and nothing is done, while a turn runs in it. True when it is over, or there is no such thread.
-        ConflictError, and nothing is done, when the user already has a thread of this id.
+        False, without any change, while a turn runs in the thread. True if it was moved or does not exist.
+        ConflictError, without any change, if the user already has a thread with this id.
         """
         ...

@@ -1,7 +1,7 @@
-"""What a user has spent, against what they may spend. Pure; the same for every ledger. Knows no row and no clock.
+"""Turn quotas: decides whether a user may start a turn, given the turns counted so far. The same for every ledger.
 
-Minutes and days are those of UTC, counted from 1970, so that every process names a window alike and an old one needs
-no reset. A turn runs until it says that it ended, or until the time by which Lambda has killed it.
+Windows are UTC minutes and days, numbered from 1970, so that every process uses the same names and no reset is needed.
+A turn counts as running until it ends, or until the time by which Lambda has killed it.
 """
 
 from collections.abc import Mapping
@@ -12,21 +12,21 @@ from lambda_src.store.ports import QuotaLimits, QuotaRefused
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
-SKEW_MS = 300_000  # five minutes, as for the order of items: a window may be over here and not yet on another machine
-RUNNING_MAX_MS = LONGEST_INVOCATION_S * 1000  # a turn that did not end by then has crashed
-RUNNING_RETRY_S = 5  # when a slot comes free nobody knows; answers take some 10 s, so on average one does by then
+SKEW_MS = 300_000  # five minutes, as for the order of items: another machine's clock may still be in the window
+RUNNING_MAX_MS = LONGEST_INVOCATION_S * 1000  # a turn that has not ended by then has crashed
+RUNNING_RETRY_S = 5  # an estimate: answers take about 10 s, so on average one ends within 5
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Turns counted in this minute and this day, and when each running turn has ended at the latest (milliseconds)."""
+    """Turns counted in this minute and this day, and by when each running turn has ended (milliseconds)."""
 
     minute: int
     day: int
     runs: Mapping[str, int]
 
     def dead(self, *, now_ms: int) -> list[str]:
-        """Turns that never said that they ended and cannot run any more."""
+        """Turns that crashed: still counted as running although their time is over."""
         return [turn_id for turn_id, expires_ms in self.runs.items() if expires_ms <= now_ms]
 
 
@@ -36,20 +36,20 @@ def windows(now_ms: int) -> tuple[str, str]:
 
 
 def is_past(name: str, *, now_ms: int) -> bool:
-    """Whether `name` is that of a window which is over on every machine."""
+    """Whether `name` is a window that is over on every machine."""
     kind, _, number = name.partition("_")
     window_ms = {"minute": MINUTE_MS, "day": DAY_MS}.get(kind)
     return window_ms is not None and (int(number) + 1) * window_ms <= now_ms - SKEW_MS
 
 
 def run_expires_ms(*, now_ms: int, deadline_ms: int | None) -> int:
-    """When a turn that starts now has ended at the latest: at its invocation's deadline, where there is one."""
+    """By when a turn that starts now has ended: the deadline of its invocation, if it has one."""
     latest = now_ms + RUNNING_MAX_MS
     return latest if deadline_ms is None else min(deadline_ms, latest)
 
 
 def refusal(spent: Spending, limits: QuotaLimits, *, now_ms: int) -> QuotaRefused | None:
-    """Why one turn more may not run; of several limits the one that lasts longest. None when it may."""
+    """The limit that one more turn would exceed (if several, the one that lasts longest); None if it may run."""
     if 0 < limits.per_day <= spent.day:
         return QuotaRefused("day", _until_next(DAY_MS, now_ms))
     if 0 < limits.per_minute <= spent.minute:

@@ -1,6 +1,6 @@
-"""Stored values become ChatKit's objects again, or a placeholder where this release cannot read them. Knows no engine.
+"""Decodes stored values into ChatKit's objects, or into placeholders if this release cannot read them.
 
-Each placeholder is counted; the row stays as it is.
+Each placeholder is counted; the row is left unchanged.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Reader:
-    """What one store reads. None in the place of data is what could not even be unpacked."""
+    """Decodes values for one store. None instead of data means that it could not be unpacked."""
 
     def __init__(self, count: Count, snapshots: Snapshots) -> None:
         self._count = count
         self._snapshots = snapshots
 
     def thread(self, thread_id: str, fields: Mapping[str, str] | None, *, name: str) -> ThreadMetadata:
-        """The thread of these fields, known to the snapshots by `name`. Saving a placeholder is refused there."""
+        """The thread of these fields. Also takes a snapshot under `name`, which refuses to save a placeholder."""
         try:
             if fields is None:
                 raise codec.UnreadableError("its fields are damaged")
@@ -37,7 +37,7 @@ class Reader:
         return thread
 
     def item(self, item_id: str, thread_id: str, data: bytes | None, *, arrived: datetime) -> ThreadItem:
-        """The item, or a line that neither the user nor the model is said to have written."""
+        """The item, or a placeholder task, which is attributed to neither the user nor the model."""
         try:
             if data is None:
                 raise codec.UnreadableError("its payload is damaged")
@@ -48,7 +48,7 @@ class Reader:
             return TaskItem(id=item_id, thread_id=thread_id, created_at=arrived, task=task)
 
     def attachment(self, attachment_id: str, data: bytes | None) -> Attachment:
-        """The attachment, or one without a type."""
+        """The attachment, or a placeholder of unknown type."""
         try:
             if data is None:
                 raise codec.UnreadableError("its payload is damaged")

@@ -1,8 +1,8 @@
-"""Export and import of a user's data, the same for every store. Knows no engine.
+"""Export and import of a user's data, the same for every store.
 
-Each store implements `UserRows`, the few reads and writes that differ between engines. An export has one JSON object
-per thread, item, attachment and feedback: `value` is the stored JSON, `order` the row's place (docs/stores.md,
-"Export"). Stored bytes that are not JSON any more are exported as base64 in `raw`.
+Each store implements `UserRows`, the few reads and writes that differ between stores. An export has one JSON object
+per thread, item, attachment and feedback: `value` is the stored JSON, `order` the row's position (docs/stores.md,
+"Export"). Stored bytes that are not valid JSON are exported as base64 in `raw`.
 """
 
 import json
@@ -18,7 +18,7 @@ from lambda_src.store.ports import Record
 
 @dataclass(frozen=True, slots=True)
 class ThreadRecord:
-    """A thread: its fields as JSON texts, and its place."""
+    """A thread: its fields, each as JSON, and its position."""
 
     id: str
     fields: Mapping[str, str]
@@ -27,7 +27,7 @@ class ThreadRecord:
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """An item: its stored JSON and its place."""
+    """An item: its stored JSON and its position."""
 
     id: str
     data: bytes
@@ -36,7 +36,7 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttachmentRecord:
-    """An attachment: its stored JSON, and the thread of its message, if it has one."""
+    """An attachment: its stored JSON, and the thread of its message, if any."""
 
     id: str
     data: bytes
@@ -44,7 +44,7 @@ class AttachmentRecord:
 
 
 class UserRows(Protocol):
-    """The rows of users. Reads leave out what is deleted or expired; the `add_` methods write over it."""
+    """The rows of users. Reads skip deleted and expired rows; the `add_` methods overwrite them."""
 
     def threads(self, user_id: str) -> AsyncIterator[ThreadRecord]:
         """The user's threads by creation."""
@@ -63,24 +63,24 @@ class UserRows(Protocol):
         ...
 
     async def add_thread(self, user_id: str, thread: ThreadRecord) -> Mapping[str, str] | None:
-        """Write the thread, empty; None, or the fields of the thread that has its id already."""
+        """Create the thread without items. Returns the fields of an existing thread with its id, else None."""
         ...
 
     async def add_item(self, user_id: str, thread_id: str, item: ItemRecord) -> bytes | None:
-        """Write the item; None, or the codec.digest of the item that has its id already."""
+        """Create the item. Returns the codec.digest of an existing item with its id, else None."""
         ...
 
     async def add_attachment(self, user_id: str, attachment: AttachmentRecord) -> bytes | None:
-        """Write the attachment; None, or the codec.digest of the attachment that has its id already."""
+        """Create the attachment. Returns the codec.digest of an existing attachment with its id, else None."""
         ...
 
     async def set_feedback(self, user_id: str, thread_id: str, item_id: str, kind: str) -> str | None:
-        """Write the feedback on an item, and return what it was before."""
+        """Write the feedback on an item, and return the previous one."""
         ...
 
 
 async def export(rows: UserRows, user_id: str) -> AsyncIterator[Record]:
-    """Threads by creation, each followed by its items by arrival and its feedback; attachments last."""
+    """All records: threads by creation, each followed by its items by arrival and its feedback; attachments last."""
     async for thread in rows.threads(user_id):
         yield thread_record(thread.id, thread.fields, order=thread.order)
         async for item in rows.items(user_id, thread.id):
@@ -95,35 +95,35 @@ async def restore(rows: UserRows, record: Record, user_id: str) -> bool:
     """ports.UserData.import_record."""
     record_id, thread_id = record["id"], record.get("thread_id")
     bounds.writable(user_id, record_id, *([] if thread_id is None else [thread_id]))
-    standing: object
+    existing: object
     wanted: object
     match record["kind"]:
         case "thread":
             wanted = fields_of(record)
-            standing = await rows.add_thread(user_id, ThreadRecord(record_id, wanted, record["order"]))
+            existing = await rows.add_thread(user_id, ThreadRecord(record_id, wanted, record["order"]))
         case "item":
             data = data_of(record)
             wanted = codec.digest(data)
-            standing = await rows.add_item(user_id, record["thread_id"], ItemRecord(record_id, data, record["order"]))
+            existing = await rows.add_item(user_id, record["thread_id"], ItemRecord(record_id, data, record["order"]))
         case "attachment":
             data = data_of(record)
             wanted = codec.digest(data)
-            standing = await rows.add_attachment(user_id, AttachmentRecord(record_id, data, thread_id))
+            existing = await rows.add_attachment(user_id, AttachmentRecord(record_id, data, thread_id))
         case "feedback":
             before = await rows.set_feedback(user_id, record["thread_id"], record_id, record["value"])
             return before != str(record["value"])
         case kind:
-            raise ValueError(f"A record of an unknown kind: {kind}.")
-    if standing is not None and standing != wanted:
+            raise ValueError(f"A record has an unknown kind: {kind}.")
+    if existing is not None and existing != wanted:
         raise ConflictError(f"Another {record['kind']} has the id {record_id}.")
-    return standing is None
+    return existing is None
 
 
 Kind = Literal["thread", "item", "attachment", "feedback"]
 
 
 def json_record(kind: Kind, record_id: str, data: bytes, **more: object) -> Record:
-    """One line of an export about the stored JSON `data`."""
+    """The record of an item or attachment, given its stored JSON."""
     try:
         payload: dict[str, Any] = {"value": json.loads(data)}
     except ValueError:
@@ -137,28 +137,28 @@ def json_record(kind: Kind, record_id: str, data: bytes, **more: object) -> Reco
 
 
 def thread_record(thread_id: str, fields: Mapping[str, str], *, order: int) -> Record:
-    """The line of a thread, from its fields as JSON texts."""
+    """The record of a thread, given its fields, each as JSON."""
     value = {name: json.loads(text) for name, text in sorted(fields.items())}
     return {"kind": "thread", "id": thread_id, "order": order, "value": value}
 
 
 def fields_of(exported: Record) -> dict[str, str]:
-    """The fields that `thread_record` was given."""
+    """The fields that were passed to `thread_record`."""
     return {name: dump(value) for name, value in exported["value"].items()}
 
 
 def feedback_record(item_id: str, kind: str, *, thread_id: str) -> Record:
-    """The line of the feedback on an item."""
+    """The record of the feedback on an item."""
     return {"kind": "feedback", "id": item_id, "thread_id": thread_id, "value": kind}
 
 
 def data_of(exported: Record) -> bytes:
-    """The stored JSON that `json_record` was given."""
+    """The stored JSON that was passed to `json_record`."""
     if "raw" in exported:
         return b64decode(exported["raw"])
     return dump(exported["value"]).encode()
 
 
 def dump(value: object) -> str:
-    """JSON as stores write it: one line, nothing escaped that need not be."""
+    """JSON as stores write it: compact, with only the necessary escapes."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

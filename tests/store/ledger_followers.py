@@ -1,7 +1,7 @@
 """The contract about followers: the newest stay, whoever came before them leaves, whoever died is forgotten."""
 
 from lambda_src.context import RequestContext
-from lambda_src.store.followers import EXPIRES_MS, LITTER_MAX, Follower
+from lambda_src.store.followers import EXPIRES_MS, MAX_EXPIRED, Follower
 from lambda_src.store.ports import TurnLedger
 from tests.store.ledger_case import ADA, BOB, Clock, LedgerCase
 
@@ -36,7 +36,7 @@ class FollowerContract(LedgerCase):
         assert await ledger.note_follower(first, context=ADA)
 
     async def test_many_followers_that_died_leave_nothing_in_the_way(self, ledger: TurnLedger, clock: Clock) -> None:
-        for number in range(3 * LITTER_MAX):
+        for number in range(3 * MAX_EXPIRED):
             clock.later(ms=EXPIRES_MS)
             assert await ledger.note_follower(_follower(clock, number), context=ADA)
 

@@ -131,7 +131,7 @@ async def test_a_quota_row_stays_small_however_its_turns_end() -> None:
         (row,) = engine.rows.values()
         assert row_size(row) <= 4 * KB
     extra = len(engine.requests) - turns - turns // 2
-    assert 0 < extra <= turns * 3 // quotas.LITTER_MAX
+    assert 0 < extra <= turns * 3 // quotas.MAX_EXPIRED
 
 
 async def test_a_turn_is_counted_even_if_clearing_up_behind_it_fails() -> None:
@@ -148,7 +148,7 @@ async def test_a_turn_is_counted_even_if_clearing_up_behind_it_fails() -> None:
     clock = Clock()
     engine: Any = Throttled()
     ledger = DynamoDBStore(engine, "table", clock=clock, executor=Inline()).ledger
-    for number in range(quotas.LITTER_MAX * 2):
+    for number in range(quotas.MAX_EXPIRED * 2):
         clock.later(ms=60_000)
         assert await ledger.spend_quota(f"turn-{number}", NO_LIMITS, context=ADA) is None
         await ledger.end_quota(f"turn-{number}", context=ADA)

@@ -1,4 +1,4 @@
-"""ChatKit's Store on one DynamoDB table; `DynamoDBStore` is all that others need of this package."""
+"""ChatKit's Store on one DynamoDB table. Other packages import only `DynamoDBStore`."""
 
 from lambda_src.store.dynamodb.store import DynamoDBStore
 

@@ -1,4 +1,4 @@
-"""A user's attachments: what ChatKit knows of each, never the bytes. Knows no upload."""
+"""Attachment metadata in DynamoDB: ChatKit's description of each attachment, never its bytes."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ _NS = 1_000_000_000
 
 
 class Attachments:
-    """The attachments of every user. `retention_s` = 0 keeps those of a message for ever."""
+    """The attachments of every user. `retention_s` = 0 keeps those of a message forever."""
 
     def __init__(
         self, table: Table, payloads: Payloads, *, clock: Callable[[], int], reader: Reader, retention_s: int
@@ -27,16 +27,16 @@ class Attachments:
         self._retention_s = retention_s
 
     async def save(self, user_id: str, attachment: Attachment, *, expires_s: int | None) -> None:
-        """Keep the attachment, new or not; `expires_s` as in `write`."""
+        """Write the attachment; `expires_s` as in `write`."""
         data = codec.dump(attachment)
         await self.write(user_id, attachment.id, data, thread_id=attachment.thread_id, expires_s=expires_s)
 
     async def write(
         self, user_id: str, attachment_id: str, data: bytes, *, thread_id: str | None, expires_s: int | None
     ) -> None:
-        """The same for the JSON of an attachment. `thread_id` is the thread it is bound to: deleted with that.
+        """Write the JSON of an attachment. `thread_id`: the thread of its message, with which it is deleted.
 
-        `expires_s` is when one that is bound expires, in epoch seconds; None: never.
+        `expires_s`: when an attachment with a message expires, in epoch seconds; None: never.
         """
         key = _key(user_id, attachment_id)
         prefix = keys.attachment_payload(user_id, attachment_id, "")
@@ -55,7 +55,7 @@ class Attachments:
             await self._payloads.delete(object_of(old))
 
     async def row(self, user_id: str, attachment_id: str) -> Row | None:
-        """The living row of an attachment: one request, two when it is bound to a thread (which may be deleted)."""
+        """The row of an attachment, unless it or its thread is deleted: one request, two if it belongs to a thread."""
         row = await self._table.get(_key(user_id, attachment_id))
         if row is None or rows.is_expired(row, now_s=self._clock() // _NS):
             return None
@@ -66,7 +66,7 @@ class Attachments:
         return row
 
     async def load(self, user_id: str, attachment_id: str) -> Attachment:
-        """The attachment; NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        """The attachment; NotFoundError if it or its thread is missing, deleted or someone else's."""
         row = await self.row(user_id, attachment_id)
         if row is None:
             raise NotFoundError("There is no such attachment.")
@@ -77,7 +77,7 @@ class Attachments:
         return self._reader.attachment(attachment_id, data)
 
     async def delete(self, user_id: str, attachment_id: str) -> None:
-        """Delete the attachment; quiet when it does not exist. Its bytes are the AttachmentStore's."""
+        """Delete the metadata; no-op if it does not exist. The AttachmentStore deletes the bytes."""
         await self._payloads.delete(object_of(await self._table.delete(_key(user_id, attachment_id))))
 
 

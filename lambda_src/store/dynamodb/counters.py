@@ -1,8 +1,8 @@
-"""Counters on the chat's own table: in the user's partition, or in STAGE#. Knows rows, no turn and no model.
+"""Daily counters in DynamoDB: in the user's partition, or in STAGE#. Knows no turn and no model.
 
-Each change is one conditional write, a day's row expires by itself. An addition whose answer was lost may be repeated
-by botocore and count twice: ceilings are never passed, at worst reached early. A correction takes away, so it leaves a
-mark in the row, by which its own repetition is recognized.
+Each change is one conditional write, and a day's row has a TTL. botocore may repeat an addition whose response was lost
+and count it twice: ceilings are never exceeded, at worst reached early. A correction may subtract, so it stores a mark
+in the row by which its retry is recognized.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from lambda_src.store.counters import DAY_S, day_of, shards
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Key, Table
 
-MARKS = 16  # a repetition follows within seconds: it is missed if another correction with its number comes between
+MARKS = 16  # a retry follows within seconds; it is missed only if a correction with the same number comes in between
 MARK_CHARS = 16
-TTL_S = 2 * DAY_S  # past the end of the day that is counted
-SWITCH: Key = ("STAGE#switch", "SWITCH")  # the row that an operator writes; its `text` is what people are told
+TTL_S = 2 * DAY_S  # lasts past the end of the counted day
+SWITCH: Key = ("STAGE#switch", "SWITCH")  # the row that an operator writes; its `text` is the message to users
 
 
 class TableCounters:
@@ -33,9 +33,9 @@ class TableCounters:
     async def add(
         self, name: str, amount: int, *, ceiling: int, user_id: str | None = None, day: int | None = None
     ) -> bool:
-        """counters.Counters. One write; of a stage's that is nearly spent, one for each shard."""
+        """counters.Counters. One write; one per shard if the stage's counter is nearly used up."""
         start = str(self._clock())
-        for key, part in self._places(name, ceiling=ceiling, user_id=user_id, day=day, start=start):
+        for key, part in self._shards(name, ceiling=ceiling, user_id=user_id, day=day, start=start):
             if amount <= part and await self._add(key, amount, left=part - amount):
                 return True
         return False
@@ -46,9 +46,9 @@ class TableCounters:
     ) -> None:
         """counters.Counters. One write."""
         digest = hashlib.sha256(mark.encode()).hexdigest()
-        key, _ = self._places(name, ceiling=ceiling, user_id=user_id, day=day, start=mark)[0]
+        key, _ = self._shards(name, ceiling=ceiling, user_id=user_id, day=day, start=mark)[0]
         mark_name = f"mark_{int(digest[:8], 16) % MARKS}"
-        with suppress(ConditionFailedError):  # it was applied before, and the answer was lost
+        with suppress(ConditionFailedError):  # a retry after a lost response
             await self._table.update(
                 key,
                 f"SET #sum = if_not_exists(#sum, :zero) + :amount, #mark = :mark, #{keys.TTL_ATTRIBUTE} = :ttl",
@@ -68,17 +68,17 @@ class TableCounters:
         row = await self._table.get(SWITCH)
         return None if row is None else row.get("text", {}).get("S", "")
 
-    def _places(
+    def _shards(
         self, name: str, *, ceiling: int, user_id: str | None, day: int | None, start: str
     ) -> list[tuple[Key, int]]:
-        """(row, its part of the ceiling), in the order to try them."""
+        """(key, its part of the ceiling) of each shard, in the order to try them."""
         sort = f"{name.upper()}#{day_of(self._clock()) if day is None else day}"
         if user_id is not None:
             return [((keys.user_partition(user_id), sort), ceiling)]
         return [((f"STAGE#{name}#{shard}", sort), part) for shard, part in shards(ceiling, start=start)]
 
     async def _add(self, key: Key, amount: int, *, left: int) -> bool:
-        """Add, unless there is more than `left` already."""
+        """Add, unless the sum exceeds `left` already."""
         try:
             await self._table.update(
                 key,

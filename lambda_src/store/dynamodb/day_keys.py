@@ -1,5 +1,4 @@
-"""The day's key for hashing addresses (lambda_src/quotas/source_addresses.py), in one row of the chat's table that
-expires by itself."""
+"""The daily key for hashing source addresses (quotas/source_addresses.py), in one row of the table, with a TTL."""
 
 from base64 import b64decode, b64encode
 
@@ -9,18 +8,18 @@ from lambda_src.store.counters import DAY_S
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Table
 
-TTL_S = 2 * DAY_S  # past the day's start; DynamoDB removes it within days of that, and nobody reads it in between
+TTL_S = 2 * DAY_S  # after the start of the day; DynamoDB removes it within days, and meanwhile nothing reads it
 
 
 class TableDayKeys:
-    """callers.DayKeys."""
+    """source_addresses.DayKeys."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     @within_budget
     async def shared(self, day: int, proposal: bytes) -> bytes:
-        """callers.DayKeys. One write: the first one of the day sets the key, the others get it back."""
+        """source_addresses.DayKeys. One write: the first of the day sets the key, the others get it."""
         before = await self._table.update(
             ("STAGE#callers", f"KEY#{day}"),
             f"SET #key = if_not_exists(#key, :key), #{keys.TTL_ATTRIBUTE} = :ttl",

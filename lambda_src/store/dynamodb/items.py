@@ -1,4 +1,4 @@
-"""A thread's items: one row each, loaded by id or listed in order of arrival. Knows no HTTP and no model."""
+"""Thread items in DynamoDB: one row each, loaded by id or listed in order of arrival."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ _NS = 1_000_000_000
 
 
 class Items:
-    """The items of every thread. `expires_s` is when an item that is written expires, in epoch seconds; None: never."""
+    """The items of every thread. `expires_s`: when a written item expires, in epoch seconds; None: never."""
 
     def __init__(
         self,
@@ -43,13 +43,15 @@ class Items:
         self._reader = reader
 
     def now_s(self) -> int:
-        """Epoch seconds by the clock that was handed in."""
+        """The current time in epoch seconds."""
         return self._clock() // _NS
 
     async def add(
         self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
     ) -> None:
-        """Keep a new item. The same again is quiet, an open workflow is replaced in place, anything else conflicts."""
+        """Add a new item. Adding it again is a no-op, and an open workflow is replaced in place; otherwise
+        ConflictError.
+        """
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item.id))
         await self._leases.catch_up(user_id, thread_id, turn_id)
@@ -58,29 +60,29 @@ class Items:
         try:
             old = await self._add(key, stored, arrived, item)
         except ConditionFailedError as fault:
-            standing = fault.old
-            if object_of(standing) != stored.object_key:
+            existing = fault.old
+            if object_of(existing) != stored.object_key:
                 await self._payloads.delete(stored.object_key)
-            self._learn(partition, standing)
-            if standing.get(rows.DIGEST, {}).get("B") != stored.digest:
+            self._observe(partition, existing)
+            if existing.get(rows.DIGEST, {}).get("B") != stored.digest:
                 raise ConflictError("Another item of this thread has this id.") from None
-            return  # our own write, whose answer was lost, or the same item once more
+            return  # a retry after a lost response, or the same item again
         await self._replaced(partition, old, stored)
 
     async def save(
         self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
     ) -> None:
-        """Keep the item, new or not; an older one keeps its place."""
+        """Write the item; an existing one keeps its position."""
         partition = keys.thread_partition(user_id, thread_id)
         await self._leases.catch_up(user_id, thread_id, turn_id)
         arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item, expires_s)
         key = (partition, keys.item_sort(item.id))
         while True:
-            with suppress(ConditionFailedError):  # an expired row stands there: the item arrives anew
+            with suppress(ConditionFailedError):  # raised if an expired row has the key: then the item is new
                 old = await self._write(key, stored, arrived, is_open=codec.is_open(item), condition=rows.NOT_EXPIRED)
                 break
-            with suppress(ConditionFailedError):  # somebody else added it a moment ago
+            with suppress(ConditionFailedError):  # raised if another writer just added it
                 old = await self._create(key, stored, arrived, is_open=codec.is_open(item))
                 break
         await self._replaced(partition, old, stored)
@@ -88,7 +90,7 @@ class Items:
     async def restore(
         self, user_id: str, thread_id: str, item_id: str, data: bytes, *, order: int, expires_s: int | None
     ) -> bytes | None:
-        """Put an exported item back at its own place; None, or the digest of the item that has its id already."""
+        """Restore an exported item in its position. Returns the digest of an existing item with its id, else None."""
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item_id))
         prefix = _prefix(user_id, thread_id, item_id)
@@ -102,7 +104,7 @@ class Items:
         return None
 
     async def load(self, user_id: str, thread_id: str, item_id: str) -> ThreadItem:
-        """The item; NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        """The item; NotFoundError if the item or its thread is missing, deleted or someone else's."""
         row = await self._listed_row(user_id, thread_id, item_id)
         if row is None or not rows.is_alive(row, now_s=self.now_s()):
             raise NotFoundError("There is no such item in this thread.")
@@ -114,7 +116,9 @@ class Items:
     async def page(
         self, user_id: str, thread_id: str, *, after: str | None, limit: int, descending: bool
     ) -> Page[ThreadItem]:
-        """Up to `limit` items beyond `after`: one request, with `after` two. NotFoundError for an unknown cursor."""
+        """Up to `limit` items after the cursor `after`: one request, two with a cursor. NotFoundError for an unknown
+        cursor.
+        """
         partition = keys.thread_partition(user_id, thread_id)
         cursor = None
         if after is not None:
@@ -123,40 +127,41 @@ class Items:
             if cursor is None:
                 raise NotFoundError("There is no such item in this thread.")
         now_s = self.now_s()
-        found = await self._table.listed(
+        listed = await self._table.listed(
             partition,
             after=cursor,
             descending=descending,
             want=limit + 1,
             alive=lambda row: rows.is_alive(row, now_s=now_s),
         )
-        if any(rows.is_tombstone(row) for row in found):  # also one that was written after the cursor was read
+        if any(rows.is_tombstone(row) for row in listed):  # also one that was written after the cursor was read
             return Page()
-        shown = found[:limit]
-        for row in shown:
-            self._learn(partition, row)
-        data = await self._read_all(shown, thread_id)
-        has_more = len(found) > limit
-        after = rows.sort_id(shown[-1], keys.ITEM_PREFIX) if has_more else None
+        page = listed[:limit]
+        for row in page:
+            self._observe(partition, row)
+        data = await self._read_all(page, thread_id)
+        has_more = len(listed) > limit
+        after = rows.sort_id(page[-1], keys.ITEM_PREFIX) if has_more else None
         return Page(data=data, has_more=has_more, after=after)
 
     async def delete(self, user_id: str, thread_id: str, item_id: str, *, turn_id: str | None) -> None:
-        """Delete the item; its empty row still serves as a cursor for a day.
+        """Delete the item; its emptied row remains valid as a cursor for a day.
 
-        Quiet when it is not there, and when it belongs to a turn that came after this one.
+        No-op if the item does not exist or belongs to a later turn.
         """
         partition = keys.thread_partition(user_id, thread_id)
         await self._leases.catch_up(user_id, thread_id, turn_id)
-        await self._delete_row((partition, keys.item_sort(item_id)), reach=self._clocks.reach(partition, turn_id))
+        window_end = self._clocks.window_end(partition, turn_id)
+        await self._delete_row((partition, keys.item_sort(item_id)), window_end=window_end)
 
     async def add_feedback(self, user_id: str, thread_id: str, item_ids: list[str], feedback: str) -> None:
-        """Keep the feedback on those items that exist. NotFoundError when their thread does not."""
+        """Store the feedback on those items that exist. NotFoundError if their thread does not."""
         partition = keys.thread_partition(user_id, thread_id)
         thread = (keys.user_partition(user_id), keys.thread_sort(thread_id))
         wanted = [thread, *((partition, keys.item_sort(item_id)) for item_id in item_ids)]
-        found = await self._table.get_many(wanted, only=(keys.ORDER_KEY, keys.TTL_ATTRIBUTE))
+        existing = await self._table.get_many(wanted, only=(keys.ORDER_KEY, keys.TTL_ATTRIBUTE))
         now_s = self.now_s()
-        alive = {key: row for key, row in found.items() if rows.is_alive(row, now_s=now_s)}
+        alive = {key: row for key, row in existing.items() if rows.is_alive(row, now_s=now_s)}
         if alive.pop(thread, None) is None:
             raise thread_not_found(thread_id)
         await self._table.write_many(
@@ -172,10 +177,10 @@ class Items:
         )
 
     async def _read(self, row: Row, thread_id: str) -> ThreadItem | None:
-        """The item of a row, or a placeholder for one that cannot be read (counted, and kept as it is).
+        """The item of a row, or a placeholder if it cannot be read (the row is counted and left unchanged).
 
-        A replaced row's object is deleted at once: when it is gone, the row that replaced it is read. None when the
-        item was deleted meanwhile.
+        Replacing a row deletes its S3 object immediately, so if the object is missing, the current row is read
+        instead. None if the item has been deleted meanwhile.
         """
         while True:
             try:
@@ -189,21 +194,21 @@ class Items:
                     return self._reader.item(item_id, thread_id, None, arrived=rows.arrived_at(row))
                 row = current
 
-    async def _read_all(self, found: list[Row], thread_id: str) -> list[ThreadItem]:
-        """The items of rows. Only objects are fetched side by side: a task costs more than reading a row."""
-        if any(object_of(row) for row in found):
-            items = list(await asyncio.gather(*(self._read(row, thread_id) for row in found)))
+    async def _read_all(self, page: list[Row], thread_id: str) -> list[ThreadItem]:
+        """The items of rows. Read concurrently only if some are in S3: a task costs more than decoding a row."""
+        if any(object_of(row) for row in page):
+            items = list(await asyncio.gather(*(self._read(row, thread_id) for row in page)))
         else:
-            items = [await self._read(row, thread_id) for row in found]
+            items = [await self._read(row, thread_id) for row in page]
         return [item for item in items if item is not None]
 
     async def _listed_row(self, user_id: str, thread_id: str, item_id: str) -> Row | None:
-        """The row of an item whose thread is not deleted: one request for both."""
+        """The row of an item, unless its thread is deleted: one request for both."""
         partition = keys.thread_partition(user_id, thread_id)
         key = (partition, keys.item_sort(item_id))
         turn = (partition, keys.TURN)
-        found = await self._table.get_many([key, turn])
-        return None if rows.is_tombstone(found.get(turn)) else found.get(key)
+        loaded = await self._table.get_many([key, turn])
+        return None if rows.is_tombstone(loaded.get(turn)) else loaded.get(key)
 
     async def _stored(self, user_id: str, thread_id: str, item: ThreadItem, expires_s: int | None) -> Stored:
         key = (keys.thread_partition(user_id, thread_id), keys.item_sort(item.id))
@@ -211,7 +216,7 @@ class Items:
         return expiring(await self._payloads.store(codec.dump(item), row=key, object_prefix=prefix), expires_s)
 
     async def _add(self, key: Key, stored: Stored, arrived: int, item: ThreadItem) -> Row:
-        """Create the row; a workflow may also replace an open one, in its place."""
+        """Create the row; a workflow may also replace an open one in place."""
         try:
             return await self._create(key, stored, arrived, is_open=codec.is_open(item))
         except ConditionFailedError as fault:
@@ -220,7 +225,7 @@ class Items:
         return await self._write(key, stored, arrived, is_open=codec.is_open(item), condition=rows.STILL_OPEN)
 
     async def _create(self, key: Key, stored: Stored, arrived: int, *, is_open: bool) -> Row:
-        """Write a row where none is listed; a deleted or expired one is replaced whole."""
+        """Create the row unless one is listed; a deleted or expired row is replaced completely."""
         row = {
             keys.PARTITION_KEY: rows.text(key[0]),
             keys.SORT_KEY: rows.text(key[1]),
@@ -232,7 +237,7 @@ class Items:
         )
 
     async def _write(self, key: Key, stored: Stored, arrived: int, *, is_open: bool, condition: str) -> Row:
-        """Write a row over whatever `condition` allows; one that is listed keeps its place."""
+        """Overwrite the row if `condition` allows it; a listed row keeps its position."""
         attributes = self._attributes(stored, is_open=is_open)
         removed = {*stored.removed, rows.WAS_ORDER, rows.OPEN, keys.TTL_ATTRIBUTE} - set(attributes)
         expression = (
@@ -250,12 +255,12 @@ class Items:
             attributes[rows.OPEN] = {"BOOL": True}
         return attributes
 
-    async def _delete_row(self, key: Key, *, reach: int | None) -> None:
+    async def _delete_row(self, key: Key, *, window_end: int | None) -> None:
         values: dict[str, Mapping[str, Any]] = {":expires": rows.number(self.now_s() + rows.CURSOR_TTL_S)}
         condition = rows.LISTED
-        if reach is not None:
-            condition += " AND #order < :reach"
-            values[":reach"] = rows.text(keys.order_of(reach, ""))
+        if window_end is not None:
+            condition += " AND #order < :window_end"
+            values[":window_end"] = rows.text(keys.order_of(window_end, ""))
         try:
             old = await self._table.update(
                 key,
@@ -269,12 +274,12 @@ class Items:
         await self._payloads.delete(object_of(old))
 
     async def _replaced(self, partition: str, old: Row, stored: Stored) -> None:
-        """After a write: what it replaced is known to the clock, and its object is no longer needed."""
-        self._learn(partition, old)
+        """After a write: let the clock observe the replaced row, and delete its object."""
+        self._observe(partition, old)
         if object_of(old) != stored.object_key:
             await self._payloads.delete(object_of(old))
 
-    def _learn(self, partition: str, row: Row) -> None:
+    def _observe(self, partition: str, row: Row) -> None:
         if keys.ORDER_KEY in row and row[keys.ORDER_KEY]["S"][:1].isdigit():
             self._clocks.follow(partition, keys.arrived_ns(row[keys.ORDER_KEY]["S"]))
 

@@ -1,4 +1,4 @@
-"""Payloads of rows: in the row, or in the bucket when they are too large for it. Knows no thread and no page."""
+"""Payloads of rows: in the row itself, or in S3 if they are too large for it."""
 
 import secrets
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.table import Key, Row
 
 INLINE_MAX_BYTES = 150 * 1024  # an index that projects ALL halves DynamoDB's 400 KB; the rest is room for the keys
-PAYLOAD_MAX_BYTES = 16 * 1024 * 1024  # of JSON; three times what the contract promises, and Lambda can still hold it
+PAYLOAD_MAX_BYTES = 16 * 1024 * 1024  # of JSON; three times what the contract guarantees, and fits in Lambda's memory
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a row gets for its payload: attributes to set, attributes to remove, and the object written, if any."""
+    """How a row refers to its payload: attributes to set and to remove, and the object that was written, if any."""
 
     attributes: Mapping[str, Mapping[str, Any]]
     removed: tuple[str, ...]
@@ -28,25 +28,25 @@ class Stored:
 
 
 def expiring(stored: Stored, expires_s: int | None) -> Stored:
-    """The same for a row that expires at `expires_s`; None: never."""
+    """`stored`, with a TTL of `expires_s`; None: never."""
     if expires_s is None:
         return stored
     return replace(stored, attributes={**stored.attributes, keys.TTL_ATTRIBUTE: rows.number(expires_s)})
 
 
 class Payloads:
-    """Writes and reads payloads. Without a bucket, what does not fit into a row is refused."""
+    """Writes and reads payloads. Without a bucket, a payload that does not fit in a row is refused."""
 
     def __init__(self, bucket: PayloadBucket | None) -> None:
         self._bucket = bucket
 
     async def store(self, data: bytes, *, row: Key, object_prefix: str) -> Stored:
-        """Make `data` ready for `row`; what is too large is already in the bucket when this returns.
+        """Prepare `data` for `row`; a payload that is too large for it is in the bucket when this returns.
 
-        `object_prefix` ends with a slash. TooLargeError when there is no place for it.
+        `object_prefix` ends with a slash. TooLargeError if it fits in neither.
         """
         if len(data) > PAYLOAD_MAX_BYTES:
-            raise TooLargeError(f"This is {len(data)} bytes; at most {PAYLOAD_MAX_BYTES} can be kept.")
+            raise TooLargeError(f"This has {len(data)} bytes; the limit is {PAYLOAD_MAX_BYTES}.")
         packed = codec.pack(data)
         digest = codec.digest(data)
         common = {
@@ -58,20 +58,20 @@ class Payloads:
             return Stored(common | {rows.PAYLOAD: rows.binary(packed.data)}, (rows.OBJECT,), digest, None)
         if self._bucket is None:
             raise TooLargeError(
-                f"This is {len(packed.data)} bytes; without a bucket at most {INLINE_MAX_BYTES} can be kept."
+                f"This has {len(packed.data)} bytes packed; without a bucket the limit is {INLINE_MAX_BYTES}."
             )
         key = object_prefix + secrets.token_hex(8)
         await self._bucket.put(key, packed.data, row=row)
         return Stored(common | {rows.OBJECT: rows.text(key)}, (rows.PAYLOAD,), digest, key)
 
     async def load(self, row: Row) -> bytes:
-        """The JSON that `row` stands for; codec.UnreadableError when it is damaged, gone or from a newer release."""
+        """The JSON of `row`; codec.UnreadableError if it is damaged, gone or from a newer release."""
         if not rows.schema_known(row):
             raise codec.UnreadableError("written by a newer release")
         return codec.unpack(await self.raw(row))
 
     async def raw(self, row: Row) -> codec.Packed:
-        """The stored bytes as they are; codec.UnreadableError when there are none."""
+        """The stored bytes; codec.UnreadableError if there are none."""
         encoding = row.get(rows.ENCODING, {}).get("S")
         if encoding != "json" and encoding != "gzip":
             raise codec.UnreadableError("an unknown encoding")
@@ -85,9 +85,9 @@ class Payloads:
             raise codec.UnreadableError("its object is gone") from fault
 
     async def delete(self, key: str | None) -> None:
-        """Remove an object that no row names any more.
+        """Remove an object that no row refers to any more.
 
-        Quiet when that fails: the write before it is done and acknowledged, and what is left is the sweep's.
+        A failure is ignored: the write before it has succeeded, and the sweep removes the object later.
         """
         if key is not None and self._bucket is not None:
             with suppress(UnavailableError):
@@ -95,5 +95,5 @@ class Payloads:
 
 
 def object_of(row: Row) -> str | None:
-    """The object that holds a row's payload, if one does."""
+    """The key of the object with a row's payload, if it has one."""
     return row[rows.OBJECT]["S"] if rows.OBJECT in row else None

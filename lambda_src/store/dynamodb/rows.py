@@ -1,4 +1,4 @@
-"""Attributes of the table's rows, and what rows say about themselves. Pure; sends nothing."""
+"""Attribute names, conditions and accessors of the table's rows. Pure; sends nothing."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,22 +10,22 @@ from lambda_src.store.dynamodb.table import Row
 PAYLOAD = "payload"  # B: the model's JSON, or its gzip
 ENCODING = "encoding"  # S: json | gzip
 OBJECT = "object"  # S: key of the object that holds the payload instead
-SCHEMA = "schema"  # N: codec.SCHEMA_VERSION of whoever wrote the payload
-DIGEST = "digest"  # B: of the JSON; tells our own write after a lost answer
+SCHEMA = "schema"  # N: codec.SCHEMA_VERSION of the release that wrote the payload
+DIGEST = "digest"  # B: of the JSON; identifies a write whose response was lost
 OPEN = "open"  # BOOL: a workflow that the next run may replace
-WAS_ORDER = "was_order"  # S: a deleted row's place: it still serves as a cursor for a day
-DELETED_AT = "deleted_at"  # N: epoch seconds; only on tombstones and notes of sweeps
-CLEARED_AT = "cleared_at"  # N: epoch seconds; on the note of a sweep when only its final pass is left
+WAS_ORDER = "was_order"  # S: a deleted row's order, so that it remains valid as a cursor for a day
+DELETED_AT = "deleted_at"  # N: epoch seconds; only on tombstones and pending sweeps
+CLEARED_AT = "cleared_at"  # N: epoch seconds; on a pending sweep of which only the final pass is left
 BEGAN_AT = "began_at"  # N: epoch seconds; when the pass over the bucket began
-WALKED_TO = "walked_to"  # S: the key of the object that it came to
-IS_DONE = "is_done"  # BOOL: it came to the end
+WALKED_TO = "walked_to"  # S: the key of the last object that the pass checked
+IS_DONE = "is_done"  # BOOL: the pass is complete
 THREAD = "thread"  # S: the thread that an attachment is bound to
 FEEDBACK = "feedback"  # S: positive | negative
-USER_ID = "user_id"  # S: whose thread a pending sweep is about
-THREAD_ID = "thread_id"  # S: which
-FIELD = "field_"  # S: one field of a thread each, as JSON, so that two writers can change two fields
+USER_ID = "user_id"  # S: the owner of the thread of a pending sweep
+THREAD_ID = "thread_id"  # S: the thread of a pending sweep
+FIELD = "field_"  # S: prefix; one field of a thread each, as JSON, so that two writers can change two fields
 
-CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
+CURSOR_TTL_S = 86_400  # a day: longer than anyone leaves a list half scrolled
 
 NOT_LISTED = "attribute_not_exists(#order) OR #expires_at <= :now"
 NOT_EXPIRED = "attribute_not_exists(#order) OR attribute_not_exists(#expires_at) OR #expires_at > :now"
@@ -52,22 +52,22 @@ def binary(value: bytes) -> dict[str, Any]:
 
 
 def is_alive(row: Row, *, now_s: int) -> bool:
-    """Whether a listed row is there for a reader: DynamoDB removes expired rows up to days late."""
+    """Whether a row is listed and has not expired: DynamoDB removes expired rows up to days late."""
     return keys.ORDER_KEY in row and (keys.TTL_ATTRIBUTE not in row or int(row[keys.TTL_ATTRIBUTE]["N"]) > now_s)
 
 
 def is_expired(row: Row, *, now_s: int) -> bool:
-    """Whether the row's time is over."""
+    """Whether the row has expired."""
     return keys.TTL_ATTRIBUTE in row and int(row[keys.TTL_ATTRIBUTE]["N"]) <= now_s
 
 
 def is_tombstone(row: Row | None) -> bool:
-    """Whether the row says that its thread is deleted."""
+    """Whether the row marks its thread as deleted."""
     return row is not None and DELETED_AT in row
 
 
 def cursor_of(row: Row | None, *, now_s: int) -> str | None:
-    """The place in the order that a row marks, deleted or not; None when it marks none."""
+    """The order of a row, deleted or not, for a page to continue from; None if it has none or has expired."""
     if row is None or is_expired(row, now_s=now_s):
         return None
     for attribute in (keys.ORDER_KEY, WAS_ORDER):
@@ -82,7 +82,7 @@ def sort_id(row: Row, prefix: str) -> str:
 
 
 def arrived_at(row: Row) -> datetime:
-    """When an item arrived, from its order: what a placeholder shows as its time."""
+    """When an item arrived, from its order; the time of a placeholder."""
     try:
         return datetime.fromtimestamp(keys.arrived_ns(row[keys.ORDER_KEY]["S"]) / 1_000_000_000, UTC)
     except (ValueError, OverflowError, OSError):  # an order that this store did not write
@@ -95,15 +95,15 @@ def setting(values: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def valued(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """`:name` -> value, for the same."""
+    """`:name` -> value, for an update that sets these attributes."""
     return {f":{name}": value for name, value in values.items()}
 
 
 def thread_fields(row: Row) -> dict[str, str]:
-    """The fields of a thread's row as JSON texts."""
+    """The fields of a thread's row, each as JSON."""
     return {name.removeprefix(FIELD): value["S"] for name, value in row.items() if name.startswith(FIELD)}
 
 
 def schema_known(row: Row) -> bool:
-    """Whether this release may read the row's payload."""
+    """Whether this release can read the row's payload."""
     return SCHEMA in row and int(row[SCHEMA]["N"]) <= codec.SCHEMA_VERSION

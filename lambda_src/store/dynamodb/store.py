@@ -1,7 +1,7 @@
-"""The Store contract on one DynamoDB table. Knows keys, conditions and pages. Knows no HTTP, no token, no model.
+"""ChatKit's Store on one DynamoDB table. Knows no HTTP, no token, no model.
 
-Each method checks what it was handed, keeps the time budget, and leaves the work to the part whose rows they are.
-docs/stores.md says what each costs.
+Each method validates its ids, applies the time budget, and delegates to the class that owns the rows.
+docs/stores.md lists the cost of each method.
 """
 
 import time
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-    from lambda_src.store.dynamodb.maintenance.handover import HandedOver
+    from lambda_src.store.dynamodb.maintenance.handover import TableHandover
     from lambda_src.store.dynamodb.maintenance.userdata import UserRows
 
 
 class DynamoDBStore(Store[RequestContext]):
     """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover on one table.
 
-    `client` and `s3` are low-level boto3 clients made with calls.CLIENT_CONFIG; without `bucket` and `s3`, what does
-    not fit into a row is a TooLargeError. `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever.
-    `executor` runs boto3's blocking calls; None = the event loop's own.
+    `client` and `s3` are low-level boto3 clients made with aws_calls.CLIENT_CONFIG; without `bucket` and `s3`, a value
+    that does not fit in a row is a TooLargeError. `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps data
+    forever. `executor` runs boto3's blocking calls; None = the event loop's default.
     """
 
     def __init__(
@@ -76,12 +76,12 @@ class DynamoDBStore(Store[RequestContext]):
 
     @property
     def ledger(self) -> TurnLedger:
-        """Leases, journals, guards and quotas of the turns in this store's threads."""
+        """Leases, journals, idempotency keys and quotas of the turns in this store's threads."""
         return self._ledger
 
     @property
     def table(self) -> Table:
-        """The table, for rows that are not the store's own: the front door's counters."""
+        """The table, for rows that do not belong to the store, such as counters."""
         return self._table
 
     def generate_thread_id(self, context: RequestContext) -> str:
@@ -94,16 +94,16 @@ class DynamoDBStore(Store[RequestContext]):
 
     @within_budget
     async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
-        """The thread. NotFoundError when it is missing, deleted or someone else's."""
+        """The thread. NotFoundError if it is missing, deleted or someone else's."""
         bounds.readable(context.user.id, thread_id)
         return await self._threads.load(context.user.id, thread_id)
 
     @within_budget
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
-        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
+        """Write what changed since `thread` was loaded or saved, or all of it if it never was.
 
-        ValueError for an id that cannot be kept; TooLargeError; NotFoundError when the thread is deleted;
-        ConflictError when this release cannot read the row.
+        ValueError for an id that cannot be stored; TooLargeError; NotFoundError if the thread is deleted;
+        ConflictError if this release cannot read the row.
         """
         bounds.writable(context.user.id, thread.id)
         await self._threads.save(context.user.id, thread, in_turn=context.turn_id is not None)
@@ -124,7 +124,7 @@ class DynamoDBStore(Store[RequestContext]):
 
     @within_budget
     async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
-        """Delete the thread and all that is in it, in one request. Quiet when it is missing.
+        """Delete the thread and everything in it, in one request. No-op if it does not exist.
 
         `sweep_thread` or the hourly `sweep` removes the rows.
         """
@@ -150,15 +150,15 @@ class DynamoDBStore(Store[RequestContext]):
 
     @within_budget
     async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> ThreadItem:
-        """The item. NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        """The item. NotFoundError if it, or its thread, is missing, deleted or someone else's."""
         bounds.readable(context.user.id, thread_id, item_id)
         return await self._items.load(context.user.id, thread_id, item_id)
 
     @within_budget
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep a new item, once: the same again is quiet, an open workflow is replaced in place.
+        """Add a new item. Adding it again is a no-op, and an open workflow is replaced in place.
 
-        ConflictError when another item has its id; ValueError for an id that cannot be kept; TooLargeError.
+        ConflictError if another item has its id; ValueError for an id that cannot be stored; TooLargeError.
         """
         bounds.writable(context.user.id, thread_id, item.id)
         expires_s = await self._expiry(thread_id, context)
@@ -166,20 +166,20 @@ class DynamoDBStore(Store[RequestContext]):
 
     @within_budget
     async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep the item, new or not; an older one keeps its place. ValueError, TooLargeError."""
+        """Write the item; an existing one keeps its position. ValueError, TooLargeError."""
         bounds.writable(context.user.id, thread_id, item.id)
         expires_s = await self._expiry(thread_id, context)
         await self._items.save(context.user.id, thread_id, item, turn_id=context.turn_id, expires_s=expires_s)
 
     @within_budget
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
-        """Delete the item; quiet when it is missing. It serves as a cursor for another day."""
+        """Delete the item; no-op if it does not exist. It remains valid as a cursor for a day."""
         if bounds.is_id(context.user.id) and bounds.is_id(thread_id) and bounds.is_id(item_id):
             await self._items.delete(context.user.id, thread_id, item_id, turn_id=context.turn_id)
 
     @within_budget
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
-        """Keep the attachment's description, new or not. ValueError for an id that cannot be kept; TooLargeError."""
+        """Write the attachment's metadata. ValueError for an id that cannot be stored; TooLargeError."""
         thread_ids = [] if attachment.thread_id is None else [attachment.thread_id]
         bounds.writable(context.user.id, attachment.id, *thread_ids)
         expires_s = None if attachment.thread_id is None else await self._expiry(attachment.thread_id, context)
@@ -187,13 +187,13 @@ class DynamoDBStore(Store[RequestContext]):
 
     @within_budget
     async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
-        """The attachment. NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        """The attachment. NotFoundError if it, or its thread, is missing, deleted or someone else's."""
         bounds.readable(context.user.id, attachment_id)
         return await self._attachments.load(context.user.id, attachment_id)
 
     @within_budget
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
-        """Delete the attachment's description; quiet when it is missing. Its bytes are the AttachmentStore's."""
+        """Delete the attachment's metadata; no-op if it does not exist. The AttachmentStore deletes its bytes."""
         if bounds.is_id(context.user.id) and bounds.is_id(attachment_id):
             await self._attachments.delete(context.user.id, attachment_id)
 
@@ -203,47 +203,47 @@ class DynamoDBStore(Store[RequestContext]):
     ) -> None:
         """ports.FeedbackStore."""
         bounds.readable(context.user.id, thread_id)
-        known = [item_id for item_id in item_ids if bounds.is_id(item_id)]
-        await self._items.add_feedback(context.user.id, thread_id, known, feedback)
+        valid_ids = [item_id for item_id in item_ids if bounds.is_id(item_id)]
+        await self._items.add_feedback(context.user.id, thread_id, valid_ids, feedback)
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """ports.Sweeps: the rest of deleted threads."""
+        """ports.Sweeps: what remains of deleted threads."""
         return await self._sweeper.sweep(stop=stop)
 
     async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
-        """ports.Sweeps: the rest of one deleted thread."""
+        """ports.Sweeps: what remains of one deleted thread."""
         if not bounds.is_id(context.user.id) or not bounds.is_id(thread_id):
             return Erased()
         return await self._sweeper.sweep_thread(context.user.id, thread_id, stop=stop)
 
     async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
-        """ports.Sweeps: objects that no row names."""
+        """ports.Sweeps: objects that no row refers to."""
         return await self._sweeper.orphans(everything=everything, stop=stop)
 
     @within_budget
     async def claim_guest(self, guest_id: str, context: RequestContext) -> None:
         """ports.Handover."""
         bounds.writable(context.user.id, guest_id)
-        await self._handed_over().claim(guest_id, context.user.id)
+        await self._handover().claim(guest_id, context.user.id)
 
     @within_budget
     async def end_claim(self, guest_id: str, context: RequestContext) -> None:
         """ports.Handover."""
-        await self._handed_over().end_claim(guest_id)
+        await self._handover().end_claim(guest_id)
 
     def claimed_guests(self) -> AsyncIterator[Claim]:
         """ports.Handover."""
-        return self._handed_over().claims()
+        return self._handover().claims()
 
     async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
-        """ports.Handover. No time budget: a long thread takes as long as it takes."""
+        """ports.Handover. No time budget: copying a long thread takes time."""
         bounds.writable(context.user.id, guest_id, thread_id)
-        return await self._handed_over().hand_over(thread_id, guest_id, context.user.id, copy_file=copy_file)
+        return await self._handover().hand_over(thread_id, guest_id, context.user.id, copy_file=copy_file)
 
-    def _handed_over(self) -> "HandedOver":
-        from lambda_src.store.dynamodb.maintenance.handover import HandedOver  # noqa: PLC0415 - once in the life of a guest
+    def _handover(self) -> "TableHandover":
+        from lambda_src.store.dynamodb.maintenance.handover import TableHandover  # noqa: PLC0415 - once per guest
 
-        return HandedOver(self._table, self._objects, self._threads, self._sweeper, clock=self._clock)
+        return TableHandover(self._table, self._objects, self._threads, self._sweeper, clock=self._clock)
 
     async def _expiry(self, thread_id: str, context: RequestContext) -> int | None:
         in_turn = context.turn_id is not None
@@ -251,19 +251,19 @@ class DynamoDBStore(Store[RequestContext]):
 
     def inspect(self) -> AsyncIterator[Finding | None]:
         """ports.Inspects."""
-        from lambda_src.store.dynamodb.maintenance.inspect import inspect  # noqa: PLC0415 - operators' work
+        from lambda_src.store.dynamodb.maintenance.inspect import inspect  # noqa: PLC0415 - only operators need it
 
         return inspect(self._table, self._payloads)
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
-        from lambda_src.store.userdata import export  # noqa: PLC0415 - operators' work
+        from lambda_src.store.userdata import export  # noqa: PLC0415 - only operators need it
 
         return export(self._user_rows(), context.user.id)
 
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
-        from lambda_src.store.userdata import restore  # noqa: PLC0415 - operators' work
+        from lambda_src.store.userdata import restore  # noqa: PLC0415 - only operators need it
 
         return await restore(self._user_rows(), record, context.user.id)
 
@@ -272,7 +272,7 @@ class DynamoDBStore(Store[RequestContext]):
         return self._user_rows().erase(context.user.id)
 
     def _user_rows(self) -> "UserRows":
-        from lambda_src.store.dynamodb.maintenance.userdata import UserRows  # noqa: PLC0415 - operators' work
+        from lambda_src.store.dynamodb.maintenance.userdata import UserRows  # noqa: PLC0415 - only operators need it
 
         return UserRows(
             self._table,

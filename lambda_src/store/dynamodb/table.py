@@ -1,4 +1,4 @@
-"""Requests to one DynamoDB table: reads are consistent, batches are finished, pages are walked. Knows no model."""
+"""Requests to one DynamoDB table: consistent reads, batches with retries, paging. Knows no model."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Row = Mapping[str, Mapping[str, Any]]
-"""A row as DynamoDB's wire has it: attribute -> {type: value}."""
+"""A row in DynamoDB's wire format: attribute -> {type: value}."""
 Key = tuple[str, str]
 """Partition key, sort key."""
 
 GET_BATCH = 100  # DynamoDB's limit for BatchGetItem
 WRITE_BATCH = 25  # DynamoDB's limit for BatchWriteItem
-PAGE_ROWS = 1000  # of a Query that walks a partition: 40 batches of deletes before anyone looks at the clock again
+PAGE_ROWS = 1000  # per page of a whole partition: at most 40 batches of deletes between two checks of the time
 
 _NAME = re.compile(r"#([a-z0-9_]+)")
 _AS_WRITTEN: Mapping[str, str] = {}
@@ -27,16 +27,16 @@ _NOTHING: Mapping[str, Mapping[str, Any]] = {}
 def expressions(
     *texts: str, values: Mapping[str, Mapping[str, Any]], names: Mapping[str, str] = _AS_WRITTEN
 ) -> dict[str, Any]:
-    """Names and values of an expression: each `#word` stands for the attribute `word` (many are reserved words).
+    """Names and values of an expression: each `#word` becomes the attribute `word` (many are reserved words).
 
-    `names` says which attribute a word stands for, where that is not the word itself.
+    `names` maps words to attributes with a different name.
     """
     names = {f"#{word}": names.get(word, word) for text in texts for word in _NAME.findall(text)}
     return {"ExpressionAttributeNames": names} | ({"ExpressionAttributeValues": dict(values)} if values else {})
 
 
 def wire_key(key: Key) -> dict[str, dict[str, str]]:
-    """A key as DynamoDB's wire has it."""
+    """A key in DynamoDB's wire format."""
     return {keys.PARTITION_KEY: {"S": key[0]}, keys.SORT_KEY: {"S": key[1]}}
 
 
@@ -46,7 +46,7 @@ def key_of(row: Row) -> Key:
 
 
 class Table:
-    """One table. Every method is one request unless it says otherwise."""
+    """One table. Every method sends one request unless documented otherwise."""
 
     def __init__(self, client: "DynamoDBClient", name: str, *, calls: Calls) -> None:
         self._client = client
@@ -62,8 +62,8 @@ class Table:
         return row
 
     async def get_many(self, wanted: Sequence[Key], *, only: Sequence[str] = ()) -> dict[Key, Row]:
-        """Those of the rows that exist, whole or `only` some attributes; one request for up to 100 and 16 MB."""
-        found: dict[Key, Row] = {}
+        """The rows that exist, whole or with `only` some attributes; one request per 100 rows and 16 MB."""
+        existing: dict[Key, Row] = {}
         shape: dict[str, Any] = {"ConsistentRead": True}
         if only:
             projection = ", ".join(f"#{name}" for name in (keys.PARTITION_KEY, keys.SORT_KEY, *only))
@@ -73,13 +73,13 @@ class Table:
         while pending:
             request = {self._name: {"Keys": pending[:GET_BATCH], **shape}}
             answer = await self._calls.run(self._client.batch_get_item, RequestItems=request)
-            found |= {key_of(row): row for row in answer["Responses"].get(self._name, [])}
+            existing |= {key_of(row): row for row in answer["Responses"].get(self._name, [])}
             left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             pending = [*left, *pending[GET_BATCH:]]
             if left:
                 await pause(attempt)
                 attempt += 1
-        return found
+        return existing
 
     async def update(
         self,
@@ -90,7 +90,7 @@ class Table:
         condition: str = "",
         names: Mapping[str, str] = _AS_WRITTEN,
     ) -> Row:
-        """Apply `expression` and return the row as it was before, {} if new. ConditionFailedError brings it too."""
+        """Apply `expression` and return the row as it was before, {} if new. ConditionFailedError contains it too."""
         answer = await self._calls.run(
             self._client.update_item,
             TableName=self._name,
@@ -104,7 +104,7 @@ class Table:
         return before
 
     async def put(self, row: Row, *, condition: str = "", values: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Row:
-        """Write a whole row and return the one it replaces, {} if none. ConditionFailedError brings it too."""
+        """Write a whole row and return the one it replaces, {} if none. ConditionFailedError contains it too."""
         answer = await self._calls.run(
             self._client.put_item,
             TableName=self._name,
@@ -125,9 +125,9 @@ class Table:
         return before
 
     async def replace(self, key: Key, expression: str, *, condition: str, values: Row, puts: Iterable[Row]) -> None:
-        """One conditional update and some puts, all or none: ConditionFailedError when the condition does not hold.
+        """One conditional update and some puts in a transaction. ConditionFailedError if the condition does not hold.
 
-        botocore sends the same ClientRequestToken with each retry, so a lost answer is not applied twice.
+        botocore sends the same ClientRequestToken with each retry, so a retry after a lost response changes nothing.
         """
         update = {
             "TableName": self._name,
@@ -140,7 +140,7 @@ class Table:
         await self._calls.run(self._client.transact_write_items, TransactItems=items)
 
     async def write_many(self, *, puts: Iterable[Row] = (), deletes: Iterable[Key] = ()) -> None:
-        """Write and remove rows, one request per 25; all of them are done when it returns, in no order."""
+        """Write and remove rows in no particular order, one request per 25. Returns when all are done."""
         pending: list[dict[str, Any]] = [{"PutRequest": {"Item": row}} for row in puts]
         pending += [{"DeleteRequest": {"Key": wire_key(key)}} for key in deletes]
         attempt = 0
@@ -162,9 +162,9 @@ class Table:
         want: int,
         alive: Callable[[Row], bool],
     ) -> list[Row]:
-        """The first `want` living rows of a partition in the order of the index, those beyond `after` only.
+        """The first `want` rows of a partition that are `alive`, in the order of the index, after the order `after`.
 
-        One request for up to 1 MB; the rest of larger pages is walked.
+        One request per MB.
         """
         condition = "#pk = :pk"
         values = {":pk": {"S": partition}}
@@ -172,7 +172,7 @@ class Table:
             condition += f" AND #order {'<' if descending else '>'} :after"
             values |= {":after": {"S": after}}
         params = {"IndexName": keys.ORDER_INDEX, "KeyConditionExpression": condition, "Limit": want}
-        found: list[Row] = []
+        listed: list[Row] = []
         start: dict[str, Any] = {}
         while True:
             answer = await self._calls.run(
@@ -184,9 +184,9 @@ class Table:
                 **expressions(condition, values=values),
                 **start,
             )
-            found += [row for row in answer["Items"] if alive(row)]
-            if len(found) >= want or "LastEvaluatedKey" not in answer:
-                return found[:want]
+            listed += [row for row in answer["Items"] if alive(row)]
+            if len(listed) >= want or "LastEvaluatedKey" not in answer:
+                return listed[:want]
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     async def pages(self, partition: str, *, prefix: str = "", only: Sequence[str] = ()) -> AsyncIterator[list[Row]]:
@@ -243,9 +243,9 @@ class Table:
         return list(answer["Items"]), answer.get("LastEvaluatedKey")
 
     async def every_row(self, partitions: str = "") -> AsyncIterator[Row]:
-        """Every row of the table, in no order, by a Scan: the function may not do that, an operator may.
+        """Every row of the table, in no order, by a Scan. The function's role does not allow it; an operator's does.
 
-        With `partitions`, only the keys of rows whose partition key begins so; it reads the whole table all the same.
+        With `partitions`, only the keys of rows whose partition key has this prefix; still reads the whole table.
         """
         params: dict[str, Any] = {}
         if partitions:

@@ -1,4 +1,4 @@
-"""A user's threads: one row each, a field of the thread an attribute of its own. Knows no item's content."""
+"""Threads in DynamoDB: one row each, with one attribute per field of the thread."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import TAKEN, UNREADABLE, Changes, Snapshots, thread_not_found
 
-THREAD_MAX_BYTES = 150 * 1024  # of all fields together; as for items, half of 400 KB less the keys
+THREAD_MAX_BYTES = 150 * 1024  # all fields together; as for items, half of 400 KB minus room for the keys
 NO_VALUES: Mapping[str, Mapping[str, Any]] = {}
 _NS = 1_000_000_000
 
@@ -37,24 +37,23 @@ class Threads:
         return self._clock() // _NS
 
     async def load(self, user_id: str, thread_id: str) -> ThreadMetadata:
-        """The thread; NotFoundError when it is missing, deleted or someone else's."""
+        """The thread; NotFoundError if it is missing, deleted or someone else's."""
         row = await self._table.get(_key(user_id, thread_id))
         if row is None or not rows.is_alive(row, now_s=self._now_s()):
             raise thread_not_found(thread_id)
         return self._read(row)
 
     async def save(self, user_id: str, thread: ThreadMetadata, *, in_turn: bool = False) -> None:
-        """Write the fields that changed since the object was loaded or saved, or all of an unknown object's.
+        """Write the fields that changed since the object was loaded or saved; all fields if it never was.
 
-        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over; an
-        unknown object is a new thread, and ConflictError when another one has its id.
-        NotFoundError when the thread is deleted, or is gone although the object was loaded or saved before;
-        ConflictError when this release cannot read the row.
+        `in_turn`: a field that another writer has changed since keeps that value, which is copied into the object; an
+        object that was never loaded or saved is a new thread, and ConflictError if its id is taken.
+        NotFoundError if the thread was deleted or has expired since; ConflictError if this release cannot read the row.
         """
         fields = codec.dump_thread(thread)
         size = sum(len(text.encode()) for text in fields.values())
         if size > THREAD_MAX_BYTES:
-            raise TooLargeError(f"This thread's own fields have {size} bytes; at most {THREAD_MAX_BYTES} can be kept.")
+            raise TooLargeError(f"This thread's fields have {size} bytes; the limit is {THREAD_MAX_BYTES}.")
         key = _key(user_id, thread.id)
         changes = self._snapshots.changes(thread, fields, thread=_name(key))
         while changes is None or changes.after:
@@ -70,39 +69,39 @@ class Threads:
                 if changes is None:
                     if stored != fields:
                         raise ConflictError(TAKEN) from None
-                    break  # our own write, whose answer was lost
+                    break  # a retry after a lost response
                 theirs = changes.lost_to(stored)
                 fields = self._snapshots.take_over(thread, fields, theirs, thread=_name(key))
                 changes = changes.without(theirs, stored=stored)
         self._snapshots.keep(thread, thread=_name(key), fields=fields)
 
     async def expiry_of_new_items(self, user_id: str, thread_id: str, *, in_turn: bool) -> int | None:
-        """When what arrives in the thread now expires: with the thread, which is kept until then. None: never.
+        """When an item that is added to the thread now expires; None: never. Extends the thread's expiry to match.
 
-        One request, where the thread would expire earlier and this process does not know better; none without
-        retention. An item of a thread that is not there expires by itself.
+        One request if the thread would expire earlier, as far as this process knows; none without retention. Items of
+        a thread that does not exist expire on their own.
         """
         if not self._retention_s:
             return None
         key = _key(user_id, thread_id)
         now_s = self._now_s()
-        wanted = now_s + self._retention_s
-        known = self._expiries.get(_name(key), 0)
-        if known >= wanted - bounds.tolerance_s(self._retention_s, in_turn=in_turn):
-            return known
+        expires_s = now_s + self._retention_s
+        cached_s = self._expiries.get(_name(key), 0)
+        if cached_s >= expires_s - bounds.tolerance_s(self._retention_s, in_turn=in_turn):
+            return cached_s
         try:
             await self._table.update(
                 key,
                 "SET #expires_at = :wanted",
                 condition=f"({rows.LISTED}) AND ({rows.NOT_EXPIRED}) AND {rows.EXPIRES_BEFORE}",
-                values={":wanted": rows.number(wanted), ":now": rows.number(now_s)},
+                values={":wanted": rows.number(expires_s), ":now": rows.number(now_s)},
             )
         except ConditionFailedError as fault:
             if not rows.is_alive(fault.old, now_s=now_s):
-                return wanted
-            wanted = int(fault.old[keys.TTL_ATTRIBUTE]["N"])
-        self._note_expiry(key, wanted)
-        return wanted
+                return expires_s
+            expires_s = int(fault.old[keys.TTL_ATTRIBUTE]["N"])
+        self._note_expiry(key, expires_s)
+        return expires_s
 
     def _note_expiry(self, key: Key, expires_s: int) -> None:
         self._expiries[_name(key)] = expires_s
@@ -113,42 +112,44 @@ class Threads:
     async def restore(
         self, user_id: str, thread_id: str, fields: Mapping[str, str], *, order: int
     ) -> Mapping[str, str] | None:
-        """Put an exported thread back at its own place; None, or the fields of the thread that has its id already.
+        """Restore an exported thread in its position. Returns the fields of an existing thread with its id, else None.
 
-        ConditionFailedError over a deleted one that is not swept to the end.
+        ConditionFailedError if a deleted thread with its id is not completely swept yet.
         """
         key = _key(user_id, thread_id)
         row = await self._table.get(key)
         if row is not None and rows.is_alive(row, now_s=self._now_s()):
             return rows.thread_fields(row)
-        if row is not None and keys.ORDER_KEY in row:  # expired: its place and fields go with it
+        if row is not None and keys.ORDER_KEY in row:  # expired: drop its position and fields too
             await self._table.delete(key)
         await self._put(key, order, fields, condition=rows.NOT_DELETED)
         return None
 
     async def page(self, user_id: str, *, after: str | None, limit: int, descending: bool) -> Page[ThreadMetadata]:
-        """Up to `limit` threads beyond `after`: one request, with `after` two. NotFoundError for an unknown cursor."""
+        """Up to `limit` threads after the cursor `after`: one request, two with a cursor. NotFoundError for an unknown
+        cursor.
+        """
         cursor = None
         now_s = self._now_s()
         if after is not None:
             cursor = rows.cursor_of(await self._table.get(_key(user_id, after)), now_s=now_s)
             if cursor is None:
                 raise thread_not_found(after)
-        found = await self._table.listed(
+        listed = await self._table.listed(
             keys.user_partition(user_id),
             after=cursor,
             descending=descending,
             want=limit + 1,
             alive=lambda row: rows.is_alive(row, now_s=now_s),
         )
-        data = [self._read(row) for row in found[:limit]]
-        has_more = len(found) > limit
+        data = [self._read(row) for row in listed[:limit]]
+        has_more = len(listed) > limit
         return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
     async def delete(self, user_id: str, thread_id: str, *, also: Iterable[Row] = ()) -> bool:
-        """Delete a thread for its user in one write, and note it for the sweep; False when there was none.
+        """Delete a thread for its user and schedule its sweep, in one transaction; False if it does not exist.
 
-        `also` are rows that are written in the same transaction.
+        `also`: rows to write in the same transaction.
         """
         key = _key(user_id, thread_id)
         items = keys.thread_partition(user_id, thread_id)
@@ -182,7 +183,7 @@ class Threads:
     async def _write(
         self, key: Key, thread: ThreadMetadata, fields: dict[str, str], changes: Changes | None, *, in_turn: bool
     ) -> None:
-        """Write `changes`, or all fields of an unknown object."""
+        """Write `changes`, or all fields of an object that was never loaded or saved."""
         conditions = [rows.NOT_DELETED if changes is None else rows.LISTED, rows.SCHEMA_KNOWN]
         seen: dict[str, Mapping[str, Any]] = {":schema_known": rows.number(codec.SCHEMA_VERSION)}
         if changes is not None or in_turn:
@@ -194,8 +195,8 @@ class Threads:
                 conditions.append(f"attribute_not_exists(#{field})" if text is None else f"#{field} = :seen_{name}")
                 seen |= {} if text is None else {f":seen_{name}": rows.text(text)}
         written = fields if changes is None else changes.after
-        place = codec.thread_time_us(thread.created_at)
-        await self._put(key, place, written, condition=" AND ".join(f"({c})" for c in conditions), seen=seen)
+        position = codec.thread_time_us(thread.created_at)
+        await self._put(key, position, written, condition=" AND ".join(f"({c})" for c in conditions), seen=seen)
 
     async def _put(
         self,
@@ -213,18 +214,18 @@ class Threads:
             attributes[keys.TTL_ATTRIBUTE] = rows.number(self._now_s() + self._retention_s)
         else:
             removal = " REMOVE #expires_at"
-        place = rows.text(keys.order_of(order, key[1].removeprefix(keys.THREAD_PREFIX)))
+        position = rows.text(keys.order_of(order, key[1].removeprefix(keys.THREAD_PREFIX)))
         await self._table.update(
             key,
             f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)}{removal}",
             condition=condition,
-            values={":order": place, **rows.valued(attributes), **seen},
+            values={":order": position, **rows.valued(attributes), **seen},
         )
         if keys.TTL_ATTRIBUTE in attributes:
             self._note_expiry(key, int(attributes[keys.TTL_ATTRIBUTE]["N"]))
 
     def _read(self, row: Row) -> ThreadMetadata:
-        """The thread of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
+        """The thread of a row, or a placeholder if it cannot be read (the row is counted and left unchanged)."""
         thread_id = rows.sort_id(row, keys.THREAD_PREFIX)
         if keys.TTL_ATTRIBUTE in row:
             self._note_expiry(key_of(row), int(row[keys.TTL_ATTRIBUTE]["N"]))
@@ -237,5 +238,5 @@ def _key(user_id: str, thread_id: str) -> Key:
 
 
 def _name(key: Key) -> str:
-    """A key as one text: how snapshots know a thread."""
+    """A key as one string, by which snapshots identify the thread."""
     return "\0".join(key)

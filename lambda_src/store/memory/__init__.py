@@ -1,1 +1,1 @@
-"""The Store contract in memory: one process, nothing kept."""
+"""ChatKit's Store in memory: one process, lost when it exits."""

@@ -1,6 +1,6 @@
-"""The TurnLedger in dictionaries: what MemoryStore.ledger is. Knows no wire, so no answer is ever lost here.
+"""The TurnLedger in memory, behind MemoryStore.ledger. It has no network, so no response is ever lost.
 
-Stores made beside each other (MemoryStore's `beside`) share the rows, and stand for two processes.
+Stores that share their rows (MemoryStore's `beside`) simulate two processes.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -25,13 +25,13 @@ from lambda_src.store.ports import (
     TurnRow,
 )
 
-SWEEP_MS = 60_000  # it looks at every row: some milliseconds for ten thousand
+SWEEP_MS = 60_000  # a sweep checks every row: a few milliseconds for ten thousand
 
 
 class MemoryLedger:
-    """ports.TurnLedger. `users` are every user's rows, `clocks` the store's own; `clock` counts in nanoseconds.
+    """ports.TurnLedger. `users` has every user's rows, `clocks` are the store's; `clock` in nanoseconds since 1970.
 
-    Rows whose time is over are removed once a minute, so that a server's memory does not grow with its turns.
+    Expired rows are removed once a minute, so that a server's memory does not grow with the number of turns.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class MemoryLedger:
         return "held"
 
     def catch_up(self, thread_id: str, context: RequestContext) -> None:
-        """Before a turn writes or deletes: if it has read something behind its room, hand a later time on (clock.py).
+        """Call before a turn writes or deletes: store a later time if it has read an item past its window (clock.py).
 
-        Changes nothing when another turn has the lease.
+        No-op if another turn has the lease.
         """
         name, turn_id = _name(context, thread_id), context.turn_id
-        if turn_id is None or not self._clocks.is_outrun(name, turn_id):
+        if turn_id is None or not self._clocks.needs_new_window(name, turn_id):
             return
         turns = self._rows(context).turns
         row = turns.get(thread_id)
@@ -106,7 +106,7 @@ class MemoryLedger:
     async def end_lease(self, thread_id: str, turn_id: str, *, died: bool = False, context: RequestContext) -> bool:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, thread_id, turn_id)
-        if self._is_deleted(thread_id, context):  # while the turn ran: what that journaled since goes too
+        if self._is_deleted(thread_id, context):  # while the turn ran: delete what it has journaled since
             self._rows(context).delete_thread(thread_id)
             return False
         row = self._rows(context).turns.get(thread_id)
@@ -178,7 +178,7 @@ class MemoryLedger:
         bounds.writable(context.user.id, key, turn_id)
         claim = self._claim(key, context)
         if claim is not None and claim.refusal is None and not (claim.turn_id == instead_of and claim.thread_id):
-            return _lost(claim, body_hash)
+            return _conflict(claim, body_hash)
         expires_ms = self._now_ms() + ttl_s * 1000
         self._rows(context).claims[key] = ClaimRow(turn_id, None, body_hash, expires_ms)
         return None
@@ -188,31 +188,31 @@ class MemoryLedger:
     ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         claim = self._claim(key, context)
-        return None if claim is None else _lost(claim, body_hash)
+        return None if claim is None else _conflict(claim, body_hash)
 
     async def bind_request(
         self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
     ) -> Bound | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id, thread_id)
-        standing = self._own(key, turn_id, context)
-        if standing is None:
+        claim = self._own(key, turn_id, context)
+        if claim is None:
             return None
-        standing.thread_id, standing.expires_ms = thread_id, self._now_ms() + ttl_s * 1000
+        claim.thread_id, claim.expires_ms = thread_id, self._now_ms() + ttl_s * 1000
         stop_of, until_ms = self._rows(context).stops.get(key, (None, 0))
         return Bound(stop_of if until_ms > self._now_ms() else None)
 
     async def refuse_request(self, key: str, turn_id: str, refusal: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
-        if (standing := self._own(key, turn_id, context)) is not None:
-            standing.refusal = refusal
+        if (claim := self._own(key, turn_id, context)) is not None:
+            claim.refusal = refusal
 
     async def end_request(self, key: str, turn_id: str, *, ttl_s: int, context: RequestContext) -> None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
-        if (standing := self._own(key, turn_id, context)) is not None:
-            standing.ended, standing.expires_ms = True, self._now_ms() + ttl_s * 1000
+        if (claim := self._own(key, turn_id, context)) is not None:
+            claim.ended, claim.expires_ms = True, self._now_ms() + ttl_s * 1000
 
     async def stop_request(
         self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
@@ -224,7 +224,7 @@ class MemoryLedger:
         if (row is None or row.thread_id is None) and (turn_id is None or (row is not None and row.turn_id == turn_id)):
             self._rows(context).stops[key] = stop_of, self._now_ms() + ttl_s * 1000
         claim = self._claim(key, context)
-        return _lost(claim, None) if claim is not None and turn_id in (None, claim.turn_id) else None
+        return _conflict(claim, None) if claim is not None and turn_id in (None, claim.turn_id) else None
 
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
@@ -235,8 +235,8 @@ class MemoryLedger:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, follower.turn_id)
         rows, now_ms = self._rows(context), self._now_ms()
-        for past in followers.expired(rows.followers, now_ms=now_ms):
-            del rows.followers[past]
+        for entry in followers.expired(rows.followers, now_ms=now_ms):
+            del rows.followers[entry]
         rows.followers[follower.entry] = now_ms + followers.EXPIRES_MS
         return followers.may_stay(follower, rows.followers, now_ms=now_ms)
 
@@ -288,17 +288,17 @@ class MemoryLedger:
         return thread_id in user.gone or thread_id in user.ledger.deleted
 
     def _own(self, key: str, turn_id: str, context: RequestContext) -> ClaimRow | None:
-        """The turn's own claim, over or not."""
+        """The turn's claim, expired or not."""
         claim = self._rows(context).claims.get(key)
         return claim if claim is not None and claim.turn_id == turn_id else None
 
     def _claim(self, key: str, context: RequestContext) -> ClaimRow | None:
-        """The claim that holds now."""
+        """The claim on the key, unless it has expired."""
         claim = self._rows(context).claims.get(key)
         return claim if claim is not None and claim.expires_ms > self._now_ms() else None
 
 
-def _lost(claim: ClaimRow, body_hash: bytes | None) -> IdempotencyConflict:
+def _conflict(claim: ClaimRow, body_hash: bytes | None) -> IdempotencyConflict:
     same_body = body_hash in (None, claim.body_hash)
     return IdempotencyConflict(claim.turn_id, claim.thread_id, same_body, refusal=claim.refusal, ended=claim.ended)
 

@@ -1,4 +1,4 @@
-"""What a MemoryStore keeps of one user: rows in dictionaries, their pages, and how they leave and come back."""
+"""Rows of a MemoryStore: one user's threads, items, attachments and turns in dictionaries, with deletion and paging."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ from lambda_src.store.ports import Erased, TurnRow
 
 T = TypeVar("T")
 
-ENDED_KEPT_MS = 17 * 60_000  # a turn can be resumed for 16 minutes after it began (turns/turns.py)
-UNENDED_KEPT_MS = 7 * 86_400_000  # as long as a lease's row is kept on the table
+ENDED_KEPT_MS = 17 * 60_000  # a turn can be resumed for 16 minutes after it began (turns/lifecycle.py)
+UNENDED_KEPT_MS = 7 * 86_400_000  # as long as a lease's row is kept in DynamoDB
 
 
 @dataclass(slots=True)
 class ItemRow:
     id: str
     order: str
-    data: bytes | None  # None: deleted, and still a cursor
+    data: bytes | None  # None: deleted, but still valid as a cursor
     expires_s: float
 
 
@@ -33,7 +33,7 @@ class ThreadRow:
 
 @dataclass(slots=True)
 class GoneRow:
-    """A deleted thread. Its id is refused, and its place serves as a cursor, until a late sweep."""
+    """A deleted thread. Until it is swept, its id is refused and its order remains valid as a cursor."""
 
     order: str
     deleted_s: int
@@ -58,10 +58,11 @@ class ClaimRow:
 
 @dataclass(slots=True)
 class LedgerRows:
-    """What the turns of one user left. `stops`: what is to be stopped, by key, and how long that is meant.
+    """The rows of one user's turns. `stops`: by key, what to stop, and until when that request is valid.
 
-    `spent` counts by window, `runs` says when each turn has ended at the latest. `deleted` says when a thread was
-    deleted that another store keeps, `touched` when a lease (by thread) or a journal (by thread and turn) was written.
+    `spent` counts turns by window; `runs` is the time by which each running turn has ended; `deleted` is the time at
+    which a thread of another store was deleted; `touched` is the time of the last write to a lease (by thread) or to a
+    journal (by thread and turn).
     """
 
     turns: dict[str, TurnRow] = field(default_factory=dict)
@@ -75,8 +76,8 @@ class LedgerRows:
     touched: dict[str | tuple[str, str], int] = field(default_factory=dict)
 
     def sweep(self, *, now_ms: int) -> None:
-        """Forget claims, counts and followers whose time is over, and turns that ended so long ago that nobody may
-        resume them. What a turn left that never ended stays for a week, as on the table.
+        """Remove expired claims, counts and followers, and turns that ended too long ago to be resumed. The rows of a
+        turn that never ended stay for a week, as in DynamoDB.
         """
         old_ms = now_ms - ENDED_KEPT_MS
         self.claims = {key: claim for key, claim in self.claims.items() if claim.expires_ms > now_ms}
@@ -88,10 +89,11 @@ class LedgerRows:
         for entry in followers.expired(self.followers, now_ms=now_ms):
             del self.followers[entry]
         self.deleted = {thread_id: at_ms for thread_id, at_ms in self.deleted.items() if at_ms > old_ms}
-        left = {(thread_id, held) for thread_id, row in self.turns.items() for held in _left_by(row)}
+        unrecovered = {(thread_id, turn_id) for thread_id, row in self.turns.items() for turn_id in _unrecovered(row)}
+        unended = {thread_id for thread_id, row in self.turns.items() if not row.ended}
         for key, at_ms in list(self.touched.items()):
-            is_left = key in self.turns and not self.turns[key].ended if isinstance(key, str) else key in left
-            if at_ms <= (now_ms - UNENDED_KEPT_MS if is_left else old_ms):
+            is_unended = key in (unended if isinstance(key, str) else unrecovered)
+            if at_ms <= (now_ms - UNENDED_KEPT_MS if is_unended else old_ms):
                 del self.touched[key]
                 if isinstance(key, str):
                     self.turns.pop(key, None)
@@ -107,7 +109,7 @@ class LedgerRows:
 
 @dataclass(slots=True)
 class UserRows:
-    """What one user has."""
+    """Everything that one user has."""
 
     threads: dict[str, ThreadRow] = field(default_factory=dict)
     items: dict[str, dict[str, ItemRow]] = field(default_factory=dict)
@@ -115,11 +117,11 @@ class UserRows:
     feedback: dict[tuple[str, str], FeedbackKind] = field(default_factory=dict)
     gone: dict[str, GoneRow] = field(default_factory=dict)
     ledger: LedgerRows = field(default_factory=LedgerRows)
-    claimed_by: str | None = None  # who took this guest's threads over
-    is_being_claimed: bool = False  # and whether some are still to come
+    claimed_by: str | None = None  # the user who takes over this guest's threads
+    is_being_claimed: bool = False  # whether that is unfinished
 
     def delete_thread(self, thread_id: str) -> Erased:
-        """Delete a thread and everything in it, whatever of it is there; returns how much that was."""
+        """Delete a thread and everything in it, as far as it exists; returns how much that was."""
         items = self.items.pop(thread_id, {})
         bound = self.bound_to(thread_id)
         for attachment_id in bound:
@@ -130,7 +132,7 @@ class UserRows:
         return Erased(int(self.threads.pop(thread_id, None) is not None), living, len(bound))
 
     def sweep(self, *, now_s: int) -> Erased:
-        """Remove what turns wrote into deleted threads, and the tombstones older than LATE_WRITES_S."""
+        """Remove what turns wrote to deleted threads, and deleted threads older than LATE_WRITES_S."""
         removed = Erased()
         for thread_id, gone in list(self.gone.items()):
             removed += self.delete_thread(thread_id)
@@ -139,7 +141,7 @@ class UserRows:
         return removed
 
     def hand_over(self, thread_id: str, to: "UserRows", *, now_s: int) -> None:
-        """The thread and all that is in it are `to`'s from now on."""
+        """Move the thread and everything in it to another user."""
         thread = self.threads.pop(thread_id)
         self.gone[thread_id] = GoneRow(thread.order, now_s)
         to.threads[thread_id] = thread
@@ -149,21 +151,21 @@ class UserRows:
         for key in [key for key in self.feedback if key[0] == thread_id]:
             to.feedback[key] = self.feedback.pop(key)
         if (turn := self.ledger.turns.get(thread_id)) is not None:
-            to.ledger.turns[thread_id] = turn  # it is over, and knows the newest item's place
+            to.ledger.turns[thread_id] = turn  # it has ended; its `last_order` keeps new items after the old ones
         self.ledger.delete_thread(thread_id)
 
     def bound_to(self, thread_id: str) -> list[str]:
         """The attachments of a thread."""
-        return [name for name, kept in self.attachments.items() if kept.thread_id == thread_id]
+        return [attachment_id for attachment_id, row in self.attachments.items() if row.thread_id == thread_id]
 
 
-def _left_by(turn: TurnRow) -> tuple[str, ...]:
-    """The turns whose journals are still to be folded."""
+def _unrecovered(turn: TurnRow) -> tuple[str, ...]:
+    """The turns whose answers have not been recovered from their journals yet."""
     return () if turn.ended else (*turn.unrecovered, turn.turn_id)
 
 
-def window(places: list[str], cursor: str | None, limit: int, *, descending: bool) -> tuple[list[str], bool]:
-    """The first `limit` places beyond `cursor` in a direction, and whether there are more."""
-    beyond = [p for p in places if cursor is None or (p < cursor if descending else p > cursor)]
-    shown = sorted(beyond, reverse=descending)
-    return shown[:limit], len(shown) > limit
+def page_of(orders: list[str], cursor: str | None, limit: int, *, descending: bool) -> tuple[list[str], bool]:
+    """The first `limit` orders after `cursor` in the given direction, and whether there are more."""
+    remaining = [order for order in orders if cursor is None or (order < cursor if descending else order > cursor)]
+    remaining.sort(reverse=descending)
+    return remaining[:limit], len(remaining) > limit

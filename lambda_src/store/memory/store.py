@@ -1,7 +1,6 @@
-"""The Store contract in dictionaries: for development, and as the others' reference. Lost with the process.
+"""ChatKit's Store in memory: for development, and as the reference for the other stores. Lost with the process.
 
-Keeps the same encoded values as a table would, so a loaded object is a copy, and what cannot be stored fails here too.
-Knows no HTTP, no token, no model.
+Keeps encoded values, as a database would: a loaded object is a copy, and a value that cannot be stored fails here too.
 """
 
 import math
@@ -18,8 +17,17 @@ from lambda_src.errors import ConflictError
 from lambda_src.store import bounds, codec, keys
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.memory.ledger import MemoryLedger
-from lambda_src.store.memory.rows import AttachmentRow, GoneRow, ItemRow, ThreadRow, UserRows, window
-from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Record, TurnLedger, already_theirs, count_nothing
+from lambda_src.store.memory.rows import AttachmentRow, GoneRow, ItemRow, ThreadRow, UserRows, page_of
+from lambda_src.store.ports import (
+    Claim,
+    CopyFile,
+    Count,
+    Erased,
+    Record,
+    TurnLedger,
+    count_nothing,
+    thread_already_exists,
+)
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import TAKEN, Snapshots, thread_not_found
 
@@ -42,7 +50,7 @@ class MemoryHandover:
         bounds.writable(context.user.id, guest_id)
         guest = self._users.setdefault(guest_id, UserRows())
         if guest.claimed_by not in (None, context.user.id):
-            raise ConflictError("This guest's threads were taken over by somebody else.")
+            raise ConflictError("Another user has already taken over this guest's threads.")
         guest.claimed_by, guest.is_being_claimed = context.user.id, True
 
     async def end_claim(self, guest_id: str, context: RequestContext) -> None:
@@ -64,7 +72,7 @@ class MemoryHandover:
         if thread_id not in guest.threads:
             return True
         if thread_id in self._users.setdefault(context.user.id, UserRows()).threads:
-            raise already_theirs(thread_id)
+            raise thread_already_exists(thread_id)
         turn = guest.ledger.turns.get(thread_id)
         if turn is not None and not turn.ended:
             return False
@@ -73,10 +81,10 @@ class MemoryHandover:
 
 
 class MemoryStore(MemoryHandover, Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover in dictionaries.
+    """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover in memory.
 
-    `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps for ever. `beside` is a store whose rows are shared,
-    as two processes share a table.
+    `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps data forever. `beside` is a store whose rows this one
+    shares, as two processes share a table.
     """
 
     def __init__(
@@ -96,7 +104,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     @property
     def ledger(self) -> TurnLedger:
-        """Leases, journals, guards and quotas of the turns in this store's threads."""
+        """Leases, journals, idempotency keys and quotas of the turns in this store's threads."""
         return self._ledger
 
     def generate_thread_id(self, context: RequestContext) -> str:
@@ -108,7 +116,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         return bounds.new_id(item_type, now_ns=self._clock())
 
     async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
-        """The thread. NotFoundError when it is missing or someone else's."""
+        """The thread. NotFoundError if it is missing or someone else's."""
         bounds.readable(context.user.id, thread_id)
         user = self._user(context)
         thread = user.threads.get(thread_id)
@@ -117,32 +125,32 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         return self._read_thread(thread_id, thread, context)
 
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
-        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
+        """Write what changed since `thread` was loaded or saved, or all of it if it never was.
 
-        In a turn such an object is a new thread: ConflictError when another one has its id.
+        In a turn an object that was never loaded or saved is a new thread: ConflictError if its id is taken.
         """
         bounds.writable(context.user.id, thread.id)
         user = self._user(context)
         fields = codec.dump_thread(thread)
         name = _name(context, thread.id)
         changes = self._snapshots.changes(thread, fields, thread=name)
-        standing = user.threads.get(thread.id)
-        if standing is not None and not self._alive(standing.expires_s):
-            standing = None
-        if thread.id in user.gone or (changes is not None and standing is None):
+        existing = user.threads.get(thread.id)
+        if existing is not None and not self._alive(existing.expires_s):
+            existing = None
+        if thread.id in user.gone or (changes is not None and existing is None):
             raise thread_not_found(thread.id)
         in_turn = context.turn_id is not None
-        if changes is None and standing is not None and in_turn and standing.fields != fields:
+        if changes is None and existing is not None and in_turn and existing.fields != fields:
             raise ConflictError(TAKEN)
-        if changes is None or standing is None:
+        if changes is None or existing is None:
             order = keys.order_of(codec.thread_time_us(thread.created_at), thread.id)
-            user.threads[thread.id] = ThreadRow(standing.order if standing else order, dict(fields), self._expiry())
+            user.threads[thread.id] = ThreadRow(existing.order if existing else order, dict(fields), self._expiry())
         else:
             in_turn = context.turn_id is not None
-            standing.fields = self._snapshots.merged(
-                thread, changes, stored=standing.fields, thread=name, in_turn=in_turn
+            existing.fields = self._snapshots.merged(
+                thread, changes, stored=existing.fields, thread=name, in_turn=in_turn
             )
-            standing.expires_s = self._expiry()
+            existing.expires_s = self._expiry()
         self._snapshots.keep(thread, thread=name, fields=codec.dump_thread(thread))
 
     async def load_threads(
@@ -154,17 +162,17 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         user = self._user(context)
         cursor = None
         if after is not None:
-            marked = user.threads.get(after) or user.gone.get(after)
-            if marked is None:
+            row = user.threads.get(after) or user.gone.get(after)
+            if row is None:
                 raise thread_not_found(after)
-            cursor = marked.order
-        places = {t.order: thread_id for thread_id, t in user.threads.items() if self._alive(t.expires_s)}
-        shown, has_more = window(list(places), cursor, bounds.clamped(limit), descending=descending)
-        data = [self._read_thread(places[place], user.threads[places[place]], context) for place in shown]
+            cursor = row.order
+        by_order = {t.order: thread_id for thread_id, t in user.threads.items() if self._alive(t.expires_s)}
+        orders, has_more = page_of(list(by_order), cursor, bounds.clamped(limit), descending=descending)
+        data = [self._read_thread(by_order[order], user.threads[by_order[order]], context) for order in orders]
         return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
     async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
-        """Delete the thread, its items, feedback and attachments. Quiet when it is missing."""
+        """Delete the thread, its items, feedback and attachments. No-op if it does not exist."""
         user = self._user(context)
         thread = user.threads.get(thread_id)
         user.delete_thread(thread_id)
@@ -184,43 +192,43 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
                 raise NotFoundError("There is no such item in this thread.")
             cursor = items[after].order
         living = {i.order: i for i in items.values() if i.data is not None and self._alive(i.expires_s)}
-        shown, has_more = window(list(living), cursor, bounds.clamped(limit), descending=descending)
-        for place in shown:
-            self._clocks.follow(_name(context, thread_id), keys.arrived_ns(place))
-        data = [self._read_item(thread_id, living[place]) for place in shown]
+        orders, has_more = page_of(list(living), cursor, bounds.clamped(limit), descending=descending)
+        for order in orders:
+            self._clocks.follow(_name(context, thread_id), keys.arrived_ns(order))
+        data = [self._read_item(thread_id, living[order]) for order in orders]
         return Page(data=data, has_more=has_more, after=data[-1].id if has_more else None)
 
     async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> ThreadItem:
-        """The item. NotFoundError when it, or its thread, is missing or someone else's."""
+        """The item. NotFoundError if it, or its thread, is missing or someone else's."""
         item = self._living(thread_id, item_id, context)
         if item is None:
             raise NotFoundError("There is no such item in this thread.")
         return self._read_item(thread_id, item)
 
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep a new item, once: the same again is quiet, an open workflow is replaced in place, else ConflictError."""
+        """Add a new item. Adding it again is a no-op, and an open workflow is replaced in place; else ConflictError."""
         bounds.writable(context.user.id, thread_id, item.id)
         data = codec.dump(item)
-        standing = self._living(thread_id, item.id, context)
-        if standing is not None and standing.data != data and not _replaceable(standing, item):
+        existing = self._living(thread_id, item.id, context)
+        if existing is not None and existing.data != data and not _replaceable(existing, item):
             raise ConflictError("Another item of this thread has this id.")
         self._write(thread_id, item.id, data, context)
 
     async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep the item, new or not; an older one keeps its place."""
+        """Write the item; an existing one keeps its position."""
         bounds.writable(context.user.id, thread_id, item.id)
         self._write(thread_id, item.id, codec.dump(item), context)
 
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
-        """Delete the item; quiet when it is missing. It still serves as a cursor."""
+        """Delete the item; no-op if it does not exist. It remains valid as a cursor."""
         item = self._user(context).items.get(thread_id, {}).get(item_id)
         self._ledger.catch_up(thread_id, context)
-        reach = self._clocks.reach(_name(context, thread_id), context.turn_id)
-        if item is not None and (reach is None or keys.arrived_ns(item.order) < reach):
+        window_end = self._clocks.window_end(_name(context, thread_id), context.turn_id)
+        if item is not None and (window_end is None or keys.arrived_ns(item.order) < window_end):
             item.data = None
 
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
-        """Keep the attachment's description, new or not."""
+        """Write the attachment's metadata."""
         bounds.writable(context.user.id, attachment.id)
         expires_s = self._attachment_expiry(attachment.thread_id, context)
         self._user(context).attachments[attachment.id] = AttachmentRow(
@@ -228,14 +236,14 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         )
 
     async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
-        """The attachment. NotFoundError when it is missing or someone else's."""
-        kept = self._user(context).attachments.get(attachment_id)
-        if kept is None or not self._alive(kept.expires_s):
+        """The attachment. NotFoundError if it is missing or someone else's."""
+        row = self._user(context).attachments.get(attachment_id)
+        if row is None or not self._alive(row.expires_s):
             raise NotFoundError("There is no such attachment.")
-        return self._reader.attachment(attachment_id, kept.data)
+        return self._reader.attachment(attachment_id, row.data)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
-        """Delete the attachment's description; quiet when it is missing."""
+        """Delete the attachment's metadata; no-op if it does not exist."""
         self._user(context).attachments.pop(attachment_id, None)
 
     async def add_feedback(
@@ -253,7 +261,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         return sum((user.sweep(now_s=now_s) for user in self._users.values()), Erased())
 
     async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
-        """ports.Sweeps: a delete here leaves nothing to be done."""
+        """ports.Sweeps: a delete in memory leaves nothing behind."""
         return Erased()
 
     async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
@@ -262,19 +270,19 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     async def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
-        from lambda_src.store.userdata import export  # noqa: PLC0415 - operators' work
+        from lambda_src.store.userdata import export  # noqa: PLC0415 - only operators need it
 
         async for record in export(self._user_rows(context), context.user.id):
             yield record
 
     async def import_record(self, record: Record, context: RequestContext) -> bool:
         """ports.UserData."""
-        from lambda_src.store.userdata import restore  # noqa: PLC0415 - operators' work
+        from lambda_src.store.userdata import restore  # noqa: PLC0415 - only operators need it
 
         return await restore(self._user_rows(context), record, context.user.id)
 
     def _user_rows(self, context: RequestContext) -> "MemoryUserRows":
-        from lambda_src.store.memory.userdata import MemoryUserRows  # noqa: PLC0415 - operators' work
+        from lambda_src.store.memory.userdata import MemoryUserRows  # noqa: PLC0415 - only operators need it
 
         return MemoryUserRows(
             self._user(context),
@@ -303,7 +311,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         return self._clock() // _NS + self._retention_s if self._retention_s else math.inf
 
     def _expiry_of_new_items(self, thread_id: str, context: RequestContext) -> float:
-        """When what arrives in the thread now expires: with the thread, which is kept until then."""
+        """When an item that is added to the thread now expires. Extends the thread's expiry to match."""
         thread = self._user(context).threads.get(thread_id)
         if thread is None or not self._alive(thread.expires_s):
             return self._expiry()
@@ -322,27 +330,27 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
 
     def _write(self, thread_id: str, item_id: str, data: bytes, context: RequestContext) -> None:
         items = self._user(context).items.setdefault(thread_id, {})
-        standing = items.get(item_id)
+        existing = items.get(item_id)
         expires_s = self._expiry_of_new_items(thread_id, context)
-        if standing is not None and standing.data is not None and self._alive(standing.expires_s):
-            standing.data, standing.expires_s = data, expires_s
+        if existing is not None and existing.data is not None and self._alive(existing.expires_s):
+            existing.data, existing.expires_s = data, expires_s
         else:
             self._ledger.catch_up(thread_id, context)
             arrived = self._clocks.next(_name(context, thread_id), context.turn_id)
             items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, expires_s)
 
-    def _read_thread(self, thread_id: str, kept: ThreadRow, context: RequestContext) -> ThreadMetadata:
-        return self._reader.thread(thread_id, dict(kept.fields), name=_name(context, thread_id))
+    def _read_thread(self, thread_id: str, row: ThreadRow, context: RequestContext) -> ThreadMetadata:
+        return self._reader.thread(thread_id, dict(row.fields), name=_name(context, thread_id))
 
-    def _read_item(self, thread_id: str, kept: ItemRow) -> ThreadItem:
-        arrived = datetime.fromtimestamp(keys.arrived_ns(kept.order) / _NS, UTC)
-        return self._reader.item(kept.id, thread_id, kept.data, arrived=arrived)
+    def _read_item(self, thread_id: str, row: ItemRow) -> ThreadItem:
+        arrived = datetime.fromtimestamp(keys.arrived_ns(row.order) / _NS, UTC)
+        return self._reader.item(row.id, thread_id, row.data, arrived=arrived)
 
 
 def _name(context: RequestContext, thread_id: str) -> str:
     return keys.thread_partition(context.user.id, thread_id)
 
 
-def _replaceable(standing: ItemRow, item: ThreadItem) -> bool:
-    """An open workflow may be added again: stream_agent_response does so when the next run goes on with it."""
-    return isinstance(item, WorkflowItem) and codec.is_open_workflow(standing.data or b"")
+def _replaceable(existing: ItemRow, item: ThreadItem) -> bool:
+    """Whether both are workflows and the existing one is open: stream_agent_response adds it again to continue it."""
+    return isinstance(item, WorkflowItem) and codec.is_open_workflow(existing.data or b"")

@@ -1,4 +1,4 @@
-"""What a MemoryStore has of a user, for export and import: its half of userdata.UserRows."""
+"""Export and import of a user's data in a MemoryStore."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Literal, cast
@@ -9,7 +9,7 @@ from lambda_src.store.userdata import AttachmentRecord, ItemRecord, ThreadRecord
 
 
 class MemoryUserRows:
-    """userdata.UserRows of one user. `..._expiry`: when what is written now expires, given the thread that it is in."""
+    """userdata.UserRows of one user. `..._expiry`: when a row that is written now expires, given its thread."""
 
     def __init__(
         self,
@@ -28,13 +28,13 @@ class MemoryUserRows:
 
     async def threads(self, user_id: str) -> AsyncIterator[ThreadRecord]:
         """userdata.UserRows."""
-        for thread_id, row in sorted(self._user.threads.items(), key=lambda kept: kept[1].order):
+        for thread_id, row in sorted(self._user.threads.items(), key=lambda entry: entry[1].order):
             if row.expires_s > self._now_s:
                 yield ThreadRecord(thread_id, row.fields, keys.arrived_ns(row.order))
 
     async def items(self, user_id: str, thread_id: str) -> AsyncIterator[ItemRecord]:
         """userdata.UserRows."""
-        for row in sorted(self._user.items.get(thread_id, {}).values(), key=lambda kept: kept.order):
+        for row in sorted(self._user.items.get(thread_id, {}).values(), key=lambda row: row.order):
             if row.data is not None and row.expires_s > self._now_s:
                 yield ItemRecord(row.id, row.data, keys.arrived_ns(row.order))
 
@@ -53,9 +53,9 @@ class MemoryUserRows:
 
     async def add_thread(self, user_id: str, thread: ThreadRecord) -> Mapping[str, str] | None:
         """userdata.UserRows."""
-        standing = self._user.threads.get(thread.id)
-        if standing is not None and standing.expires_s > self._now_s:
-            return standing.fields
+        existing = self._user.threads.get(thread.id)
+        if existing is not None and existing.expires_s > self._now_s:
+            return existing.fields
         self._user.delete_thread(thread.id)
         self._user.gone.pop(thread.id, None)
         order = keys.order_of(thread.order, thread.id)
@@ -65,17 +65,17 @@ class MemoryUserRows:
     async def add_item(self, user_id: str, thread_id: str, item: ItemRecord) -> bytes | None:
         """userdata.UserRows."""
         items = self._user.items.setdefault(thread_id, {})
-        standing = items.get(item.id)
-        if standing is not None and standing.data is not None and standing.expires_s > self._now_s:
-            return codec.digest(standing.data)
+        existing = items.get(item.id)
+        if existing is not None and existing.data is not None and existing.expires_s > self._now_s:
+            return codec.digest(existing.data)
         items[item.id] = ItemRow(item.id, keys.order_of(item.order, item.id), item.data, self._item_expiry(thread_id))
         return None
 
     async def add_attachment(self, user_id: str, attachment: AttachmentRecord) -> bytes | None:
         """userdata.UserRows."""
-        standing = self._user.attachments.get(attachment.id)
-        if standing is not None and standing.expires_s > self._now_s:
-            return codec.digest(standing.data)
+        existing = self._user.attachments.get(attachment.id)
+        if existing is not None and existing.expires_s > self._now_s:
+            return codec.digest(existing.data)
         expires_s = self._attachment_expiry(attachment.thread_id)
         self._user.attachments[attachment.id] = AttachmentRow(attachment.data, attachment.thread_id, expires_s)
         return None

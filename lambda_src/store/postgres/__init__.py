@@ -1,4 +1,4 @@
-"""ChatKit's Store on PostgreSQL; `PostgresStore` is all that a server needs of it. Loaded only when chosen."""
+"""ChatKit's Store on PostgreSQL. Other packages import only `PostgresStore`, and only if a server uses it."""
 
 from lambda_src.store.postgres.store import PostgresStore
 

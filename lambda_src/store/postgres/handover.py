@@ -1,6 +1,6 @@
-"""Threads that change hands on PostgreSQL: one transaction gives every row of a thread its new owner. Knows no HTTP.
+"""Moves a guest's thread to a user in PostgreSQL: one transaction changes the owner of all its rows.
 
-Turns are kept elsewhere (ports.TurnLedger): that none runs in the thread is the caller's to look at.
+Turns are stored elsewhere (ports.TurnLedger), so the caller must check that none is running in the thread.
 """
 
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.store import bounds
 from lambda_src.store.bounds import within_budget
-from lambda_src.store.ports import Claim, CopyFile, already_theirs
+from lambda_src.store.ports import Claim, CopyFile, thread_already_exists
 from lambda_src.store.postgres import statements as sql
 from lambda_src.store.postgres.schema import attachments, claims, feedback, items, threads
 from lambda_src.store.postgres.sessions import Sessions, transaction
@@ -34,7 +34,7 @@ class PostgresHandover:
         )
         async with transaction(self._sessions) as session:
             if (await session.execute(mine.returning(claims.c.guest_id))).first() is None:
-                raise ConflictError("This guest's threads were taken over by somebody else.")
+                raise ConflictError("Another user has already taken over this guest's threads.")
 
     @within_budget
     async def end_claim(self, guest_id: str, context: RequestContext) -> None:
@@ -45,12 +45,12 @@ class PostgresHandover:
     async def claimed_guests(self) -> AsyncIterator[Claim]:
         """ports.Handover."""
         async with transaction(self._sessions) as session:
-            found = (await session.execute(select(claims).where(claims.c.is_open))).mappings().all()
-        for row in found:
+            rows = (await session.execute(select(claims).where(claims.c.is_open))).mappings().all()
+        for row in rows:
             yield Claim(row["guest_id"], row["user_id"])
 
     async def hand_over(self, thread_id: str, guest_id: str, context: RequestContext, *, copy_file: CopyFile) -> bool:
-        """ports.Handover. No time budget: files take as long as they take."""
+        """ports.Handover. No time budget: copying files takes time."""
         bounds.writable(context.user.id, guest_id, thread_id)
         bound = select(attachments.c.id).where(sql.of_user(attachments, guest_id, thread_id=thread_id))
         async with transaction(self._sessions) as session:
@@ -64,7 +64,7 @@ class PostgresHandover:
                 return True
             of_user = select(threads.c.id).where(sql.of_user(threads, context.user.id, id=thread_id))
             if (await session.execute(of_user)).first() is not None:
-                raise already_theirs(thread_id)
+                raise thread_already_exists(thread_id)
             await session.execute(update(threads).where(of_guest).values(user_id=context.user.id))
             for table in (items, attachments, feedback):
                 of_thread = sql.of_user(table, guest_id, thread_id=thread_id)

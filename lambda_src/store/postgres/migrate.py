@@ -1,4 +1,4 @@
-"""Migrates a database to the schema of this release with Alembic. Only `chat migrate` runs it, never a start."""
+"""Migrates a database to this release's schema with Alembic. Run by `chat migrate` only, never at startup."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-VERSION_TABLE = "chat_schema"  # a name of our own: the database may hold another program's migrations too
+VERSION_TABLE = "chat_schema"  # not Alembic's default, in case the database has another program's migrations too
 _FOLDER = Path(__file__).with_name("migrations")
 
 
@@ -31,7 +31,7 @@ async def current(engine: AsyncEngine) -> str | None:
 
 
 async def migrate(engine: AsyncEngine) -> str:
-    """Apply what is missing, in one transaction, and return the revision reached. Quiet when nothing is."""
+    """Apply the missing migrations, if any, in one transaction, and return the resulting revision."""
     async with engine.begin() as connection:
         await connection.run_sync(_upgrade)
     return newest()

@@ -1,7 +1,7 @@
-"""The tables: one row per thread, item, attachment; the user in every key. Knows no query. Made by migrations/.
+"""PostgreSQL tables: one row per thread, item and attachment, with the user in every key. Created by migrations/.
 
-Ids are text under collation "C", so that they sort by their bytes as DynamoDB sorts them; payloads are bytea, because
-PostgreSQL's own JSON types refuse NUL and infinity.
+Ids are text with collation "C", so that they sort by their bytes, as in DynamoDB. Payloads are bytea, because
+PostgreSQL's JSON types reject NUL and infinity.
 """
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
@@ -15,7 +15,7 @@ def _id(name: str, *, key: bool = False, null: bool = False) -> Column[str]:
 
 def _payload() -> list[Column[object]]:
     return [
-        Column("payload", LargeBinary, nullable=True),  # null: deleted, the row is a cursor still
+        Column("payload", LargeBinary, nullable=True),  # null: deleted, but still valid as a cursor
         Column("encoding", Text, nullable=False),
         Column("schema", Integer, nullable=False),
         Column("digest", LargeBinary, nullable=False),
@@ -72,6 +72,6 @@ claims = Table(
     "chat_claims",
     metadata,
     _id("guest_id", key=True),
-    _id("user_id"),  # who took the guest's threads over
-    Column("is_open", Boolean, nullable=False),  # some are still to come
+    _id("user_id"),  # the user who takes over the guest's threads
+    Column("is_open", Boolean, nullable=False),  # the handover is unfinished
 )

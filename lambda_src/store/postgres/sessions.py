@@ -1,4 +1,4 @@
-"""Transactions of a PostgresStore, with errors of ours. Knows no table."""
+"""PostgreSQL transactions, with database errors translated to UnavailableError."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,9 +14,9 @@ Sessions = async_sessionmaker[AsyncSession]
 
 @asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
-    """One transaction. UnavailableError when the database cannot be reached or breaks off.
+    """One transaction. UnavailableError if the database cannot be reached or the connection breaks.
 
-    Then nothing was written, unless the answer to the COMMIT was lost: every write of a store may be repeated.
+    In that case nothing was written, unless the response to COMMIT was lost; a store's writes can all be repeated.
     """
     try:
         async with sessions.begin() as session:
@@ -25,5 +25,5 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
         raise UnavailableError("The database could not be reached.") from fault
     except DBAPIError as fault:
         if fault.connection_invalidated:
-            raise UnavailableError("The database broke the connection off.") from fault
+            raise UnavailableError("The database closed the connection.") from fault
         raise

@@ -1,6 +1,6 @@
-"""The Store contract on PostgreSQL, through async SQLAlchemy. Knows statements and pages. Knows no HTTP, no token.
+"""ChatKit's Store on PostgreSQL, through async SQLAlchemy. Knows no HTTP, no token.
 
-For servers that run elsewhere than on Lambda, or that reach a database over TLS (docs/stores.md).
+For servers that do not run on Lambda, or that reach a database over TLS (docs/stores.md).
 """
 
 import time
@@ -34,8 +34,8 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
     """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover on PostgreSQL.
 
     `sessions` is an async_sessionmaker on an asyncpg engine whose database `chat migrate` has prepared.
-    `clock` is in nanoseconds since 1970; `retention_s` = 0 keeps for ever. `ledger` keeps the turns of these threads
-    and learns what is deleted.
+    `clock` is in nanoseconds since 1970; `retention_s` = 0 keeps data forever. `ledger` stores the turns of these
+    threads and is notified of deletions.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def load_thread(self, thread_id: str, context: RequestContext) -> ThreadMetadata:
-        """The thread. NotFoundError when it is missing, deleted or someone else's."""
+        """The thread. NotFoundError if it is missing, deleted or someone else's."""
         bounds.readable(context.user.id, thread_id)
         async with transaction(self._sessions) as session:
             wanted = sql.living_threads(context.user.id, self._now_s()).where(threads.c.id == thread_id)
@@ -78,10 +78,10 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def save_thread(self, thread: ThreadMetadata, context: RequestContext) -> None:
-        """Write what changed since `thread` was loaded or saved, or the whole of an object not seen before.
+        """Write what changed since `thread` was loaded or saved, or all of it if it never was.
 
-        ValueError for an id that cannot be kept; NotFoundError when the thread is deleted;
-        ConflictError when this release cannot read the row.
+        ValueError for an id that cannot be stored; NotFoundError if the thread is deleted;
+        ConflictError if this release cannot read the row.
         """
         bounds.writable(context.user.id, thread.id)
         async with transaction(self._sessions) as session:
@@ -106,7 +106,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def delete_thread(self, thread_id: str, context: RequestContext) -> None:
-        """Delete the thread and all that is in it. Quiet when it is missing."""
+        """Delete the thread and everything in it. No-op if it does not exist."""
         user_id = context.user.id
         if not bounds.is_id(user_id) or not bounds.is_id(thread_id):
             return
@@ -118,7 +118,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
             )
             for statement in sql.delete_contents(user_id, thread_id):
                 await session.execute(statement)
-        if self._ledger is not None:  # last: whoever repeats a delete that failed here comes here again
+        if self._ledger is not None:  # last: if this fails, repeating the delete reaches it again
             await self._ledger.delete_thread(thread_id, context=context)
 
     @within_budget
@@ -140,7 +140,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def load_item(self, thread_id: str, item_id: str, context: RequestContext) -> ThreadItem:
-        """The item. NotFoundError when it, or its thread, is missing, deleted or someone else's."""
+        """The item. NotFoundError if it, or its thread, is missing, deleted or someone else's."""
         bounds.readable(context.user.id, thread_id, item_id)
         async with transaction(self._sessions) as session:
             wanted = sql.living_items(context.user.id, thread_id, self._now_s()).where(items.c.id == item_id)
@@ -151,7 +151,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep a new item, once: the same again is quiet, an open workflow is replaced in place, else ConflictError."""
+        """Add a new item. Adding it again is a no-op, and an open workflow is replaced in place; else ConflictError."""
         bounds.writable(context.user.id, thread_id, item.id)
         values = self._rows.item_values(context.user.id, thread_id, item, expires_s=self._expiry())
         free = sql.free_for(self._now_s(), workflow=isinstance(item, WorkflowItem))
@@ -163,7 +163,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def save_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
-        """Keep the item, new or not; an older one keeps its place."""
+        """Write the item; an existing one keeps its position."""
         bounds.writable(context.user.id, thread_id, item.id)
         values = self._rows.item_values(context.user.id, thread_id, item, expires_s=self._expiry())
         async with transaction(self._sessions) as session:
@@ -172,7 +172,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
-        """Delete the item; quiet when it is missing. It serves as a cursor for another day."""
+        """Delete the item; no-op if it does not exist. It remains valid as a cursor for a day."""
         if bounds.is_id(context.user.id) and bounds.is_id(thread_id) and bounds.is_id(item_id):
             async with transaction(self._sessions) as session:
                 of_item = sql.of_user(items, context.user.id, thread_id=thread_id, id=item_id)
@@ -180,7 +180,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def save_attachment(self, attachment: Attachment, context: RequestContext) -> None:
-        """Keep the attachment's description, new or not. ValueError for an id that cannot be kept."""
+        """Write the attachment's metadata. ValueError for an id that cannot be stored."""
         thread_ids = [] if attachment.thread_id is None else [attachment.thread_id]
         bounds.writable(context.user.id, attachment.id, *thread_ids)
         key = {"user_id": context.user.id, "id": attachment.id}
@@ -194,7 +194,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def load_attachment(self, attachment_id: str, context: RequestContext) -> Attachment:
-        """The attachment. NotFoundError when it is missing, deleted with its thread or someone else's."""
+        """The attachment. NotFoundError if it is missing, deleted with its thread or someone else's."""
         bounds.readable(context.user.id, attachment_id)
         wanted = select(attachments).where(
             sql.of_user(attachments, context.user.id, id=attachment_id), sql.unexpired(attachments, self._now_s())
@@ -207,7 +207,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     @within_budget
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
-        """Delete the attachment's description; quiet when it is missing."""
+        """Delete the attachment's metadata; no-op if it does not exist."""
         if bounds.is_id(context.user.id) and bounds.is_id(attachment_id):
             async with transaction(self._sessions) as session:
                 await session.execute(
@@ -228,11 +228,11 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
                 await session.execute(sql.write_feedback(context.user.id, thread_id, row["id"], feedback))
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """ports.Sweeps: rows that were cursors for a day, rows whose time is over, items that came too late."""
+        """ports.Sweeps: expired cursors, expired rows, and items that were written too late."""
         return await self._userdata.sweep(stop=stop)
 
     async def sweep_thread(self, thread_id: str, context: RequestContext, *, stop: Callable[[], bool]) -> Erased:
-        """ports.Sweeps: a delete here leaves nothing to be done."""
+        """ports.Sweeps: a delete in PostgreSQL leaves nothing behind."""
         return Erased()
 
     async def sweep_orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
@@ -253,7 +253,7 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
 
     async def erase_user(self, context: RequestContext) -> AsyncIterator[Erased]:
         """ports.UserData."""
-        if self._ledger is not None:  # first: whoever repeats an erasure that failed here finds the threads again
+        if self._ledger is not None:  # first: if this fails, repeating the erasure still lists the threads
             for thread_id in await self._userdata.thread_ids(context.user.id):
                 await self._ledger.delete_thread(thread_id, context=context)
         async for erased in self._userdata.erase(context.user.id):
@@ -269,23 +269,23 @@ class PostgresStore(PostgresHandover, Store[RequestContext]):
         table: Table,
         of: ColumnElement[bool],
     ) -> tuple[list[RowMapping], bool]:
-        """The rows of a page, and whether there are more. `of` says which rows may be the cursor."""
-        shown = bounds.clamped(limit)
+        """The rows of a page, and whether there are more. `of` selects the rows that may be the cursor."""
+        page_size = bounds.clamped(limit)
         async with transaction(self._sessions) as session:
             place = None if after is None else await self._cursor(session, table, of, after)
-            statement = sql.page(wanted, table, after=place, limit=shown + 1, descending=descending)
+            statement = sql.page(wanted, table, after=place, limit=page_size + 1, descending=descending)
             rows = (await session.execute(statement)).mappings().all()
-        return list(rows[:shown]), len(rows) > shown
+        return list(rows[:page_size]), len(rows) > page_size
 
     async def _cursor(
         self, session: AsyncSession, table: Table, of: ColumnElement[bool], row_id: str
     ) -> tuple[int, str]:
-        """The place of a row, deleted within the last day or not. NotFoundError when there is none."""
+        """The position of a row that exists or was deleted within the last day; otherwise NotFoundError."""
         recent = or_(table.c.deleted_s.is_(None), table.c.deleted_s > self._now_s() - CURSOR_TTL_S)
         marked = select(table.c.place).where(of, table.c.id == row_id, sql.unexpired(table, self._now_s()), recent)
         place = (await session.execute(marked)).scalar_one_or_none()
         if place is None:
-            raise NotFoundError("There is nothing under this id.")
+            raise NotFoundError("Nothing has this id.")
         return place, row_id
 
     async def _prolong(self, session: AsyncSession, user_id: str, thread_id: str) -> None:

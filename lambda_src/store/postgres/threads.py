@@ -1,4 +1,4 @@
-"""Rows of threads: the fields as one JSON object of JSON texts, merged under the row's lock. Knows no page."""
+"""Thread rows in PostgreSQL: the fields as one JSON object of JSON strings, merged under a row lock."""
 
 import json
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ def fields_data(fields: Mapping[str, str]) -> bytes:
 
 
 def fields_of(row: RowMapping) -> dict[str, str]:
-    """What `fields_data` was given; codec.UnreadableError when it is damaged or from a newer release."""
+    """The fields that were passed to `fields_data`; codec.UnreadableError if damaged or from a newer release."""
     if row["schema"] > codec.SCHEMA_VERSION:
         raise codec.UnreadableError("written by a newer release")
     try:
         fields: dict[str, str] = json.loads(bytes(row["fields"]))
     except ValueError as fault:
-        raise codec.UnreadableError("no fields") from fault
+        raise codec.UnreadableError("its fields are damaged") from fault
     return fields
 
 
 class ThreadRows:
-    """Reads and saves threads, and knows what each object was when it was seen last."""
+    """Reads and saves threads, and keeps a snapshot of each object."""
 
     def __init__(self, snapshots: Snapshots, reader: Reader) -> None:
         self._snapshots = snapshots
@@ -49,12 +49,11 @@ class ThreadRows:
         now_s: int,
         in_turn: bool,
     ) -> None:
-        """Write what changed since the object was loaded or saved, or all of an unknown object's.
+        """Write the fields that changed since the object was loaded or saved; all fields if it never was.
 
-        `in_turn`: a field that somebody else has changed since keeps their value, and the object takes it over; an
-        unknown object is a new thread, and ConflictError when another one has its id.
-        NotFoundError when the thread is deleted, or is gone although the object was loaded or saved before;
-        ConflictError when this release cannot read the row.
+        `in_turn`: a field that another writer has changed since keeps that value, which is copied into the object; an
+        object that was never loaded or saved is a new thread, and ConflictError if its id is taken.
+        NotFoundError if the thread was deleted or has expired since; ConflictError if this release cannot read the row.
         """
         fields = codec.dump_thread(thread)
         name = keys.thread_partition(user_id, thread.id)
@@ -62,33 +61,32 @@ class ThreadRows:
         if changes is not None and not changes.after:
             return
         locked = select(threads).where(sql.of_user(threads, user_id, id=thread.id)).with_for_update()
-        standing = (await session.execute(locked)).mappings().one_or_none()
-        if standing is not None and standing["deleted_s"] is not None:
+        existing = (await session.execute(locked)).mappings().one_or_none()
+        if existing is not None and existing["deleted_s"] is not None:
             raise thread_not_found(thread.id)
-        if standing is not None and standing["expires_s"] is not None and standing["expires_s"] <= now_s:
-            standing = None
-        if standing is None and changes is not None:
+        if existing is not None and existing["expires_s"] is not None and existing["expires_s"] <= now_s:
+            existing = None
+        if existing is None and changes is not None:
             raise thread_not_found(thread.id)
-        if standing is not None and standing["schema"] > codec.SCHEMA_VERSION:
+        if existing is not None and existing["schema"] > codec.SCHEMA_VERSION:
             raise ConflictError(UNREADABLE)
         is_new = in_turn and changes is None
-        if is_new and standing is not None:
-            if _readable_fields(standing) != fields:
+        if is_new and existing is not None:
+            if _readable_fields(existing) != fields:
                 raise ConflictError(TAKEN)
             self._snapshots.keep(thread, thread=name, fields=fields)
             return
         stored, place = dict(fields), codec.thread_time_us(thread.created_at)
-        if standing is not None:
-            place = standing["place"]
+        if existing is not None:
+            place = existing["place"]
             if changes is not None:
                 stored = self._snapshots.merged(
-                    thread, changes, stored=_readable_fields(standing), thread=name, in_turn=in_turn
+                    thread, changes, stored=_readable_fields(existing), thread=name, in_turn=in_turn
                 )
         values = {"place": place, "fields": fields_data(stored), "schema": codec.SCHEMA_VERSION, "expires_s": expires_s}
         key = {"user_id": user_id, "id": thread.id}
-        free: ColumnElement[bool] = threads.c.deleted_s.is_(
-            None
-        )  # deleted between the lock and here, where there was no row to lock
+        # Without a row to lock, the thread may have been created and deleted since.
+        free: ColumnElement[bool] = threads.c.deleted_s.is_(None)
         if is_new:
             free = and_(free, threads.c.expires_s <= now_s)
         upsert = insert(threads).values(**key, **values, deleted_s=None)
@@ -98,7 +96,7 @@ class ThreadRows:
         self._snapshots.keep(thread, thread=name, fields=codec.dump_thread(thread))
 
     def read(self, row: RowMapping) -> ThreadMetadata:
-        """The thread of a row, or a placeholder for one that cannot be read (counted, and kept as it is)."""
+        """The thread of a row, or a placeholder if it cannot be read (the row is counted and left unchanged)."""
         fields: Mapping[str, str] | None
         try:
             fields = fields_of(row)
@@ -108,7 +106,7 @@ class ThreadRows:
 
 
 def _readable_fields(row: RowMapping) -> dict[str, str]:
-    """As `fields_of`; ConflictError where that cannot read them."""
+    """`fields_of`, but ConflictError if they cannot be read."""
     try:
         return fields_of(row)
     except codec.UnreadableError:

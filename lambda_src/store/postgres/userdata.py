@@ -1,4 +1,4 @@
-"""Export, import and erasure of a user's data on PostgreSQL, and sweeps. Knows no HTTP, no model."""
+"""Export, import, erasure, sweeps and inspection in PostgreSQL."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -16,13 +16,13 @@ from lambda_src.store.postgres.sessions import Sessions, transaction
 from lambda_src.store.postgres.threads import fields_data, fields_of
 from lambda_src.store.userdata import AttachmentRecord, ItemRecord, ThreadRecord
 
-CURSOR_TTL_S = 86_400  # a day: longer than anybody leaves a half-scrolled list
+CURSOR_TTL_S = 86_400  # a day: longer than anyone leaves a list half scrolled
 EXPORT_PAGE = 100  # rows held in memory at a time
 _NS = 1_000_000_000
 
 
 class UserRows:
-    """userdata.UserRows, and what an operator does with all rows."""
+    """userdata.UserRows, and operators' work on all rows."""
 
     def __init__(self, sessions: Sessions, *, clock: Callable[[], int], retention_s: int) -> None:
         self._sessions = sessions
@@ -63,9 +63,9 @@ class UserRows:
         }
         of_thread = sql.of_user(threads, user_id, id=thread.id)
         async with transaction(self._sessions) as session:
-            standing = (await session.execute(select(threads).where(of_thread).with_for_update())).mappings().first()
-            if standing is not None and standing["deleted_s"] is None and not self._is_expired(standing):
-                return fields_of(standing)
+            existing = (await session.execute(select(threads).where(of_thread).with_for_update())).mappings().first()
+            if existing is not None and existing["deleted_s"] is None and not self._is_expired(existing):
+                return fields_of(existing)
             for statement in sql.delete_contents(user_id, thread.id):
                 await session.execute(statement)
             await session.execute(delete(threads).where(of_thread))
@@ -111,16 +111,16 @@ class UserRows:
         return before
 
     async def thread_ids(self, user_id: str) -> list[str]:
-        """Every thread of the user's, deleted ones too."""
+        """The ids of the user's threads, including deleted ones."""
         async with transaction(self._sessions) as session:
             wanted = select(threads.c.id).where(threads.c.user_id == user_id)
             return list((await session.execute(wanted)).scalars())
 
     async def erase(self, user_id: str) -> AsyncIterator[Erased]:
-        """Remove all that the user has, in one transaction.
+        """Remove everything that the user has, in one transaction.
 
-        A row without content remains of each thread, so that a turn that is still running cannot save it again;
-        the hourly sweep removes it bounds.LATE_WRITES_S later.
+        An empty row remains of each thread, so that a running turn cannot save it again; the hourly sweep removes it
+        bounds.LATE_WRITES_S later.
         """
         async with transaction(self._sessions) as session:
             living = (
@@ -140,8 +140,8 @@ class UserRows:
         yield Erased(removed[threads.name], counted, removed[attachments.name])
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """Remove cursors older than a day, rows whose time is over, items of deleted and of expired threads, feedback
-        on items that are gone, and what marks a thread as deleted (ports.Sweeps).
+        """Remove cursors older than a day, expired rows, items of deleted or expired threads, feedback on items that
+        no longer exist, and the rows of deleted threads (ports.Sweeps).
         """
         now_s = self._clock() // _NS
         too_late = and_(
@@ -180,17 +180,17 @@ class UserRows:
         return erased
 
     async def inspect(self) -> AsyncIterator[Finding | None]:
-        """One value per row: None for a sound one. Streams, so that no table has to fit into memory."""
+        """One value per row: None if it is valid. Streams, so that no table has to fit in memory."""
         async with transaction(self._sessions) as session:
             async for row in (await session.stream(select(threads).where(threads.c.deleted_s.is_(None)))).mappings():
-                sound = _is_sound(lambda row: codec.load_thread(fields_of(row)), row)
-                yield None if sound else Finding("unreadable", row["user_id"], row["id"], row["id"])
+                is_valid = _is_valid(lambda row: codec.load_thread(fields_of(row)), row)
+                yield None if is_valid else Finding("unreadable", row["user_id"], row["id"], row["id"])
             async for row in (await session.stream(select(items).where(items.c.payload.is_not(None)))).mappings():
-                sound = _is_sound(lambda row: codec.load_item(data_of(row)), row)
-                yield None if sound else Finding("unreadable", row["user_id"], row["thread_id"], row["id"])
+                is_valid = _is_valid(lambda row: codec.load_item(data_of(row)), row)
+                yield None if is_valid else Finding("unreadable", row["user_id"], row["thread_id"], row["id"])
             async for row in (await session.stream(select(attachments))).mappings():
-                sound = _is_sound(lambda row: codec.load_attachment(data_of(row)), row)
-                yield None if sound else Finding("unreadable", row["user_id"], row["thread_id"] or "", row["id"])
+                is_valid = _is_valid(lambda row: codec.load_attachment(data_of(row)), row)
+                yield None if is_valid else Finding("unreadable", row["user_id"], row["thread_id"] or "", row["id"])
 
     def _now_s(self) -> int:
         return self._clock() // _NS
@@ -199,28 +199,28 @@ class UserRows:
         return row["expires_s"] is not None and row["expires_s"] <= self._now_s()
 
     def _expires_s(self, *, is_bound: bool) -> int | None:
-        """When what is written now expires; not `is_bound` is an attachment that no message names."""
+        """When a row that is written now expires. An attachment without a message is not `is_bound`."""
         kept_s = self._retention_s if is_bound else bounds.attachment_kept_s(self._retention_s, None)
         return self._now_s() + kept_s if kept_s else None
 
     async def _paged(self, wanted: Select[Any], table: Any) -> AsyncIterator[RowMapping]:  # noqa: ANN401 - a table
-        """Every row in order, a page at a time, so that no export holds a transaction open."""
+        """Every row in order, a page at a time, so that an export does not hold a transaction open."""
         after = None
         while True:
             statement = sql.page(wanted, table, after=after, limit=EXPORT_PAGE, descending=False)
-            found = await self._all(statement)
-            for row in found:
+            page = await self._all(statement)
+            for row in page:
                 yield row
-            if len(found) < EXPORT_PAGE:
+            if len(page) < EXPORT_PAGE:
                 return
-            after = (found[-1]["place"], found[-1]["id"])
+            after = (page[-1]["place"], page[-1]["id"])
 
     async def _all(self, wanted: Select[Any]) -> list[RowMapping]:
         async with transaction(self._sessions) as session:
             return list((await session.execute(wanted)).mappings().all())
 
 
-def _is_sound(load: Callable[[RowMapping], object], row: RowMapping) -> bool:
+def _is_valid(load: Callable[[RowMapping], object], row: RowMapping) -> bool:
     try:
         load(row)
     except codec.UnreadableError:

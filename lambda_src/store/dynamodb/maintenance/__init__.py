@@ -1,1 +1,1 @@
-"""Operators' and hourly work on the table: sweeps, export and erase, inspection, account linking."""
+"""Maintenance of the table by operators and the hourly event: sweep, export, erase, inspect, account linking."""

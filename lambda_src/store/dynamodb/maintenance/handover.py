@@ -1,11 +1,11 @@
-"""Threads that change hands on one table: rows are copied under the new owner's keys, then the old thread is deleted.
+"""Moves a guest's thread to a user in DynamoDB: copies the rows under the user's keys, then deletes the old thread.
 
-1. A tombstone takes the place of the lease, if no turn has it: from here on nobody writes to the thread.
-2. Items, feedback, attachments are copied as they are, objects too. Without the thread's row nobody sees the copies;
-   what is there already stays, so that two who do this at once do not undo what the user did since.
-3. One transaction writes the thread's row for the user, deletes it for the guest, and notes the rest for the sweep.
+1. Replace the lease by a tombstone, unless a turn holds it. From here on nothing can write to the thread.
+2. Copy items, feedback, attachments and their objects unchanged. The copies are invisible until the thread has a row.
+   Existing rows are not overwritten, so that two concurrent handovers do not undo what the user has done since.
+3. In one transaction, write the thread's row for the user, delete it for the guest, and schedule a sweep of the rest.
 
-Who died before step 3 begins again at step 1 and writes the same rows once more; after it nothing is left to be done.
+A handover that crashes before step 3 starts again at step 1 and writes the same rows; after step 3 it is complete.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -21,17 +21,17 @@ from lambda_src.store.dynamodb.payloads import object_of
 from lambda_src.store.dynamodb.table import Row, Table, key_of
 from lambda_src.store.dynamodb.threads import Threads
 from lambda_src.store.dynamodb.turns import turn_rows
-from lambda_src.store.ports import CLAIM_TTL_S, Claim, CopyFile, already_theirs
+from lambda_src.store.ports import CLAIM_TTL_S, Claim, CopyFile, thread_already_exists
 
-TURN_TTL_S = 7 * 86_400  # as long as any lease stands (leases.py)
+TURN_TTL_S = 7 * 86_400  # as for every lease (leases.py)
 
 _NO_TURN = (
     f"attribute_exists(#{rows.DELETED_AT}) OR attribute_not_exists(#{turn_rows.TURN_ID}) OR #{turn_rows.ENDED} = :yes"
 )
 
 
-class HandedOver:
-    """What ports.Handover asks of the table. `clock` in nanoseconds since 1970."""
+class TableHandover:
+    """ports.Handover on a table. `clock` in nanoseconds since 1970."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class HandedOver:
         self._clock = clock
 
     async def claim(self, guest_id: str, user_id: str) -> None:
-        """Note who takes over, and that it is to be done; ConflictError when somebody else does."""
+        """Record that the user takes over and that threads remain; ConflictError if another user has claimed them."""
         note = {
             keys.PARTITION_KEY: rows.text(keys.CLAIMS_PARTITION),
             keys.SORT_KEY: rows.text(guest_id),
@@ -61,40 +61,40 @@ class HandedOver:
                 puts=[note],
             )
         except ConditionFailedError:
-            raise ConflictError("This guest's threads were taken over by somebody else.") from None
+            raise ConflictError("Another user has already taken over this guest's threads.") from None
 
     async def end_claim(self, guest_id: str) -> None:
-        """Delete the note that the handover is unfinished."""
+        """Delete the row of an unfinished handover."""
         await self._table.delete((keys.CLAIMS_PARTITION, guest_id))
 
     async def claims(self) -> AsyncIterator[Claim]:
-        """What is to be done."""
+        """The unfinished handovers."""
         async for page in self._table.pages(keys.CLAIMS_PARTITION):
             for row in page:
                 yield Claim(row[keys.SORT_KEY]["S"], row[rows.USER_ID]["S"])
 
     async def hand_over(self, thread_id: str, guest_id: str, user_id: str, *, copy_file: CopyFile) -> bool:
-        """See ports.Handover."""
+        """ports.Handover."""
         own = await self._table.get((keys.user_partition(user_id), keys.thread_sort(thread_id)))
         thread = await self._table.get((keys.user_partition(guest_id), keys.thread_sort(thread_id)))
         if thread is None or not rows.is_alive(thread, now_s=self._now_s()):
             return True
-        if own is not None:  # read before the guest's: so it is not the guest's that was handed over in between
-            raise already_theirs(thread_id)
+        if own is not None:  # read before the guest's row, so it cannot be the guest's thread, moved in between
+            raise thread_already_exists(thread_id)
         if not await self._close(guest_id, thread_id):
             return False
         await self._copy_attachments(thread_id, guest_id, user_id, copy_file)
         await self._copy_items(thread_id, guest_id, user_id)
-        theirs = {**thread, keys.PARTITION_KEY: rows.text(keys.user_partition(user_id))}
+        moved = {**thread, keys.PARTITION_KEY: rows.text(keys.user_partition(user_id))}
         if (
-            not await self._threads.delete(guest_id, thread_id, also=[theirs])
-            and await self._table.get(key_of(theirs)) is None
+            not await self._threads.delete(guest_id, thread_id, also=[moved])
+            and await self._table.get(key_of(moved)) is None
         ):
-            await self._sweeper.sweep_whole(user_id, thread_id)  # the guest deleted it meanwhile: the copies go too
+            await self._sweeper.sweep_whole(user_id, thread_id)  # the guest deleted it meanwhile: remove the copies
         return True
 
     async def _close(self, guest_id: str, thread_id: str) -> bool:
-        """Let no turn begin in the thread any more; False when one runs."""
+        """Let no new turn begin in the thread; False if one is running."""
         closed = {
             keys.PARTITION_KEY: rows.text(keys.thread_partition(guest_id, thread_id)),
             keys.SORT_KEY: rows.text(keys.TURN),
@@ -108,9 +108,9 @@ class HandedOver:
         return True
 
     async def _copy_items(self, thread_id: str, guest_id: str, user_id: str) -> None:
-        """Items, the places of deleted ones, and feedback; and a turn that is over, which knows the newest's place.
+        """Copy items, cursors of deleted items and feedback, and write an ended lease with the newest item's order.
 
-        The journals of turns that are over are not needed.
+        The journals of ended turns are not needed.
         """
         source, target = keys.thread_partition(guest_id, thread_id), keys.thread_partition(user_id, thread_id)
         objects = keys.thread_objects(guest_id, thread_id), keys.thread_objects(user_id, thread_id)
@@ -118,8 +118,8 @@ class HandedOver:
         for prefix in (keys.ITEM_PREFIX, keys.FEEDBACK_PREFIX):
             async for page in self._table.pages(source, prefix=prefix):
                 for row in page:
-                    place = row.get(keys.ORDER_KEY) or row.get(rows.WAS_ORDER)
-                    newest = max(newest, keys.arrived_ns(place["S"]) if place else 0)
+                    order = row.get(keys.ORDER_KEY) or row.get(rows.WAS_ORDER)
+                    newest = max(newest, keys.arrived_ns(order["S"]) if order else 0)
                     await self._copy(row, target, *objects)
         await self._copy(turn_rows.over(target, last_order=newest, ttl_s=self._now_s() + TURN_TTL_S), target, *objects)
 
@@ -133,12 +133,12 @@ class HandedOver:
                 await self._copy(row, target, *objects)
 
     async def _copy(self, row: Row, partition: str, from_objects: str, to_objects: str) -> None:
-        """Write the row under its new owner's key, its payload's object too; once, whatever became of it since then."""
+        """Copy the row and its payload's object to the new owner's keys, unless the row was copied before."""
         moved = {**row, keys.PARTITION_KEY: rows.text(partition)}
         source = object_of(row)
         if source is not None and self._bucket is not None:
             target = to_objects + source.removeprefix(from_objects)
-            with suppress(MissingObjectError):  # a row that could not be read stays one
+            with suppress(MissingObjectError):  # an unreadable row stays unreadable
                 await self._bucket.put(target, await self._bucket.get(source), row=key_of(moved))
             moved[rows.OBJECT] = rows.text(target)
         with suppress(ConditionFailedError):

@@ -1,4 +1,4 @@
-"""A look at every row of a table, for an operator: what cannot be read, what belongs to nothing. Changes nothing."""
+"""Checks every row of the table for `chat doctor`: unreadable rows, and items without a thread. Read-only."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -16,7 +16,7 @@ _KINDS: dict[str, Callable[[bytes], object]] = {
 
 
 async def inspect(table: Table, payloads: Payloads) -> AsyncIterator[Finding | None]:
-    """One value per row: None for a sound one."""
+    """One value per row: None if it is valid."""
     threads: dict[tuple[str, str], bool] = {}
     async for row in table.every_row():
         partition, sort = key_of(row)
@@ -24,7 +24,7 @@ async def inspect(table: Table, payloads: Payloads) -> AsyncIterator[Finding | N
         prefix = sort[: sort.find("#") + 1]
         if rows.WAS_ORDER in row or rows.is_tombstone(row):
             yield None
-        elif not await _is_sound(row, prefix, payloads):
+        elif not await _is_valid(row, prefix, payloads):
             yield Finding("unreadable", user_id, thread_id, sort.removeprefix(prefix))
         elif prefix == keys.ITEM_PREFIX and not await _has_thread(table, threads, user_id, thread_id):
             yield Finding("item without a thread", user_id, thread_id, sort.removeprefix(prefix))
@@ -32,7 +32,7 @@ async def inspect(table: Table, payloads: Payloads) -> AsyncIterator[Finding | N
             yield None
 
 
-async def _is_sound(row: Row, prefix: str, payloads: Payloads) -> bool:
+async def _is_valid(row: Row, prefix: str, payloads: Payloads) -> bool:
     try:
         if prefix == keys.THREAD_PREFIX:
             codec.load_thread(rows.thread_fields(row))
@@ -43,9 +43,9 @@ async def _is_sound(row: Row, prefix: str, payloads: Payloads) -> bool:
     return True
 
 
-async def _has_thread(table: Table, known: dict[tuple[str, str], bool], user_id: str, thread_id: str) -> bool:
-    """Whether the thread has a row, a tombstone included; asked once per thread."""
+async def _has_thread(table: Table, existing: dict[tuple[str, str], bool], user_id: str, thread_id: str) -> bool:
+    """Whether the thread has a row, possibly a tombstone. Cached in `existing`, so one request per thread."""
     name = (user_id, thread_id)
-    if name not in known:
-        known[name] = await table.get((keys.user_partition(user_id), keys.thread_sort(thread_id))) is not None
-    return known[name]
+    if name not in existing:
+        existing[name] = await table.get((keys.user_partition(user_id), keys.thread_sort(thread_id))) is not None
+    return existing[name]

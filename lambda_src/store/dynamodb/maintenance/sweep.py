@@ -1,6 +1,6 @@
-"""What a delete leaves to be done: rows and objects of threads that are gone for their user. Knows no HTTP, no model.
+"""Sweeps in DynamoDB: removes the rows and objects that deleted threads leave behind, and orphaned objects.
 
-Every step can be the last: what is left is found again through the row that notes the sweep, which goes last.
+A sweep may stop after any step: the row of the pending sweep is removed last, so the next sweep continues.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
 from lambda_src.store.ports import Erased
 
-ORPHAN_AGE = timedelta(hours=24)  # an object may wait for its row as long as a write takes; a day is far beyond
-PASS_EVERY_S = 86_400  # the hourly sweep looks at every object once a day
+ORPHAN_AGE = timedelta(hours=24)  # far longer than a write takes between storing the object and its row
+PASS_EVERY_S = 86_400  # the hourly sweep checks every object once a day
 
 _TOMBSTONES = (keys.TURN, keys.GONE)
 
@@ -30,38 +30,38 @@ class Sweeper:
         self._clock = clock
 
     async def sweep(self, *, stop: Callable[[], bool]) -> Erased:
-        """Sweep all deleted threads that are due until `stop()`; what remains waits for the next call.
+        """Sweep all deleted threads that are due until `stop()` returns True; the next call continues.
 
-        A thread's rows and objects go at once; its tombstones only when no late write can come any more. Between the
-        two, a thread costs nothing but its note, which is read with a thousand others.
+        A thread's rows and objects are removed immediately, its tombstones only once no late write can arrive. Until
+        then, each call only reads the row of its pending sweep, with a thousand others.
         """
         erased = Erased()
         for shard in range(keys.SWEEP_SHARDS):
             async for page in self._table.pages(keys.sweep_partition(shard)):
-                for note in page:
+                for pending in page:
                     if stop():
                         return erased
-                    erased += await self._sweep_noted(note, stop=stop)
+                    erased += await self._sweep_pending(pending, stop=stop)
         return erased
 
-    async def _sweep_noted(self, note: Row, *, stop: Callable[[], bool]) -> Erased:
-        user_id, thread_id = note[rows.USER_ID]["S"], note[rows.THREAD_ID]["S"]
-        is_final = int(note[rows.DELETED_AT]["N"]) + LATE_WRITES_S <= self._now_s()
-        if rows.CLEARED_AT in note and not is_final:
+    async def _sweep_pending(self, pending: Row, *, stop: Callable[[], bool]) -> Erased:
+        user_id, thread_id = pending[rows.USER_ID]["S"], pending[rows.THREAD_ID]["S"]
+        is_final = int(pending[rows.DELETED_AT]["N"]) + LATE_WRITES_S <= self._now_s()
+        if rows.CLEARED_AT in pending and not is_final:
             return Erased()
         erased = await self.sweep_contents(user_id, thread_id, stop=stop)
         if stop():
             return erased
         if is_final:
-            await self._sweep_tombstones(user_id, thread_id, note=key_of(note))
+            await self._sweep_tombstones(user_id, thread_id, pending=key_of(pending))
         else:
             await self._mark_swept(user_id, thread_id)
         return erased
 
     async def sweep_thread(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
-        """Sweep one thread that was just deleted; one request when nothing is left of it.
+        """Sweep one thread that was just deleted; one request if nothing is left of it.
 
-        Items of a thread that was never saved go too. A thread that is not deleted stays as it is.
+        Also removes items of a thread that was never saved. No-op for a thread that is not deleted.
         """
         last = await self._table.last(keys.thread_partition(user_id, thread_id))
         if last is None:
@@ -75,23 +75,23 @@ class Sweeper:
         return erased
 
     async def _mark_swept(self, user_id: str, thread_id: str) -> None:
-        """Note that only the final pass is left; nothing when no sweep is noted."""
+        """Record that only the final pass is left; no-op if no sweep is pending."""
         with suppress(ConditionFailedError):
             await self._table.update(
-                _note(user_id, thread_id),
+                _pending_sweep(user_id, thread_id),
                 f"SET #{rows.CLEARED_AT} = :now",
                 condition=f"attribute_exists(#{rows.DELETED_AT})",
                 values={":now": rows.number(self._now_s())},
             )
 
     async def sweep_whole(self, user_id: str, thread_id: str) -> Erased:
-        """Remove a thread and what says that it is gone, deleted before or not."""
+        """Remove a thread and its tombstones, whether it was deleted before or not."""
         erased = await self.sweep_contents(user_id, thread_id, stop=lambda: False)
         await self._sweep_tombstones(user_id, thread_id)
         return erased
 
     async def sweep_contents(self, user_id: str, thread_id: str, *, stop: Callable[[], bool]) -> Erased:
-        """Remove a thread's items, journal, feedback, attachments and objects, but not what says that it is gone."""
+        """Remove a thread's items, journal, feedback, attachments and objects, but not its tombstones."""
         partition = keys.thread_partition(user_id, thread_id)
         items = 0
         async for page in self._table.pages(partition, only=(keys.ORDER_KEY,)):
@@ -104,18 +104,18 @@ class Sweeper:
             objects += await self._bucket.delete_under(keys.thread_objects(user_id, thread_id))
         return Erased(items=items, attachments=attachments, objects=objects)
 
-    async def _sweep_tombstones(self, user_id: str, thread_id: str, *, note: Key | None = None) -> None:
-        """Remove what says that a thread is gone; the note of its sweep last."""
+    async def _sweep_tombstones(self, user_id: str, thread_id: str, *, pending: Key | None = None) -> None:
+        """Remove a thread's tombstones and, last, the row of its pending sweep."""
         partition = keys.thread_partition(user_id, thread_id)
         await self._table.write_many(deletes=[(partition, sort) for sort in _TOMBSTONES])
         await self._table.delete((keys.user_partition(user_id), keys.thread_sort(thread_id)))
-        await self._table.delete(note or _note(user_id, thread_id))
+        await self._table.delete(pending or _pending_sweep(user_id, thread_id))
 
     async def orphans(self, *, everything: bool, stop: Callable[[], bool]) -> int:
-        """Remove objects older than a day that no row names, and return how many.
+        """Remove objects older than a day that no row refers to, and return how many.
 
         Without `everything`, continue the pass over the bucket where the last call stopped; a pass begins once a day.
-        Of uploads only those whose row is gone: one that no message names may still be bound, for two days.
+        An upload is removed only if its row is gone: one without a message may still get one within two days.
         """
         if self._bucket is None:
             return 0
@@ -123,11 +123,11 @@ class Sweeper:
             removed, _ = await self._walk(self._bucket, "", stop)
             return removed
         now_s = self._now_s()
-        standing = await self._table.get(keys.ORPHANS_PASS)
+        progress = await self._table.get(keys.ORPHANS_PASS)
         began_s, after = now_s, ""
-        if standing is not None:
-            began_s, after = int(standing[rows.BEGAN_AT]["N"]), standing[rows.WALKED_TO]["S"]
-            if rows.IS_DONE in standing:
+        if progress is not None:
+            began_s, after = int(progress[rows.BEGAN_AT]["N"]), progress[rows.WALKED_TO]["S"]
+            if rows.IS_DONE in progress:
                 if now_s < began_s + PASS_EVERY_S:
                     return 0
                 began_s, after = now_s, ""
@@ -140,44 +140,44 @@ class Sweeper:
         return removed
 
     async def _walk(self, bucket: PayloadBucket, after: str, stop: Callable[[], bool]) -> tuple[int, str | None]:
-        """Remove the orphans behind the key `after`; how many, and up to which key it came, None for the end."""
+        """Remove the orphans after the key `after`. Returns how many, and the last key checked, None at the end."""
         oldest = datetime.fromtimestamp(self._clock() / 1_000_000_000, UTC) - ORPHAN_AGE
         removed = 0
         for prefix, orphans_of in (
             (keys.KEPT_PREFIX, self._files_without_a_row),
-            (keys.OFFLOAD_PREFIX, self._unnamed_payloads),
+            (keys.OFFLOAD_PREFIX, self._payloads_without_a_row),
         ):
             if after > prefix and not after.startswith(prefix):
                 continue
             async for page in bucket.pages_under(prefix, after=after if after.startswith(prefix) else ""):
                 if stop():
                     return removed, after
-                for key in await orphans_of(bucket, [found.key for found in page if found.modified <= oldest]):
+                for key in await orphans_of(bucket, [stored.key for stored in page if stored.modified <= oldest]):
                     await bucket.delete(key)
                     removed += 1
                 after = page[-1].key if page else after
         return removed, None
 
-    async def _unnamed_payloads(self, bucket: PayloadBucket, batch: list[str]) -> list[str]:
+    async def _payloads_without_a_row(self, bucket: PayloadBucket, batch: list[str]) -> list[str]:
         owners = {key: keys.row_of_payload(key) for key in batch}
         for key, owner in owners.items():
-            if owner is None:  # an odd id: the object's metadata names the row
+            if owner is None:  # the key contains a hashed id: the object's metadata has the row's key
                 pk, sk = await bucket.row_of(key)
                 owners[key] = (pk, sk) if pk and sk else None
-        owned = {key: owner for key, owner in owners.items() if owner is not None}  # the others are not ours to judge
-        standing = await self._table.get_many(list(owned.values()), only=(rows.OBJECT,)) if owned else {}
-        return [key for key, owner in owned.items() if standing.get(owner, {}).get(rows.OBJECT, {}).get("S") != key]
+        owned = {key: owner for key, owner in owners.items() if owner is not None}  # skip objects of unknown origin
+        existing = await self._table.get_many(list(owned.values()), only=(rows.OBJECT,)) if owned else {}
+        return [key for key, owner in owned.items() if existing.get(owner, {}).get(rows.OBJECT, {}).get("S") != key]
 
     async def _files_without_a_row(self, bucket: PayloadBucket, batch: list[str]) -> list[str]:
         owners = {key: keys.row_of_attachment_object(key) for key in batch}
         owned = {key: owner for key, owner in owners.items() if owner is not None}
-        standing = await self._table.get_many(list(owned.values()), only=(keys.TTL_ATTRIBUTE,)) if owned else {}
+        existing = await self._table.get_many(list(owned.values()), only=(keys.TTL_ATTRIBUTE,)) if owned else {}
         now_s = self._now_s()
-        living = {owner for owner, row in standing.items() if not rows.is_expired(row, now_s=now_s)}
+        living = {owner for owner, row in existing.items() if not rows.is_expired(row, now_s=now_s)}
         return [key for key, owner in owned.items() if owner not in living]
 
     async def _sweep_attachments(self, user_id: str, thread_id: str) -> tuple[int, int]:
-        """Remove a thread's attachments; objects first, since the row is how they are found again."""
+        """Remove a thread's attachments. Objects first: if this fails midway, the row still leads to them."""
         bound: list[Key] = []
         partition = keys.user_partition(user_id)
         async for page in self._table.pages(partition, prefix=keys.ATTACHMENT_PREFIX, only=(rows.THREAD,)):
@@ -189,7 +189,7 @@ class Sweeper:
         return len(bound), objects
 
     async def _sweep_attachment_objects(self, user_id: str, attachment_id: str) -> int:
-        """Remove an attachment's bytes and its offloaded description; returns how many objects."""
+        """Remove an attachment's bytes and its offloaded metadata; returns how many objects."""
         if self._bucket is None:
             return 0
         removed = await self._bucket.delete_under(keys.attachment_objects(user_id, attachment_id))
@@ -199,5 +199,5 @@ class Sweeper:
         return self._clock() // 1_000_000_000
 
 
-def _note(user_id: str, thread_id: str) -> Key:
+def _pending_sweep(user_id: str, thread_id: str) -> Key:
     return keys.sweep_partition(keys.sweep_shard(thread_id)), keys.sweep_sort(user_id, thread_id)

@@ -1,4 +1,4 @@
-"""What one table has of a user, for export, import and erasure: rows as they are. Knows no HTTP, no model."""
+"""Export, import and erasure of a user's data in DynamoDB, row by row."""
 
 from collections.abc import AsyncIterator, Mapping
 
@@ -17,7 +17,7 @@ from lambda_src.store.userdata import AttachmentRecord, ItemRecord, ThreadRecord
 
 
 class UserRows:
-    """userdata.UserRows, and an erasure."""
+    """userdata.UserRows, and erasure."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class UserRows:
         """userdata.UserRows."""
         try:
             return await self._threads.restore(user_id, thread.id, thread.fields, order=thread.order)
-        except ConditionFailedError:  # it was deleted or erased a moment ago: finish that first
+        except ConditionFailedError:  # it was just deleted or erased: finish that first
             await self._sweeper.sweep_whole(user_id, thread.id)
             return await self._threads.restore(user_id, thread.id, thread.fields, order=thread.order)
 
@@ -79,9 +79,9 @@ class UserRows:
 
     async def add_attachment(self, user_id: str, attachment: AttachmentRecord) -> bytes | None:
         """userdata.UserRows."""
-        standing = await self._attachments.row(user_id, attachment.id)
-        if standing is not None:
-            return bytes(standing.get(rows.DIGEST, {}).get("B", b""))
+        existing = await self._attachments.row(user_id, attachment.id)
+        if existing is not None:
+            return bytes(existing.get(rows.DIGEST, {}).get("B", b""))
         thread_id, expires_s = attachment.thread_id, None
         if thread_id is not None:
             expires_s = await self._threads.expiry_of_new_items(user_id, thread_id, in_turn=True)
@@ -98,11 +98,11 @@ class UserRows:
         return str(before[rows.FEEDBACK]["S"])
 
     async def erase(self, user_id: str) -> AsyncIterator[Erased]:
-        """Remove all that the user has now.
+        """Remove everything that the user has now.
 
-        Every thread is deleted first, as its user would, so that what an answer under way still writes is seen by
-        nobody, and goes with the tombstones: the hourly sweep removes both, bounds.LATE_WRITES_S later.
-        Then a Scan finds what is left of threads whose own row has expired: it reads the whole table once.
+        Threads are deleted first, as their user would, so that what running turns still write is invisible; the hourly
+        sweep removes it together with the tombstones, bounds.LATE_WRITES_S later. Then one Scan of the whole table
+        finds the remaining rows of threads whose own row has expired.
         """
         partition = keys.user_partition(user_id)
         threads = [rows.sort_id(row, keys.THREAD_PREFIX) async for row in self._rows(partition, keys.THREAD_PREFIX)]
@@ -110,19 +110,19 @@ class UserRows:
             yield Erased(threads=int(await self._threads.delete(user_id, thread_id)))
         for thread_id in threads:
             yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
-        async for thread_id in self._left_threads(user_id, known=threads):
+        async for thread_id in self._remaining_threads(user_id, swept=threads):
             yield await self._sweeper.sweep_contents(user_id, thread_id, stop=lambda: False)
         async for page in self._table.pages(partition):
-            doomed = [key_of(row) for row in page if not rows.is_tombstone(row) and not _is_thread(row)]
-            await self._table.write_many(deletes=doomed)
-            yield Erased(attachments=sum(sort.startswith(keys.ATTACHMENT_PREFIX) for _, sort in doomed))
+            removed = [key_of(row) for row in page if not rows.is_tombstone(row) and not _is_thread(row)]
+            await self._table.write_many(deletes=removed)
+            yield Erased(attachments=sum(sort.startswith(keys.ATTACHMENT_PREFIX) for _, sort in removed))
         if self._bucket is not None:
             for prefix in (keys.OFFLOAD_PREFIX, keys.PENDING_PREFIX, keys.KEPT_PREFIX):
                 yield Erased(objects=await self._bucket.delete_under(keys.user_objects(prefix, user_id)))
 
-    async def _left_threads(self, user_id: str, *, known: list[str]) -> AsyncIterator[str]:
-        """The threads that have rows of their own but none among the user's threads."""
-        seen = set(known)
+    async def _remaining_threads(self, user_id: str, *, swept: list[str]) -> AsyncIterator[str]:
+        """Threads that still have rows in their own partition, without those `swept`."""
+        seen = set(swept)
         async for row in self._table.every_row(keys.thread_partition(user_id, "")):
             _, thread_id = keys.owner_of(key_of(row)[0])
             if thread_id not in seen:
@@ -130,14 +130,14 @@ class UserRows:
                 yield thread_id
 
     async def _data(self, row: Row) -> bytes:
-        """The stored JSON; of what cannot be unpacked the bytes as they are, of what is gone nothing."""
+        """The stored JSON; the raw bytes if they cannot be unpacked; nothing if the object is gone."""
         try:
             return codec.unpack(await self._payloads.raw(row))
         except codec.UnreadableError:
             return bytes(row.get(rows.PAYLOAD, {}).get("B", b""))
 
     async def _listed(self, partition: str) -> AsyncIterator[Row]:
-        """Every living row of a partition in the order of the index."""
+        """Every row of a partition that has not expired, in the order of the index."""
         now_s = self._items.now_s()
         after = None
         while True:
@@ -163,5 +163,5 @@ class UserRows:
 
 
 def _is_thread(row: Row) -> bool:
-    """Whether the row is a thread that its user sees: in an erasure, one begun since."""
+    """Whether the row is a thread that is not deleted: during an erasure, one that was created since it began."""
     return key_of(row)[1].startswith(keys.THREAD_PREFIX) and keys.ORDER_KEY in row

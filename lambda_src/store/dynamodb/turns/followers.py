@@ -1,4 +1,4 @@
-"""The followers of a user's turns: one row with an attribute for each. Knows no turn's life."""
+"""The followers of a user's turns in DynamoDB: one row with one attribute per follower."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from lambda_src.store import followers, keys
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Row, Table
 from lambda_src.store.dynamodb.turns import turn_rows
-from lambda_src.store.followers import EXPIRES_MS, LITTER_MAX, Follower
+from lambda_src.store.followers import EXPIRES_MS, MAX_EXPIRED, Follower
 
 PREFIX = "follower_"
 
@@ -18,7 +18,7 @@ class Followers:
         self._table, self._clock = table, clock
 
     async def note(self, user_id: str, follower: Follower) -> bool:
-        """Renew the follower's entry; False when it is to leave. One request; one more when much has expired."""
+        """Renew the follower's entry; False if it must leave. One request; a second to remove many expired entries."""
         now_ms = self._clock() // 1_000_000
         key = keys.user_partition(user_id), keys.FOLLOWERS
         until_ms = now_ms + EXPIRES_MS
@@ -29,12 +29,12 @@ class Followers:
             names={"own": PREFIX + follower.entry},
         )
         entries = _entries(old)
-        if len(litter := list(followers.expired(entries, now_ms=now_ms))) >= LITTER_MAX:
-            names = {f"past_{number}": PREFIX + name for number, name in enumerate(litter[:LITTER_MAX])}
+        if len(expired := list(followers.expired(entries, now_ms=now_ms))) >= MAX_EXPIRED:
+            names = {f"past_{number}": PREFIX + name for number, name in enumerate(expired[:MAX_EXPIRED])}
             removed = ", ".join(f"#{placeholder}" for placeholder in names)
             await self._table.update(key, f"REMOVE {removed}", condition="", values={}, names=names)
         return followers.may_stay(follower, entries, now_ms=now_ms)
 
 
 def _entries(row: Row) -> dict[str, int]:
-    return {name.removeprefix(PREFIX): int(held["N"]) for name, held in row.items() if name.startswith(PREFIX)}
+    return {name.removeprefix(PREFIX): int(value["N"]) for name, value in row.items() if name.startswith(PREFIX)}

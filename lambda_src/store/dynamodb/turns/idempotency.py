@@ -1,7 +1,7 @@
-"""Duplicate guards: which turn has a request's key, one row each in the user's partition. Knows no header, no body.
+"""Idempotency keys in DynamoDB: which turn has a request's key, one row each in the user's partition.
 
-The row says three things: who has the key, in which thread that turn runs, and what somebody asked to stop before it
-was bound to one.
+The row contains the turn that has the key, the thread in which it runs, and what a client asked to stop before the key
+was bound to a thread.
 """
 
 import secrets
@@ -22,8 +22,8 @@ _UNBOUND = f"attribute_not_exists(#{rows.THREAD_ID})"
 _MINE = f"#{turn_rows.TURN_ID} = :{turn_rows.TURN_ID}"
 
 
-class Guards:
-    """The keys of every user. `clock` in nanoseconds since 1970."""
+class IdempotencyKeys:
+    """The idempotency keys of every user. `clock` in nanoseconds since 1970."""
 
     def __init__(self, table: Table, *, clock: Callable[[], int]) -> None:
         self._table = table
@@ -32,7 +32,7 @@ class Guards:
     async def claim(
         self, user_id: str, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, instead_of: str | None
     ) -> IdempotencyConflict | None:
-        """Claim a key that is free; who has it, when it is not."""
+        """Claim the key; if it is not free, return the turn that has it."""
         now_ms = self._now_ms()
         mark = secrets.token_hex(8)
         attributes = {
@@ -49,64 +49,64 @@ class Guards:
         try:
             await self._table.update(
                 _key(user_id, key),
-                f"SET {rows.setting(attributes)} REMOVE {turn_rows.CLAIM_FORGOTTEN}",
+                f"SET {rows.setting(attributes)} REMOVE {turn_rows.CLAIM_DETAILS}",
                 condition=condition,
                 values=values,
             )
         except ConditionFailedError as fault:
             if fault.old.get(turn_rows.MARK, {}).get("S") == mark:
-                return None  # our own write, whose answer was lost
+                return None  # a retry after a lost response
             return turn_rows.claim_of(fault.old, body_hash=body_hash, now_ms=now_ms)
         return None
 
     async def load(self, user_id: str, key: str, *, body_hash: bytes | None) -> IdempotencyConflict | None:
-        """Who has a key now."""
+        """The turn that has the key now, if any."""
         row = await self._table.get(_key(user_id, key))
         return None if row is None else turn_rows.claim_of(row, body_hash=body_hash, now_ms=self._now_ms())
 
     async def bind(self, user_id: str, key: str, turn_id: str, *, thread_id: str, ttl_s: int) -> Bound | None:
-        """Note the thread under a key that is the turn's."""
+        """Record the thread, if the turn has the key."""
         attributes = {rows.THREAD_ID: rows.text(thread_id), **self._kept_for(ttl_s)}
         old = await self._set(user_id, key, turn_id, attributes)
         return None if old is None else Bound(turn_rows.stop_of(old, now_ms=self._now_ms()))
 
     async def refuse(self, user_id: str, key: str, turn_id: str, refusal: str) -> None:
-        """Note why its request was refused under a key that is the turn's."""
+        """Record why the request was refused, if the turn has the key."""
         await self._set(user_id, key, turn_id, {turn_rows.REFUSAL: rows.text(refusal)})
 
     async def end(self, user_id: str, key: str, turn_id: str, *, ttl_s: int) -> None:
-        """Note under a key that is the turn's that this lost its lease."""
+        """Record that the turn lost its lease, if it has the key."""
         await self._set(user_id, key, turn_id, {turn_rows.ENDED: {"BOOL": True}, **self._kept_for(ttl_s)})
 
     async def release(self, user_id: str, key: str, turn_id: str) -> None:
-        """Empty the row of a key that is the turn's; its TTL takes it away."""
-        removed = f" REMOVE {turn_rows.CLAIM_FORGOTTEN}, {turn_rows.CLAIM}"
+        """Empty the row, if the turn has the key; the TTL removes it."""
+        removed = f" REMOVE {turn_rows.CLAIM_DETAILS}, {turn_rows.CLAIM}"
         await self._set(user_id, key, turn_id, {keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms())}, removed)
 
     async def stop(
         self, user_id: str, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int
     ) -> IdempotencyConflict | None:
-        """Note what is to be stopped under a key that is bound to no thread; who has it, if anybody."""
+        """Record what to stop under a key that is not bound to a thread; return the turn that has the key, if any."""
         condition = _UNBOUND if turn_id is None else f"{_UNBOUND} AND {_MINE}"
         now_ms = self._now_ms()
         until_ms = now_ms + ttl_s * 1000
-        noted = {turn_rows.STOP_OF: rows.text(stop_of), turn_rows.STOP_UNTIL_MS: rows.number(until_ms)}
-        values = {**rows.valued(noted), ":ttl": turn_rows.ttl(until_ms)}
+        attributes = {turn_rows.STOP_OF: rows.text(stop_of), turn_rows.STOP_UNTIL_MS: rows.number(until_ms)}
+        values = {**rows.valued(attributes), ":ttl": turn_rows.ttl(until_ms)}
         if turn_id is not None:
             values[f":{turn_rows.TURN_ID}"] = rows.text(turn_id)
         ttl = keys.TTL_ATTRIBUTE
-        noting = f"SET {rows.setting(noted)}, #{ttl} = if_not_exists(#{ttl}, :ttl)"
+        expression = f"SET {rows.setting(attributes)}, #{ttl} = if_not_exists(#{ttl}, :ttl)"
         try:
-            row = await self._table.update(_key(user_id, key), noting, condition=condition, values=values)
+            row = await self._table.update(_key(user_id, key), expression, condition=condition, values=values)
         except ConditionFailedError as fault:
             row = fault.old
-        found = turn_rows.claim_of(row, body_hash=None, now_ms=now_ms)
-        return found if found is not None and turn_id in (None, found.turn_id) else None
+        claim = turn_rows.claim_of(row, body_hash=None, now_ms=now_ms)
+        return claim if claim is not None and turn_id in (None, claim.turn_id) else None
 
     async def _set(
         self, user_id: str, key: str, turn_id: str, attributes: Mapping[str, Mapping[str, Any]], removed: str = ""
     ) -> Mapping[str, Any] | None:
-        """Set attributes under a key that is the turn's, and return its row as it was; None when it is not."""
+        """Set attributes and return the row as it was; None if the turn does not have the key."""
         try:
             return await self._table.update(
                 _key(user_id, key),

@@ -1,4 +1,4 @@
-"""The journal of a turn: its stream in batches, a row each, in the thread's partition. Knows no event and no lease."""
+"""Turn journals in DynamoDB: a turn's event stream in batches, one row each, in the thread's partition."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lambda_src.store.ports import Count, JournalBatch
 
 @dataclass(frozen=True, slots=True)
 class JournalPage:
-    """Batches in order, and where the next page begins; None when there is none, or none that can be read."""
+    """Batches in order, and the start of the next page; None at the end, or if a batch cannot be read."""
 
     batches: list[JournalBatch]
     start: Row | None
@@ -28,7 +28,7 @@ class Journal:
         self._count = count
 
     async def append(self, user_id: str, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int) -> None:
-        """Write a batch, unless its number is there."""
+        """Write a batch, unless one with its number exists."""
         packed = codec.pack_batch(batch)
         expires_ms = self._now_ms() + ttl_s * 1000
         attributes = {
@@ -45,21 +45,21 @@ class Journal:
                 values=rows.valued(attributes),
             )
         except ConditionFailedError:
-            return  # a retry, our own lost answer included
+            return  # a retry
 
     async def page(self, user_id: str, thread_id: str, turn_id: str, *, first: int, start: Row | None) -> JournalPage:
-        """One request: the batches from `first` on, or from where a page ended, up to 1 MB."""
-        found, after = await self._table.between(
+        """Up to 1 MB of batches, from number `first` or from the `start` of a page on, in one request."""
+        page, after = await self._table.between(
             keys.thread_partition(user_id, thread_id),
             keys.events_sort(turn_id, min(max(first, 0), codec.LAST_BATCH)),
             keys.events_sort(turn_id, codec.LAST_BATCH),
             start=start,
         )
         batches: list[JournalBatch] = []
-        for row in found:
+        for row in page:
             number = rows.sort_id(row, keys.events_prefix(turn_id))
             if not codec.is_batch_number(number) or int(row[turn_rows.EXPIRES_MS]["N"]) <= self._now_ms():
-                continue  # of a turn whose id begins like ours, or over
+                continue  # expired, or of a turn whose id begins with this one's
             try:
                 batches.append(JournalBatch(int(number), codec.unpack(_packed(row))))
             except codec.UnreadableError:

@@ -1,6 +1,6 @@
-"""The TurnLedger on the chat's own table: what DynamoDBStore.ledger is. Knows no HTTP, no event, no model.
+"""The TurnLedger on the store's DynamoDB table. Knows no HTTP, no event, no model.
 
-Each method checks what it was handed, keeps the time budget, and leaves the work to the part whose rows they are.
+Each method validates its ids, applies the time budget, and delegates to the class that owns the rows.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +13,7 @@ from lambda_src.store import bounds
 from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb.table import Row, Table
 from lambda_src.store.dynamodb.turns.followers import Followers
-from lambda_src.store.dynamodb.turns.idempotency import Guards
+from lambda_src.store.dynamodb.turns.idempotency import IdempotencyKeys
 from lambda_src.store.dynamodb.turns.journal import Journal, JournalPage
 from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.dynamodb.turns.quotas import Quotas
@@ -31,12 +31,12 @@ from lambda_src.store.ports import (
 
 
 class DynamoDBLedger:
-    """ports.TurnLedger. `leases` follow the clocks of the store whose items the turns write."""
+    """ports.TurnLedger. `leases` uses the clocks of the store to which the turns write their items."""
 
     def __init__(self, table: Table, leases: Leases, *, clock: Callable[[], int], count: Count) -> None:
         self._leases = leases
         self._journal = Journal(table, clock=clock, count=count)
-        self._guards = Guards(table, clock=clock)
+        self._idempotency_keys = IdempotencyKeys(table, clock=clock)
         self._quotas = Quotas(table, clock=clock)
         self._followers = Followers(table, clock=clock)
 
@@ -60,7 +60,7 @@ class DynamoDBLedger:
         bounds.writable(context.user.id, thread_id, turn_id)
         try:
             return await self._leases.end(context.user.id, thread_id, turn_id, died=died)
-        except NotFoundError:  # deleted while the turn ran: what that journaled since goes too
+        except NotFoundError:  # deleted while the turn ran: delete what the turn has journaled since then
             await self._journal.delete(context.user.id, thread_id, turn_id)
             return False
 
@@ -96,7 +96,7 @@ class DynamoDBLedger:
     async def read_journal(
         self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
     ) -> AsyncIterator[JournalBatch]:
-        """ports.TurnLedger. The time budget is each page's: whoever reads decides how long it takes."""
+        """ports.TurnLedger. The time budget applies to each page, because the caller decides how long reading takes."""
         if not bounds.are_ids(context.user.id, thread_id, turn_id):
             return
         page = await self._journal_page(thread_id, turn_id, first, None, context)
@@ -126,7 +126,7 @@ class DynamoDBLedger:
     ) -> IdempotencyConflict | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
-        return await self._guards.claim(
+        return await self._idempotency_keys.claim(
             context.user.id, key, turn_id, body_hash=body_hash, ttl_s=ttl_s, instead_of=instead_of
         )
 
@@ -137,7 +137,7 @@ class DynamoDBLedger:
         """ports.TurnLedger."""
         if not bounds.are_ids(context.user.id, key):
             return None
-        return await self._guards.load(context.user.id, key, body_hash=body_hash)
+        return await self._idempotency_keys.load(context.user.id, key, body_hash=body_hash)
 
     @within_budget
     async def bind_request(
@@ -145,19 +145,19 @@ class DynamoDBLedger:
     ) -> Bound | None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id, thread_id)
-        return await self._guards.bind(context.user.id, key, turn_id, thread_id=thread_id, ttl_s=ttl_s)
+        return await self._idempotency_keys.bind(context.user.id, key, turn_id, thread_id=thread_id, ttl_s=ttl_s)
 
     @within_budget
     async def refuse_request(self, key: str, turn_id: str, refusal: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
-        await self._guards.refuse(context.user.id, key, turn_id, refusal)
+        await self._idempotency_keys.refuse(context.user.id, key, turn_id, refusal)
 
     @within_budget
     async def end_request(self, key: str, turn_id: str, *, ttl_s: int, context: RequestContext) -> None:
         """ports.TurnLedger."""
         bounds.writable(context.user.id, key, turn_id)
-        await self._guards.end(context.user.id, key, turn_id, ttl_s=ttl_s)
+        await self._idempotency_keys.end(context.user.id, key, turn_id, ttl_s=ttl_s)
 
     @within_budget
     async def stop_request(
@@ -166,13 +166,13 @@ class DynamoDBLedger:
         """ports.TurnLedger."""
         if not bounds.are_ids(context.user.id, key, stop_of, *([] if turn_id is None else [turn_id])):
             return None
-        return await self._guards.stop(context.user.id, key, stop_of, turn_id=turn_id, ttl_s=ttl_s)
+        return await self._idempotency_keys.stop(context.user.id, key, stop_of, turn_id=turn_id, ttl_s=ttl_s)
 
     @within_budget
     async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
         """ports.TurnLedger."""
         if bounds.are_ids(context.user.id, key, turn_id):
-            await self._guards.release(context.user.id, key, turn_id)
+            await self._idempotency_keys.release(context.user.id, key, turn_id)
 
     @within_budget
     async def note_follower(self, follower: Follower, *, context: RequestContext) -> bool:

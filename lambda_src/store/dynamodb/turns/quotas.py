@@ -1,8 +1,8 @@
-"""A user's quota: one row that counts turns by minute, by day and while they run. Knows no turn's life.
+"""Turn quotas in DynamoDB: one row per user that counts turns by minute, by day and while they run.
 
-Each window is an attribute with the window's number in its name, each running turn one with its id: so one write can
-count in a window that is new as well as in one that is not, and a retry finds what it wrote. An update knows no names
-but those it is given; what is over is therefore removed by the next write that has seen the row.
+Each window is an attribute with the window's number in its name, and each running turn an attribute with its id. So one
+write can count in a new window or an existing one, and a retry can detect its own write. An update can only remove
+attributes that it names, so expired ones are removed by the next write that has seen the row.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,15 +17,15 @@ from lambda_src.store.dynamodb.table import Key, Row, Table
 from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import QuotaLimits, QuotaRefused
 
-TTL_MS = 2 * quota_windows.DAY_MS  # past the end of the day that is counted
-TRIES = 8  # each lost race means that another turn got through or cleared up; then the limit itself says no
-LITTER_MAX = 40  # attributes of the past: about 1 KB, which is what one write unit holds
-REMOVED_MAX = 60  # attributes removed by one write, whose expressions may have 4 KB
+TTL_MS = 2 * quota_windows.DAY_MS  # lasts past the end of the counted day
+TRIES = 8  # each lost race means that another turn was counted or cleaned up; soon the limit itself refuses
+MAX_EXPIRED = 40  # expired attributes: about 1 KB, which is what one write unit covers
+MAX_REMOVED = 60  # attributes that one write removes: an expression is limited to 4 KB
 
 
 @dataclass(frozen=True, slots=True)
-class _Litter:
-    """What a row still has that is over: turns that crashed, and windows."""
+class _Expired:
+    """Expired attributes of a row: turns that crashed, and past windows."""
 
     dead: Sequence[str] = ()
     windows: Sequence[str] = ()
@@ -40,7 +40,7 @@ class _Litter:
         return ", ".join(f"#{placeholder}" for placeholder in self.names())
 
     def still_there(self) -> list[str]:
-        """Conditions under which this many turns are taken off the running ones, and no other writer does the same."""
+        """Conditions that let only one writer subtract these crashed turns from the number of running ones."""
         return [f"attribute_exists(#dead_{number})" for number in range(len(self.dead))]
 
 
@@ -54,32 +54,32 @@ class Quotas:
     async def spend(
         self, user_id: str, turn_id: str, limits: QuotaLimits, *, deadline_ms: int | None
     ) -> QuotaRefused | None:
-        """Count a turn, or say which limit it would pass.
+        """Count a turn, or return the limit that it would exceed.
 
-        One request; one more when crashed turns stand in the way, and once in some forty turns to clear up.
+        One request; a second one if crashed turns take up the limit, and about every forty turns to clean up.
         """
         now_ms = self._now_ms()
         minute, day = quota_windows.windows(now_ms)
-        litter = _Litter()
+        expired = _Expired()
         for _ in range(TRIES):
             try:
-                old = await self._count(user_id, turn_id, limits, litter, now_ms=now_ms, deadline_ms=deadline_ms)
+                old = await self._count(user_id, turn_id, limits, expired, now_ms=now_ms, deadline_ms=deadline_ms)
             except ConditionFailedError as fault:
                 spent = turn_rows.spending_of(fault.old, minute=minute, day=day)
                 if turn_id in spent.runs:
-                    return None  # our own write, whose answer was lost
+                    return None  # a retry after a lost response
                 refused = quota_windows.refusal(spent, limits, now_ms=now_ms)
                 if refused is not None:
                     return refused
-                litter = _litter(fault.old, now_ms=now_ms)
+                expired = _expired(fault.old, now_ms=now_ms)
                 continue
-            if len(litter.names()) == 0:
-                await self._sweep(user_id, _litter(old, now_ms=now_ms))
+            if len(expired.names()) == 0:
+                await self._sweep(user_id, _expired(old, now_ms=now_ms))
             return None
-        raise UnavailableError("Too many requests of this user at once.")
+        raise UnavailableError("This user is sending too many requests at once.")
 
     async def end(self, user_id: str, turn_id: str) -> None:
-        """The turn no longer runs."""
+        """Stop counting the turn as running."""
         try:
             await self._table.update(
                 _key(user_id),
@@ -96,7 +96,7 @@ class Quotas:
         user_id: str,
         turn_id: str,
         limits: QuotaLimits,
-        litter: _Litter,
+        expired: _Expired,
         *,
         now_ms: int,
         deadline_ms: int | None,
@@ -105,20 +105,20 @@ class Quotas:
         values = {
             ":zero": rows.number(0),
             ":one": rows.number(1),
-            ":change": rows.number(1 - len(litter.dead)),
+            ":change": rows.number(1 - len(expired.dead)),
             ":expires_ms": rows.number(quota_windows.run_expires_ms(now_ms=now_ms, deadline_ms=deadline_ms)),
             ":ttl": turn_rows.ttl(now_ms + TTL_MS),
         }
-        conditions = ["attribute_not_exists(#run)", *litter.still_there()]
+        conditions = ["attribute_not_exists(#run)", *expired.still_there()]
         for name, limit in (
             ("minute", limits.per_minute),
             ("day", limits.per_day),
-            (turn_rows.RUNNING, limits.running and limits.running + len(litter.dead)),
+            (turn_rows.RUNNING, limits.running and limits.running + len(expired.dead)),
         ):
             if limit:
                 conditions.append(f"(attribute_not_exists(#{name}) OR #{name} < :{name})")
                 values[f":{name}"] = rows.number(limit)
-        remove = f" REMOVE {litter.removed()}" if litter.names() else ""
+        remove = f" REMOVE {expired.removed()}" if expired.names() else ""
         return await self._table.update(
             _key(user_id),
             f"SET #minute = if_not_exists(#minute, :zero) + :one, #day = if_not_exists(#day, :zero) + :one, "
@@ -126,32 +126,32 @@ class Quotas:
             f"#{keys.TTL_ATTRIBUTE} = :ttl{remove}",
             condition=" AND ".join(conditions),
             values=values,
-            names={"minute": minute, "day": day, "run": turn_rows.RUN + turn_id, **litter.names()},
+            names={"minute": minute, "day": day, "run": turn_rows.RUN + turn_id, **expired.names()},
         )
 
-    async def _sweep(self, user_id: str, litter: _Litter) -> None:
-        """Remove what is over, once there is much of it. The turn is counted by now, so a fault stays quiet here."""
-        if len(litter.names()) < LITTER_MAX:
+    async def _sweep(self, user_id: str, expired: _Expired) -> None:
+        """Remove expired attributes once there are many. Errors are ignored: the turn itself is already counted."""
+        if len(expired.names()) < MAX_EXPIRED:
             return
         with suppress(ConditionFailedError, UnavailableError):
             await self._table.update(
                 _key(user_id),
-                f"SET #{turn_rows.RUNNING} = #{turn_rows.RUNNING} - :dead REMOVE {litter.removed()}",
-                condition=" AND ".join(litter.still_there() or ["attribute_exists(#pk)"]),
-                values={":dead": rows.number(len(litter.dead))},
-                names=litter.names(),
+                f"SET #{turn_rows.RUNNING} = #{turn_rows.RUNNING} - :dead REMOVE {expired.removed()}",
+                condition=" AND ".join(expired.still_there() or ["attribute_exists(#pk)"]),
+                values={":dead": rows.number(len(expired.dead))},
+                names=expired.names(),
             )
 
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000
 
 
-def _litter(row: Row, *, now_ms: int) -> _Litter:
-    """As much as one write may remove, crashed turns first."""
+def _expired(row: Row, *, now_ms: int) -> _Expired:
+    """As many expired attributes as one write may remove, crashed turns first."""
     minute, day = quota_windows.windows(now_ms)
-    dead = turn_rows.spending_of(row, minute=minute, day=day).dead(now_ms=now_ms)[:REMOVED_MAX]
+    dead = turn_rows.spending_of(row, minute=minute, day=day).dead(now_ms=now_ms)[:MAX_REMOVED]
     past = [name for name in row if quota_windows.is_past(name, now_ms=now_ms)]
-    return _Litter(dead, past[: REMOVED_MAX - len(dead)])
+    return _Expired(dead, past[: MAX_REMOVED - len(dead)])
 
 
 def _key(user_id: str) -> Key:

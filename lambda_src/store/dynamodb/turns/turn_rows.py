@@ -1,36 +1,36 @@
-"""Attributes of the rows that turns leave: lease, journal, duplicate guard, quota. Pure; sends nothing.
+"""Attributes of the rows that belong to turns: lease, journal, idempotency key, quota. Pure; sends nothing.
 
-None of these rows has an `order`, so none is in the index; each has a TTL, which only tidies up: what is over is told
-by times in milliseconds that every read looks at.
+None of these rows has an `order`, so none is in the index. Each has a TTL, but only for cleanup: every read checks the
+expiry times in milliseconds.
 """
 
 from lambda_src.store import keys
-from lambda_src.store.clock import ROOM_NS
+from lambda_src.store.clock import WINDOW_NS
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.table import Row
 from lambda_src.store.ports import IdempotencyConflict, TurnRow
 from lambda_src.store.quota_windows import Spending
 
-TURN_ID = "turn_id"  # S: who has the lease, or the key
-EXPIRES_MS = "expires_ms"  # N: until when, in milliseconds since 1970
-MARK = "mark"  # S: made by each call for itself; tells our own write after a lost answer
-STOP = "stop"  # BOOL: somebody asked the turn to stop
-ENDED = "ended"  # BOOL: the turn is over, or somebody folded what it left; under a key: it lost its lease
+TURN_ID = "turn_id"  # S: the turn that has the lease, or the key
+EXPIRES_MS = "expires_ms"  # N: milliseconds since 1970
+MARK = "mark"  # S: random, new for each call; identifies a write whose response was lost
+STOP = "stop"  # BOOL: a client asked the turn to stop
+ENDED = "ended"  # BOOL: the turn has ended, or was recovered after a crash; under a key: it lost its lease
 REFUSAL = "refusal"  # S: why the request that claimed the key was refused
-STOP_OF = "stop_of"  # S: the turn, or the name, that was to be stopped before the key was bound to a thread
-STOP_UNTIL_MS = "stop_until_ms"  # N: how long that is meant
-LAST_ORDER = "last_order"  # N: nanoseconds since 1970; handed over by the last renewal, and a bit for each lease since
-FIRST_ORDER = "first_order"  # N: where the turn that took the lease began, as far as its process knew
+STOP_OF = "stop_of"  # S: the turn, or the name, that a client asked to stop before the key was bound to a thread
+STOP_UNTIL_MS = "stop_until_ms"  # N: until when that request is valid, in milliseconds since 1970
+LAST_ORDER = "last_order"  # N: nanoseconds since 1970; stored by the last renewal, plus LEASE_ORDER per lease since
+FIRST_ORDER = "first_order"  # N: the start of the turn's window when it took the lease, as far as its process knew
 BODY_HASH = "body_hash"  # B: of the request that claimed the key
 RUNNING = "running"  # N: how many attributes begin with RUN
-RUN = "run_"  # N each, the turn's id behind it: when that turn has ended at the latest, in milliseconds since 1970
-# Also N: one attribute for each window (quota.windows), which counts its turns
+RUN = "run_"  # N: prefix, followed by a turn's id: by when that turn has ended, in milliseconds since 1970
+# Also N: one attribute for each window (quota_windows.windows), which counts its turns
 
 CLAIM = ", ".join(f"#{name}" for name in (TURN_ID, BODY_HASH, MARK, EXPIRES_MS))
-CLAIM_FORGOTTEN = ", ".join(f"#{name}" for name in (rows.THREAD_ID, REFUSAL, ENDED))
-"""What a new claim takes from the one before it."""
+CLAIM_DETAILS = ", ".join(f"#{name}" for name in (rows.THREAD_ID, REFUSAL, ENDED))
+"""Attributes of the previous claim that a new claim removes."""
 
-# What a lease says of the one before it.
+# Attributes in which a lease keeps a copy of the previous one.
 BEFORE = {
     "before_turn_id": TURN_ID,
     "before_expires_ms": EXPIRES_MS,
@@ -38,7 +38,7 @@ BEFORE = {
     "before_ended": ENDED,
     "before_first_order": FIRST_ORDER,
 }
-BEFORE_FORGOTTEN = ", ".join(f"#{name}" for name in BEFORE)
+BEFORE_ATTRIBUTES = ", ".join(f"#{name}" for name in BEFORE)
 DEFAULTS = {
     TURN_ID: rows.text(""),
     EXPIRES_MS: rows.number(0),
@@ -47,24 +47,24 @@ DEFAULTS = {
     FIRST_ORDER: rows.number(0),
     LAST_ORDER: rows.number(0),
 }
-"""What is copied from a row that lacks an attribute: the first lease of a thread, or one by an older release."""
+"""Values to copy from a row that lacks an attribute: a thread's first lease, or a lease of an older release."""
 
-LEASE_ORDER = 2 * ROOM_NS  # what each lease adds to LAST_ORDER: more than where the next one begins
+LEASE_ORDER = 2 * WINDOW_NS  # each lease adds this to LAST_ORDER, so that it is past the start of the next window
 
-UNENDED = "unended"  # L: the turn's id alone, until it has ended: what whoever takes its lease puts behind UNRECOVERED
+UNENDED = "unended"  # L: only the turn's id, until it ends; the next lease appends it to UNRECOVERED
 UNRECOVERED = "unfolded"  # L of S: the turns whose journals are still to be recovered, oldest first
-NONE_LEFT: dict[str, list[dict[str, str]]] = {"L": []}
+EMPTY_LIST: dict[str, list[dict[str, str]]] = {"L": []}
 
 
 def turn_of(row: Row) -> TurnRow | None:
-    """The lease that a row stands for; None for no row and for a tombstone."""
+    """The lease in a row; None for an empty row and for a tombstone."""
     last_order = max(_number(row, LAST_ORDER), _number(row, FIRST_ORDER))
-    return _turn(row, "", last_order, tuple(held["S"] for held in row.get(UNRECOVERED, NONE_LEFT)["L"]))
+    return _turn(row, "", last_order, tuple(value["S"] for value in row.get(UNRECOVERED, EMPTY_LIST)["L"]))
 
 
 def turn_before(row: Row) -> TurnRow | None:
-    """The lease that the one in `row` was taken from; None when there was none."""
-    unrecovered = tuple(held["S"] for held in row.get(UNRECOVERED, NONE_LEFT)["L"])
+    """The lease before the one in `row`; None if there was none."""
+    unrecovered = tuple(value["S"] for value in row.get(UNRECOVERED, EMPTY_LIST)["L"])
     last_order = max(_number(row, LAST_ORDER) - LEASE_ORDER, _number(row, "before_first_order"))
     return _turn(row, "before_", last_order, () if _flag(row, "before_ended") else unrecovered[:-1])
 
@@ -84,33 +84,33 @@ def _turn(row: Row, own: str, last_order: int, unrecovered: tuple[str, ...]) -> 
 
 
 def claim_of(row: Row, *, body_hash: bytes | None, now_ms: int) -> IdempotencyConflict | None:
-    """Who has the key of a row now; None when nobody does. A body is the same where one of the two is unknown."""
+    """The turn that has the key of a row now, if any. `same_body` is True if either hash is unknown."""
     if TURN_ID not in row or _number(row, EXPIRES_MS) <= now_ms:
         return None
-    held = row.get(BODY_HASH, {}).get("B")
+    value = row.get(BODY_HASH, {}).get("B")
     thread_id = _text(row, rows.THREAD_ID) or None
     return IdempotencyConflict(
         _text(row, TURN_ID),
         thread_id,
-        same_body=held is None or body_hash in (None, held),
+        same_body=value is None or body_hash in (None, value),
         refusal=_text(row, REFUSAL) or None,
         ended=_flag(row, ENDED),
     )
 
 
 def stop_of(row: Row, *, now_ms: int) -> str | None:
-    """What somebody named to stop under a key, if that is still meant."""
+    """What a client asked to stop under a key, if that request is still valid."""
     return _text(row, STOP_OF) if _number(row, STOP_UNTIL_MS) > now_ms else None
 
 
 def spending_of(row: Row, *, minute: str, day: str) -> Spending:
-    """What a quota row says was spent in these windows."""
-    runs = {name.removeprefix(RUN): int(held["N"]) for name, held in row.items() if name.startswith(RUN)}
+    """The turns that a quota row counts in these windows."""
+    runs = {name.removeprefix(RUN): int(value["N"]) for name, value in row.items() if name.startswith(RUN)}
     return Spending(_number(row, minute), _number(row, day), runs)
 
 
 def over(partition: str, *, last_order: int, ttl_s: int) -> Row:
-    """The lease of a turn that is over: what a thread that changed hands begins with."""
+    """The lease of an ended turn, with which a thread starts after it is handed over."""
     return {
         keys.PARTITION_KEY: rows.text(partition),
         keys.SORT_KEY: rows.text(keys.TURN),

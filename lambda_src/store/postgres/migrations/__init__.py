@@ -1,1 +1,1 @@
-"""Alembic's folder: env.py, and one file per revision in versions/."""
+"""Alembic migrations: env.py, and one file per revision in versions/."""

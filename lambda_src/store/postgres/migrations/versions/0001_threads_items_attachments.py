@@ -1,4 +1,4 @@
-"""Threads, items, attachments, feedback."""
+"""Creates the tables of threads, items, attachments and feedback."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,7 +22,7 @@ def _payload() -> list[sa.Column[object]]:
 
 
 def upgrade() -> None:
-    """From nothing."""
+    """Create the four tables and their indexes."""
     op.create_table(
         "chat_threads",
         _id("user_id"),

@@ -1,4 +1,4 @@
-"""Who took a guest's threads over."""
+"""Creates the table of claims: which user takes over which guest's threads."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """One more table."""
+    """Create the table."""
     op.create_table(
         "chat_claims",
         sa.Column("guest_id", sa.Text(collation="C"), nullable=False),

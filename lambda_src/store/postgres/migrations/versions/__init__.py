@@ -1,1 +1,1 @@
-"""Revisions, oldest first by name. Forward only: a release that is rolled back reads the newer schema."""
+"""Alembic revisions, oldest first by name. There are no downgrades: an older release can read the newer schema."""
