@@ -9,19 +9,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 
 from lambda_src.runtime import logs, snapstart
 from lambda_src.runtime.client import RuntimeClient
 from lambda_src.runtime.environment import Environment, check_switches
 from lambda_src.runtime.errors import RuntimeApiError, log_fields, report_of
 from lambda_src.runtime.loading import kind_of, load
-from lambda_src.runtime.protocol import ErrorReport
+from lambda_src.runtime.protocol import INIT_ERROR_PATH, RESTORE_ERROR_PATH
 from lambda_src.runtime.worker import Worker
 
 logger = logging.getLogger("lambda_src.runtime")  # started with -m, so __name__ is "__main__"
-
-TRACE_ID = "_X_AMZN_TRACE_ID"  # where AWS's X-Ray SDK looks for the trace of the running invocation
 
 
 def main(env: MutableMapping[str, str]) -> int:
@@ -31,7 +29,7 @@ def main(env: MutableMapping[str, str]) -> int:
     extend_path(environment)
     with asyncio.Runner() as runner:
         asyncio.set_event_loop(runner.get_loop())  # imported modules that ask for the current loop get this one
-        client = RuntimeClient(environment.api, coalesce=environment.coalesce)
+        client = RuntimeClient(environment.api)
         try:
             check_switches(env)
             # Outside of the running loop: a module may call asyncio.run() while it is imported.
@@ -41,10 +39,10 @@ def main(env: MutableMapping[str, str]) -> int:
             gc.freeze()
             gc.enable()
         except BaseException as error:  # noqa: BLE001 - the fence: whatever user code raises is an init error
-            return runner.run(refuse_to_start(client.init_error, error, kind_of(error), exit_code=1))
+            return runner.run(refuse_to_start(client, error, kind_of(error), exit_code=1))
         if environment.snapstart and (code := runner.run(snapshot_and_restore(client))):
             return code
-        worker = Worker(handler, environment, set_trace=trace_setter(env if environment.concurrency == 1 else {}))
+        worker = Worker(handler, environment, trace_env=env if environment.concurrency == 1 else None)
         return runner.run(serve(worker, client, environment))
 
 
@@ -52,9 +50,7 @@ async def serve(worker: Worker, client: RuntimeClient, environment: Environment)
     """Serve until SIGTERM, which Lambda sends where an extension runs; one client for each invocation at a time."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.end)
     try:
-        others = (
-            RuntimeClient(environment.api, coalesce=environment.coalesce) for _ in range(environment.concurrency - 1)
-        )
+        others = (RuntimeClient(environment.api) for _ in range(environment.concurrency - 1))
         await worker.run([client, *others])
     except (OSError, RuntimeApiError) as gone:
         logger.critical("runtime.api_gone", extra=log_fields(gone, with_text=True))
@@ -63,16 +59,16 @@ async def serve(worker: Worker, client: RuntimeClient, environment: Environment)
 
 
 async def refuse_to_start(
-    send: Callable[[ErrorReport], Awaitable[None]], error: BaseException, kind: str | None, *, exit_code: int
+    client: RuntimeClient, error: BaseException, kind: str | None, *, exit_code: int, path: str = INIT_ERROR_PATH
 ) -> int:
-    """Log why the function cannot start, then report it with `send`; the exit code of the process.
+    """Log why the function cannot start, then report it to `path`; the exit code of the process.
 
     The log gets the whole text of the error: no request was served yet, so it cannot quote one.
     """
     report = report_of(error, kind)
     logger.critical("runtime.cannot_start", extra={"kind": report.kind} | log_fields(error, with_text=True))
     try:
-        await send(report)
+        await client.report(path, report)
     except (OSError, RuntimeApiError) as gone:
         logger.critical("runtime.api_gone", extra=log_fields(gone, with_text=True))
     return exit_code
@@ -84,13 +80,13 @@ async def snapshot_and_restore(client: RuntimeClient) -> int:
         await snapstart.run_before_snapshot()
         await client.restore_next()
     except Exception as error:  # noqa: BLE001 - the fence: a hook is user code, and its failure has a wire of its own
-        kind, code = "Runtime.BeforeSnapshotError", snapstart.BEFORE_SNAPSHOT_EXIT
-        return await refuse_to_start(client.init_error, error, kind, exit_code=code)
+        code = snapstart.BEFORE_SNAPSHOT_EXIT
+        return await refuse_to_start(client, error, "Runtime.BeforeSnapshotError", exit_code=code)
     try:
         await snapstart.run_after_restore()
     except Exception as error:  # noqa: BLE001 - as above
         kind, code = "Runtime.AfterRestoreError", snapstart.AFTER_RESTORE_EXIT
-        return await refuse_to_start(client.restore_error, error, kind, exit_code=code)
+        return await refuse_to_start(client, error, kind, exit_code=code, path=RESTORE_ERROR_PATH)
     return 0
 
 
@@ -100,18 +96,6 @@ def extend_path(environment: Environment) -> None:
     wanted = [environment.task_root, f"/opt/python/lib/{version}/site-packages", "/opt/python", environment.runtime_dir]
     found = [path for path in wanted if path]
     sys.path[:] = found + [path for path in sys.path if path not in found]
-
-
-def trace_setter(env: MutableMapping[str, str]) -> Callable[[str | None], None]:
-    """Keeps the trace of the running invocation in `env`. With many at a time there is no such thing: pass another."""
-
-    def set_trace(trace_id: str | None) -> None:
-        if trace_id is None:
-            env.pop(TRACE_ID, None)
-        else:
-            env[TRACE_ID] = trace_id
-
-    return set_trace
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import json
 import weakref
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from mangum import Mangum
-from mangum.types import LambdaHandler
+from mangum.types import LambdaHandler, LifespanMode
 
 from lambda_src.runtime.asgi import App, Scope
 from lambda_src.runtime.context import LambdaContext
@@ -35,13 +35,7 @@ class StreamingMangum(Mangum, StreamingHandler):
     are an UnknownEventError.
     """
 
-    def __init__(
-        self,
-        app: App,
-        lifespan: Literal["auto", "on", "off"] = "auto",
-        *,
-        on_event: OnEvent | None = None,
-    ) -> None:
+    def __init__(self, app: App, lifespan: LifespanMode = "auto", *, on_event: OnEvent | None = None) -> None:
         super().__init__(app, lifespan)  # type: ignore[arg-type]  # Mangum's protocol wants a coroutine function
         self._on_event = on_event
         self._lifespan = Lifespan(app, lifespan)

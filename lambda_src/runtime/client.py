@@ -21,14 +21,10 @@ Pause = Callable[[float], Awaitable[None]]
 
 
 class RuntimeClient:
-    """`address` is host:port, AWS_LAMBDA_RUNTIME_API. `pause` sleeps for seconds; tests hand in one that does not.
+    """`address` is host:port, AWS_LAMBDA_RUNTIME_API. `pause` sleeps for seconds; tests hand in one that does not."""
 
-    `coalesce`: see Connection.
-    """
-
-    def __init__(self, address: str, *, pause: Pause = asyncio.sleep, coalesce: bool = True) -> None:
-        self._address, self._coalesce = address, coalesce
-        self._pause = pause
+    def __init__(self, address: str, *, pause: Pause = asyncio.sleep) -> None:
+        self._address, self._pause = address, pause
         self._connection: Connection | None = None
 
     async def next(self) -> Invocation:
@@ -55,12 +51,14 @@ class RuntimeClient:
         """A new answer to `invocation`, of which nothing is sent yet."""
         return Reply(await self._connect(), invocation, host=self._address)
 
-    async def init_error(self, report: ErrorReport) -> None:
-        """Say that the function cannot start. The caller exits."""
-        await self._post(protocol.INIT_ERROR_PATH, report)
+    async def report(self, path: str, report: ErrorReport) -> None:
+        """Report that the function cannot start (INIT_ERROR_PATH) or be restored (RESTORE_ERROR_PATH)."""
+        response = await self._call("POST", path, report.headers(), report.encode())
+        if response.status != 202:
+            raise RuntimeApiError(path, response.status, response.body)
 
     async def restore_next(self) -> None:
-        """Say that the snapshot may be taken; returns in the restored process, on a fresh connection (SnapStart)."""
+        """Let Lambda take the snapshot; returns in the restored process, without the old connection (SnapStart)."""
         try:
             response = await self._call("GET", protocol.RESTORE_NEXT_PATH)
         finally:
@@ -68,24 +66,15 @@ class RuntimeClient:
         if response.status != 200:
             raise RuntimeApiError("restore/next", response.status, response.body)
 
-    async def restore_error(self, report: ErrorReport) -> None:
-        """Say that an after-restore hook failed. The caller exits."""
-        await self._post(protocol.RESTORE_ERROR_PATH, report)
-
     def close(self) -> None:
         """Drop the connection; the next call opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    async def _post(self, path: str, report: ErrorReport) -> None:
-        response = await self._call("POST", path, report.headers(), report.encode())
-        if response.status != 202:
-            raise RuntimeApiError(path, response.status, response.body)
-
     async def _connect(self) -> Connection:
         if self._connection is None or not self._connection.usable:
-            self._connection = await Connection.open(self._address, coalesce=self._coalesce)
+            self._connection = await Connection.open(self._address)
         return self._connection
 
     async def _call(

@@ -17,12 +17,11 @@ GATHERED_MAX_BYTES = 64 * 1024  # asyncio's own high-water mark: more than that 
 class Connection(asyncio.Protocol):
     """`request` sends and returns the future of the response; `write` sends more of the same request.
 
-    With `coalesce`, what is written in one turn of the event loop leaves in one write at its end: a model's events come
-    in bursts, and each write is a system call and a packet.
+    What is written in one turn of the event loop leaves in one write at its end: a model's events come in bursts, and
+    each write is a system call and a packet.
     """
 
-    def __init__(self, *, coalesce: bool = True) -> None:
-        self._coalesce = coalesce
+    def __init__(self) -> None:
         self._gathered = bytearray()
         self._flush_soon: asyncio.Handle | None = None
         self._parser = ResponseParser()
@@ -32,11 +31,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     @classmethod
-    async def open(cls, address: str, *, coalesce: bool = True) -> Self:
+    async def open(cls, address: str) -> Self:
         """A connection to `host:port`. OSError when nobody listens."""
         host, _, port = address.rpartition(":")
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: cls(coalesce=coalesce), host.strip("[]"), int(port))
+        _, connection = await asyncio.get_running_loop().create_connection(cls, host.strip("[]"), int(port))
         return connection
 
     @property
@@ -58,7 +56,7 @@ class Connection(asyncio.Protocol):
         if self._lost is not None:
             raise self._lost
         self._gathered += data
-        if not self._coalesce or len(self._gathered) > GATHERED_MAX_BYTES:
+        if len(self._gathered) > GATHERED_MAX_BYTES:
             self._flush()
         elif self._flush_soon is None:
             self._flush_soon = asyncio.get_running_loop().call_soon(self._flush)

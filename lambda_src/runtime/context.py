@@ -7,8 +7,6 @@ addition to what that page lists.
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Self
 
 from lambda_src.runtime.environment import Environment
 from lambda_src.runtime.protocol import Invocation
@@ -17,37 +15,23 @@ from lambda_src.runtime.protocol import Invocation
 request_id_var: ContextVar[str] = ContextVar("request_id", default="")
 
 
-@dataclass(frozen=True, kw_only=True)
 class LambdaContext:
-    """Who is invoked, by which request, and until when."""
+    """Which function is invoked, by which request, and until when. `clock` is epoch seconds."""
 
-    aws_request_id: str
-    deadline_ms: int  # epoch, milliseconds: then Lambda kills the process
-    invoked_function_arn: str
-    function_name: str
-    function_version: str
-    memory_limit_in_mb: int
-    log_group_name: str
-    log_stream_name: str
-    trace_id: str | None
-    clock: Callable[[], float] = time.time  # epoch, seconds
-
-    @classmethod
-    def of(cls, invocation: Invocation, environment: Environment, *, clock: Callable[[], float] = time.time) -> Self:
-        """The context of `invocation`."""
-        return cls(
-            aws_request_id=invocation.request_id,
-            deadline_ms=invocation.deadline_ms,
-            invoked_function_arn=invocation.function_arn or "",
-            function_name=environment.function_name,
-            function_version=environment.function_version,
-            memory_limit_in_mb=environment.memory_mb,
-            log_group_name=environment.log_group,
-            log_stream_name=environment.log_stream,
-            trace_id=invocation.trace_id,
-            clock=clock,
-        )
+    def __init__(
+        self, invocation: Invocation, environment: Environment, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.aws_request_id = invocation.request_id
+        self.deadline_ms = invocation.deadline_ms  # epoch: then Lambda kills the process
+        self.invoked_function_arn = invocation.function_arn or ""
+        self.function_name = environment.function_name
+        self.function_version = environment.function_version
+        self.memory_limit_in_mb = environment.memory_mb
+        self.log_group_name = environment.log_group
+        self.log_stream_name = environment.log_stream
+        self.trace_id = invocation.trace_id
+        self._clock = clock
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the deadline, never negative."""
-        return max(0, self.deadline_ms - int(self.clock() * 1000))
+        return max(0, self.deadline_ms - int(self._clock() * 1000))

@@ -7,7 +7,7 @@ import asyncio
 import enum
 
 from lambda_src.runtime.asgi import App, Message, Scope
-from lambda_src.runtime.errors import IncompleteResponseError, PreludeTooLargeError, UnexpectedMessageError
+from lambda_src.runtime.errors import PreludeTooLargeError, UnexpectedMessageError
 from lambda_src.runtime.protocol import PRELUDE_MAX_BYTES, Prelude
 from lambda_src.runtime.reply import Reply, Stage
 
@@ -39,15 +39,12 @@ class HttpCycle:
         self._heart: asyncio.TimerHandle | None = None
 
     async def run(self, app: App) -> None:
-        """Returns when the app does. Raises what it raises; IncompleteResponseError when it leaves no whole answer."""
+        """Returns when the app does, whether its answer is complete or not. Raises what the app raises."""
         try:
             await app(self._scope, self._receive, self._send)
         finally:
             if self._heart is not None:
                 self._heart.cancel()
-        if self._state is not State.COMPLETE:
-            what = "without an answer" if self._state is State.REQUEST else "in the middle of its answer"
-            raise IncompleteResponseError(f"The app returned {what}.")
 
     async def _receive(self) -> Message:
         """The body, once; then nothing until the answer is complete: Lambda never says that the client went away."""

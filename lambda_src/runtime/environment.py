@@ -12,7 +12,8 @@ from lambda_src.runtime.errors import HandlerError
 
 ON, OFF = ("1", "true", "on"), ("0", "false", "off")
 PREFIX = "CHAT_RUNTIME_"
-SWITCHES = ("COALESCE", "SHOW_ERRORS")
+SHOW_ERRORS = "CHAT_RUNTIME_SHOW_ERRORS"
+TRACE_ID = "_X_AMZN_TRACE_ID"  # where AWS's SDKs look for the trace of the running invocation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,6 @@ class Environment:
     memory_mb: int = 0
     log_group: str = ""
     log_stream: str = ""
-    coalesce: bool = True  # ours: what is ready at one moment leaves in one write
     show_errors: bool = False  # ours: log the text of an app's exceptions, which may quote what people wrote
 
     @classmethod
@@ -58,32 +58,25 @@ class Environment:
             memory_mb=_number(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")),
             log_group=env.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
             log_stream=env.get("AWS_LAMBDA_LOG_STREAM_NAME", ""),
-            coalesce=_is_on(env, "COALESCE", default="on"),
-            show_errors=_is_on(env, "SHOW_ERRORS"),
+            show_errors=env.get(SHOW_ERRORS, "off").lower() in ON,
         )
 
 
 def check_switches(env: Mapping[str, str]) -> None:
-    """HandlerError if one of our switches is misspelled, or neither on nor off: it would silently be off."""
+    """HandlerError if our switch is misspelled, or neither on nor off: it would silently be off."""
     if faults := switch_faults(env):
         raise HandlerError("Runtime.InvalidEnvironment", " ".join(faults))
 
 
 def switch_faults(env: Mapping[str, str], *, named: Callable[[str], str] = str) -> list[str]:
-    """The faults of our switches, a sentence each. `named` gives the name by which a sentence calls a variable."""
-    switches = {name: value for name, value in env.items() if name.startswith(PREFIX)}
-    allowed = ", ".join(named(PREFIX + switch) for switch in SWITCHES)
+    """A sentence for each variable that is wrong. `named` maps a variable to its name in the sentence."""
     return [
-        f"{named(name)} is not a switch of the runtime; known are {allowed}."
-        if name.removeprefix(PREFIX) not in SWITCHES
-        else f"{named(name)} must be one of {', '.join(ON + OFF)}, and is {value!r}."
-        for name, value in sorted(switches.items())
-        if name.removeprefix(PREFIX) not in SWITCHES or value.lower() not in ON + OFF
+        f"{named(name)} must be one of {', '.join(ON + OFF)}, and is {value!r}."
+        if name == SHOW_ERRORS
+        else f"{named(name)} is not a switch of the runtime; its only switch is {named(SHOW_ERRORS)}."
+        for name, value in sorted(env.items())
+        if name.startswith(PREFIX) and (name != SHOW_ERRORS or value.lower() not in ON + OFF)
     ]
-
-
-def _is_on(env: Mapping[str, str], switch: str, *, default: str = "off") -> bool:
-    return env.get(PREFIX + switch, default).lower() in ON
 
 
 def _number(value: str | None) -> int:

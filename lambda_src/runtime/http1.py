@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 HEAD_MAX_BYTES = 1024 * 1024  # Lambda puts ARN and trace into headers; more than this is no Runtime API
-LAST_CHUNK = b"0\r\n\r\n"
 CHUNK_SIZE = re.compile("[0-9a-fA-F]{1,16}")
 
 

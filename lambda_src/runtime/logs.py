@@ -60,29 +60,28 @@ class LambdaLogHandler(logging.Handler):
 class TextFormatter(logging.Formatter):
     """`[LEVEL]<tab>time<tab>request id<tab>message`, then `extra` as name=value; a `traceback` follows as lines."""
 
-    def __init__(self) -> None:
-        super().__init__(datefmt="%Y-%m-%dT%H:%M:%S")
-        self.converter = time.gmtime
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
 
     def format(self, record: logging.LogRecord) -> str:
-        when = f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03d}Z"
         extra = _extra(record)
         stack = extra.pop("traceback", None) or (self.formatException(record.exc_info) if record.exc_info else "")
         fields = "".join(f" {name}={value}" for name, value in extra.items())
-        line = f"[{record.levelname}]\t{when}\t{request_id_var.get()}\t{record.getMessage()}{fields}"
+        line = f"[{record.levelname}]\t{self.formatTime(record)}\t{request_id_var.get()}\t{record.getMessage()}{fields}"
         return f"{line}\n{stack.rstrip()}" if stack else line
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line, with Lambda's field names; the fields of `extra` are added to them."""
 
-    def __init__(self) -> None:
-        super().__init__(datefmt="%Y-%m-%dT%H:%M:%SZ")
-        self.converter = time.gmtime
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%SZ"
+    default_msec_format = None
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
-            "timestamp": self.formatTime(record, self.datefmt),
+            "timestamp": self.formatTime(record),
             "level": record.levelname,
             "message": record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage(),
             "logger": record.name,

@@ -39,10 +39,6 @@ DELIMITER = b"\0" * 8  # STR: between the prelude and the body
 _DROPPED = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"trailer", b"upgrade", b"content-length"}
 
 
-class ProtocolError(Exception):
-    """The other end broke the protocol; the text says where."""
-
-
 def response_path(request_id: str) -> str:
     return f"/2018-06-01/runtime/invocation/{request_id}/response"
 
@@ -64,18 +60,17 @@ class Invocation:
 
     @classmethod
     def from_response(cls, headers: Mapping[str, str], body: bytes) -> Self:
-        """The invocation in a response to `next` (header names in lower case). ProtocolError without an id."""
-        names = (REQUEST_ID, DEADLINE, FUNCTION_ARN, TRACE_ID, INVOCATION_ID)
-        request_id, deadline, function_arn, trace_id, invocation_id = (headers.get(name.lower()) for name in names)
-        if not request_id:
-            raise ProtocolError(f"next came without {REQUEST_ID}")
+        """The invocation in a response to `next` (header names in lower case). ConnectionError without an id."""
+        if not (request_id := headers.get(REQUEST_ID.lower())):
+            raise ConnectionAbortedError(f"The Runtime API delivered an invocation without {REQUEST_ID}.")
+        deadline = headers.get(DEADLINE.lower(), "")
         return cls(
             request_id=request_id,
-            deadline_ms=int(deadline) if deadline and deadline.isdecimal() else NO_DEADLINE_MS,
+            deadline_ms=int(deadline) if deadline.isdecimal() else NO_DEADLINE_MS,
             event=body,
-            function_arn=function_arn or None,
-            trace_id=trace_id or None,
-            invocation_id=invocation_id or None,
+            function_arn=headers.get(FUNCTION_ARN.lower()) or None,
+            trace_id=headers.get(TRACE_ID.lower()) or None,
+            invocation_id=headers.get(INVOCATION_ID.lower()) or None,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lambda_src.runtime import protocol
 from lambda_src.runtime.connection import Connection
 from lambda_src.runtime.errors import ReplyBrokenError, RuntimeApiError
-from lambda_src.runtime.http1 import LAST_CHUNK, ApiResponse, chunk, head, last_chunk
+from lambda_src.runtime.http1 import ApiResponse, chunk, head, last_chunk
 from lambda_src.runtime.protocol import ErrorReport, Invocation
 
 JSON = "application/json"
@@ -38,10 +38,6 @@ class Reply:
         self._host = host
         self._response: asyncio.Future[ApiResponse] | None = None
 
-    @property
-    def request_id(self) -> str:
-        return self._invocation.request_id
-
     async def start(self, prelude: bytes, body: bytes, *, last: bool) -> None:
         """Begin a streamed answer: head, `prelude` (with its delimiter) and the first body bytes in one write.
 
@@ -50,7 +46,7 @@ class Reply:
         if not body:
             raise ValueError("the head leaves with the first bytes of the body: there are none")
         headers = protocol.streaming_headers(self._invocation.invocation_id)
-        await self._begin(headers, chunk(prelude + body) + (LAST_CHUNK if last else b""), last=last)
+        await self._begin(headers, chunk(prelude + body) + (last_chunk() if last else b""), last=last)
 
     async def write(self, data: bytes, *, last: bool) -> None:
         """More of the body; waits while the Runtime API takes no more. OSError when it never will."""
@@ -60,7 +56,7 @@ class Reply:
         framed = chunk(data) if data else b""
         if last:
             self.stage = Stage.DONE
-            framed += LAST_CHUNK
+            framed += last_chunk()
         if framed:
             await self._connection.write(framed)
 

@@ -7,8 +7,7 @@ snapshot_restore_py, which AWS's managed runtime ships; they may also be corouti
 import importlib
 import inspect
 import random
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Hook = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -18,32 +17,28 @@ AFTER_RESTORE_EXIT = 65
 
 
 async def run_before_snapshot() -> None:
-    """The last registered first. Raises what a hook raises; the rest is not run."""
-    registry = _registry()
-    hooks: list[Hook] = [] if registry is None else registry.get_before_snapshot()
-    for hook in reversed(hooks):
-        await _call(hook)
+    """Run the hooks, the last registered first. Raises what a hook raises; the rest is not run."""
+    await _run(reversed(_hooks("get_before_snapshot")))
 
 
 async def run_after_restore() -> None:
-    """Hooks, the first registered first, after a new random seed: restored processes would share the old one."""
+    """Run the hooks, the first registered first, after a new random seed: restored processes would share the old."""
     random.seed()
-    registry = _registry()
-    hooks: list[Hook] = [] if registry is None else registry.get_after_restore()
-    for hook in hooks:
-        await _call(hook)
+    await _run(_hooks("get_after_restore"))
 
 
-async def _call(hook: Hook) -> None:
-    function, arguments, named = hook
-    result = function(*arguments, **named)
-    if inspect.isawaitable(result):
-        await result
+async def _run(hooks: Iterable[Hook]) -> None:
+    for function, arguments, named in hooks:
+        result = function(*arguments, **named)
+        if inspect.isawaitable(result):
+            await result
 
 
-def _registry() -> ModuleType | None:
-    """Looked up late: sys.path leads to it only once the runtime has extended it. None: nothing was registered."""
+def _hooks(getter: str) -> list[Hook]:
+    """Imports the registry late: only the runtime's own sys.path leads to it. Without it nothing was registered."""
     try:
-        return importlib.import_module("snapshot_restore_py")
+        registry = importlib.import_module("snapshot_restore_py")
     except ImportError:
-        return None
+        return []
+    hooks: list[Hook] = getattr(registry, getter)()
+    return hooks

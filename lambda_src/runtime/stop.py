@@ -23,27 +23,22 @@ def seconds_to_run(remaining_s: float) -> float:
 
 
 class Stoppable:
-    """A task that can be stopped for a reason. The first reason counts; a second one changes nothing."""
+    """Runs `work` as a task that can be stopped for a reason. The first reason counts; a second one changes nothing.
 
-    def __init__(self, *, clean_up_s: float = CLEAN_UP_S) -> None:
+    The task runs at once up to its first wait: a quick answer needs no turn of the loop.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, None], *, clean_up_s: float = CLEAN_UP_S) -> None:
         self.reason: BaseException | None = None
         self._clean_up_s = clean_up_s
         self._patience: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` as the task, at once up to its first wait: a quick answer needs no turn of the loop."""
         self._task = start_task(work)
         self._task.add_done_callback(lambda _: self._over.set())
 
-    @property
-    def done(self) -> bool:
-        return self._task is not None and self._task.done()
-
     def stop(self, reason: BaseException) -> None:
         """Cancel the task and give it `clean_up_s` seconds. Nothing happens when it ended or was stopped before."""
-        if self.reason is None and self._task is not None and not self._task.done():
+        if self.reason is None and not self._task.done():
             self.reason = reason
             self._task.cancel()
             self._patience = asyncio.get_running_loop().call_later(self._clean_up_s, self._over.set)
@@ -53,7 +48,6 @@ class Stoppable:
 
         A cancelled app, and one that ignores being cancelled, ended for the reason it was stopped.
         """
-        assert self._task is not None
         if not self._task.done():
             await self._over.wait()
         if self._patience is not None:

@@ -7,11 +7,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 
 from lambda_src.runtime.client import SERVER_FAULT, RuntimeClient
 from lambda_src.runtime.context import LambdaContext, request_id_var
-from lambda_src.runtime.environment import Environment
+from lambda_src.runtime.environment import TRACE_ID, Environment
 from lambda_src.runtime.errors import (
     CALLER_LEFT,
     DeadlineError,
@@ -35,7 +35,10 @@ logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Serves invocations with `handler`. `clock` is epoch seconds; `set_trace` takes each invocation's trace id."""
+    """Serves invocations with `handler`. `clock` is epoch seconds.
+
+    `trace_env` gets the running invocation's trace id; without it no trace id is set, as with many invocations at once.
+    """
 
     def __init__(
         self,
@@ -43,16 +46,16 @@ class Worker:
         environment: Environment,
         *,
         clock: Callable[[], float] = time.time,
-        set_trace: Callable[[str | None], None] = lambda trace_id: None,
+        trace_env: MutableMapping[str, str] | None = None,
         clean_up_s: float = CLEAN_UP_S,
     ) -> None:
         self._handler = handler
         self._environment = environment
         self._clock = clock
-        self._set_trace = set_trace
+        self._trace_env = {} if trace_env is None else trace_env
         self._clean_up_s = clean_up_s
         self._running: set[Stoppable] = set()
-        self._waiting: set[asyncio.Task[None] | None] = set()  # those that are in `next`
+        self._waiting: set[asyncio.Task[None]] = set()  # those that are in `next`
         self._end = asyncio.Event()
 
     def end(self) -> None:
@@ -70,9 +73,8 @@ class Worker:
                 await task  # raises: it returns only after `end`
             for running in self._running:
                 running.stop(ShutdownError("The sandbox ends."))
-            for waiting in self._waiting & serving:
-                if waiting is not None:
-                    waiting.cancel()
+            for waiting in self._waiting:
+                waiting.cancel()
             await asyncio.wait(serving, timeout=SHUTDOWN_S)
             await self._handler.shutdown()
         finally:
@@ -83,12 +85,15 @@ class Worker:
     async def _serve(self, client: RuntimeClient) -> None:
         """Take and answer invocations, one after another."""
         me = asyncio.current_task()
+        assert me is not None
         while not self._end.is_set():
             self._waiting.add(me)
             invocation = await client.next()
             self._waiting.discard(me)
             request_id = request_id_var.set(invocation.request_id)
-            self._set_trace(invocation.trace_id)
+            self._trace_env.pop(TRACE_ID, None)
+            if invocation.trace_id is not None:
+                self._trace_env[TRACE_ID] = invocation.trace_id
             try:
                 await self.invoke(client, invocation)
             finally:
@@ -100,13 +105,12 @@ class Worker:
         Nothing that the handler raises escapes: only a 5xx of the Runtime API, which means exit, is raised.
         """
         reply = await client.reply(invocation)
-        running = Stoppable(clean_up_s=self._clean_up_s)
+        running = Stoppable(self._handle(invocation, reply), clean_up_s=self._clean_up_s)
         reply.on_broken = running.stop
-        running.start(self._handle(invocation, reply))
-        error = await (self._watch(running, invocation) if not running.done else running.outcome())
+        error = await self._watch(running, invocation)
         try:
             async with asyncio.timeout(max(self._remaining_s(invocation), self._clean_up_s)):
-                await self._finish(reply, error)
+                await self._finish(reply, error, invocation.request_id)
         except RuntimeApiError as refusal:
             if refusal.kind == CALLER_LEFT:
                 logger.info("runtime.caller_left", extra={"status": refusal.status})
@@ -138,18 +142,17 @@ class Worker:
             event = json.loads(invocation.event)
         except ValueError as fault:
             raise EventError(f"The event is not JSON: {fault}") from fault
-        context = LambdaContext.of(invocation, self._environment, clock=self._clock)
-        await self._handler.stream(event, context, reply)
+        await self._handler.stream(event, LambdaContext(invocation, self._environment, clock=self._clock), reply)
 
-    async def _finish(self, reply: Reply, error: BaseException | None) -> None:
+    async def _finish(self, reply: Reply, error: BaseException | None, request_id: str) -> None:
         """Send the end of the answer or the error, and wait until the Runtime API has accepted it."""
         if error is None and reply.stage is not Stage.DONE:
-            error = IncompleteResponseError("The handler returned before its answer was complete.")
+            error = IncompleteResponseError("The app returned before its answer was complete.")
         if error is not None:
             if not _is_consequence(error, reply.broken):
                 self._log("runtime.invocation_failed", error)
             if reply.stage is not Stage.DONE:
-                await reply.fail(report_of(error, request_id=reply.request_id))
+                await reply.fail(report_of(error, request_id=request_id))
         if reply.broken is not None:
             raise reply.broken
         await reply.finish()

@@ -30,7 +30,7 @@ class RecordedTransport(asyncio.Transport):
 def recorded() -> tuple[Reply, list[bytes]]:
     """An answer to invocation `r-1` (`i-1`), and what it has written so far."""
     transport = RecordedTransport()
-    connection = Connection(coalesce=False)  # each write as it is made; test_coalescing.py has the rest
+    connection = Connection()
     connection.connection_made(transport)
     invocation = Invocation(request_id="r-1", deadline_ms=1, event=b"", invocation_id="i-1")
     return Reply(connection, invocation, host="h:1"), transport.writes

@@ -37,8 +37,8 @@ def transport() -> Any:
     transport.abort()
 
 
-def connected(transport: Transport, **switches: bool) -> Connection:
-    connection = Connection(**switches)
+def connected(transport: Transport) -> Connection:
+    connection = Connection()
     connection.connection_made(transport)
     return connection
 
@@ -57,13 +57,6 @@ async def test_what_comes_later_is_not_waited_for(transport: Transport) -> None:
     for event in (b"one", b"two"):
         await connection.write(event)
         await asyncio.sleep(0)
-    assert transport.writes == [b"one", b"two"]
-
-
-async def test_switched_off_each_is_a_write(transport: Transport) -> None:
-    connection = connected(transport, coalesce=False)
-    for event in (b"one", b"two"):
-        await connection.write(event)
     assert transport.writes == [b"one", b"two"]
 
 

@@ -29,7 +29,6 @@ def test_what_is_missing_is_said_in_one_sentence() -> None:
         ("AWS_LAMBDA_LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("_LAMBDA_TELEMETRY_LOG_FD", "3", "telemetry_fd", 3),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512", "memory_mb", 512),
-        ("CHAT_RUNTIME_COALESCE", "off", "coalesce", False),
         ("CHAT_RUNTIME_SHOW_ERRORS", "on", "show_errors", True),
         ("CHAT_RUNTIME_SHOW_ERRORS", "0", "show_errors", False),
     ],
@@ -40,14 +39,13 @@ def test_each_variable_fills_its_field(name: str, value: str, field: str, expect
 
 @pytest.mark.parametrize("value", ["1", "true", "ON", "0", "False", "off"])
 def test_a_switch_is_on_or_off(value: str) -> None:
-    check_switches({**NEEDED, "CHAT_RUNTIME_COALESCE": value, "CHAT_TABLE": "t"})
+    check_switches({**NEEDED, "CHAT_RUNTIME_SHOW_ERRORS": value, "CHAT_TABLE": "t"})
 
 
 def test_what_is_no_switch_is_said_in_one_go() -> None:
     with pytest.raises(HandlerError) as refusal:
-        check_switches({"CHAT_RUNTIME_SIGTRM": "1", "CHAT_RUNTIME_COALESCE": "no"})
+        check_switches({"CHAT_RUNTIME_SIGTRM": "1", "CHAT_RUNTIME_SHOW_ERRORS": "no"})
     assert str(refusal.value) == (
-        "CHAT_RUNTIME_COALESCE must be one of 1, true, on, 0, false, off, and is 'no'. "
-        "CHAT_RUNTIME_SIGTRM is not a switch of the runtime; known are "
-        "CHAT_RUNTIME_COALESCE, CHAT_RUNTIME_SHOW_ERRORS."
+        "CHAT_RUNTIME_SHOW_ERRORS must be one of 1, true, on, 0, false, off, and is 'no'. "
+        "CHAT_RUNTIME_SIGTRM is not a switch of the runtime; its only switch is CHAT_RUNTIME_SHOW_ERRORS."
     )

@@ -62,7 +62,7 @@ async def test_x_ray_learns_the_text_of_the_runtimes_own_errors() -> None:
     async with serving(sends()) as (api, _):
         (request := await api.deliver()).answer(202)
     [exception] = cause_in(request)["exceptions"]
-    assert exception["message"] == "The app returned without an answer."
+    assert exception["message"] == "The app returned before its answer was complete."
 
 
 async def test_an_app_that_raises_between_start_and_body_has_sent_nothing_yet() -> None:
@@ -159,14 +159,14 @@ async def test_a_handler_that_answers_nothing_is_a_clear_error() -> None:
         request = await (await api.deliver()).whole()
         request.answer(202)
         await api.take("/next")
-    assert json.loads(request.body)["errorMessage"] == "The handler returned before its answer was complete."
+    assert json.loads(request.body)["errorMessage"] == "The app returned before its answer was complete."
 
 
 @pytest.mark.parametrize(
     ("app", "expected"),
     [
-        (sends(), "The app returned without an answer."),
-        (sends(start()), "The app returned in the middle of its answer."),
+        (sends(), "The app returned before its answer was complete."),
+        (sends(start()), "The app returned before its answer was complete."),
         (sends(body(b"x")), "The app sent 'http.response.body' in state REQUEST."),
         (sends(start(), start()), "The app sent 'http.response.start' in state STARTED."),
         (sends({"type": "websocket.accept"}), "The app sent 'websocket.accept' in state REQUEST."),

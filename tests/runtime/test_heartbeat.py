@@ -6,7 +6,6 @@ import pytest
 
 from lambda_src.runtime.asgi import Receive, Scope, Send
 from lambda_src.runtime.cycle import HttpCycle
-from lambda_src.runtime.errors import IncompleteResponseError
 from lambda_src.runtime.reply import Reply, Stage
 from tests.runtime.apps import body, start
 from tests.runtime.recorded import recorded
@@ -53,8 +52,7 @@ async def test_the_heart_of_an_answer_that_was_given_up_stops_beating() -> None:
     cycle._send_heartbeat()  # as the loop would in an hour
     assert (cycle._heart, len(writes)) == (heart, 1), "it is set again"
     released.set()
-    with pytest.raises(IncompleteResponseError):
-        await running
+    await running
 
 
 @pytest.mark.parametrize(
@@ -70,4 +68,5 @@ async def test_there_is_no_heartbeat_elsewhere_nor_inside_a_line(content_type: b
         await send(body())
 
     await HttpCycle({"method": "GET"}, b"", answer, heartbeat_s=0.001).run(app)
+    await asyncio.sleep(0)  # the end leaves in the loop's next turn
     assert len(writes) == 2

@@ -5,7 +5,7 @@ from base64 import b64decode
 import pytest
 
 from lambda_src.runtime import protocol
-from lambda_src.runtime.protocol import ErrorReport, Invocation, Prelude, ProtocolError
+from lambda_src.runtime.protocol import ErrorReport, Invocation, Prelude
 
 REPORT = ErrorReport(
     kind="Function.ValueError", name="ValueError", message="no", stack=["line"], request_id="r-1", cause='{"paths": []}'
@@ -71,7 +71,7 @@ def test_an_empty_header_of_next_means_that_it_is_absent() -> None:
 
 
 def test_next_without_an_id_is_no_invocation() -> None:
-    with pytest.raises(ProtocolError, match="Lambda-Runtime-Aws-Request-Id"):
+    with pytest.raises(ConnectionError, match="Lambda-Runtime-Aws-Request-Id"):
         Invocation.from_response({"lambda-runtime-deadline-ms": "17"}, b"{}")
 
 

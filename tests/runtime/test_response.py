@@ -47,7 +47,9 @@ async def test_each_further_chunk_is_one_write_and_the_last_one_carries_the_end(
     answer, writes = recorded()
     await answer.start(b"P", b"B", last=False)
     await answer.write(b"more", last=False)
+    await asyncio.sleep(0)  # what is written in one turn of the loop leaves in one write
     await answer.write(b"end", last=True)
+    await asyncio.sleep(0)
     assert writes[1:] == [b"4\r\nmore\r\n", b"3\r\nend\r\n0\r\n\r\n"]
 
 

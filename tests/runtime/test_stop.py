@@ -185,8 +185,7 @@ async def test_a_second_reason_to_stop_changes_nothing() -> None:
             await asyncio.sleep(0)
             raise
 
-    stoppable = Stoppable()
-    stoppable.start(work())
+    stoppable = Stoppable(work())
     await asyncio.sleep(0)
     first = ValueError("first")
     stoppable.stop(first)
@@ -198,8 +197,7 @@ async def test_a_second_reason_to_stop_changes_nothing() -> None:
 async def test_stopping_what_has_ended_changes_nothing() -> None:
     async def work() -> None: ...
 
-    stoppable = Stoppable()
-    stoppable.start(work())
+    stoppable = Stoppable(work())
     await asyncio.sleep(0)
     stoppable.stop(ValueError("late"))
     assert (stoppable.reason, await stoppable.outcome()) == (None, None)

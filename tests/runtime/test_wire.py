@@ -55,7 +55,6 @@ ENVIRONMENT = {
     "memory_mb": 512,
     "log_group": "group",
     "log_stream": "stream",
-    "coalesce": True,
     "show_errors": False,
 }
 NEXT = ["GET", f"{STARTS}/invocation/next", {}, b"", {}]

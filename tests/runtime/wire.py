@@ -196,7 +196,7 @@ async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
     failures.append(caught(compile, "def:", "", "exec"))
     for failure in failures:
         kind = loading.kind_of(failure)
-        await main.refuse_to_start(client.init_error, failure, kind, exit_code=1)
+        await main.refuse_to_start(client, failure, kind, exit_code=1)
     seen.append(await main.snapshot_and_restore(client))
     snapstart = runtime("snapstart")
     for hook in ("run_after_restore", "run_before_snapshot"):
@@ -208,7 +208,7 @@ async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
     class Handler(runtime("handler").StreamingHandler):  # type: ignore[misc]  # the class of the runtime under test
         async def stream(self, event: Any, context: Any, reply: Any) -> None:
             if event == "streamed":
-                fields = {name: value for name, value in vars(context).items() if name != "clock"}
+                fields = {name: value for name, value in vars(context).items() if name != "_clock"}
                 seen.append([fields, dict(env)])
             if event == "buffered":
                 await reply.buffered(b'"buffered"')
@@ -217,7 +217,7 @@ async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
                 await runtime("cycle").HttpCycle(scope, b"", reply).run(app_for(event))
 
     environment = environment_module.Environment(api=address, handler="h", function_name="chat", memory_mb=512)
-    worker = runtime("worker").Worker(Handler(), environment, clock=lambda: 0.0, set_trace=main.trace_setter(env))
+    worker = runtime("worker").Worker(Handler(), environment, clock=lambda: 0.0, trace_env=env)
     serving = asyncio.ensure_future(worker.run([client]))
     done = asyncio.ensure_future(book.delivered_all.wait())
     try:

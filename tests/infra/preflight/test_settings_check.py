@@ -55,10 +55,10 @@ def test_every_setting_that_is_wrong_is_named_at_once() -> None:
 
 def test_a_switch_of_the_runtime_is_one_that_it_takes() -> None:
     """The runtime refuses it before any setting is read: the stage would be down after a deployment that went well."""
-    assert _faults(settings={"runtime_sigtrm": 1, "runtime_coalesce": "no", "tracing": "yes"}) == [
-        "stages.dev.settings.runtime_coalesce must be one of 1, true, on, 0, false, off, and is 'no'.",
-        "stages.dev.settings.runtime_sigtrm is not a switch of the runtime; known are "
-        "settings.runtime_coalesce, settings.runtime_show_errors.",
+    assert _faults(settings={"runtime_sigtrm": 1, "runtime_show_errors": "no", "tracing": "yes"}) == [
+        "stages.dev.settings.runtime_show_errors must be one of 1, true, on, 0, false, off, and is 'no'.",
+        "stages.dev.settings.runtime_sigtrm is not a switch of the runtime; its only switch is "
+        "settings.runtime_show_errors.",
         "stages.dev.settings.tracing must be xray, and is 'yes'.",
     ]
     assert stage_of({"stage": "dev", "stages": {"dev": {"auth": AUTH, "settings": {"runtime_show_errors": True}}}})
