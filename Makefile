@@ -73,7 +73,7 @@ eval: .venv/installed ## how well your agent does on tests/agent/cases.jsonl (FL
 test: .venv/installed $(PAGE) ## all tests, offline (those of the page need a browser: make browser)
 	@$(RUN) $(PY) -m pytest -n auto --dist loadgroup -q
 
-browser: ## bring the Chromium that the tests of the page drive, where there is none (Debian's; needs root)
+browser: ## install the headless Chromium that the tests of the page drive (Debian's; needs root)
 	@.ci/browser
 
 add: .venv/installed ## a package that your tools import, into the group `agent` and so into the zip: NAME=stripe

@@ -17,7 +17,7 @@ from tests.bench import report
 from tests.web import conftest
 from tests.web.chat_page import ChatPage
 
-LONG = "a long answer"  # what tests/web/page_handlers.py answers with 100,000 characters
+LONG = "a long answer"  # what tests/web/echo.py answers with 100,000 characters
 PRESSES = 20
 WORDS = 200
 MEASURE = """

@@ -1,4 +1,4 @@
-"""A browser, the page in it, and servers behind it. The browser is the system's: `make browser` brings one.
+"""A browser, the page in it, and servers behind it. The browser is the system's: `make browser` installs one.
 
 Where there is none these tests are skipped, and the run ends with a line that says so. In CI they fail.
 """
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,16 +21,22 @@ from pathlib import Path
 
 import jwt
 import pytest
+import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from lambda_src.composition.app import build_app
+from lambda_src.composition.aws import Clients
+from lambda_src.composition.stores import build_store
 from lambda_src.dev.emulator import Emulator, Switches
+from lambda_src.settings import Settings
 from tests import content_markers
 from tests.content_markers import CANARIES
 from tests.web.chat_page import ChatPage
+from tests.web.echo import parts
 
 ROOT = Path(__file__).parents[2]
 expect.set_options(timeout=20_000)  # a busy machine; nothing waits as long where all is well
-# The headless shell first: it needs two thirds of the CPU time, and is what Playwright itself takes for headless runs.
+# The headless shell first: it needs a third of the CPU time, and is what Playwright itself takes for headless runs.
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 GUESTS = {"CHAT_STORE": "memory", "CHAT_GUEST_SECRET": "arn:browser-tests"}
 MISSING = f"NO BROWSER: none of {', '.join(BROWSERS)} is here. `make browser` brings one."
@@ -150,6 +157,27 @@ def served(env: dict[str, str], handler: str = "tests.web.page_handlers.handler"
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@contextmanager
+def served_here(env: dict[str, str]) -> Iterator[str]:
+    """The chat of tests/web/echo.py on uvicorn in a thread of this process: its URL.
+
+    It starts in a tenth of the time that a process of the emulator takes: for settings that only one test needs.
+    """
+    settings = Settings.from_env(env)
+    store, ledger = build_store(settings, Clients())
+    server = uvicorn.Server(uvicorn.Config(build_app(settings, store, ledger, parts(settings)), log_config=None))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()  # a browser that connects before uvicorn has started waits
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def test_files_are_uploaded_shown_and_sent(chat: ChatPage) -> None:
     expect(uploads.get_by_role("listitem")).to_have_count(2)
     expect(uploads.locator("img")).to_be_visible()
     expect(uploads.get_by_role("progressbar")).to_have_count(0)
-    chat.ask("look at these")
+    chat.ask("look at these, then count to 3")
     expect(uploads).to_be_hidden()
     chat.page.reload()
     sent = chat.page.locator("article.is-user_message")
@@ -44,7 +44,7 @@ def test_a_file_may_be_sent_without_a_word(chat: ChatPage) -> None:
     attach(chat, NOTES)
     expect(chat.page.get_by_role("progressbar")).to_have_count(0)
     chat.button("Send").click()
-    chat.ended()
+    chat.writing()
     expect(chat.page.locator("article.is-user_message .chip")).to_have_text("notes.md")
 
 

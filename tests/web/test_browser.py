@@ -1,4 +1,4 @@
-"""Where there is no browser: what is said, when it is an error, and what `make browser` does about it."""
+"""What the tests of the page do without a browser, and which browser `make browser` installs."""
 
 import subprocess
 from pathlib import Path
@@ -39,22 +39,45 @@ def test_in_ci_a_missing_browser_is_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", conftest.BROWSERS)
-def test_the_browser_that_is_there_is_taken_and_nothing_is_installed(bin_folder: Path, name: str) -> None:
+def test_an_installed_browser_is_used_where_nothing_can_be_installed(bin_folder: Path, name: str) -> None:
     command(bin_folder, name, "")
     command(bin_folder, "apt-get", "exit 1")
     assert conftest.find_chromium({"PATH": str(bin_folder)}) == str(bin_folder / name)
     assert make_browser(bin_folder).stdout == f"browser: {bin_folder / name}\n"
 
 
-def test_root_on_debian_gets_one(bin_folder: Path) -> None:
+def test_an_installed_headless_shell_is_all_that_is_needed(bin_folder: Path) -> None:
+    command(bin_folder, "chromium-headless-shell", "")
+    command(bin_folder, "apt-get", "echo installing")
+    assert make_browser(bin_folder).stdout == f"browser: {bin_folder / 'chromium-headless-shell'}\n"
+
+
+@pytest.mark.parametrize("installed", ["chromium", None])
+def test_root_on_debian_gets_the_headless_shell(bin_folder: Path, installed: str | None) -> None:
+    if installed is not None:
+        command(bin_folder, installed, "")
+    shell = bin_folder / "chromium-headless-shell"
+    command(bin_folder, "apt-get", installs(shell))
+    done = make_browser(bin_folder)
+    assert (done.returncode, done.stdout) == (0, f"browser: {shell}\n"), done.stderr
+
+
+def test_root_on_a_debian_without_a_headless_shell_gets_chromium(bin_folder: Path) -> None:
     chromium = bin_folder / "chromium"
-    made = f"[ $2 = install ] || exit 0; echo '#!/bin/sh' > {chromium}; /bin/chmod 755 {chromium}"
-    command(bin_folder, "apt-get", made)
+    command(bin_folder, "apt-get", installs(chromium))
     done = make_browser(bin_folder)
     assert (done.returncode, done.stdout) == (0, f"browser: {chromium}\n"), done.stderr
+
+
+def installs(path: Path) -> str:
+    """The body of an apt-get that has this package only."""
+    return f"""[ $2 = install ] || exit 0
+for package; do :; done
+[ $package = {path.name} ] || exit 100
+echo '#!/bin/sh' > {path}; /bin/chmod 755 {path}"""
 
 
 def test_elsewhere_it_says_so_and_fails(bin_folder: Path) -> None:
     done = make_browser(bin_folder)
     assert done.returncode == 1
-    assert done.stderr.startswith("No Chromium or Chrome is here. Install one")
+    assert done.stderr.startswith("No Chromium or Chrome is installed. Install one")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 MOST_BYTES = 150_000  # all that a browser fetches of the page
 MOST_LINES = 2_000  # of our own client
 MOST_MOVED = 0.02  # of the screen, times how far: a tenth of what is called good (web.dev/cls)
-LONG = "slowly " + "\n\n".join(f"Paragraph {number} has some words to fill its line with." for number in range(40))
+LONG = "slowly " + "\n\n".join(f"Paragraph {number} here." for number in range(80))
 MIXED = "\n\n".join(
     [
         "slowly begin",
@@ -44,7 +44,6 @@ def test_what_stands_does_not_move_while_more_is_written(echo: ChatPage) -> None
 
 def test_the_end_is_followed_until_the_reader_goes_up(echo: ChatPage) -> None:
     echo.open().say(LONG)
-    echo.writing(60)
     view = echo.page.get_by_role("region", name="Conversation")
     at_end = "view => view.scrollHeight - view.clientHeight - view.scrollTop < 48"
     expect(echo.answer).to_contain_text("Paragraph 14")

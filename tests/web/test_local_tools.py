@@ -3,7 +3,6 @@
 import http.server
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
@@ -29,6 +28,13 @@ class Blank(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a `make dev` without a thread: after each test there must be none still."""
+    with made(tmp_path_factory.mktemp("untouched")) as (url, _):
+        yield url
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[str]:
     """The page's URL: another port of this machine."""
@@ -50,9 +56,10 @@ CREATE = {"type": "threads.create", "params": {"input": message("from elsewhere"
 
 
 def test_a_page_of_another_port_runs_no_turn_reads_nothing_and_creates_no_function(
-    browser: Browser, elsewhere: str, tmp_path: Path
+    browser: Browser, elsewhere: str, untouched: str
 ) -> None:
-    with made(tmp_path) as (url, _), httpx2.Client(base_url=url, timeout=60, trust_env=False) as own:
+    url = untouched
+    with httpx2.Client(base_url=url, timeout=60, trust_env=False) as own:
         file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
         upload = own.post("/chatkit", json={"type": "attachments.create", "params": file}).json()["upload_descriptor"]
         aws = "{0.scheme}://{0.netloc}".format(urlsplit(upload["url"]))
@@ -78,8 +85,8 @@ def test_a_page_of_another_port_runs_no_turn_reads_nothing_and_creates_no_functi
         tab.context.close()
 
 
-def test_foreign_hosts_and_origins_and_callers_without_the_key_are_refused(tmp_path: Path) -> None:
-    with made(tmp_path) as (url, _), httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
+def test_foreign_hosts_and_origins_and_callers_without_the_key_are_refused(untouched: str) -> None:
+    with httpx2.Client(base_url=untouched, timeout=60, trust_env=False) as http:
         file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
         upload = http.post("/chatkit", json={"type": "attachments.create", "params": file}).json()["upload_descriptor"]
         for headers in ({"host": "evil.test"}, {"origin": "http://evil.test"}, {"origin": "null"}):

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.web.chat_page import ChatPage
-from tests.web.conftest import HOSTED, served, sign_in
+from tests.web.conftest import HOSTED, served_here, sign_in
 from tests.web.test_attachments import PNG
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -28,7 +28,7 @@ TEXTS = ["javascript:hacked()", "data:image/svg+xml,<svg/>", "i.png", ""]
 @pytest.fixture(scope="module")
 def showing_some() -> Iterator[str]:
     """A stage that allows pictures of two domains."""
-    with served(HOSTED | DOMAINS) as url:
+    with served_here(HOSTED | DOMAINS) as url:
         yield url
 
 

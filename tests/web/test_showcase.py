@@ -33,6 +33,7 @@ def test_an_action_may_let_the_assistant_answer(chat: ChatPage) -> None:
     chat.open().ask("show me a widget")
     chat.button("Explain").click()
     expect(chat.answers).to_have_count(2)
+    chat.button("Stop").click()  # it is long
     chat.ended()
     expect(chat.button("Ship")).to_be_enabled()
 

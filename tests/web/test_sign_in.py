@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.web.chat_page import ChatPage, json_answer
-from tests.web.conftest import GUESTS, ISSUER, PEOPLE, served
+from tests.web.conftest import GUESTS, ISSUER, PEOPLE, served_here
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -104,7 +104,7 @@ def test_a_guest_chats_without_a_question_and_is_the_same_after_a_reload(guest: 
 def test_where_cloudfront_signs_every_post_says_the_hash_of_its_body(tab: Page) -> None:
     sent: list[Request] = []
     tab.on("request", lambda request: sent.append(request))
-    with served(GUESTS | {"CHAT_TOKEN_HEADER": "x-chat-authorization"}) as url:
+    with served_here(GUESTS | {"CHAT_TOKEN_HEADER": "x-chat-authorization"}) as url:
         ChatPage(tab, url).open().ask("hello")
     posts = [request for request in sent if request.method == "POST"]
     assert {urlsplit(request.url).path for request in posts} == {"/auth/guest", "/chatkit"}
@@ -171,7 +171,7 @@ def test_a_token_that_the_server_cannot_check_yet_is_sent_again_and_signs_nobody
 def test_where_refresh_tokens_are_wanted_people_are_asked_for_consent(tab: Page, url: str, prompt: str | None) -> None:
     env = {"CHAT_AUTH_ISSUER": f"{url}/" if url == ISSUER else url, "CHAT_AUTH_SCOPE": "openid offline_access"}
     issuer = Issuer(tab, url=url)
-    with served(PEOPLE | env) as address:
+    with served_here(PEOPLE | env) as address:
         page = ChatPage(tab, address)
         page.open().button("Sign in").first.click()
         expect(page.button("Sign out")).to_be_visible()
@@ -180,7 +180,7 @@ def test_where_refresh_tokens_are_wanted_people_are_asked_for_consent(tab: Page,
 
 def test_a_resource_takes_the_place_of_the_audience_in_both_requests(tab: Page) -> None:
     issuer = Issuer(tab)
-    with served(PEOPLE | {"CHAT_AUTH_RESOURCE": "https://chat.example.com/"}) as address:
+    with served_here(PEOPLE | {"CHAT_AUTH_RESOURCE": "https://chat.example.com/"}) as address:
         page = ChatPage(tab, address)
         page.open().button("Sign in").first.click()
         expect(page.button("Sign out")).to_be_visible()

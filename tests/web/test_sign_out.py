@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.web.chat_page import ChatPage, json_answer
-from tests.web.conftest import ISSUER, PEOPLE, served
+from tests.web.conftest import ISSUER, PEOPLE, served_here
 from tests.web.test_sign_in import Issuer
 
 COGNITO = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC"
@@ -100,7 +100,7 @@ def revoked_on_another_host(tab: Page, **env: str) -> list[dict[str, str]]:
     issuer = Issuer(tab)
     issuer.ends_at, issuer.revokes_at = f"{ISSUER}/logout", f"{TOKENS}/revoke"
     tab.route(f"{TOKENS}/**", issuer.answer)
-    with served(PEOPLE | env) as url:
+    with served_here(PEOPLE | env) as url:
         page = signed_in(tab, url, issuer)
         with tab.expect_request("**/logout?*"):
             page.button("Sign out").click()
@@ -170,7 +170,7 @@ def test_an_issuer_that_is_down_does_not_keep_anybody_signed_in(tab: Page, visit
 def test_cognito_is_told_where_to_come_back_in_its_own_words(tab: Page, ends_at: str | None) -> None:
     issuer = Issuer(tab, url=COGNITO)
     issuer.ends_at = ends_at
-    with served(PEOPLE | {"CHAT_AUTH_ISSUER": COGNITO}) as url:
+    with served_here(PEOPLE | {"CHAT_AUTH_ISSUER": COGNITO}) as url:
         page = signed_in(tab, url, issuer)
         with tab.expect_request("**/logout?*"):
             page.button("Sign out").click()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.chat_page import ChatPage, json_answer
-from tests.web.conftest import HOSTED, served, sign_in
+from tests.web.conftest import HOSTED, served_here, sign_in
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -16,7 +16,7 @@ LONG = "slowly " + " ".join(f"w{number}" for number in range(60))
 @pytest.fixture(scope="module")
 def sparing() -> Iterator[str]:
     """A server where one may say one thing a minute."""
-    with served(HOSTED | {"CHAT_MESSAGES_PER_MINUTE": "1"}) as url:
+    with served_here(HOSTED | {"CHAT_MESSAGES_PER_MINUTE": "1"}) as url:
         yield url
 
 
