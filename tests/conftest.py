@@ -1,4 +1,4 @@
-"""For every suite: asserts beside the code are rewritten like those in here, and no test may have told a canary."""
+"""For every suite: asserts beside the code are rewritten like those in here, and no test may have told a marker."""
 
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from tests import content_markers
 from tests.agent_tests import TESTS, agent_tests, watching
 
 if TYPE_CHECKING:
-    from tests.apps.full import House
+    from tests.apps.full import FullApp
 
 pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
@@ -27,9 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail a test, each of its phases too, when it, or a process that it started, wrote a canary."""
+    """Fail a test, each of its phases too, when it, or a process that it started, wrote a marker."""
     report = yield
-    if report.passed and (told := content_markers.told(report.sections)):
+    if report.passed and (told := content_markers.leaked_markers(report.sections)):
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} told what was sent: {', '.join(told)} (tests/content_markers.py)"
     if report.passed and (touched := item.stash.get(TOUCHED, [])):
@@ -49,9 +49,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 @pytest.fixture
-def house() -> Iterator["House"]:
+def full_app() -> Iterator["FullApp"]:
     """The whole app with every feature switched on, on moto's DynamoDB and S3."""
-    from tests.apps.full import house_on_moto  # loads the app, which most suites do not need
+    from tests.apps.full import full_app_on_moto  # loads the app, which most suites do not need
 
-    with house_on_moto() as house:
-        yield house
+    with full_app_on_moto() as full_app:
+        yield full_app

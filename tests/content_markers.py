@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-CANARIES = {
-    place: f"canary-{place}-7f3a9c"
+MARKERS = {
+    place: f"marker-{place}-7f3a9c"
     for place in (
         "header", "user-agent", "cookie", "referer", "query",
         "body", "token", "file", "exception", "answer",
@@ -16,20 +16,20 @@ CANARIES = {
 }  # fmt: skip
 
 HEADERS = {
-    "x-canary": CANARIES["header"],
-    "user-agent": CANARIES["user-agent"],
-    "cookie": f"session={CANARIES['cookie']}",
-    "referer": f"https://{CANARIES['referer']}.test/",
+    "x-marker": MARKERS["header"],
+    "user-agent": MARKERS["user-agent"],
+    "cookie": f"session={MARKERS['cookie']}",
+    "referer": f"https://{MARKERS['referer']}.test/",
 }
-QUERY = {"canary": CANARIES["query"]}
+QUERY = {"marker": MARKERS["query"]}
 
 
 def request_body(operation: str, params: dict[str, Any]) -> bytes:
-    """A ChatKit request with a canary where ChatKit lets clients put what they like."""
-    return json.dumps({"type": operation, "params": params, "metadata": {"canary": CANARIES["body"]}}).encode()
+    """A ChatKit request with a marker where ChatKit lets clients put what they like."""
+    return json.dumps({"type": operation, "params": params, "metadata": {"marker": MARKERS["body"]}}).encode()
 
 
-def told(sections: Iterable[tuple[str, str]]) -> list[str]:
-    """The canaries in what a test wrote to stdout and stderr; pytest's own record of log calls is not an output."""
+def leaked_markers(sections: Iterable[tuple[str, str]]) -> list[str]:
+    """The markers in what a test wrote to stdout and stderr; pytest's own record of log calls is not an output."""
     written = "".join(text for name, text in sections if "stdout" in name or "stderr" in name)
-    return [place for place, canary in CANARIES.items() if canary in written]
+    return [place for place, marker in MARKERS.items() if marker in written]

@@ -19,7 +19,7 @@ from lambda_src.dev.store_contract.samples import WHEN, context_of, item_of, thr
 from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Answer, Chat, app_with, message, server_with
-from tests.apps.full import house_without_files
+from tests.apps.full import full_app_without_files
 
 NUMBERS = [float("nan"), float("inf"), float("-inf")]
 ANN = context_of("ann")
@@ -75,7 +75,7 @@ def chat_that(number: float, model: Model | None = None) -> Chat:
 
     tools = [result, effect, widget, client_tool]
     agent = Agent(name="Test", tools=list(tools), tool_use_behavior=StopAtTools(stop_at_tool_names=["client_tool"]))
-    return house_without_files().chat(agent=agent, actions=actions, model=model)
+    return full_app_without_files().chat(agent=agent, actions=actions, model=model)
 
 
 @pytest.mark.parametrize("number", NUMBERS)

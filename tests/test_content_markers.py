@@ -1,4 +1,4 @@
-"""The guard over every test's output: it sees what processes write, and the suite's requests do carry the canaries."""
+"""The guard over every test's output: it sees what processes write, and the suite's requests do carry the markers."""
 
 import subprocess
 import sys
@@ -8,28 +8,28 @@ from fastapi import Request
 
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Chat, app_with, server_with
-from tests.content_markers import CANARIES, HEADERS, QUERY, told
+from tests.content_markers import HEADERS, MARKERS, QUERY, leaked_markers
 from tests.fakes.issuer import Issuer
 
 LEAK = """
 import os, subprocess, sys
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 
 def test_print():
-    print(CANARIES["body"])
+    print(MARKERS["body"])
 
 def test_a_process():
-    subprocess.run([sys.executable, "-c", f"print({CANARIES['token']!r})"], check=True)
+    subprocess.run([sys.executable, "-c", f"print({MARKERS['token']!r})"], check=True)
 
 def test_stderr():
-    os.write(2, CANARIES["header"].encode())
+    os.write(2, MARKERS["header"].encode())
 
 def test_nothing():
-    print("a canary")
+    print("a marker")
 """
 
 
-def test_a_test_whose_output_tells_a_canary_fails(tmp_path: Path) -> None:
+def test_a_test_whose_output_tells_a_marker_fails(tmp_path: Path) -> None:
     root = Path(__file__).parents[1]
     leaking = tmp_path / "test_leak.py"
     leaking.write_text(LEAK, encoding="utf-8")
@@ -41,9 +41,9 @@ def test_a_test_whose_output_tells_a_canary_fails(tmp_path: Path) -> None:
 
 
 def test_there_are_ten_and_none_hides_in_another() -> None:
-    assert len(CANARIES) == 10
-    assert told([("Captured stdout call", " ".join(CANARIES.values()))]) == list(CANARIES)
-    assert told([("Captured log call", " ".join(CANARIES.values()))]) == []
+    assert len(MARKERS) == 10
+    assert leaked_markers([("Captured stdout call", " ".join(MARKERS.values()))]) == list(MARKERS)
+    assert leaked_markers([("Captured log call", " ".join(MARKERS.values()))]) == []
 
 
 async def test_every_request_of_the_suite_carries_them() -> None:
@@ -57,4 +57,4 @@ async def test_every_request_of_the_suite_carries_them() -> None:
     await Chat(app).post(b"", "/seen", "GET")
     assert HEADERS.items() <= dict(seen[0].headers).items()
     assert QUERY.items() <= dict(seen[0].query_params).items()
-    assert CANARIES["token"] in Issuer().claims().values()
+    assert MARKERS["token"] in Issuer().claims().values()

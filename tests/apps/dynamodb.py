@@ -79,7 +79,7 @@ def _partitions(operation: str, params: Mapping[str, Any]) -> list[str]:
 
 
 @dataclass(slots=True)
-class House:
+class DynamoDBApp:
     """`ann` and `bob` are clients, `aws` looks on unrecorded; `ids_of`: field of a request -> what each has for it."""
 
     aws: Aws
@@ -97,7 +97,7 @@ class House:
 
 
 @contextmanager
-def a_house() -> Iterator[House]:
+def populated_dynamodb_app() -> Iterator[DynamoDBApp]:
     """Both have a thread with items of each kind, one that waits for a tool, files, feedback and a running turn."""
     with moto_aws() as aws:
         table, bucket = aws.table(), aws.bucket()
@@ -115,15 +115,15 @@ def a_house() -> Iterator[House]:
             sweeps=store,
             max_body_bytes=MAX_BODY_BYTES,
         )
-        house = House(Aws(), table, store, Chat(app, "ann"), Chat(app, "bob"), Touched())
+        dynamodb_app = DynamoDBApp(Aws(), table, store, Chat(app, "ann"), Chat(app, "bob"), Touched())
         for user in ("ann", "bob"):
-            house.ids_of[user] = asyncio.run(_move_in(store, user))
+            dynamodb_app.ids_of[user] = asyncio.run(_populate(store, user))
         for client in (aws.dynamodb, aws.s3):
-            house.touched.listen_to(client)
-        yield house
+            dynamodb_app.touched.listen_to(client)
+        yield dynamodb_app
 
 
-async def _move_in(store: DynamoDBStore, user: str) -> dict[str, list[str]]:
+async def _populate(store: DynamoDBStore, user: str) -> dict[str, list[str]]:
     who = context_of(user)
     full, waiting = f"thr_{user}_full", f"thr_{user}_waiting"
     for thread_id in (full, waiting):

@@ -28,7 +28,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, Answer, Chat, known_by_name, no_pause, served
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 from tests.store.tables import Aws, moto_aws
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
 LIMITS = FileLimits(max_image_bytes=1_000, max_file_bytes=2_000)
-NO_AWS = cast(Aws, None)  # a house without files never asks for it
-PNG = b"\x89PNG\r\n\x1a\n" + CANARIES["file"].encode()
+NO_AWS = cast(Aws, None)  # an app without files never uses it
+PNG = b"\x89PNG\r\n\x1a\n" + MARKERS["file"].encode()
 
 
 @dataclass(slots=True)
-class House:
+class FullApp:
     """A bucket and a store, and apps around them."""
 
     aws: Aws
@@ -109,8 +109,8 @@ class House:
 
 
 @contextmanager
-def house_on_moto() -> Iterator[House]:
-    """A house with nothing in it."""
+def full_app_on_moto() -> Iterator[FullApp]:
+    """An app with nothing stored in it yet."""
     with moto_aws() as aws:
         store, bucket = MemoryStore(), aws.bucket()
         aws.s3 = boto3.client(
@@ -118,7 +118,7 @@ def house_on_moto() -> Iterator[House]:
         )
         aws.s3.meta.events.register_first("before-parameter-build.s3.CopyObject", _only_if_it_matches(aws.s3))
         files = S3AttachmentStore(aws.s3, bucket, calls=Calls(), limits=LIMITS, clock=lambda: 1_700_000_000 * 10**9)
-        yield House(aws, bucket, store, files)
+        yield FullApp(aws, bucket, store, files)
 
 
 def _only_if_it_matches(client: "S3Client") -> Callable[..., None]:
@@ -134,12 +134,14 @@ def _only_if_it_matches(client: "S3Client") -> Callable[..., None]:
     return check
 
 
-async def attached(chat: Chat, house: House, data: bytes = PNG, *, name: str = "a.png", kind: str = "image/png") -> str:
+async def attached(
+    chat: Chat, full_app: FullApp, data: bytes = PNG, *, name: str = "a.png", kind: str = "image/png"
+) -> str:
     """The id of an uploaded attachment."""
     created = await chat("attachments.create", name=name, size=len(data), mime_type=kind)
     assert created.status == 200, created.json
     attachment_id = str(created.json["id"])
-    house.upload(attachment_id, data, user=chat.user or "")
+    full_app.upload(attachment_id, data, user=chat.user or "")
     return attachment_id
 
 
@@ -153,6 +155,6 @@ def items_of(answer: Answer) -> list[dict[str, Any]]:
     return [event["item"] for event in answer.of("thread.item.done")]
 
 
-def house_without_files() -> House:
-    """A house that has no bucket: no AWS is simulated, which takes a second."""
-    return House(NO_AWS, "", MemoryStore(), None)
+def full_app_without_files() -> FullApp:
+    """An app without a bucket: skips simulating AWS, which takes a second."""
+    return FullApp(NO_AWS, "", MemoryStore(), None)

@@ -9,7 +9,7 @@ import pytest
 from lambda_src.attachments.file_types import MAX_NAME_CHARS
 from lambda_src.http.multipart import MAX_BYTES
 from tests.apps.chat import Chat, message
-from tests.apps.full import ANN, LIMITS, PNG, House, house_without_files
+from tests.apps.full import ANN, LIMITS, PNG, FullApp, full_app_without_files
 
 
 async def send(chat: Chat, content: Any = None, *, path: str = "/chatkit/upload", **form: Any) -> httpx2.Response:
@@ -25,17 +25,17 @@ async def upload(chat: Chat, data: bytes = PNG, *, name: str = "a.png", kind: st
     return await send(chat, files={"file": (name, data, kind)})
 
 
-async def test_a_file_that_was_uploaded_is_one_like_any_other(house: House) -> None:
-    chat = house.chat()
+async def test_a_file_that_was_uploaded_is_one_like_any_other(full_app: FullApp) -> None:
+    chat = full_app.chat()
     attachment = (await upload(chat)).json()
     assert (attachment["type"], attachment["name"], attachment["mime_type"]) == ("image", "a.png", "image/png")
     assert not {"upload_descriptor", "metadata", "thread_id"} & attachment.keys()
     assert f"/pending/ann/{attachment['id']}?" in attachment["preview_url"]
-    assert house.aws.objects(house.bucket) == [f"pending/ann/{attachment['id']}"]
+    assert full_app.aws.objects(full_app.bucket) == [f"pending/ann/{attachment['id']}"]
     answer = await chat("threads.create", input=message("look", attachments=[attachment["id"]]))
     assert answer.status == 200
-    assert f"kept/ann/{attachment['id']}/file" in house.aws.objects(house.bucket)
-    assert "X-Amz" not in (await house.store.load_attachment(attachment["id"], ANN)).model_dump_json()
+    assert f"kept/ann/{attachment['id']}/file" in full_app.aws.objects(full_app.bucket)
+    assert "X-Amz" not in (await full_app.store.load_attachment(attachment["id"], ANN)).model_dump_json()
 
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
@@ -52,11 +52,11 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 
 @pytest.mark.parametrize(("what", "status", "words"), REFUSED, ids=lambda value: str(value)[:40])
 async def test_a_file_that_is_not_taken_is_refused_in_words_and_not_stored(
-    house: House, what: dict[str, Any], status: int, words: str
+    full_app: FullApp, what: dict[str, Any], status: int, words: str
 ) -> None:
-    answer = await upload(house.chat(), **what)
+    answer = await upload(full_app.chat(), **what)
     assert (answer.status_code, words in answer.json()["message"]) == (status, True)
-    assert house.aws.objects(house.bucket) == []
+    assert full_app.aws.objects(full_app.bucket) == []
 
 
 FORM = "multipart/form-data; boundary=b"
@@ -73,23 +73,23 @@ NOT_FORMS: list[tuple[str, bytes]] = [
 
 
 @pytest.mark.parametrize(("kind", "body"), NOT_FORMS, ids=lambda value: str(value)[-60:])
-async def test_what_is_no_form_with_a_file_is_refused_in_words(house: House, kind: str, body: bytes) -> None:
-    answer = await send(house.chat(), body, headers={"content-type": kind.encode("latin-1")})
+async def test_what_is_no_form_with_a_file_is_refused_in_words(full_app: FullApp, kind: str, body: bytes) -> None:
+    answer = await send(full_app.chat(), body, headers={"content-type": kind.encode("latin-1")})
     assert (answer.status_code, answer.json()["error"]) == (422, "invalid_request")
-    assert house.aws.objects(house.bucket) == []
+    assert full_app.aws.objects(full_app.bucket) == []
 
 
-async def test_a_form_over_the_limit_is_refused_before_it_is_read(house: House) -> None:
+async def test_a_form_over_the_limit_is_refused_before_it_is_read(full_app: FullApp) -> None:
     async def never() -> AsyncIterator[bytes]:
         raise AssertionError("it was read")
         yield b""
 
     length = {"content-type": FORM, "content-length": str(MAX_BYTES + 1)}
-    answer = await send(house.chat(), never(), headers=length)
+    answer = await send(full_app.chat(), never(), headers=length)
     assert (answer.status_code, f"{MAX_BYTES:,} bytes" in answer.json()["message"]) == (413, True)
 
 
-async def test_a_form_that_does_not_say_its_length_is_refused_once_it_is_over(house: House) -> None:
+async def test_a_form_that_does_not_say_its_length_is_refused_once_it_is_over(full_app: FullApp) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -99,22 +99,22 @@ async def test_a_form_that_does_not_say_its_length_is_refused_once_it_is_over(ho
             sent += 500_000
             yield b"x" * 500_000
 
-    answer = await send(house.chat(), endless(), headers={"content-type": FORM})
+    answer = await send(full_app.chat(), endless(), headers={"content-type": FORM})
     assert answer.status_code == 413
     assert sent <= MAX_BYTES + 500_000
 
 
-async def test_who_has_not_signed_in_uploads_nothing(house: House) -> None:
-    assert (await upload(house.chat().as_(None))).status_code == 401
-    assert house.aws.objects(house.bucket) == []
+async def test_who_has_not_signed_in_uploads_nothing(full_app: FullApp) -> None:
+    assert (await upload(full_app.chat().as_(None))).status_code == 401
+    assert full_app.aws.objects(full_app.bucket) == []
 
 
 async def test_a_server_without_a_bucket_says_so() -> None:
-    answer = await upload(house_without_files().chat())
+    answer = await upload(full_app_without_files().chat())
     assert (answer.status_code, "takes no files" in answer.json()["message"]) == (422, True)
 
 
-async def test_somebody_elses_upload_is_missing(house: House) -> None:
-    chat = house.chat()
+async def test_somebody_elses_upload_is_missing(full_app: FullApp) -> None:
+    chat = full_app.chat()
     attachment_id = (await upload(chat.as_("bob"))).json()["id"]
     assert (await chat("threads.create", input=message("look", attachments=[attachment_id]))).status == 404

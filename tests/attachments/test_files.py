@@ -14,11 +14,11 @@ from lambda_src.attachments.file_types import HEAD_BYTES, MAX_FILES, proves
 from lambda_src.errors import UnavailableError
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import message
-from tests.apps.full import ANN, PNG, House, attached, items_of, thread_of
+from tests.apps.full import ANN, PNG, FullApp, attached, items_of, thread_of
 
 
-async def test_an_upload_is_signed_for_one_file_of_that_length_and_type_once(house: House) -> None:
-    created = await house.chat()("attachments.create", name="plan.png", size=40, mime_type="image/png; x=y")
+async def test_an_upload_is_signed_for_one_file_of_that_length_and_type_once(full_app: FullApp) -> None:
+    created = await full_app.chat()("attachments.create", name="plan.png", size=40, mime_type="image/png; x=y")
     descriptor = created.json["upload_descriptor"]
     query = parse_qs(urlsplit(descriptor["url"]).query)
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
@@ -29,19 +29,19 @@ async def test_an_upload_is_signed_for_one_file_of_that_length_and_type_once(hou
     assert created.json["preview_url"].startswith("https://")
 
 
-async def test_no_live_url_is_ever_kept(house: House) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+async def test_no_live_url_is_ever_kept(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
     await chat("threads.create", input=message("look", attachments=[attachment_id]))
-    stored = (await house.store.load_attachment(attachment_id, ANN)).model_dump_json()
+    stored = (await full_app.store.load_attachment(attachment_id, ANN)).model_dump_json()
     assert "X-Amz" not in stored
-    assert "X-Amz" not in "".join(await house.kept(journals=True))
+    assert "X-Amz" not in "".join(await full_app.kept(journals=True))
 
 
-async def test_a_replay_shows_the_file_by_a_url_of_its_own(house: House) -> None:
+async def test_a_replay_shows_the_file_by_a_url_of_its_own(full_app: FullApp) -> None:
     """The journal keeps none, so whoever returns after an hour is not shown a dead one."""
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
     body = json.dumps(
         {"type": "threads.create", "params": {"input": message("look", attachments=[attachment_id])}}
     ).encode()
@@ -53,12 +53,12 @@ async def test_a_replay_shows_the_file_by_a_url_of_its_own(house: House) -> None
     assert [event["type"] for event in again.events] == [event["type"] for event in first.events]
 
 
-async def test_a_file_is_kept_before_the_message_is_and_shown_by_a_url_of_its_own(house: House) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+async def test_a_file_is_kept_before_the_message_is_and_shown_by_a_url_of_its_own(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
     answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert answer.status == 200
-    assert f"kept/ann/{attachment_id}/file" in house.aws.objects(house.bucket)
+    assert f"kept/ann/{attachment_id}/file" in full_app.aws.objects(full_app.bucket)
     shown = (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["items"]["data"][0]["attachments"][0]
     assert f"/kept/ann/{attachment_id}/file?" in shown["preview_url"]
     assert "upload_descriptor" not in shown
@@ -66,19 +66,19 @@ async def test_a_file_is_kept_before_the_message_is_and_shown_by_a_url_of_its_ow
     assert f"/kept/ann/{attachment_id}/file?" in listed["preview_url"]
 
 
-async def test_a_kept_file_is_served_as_a_download_of_its_proven_type(house: House) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house, name="Überblick.png")
+async def test_a_kept_file_is_served_as_a_download_of_its_proven_type(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app, name="Überblick.png")
     await chat("threads.create", input=message("look", attachments=[attachment_id]))
-    found = house.aws.s3.head_object(Bucket=house.bucket, Key=f"kept/ann/{attachment_id}/file")
+    found = full_app.aws.s3.head_object(Bucket=full_app.bucket, Key=f"kept/ann/{attachment_id}/file")
     assert found["ContentType"] == "image/png"
     assert found["ContentDisposition"] == "attachment; filename*=UTF-8''%C3%9Cberblick.png"
 
 
 @pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u200f", "\u200b", "\ufeff", "\r\n", "\u2028"])
-async def test_characters_of_a_name_that_nobody_sees_are_left_out(house: House, hidden: str) -> None:
+async def test_characters_of_a_name_that_nobody_sees_are_left_out(full_app: FullApp, hidden: str) -> None:
     name = f"in{hidden}voice gpj.png"
-    answer = await house.chat()("attachments.create", name=name, size=10, mime_type="image/png")
+    answer = await full_app.chat()("attachments.create", name=name, size=10, mime_type="image/png")
     assert answer.json["name"] == "invoice gpj.png"
     assert "invoice" in answer.json["preview_url"]
 
@@ -102,47 +102,47 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 
 @pytest.mark.parametrize(("params", "status", "words"), REFUSED, ids=lambda value: str(value)[:50])
 async def test_a_file_that_is_not_taken_is_refused_in_words(
-    house: House, params: dict[str, Any], status: int, words: str
+    full_app: FullApp, params: dict[str, Any], status: int, words: str
 ) -> None:
-    answer = await house.chat()("attachments.create", **params)
+    answer = await full_app.chat()("attachments.create", **params)
     assert (answer.status, words in answer.json["message"]) == (status, True)
 
 
 @pytest.mark.parametrize("data", [b"<html><script>alert(1)</script></html>", PNG + b"longer", b""], ids=str)
-async def test_a_file_that_is_not_what_it_was_said_to_be_stores_nothing(house: House, data: bytes) -> None:
-    chat = house.chat()
+async def test_a_file_that_is_not_what_it_was_said_to_be_stores_nothing(full_app: FullApp, data: bytes) -> None:
+    chat = full_app.chat()
     attachment_id = (await chat("attachments.create", name="a.png", size=len(PNG), mime_type="image/png")).json["id"]
     if data:
-        house.upload(attachment_id, data)
+        full_app.upload(attachment_id, data)
     answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert answer.status in (409, 422)
     assert "a.png" in answer.json["message"]
-    assert await house.kept() == []
+    assert await full_app.kept() == []
     assert (await chat("threads.create", input=message("go on"))).status == 200
 
 
 @pytest.mark.parametrize("operation", ["threads.create", "threads.add_user_message"])
-async def test_someone_elses_file_is_a_missing_file(house: House, operation: str) -> None:
-    chat = house.chat()
+async def test_someone_elses_file_is_a_missing_file(full_app: FullApp, operation: str) -> None:
+    chat = full_app.chat()
     thread = {"thread_id": thread_of(await chat("threads.create", input=message("mine")))}
     params = thread if operation == "threads.add_user_message" else {}
-    foreign = await attached(chat.as_("bob"), house)
-    before = await house.kept()
+    foreign = await attached(chat.as_("bob"), full_app)
+    before = await full_app.kept()
     answers = [
         await chat(operation, **params, input=message("look", attachments=[one])) for one in (foreign, "atc_no", "\0")
     ]
     assert [answer.status for answer in answers] == [404] * 3
     assert len({answer.body for answer in answers}) == 1
-    assert await house.kept() == before
+    assert await full_app.kept() == before
 
 
 @pytest.mark.parametrize("fault", [UnavailableError("Too much at once."), asyncio.CancelledError()])
 async def test_a_message_that_could_not_be_kept_leaves_its_files_to_the_next_try(
-    house: House, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     """A new thread is taken back with all that belongs to it, or waits for a retry of the same body to fill it."""
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
 
     async def add_thread_item(*_: Any, **__: Any) -> None:
         raise fault
@@ -154,14 +154,14 @@ async def test_a_message_that_could_not_be_kept_leaves_its_files_to_the_next_try
     again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert [thread["id"] for thread in (await chat("threads.list")).json["data"]] == [thread_of(again)]
     assert [one["id"] for one in items_of(again)[0]["attachments"]] == [attachment_id]
-    assert f"kept/ann/{attachment_id}/file" in house.aws.objects(house.bucket)
+    assert f"kept/ann/{attachment_id}/file" in full_app.aws.objects(full_app.bucket)
 
 
 async def test_a_new_thread_with_a_file_whose_answer_was_lost_is_found_by_the_same_body(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
     add = MemoryStore.add_thread_item
 
     async def add_thread_item(*args: Any, **kwargs: Any) -> None:
@@ -180,19 +180,19 @@ async def test_a_new_thread_with_a_file_whose_answer_was_lost_is_found_by_the_sa
 
 
 async def test_a_new_thread_with_a_file_is_the_same_one_minutes_later_too(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
     first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     monkeypatch.setattr("lambda_src.turns.duplicates.SAME_BODY_S", -1)
     again = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert (again.status, thread_of(again)) == (200, thread_of(first))
 
 
-async def test_a_file_belongs_to_one_thread(house: House) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+async def test_a_file_belongs_to_one_thread(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
     thread_id = thread_of(await chat("threads.create", input=message("look", attachments=[attachment_id])))
     elsewhere = await chat("threads.create", input=message("and here", attachments=[attachment_id]))
     assert (elsewhere.status, elsewhere.json["error"]) == (409, "conflict")
@@ -200,23 +200,23 @@ async def test_a_file_belongs_to_one_thread(house: House) -> None:
     assert again.status == 200
 
 
-async def test_too_many_files_and_one_file_twice_are_refused(house: House) -> None:
-    chat = house.chat()
-    ids = [await attached(chat, house) for _ in range(MAX_FILES + 1)]
+async def test_too_many_files_and_one_file_twice_are_refused(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    ids = [await attached(chat, full_app) for _ in range(MAX_FILES + 1)]
     many = await chat("threads.create", input=message("look", attachments=ids))
     twice = await chat("threads.create", input=message("look", attachments=ids[:1] * 2))
     assert (many.status, twice.status) == (422, 422)
-    assert await house.kept() == []
+    assert await full_app.kept() == []
 
 
-async def test_image_text_and_pdf_reach_the_model(house: House) -> None:
+async def test_image_text_and_pdf_reach_the_model(full_app: FullApp) -> None:
     model = ScriptedModel([[assistant_message("seen")]])
-    chat = house.chat(model=model)
+    chat = full_app.chat(model=model)
     pdf, text = b"%PDF-1.7 " + b"x" * 20, "Grüße aus dem Text".encode()
     ids = [
-        await attached(chat, house),
-        await attached(chat, house, pdf, name="a.pdf", kind="application/pdf"),
-        await attached(chat, house, text, name="a.txt", kind="text/plain"),
+        await attached(chat, full_app),
+        await attached(chat, full_app, pdf, name="a.pdf", kind="application/pdf"),
+        await attached(chat, full_app, text, name="a.txt", kind="text/plain"),
     ]
     await chat("threads.create", input=message("read these", attachments=ids))
     asked, image, file, read = model.calls[0].input[0]["content"]
@@ -227,12 +227,12 @@ async def test_image_text_and_pdf_reach_the_model(house: House) -> None:
     assert "Grüße aus dem Text" in read["text"]
 
 
-async def test_a_file_that_vanished_is_a_sentence_and_later_turns_still_work(house: House) -> None:
+async def test_a_file_that_vanished_is_a_sentence_and_later_turns_still_work(full_app: FullApp) -> None:
     model = ScriptedModel([[assistant_message("seen", item_id="1")], [assistant_message("still here", item_id="2")]])
-    chat = house.chat(model=model)
-    attachment_id = await attached(chat, house)
+    chat = full_app.chat(model=model)
+    attachment_id = await attached(chat, full_app)
     answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
-    house.aws.s3.delete_object(Bucket=house.bucket, Key=f"kept/ann/{attachment_id}/file")
+    full_app.aws.s3.delete_object(Bucket=full_app.bucket, Key=f"kept/ann/{attachment_id}/file")
     later = await chat("threads.add_user_message", thread_id=thread_of(answer), input=message("and now?"))
     assert items_of(later)[-1]["content"][0]["text"] == "still here"
     assert "cannot be read any more" in json.dumps(model.calls[1].input[0])
@@ -240,30 +240,30 @@ async def test_a_file_that_vanished_is_a_sentence_and_later_turns_still_work(hou
 
 @pytest.mark.parametrize("refused", ["GetObject", "CopyObject"])
 async def test_an_s3_that_refuses_is_a_clear_text_and_leaves_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch, refused: str
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
 
     def deny(**_: Any) -> Any:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, refused)
 
     with monkeypatch.context() as patched:
-        patched.setattr(house.aws.s3, {"GetObject": "get_object", "CopyObject": "copy_object"}[refused], deny)
+        patched.setattr(full_app.aws.s3, {"GetObject": "get_object", "CopyObject": "copy_object"}[refused], deny)
         answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert (answer.status, answer.json["error"]) == (503, "unavailable")
-    assert await house.kept() == []
+    assert await full_app.kept() == []
     assert (await chat("threads.create", input=message("look", attachments=[attachment_id]))).status == 200
 
 
-async def test_delete_removes_the_file_and_says_the_same_for_a_missing_and_a_foreign_one(house: House) -> None:
-    chat = house.chat()
-    attachment_id = await attached(chat, house)
+async def test_delete_removes_the_file_and_says_the_same_for_a_missing_and_a_foreign_one(full_app: FullApp) -> None:
+    chat = full_app.chat()
+    attachment_id = await attached(chat, full_app)
     answers = [await chat.as_("bob")("attachments.delete", attachment_id=one) for one in (attachment_id, "atc_no")]
     assert {answer.body for answer in answers} == {b"{}"}
-    assert house.aws.objects(house.bucket) == [f"pending/ann/{attachment_id}"]
+    assert full_app.aws.objects(full_app.bucket) == [f"pending/ann/{attachment_id}"]
     assert (await chat("attachments.delete", attachment_id=attachment_id)).body == b"{}"
-    assert house.aws.objects(house.bucket) == []
+    assert full_app.aws.objects(full_app.bucket) == []
     answer = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert answer.status == 404
 

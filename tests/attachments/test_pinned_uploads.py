@@ -14,7 +14,7 @@ from lambda_src.errors import ConflictError
 from lambda_src.runs.hooks import Hooks, Screening, UploadedFile
 from lambda_src.store.aws_calls import Calls
 from tests.apps.chat import message
-from tests.apps.full import ANN, PNG, House, attached, house_on_moto, thread_of
+from tests.apps.full import ANN, PNG, FullApp, attached, full_app_on_moto, thread_of
 from tests.store.ministack import ministack
 from tests.store.tables import Aws
 
@@ -23,50 +23,50 @@ IN_A_TURN = replace(ANN, turn=Turn("turn-0123456789ab"))
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    with house_on_moto() as house:
-        yield house
+def full_app() -> Iterator[FullApp]:
+    with full_app_on_moto() as full_app:
+        yield full_app
 
 
-async def test_a_file_that_was_replaced_while_it_was_scanned_is_not_kept(house: House) -> None:
+async def test_a_file_that_was_replaced_while_it_was_scanned_is_not_kept(full_app: FullApp) -> None:
     def check_file(file: UploadedFile, user: User) -> None:
-        house.upload(file_id, EVIL)
+        full_app.upload(file_id, EVIL)
 
-    chat = house.chat(screening=Screening(lambda: Hooks(check_file=check_file)))
-    file_id = await attached(chat, house)
+    chat = full_app.chat(screening=Screening(lambda: Hooks(check_file=check_file)))
+    file_id = await attached(chat, full_app)
     answer = await chat("threads.create", input=message("look", attachments=[file_id]))
     assert (answer.status, answer.json["error"]) == (409, "conflict")
     assert "was replaced after it was checked. Attach it again." in answer.json["message"]
-    assert await house.kept() == []
-    assert house.aws.objects(house.bucket) == [f"pending/ann/{file_id}"]
+    assert await full_app.kept() == []
+    assert full_app.aws.objects(full_app.bucket) == [f"pending/ann/{file_id}"]
 
 
 async def test_a_file_that_was_replaced_before_the_scan_reads_it_is_not_scanned(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scanned: list[bytes] = []
     verify = S3AttachmentStore.verify
 
     async def then_replaced(self: S3AttachmentStore, attachment: Attachment, context: object) -> None:
         await verify(self, attachment, context)  # type: ignore[arg-type]  # handed on as it comes
-        house.upload(attachment.id, EVIL)
+        full_app.upload(attachment.id, EVIL)
 
-    chat = house.chat(screening=Screening(lambda: Hooks(check_file=lambda file, _: scanned.append(file.data))))
-    file_id = await attached(chat, house)
+    chat = full_app.chat(screening=Screening(lambda: Hooks(check_file=lambda file, _: scanned.append(file.data))))
+    file_id = await attached(chat, full_app)
     monkeypatch.setattr(S3AttachmentStore, "verify", then_replaced)
     answer = await chat("threads.create", input=message("look", attachments=[file_id]))
     assert (answer.status, scanned) == (409, [])
 
 
-async def test_a_kept_file_is_never_copied_again(house: House) -> None:
+async def test_a_kept_file_is_never_copied_again(full_app: FullApp) -> None:
     """Whoever names a file of the thread once more gets the one that was checked, whatever is in pending/ by now."""
-    chat = house.chat()
-    file_id = await attached(chat, house)
+    chat = full_app.chat()
+    file_id = await attached(chat, full_app)
     thread_id = thread_of(await chat("threads.create", input=message("look", attachments=[file_id])))
-    house.upload(file_id, EVIL)
+    full_app.upload(file_id, EVIL)
     again = await chat("threads.add_user_message", thread_id=thread_id, input=message("x", attachments=[file_id]))
     assert again.status == 200
-    kept = house.aws.s3.get_object(Bucket=house.bucket, Key=f"kept/ann/{file_id}/file")
+    kept = full_app.aws.s3.get_object(Bucket=full_app.bucket, Key=f"kept/ann/{file_id}/file")
     assert kept["Body"].read() == PNG
 
 

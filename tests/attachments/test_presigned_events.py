@@ -7,7 +7,7 @@ import pytest
 
 from lambda_src.attachments.presigned_events import EventLinks
 from lambda_src.attachments.presigned_store import NO_URL
-from tests.apps.full import ANN, House
+from tests.apps.full import ANN, FullApp
 
 SIGNED = "https://elsewhere.test/a.png?X-Amz-Signature=abc"
 PICTURE = {"id": "atc_1", "type": "image", "name": "a.png", "mime_type": "image/png", "thread_id": "thr_1"}
@@ -34,9 +34,9 @@ def encoded(event: Any) -> bytes:
 
 
 @pytest.mark.parametrize("event", OURS, ids=["attachment", "picture", "partial picture"])
-def test_a_url_of_ours_is_not_journaled_and_each_replay_has_its_own(house: House, event: Any) -> None:
-    assert house.files is not None
-    links = EventLinks(house.files)
+def test_a_url_of_ours_is_not_journaled_and_each_replay_has_its_own(full_app: FullApp, event: Any) -> None:
+    assert full_app.files is not None
+    links = EventLinks(full_app.files)
     plain = links.plain(encoded(event))
     assert b"X-Amz" not in plain
     assert NO_URL.encode() in plain
@@ -55,8 +55,8 @@ def test_a_url_of_ours_is_not_journaled_and_each_replay_has_its_own(house: House
     ],
     ids=["widget", "tool", "tag", "effect", "bare"],
 )
-def test_what_only_looks_like_ours_passes_unchanged(house: House, event: Any, foreign: Any) -> None:
-    assert house.files is not None
-    links, told = EventLinks(house.files), event(foreign)
+def test_what_only_looks_like_ours_passes_unchanged(full_app: FullApp, event: Any, foreign: Any) -> None:
+    assert full_app.files is not None
+    links, told = EventLinks(full_app.files), event(foreign)
     assert json.loads(links.plain(encoded(told)).removeprefix(b"data: ")) == told
     assert json.loads(links.linked(encoded(told), ANN).removeprefix(b"data: ")) == told

@@ -36,7 +36,7 @@ class Clock:
 
 
 @dataclass
-class House:
+class LinkingApp:
     """An app where people sign in by name, beside guests."""
 
     store: MemoryStore
@@ -63,7 +63,7 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
+def linking_app() -> LinkingApp:
     clock = Clock()
     store = MemoryStore(clock=clock.ns)
     tokens = GuestTokens(Secret(lambda: "s" * 64))
@@ -77,7 +77,7 @@ def house() -> House:
         guests=Guests(tokens, MemoryCounters()),
         account_linking=account_linking,
     )
-    return House(store, Chat(app), tokens, account_linking, clock)
+    return LinkingApp(store, Chat(app), tokens, account_linking, clock)
 
 
 async def titles(chat: Chat) -> list[str]:
@@ -85,65 +85,65 @@ async def titles(chat: Chat) -> list[str]:
     return sorted(thread["title"] for thread in (await chat("threads.list")).json["data"])
 
 
-async def test_who_signs_in_finds_the_threads_of_before(house: House) -> None:
-    token, guest = await house.guest("one", "two")
-    answer = await house.adopt("ann", token)
+async def test_who_signs_in_finds_the_threads_of_before(linking_app: LinkingApp) -> None:
+    token, guest = await linking_app.guest("one", "two")
+    answer = await linking_app.adopt("ann", token)
     assert (answer.status, answer.json) == (200, {"threads": 2, "left": 0})
-    assert await titles(house.chat) == ["one", "two"]
+    assert await titles(linking_app.chat) == ["one", "two"]
     assert await titles(guest) == []
 
 
-async def test_a_thread_goes_on_where_it_was(house: House) -> None:
-    token, guest = await house.guest("one")
+async def test_a_thread_goes_on_where_it_was(linking_app: LinkingApp) -> None:
+    token, guest = await linking_app.guest("one")
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
     before = (await guest("items.list", thread_id=thread_id)).json["data"]
-    await house.adopt("ann", token)
-    assert (await house.chat("items.list", thread_id=thread_id)).json["data"] == before
-    assert (await house.chat("threads.add_user_message", thread_id=thread_id, input=message("on"))).status == 200
-    assert len((await house.chat("items.list", thread_id=thread_id)).json["data"]) == len(before) + 2
+    await linking_app.adopt("ann", token)
+    assert (await linking_app.chat("items.list", thread_id=thread_id)).json["data"] == before
+    assert (await linking_app.chat("threads.add_user_message", thread_id=thread_id, input=message("on"))).status == 200
+    assert len((await linking_app.chat("items.list", thread_id=thread_id)).json["data"]) == len(before) + 2
     assert (await guest("threads.add_user_message", thread_id=thread_id, input=message("on"))).status == 404
 
 
-async def test_again_is_nothing_new_for_the_same_and_refused_for_anybody_else(house: House) -> None:
-    token, _ = await house.guest("one")
-    await house.adopt("ann", token)
-    assert (await house.adopt("ann", token)).json == {"threads": 0, "left": 0}
-    assert (await house.adopt("bob", token)).status == 409
-    assert await titles(house.chat.as_("bob")) == []
+async def test_again_is_nothing_new_for_the_same_and_refused_for_anybody_else(linking_app: LinkingApp) -> None:
+    token, _ = await linking_app.guest("one")
+    await linking_app.adopt("ann", token)
+    assert (await linking_app.adopt("ann", token)).json == {"threads": 0, "left": 0}
+    assert (await linking_app.adopt("bob", token)).status == 409
+    assert await titles(linking_app.chat.as_("bob")) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"guest_token": 1}', b'{"guest_token": "x", "more": 1}', b"[]"])
-async def test_a_body_that_names_no_guest_is_refused(house: House, body: bytes) -> None:
-    assert (await house.chat.post(body, "/chatkit/adopt")).status == 422
+async def test_a_body_that_names_no_guest_is_refused(linking_app: LinkingApp, body: bytes) -> None:
+    assert (await linking_app.chat.post(body, "/chatkit/adopt")).status == 422
 
 
-async def test_only_a_guests_own_token_will_do(house: House) -> None:
+async def test_only_a_guests_own_token_will_do(linking_app: LinkingApp) -> None:
     foreign = (await GuestTokens(Secret(lambda: "o" * 64)).mint()).token
     ended = (await GuestTokens(Secret(lambda: "s" * 64), lifetime_s=-3600).mint()).token
     for token in ("", "ann", foreign, ended):
-        assert (await house.adopt("ann", token)).status == 422
+        assert (await linking_app.adopt("ann", token)).status == 422
 
 
-async def test_a_guest_takes_over_nothing_and_nobody_takes_over_a_user(house: House) -> None:
-    token, _ = await house.guest("one")
-    other, _ = await house.guest()
-    assert (await house.adopt(other, token)).status == 422
-    assert (await house.adopt(None, token)).status == 401
+async def test_a_guest_takes_over_nothing_and_nobody_takes_over_a_user(linking_app: LinkingApp) -> None:
+    token, _ = await linking_app.guest("one")
+    other, _ = await linking_app.guest()
+    assert (await linking_app.adopt(other, token)).status == 422
+    assert (await linking_app.adopt(None, token)).status == 401
     with pytest.raises(RequestError):
-        await house.account_linking.adopt(User("bob"), RequestContext(User("ann"), "r"))
+        await linking_app.account_linking.adopt(User("bob"), RequestContext(User("ann"), "r"))
 
 
-async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_event(house: House) -> None:
-    token, guest = await house.guest("one", "two")
+async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_event(linking_app: LinkingApp) -> None:
+    token, guest = await linking_app.guest("one", "two")
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
-    context = await house.context_of(token)
-    await house.store.ledger.take_lease(thread_id, "turn-that-still-runs", lease_ms=3_000_000, context=context)
-    assert (await house.adopt("ann", token)).json == {"threads": 1, "left": 1}
-    await house.store.ledger.end_lease(thread_id, "turn-that-still-runs", context=context)
-    swept = await Events(house.store, house.account_linking)({"chat": "sweep"}, Time())
+    context = await linking_app.context_of(token)
+    await linking_app.store.ledger.take_lease(thread_id, "turn-that-still-runs", lease_ms=3_000_000, context=context)
+    assert (await linking_app.adopt("ann", token)).json == {"threads": 1, "left": 1}
+    await linking_app.store.ledger.end_lease(thread_id, "turn-that-still-runs", context=context)
+    swept = await Events(linking_app.store, linking_app.account_linking)({"chat": "sweep"}, Time())
     assert swept == {"swept": 0, "orphans": 0, "adopted": 1}
-    assert await titles(house.chat) == ["one", "two"]
-    assert await house.account_linking.finish(stop=lambda: False) == 0
+    assert await titles(linking_app.chat) == ["one", "two"]
+    assert await linking_app.account_linking.finish(stop=lambda: False) == 0
 
 
 class Time:
@@ -153,51 +153,51 @@ class Time:
         return 3_600_000
 
 
-async def test_what_a_turn_that_died_had_said_comes_along(house: House) -> None:
-    token, guest = await house.guest("one")
+async def test_what_a_turn_that_died_had_said_comes_along(linking_app: LinkingApp) -> None:
+    token, guest = await linking_app.guest("one")
     thread_id = (await guest("threads.list")).json["data"][0]["id"]
-    context = await house.context_of(token)
-    await house.store.ledger.take_lease(thread_id, "turn-that-has-died", lease_ms=10_000, context=context)
-    house.clock.now_s += 60
-    assert (await house.adopt("ann", token)).json == {"threads": 1, "left": 0}
+    context = await linking_app.context_of(token)
+    await linking_app.store.ledger.take_lease(thread_id, "turn-that-has-died", lease_ms=10_000, context=context)
+    linking_app.clock.now_s += 60
+    assert (await linking_app.adopt("ann", token)).json == {"threads": 1, "left": 0}
 
 
-async def test_who_has_too_many_threads_waits_no_longer_than_so_long(house: House) -> None:
+async def test_who_has_too_many_threads_waits_no_longer_than_so_long(linking_app: LinkingApp) -> None:
     guest, ann = RequestContext(User("guest", is_guest=True), "r"), RequestContext(User("ann"), "r")
     for number in range(230):
-        await house.store.save_thread(thread_of(f"thr_{number}"), guest)
-    slow = house.store.hand_over
+        await linking_app.store.save_thread(thread_of(f"thr_{number}"), guest)
+    slow = linking_app.store.hand_over
 
     async def a_second_each(*args: object, **kwargs: object) -> bool:
-        house.clock.now_s += 1
+        linking_app.clock.now_s += 1
         return await slow(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they came
 
-    house.store.hand_over = a_second_each  # type: ignore[method-assign]  # time goes by
-    assert await house.account_linking.adopt(guest.user, ann) == Adopted(int(AT_ONCE_S), 230 - int(AT_ONCE_S))
-    assert await house.account_linking.finish(stop=lambda: False) == 230 - int(AT_ONCE_S)
-    assert await house.account_linking.finish(stop=lambda: False) == 0
+    linking_app.store.hand_over = a_second_each  # type: ignore[method-assign]  # time goes by
+    assert await linking_app.account_linking.adopt(guest.user, ann) == Adopted(int(AT_ONCE_S), 230 - int(AT_ONCE_S))
+    assert await linking_app.account_linking.finish(stop=lambda: False) == 230 - int(AT_ONCE_S)
+    assert await linking_app.account_linking.finish(stop=lambda: False) == 0
 
 
-async def test_at_each_assistant_the_user_takes_over_what_is_there_and_nobody_else_can(house: House) -> None:
+async def test_at_each_assistant_the_user_takes_over_what_is_there_and_nobody_else_can(linking_app: LinkingApp) -> None:
     guest, ann, bob = User("guest", is_guest=True), User("ann"), User("bob")
     for at in ("", "sales"):
-        await house.store.save_thread(thread_of(f"thr_{at}"), RequestContext(guest.at(at), "r"))
-    assert await house.account_linking.adopt(guest, RequestContext(ann.at("sales"), "r")) == Adopted(1, 0)
+        await linking_app.store.save_thread(thread_of(f"thr_{at}"), RequestContext(guest.at(at), "r"))
+    assert await linking_app.account_linking.adopt(guest, RequestContext(ann.at("sales"), "r")) == Adopted(1, 0)
     with pytest.raises(ConflictError):
-        await house.account_linking.adopt(guest, RequestContext(bob, "r"))
-    assert await house.account_linking.adopt(guest, RequestContext(ann, "r")) == Adopted(1, 0)
+        await linking_app.account_linking.adopt(guest, RequestContext(bob, "r"))
+    assert await linking_app.account_linking.adopt(guest, RequestContext(ann, "r")) == Adopted(1, 0)
     for at in ("", "sales"):
-        assert (await house.store.load_thread(f"thr_{at}", RequestContext(ann.at(at), "r"))).id == f"thr_{at}"
+        assert (await linking_app.store.load_thread(f"thr_{at}", RequestContext(ann.at(at), "r"))).id == f"thr_{at}"
 
 
-async def test_files_come_along_and_none_is_left_behind(house: House) -> None:
+async def test_files_come_along_and_none_is_left_behind(linking_app: LinkingApp) -> None:
     guest, ann = RequestContext(User("guest", is_guest=True), "r"), RequestContext(User("ann"), "r")
-    await house.store.save_thread(thread_of(), guest)
-    await house.store.add_thread_item("thr_1", message_of(), guest)
-    await house.store.save_attachment(file_of("atc_1", thread_id="thr_1"), guest)
+    await linking_app.store.save_thread(thread_of(), guest)
+    await linking_app.store.add_thread_item("thr_1", message_of(), guest)
+    await linking_app.store.save_attachment(file_of("atc_1", thread_id="thr_1"), guest)
     files = Folders({"guest/atc_1"})
-    turns = Turns(TurnServices(house.store.ledger, AnswerStore(house.store)))
-    account_linking = AccountLinking(house.store, turns, files=files)  # type: ignore[arg-type]  # two of its methods
+    turns = Turns(TurnServices(linking_app.store.ledger, AnswerStore(linking_app.store)))
+    account_linking = AccountLinking(linking_app.store, turns, files=files)  # type: ignore[arg-type]  # two of its methods
     await account_linking.adopt(guest.user, ann)
     assert files.kept == {"ann/atc_1"}
 

@@ -13,7 +13,7 @@ from lambda_src.auth.backend_tokens import LONGEST_S, NAMESPACE
 from lambda_src.auth.jwt_claims import usable
 from lambda_src.errors import AuthError
 from tests.auth.attacks import pem
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 
 ED = ed25519.Ed25519PrivateKey.generate()
 EC = ec.generate_private_key(ec.SECP256R1())
@@ -25,7 +25,7 @@ ANN = user_of(NAMESPACE, "ann")
 
 def token(key: Any = ED, algorithm: str = "EdDSA", *, kid: str | None = None, **claims: Any) -> str:
     """A sound token of ten minutes with `claims` over its own (None takes one away)."""
-    sound = {"aud": "chat", "sub": "ann", "exp": int(time.time()) + 600, "email": CANARIES["token"]} | claims
+    sound = {"aud": "chat", "sub": "ann", "exp": int(time.time()) + 600, "email": MARKERS["token"]} | claims
     payload = {name: value for name, value in sound.items() if value is not None}
     return f"Bearer {jwt.encode(payload, key, algorithm=algorithm, headers={} if kid is None else {'kid': kid})}"
 

@@ -135,9 +135,9 @@ async def test_tools_read_them_and_nothing_else_keeps_them(capfd: pytest.Capture
     assert set(ignored) == {("big", "length"), ("odd", "type")}
     told = "".join(capfd.readouterr()) + stream.getvalue() + answer.body.decode() + repr(user)
     kept = repr(vars(store)) + everything_in(store)
-    for canary in (SUBJECT, CLAIM, ORG):
-        assert canary not in told
-        assert canary not in kept
+    for marker in (SUBJECT, CLAIM, ORG):
+        assert marker not in told
+        assert marker not in kept
     assert user.id in kept
     assert user.id in told
 

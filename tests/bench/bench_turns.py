@@ -39,7 +39,7 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import message, server_with
 from tests.bench.report import write as write_section
-from tests.e2e.one_user import House, emulated, said, whole_events
+from tests.e2e.one_user import EmulatedFunction, emulated, said, whole_events
 from tests.fakes.model_api import ModelApi, model_api
 
 BEGIN, END = "<!-- bench-turns: begin -->", "<!-- bench-turns: end -->"
@@ -60,23 +60,25 @@ class Killed:
     lost_messages: int
 
 
-async def stopped(house: House, api: ModelApi) -> tuple[float, bool]:
+async def stopped(function: EmulatedFunction, api: ModelApi) -> tuple[float, bool]:
     """Seconds from POST /chatkit/stop to the model's socket closed, and whether all that was shown is kept."""
-    async with house.turn(f"go on for ever, {uuid.uuid4().hex}") as stream:  # or it would be the last one's duplicate
+    async with function.turn(
+        f"go on for ever, {uuid.uuid4().hex}"
+    ) as stream:  # or it would be the last one's duplicate
         began_s = time.perf_counter()
         rest = asyncio.create_task(stream.rest())
-        await house.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
+        await function.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
         await api.until_closed()
         took_s = time.perf_counter() - began_s
         shown = said(await rest)
-        kept = (await house.items(stream.thread_id))[-1]
+        kept = (await function.items(stream.thread_id))[-1]
         return took_s, kept["type"] == "assistant_message" and kept["content"][0]["text"] == shown
 
 
-async def killed(house: House, after_s: float) -> Killed:
+async def killed(function: EmulatedFunction, after_s: float) -> Killed:
     """A turn whose process is killed so long after its first words; then the user writes again."""
     first, second = uuid.uuid4().hex, uuid.uuid4().hex  # or they would be the last ones' duplicates
-    async with house.turn(first) as stream:
+    async with function.turn(first) as stream:
         arrivals: list[tuple[float, int]] = []  # when how much of the answer had arrived
 
         async def read() -> None:
@@ -87,11 +89,11 @@ async def killed(house: House, after_s: float) -> Killed:
         reading = asyncio.create_task(read())
         await asyncio.sleep(after_s)
         died_s = time.perf_counter()
-        for pid in house.emulator.pids:
+        for pid in function.emulator.pids:
             os.kill(pid, signal.SIGKILL)
         with suppress(httpx2.HTTPError):
             await reading
-    items = await house.items_once_answered(stream.thread_id, second)
+    items = await function.items_once_answered(stream.thread_id, second)
     users = [item["content"][0]["text"] for item in items if item["type"] == "user_message"]
     kept = next((item["content"][0]["text"] for item in items if item["type"] == "assistant_message"), "")
     shown = said(whole_events(stream.body))
@@ -99,17 +101,17 @@ async def killed(house: House, after_s: float) -> Killed:
     return Killed(max(0.0, died_s - lost_since_s), max(0, len(shown) - len(kept)), len({first, second} - set(users)))
 
 
-async def cut_well(house: House) -> bool:
+async def cut_well(function: EmulatedFunction) -> bool:
     """If an answer that Lambda's time-out cuts ends as valid events, with a notice, and is kept as it was shown."""
     body = {"type": "threads.create", "params": {"input": message(f"go on for ever, {uuid.uuid4().hex}")}}
     try:
-        answer = await house.http.post("/chatkit", json=body)
+        answer = await function.http.post("/chatkit", json=body)
     except httpx2.HTTPError:  # cut in the middle
         return False
     if answer.status_code != 200 or not answer.content.endswith(b"\n\n"):
         return False
     events = whole_events(answer.content)
-    items = await house.items(events[0]["thread"]["id"])
+    items = await function.items(events[0]["thread"]["id"])
     kept = [item["content"][0]["text"] for item in items if item["type"] == "assistant_message"]
     return events[-1]["type"] == "notice" and kept == ([said(events)] if said(events) else [])
 
@@ -119,9 +121,9 @@ async def deadlines(aws: LocalAws, model_url: str, *, output: io.StringIO) -> tu
     well = []
     for timeout_s in TIMEOUTS_S:
         switches = {"timeout_s": float(timeout_s), "managed": AT_ONCE}
-        async with emulated(aws, model_url, output=output, **switches) as house:
-            await cut_well(house)
-            well += await asyncio.gather(*(cut_well(house) for _ in range(AT_ONCE)))
+        async with emulated(aws, model_url, output=output, **switches) as function:
+            await cut_well(function)
+            well += await asyncio.gather(*(cut_well(function) for _ in range(AT_ONCE)))
     return sum(well), len(well)
 
 
@@ -182,11 +184,11 @@ async def measured(*, stops: int, kills: int, rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         async with local_aws(Path(folder)) as aws, model_api() as api:
             output = io.StringIO()
-            async with emulated(aws, f"{api.url}/endless", output=output) as house:
-                await stopped(house, api)  # the second process starts
-                ends = [await stopped(house, api) for _ in range(stops)]
-            async with emulated(aws, f"{api.url}/endless", output=output) as house:
-                crashes = [await killed(house, random_s.uniform(0, KILL_WITHIN_S)) for _ in range(kills)]
+            async with emulated(aws, f"{api.url}/endless", output=output) as function:
+                await stopped(function, api)  # the second process starts
+                ends = [await stopped(function, api) for _ in range(stops)]
+            async with emulated(aws, f"{api.url}/endless", output=output) as function:
+                crashes = [await killed(function, random_s.uniform(0, KILL_WITHIN_S)) for _ in range(kills)]
             well, cut = await deadlines(aws, f"{api.url}/endless", output=output)
     times_s = sorted(took_s for took_s, _ in ends)
     kept = sum(whole for _, whole in ends)

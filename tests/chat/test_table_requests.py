@@ -46,7 +46,7 @@ async def never(_: float) -> None:
     await asyncio.Event().wait()
 
 
-class House:
+class CountedApp:
     """The app on a counted table, and Ann, who has one thread."""
 
     def __init__(self) -> None:
@@ -81,25 +81,25 @@ class House:
         self.engine.seen.clear()
 
 
-Step = Callable[[House], Awaitable[Answer]]
+Step = Callable[[CountedApp], Awaitable[Answer]]
 
 OPERATIONS: dict[str, Step] = {
-    "threads.create": lambda house: house.ann("threads.create", input=message("hello")),
-    "threads.add_user_message": lambda house: house.ann(
-        "threads.add_user_message", thread_id=house.thread_id, input=message("and you?")
+    "threads.create": lambda app: app.ann("threads.create", input=message("hello")),
+    "threads.add_user_message": lambda app: app.ann(
+        "threads.add_user_message", thread_id=app.thread_id, input=message("and you?")
     ),
-    "threads.list": lambda house: house.ann("threads.list", limit=20, order="desc"),
-    "threads.get_by_id": lambda house: house.ann("threads.get_by_id", thread_id=house.thread_id),
-    "items.list": lambda house: house.ann("items.list", thread_id=house.thread_id, limit=20, order="asc"),
-    "items.list (after an item)": lambda house: house.ann(
-        "items.list", thread_id=house.thread_id, limit=20, order="asc", after=house.message_id
+    "threads.list": lambda app: app.ann("threads.list", limit=20, order="desc"),
+    "threads.get_by_id": lambda app: app.ann("threads.get_by_id", thread_id=app.thread_id),
+    "items.list": lambda app: app.ann("items.list", thread_id=app.thread_id, limit=20, order="asc"),
+    "items.list (after an item)": lambda app: app.ann(
+        "items.list", thread_id=app.thread_id, limit=20, order="asc", after=app.message_id
     ),
-    "threads.update": lambda house: house.ann("threads.update", thread_id=house.thread_id, title="Another"),
-    "items.feedback": lambda house: house.ann(
-        "items.feedback", thread_id=house.thread_id, item_ids=[house.message_id], kind="positive"
+    "threads.update": lambda app: app.ann("threads.update", thread_id=app.thread_id, title="Another"),
+    "items.feedback": lambda app: app.ann(
+        "items.feedback", thread_id=app.thread_id, item_ids=[app.message_id], kind="positive"
     ),
-    "threads.delete": lambda house: house.ann("threads.delete", thread_id=house.thread_id),
-    "threads.delete (unknown)": lambda house: house.ann("threads.delete", thread_id="thr_unknown"),
+    "threads.delete": lambda app: app.ann("threads.delete", thread_id=app.thread_id),
+    "threads.delete (unknown)": lambda app: app.ann("threads.delete", thread_id="thr_unknown"),
 }
 
 
@@ -114,25 +114,25 @@ def documented() -> dict[str, str]:
 
 
 @pytest.fixture
-async def house() -> House:
-    house = House()
-    await house.begin()
-    return house
+async def app() -> CountedApp:
+    app = CountedApp()
+    await app.begin()
+    return app
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_an_operation_sends_the_requests_that_are_documented(house: House, name: str) -> None:
-    answer = await OPERATIONS[name](house)
+async def test_an_operation_sends_the_requests_that_are_documented(app: CountedApp, name: str) -> None:
+    answer = await OPERATIONS[name](app)
     assert answer.status == 200
-    assert ", ".join(house.engine.seen) == documented()[name]
+    assert ", ".join(app.engine.seen) == documented()[name]
 
 
 def test_every_documented_operation_is_counted() -> None:
     assert documented().keys() == OPERATIONS.keys()
 
 
-async def test_a_crashed_turn_is_kept_before_its_thread_is_shown(house: House) -> None:
-    await house.crash()
-    await house.ann("threads.get_by_id", thread_id=house.thread_id)
-    at_once, then = house.engine.seen[:3], house.engine.seen[-2:]
+async def test_a_crashed_turn_is_kept_before_its_thread_is_shown(app: CountedApp) -> None:
+    await app.crash()
+    await app.ann("threads.get_by_id", thread_id=app.thread_id)
+    at_once, then = app.engine.seen[:3], app.engine.seen[-2:]
     assert (sorted(at_once), sorted(then)) == (["Get THREAD", "Get TURN", "Query"], ["Get THREAD", "Query"])

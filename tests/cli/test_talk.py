@@ -34,7 +34,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, app_with, no_pause, served, server_with
-from tests.apps.full import house_without_files
+from tests.apps.full import full_app_without_files
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ def terminal(app: ASGIApp, *, token: str | None = "ann", wrap: Callable[..., Any
 @pytest.fixture
 def ann() -> Terminal:
     """Ann's session with the showcase's agent."""
-    return terminal(house_without_files().app(agent=showcase.build_agent(), actions=showcase.actions))
+    return terminal(full_app_without_files().app(agent=showcase.build_agent(), actions=showcase.actions))
 
 
 async def test_an_answer_is_written_and_the_thread_goes_on(ann: Terminal) -> None:
@@ -154,7 +154,7 @@ def test_a_session_tells_faults_goes_on_and_ends_by_its_last_line(
 
 
 async def test_a_model_that_fails_is_one_red_line() -> None:
-    here = terminal(house_without_files().app(agent=showcase.build_agent(), run_config=None, model=object()))  # type: ignore[arg-type] # no model at all
+    here = terminal(full_app_without_files().app(agent=showcase.build_agent(), run_config=None, model=object()))  # type: ignore[arg-type] # no model at all
     assert (await here("hello")).count("\n") == 1
     assert here.screen.failed
 

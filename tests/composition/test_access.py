@@ -116,7 +116,7 @@ class Named(MemoryCounters):
         return await super().add(name, amount, **more)
 
 
-def open_house(counters: MemoryCounters, *, guests: bool = True) -> Chat:
+def chat_with_guests(counters: MemoryCounters, *, guests: bool = True) -> Chat:
     """An app that lets guests in."""
     store, tokens = MemoryStore(), GuestTokens(Secret(lambda: SECRET))
     quotas = Quotas(store.ledger, counters, Allowance(guest_messages_per_day=2))
@@ -140,7 +140,7 @@ async def mint(chat: Chat, address: str = "203.0.113.7") -> httpx2.Response:
 
 
 async def test_a_guest_chats_and_each_is_alone() -> None:
-    chat = open_house(MemoryCounters())
+    chat = chat_with_guests(MemoryCounters())
     one, two = [chat.as_((await mint(chat)).json()["token"]) for _ in range(2)]
     assert (await one("threads.create", input=message("hi"))).status == 200
     assert len((await one("threads.list")).json["data"]) == 1
@@ -148,27 +148,27 @@ async def test_a_guest_chats_and_each_is_alone() -> None:
 
 
 async def test_a_guests_day_is_shorter() -> None:
-    chat = open_house(MemoryCounters())
+    chat = chat_with_guests(MemoryCounters())
     guest = chat.as_((await mint(chat)).json()["token"])
     statuses = [(await guest("threads.create", input=message(f"hi {n}"))).status for n in range(3)]
     assert statuses == [200, 200, 429]
 
 
 async def test_a_token_is_not_cached_and_says_when_it_ends() -> None:
-    answer = await mint(open_house(MemoryCounters()))
+    answer = await mint(chat_with_guests(MemoryCounters()))
     assert answer.headers["cache-control"] == "no-store"
     assert answer.json()["expires_at"] == jwt.decode(answer.json()["token"], options={"verify_signature": False})["exp"]
 
 
 async def test_one_address_gets_so_many_tokens_a_day_and_others_still_get_theirs() -> None:
-    chat = open_house(MemoryCounters())
+    chat = chat_with_guests(MemoryCounters())
     statuses = [(await mint(chat)).status_code for _ in range(PER_ADDRESS + 5)]
     assert statuses == [200] * PER_ADDRESS + [429] * 5
     assert (await mint(chat, "203.0.113.8")).status_code == 200
 
 
 async def test_who_has_a_whole_network_of_addresses_is_one_source() -> None:
-    chat = open_house(MemoryCounters())
+    chat = chat_with_guests(MemoryCounters())
     statuses = [(await mint(chat, f"2001:db8:1:2::{number:x}")).status_code for number in range(PER_ADDRESS + 5)]
     assert statuses == [200] * PER_ADDRESS + [429] * 5
     assert (await mint(chat, "2001:db8:1:3::1")).status_code == 200
@@ -176,12 +176,12 @@ async def test_who_has_a_whole_network_of_addresses_is_one_source() -> None:
 
 async def test_no_row_tells_an_address_by_a_hash_that_others_can_compute() -> None:
     counters = Named()
-    chat = open_house(counters)
+    chat = chat_with_guests(counters)
     guest = chat.as_((await mint(chat)).json()["token"])
     await guest("threads.create", input=message("hi"))
     [kept] = [name.removeprefix("guests-from-") for name in counters.names if name.startswith("guests-from-")]
     assert kept not in hashlib.sha256(b"203.0.113.7").hexdigest()
-    await mint(open_house(other := Named()))
+    await mint(chat_with_guests(other := Named()))
     assert set(counters.names) & set(other.names) == {"guests"}, "another stage has another key"
 
 
@@ -206,4 +206,4 @@ async def test_the_stage_gives_so_many_tokens_a_day_whoever_asks() -> None:
 
 
 async def test_a_stage_without_guests_has_no_such_route() -> None:
-    assert (await mint(open_house(MemoryCounters(), guests=False))).status_code == 404
+    assert (await mint(chat_with_guests(MemoryCounters(), guests=False))).status_code == 404

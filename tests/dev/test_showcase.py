@@ -7,17 +7,17 @@ from chatkit.types import ClosedStatus
 
 from lambda_src.dev.showcase import TOOLS, actions, build_agent
 from tests.apps.chat import Chat, message
-from tests.apps.full import ANN, House, house_without_files, items_of, thread_of
+from tests.apps.full import ANN, FullApp, full_app_without_files, items_of, thread_of
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 @pytest.fixture
-def chat(house: House) -> Chat:
-    return house.chat(agent=build_agent(), actions=actions)
+def chat(full_app: FullApp) -> Chat:
+    return full_app.chat(agent=build_agent(), actions=actions)
 
 
 async def shown(chat: Chat, thread_id: str) -> list[dict[str, Any]]:
@@ -122,10 +122,10 @@ async def test_a_form_is_answered_once_and_the_run_goes_on(chat: Chat) -> None:
     assert (await shown(chat, thread_id))[1]["status"] == "answered"
 
 
-async def test_hidden_context_is_seen_by_the_model_and_by_nobody_else(chat: Chat, house: House) -> None:
+async def test_hidden_context_is_seen_by_the_model_and_by_nobody_else(chat: Chat, full_app: FullApp) -> None:
     thread_id, events = await said(chat, "remember something")
     assert "green socks" not in str(events)
-    assert "green socks" in "".join(await house.kept())
+    assert "green socks" in "".join(await full_app.kept())
     assert "green socks" not in str(await shown(chat, thread_id))
 
 
@@ -139,28 +139,28 @@ LOCKED: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("operation", "params"), LOCKED, ids=[operation for operation, _ in LOCKED])
 async def test_a_locked_thread_takes_nothing_and_says_why(
-    chat: Chat, house: House, operation: str, params: dict[str, Any]
+    chat: Chat, full_app: FullApp, operation: str, params: dict[str, Any]
 ) -> None:
     thread_id, events = await said(chat, "lock this thread")
     assert [e["title"] for e in events if e["type"] == "notice"] == ["Locked"]
     assert [e["thread"]["status"]["type"] for e in events if e["type"] == "thread.updated"][-1] == "locked"
-    before = await house.kept()
+    before = await full_app.kept()
     item_id = (await shown(chat, thread_id))[0]["id"]
     named = {name: item_id if value == "ITEM" else value for name, value in params.items()}
     answer = await chat(operation, thread_id=thread_id, **named)
     assert (answer.status, "locked on request" in answer.json["message"]) == (409, True)
-    assert await house.kept() == before
+    assert await full_app.kept() == before
     assert (await chat("threads.update", thread_id=thread_id, title="Still mine")).status == 200
 
 
 @pytest.mark.parametrize("reason", ["Solved.", None])
 async def test_a_closed_thread_takes_nothing_with_or_without_a_reason(
-    chat: Chat, house: House, reason: str | None
+    chat: Chat, full_app: FullApp, reason: str | None
 ) -> None:
     thread_id, _ = await said(chat, "hello")
-    thread = await house.store.load_thread(thread_id, ANN)
+    thread = await full_app.store.load_thread(thread_id, ANN)
     thread.status = ClosedStatus(reason=reason)
-    await house.store.save_thread(thread, ANN)
+    await full_app.store.save_thread(thread, ANN)
     answer = await chat("threads.add_user_message", thread_id=thread_id, input=message("more"))
     assert (answer.status, answer.json["message"]) == (409, f"This conversation is closed. {reason or ''}".strip())
     assert (await chat("threads.get_by_id", thread_id=thread_id)).json["status"]["type"] == "closed"

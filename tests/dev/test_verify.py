@@ -81,8 +81,8 @@ async def test_each_person_is_a_new_guest_where_there_are_guests() -> None:
         assert request.url.path == "/auth/guest"
         return httpx2.Response(200, json={"token": f"guest-{next(numbers)}", "expires_at": 0})
 
-    house = deployment(mint, {**GUESTS, "token_header": "x-chat-authorization"})
-    headers = [(await house.person()).headers for _ in range(2)]
+    guest_deployment = deployment(mint, {**GUESTS, "token_header": "x-chat-authorization"})
+    headers = [(await guest_deployment.person()).headers for _ in range(2)]
     assert headers == [{"x-chat-authorization": "Bearer guest-1"}, {"x-chat-authorization": "Bearer guest-2"}]
 
 

@@ -25,7 +25,7 @@ from lambda_src.cli.users import BACKEND
 from lambda_src.context import RequestContext, User
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.apps.chat import message
-from tests.apps.full import house_on_moto, items_of
+from tests.apps.full import full_app_on_moto, items_of
 from tests.fakes.cloudformation_api import cloudformation_api
 from tests.fakes.hosted_chatkit_api import hosted_api, item, thread
 from tests.store.tables import Aws, moto_aws
@@ -175,12 +175,12 @@ def test_the_front_end_of_the_page_is_the_one_that_is_tested() -> None:
 
 async def test_an_imported_thread_goes_on_where_it_ended() -> None:
     """Its picture is still at OpenAI: the model is told that it is missing, and the answer comes all the same."""
-    with house_on_moto() as house:
+    with full_app_on_moto() as full_app:
         for record in to_records([THREADS[0], *ITEMS["cthr_1"]]):
             plain = {name: value for name, value in record.items() if name != "user"}
-            await house.store.import_record(plain, RequestContext(user=User(id="ann"), request_id="r"))
+            await full_app.store.import_record(plain, RequestContext(user=User(id="ann"), request_id="r"))
         model = ScriptedModel([[assistant_message("Yes.")]])
-        chat = house.chat(model=model)
+        chat = full_app.chat(model=model)
         answer = await chat("threads.add_user_message", thread_id="cthr_1", input=message("Also for shoes?"))
         shown = await chat("threads.get_by_id", thread_id="cthr_1")
     assert not answer.of("error"), answer.events

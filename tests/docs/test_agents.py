@@ -12,7 +12,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from lambda_src.runs import mcp_servers
 from lambda_src.runs.assistants import checked
 from tests.apps.chat import message
-from tests.apps.full import house_without_files, items_of, thread_of
+from tests.apps.full import full_app_without_files, items_of, thread_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
@@ -36,7 +36,7 @@ def block(name: str) -> dict[str, Any]:
 
 async def test_the_tool_of_the_page_asks_first() -> None:
     script = [[function_call("refund", '{"order_id": 17}', call_id="c")], [assistant_message("Done.")]]
-    chat = house_without_files().chat(model=ScriptedModel(script), agent=block("approvals")["build_agent"]())
+    chat = full_app_without_files().chat(model=ScriptedModel(script), agent=block("approvals")["build_agent"]())
     answer = await chat("threads.create", input=message("refund order 17"))
     form = items_of(answer)[-1]
     assert form["inputs"][0]["question"] in PAGE.read_text(encoding="utf-8")

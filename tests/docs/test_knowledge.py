@@ -19,7 +19,7 @@ from lambda_src.cli.commands import app
 from lambda_src.cli.documents import TYPES
 from lambda_src.models.providers import openai_run_config
 from tests.apps.chat import message
-from tests.apps.full import house_without_files, items_of
+from tests.apps.full import full_app_without_files, items_of
 from tests.fakes.model_api import scripted_api, sse
 from tests.fakes.vector_store_api import KEY, VectorStoreApi, vector_store_api
 from tests.runs.test_model_events import FILE, answered, citation_event, file_search
@@ -108,7 +108,7 @@ async def test_the_agent_of_the_page_searches_the_store_and_its_citations_open(a
     events.insert(-4, citation_event(FILE, item_id=events[1]["item"]["id"]))
     events[1:1] = file_search({"path": "guides/sizes.md", "sha256": "0" * 64, "url": url})
     async with scripted_api(sse(*events)) as (api, requests):
-        chat = house_without_files().chat(run_config=openai_run_config("key", base_url=api), agent=agent)
+        chat = full_app_without_files().chat(run_config=openai_run_config("key", base_url=api), agent=agent)
         answer = await chat("threads.create", input=message("Which sizes are there?"))
     [(_, asked)] = requests
     assert asked["tools"] == [{"type": "file_search", "vector_store_ids": ["vs_1"], "max_num_results": 8}]

@@ -23,7 +23,7 @@ AGAIN = (429, 502, 503)  # what a client tries again after
 @asynccontextmanager
 async def emulated(
     aws: LocalAws, model_url: str, *, output: TextIO | None = None, **switches: Any
-) -> AsyncIterator["House"]:
+) -> AsyncIterator["EmulatedFunction"]:
     """The function, answered by the model at `model_url`; its log goes to `output`, or ours."""
     env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET, "MODEL_URL": model_url}
     async with (
@@ -38,11 +38,11 @@ async def emulated(
             base_url=emulator.url, headers={"authorization": "Bearer ann"}, timeout=60, trust_env=False
         ) as http,
     ):
-        yield House(emulator, http)
+        yield EmulatedFunction(emulator, http)
 
 
 @dataclass(slots=True)
-class House:
+class EmulatedFunction:
     """The emulator and one user's client."""
 
     emulator: Emulator

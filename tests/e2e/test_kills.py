@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 
 from lambda_src.dev.local_aws import local_aws
-from tests.e2e.one_user import House, Stream, emulated, said, whole_events
+from tests.e2e.one_user import EmulatedFunction, Stream, emulated, said, whole_events
 from tests.fakes.model_api import model_api
 
 SEED = 5
@@ -29,24 +29,24 @@ async def test_kill_9_at_twenty_random_points_loses_no_message_and_little_of_the
     async with (
         local_aws(tmp_path) as aws,
         model_api() as api,
-        emulated(aws, f"{api.url}/endless", managed=2 * AT_ONCE) as house,
+        emulated(aws, f"{api.url}/endless", managed=2 * AT_ONCE) as function,
     ):
         for kill in range(KILLS):
             names = [f"first of {kill}.{number}" for number in range(AT_ONCE)]
             gaps_s = [points.uniform(0, WITHIN_S / AT_ONCE) for _ in names]
-            streams = await killed(house, dict(zip(names, gaps_s, strict=True)))
-            await asyncio.gather(*(survives(house, *each) for each in zip(streams, names, strict=True)))
+            streams = await killed(function, dict(zip(names, gaps_s, strict=True)))
+            await asyncio.gather(*(survives(function, *each) for each in zip(streams, names, strict=True)))
 
 
-async def killed(house: House, gaps_s: dict[str, float]) -> list[Stream]:
+async def killed(function: EmulatedFunction, gaps_s: dict[str, float]) -> list[Stream]:
     """What the clients have seen of answers that began one after another, so long before the next or the kill."""
     async with AsyncExitStack() as turns:
         streams, reading = [], []
         for name, gap_s in gaps_s.items():
-            streams.append(await turns.enter_async_context(house.turn(name)))
+            streams.append(await turns.enter_async_context(function.turn(name)))
             reading.append(asyncio.create_task(streams[-1].rest()))
             await asyncio.sleep(gap_s)  # no race: any moment will do
-        for pid in house.emulator.pids:
+        for pid in function.emulator.pids:
             os.kill(pid, signal.SIGKILL)
         ends = await asyncio.gather(*reading, return_exceptions=True)
         with suppress(httpx2.HTTPError):
@@ -55,9 +55,9 @@ async def killed(house: House, gaps_s: dict[str, float]) -> list[Stream]:
     return streams
 
 
-async def survives(house: House, stream: Stream, first: str) -> None:
+async def survives(function: EmulatedFunction, stream: Stream, first: str) -> None:
     """The user writes again: both messages are there once, and what was shown of the answer but its last second."""
-    items = await house.items_once_answered(stream.thread_id, f"after {first}")
+    items = await function.items_once_answered(stream.thread_id, f"after {first}")
     users = [item["content"][0]["text"] for item in items if item["type"] == "user_message"]
     assert users == [first, f"after {first}"]
     kept = next((item["content"][0]["text"] for item in items if item["type"] == "assistant_message"), "")

@@ -96,8 +96,8 @@ async def test_ctrl_c_stops_the_answer_on_the_server_and_the_session_goes_on(tmp
     async with (
         local_aws(tmp_path) as aws,
         model_api() as api,
-        emulated(aws, f"{api.url}/endless") as house,
-        talking(house.emulator.url) as (terminal, process),
+        emulated(aws, f"{api.url}/endless") as function,
+        talking(function.emulator.url) as (terminal, process),
     ):
         await terminal.until("/help tells the commands")
         await terminal.until("> ")
@@ -124,8 +124,8 @@ async def test_a_second_ctrl_c_leaves_an_answer_that_does_not_stop(tmp_path: Pat
     async with (
         local_aws(tmp_path) as aws,
         model_api() as api,
-        emulated(aws, f"{api.url}/endless", processes=1) as house,  # Stop finds no process: 429
-        talking(house.emulator.url) as (terminal, process),
+        emulated(aws, f"{api.url}/endless", processes=1) as function,  # Stop finds no process: 429
+        talking(function.emulator.url) as (terminal, process),
     ):
         await terminal.until("> ")
         terminal.press(b"go on for ever\n")

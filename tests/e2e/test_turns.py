@@ -34,18 +34,18 @@ async def api() -> AsyncIterator[ModelApi]:
 async def test_stop_from_another_process_closes_the_models_socket_and_keeps_what_was_said(
     aws: LocalAws, api: ModelApi
 ) -> None:
-    async with emulated(aws, f"{api.url}/endless") as house, house.turn("go on for ever") as stream:
-        stopped = await house.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
+    async with emulated(aws, f"{api.url}/endless") as function, function.turn("go on for ever") as stream:
+        stopped = await function.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
         assert stopped.json() == {"stopped": True}
         events = await stream.rest()
         await api.until_closed()
-        assert len(house.emulator.pids) == 2, "the stop reached another process than the turn's"
+        assert len(function.emulator.pids) == 2, "the stop reached another process than the turn's"
         last = events[-1]
         assert last["type"] == "thread.item.done"
         assert last["item"]["content"][0]["text"] == said(events)
-        kept = await house.items(stream.thread_id)
+        kept = await function.items(stream.thread_id)
         assert kept[-1]["content"][0]["text"] == said(events)
-        again = await house.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
+        again = await function.http.post("/chatkit/stop", json={"turn_id": stream.turn_id})
         assert again.json() == {"stopped": False}
         assert len(api.requests) == 1
         assert STOPPED_NOTE not in str(kept), "the note is for the model only"
@@ -54,30 +54,33 @@ async def test_stop_from_another_process_closes_the_models_socket_and_keeps_what
 async def test_the_deadline_keeps_the_answer_says_how_to_go_on_and_ends_the_stream_well(
     aws: LocalAws, api: ModelApi
 ) -> None:
-    async with emulated(aws, f"{api.url}/endless", timeout_s=6.0) as house, house.turn("go on for ever") as stream:
+    async with (
+        emulated(aws, f"{api.url}/endless", timeout_s=6.0) as function,
+        function.turn("go on for ever") as stream,
+    ):
         events = await stream.rest()
         assert [event["type"] for event in events[-2:]] == ["thread.item.done", "notice"]
-        assert (await house.items(stream.thread_id))[-1]["content"][0]["text"] == said(events)
+        assert (await function.items(stream.thread_id))[-1]["content"][0]["text"] == said(events)
         await api.until_closed()
 
 
 async def test_kill_9_loses_no_users_message_and_at_most_the_last_second_of_the_answer(
     aws: LocalAws, api: ModelApi
 ) -> None:
-    async with emulated(aws, f"{api.url}/endless") as house, house.turn("first") as stream:
+    async with emulated(aws, f"{api.url}/endless") as function, function.turn("first") as stream:
         await journaled(aws)
-        for pid in house.emulator.pids:
+        for pid in function.emulator.pids:
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(httpx2.HTTPError):
             await stream.rest()
         thread_id = stream.thread_id
-        async with house.http.stream(
+        async with function.http.stream(
             "POST",
             "/chatkit",
             json={"type": "threads.add_user_message", "params": {"thread_id": thread_id, "input": message("second")}},
         ) as answer:
             await anext(answer.aiter_raw())
-            items = await house.items(thread_id)
+            items = await function.items(thread_id)
         kinds = [item["type"] for item in items]
         assert kinds[:3] == ["user_message", "assistant_message", "user_message"]
         kept, shown = items[1]["content"][0]["text"], said(whole_events(stream.body))
@@ -88,8 +91,8 @@ async def test_kill_9_loses_no_users_message_and_at_most_the_last_second_of_the_
 
 async def test_duplicates_attach_to_the_turn_that_runs_and_the_oldest_make_room(aws: LocalAws, api: ModelApi) -> None:
     body = {"type": "threads.create", "params": {"input": message("once")}}
-    async with emulated(aws, f"{api.url}/well", managed=2 * DUPLICATES) as house:
-        answers = await asyncio.gather(*(house.http.post("/chatkit", json=body) for _ in range(DUPLICATES)))
+    async with emulated(aws, f"{api.url}/well", managed=2 * DUPLICATES) as function:
+        answers = await asyncio.gather(*(function.http.post("/chatkit", json=body) for _ in range(DUPLICATES)))
         assert {answer.status_code for answer in answers} == {200}
         seen = [whole_events(answer.content) for answer in answers]
         cut = [events for events in seen if events[-1]["type"] == "notice"]  # they made room for newer ones
@@ -98,7 +101,7 @@ async def test_duplicates_attach_to_the_turn_that_runs_and_the_oldest_make_room(
         assert all(events == whole for events in others)
         assert all(events[:-1] == whole[: len(events) - 1] for events in cut)
         assert len({answer.headers["x-chat-turn"] for answer in answers}) == 1
-        listed = (await house.ask("threads.list")).json()["data"]
+        listed = (await function.ask("threads.list")).json()["data"]
         assert len(listed) == 1
     assert len(api.requests) == 1
 
@@ -106,36 +109,36 @@ async def test_duplicates_attach_to_the_turn_that_runs_and_the_oldest_make_room(
 async def test_a_reload_in_mid_answer_finds_the_turn_and_resumes_behind_what_it_had_seen(
     aws: LocalAws, api: ModelApi
 ) -> None:
-    async with emulated(aws, f"{api.url}/endless") as house, house.turn("go on") as stream:
+    async with emulated(aws, f"{api.url}/endless") as function, function.turn("go on") as stream:
         await journaled(aws)
-        running = await house.http.get(f"/chatkit/threads/{stream.thread_id}/turn")
+        running = await function.http.get(f"/chatkit/threads/{stream.thread_id}/turn")
         assert running.json() == {"turn_id": stream.turn_id}
         url = f"/chatkit/turns/{stream.turn_id}/events"
-        async with house.http.stream("GET", url, headers={"last-event-id": "3"}) as resumed:
+        async with function.http.stream("GET", url, headers={"last-event-id": "3"}) as resumed:
             chunks = resumed.aiter_raw()
             replayed = await anext(chunks)
             assert replayed.split(b"\n\n")[0].endswith(b"\nid: 4")
-            await house.http.post("/chatkit/stop", json={"thread_id": stream.thread_id})
+            await function.http.post("/chatkit/stop", json={"thread_id": stream.thread_id})
             replayed += b"".join([chunk async for chunk in chunks])
         assert whole_events(replayed) == (await stream.rest())[3:]
-        unknown = await house.http.get("/chatkit/turns/turn-that-never-was/events")
+        unknown = await function.http.get("/chatkit/turns/turn-that-never-was/events")
         assert unknown.status_code == 404
 
 
 async def test_a_sandbox_that_is_told_to_end_leaves_every_word_that_was_sent(aws: LocalAws, api: ModelApi) -> None:
     """SIGTERM leaves 100 ms: the journal is written first, and its fold is all that the client has seen."""
-    async with emulated(aws, f"{api.url}/endless") as house, house.turn("first") as stream:
+    async with emulated(aws, f"{api.url}/endless") as function, function.turn("first") as stream:
         await journaled(aws)
         for _ in range(DELTAS):
             stream.body += await anext(stream.chunks)
-        for pid in house.emulator.pids:
+        for pid in function.emulator.pids:
             os.kill(pid, signal.SIGTERM)
         with suppress(httpx2.HTTPError):
             await stream.rest()
         body = {"type": "threads.add_user_message", "params": {"thread_id": stream.thread_id, "input": message("on")}}
-        async with house.http.stream("POST", "/chatkit", json=body) as answer:
+        async with function.http.stream("POST", "/chatkit", json=body) as answer:
             await anext(answer.aiter_raw())
-            items = await house.items(stream.thread_id)
+            items = await function.items(stream.thread_id)
     kept, shown = items[1]["content"][0]["text"], said(whole_events(stream.body))
     assert kept.startswith(shown)
     assert [item["type"] for item in items[:3]] == ["user_message", "assistant_message", "user_message"]

@@ -8,7 +8,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 
 ISSUER = "https://issuer.test/"
 AUDIENCE = "chat"
@@ -35,7 +35,7 @@ class Issuer:
             "aud": AUDIENCE,
             "sub": "ann",
             "exp": int(time.time()) + 3600,
-            "email": CANARIES["token"],
+            "email": MARKERS["token"],
         }
         return {name: value for name, value in (sound | claims).items() if value is not None}
 

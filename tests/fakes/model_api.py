@@ -18,7 +18,7 @@ from openai.types import responses as r
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
 from lambda_src.models.demo_model import events_of, message_of
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 
 ANSWER = "one two three four five six seven eight nine ten"
 USAGE = r.ResponseUsage(
@@ -122,7 +122,7 @@ class ModelApi:
                 writer.write(b"".join(events[:half]) + events[half][:-20])
             case "failed-event":
                 failed = r.ResponseErrorEvent(
-                    code="server_error", message=CANARIES["exception"], param=None, sequence_number=99, type="error"
+                    code="server_error", message=MARKERS["exception"], param=None, sequence_number=99, type="error"
                 )
                 writer.write(b"".join(events[:half]) + f"event: error\ndata: {failed.model_dump_json()}\n\n".encode())
             case "trickle":

@@ -35,7 +35,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, dispatcher_with, known_by_name, served
-from tests.apps.full import house_on_moto
+from tests.apps.full import full_app_on_moto
 
 CASES = int(os.environ.get("CHAT_SCHEMATHESIS", "100"))
 REFUSED = {400, 401, 404, 405, 409, 413, 422, 429}
@@ -80,9 +80,9 @@ def test_the_document_has_every_route_of_the_app_and_a_shape_for_every_body() ->
 @pytest.fixture(scope="module")
 def files() -> Iterator[Files]:
     """A bucket."""
-    with house_on_moto() as house:
-        assert house.files is not None
-        yield house.files
+    with full_app_on_moto() as full_app:
+        assert full_app.files is not None
+        yield full_app.files
 
 
 async def send(case: Case[Any], files: Files) -> httpx2.Response:

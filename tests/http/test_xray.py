@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lambda_src.http.xray import PREAMBLE, Traced, traced
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Chat, app_with, message, server_with
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 
 ROOT, PARENT = "1-5759e988-bd862e3fe1be46a994272793", "53995c3f42cd8ad8"
 
@@ -63,7 +63,7 @@ async def test_a_request_is_a_subsegment_of_the_invocation(daemon: socket.socket
     assert told["annotations"]["request_id"] == answer.headers["x-request-id"] == "req-1"
     assert told["end_time"] >= told["start_time"]
     assert (told["annotations"]["status"], told["fault"], len(told["id"])) == (200, False, 16)
-    assert not any(canary in json.dumps(told) for canary in CANARIES.values())
+    assert not any(marker in json.dumps(told) for marker in MARKERS.values())
 
 
 async def test_what_lambda_does_not_sample_is_not_told(daemon: socket.socket) -> None:
@@ -84,13 +84,13 @@ async def test_a_fault_is_told_as_one() -> None:
     sent: list[bytes] = []
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
-        raise ZeroDivisionError(CANARIES["exception"])
+        raise ZeroDivisionError(MARKERS["exception"])
 
     app = on_lambda(Traced(broken, emit=sent.append))
     with pytest.raises(ZeroDivisionError):
         await app({"type": "http", "chat.request_id": "r"}, None, None)  # type: ignore[arg-type]  # never called
     assert json.loads(sent[0].partition(b"\n")[2])["fault"] is True
-    assert CANARIES["exception"].encode() not in sent[0]
+    assert MARKERS["exception"].encode() not in sent[0]
 
 
 def test_it_is_not_loaded_unless_it_is_asked_for() -> None:

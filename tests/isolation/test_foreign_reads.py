@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.apps.chat import Answer, message
-from tests.apps.dynamodb import House, a_house
+from tests.apps.dynamodb import DynamoDBApp, populated_dynamodb_app
 from tests.fuzz.chatkit_types import REQUESTS, paths_of
 
 NAMES = ("thread_id", "item_id", "item_ids", "attachment_id", "attachments", "after")
@@ -74,14 +74,14 @@ def cells() -> list[tuple[str, tuple[str, ...]]]:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[House]:
-    with a_house() as house:
-        yield house
+def shared() -> Iterator[DynamoDBApp]:
+    with populated_dynamodb_app() as dynamodb_app:
+        yield dynamodb_app
 
 
 @pytest.fixture
-def house(shared: House) -> House:
-    """Refused requests change nothing, so one house serves them all."""
+def dynamodb_app(shared: DynamoDBApp) -> DynamoDBApp:
+    """Refused requests change nothing, so one dynamodb_app serves them all."""
     shared.touched.clear()
     return shared
 
@@ -91,11 +91,11 @@ def seen(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
     return answer.status, answer.body, {k: v for k, v in answer.headers.items() if k != "x-request-id"}
 
 
-def assert_only_his_own(house: House) -> None:
+def assert_only_his_own(dynamodb_app: DynamoDBApp) -> None:
     """Bob's requests named nothing of anybody else's."""
-    for partition in house.touched.partitions:
+    for partition in dynamodb_app.touched.partitions:
         assert (partition + "#").startswith(("USER#bob#", "STAGE#", "SWEEP#")), partition
-    for folder in house.touched.folders:
+    for folder in dynamodb_app.touched.folders:
         assert folder.split("/")[1] == "bob", folder
 
 
@@ -114,17 +114,19 @@ def test_the_matrix_has_every_field_that_could_name_something() -> None:
     ("operation", "fields"), cells(), ids=lambda cell: cell if isinstance(cell, str) else "+".join(cell)
 )
 async def test_what_is_anns_is_for_bob_what_never_existed(
-    house: House, operation: str, fields: tuple[str, ...]
+    dynamodb_app: DynamoDBApp, operation: str, fields: tuple[str, ...]
 ) -> None:
-    before = house.rows_of("ann")
-    unknown = seen(await house.bob.post(with_ids(operation, dict.fromkeys(fields, "unknown_1"))))
+    before = dynamodb_app.rows_of("ann")
+    unknown = seen(await dynamodb_app.bob.post(with_ids(operation, dict.fromkeys(fields, "unknown_1"))))
     assert unknown[0] in (200, 404, 422)
-    longest = max(len(house.ids_of["ann"][name]) for name in fields)
+    longest = max(len(dynamodb_app.ids_of["ann"][name]) for name in fields)
     for number in range(longest):
-        ids = {name: house.ids_of["ann"][name][number % len(house.ids_of["ann"][name])] for name in fields}
-        assert seen(await house.bob.post(with_ids(operation, ids))) == unknown
-    assert house.rows_of("ann") == before
-    assert_only_his_own(house)
+        ids = {
+            name: dynamodb_app.ids_of["ann"][name][number % len(dynamodb_app.ids_of["ann"][name])] for name in fields
+        }
+        assert seen(await dynamodb_app.bob.post(with_ids(operation, ids))) == unknown
+    assert dynamodb_app.rows_of("ann") == before
+    assert_only_his_own(dynamodb_app)
 
 
 TURN_ROUTES = [
@@ -136,28 +138,30 @@ TURN_ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path", "name"), TURN_ROUTES, ids=lambda value: value)
-async def test_a_turn_of_anns_is_for_bob_one_that_never_ran(house: House, method: str, path: str, name: str) -> None:
+async def test_a_turn_of_anns_is_for_bob_one_that_never_ran(
+    dynamodb_app: DynamoDBApp, method: str, path: str, name: str
+) -> None:
     async def ask(value: str) -> tuple[int, bytes, dict[str, str]]:
         body = json.dumps({name: value}).encode() if method == "POST" else b""
-        return seen(await house.bob.post(body, path.format(value), method))
+        return seen(await dynamodb_app.bob.post(body, path.format(value), method))
 
-    before, unknown = house.rows_of("ann"), await ask("unknown-0123456789")
-    for value in house.ids_of["ann"][name]:
+    before, unknown = dynamodb_app.rows_of("ann"), await ask("unknown-0123456789")
+    for value in dynamodb_app.ids_of["ann"][name]:
         assert await ask(value) == unknown
-    assert house.rows_of("ann") == before
-    assert_only_his_own(house)
+    assert dynamodb_app.rows_of("ann") == before
+    assert_only_his_own(dynamodb_app)
 
 
-async def test_the_record_would_notice(house: House) -> None:
-    await house.ann("threads.get_by_id", thread_id="thr_ann_full")
+async def test_the_record_would_notice(dynamodb_app: DynamoDBApp) -> None:
+    await dynamodb_app.ann("threads.get_by_id", thread_id="thr_ann_full")
     with pytest.raises(AssertionError):
-        assert_only_his_own(house)
+        assert_only_his_own(dynamodb_app)
 
 
-async def test_bobs_own_requests_touch_nothing_but_his_own(house: House) -> None:
-    before = house.rows_of("ann")
+async def test_bobs_own_requests_touch_nothing_but_his_own(dynamodb_app: DynamoDBApp) -> None:
+    before = dynamodb_app.rows_of("ann")
     for operation, params in sorted(SOUND.items(), key=lambda entry: entry[0] == "threads.delete"):
-        await house.bob(operation, **params)
-    assert house.rows_of("ann") == before
-    assert any(partition.startswith("USER#bob#THREAD#") for partition in house.touched.partitions)
-    assert_only_his_own(house)
+        await dynamodb_app.bob(operation, **params)
+    assert dynamodb_app.rows_of("ann") == before
+    assert any(partition.startswith("USER#bob#THREAD#") for partition in dynamodb_app.touched.partitions)
+    assert_only_his_own(dynamodb_app)

@@ -13,7 +13,7 @@ from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.titles import by_model
 from lambda_src.settings import ModelApi, Settings
 from tests.apps.chat import message
-from tests.apps.full import House, house_without_files
+from tests.apps.full import FullApp, full_app_without_files
 from tests.fakes.model_api import numbered, scripted_api, sse
 from tests.models.test_providers import text
 
@@ -21,8 +21,8 @@ REQUIRED = {"CHAT_TABLE": "t", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 def answered(words: str) -> bytes:
@@ -46,11 +46,11 @@ def config_of(base_url: str | None, **settings: str) -> RunConfig:
 
 @pytest.mark.parametrize(("api", "answer"), [("responses", answered("one")), ("chat_completions", text("one"))])
 async def test_a_vendor_is_asked_to_keep_nothing_and_told_the_user_as_a_hash(
-    house: House, api: ModelApi, answer: bytes
+    full_app: FullApp, api: ModelApi, answer: bytes
 ) -> None:
     async with scripted_api(answer) as (url, requests):
         config = config_of(url, model_api=api, model_privacy="true")
-        await house.chat(run_config=config)("threads.create", input=message("hi"))
+        await full_app.chat(run_config=config)("threads.create", input=message("hi"))
     [(_, asked)] = requests
     assert asked["store"] is False
     assert asked["safety_identifier"] == "ann", "the user's id, which is a hash wherever people sign in"
@@ -58,10 +58,10 @@ async def test_a_vendor_is_asked_to_keep_nothing_and_told_the_user_as_a_hash(
 
 @pytest.mark.parametrize(("api", "answer"), [("responses", answered("one")), ("chat_completions", text("one"))])
 async def test_a_vendor_that_may_refuse_such_fields_does_not_get_them(
-    house: House, api: ModelApi, answer: bytes
+    full_app: FullApp, api: ModelApi, answer: bytes
 ) -> None:
     async with scripted_api(answer) as (url, requests):
-        await house.chat(run_config=config_of(url, model_api=api))("threads.create", input=message("hi"))
+        await full_app.chat(run_config=config_of(url, model_api=api))("threads.create", input=message("hi"))
     [(_, asked)] = requests
     assert not {"store", "safety_identifier"} & set(asked)
 
@@ -85,7 +85,9 @@ def test_a_limit_on_answers_stays_beside_it() -> None:
 
 
 @pytest.mark.parametrize("encrypted", [None, "gAAAA"])
-async def test_reasoning_that_the_vendor_did_not_keep_is_not_referred_to(house: House, encrypted: str | None) -> None:
+async def test_reasoning_that_the_vendor_did_not_keep_is_not_referred_to(
+    full_app: FullApp, encrypted: str | None
+) -> None:
     @function_tool
     def roll_dice() -> str:
         """A throw."""
@@ -95,18 +97,18 @@ async def test_reasoning_that_the_vendor_did_not_keep_is_not_referred_to(house: 
     call = tool_call_of("roll_dice").model_dump(mode="json")
     async with scripted_api(ended(reasoning, call), answered("four")) as (url, requests):
         config = private(openai_run_config("key", base_url=url))
-        await house.chat(run_config=config, tools=[roll_dice])("threads.create", input=message("roll"))
+        await full_app.chat(run_config=config, tools=[roll_dice])("threads.create", input=message("roll"))
     sent_back = [item.get("type") for item in requests[1][1]["input"]]
     assert sent_back[-2:] == ["function_call", "function_call_output"]
     assert ("reasoning" in sent_back) is (encrypted is not None)
     assert requests[1][1]["store"] is False
 
 
-async def test_what_the_agent_itself_sends_beside_it_stays(house: House) -> None:
+async def test_what_the_agent_itself_sends_beside_it_stays(full_app: FullApp) -> None:
     agent = Agent[Any](name="A", model_settings=ModelSettings(extra_args={"service_tier": "flex"}, temperature=0.5))
     async with scripted_api(answered("one")) as (url, requests):
         config = private(openai_run_config("key", base_url=url))
-        await house.chat(run_config=config, agent=agent)("threads.create", input=message("hi"))
+        await full_app.chat(run_config=config, agent=agent)("threads.create", input=message("hi"))
     [(_, asked)] = requests
     assert (asked["service_tier"], asked["temperature"], asked["safety_identifier"]) == ("flex", 0.5, "ann")
 

@@ -10,15 +10,15 @@ from lambda_src.errors import UnavailableError
 from lambda_src.models.providers import bedrock_run_config, capped, chosen_run_config, openai_run_config
 from lambda_src.settings import Settings
 from tests.apps.chat import message
-from tests.apps.full import House, house_without_files, items_of, thread_of
+from tests.apps.full import FullApp, full_app_without_files, items_of, thread_of
 from tests.fakes.model_api import ANSWER, DONE, chunk, model_api, scripted_api
 
 REQUIRED = {"CHAT_TABLE": "t", "CHAT_AUTH_ISSUER": "https://i.test/", "CHAT_AUTH_AUDIENCE": "a"}
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 def text(words: str) -> bytes:
@@ -34,27 +34,27 @@ def tool_call(name: str) -> bytes:
     return chunk({"role": "assistant", "tool_calls": [function]}) + done + DONE
 
 
-async def test_chat_completions_answer_at_an_address_of_ones_own(house: House) -> None:
+async def test_chat_completions_answer_at_an_address_of_ones_own(full_app: FullApp) -> None:
     async with scripted_api(text("one two three")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
-        answer = await house.chat(run_config=config)("threads.create", input=message("hi"))
+        answer = await full_app.chat(run_config=config)("threads.create", input=message("hi"))
     assert items_of(answer)[-1]["content"][0]["text"].split() == ["one", "two", "three"]
     assert requests[0][0].startswith("POST /v1/chat/completions ")
     assert requests[0][1]["messages"][-1]["content"] in ("hi", [{"type": "text", "text": "hi"}])
 
 
-async def test_chat_completions_are_asked_for_usage_at_any_address(house: House) -> None:
+async def test_chat_completions_are_asked_for_usage_at_any_address(full_app: FullApp) -> None:
     async with scripted_api(text("one")) as (url, requests):
         config = capped(openai_run_config("key", base_url=url, api="chat_completions"), 100)
-        await house.chat(run_config=config)("threads.create", input=message("hi"))
+        await full_app.chat(run_config=config)("threads.create", input=message("hi"))
     assert requests[0][1]["stream_options"] == {"include_usage": True}
     assert requests[0][1]["max_tokens"] == 100
 
 
-async def test_answers_under_one_constant_id_are_kept_apart(house: House) -> None:
+async def test_answers_under_one_constant_id_are_kept_apart(full_app: FullApp) -> None:
     async with scripted_api(text("one"), text("two")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
-        chat = house.chat(run_config=config)
+        chat = full_app.chat(run_config=config)
         thread_id = thread_of(await chat("threads.create", input=message("first")))
         await chat("threads.add_user_message", thread_id=thread_id, input=message("second"))
     items = (await chat("items.list", thread_id=thread_id, order="asc")).json["data"]
@@ -64,7 +64,7 @@ async def test_answers_under_one_constant_id_are_kept_apart(house: House) -> Non
     assert [entry["role"] for entry in requests[1][1]["messages"]] == ["user", "assistant", "user"]
 
 
-async def test_tools_work_over_chat_completions(house: House) -> None:
+async def test_tools_work_over_chat_completions(full_app: FullApp) -> None:
     @function_tool
     def roll_dice() -> str:
         """A throw."""
@@ -72,26 +72,26 @@ async def test_tools_work_over_chat_completions(house: House) -> None:
 
     async with scripted_api(tool_call("roll_dice"), text("You threw a four.")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
-        answer = await house.chat(run_config=config, tools=[roll_dice])("threads.create", input=message("roll"))
+        answer = await full_app.chat(run_config=config, tools=[roll_dice])("threads.create", input=message("roll"))
     assert "four" in items_of(answer)[-1]["content"][0]["text"]
     assert requests[1][1]["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "four"}
 
 
-async def test_the_responses_api_at_an_address_of_ones_own(house: House) -> None:
+async def test_the_responses_api_at_an_address_of_ones_own(full_app: FullApp) -> None:
     async with model_api() as api:
         config = openai_run_config("key", base_url=f"{api.url}/well")
-        answer = await house.chat(run_config=config)("threads.create", input=message("hi"))
+        answer = await full_app.chat(run_config=config)("threads.create", input=message("hi"))
     assert items_of(answer)[-1]["content"][0]["text"] == ANSWER
 
 
 async def test_bedrock_is_asked_with_the_roles_own_signature_and_no_key(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     role = {"ACCESS_KEY_ID": "AKIDEXAMPLE", "SECRET_ACCESS_KEY": "s", "SESSION_TOKEN": "t", "REGION": "eu-central-1"}
     for name, value in role.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     async with scripted_api(text("one"), text("two")) as (url, requests):
-        chat = house.chat(run_config=bedrock_run_config(url, api="chat_completions"))
+        chat = full_app.chat(run_config=bedrock_run_config(url, api="chat_completions"))
         answer = await chat("threads.create", input=message("first"))
         later = await chat("threads.add_user_message", thread_id=thread_of(answer), input=message("second"))
     assert items_of(later)[-1]["content"][0]["text"].strip() == "two"
@@ -132,13 +132,13 @@ def test_nobody_but_amazon_is_asked_without_a_key_as_our_credentials_would_sign_
 
 
 async def test_a_turn_before_the_vendors_key_is_set_sends_nothing_and_says_what_to_do(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
         monkeypatch.setenv(f"AWS_{name}", "of-the-role")
     async with scripted_api(text("one")) as (url, requests):
         settings = replace(Settings.from_env(REQUIRED), model_base_url=url, model_api="chat_completions")
-        chat = house.chat(build_run_config=lambda: run_config(None, settings))
+        chat = full_app.chat(build_run_config=lambda: run_config(None, settings))
         answer = await chat("threads.create", input=message("hi"))
     assert requests == []
     assert "No model key is set yet" in answer.of("error")[-1]["message"]

@@ -14,7 +14,7 @@ from lambda_src.rotating_secret import REREAD_S, Secret
 from lambda_src.runs.user_errors import FAULTS
 from lambda_src.settings import ModelApi
 from tests.apps.chat import message
-from tests.apps.full import House, attached, house_on_moto, house_without_files, thread_of
+from tests.apps.full import FullApp, attached, full_app_on_moto, full_app_without_files, thread_of
 from tests.fakes.model_api import scripted_api
 from tests.models.test_providers import text
 
@@ -53,9 +53,9 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    with house_on_moto() as house:
-        yield house
+def full_app() -> Iterator[FullApp]:
+    with full_app_on_moto() as full_app:
+        yield full_app
 
 
 @pytest.mark.parametrize("api", ["responses", "chat_completions"])
@@ -67,7 +67,7 @@ async def test_a_refusal_is_told_by_what_is_wrong(
     async with scripted_api(*[body] * 3, status=f"{status} {REASONS[status]}", content_type=JSON) as (url, requests):
         config = openai_run_config("key", base_url=url, api=api)
         config.model = "gpt-of-the-test"
-        answer = await house_without_files().chat(run_config=config)("threads.create", input=message("hi"))
+        answer = await full_app_without_files().chat(run_config=config)("threads.create", input=message("hi"))
     (told,) = answer.of("error")
     assert (told["message"], told.get("allow_retry", False)) == FAULTS[kind], name
     (record,) = [vars(record) for record in logged.records if record.msg == "run_failed"]
@@ -122,7 +122,7 @@ FILE_REFUSALS = [
 
 @pytest.mark.parametrize(("kind", "status", "prose"), FILE_REFUSALS)
 async def test_a_file_that_the_model_refuses_becomes_a_sentence_and_the_thread_continues(
-    kind: str, status: int, prose: str, house: House, logged: pytest.LogCaptureFixture
+    kind: str, status: int, prose: str, full_app: FullApp, logged: pytest.LogCaptureFixture
 ) -> None:
     seen: list[str] = []
 
@@ -134,8 +134,8 @@ async def test_a_file_that_the_model_refuses_becomes_a_sentence_and_the_thread_c
 
     transport = httpx2.MockTransport(answer)
     config = openai_run_config("key", base_url="https://m.test/v1", api="chat_completions", transport=transport)
-    chat = house.chat(run_config=config)
-    attachment_id = await attached(chat, house, **FILES[kind])
+    chat = full_app.chat(run_config=config)
+    attachment_id = await attached(chat, full_app, **FILES[kind])
     first = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert not first.of("error")
     assert len(seen) == 2, "refused once, then asked without the file"
@@ -145,17 +145,19 @@ async def test_a_file_that_the_model_refuses_becomes_a_sentence_and_the_thread_c
     assert not later.of("error")
 
 
-async def test_a_file_that_the_settings_say_is_not_taken_is_never_sent(house: House) -> None:
+async def test_a_file_that_the_settings_say_is_not_taken_is_never_sent(full_app: FullApp) -> None:
     async with scripted_api(text("No.")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
-        chat = house.chat(run_config=config, takes=())
-        attachment_id = await attached(chat, house)
+        chat = full_app.chat(run_config=config, takes=())
+        attachment_id = await attached(chat, full_app)
         await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert "base64" not in json.dumps(requests[0][1])
     assert "This model cannot read pictures" in json.dumps(requests[0][1])
 
 
-async def test_a_refusal_that_has_nothing_to_do_with_the_file_is_told_after_one_try_without_it(house: House) -> None:
+async def test_a_refusal_that_has_nothing_to_do_with_the_file_is_told_after_one_try_without_it(
+    full_app: FullApp,
+) -> None:
     seen: list[httpx2.Request] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -164,8 +166,8 @@ async def test_a_refusal_that_has_nothing_to_do_with_the_file_is_told_after_one_
 
     transport = httpx2.MockTransport(answer)
     config = openai_run_config("key", base_url="https://m.test/v1", api="chat_completions", transport=transport)
-    chat = house.chat(run_config=config)
-    attachment_id = await attached(chat, house)
+    chat = full_app.chat(run_config=config)
+    attachment_id = await attached(chat, full_app)
     result = await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert result.of("error")[0]["message"] == FAULTS["rejected"][0]
     assert len(seen) == 2

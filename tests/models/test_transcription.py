@@ -16,15 +16,15 @@ from lambda_src.errors import RequestError, UnavailableError
 from lambda_src.models.providers import openai_client
 from lambda_src.models.transcription import Dictation
 from lambda_src.settings import MAX_BODY_BYTES, Settings
-from tests.apps.full import House, house_without_files
+from tests.apps.full import FullApp, full_app_without_files
 
-SECRET = "canary-7d1f"
+SECRET = "marker-7d1f"
 WEBM = b"\x1a\x45\xdf\xa3 and sound"
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 def sent(data: bytes, mime_type: str = "audio/webm;codecs=opus") -> dict[str, Any]:
@@ -35,16 +35,16 @@ async def heard(audio: AudioInput) -> str:
     return f"{len(audio.data)} bytes of {audio.media_type}"
 
 
-async def test_what_was_said_comes_back(house: House) -> None:
-    answer = await house.chat(transcribe=heard)("input.transcribe", **sent(WEBM))
+async def test_what_was_said_comes_back(full_app: FullApp) -> None:
+    answer = await full_app.chat(transcribe=heard)("input.transcribe", **sent(WEBM))
     assert answer.json == {"text": f"{len(WEBM)} bytes of audio/webm"}
 
 
 @pytest.mark.parametrize(("audio_bytes", "status"), [(740_000, 200), (750_000, 413)])
 async def test_a_recording_may_be_as_long_as_the_documentation_says(
-    house: House, audio_bytes: int, status: int
+    full_app: FullApp, audio_bytes: int, status: int
 ) -> None:
-    answer = await house.chat(transcribe=heard, max_body_bytes=MAX_BODY_BYTES)(
+    answer = await full_app.chat(transcribe=heard, max_body_bytes=MAX_BODY_BYTES)(
         "input.transcribe", **sent(WEBM.ljust(audio_bytes, b"\0"))
     )
     assert answer.status == status
@@ -58,8 +58,8 @@ async def test_a_recording_may_be_as_long_as_the_documentation_says(
     ],
     ids=["html", "empty", "another type", "video", "untyped", "no base64", "no ascii"],
 )  # fmt: skip
-async def test_audio_that_is_none_is_refused_in_words(house: House, params: dict[str, Any]) -> None:
-    answer = await house.chat(transcribe=heard)("input.transcribe", **params)
+async def test_audio_that_is_none_is_refused_in_words(full_app: FullApp, params: dict[str, Any]) -> None:
+    answer = await full_app.chat(transcribe=heard)("input.transcribe", **params)
     assert (answer.status, answer.json["error"]) == (422, "invalid_request")
 
 

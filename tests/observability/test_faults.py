@@ -14,10 +14,10 @@ from lambda_src.observability import faults
 from lambda_src.observability.faults import log_fault, place_of
 from lambda_src.runs.widget_actions import ActionCall, Actions
 from tests.apps.chat import Chat, message
-from tests.apps.full import house_without_files, items_of, thread_of
+from tests.apps.full import full_app_without_files, items_of, thread_of
 
-SECRET = "canary-7d1f"
-LIBRARY = "def call(function, *args):\n    return function(*args)\n\ndef fail():\n    raise KeyError('canary-7d1f')\n"
+SECRET = "marker-7d1f"
+LIBRARY = "def call(function, *args):\n    return function(*args)\n\ndef fail():\n    raise KeyError('marker-7d1f')\n"
 OWN = """\
 from library_of_another import call, fail
 
@@ -28,7 +28,7 @@ def wrapped():
     try:
         fail()
     except KeyError as error:
-        raise RuntimeError("canary-7d1f") from error
+        raise RuntimeError("marker-7d1f") from error
 """
 
 
@@ -113,7 +113,7 @@ async def test_a_tool_that_raises_is_one_line_and_the_turn_continues(
         return "seen"
 
     model = ScriptedModel([[function_call("look", "{}", call_id="c")], [assistant_message("It failed.")]])
-    answer = await house_without_files().chat(model=model, tools=[look])("threads.create", input=message("look"))
+    answer = await full_app_without_files().chat(model=model, tools=[look])("threads.create", input=message("look"))
     assert items_of(answer)[-1]["content"][0]["text"] == "It failed."
     assert lines() == [
         {"msg": "tool_failed", "tool": "look", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}
@@ -130,7 +130,7 @@ async def test_a_tool_that_may_end_the_turn_is_one_line_too(
         return "seen"
 
     model = ScriptedModel([[function_call("look", "{}", call_id="c")]])
-    answer = await house_without_files().chat(model=model, tools=[look])("threads.create", input=message("look"))
+    answer = await full_app_without_files().chat(model=model, tools=[look])("threads.create", input=message("look"))
     assert len(answer.of("error")) == 1
     assert lines() == [{"msg": "run_failed", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}]
 
@@ -139,7 +139,7 @@ async def test_an_unknown_tool_is_told_to_the_model_and_the_turn_continues(
     lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
     model = ScriptedModel([[function_call(SECRET, "{}", call_id="c")], [assistant_message("There is no such tool.")]])
-    answer = await house_without_files().chat(model=model)("threads.create", input=message("look"))
+    answer = await full_app_without_files().chat(model=model)("threads.create", input=message("look"))
     assert answer.of("error") == []
     assert items_of(answer)[-1]["content"][0]["text"] == "There is no such tool."
     assert "not found" in str(model.calls[1].input)
@@ -156,7 +156,7 @@ async def test_a_guardrail_that_raises_is_one_line(
 
     agent = Agent[Any](name="Test", input_guardrails=[guard])
     model = ScriptedModel([[assistant_message("hello")]])
-    answer = await house_without_files().chat(model=model, agent=agent)("threads.create", input=message("hi"))
+    answer = await full_app_without_files().chat(model=model, agent=agent)("threads.create", input=message("hi"))
     assert len(answer.of("error")) == 1
     assert lines() == [{"msg": "run_failed", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}]
 
@@ -164,7 +164,7 @@ async def test_a_guardrail_that_raises_is_one_line(
 async def test_an_agent_that_cannot_be_built_is_one_line(
     own: dict[str, Any], lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    chat = house_without_files().chat(build_agent=own["direct"])
+    chat = full_app_without_files().chat(build_agent=own["direct"])
     answer = await chat("threads.create", input=message("hi"))
     assert len(answer.of("error")) == 1
     assert lines() == [{"msg": "run_failed", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}]
@@ -188,7 +188,7 @@ async def test_an_action_that_raises_is_one_line_with_its_name(
     async def cancel(_: dict[str, Any], call: ActionCall) -> None:
         own["direct"]()
 
-    chat: Chat = house_without_files().chat(actions=actions)
+    chat: Chat = full_app_without_files().chat(actions=actions)
     thread_id = thread_of(await chat("threads.create", input=message("hi")))
     await chat(operation, thread_id=thread_id, action={"type": "order.cancel", "payload": {}})
     expected = {"action": "order.cancel", "error_type": "KeyError", "place": "lambda_src/agent/own.py:4"}

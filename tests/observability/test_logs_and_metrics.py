@@ -1,4 +1,4 @@
-"""What a request leaves in the log: its line, its metrics, and not one of ten canaries that were planted in it."""
+"""What a request leaves in the log: its line, its metrics, and not one of the content markers planted in it."""
 
 import asyncio
 import io
@@ -20,7 +20,7 @@ from lambda_src.observability.logs import OURS, configure_logging, count_row
 from lambda_src.observability.metrics import NAMESPACE
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import MAX_BODY_BYTES, Chat, app_with, message, server_with
-from tests.content_markers import CANARIES as EVERYWHERE
+from tests.content_markers import MARKERS as EVERYWHERE
 from tests.fakes.issuer import AUDIENCE, ISSUER, Issuer
 
 
@@ -215,11 +215,11 @@ async def test_every_line_has_the_callers_address_hashed(output: Output) -> None
     assert "127.0.0.1" not in output.stream.getvalue()
 
 
-# Canaries
+# Content markers
 
 
-CANARIES = EVERYWHERE | {
-    place: f"canary-{place}-7f3a9c"
+MARKERS = EVERYWHERE | {
+    place: f"marker-{place}-7f3a9c"
     for place in (
         "message",
         "title",
@@ -238,50 +238,50 @@ CANARIES = EVERYWHERE | {
 
 
 async def _sing(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every way that somebody's words come in, each with its canary."""
-    model = ScriptedModel([[assistant_message(CANARIES["answer"])], RuntimeError(CANARIES["exception"])])
+    """Every way that somebody's words come in, each with its marker."""
+    model = ScriptedModel([[assistant_message(MARKERS["answer"])], RuntimeError(MARKERS["exception"])])
     issuer = Issuer()
     chat = Chat(app_with(server_with(store, model=model)))
-    created = await chat("threads.create", input=message(CANARIES["message"], quoted_text=CANARIES["message"]))
+    created = await chat("threads.create", input=message(MARKERS["message"], quoted_text=MARKERS["message"]))
     thread_id = created.of("thread.created")[0]["thread"]["id"]
-    await chat("threads.add_user_message", thread_id=thread_id, input=message(CANARIES["message"]))
-    await chat("threads.update", thread_id=thread_id, title=CANARIES["title"])
-    await chat("threads.add_client_tool_output", thread_id=thread_id, result={"a": CANARIES["tool-output"]})
-    await chat("attachments.create", name=CANARIES["attachment-name"], size=1, mime_type=CANARIES["attachment-name"])
-    await chat("items.feedback", thread_id=CANARIES["path"], item_ids=[CANARIES["path"]], kind="positive")
-    await chat.post(b"", f"/{CANARIES['path']}?q={CANARIES['path']}", "GET")
-    await chat.post(b"", f"/chatkit/turns/{CANARIES['path']}/events", "GET")
-    await chat.post(CANARIES["message"].encode())
-    await chat.post(json.dumps({"type": CANARIES["message"]}).encode())
+    await chat("threads.add_user_message", thread_id=thread_id, input=message(MARKERS["message"]))
+    await chat("threads.update", thread_id=thread_id, title=MARKERS["title"])
+    await chat("threads.add_client_tool_output", thread_id=thread_id, result={"a": MARKERS["tool-output"]})
+    await chat("attachments.create", name=MARKERS["attachment-name"], size=1, mime_type=MARKERS["attachment-name"])
+    await chat("items.feedback", thread_id=MARKERS["path"], item_ids=[MARKERS["path"]], kind="positive")
+    await chat.post(b"", f"/{MARKERS['path']}?q={MARKERS['path']}", "GET")
+    await chat.post(b"", f"/chatkit/turns/{MARKERS['path']}/events", "GET")
+    await chat.post(MARKERS["message"].encode())
+    await chat.post(json.dumps({"type": MARKERS["message"]}).encode())
     keys = IssuerKeys(ISSUER, fetch=issuer.fetch)
     locked = Chat(app_with(server_with(store), authenticate=BearerToken(ISSUER, AUDIENCE, keys=keys)))
-    for token in (CANARIES["token"], issuer.token(sub=CANARIES["token"]), jwt.encode({CANARIES["token"]: 1}, "k" * 32)):
+    for token in (MARKERS["token"], issuer.token(sub=MARKERS["token"]), jwt.encode({MARKERS["token"]: 1}, "k" * 32)):
         await locked.as_(token)("threads.list")
 
     async def broken(**_: object) -> None:
-        raise KeyError(CANARIES["exception"])
+        raise KeyError(MARKERS["exception"])
 
     monkeypatch.setattr(store, "load_threads", broken)
     assert (await chat("threads.list")).status == 500
 
 
-async def test_no_canary_is_in_any_line(
+async def test_no_marker_is_in_any_line(
     output: Output, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await _sing(MemoryStore(), monkeypatch)
     for name in ("openai.agents", "openai", "botocore", "asyncio", "lambda_none"):
         library = logging.getLogger(name)
-        library.error("Request: %s", CANARIES["library"], extra={"body": CANARIES["library"]})
+        library.error("Request: %s", MARKERS["library"], extra={"body": MARKERS["library"]})
         try:
-            raise ValueError(CANARIES["exception"])
+            raise ValueError(MARKERS["exception"])
         except ValueError:
-            library.exception("failed with %s", CANARIES["library"])
+            library.exception("failed with %s", MARKERS["library"])
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(True)
-        warnings.warn(CANARIES["warning"], UserWarning, stacklevel=1)
-    asyncio.get_running_loop().call_exception_handler({"message": "m", "exception": KeyError(CANARIES["exception"])})
+        warnings.warn(MARKERS["warning"], UserWarning, stacklevel=1)
+    asyncio.get_running_loop().call_exception_handler({"message": "m", "exception": KeyError(MARKERS["exception"])})
     told = output.stream.getvalue() + "".join(capfd.readouterr())
     assert len(output.of("request")) >= 14
     assert len(output.of("library")) >= 12
-    assert [place for place, canary in CANARIES.items() if canary in told] == []
+    assert [place for place, marker in MARKERS.items() if marker in told] == []

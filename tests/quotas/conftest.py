@@ -6,12 +6,12 @@ from lambda_src.store import bounds
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb.counters import TableCounters
 from lambda_src.store.memory.store import MemoryStore
-from tests.quotas.engine import Ground
+from tests.quotas.engine import QuotaEngine
 from tests.store.local import Local
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
-def ground(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ground:
+def quota_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> QuotaEngine:
     monkeypatch.setattr(bounds, "OPERATION_BUDGET_S", None)  # a thousand at once take what this machine takes
     local = Local()
 
@@ -19,6 +19,6 @@ def ground(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> G
         return local.now
 
     if request.param == "memory":
-        return Ground(local, MemoryStore(clock=clock).ledger, MemoryCounters(clock=clock))
+        return QuotaEngine(local, MemoryStore(clock=clock).ledger, MemoryCounters(clock=clock))
     store = local.store()
-    return Ground(local, store.ledger, TableCounters(store.table, clock=clock))
+    return QuotaEngine(local, store.ledger, TableCounters(store.table, clock=clock))

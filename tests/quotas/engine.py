@@ -19,7 +19,7 @@ def turn_of(name: str, number: int = 0, *, guest: bool = False) -> RequestContex
 
 
 @dataclass
-class Ground:
+class QuotaEngine:
     """Ledger and counters of one engine, on one clock."""
 
     local: Local

@@ -13,15 +13,15 @@ from lambda_src.errors import QuotaError, RequestError
 from lambda_src.quotas.file_quota import GUEST_FILE_BYTES, GUEST_FILES, FileAllowance, FileQuota
 from lambda_src.store.aws_calls import Calls
 from lambda_src.store.counters import MemoryCounters
-from tests.quotas.engine import Ground
+from tests.quotas.engine import QuotaEngine
 
 ANN, BOB = RequestContext(User("ann"), "r"), RequestContext(User("bob"), "r")
 GUEST = RequestContext(User("guest", is_guest=True), "r")
 
 
-def quota(ground: Ground, *, files: int = 0, file_bytes: int = 0) -> FileQuota:
+def quota(quota_engine: QuotaEngine, *, files: int = 0, file_bytes: int = 0) -> FileQuota:
     """As another process would have it."""
-    return FileQuota(ground.counters, FileAllowance(files, file_bytes), clock=lambda: ground.local.now)
+    return FileQuota(quota_engine.counters, FileAllowance(files, file_bytes), clock=lambda: quota_engine.local.now)
 
 
 async def taken(counted: FileQuota, sizes: list[int], context: RequestContext = ANN) -> int:
@@ -31,41 +31,41 @@ async def taken(counted: FileQuota, sizes: list[int], context: RequestContext = 
     return results.count(None)
 
 
-async def test_of_200_at_once_a_limit_of_50_takes_exactly_50(ground: Ground) -> None:
-    counted = quota(ground, files=50)
+async def test_of_200_at_once_a_limit_of_50_takes_exactly_50(quota_engine: QuotaEngine) -> None:
+    counted = quota(quota_engine, files=50)
     assert await taken(counted, [1] * 200) == 50
     assert await taken(counted, [1], BOB) == 1
 
 
-async def test_bytes_are_counted_together_and_a_smaller_file_may_still_fit(ground: Ground) -> None:
-    counted = quota(ground, file_bytes=1000)
+async def test_bytes_are_counted_together_and_a_smaller_file_may_still_fit(quota_engine: QuotaEngine) -> None:
+    counted = quota(quota_engine, file_bytes=1000)
     assert await taken(counted, [600]) == 1
     assert await taken(counted, [600]) == 0
     assert await taken(counted, [400, 1]) == 1
 
 
-async def test_a_file_that_is_too_large_costs_none_of_the_number(ground: Ground) -> None:
-    counted = quota(ground, files=2, file_bytes=1000)
+async def test_a_file_that_is_too_large_costs_none_of_the_number(quota_engine: QuotaEngine) -> None:
+    counted = quota(quota_engine, files=2, file_bytes=1000)
     assert await taken(counted, [2000, 2000, 2000]) == 0
     assert await taken(counted, [10, 10, 10]) == 2
 
 
-async def test_a_refusal_says_when_it_comes_back(ground: Ground) -> None:
-    counted = quota(ground, files=1)
+async def test_a_refusal_says_when_it_comes_back(quota_engine: QuotaEngine) -> None:
+    counted = quota(quota_engine, files=1)
     await counted.admit(1, ANN)
     with pytest.raises(QuotaError, match="midnight UTC") as caught:
         await counted.admit(1, ANN)
     assert caught.value.limit == "files"
-    ground.local.later(caught.value.retry_after_s)
+    quota_engine.local.later(caught.value.retry_after_s)
     await counted.admit(1, ANN)
 
 
-async def test_guests_have_a_limit_even_where_users_have_none(ground: Ground) -> None:
-    counted = quota(ground)
+async def test_guests_have_a_limit_even_where_users_have_none(quota_engine: QuotaEngine) -> None:
+    counted = quota(quota_engine)
     assert await taken(counted, [1] * 100) == 100
     assert await taken(counted, [1] * 100, GUEST) == GUEST_FILES
     other = RequestContext(User("other", is_guest=True), "r")
-    assert await taken(quota(ground, files=3), [1] * 100, other) == 3
+    assert await taken(quota(quota_engine, files=3), [1] * 100, other) == 3
     third = RequestContext(User("third", is_guest=True), "r")
     assert await taken(counted, [GUEST_FILE_BYTES, 1], third) == 1
 

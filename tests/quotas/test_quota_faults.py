@@ -9,7 +9,7 @@ import pytest
 from lambda_src.errors import QuotaError, UnavailableError
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import Allowance, Quotas
-from tests.quotas.engine import Ground, admitted, asks_again, turn_of
+from tests.quotas.engine import QuotaEngine, admitted, asks_again, turn_of
 
 
 class Fault:
@@ -69,14 +69,16 @@ ONE_OF_EACH = {
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
 @pytest.mark.parametrize("at", range(1, 5), ids=["message", "user", "guests", "stage"])
-async def test_an_admission_that_dies_at_any_write_has_spent_nothing(ground: Ground, at: int, waits: bool) -> None:
+async def test_an_admission_that_dies_at_any_write_has_spent_nothing(
+    quota_engine: QuotaEngine, at: int, waits: bool
+) -> None:
     fault = Fault(at, waits=waits)
     faulty = Quotas(
-        fault.watch(ground.ledger),
-        fault.watch(ground.counters),
+        fault.watch(quota_engine.ledger),
+        fault.watch(quota_engine.counters),
         Allowance(**ONE_OF_EACH),
-        clock=lambda: ground.local.now,
-        now=lambda: ground.now_s,
+        clock=lambda: quota_engine.local.now,
+        now=lambda: quota_engine.now_s,
     )
     await struck_by(fault, faulty.admit(turn_of("ann", guest=True)))
     assert await admitted(faulty, turn_of("ann", 1, guest=True), turn_of("ann", 2, guest=True)) == 1
@@ -84,14 +86,16 @@ async def test_an_admission_that_dies_at_any_write_has_spent_nothing(ground: Gro
 
 @pytest.mark.parametrize("waits", [False, True], ids=["fails", "is cancelled"])
 @pytest.mark.parametrize("at", range(1, 3), ids=["user", "stage"])
-async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(ground: Ground, at: int, waits: bool) -> None:
+async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(
+    quota_engine: QuotaEngine, at: int, waits: bool
+) -> None:
     fault = Fault(at + 2, waits=waits)
     faulty = Quotas(
-        ground.ledger,
-        fault.watch(ground.counters),
+        quota_engine.ledger,
+        fault.watch(quota_engine.counters),
         Allowance(tokens_per_day=2 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS),
-        clock=lambda: ground.local.now,
-        now=lambda: ground.now_s,
+        clock=lambda: quota_engine.local.now,
+        now=lambda: quota_engine.now_s,
     )
     turn = turn_of("ann")
     await faulty.admit(turn)
@@ -105,11 +109,15 @@ async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(ground:
 
 
 @pytest.mark.parametrize("name", ["end_quota", "correct"])
-async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(ground: Ground, name: str) -> None:
+async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
+    quota_engine: QuotaEngine, name: str
+) -> None:
     fault = Fault(1, waits=False)
-    ledger, counters = (Watched(engine, fault, names=(name,)) for engine in (ground.ledger, ground.counters))
+    ledger, counters = (
+        Watched(engine, fault, names=(name,)) for engine in (quota_engine.ledger, quota_engine.counters)
+    )
     allowance = Allowance(running=1, tokens_per_day=9 * RESERVED_TOKENS, stage_tokens_per_day=4 * RESERVED_TOKENS)
-    quotas = Quotas(ledger, counters, allowance, clock=lambda: ground.local.now)
+    quotas = Quotas(ledger, counters, allowance, clock=lambda: quota_engine.local.now)
     ann = turn_of("ann")
     await quotas.admit(ann)
     assert ann.turn is not None
@@ -119,18 +127,20 @@ async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
     with pytest.raises(QuotaError) as caught:
         await quotas.admit(turn_of("bob"))
     assert caught.value.limit == "stage_tokens", "what ann used was counted"
-    assert await admitted(ground.quotas(running=1), turn_of("ann", 1)) == (name == "correct")
+    assert await admitted(quota_engine.quotas(running=1), turn_of("ann", 1)) == (name == "correct")
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_what_is_no_turn_takes_no_turns_place_though_it_is_not_cleared_up(ground: Ground, waits: bool) -> None:
+async def test_what_is_no_turn_takes_no_turns_place_though_it_is_not_cleared_up(
+    quota_engine: QuotaEngine, waits: bool
+) -> None:
     """Of one who may have one answer at a time, a guest who presses a button while a message is on its way."""
     fault = Fault(1, waits=waits)
-    ledger = Watched(ground.ledger, fault, names=("end_quota",))
-    quotas = Quotas(ledger, ground.counters, Allowance(), clock=lambda: ground.local.now)
+    ledger = Watched(quota_engine.ledger, fault, names=("end_quota",))
+    quotas = Quotas(ledger, quota_engine.counters, Allowance(), clock=lambda: quota_engine.local.now)
     pressed = asyncio.create_task(quotas.spend(turn_of("eve", guest=True), tokens=0))
     await fault.struck.wait()
     turns = [turn_of("eve", number, guest=True) for number in (1, 2)]
-    assert await admitted(ground.quotas(), turns[0]) == 1
-    assert await admitted(ground.quotas(), turns[1]) == 0
+    assert await admitted(quota_engine.quotas(), turns[0]) == 1
+    assert await admitted(quota_engine.quotas(), turns[1]) == 0
     pressed.cancel()

@@ -14,47 +14,47 @@ from lambda_src.settings import GUEST_HISTORY_TOKENS, GUEST_OUTPUT_TOKENS
 from lambda_src.store.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
-from tests.quotas.engine import Ground, admitted, asks_again, turn_of
+from tests.quotas.engine import QuotaEngine, admitted, asks_again, turn_of
 from tests.store.local import Local
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", ["messages_per_minute", "messages_per_day", "running"])
-async def test_of_200_at_once_a_limit_of_50_admits_exactly_50(ground: Ground, name: str) -> None:
-    quotas = ground.quotas(**{name: 50})
+async def test_of_200_at_once_a_limit_of_50_admits_exactly_50(quota_engine: QuotaEngine, name: str) -> None:
+    quotas = quota_engine.quotas(**{name: 50})
     assert await admitted(quotas, *(turn_of("ann", number) for number in range(200))) == 50
     assert await admitted(quotas, turn_of("bob")) == 1
 
 
-async def test_tokens_of_a_user_and_of_the_stage_admit_exactly_what_fits(ground: Ground) -> None:
-    of_user = ground.quotas(tokens_per_day=50 * RESERVED_TOKENS)
+async def test_tokens_of_a_user_and_of_the_stage_admit_exactly_what_fits(quota_engine: QuotaEngine) -> None:
+    of_user = quota_engine.quotas(tokens_per_day=50 * RESERVED_TOKENS)
     assert await admitted(of_user, *(turn_of("ann", number) for number in range(200))) == 50
-    of_stage = ground.quotas(stage_tokens_per_day=50 * RESERVED_TOKENS)
+    of_stage = quota_engine.quotas(stage_tokens_per_day=50 * RESERVED_TOKENS)
     assert await admitted(of_stage, *(turn_of(f"u{number}") for number in range(200))) == 50
 
 
-async def test_a_refusal_says_which_limit_and_when_to_come_again(ground: Ground) -> None:
-    quotas = ground.quotas(messages_per_minute=1)
+async def test_a_refusal_says_which_limit_and_when_to_come_again(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(messages_per_minute=1)
     await quotas.admit(turn_of("ann"))
     with pytest.raises(QuotaError, match="minute") as caught:
         await quotas.admit(turn_of("ann", 1))
     assert caught.value.limit == "minute"
-    ground.local.later(caught.value.retry_after_s)
+    quota_engine.local.later(caught.value.retry_after_s)
     await quotas.admit(turn_of("ann", 2))
 
 
-async def test_tokens_come_back_at_midnight_utc(ground: Ground) -> None:
-    quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS)
+async def test_tokens_come_back_at_midnight_utc(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS)
     await quotas.admit(turn_of("ann"))
     with pytest.raises(QuotaError, match="midnight UTC") as caught:
         await quotas.admit(turn_of("ann", 1))
-    ground.local.later(caught.value.retry_after_s)
+    quota_engine.local.later(caught.value.retry_after_s)
     await quotas.admit(turn_of("ann", 2))
 
 
-async def test_a_turn_is_settled_with_what_it_really_used(ground: Ground) -> None:
-    quotas = ground.quotas(tokens_per_day=2 * RESERVED_TOKENS)
+async def test_a_turn_is_settled_with_what_it_really_used(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(tokens_per_day=2 * RESERVED_TOKENS)
     small, large = turn_of("ann"), turn_of("ann", 1)
     await quotas.admit(small)
     assert small.turn is not None
@@ -70,9 +70,9 @@ async def test_a_turn_is_settled_with_what_it_really_used(ground: Ground) -> Non
 
 @pytest.mark.parametrize(("used", "asked", "more"), [(None, True, 0), (100, True, 0), (None, False, 1)])
 async def test_what_nobody_counted_costs_what_was_reserved_and_what_asked_no_model_costs_nothing(
-    ground: Ground, used: int | None, asked: bool, more: int
+    quota_engine: QuotaEngine, used: int | None, asked: bool, more: int
 ) -> None:
-    quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS)
+    quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS)
     cut = turn_of("ann")
     await quotas.admit(cut)
     assert cut.turn is not None
@@ -85,27 +85,27 @@ async def test_what_nobody_counted_costs_what_was_reserved_and_what_asked_no_mod
     assert await admitted(quotas, turn_of("ann", 1)) == more
 
 
-async def test_a_turn_that_runs_over_midnight_is_settled_on_the_day_it_was_reserved(ground: Ground) -> None:
-    quotas = ground.quotas(stage_tokens_per_day=20 * RESERVED_TOKENS)
+async def test_a_turn_that_runs_over_midnight_is_settled_on_the_day_it_was_reserved(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(stage_tokens_per_day=20 * RESERVED_TOKENS)
     late = [turn_of(f"u{number}") for number in range(20)]
     assert await admitted(quotas, *late) == 20
-    ground.local.later(86_400)
+    quota_engine.local.later(86_400)
     for context in late:
         await quotas.settle(context)
     assert await admitted(quotas, *(turn_of(f"v{number}") for number in range(30))) == 20
 
 
-async def test_an_ordinary_day_of_a_guest_fits_into_what_ships(ground: Ground) -> None:
+async def test_an_ordinary_day_of_a_guest_fits_into_what_ships(quota_engine: QuotaEngine) -> None:
     """20 messages of 60 tokens in one thread, with answers of 300 and instructions of 500."""
     stage = json.loads((ROOT / "cdk.json").read_text())["context"]["stages"]["dev"]
     guest = stage["auth"]["guest"]
-    quotas = ground.quotas(
+    quotas = quota_engine.quotas(
         stage_tokens_per_day=stage["quotas"]["stage_tokens_per_day"],
         guest_messages_per_day=guest["messages_per_day"],
         guest_tokens_percent=guest["tokens_percent"],
     )
     for number in range(guest["messages_per_day"]):
-        ground.local.later(30)
+        quota_engine.local.later(30)
         context = replace(turn_of("eve", number, guest=True), source="net-1")
         turn, counted = context.turn, 500 + min(number * 360, GUEST_HISTORY_TOKENS) + 60
         assert turn is not None
@@ -132,11 +132,13 @@ async def test_a_correction_whose_answer_was_lost_is_applied_once() -> None:
     assert await counters.add("tokens", 38, ceiling=100)
 
 
-async def test_one_guest_takes_a_third_of_what_guests_may_and_one_network_two_thirds(ground: Ground) -> None:
-    quotas = ground.quotas(stage_tokens_per_day=40 * RESERVED_TOKENS, guest_tokens_percent=50, guest_messages_per_day=0)
+async def test_one_guest_takes_a_third_of_what_guests_may_and_one_network_two_thirds(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(
+        stage_tokens_per_day=40 * RESERVED_TOKENS, guest_tokens_percent=50, guest_messages_per_day=0
+    )
     taken = 0
     for number in range(60):  # a minute has five
-        ground.local.later(20 if number % 5 == 0 else 0)
+        quota_engine.local.later(20 if number % 5 == 0 else 0)
         turn = replace(turn_of("eve", number, guest=True), source="net-1")
         if await admitted(quotas, turn):
             await asks_again(turn, 0)
@@ -151,15 +153,15 @@ async def test_one_guest_takes_a_third_of_what_guests_may_and_one_network_two_th
     assert await admitted(quotas, *elsewhere) == 7
 
 
-async def test_guests_whose_address_is_unknown_are_one_network(ground: Ground) -> None:
+async def test_guests_whose_address_is_unknown_are_one_network(quota_engine: QuotaEngine) -> None:
     """As while the key of their hashes cannot be read: no fault lifts a limit."""
-    quotas = ground.quotas(stage_tokens_per_day=30 * RESERVED_TOKENS, guest_tokens_percent=100)
+    quotas = quota_engine.quotas(stage_tokens_per_day=30 * RESERVED_TOKENS, guest_tokens_percent=100)
     unknown = [replace(turn_of(f"g{number}", guest=True), source="") for number in range(30)]
     assert await admitted(quotas, *unknown) == 20
 
 
-async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None:
-    quotas = ground.quotas(running=1)
+async def test_a_turn_that_ended_makes_room_for_the_next(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(running=1)
     first, second = turn_of("ann"), turn_of("ann", 1)
     await quotas.admit(first)
     assert await admitted(quotas, second) == 0
@@ -167,20 +169,20 @@ async def test_a_turn_that_ended_makes_room_for_the_next(ground: Ground) -> None
     assert await admitted(quotas, second) == 1
 
 
-async def test_a_limit_on_turns_at_a_time_that_is_set_later_counts_none_that_ended(ground: Ground) -> None:
+async def test_a_limit_on_turns_at_a_time_that_is_set_later_counts_none_that_ended(quota_engine: QuotaEngine) -> None:
     """Where there was none, no turn says that it ended."""
-    unlimited = ground.quotas(messages_per_day=100)
+    unlimited = quota_engine.quotas(messages_per_day=100)
     for number in range(70):
         turn = turn_of("ann", number)
         await unlimited.admit(turn)
         await unlimited.settle(turn)
-    limited = ground.quotas(messages_per_day=100, running=1)
+    limited = quota_engine.quotas(messages_per_day=100, running=1)
     assert await admitted(limited, turn_of("ann", 70), turn_of("ann", 71)) == 1
-    assert await admitted(ground.quotas(messages_per_day=100), *(turn_of("ann", 80 + n) for n in range(40))) == 29
+    assert await admitted(quota_engine.quotas(messages_per_day=100), *(turn_of("ann", 80 + n) for n in range(40))) == 29
 
 
-async def test_what_the_stage_refuses_is_given_back_to_the_user(ground: Ground) -> None:
-    quotas = ground.quotas(tokens_per_day=RESERVED_TOKENS, stage_tokens_per_day=RESERVED_TOKENS, running=1)
+async def test_what_the_stage_refuses_is_given_back_to_the_user(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS, stage_tokens_per_day=RESERVED_TOKENS, running=1)
     bob = turn_of("bob")
     await quotas.admit(bob)
     with pytest.raises(QuotaError, match="The assistant"):
@@ -189,53 +191,53 @@ async def test_what_the_stage_refuses_is_given_back_to_the_user(ground: Ground) 
     assert await admitted(quotas, turn_of("ann", 1)) == 1
 
 
-async def test_a_thousand_guests_cannot_spend_more_than_the_guests_share(ground: Ground) -> None:
+async def test_a_thousand_guests_cannot_spend_more_than_the_guests_share(quota_engine: QuotaEngine) -> None:
     stage = 40 * RESERVED_TOKENS
-    quotas = ground.quotas(stage_tokens_per_day=stage, guest_messages_per_day=20, guest_tokens_percent=30)
+    quotas = quota_engine.quotas(stage_tokens_per_day=stage, guest_messages_per_day=20, guest_tokens_percent=30)
     guests = [turn_of(f"g{number}", guest=True) for number in range(1000)]
     assert await admitted(quotas, *guests) == 12
     assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(100))) == 28
 
 
-async def test_guests_who_may_take_all_take_no_more_than_the_stage_has(ground: Ground) -> None:
-    quotas = ground.quotas(stage_tokens_per_day=4 * RESERVED_TOKENS, guest_tokens_percent=100)
+async def test_guests_who_may_take_all_take_no_more_than_the_stage_has(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(stage_tokens_per_day=4 * RESERVED_TOKENS, guest_tokens_percent=100)
     assert await admitted(quotas, turn_of("ann")) == 1
     assert await admitted(quotas, *(turn_of(f"g{number}", guest=True) for number in range(9))) == 3
 
 
-async def test_whose_messages_are_spent_takes_nothing_of_the_stages_tokens(ground: Ground) -> None:
-    spent = ground.quotas(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
+async def test_whose_messages_are_spent_takes_nothing_of_the_stages_tokens(quota_engine: QuotaEngine) -> None:
+    spent = quota_engine.quotas(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
     assert await admitted(spent, turn_of("ann")) == 1
     added: list[str] = []
 
     class Noted:
         def __getattr__(self, name: str) -> Any:
             added.append(name)
-            return getattr(ground.counters, name)
+            return getattr(quota_engine.counters, name)
 
     allowance = Allowance(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
     counters: Any = Noted()
-    noted = Quotas(ground.ledger, counters, allowance, clock=lambda: ground.local.now)
+    noted = Quotas(quota_engine.ledger, counters, allowance, clock=lambda: quota_engine.local.now)
     assert await admitted(noted, turn_of("ann", 1)) == 0
     assert added == ["switched_off"]
 
 
-async def test_a_switch_that_was_looked_at_is_not_asked_for_again(ground: Ground) -> None:
-    quotas = ground.quotas()
-    await _switch(ground, "Back at nine.")
+async def test_a_switch_that_was_looked_at_is_not_asked_for_again(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas()
+    await _switch(quota_engine, "Back at nine.")
     await quotas.look()
-    await _switch(ground, None)
+    await _switch(quota_engine, None)
     with pytest.raises(QuotaError, match="Back at nine"):
         await quotas.admit(turn_of("ann"))
 
 
-async def test_a_guest_has_limits_of_its_own(ground: Ground) -> None:
-    quotas = ground.quotas(messages_per_minute=100, guest_messages_per_day=7)
+async def test_a_guest_has_limits_of_its_own(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(messages_per_minute=100, guest_messages_per_day=7)
     for number in range(7):
         guest = turn_of("guest", number, guest=True)
         if number == GUEST_PER_MINUTE:
             assert await admitted(quotas, guest) == 0
-            ground.local.later(60)
+            quota_engine.local.later(60)
         await quotas.admit(guest)
         assert await admitted(quotas, turn_of("guest", 90 + number, guest=True)) == 0  # one at a time
         await quotas.settle(guest)
@@ -244,25 +246,27 @@ async def test_a_guest_has_limits_of_its_own(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("text", ["Back at nine.", ""])
-async def test_the_switch_stops_new_turns_within_seconds_and_lets_them_go_on(ground: Ground, text: str) -> None:
-    quotas = ground.quotas()
+async def test_the_switch_stops_new_turns_within_seconds_and_lets_them_go_on(
+    quota_engine: QuotaEngine, text: str
+) -> None:
+    quotas = quota_engine.quotas()
     await quotas.admit(turn_of("ann"))
-    await _switch(ground, text)
-    ground.now_s += SWITCH_S
+    await _switch(quota_engine, text)
+    quota_engine.now_s += SWITCH_S
     with pytest.raises(QuotaError, match=text or PAUSED):
         await quotas.admit(turn_of("ann", 1))
-    await _switch(ground, None)
-    ground.now_s += SWITCH_S
+    await _switch(quota_engine, None)
+    quota_engine.now_s += SWITCH_S
     await quotas.admit(turn_of("ann", 2))
 
 
-async def _switch(ground: Ground, text: str | None) -> None:
-    if isinstance(ground.counters, MemoryCounters):
-        ground.counters.off = text
+async def _switch(quota_engine: QuotaEngine, text: str | None) -> None:
+    if isinstance(quota_engine.counters, MemoryCounters):
+        quota_engine.counters.off = text
     elif text is None:
-        await ground.local.store().table.delete(SWITCH)
+        await quota_engine.local.store().table.delete(SWITCH)
     else:
-        await ground.local.store().table.put(
+        await quota_engine.local.store().table.put(
             {"pk": rows.text(SWITCH[0]), "sk": rows.text(SWITCH[1]), "text": rows.text(text)}
         )
 
@@ -277,8 +281,8 @@ def test_shards_share_a_ceiling_without_a_rest() -> None:
 # When counting fails
 
 
-async def test_a_turn_that_asks_again_and_again_ends_when_nothing_is_left(ground: Ground) -> None:
-    quotas = ground.quotas(tokens_per_day=5 * RESERVED_TOKENS)
+async def test_a_turn_that_asks_again_and_again_ends_when_nothing_is_left(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(tokens_per_day=5 * RESERVED_TOKENS)
     turn = turn_of("ann")
     await quotas.admit(turn)
     for steps in range(1, 5):
@@ -288,8 +292,8 @@ async def test_a_turn_that_asks_again_and_again_ends_when_nothing_is_left(ground
     assert caught.value.limit == "user_tokens"
 
 
-async def test_what_was_reserved_on_the_way_is_settled_at_the_end(ground: Ground) -> None:
-    quotas = ground.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=20 * RESERVED_TOKENS)
+async def test_what_was_reserved_on_the_way_is_settled_at_the_end(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=20 * RESERVED_TOKENS)
     turn = turn_of("ann")
     await quotas.admit(turn)
     await asks_again(turn, 3 * RESERVED_TOKENS)
@@ -300,20 +304,20 @@ async def test_what_was_reserved_on_the_way_is_settled_at_the_end(ground: Ground
     assert await admitted(quotas, *(turn_of(f"u{number}") for number in range(20))) == 10
 
 
-async def test_what_the_stage_refuses_on_the_way_the_user_has_not_spent(ground: Ground) -> None:
-    quotas = ground.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS)
+async def test_what_the_stage_refuses_on_the_way_the_user_has_not_spent(quota_engine: QuotaEngine) -> None:
+    quotas = quota_engine.quotas(tokens_per_day=10 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS)
     turn = turn_of("ann")
     await quotas.admit(turn)
     with pytest.raises(QuotaError, match="The assistant"):
         await asks_again(turn, 2 * RESERVED_TOKENS)
     await quotas.settle(turn)
-    fresh = ground.quotas(tokens_per_day=10 * RESERVED_TOKENS)
+    fresh = quota_engine.quotas(tokens_per_day=10 * RESERVED_TOKENS)
     assert await admitted(fresh, *(turn_of("ann", number) for number in range(1, 20))) == 10
 
 
-async def test_where_nobody_counts_tokens_no_turn_asks(ground: Ground) -> None:
+async def test_where_nobody_counts_tokens_no_turn_asks(quota_engine: QuotaEngine) -> None:
     turn = turn_of("ann")
-    await ground.quotas(messages_per_day=5).admit(turn)
+    await quota_engine.quotas(messages_per_day=5).admit(turn)
     assert turn.turn is not None
     assert turn.turn.meter is None
 

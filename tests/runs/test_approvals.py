@@ -13,7 +13,7 @@ from chatkit.agents import AgentContext
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.runs import approvals
 from tests.apps.chat import Answer, Chat, message
-from tests.apps.full import ANN, House, attached, house_on_moto, house_without_files, items_of, thread_of
+from tests.apps.full import ANN, FullApp, attached, full_app_on_moto, full_app_without_files, items_of, thread_of
 
 InChat = RunContextWrapper[AgentContext[RequestContext]]
 done: list[tuple[str, str, int]] = []
@@ -39,8 +39,8 @@ def nothing_done() -> None:
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 REFUND = function_call("refund", json.dumps({"order_id": 17}), call_id="c1")
@@ -52,8 +52,8 @@ def scripted(*steps: Sequence[Any]) -> ScriptedModel:
     return ScriptedModel([list(step) for step in steps])
 
 
-def with_tools(house: House, model: ScriptedModel) -> Chat:
-    return house.chat(model=model, tools=[refund, send_letter])
+def with_tools(full_app: FullApp, model: ScriptedModel) -> Chat:
+    return full_app.chat(model=model, tools=[refund, send_letter])
 
 
 async def asked(chat: Chat, text: str = "refund order 17") -> tuple[str, dict[str, Any]]:
@@ -72,17 +72,17 @@ async def say(chat: Chat, thread_id: str, form: dict[str, Any], *words: str, sta
     return await chat("threads.add_structured_input", thread_id=thread_id, item_id=form["id"], input=sent)
 
 
-async def test_the_form_says_what_would_be_done_and_nothing_is_done_yet(house: House) -> None:
-    _, form = await asked(with_tools(house, scripted([REFUND])))
+async def test_the_form_says_what_would_be_done_and_nothing_is_done_yet(full_app: FullApp) -> None:
+    _, form = await asked(with_tools(full_app, scripted([REFUND])))
     assert [(q["question"], [o["value"] for o in q["options"]]) for q in form["inputs"]] == [
         ("Allow refund with order_id: 17?", ["Approve", "Deny"])
     ]
     assert done == []
 
 
-async def test_approved_it_is_done_with_the_users_rights_and_the_run_goes_on(house: House) -> None:
+async def test_approved_it_is_done_with_the_users_rights_and_the_run_goes_on(full_app: FullApp) -> None:
     model = scripted([REFUND], [SAID])
-    chat = with_tools(house, model)
+    chat = with_tools(full_app, model)
     thread_id, form = await asked(chat)
     answer = await say(chat, thread_id, form, "Approve")
     assert done == [("refund", "ann", 17)]
@@ -100,10 +100,10 @@ async def test_approved_it_is_done_with_the_users_rights_and_the_run_goes_on(hou
     ],
 )  # fmt: skip
 async def test_anything_but_approve_is_a_no_that_the_model_is_told(
-    house: House, words: list[str], status: str, told: str
+    full_app: FullApp, words: list[str], status: str, told: str
 ) -> None:
     model = scripted([REFUND], [SAID])
-    chat = with_tools(house, model)
+    chat = with_tools(full_app, model)
     thread_id, form = await asked(chat)
     answer = await say(chat, thread_id, form, *words, status=status)
     assert done == []
@@ -111,17 +111,17 @@ async def test_anything_but_approve_is_a_no_that_the_model_is_told(
     assert items_of(answer)[-1]["content"][0]["text"] == "All is done."
 
 
-async def test_several_calls_are_asked_together_and_decided_apart(house: House) -> None:
-    chat = with_tools(house, scripted([REFUND, LETTER], [SAID]))
+async def test_several_calls_are_asked_together_and_decided_apart(full_app: FullApp) -> None:
+    chat = with_tools(full_app, scripted([REFUND, LETTER], [SAID]))
     thread_id, form = await asked(chat)
     assert len(form["inputs"]) == 2
     await say(chat, thread_id, form, "Deny", "Approve")
     assert done == [("letter", "Dear", 0)]
 
 
-async def test_a_run_may_ask_again(house: House) -> None:
+async def test_a_run_may_ask_again(full_app: FullApp) -> None:
     model = scripted([REFUND], [LETTER], [SAID])
-    chat = with_tools(house, model)
+    chat = with_tools(full_app, model)
     thread_id, form = await asked(chat)
     second = items_of(await say(chat, thread_id, form, "Approve"))[-1]
     assert (second["type"], second["inputs"][0]["question"]) == (
@@ -133,8 +133,8 @@ async def test_a_run_may_ask_again(house: House) -> None:
     assert [p.get("type") for p in model.calls[2].input[1:]] == ["function_call", "function_call_output"] * 2
 
 
-async def test_a_reload_shows_the_form_waiting_then_answered_and_never_the_state(house: House) -> None:
-    chat = with_tools(house, scripted([REFUND], [SAID]))
+async def test_a_reload_shows_the_form_waiting_then_answered_and_never_the_state(full_app: FullApp) -> None:
+    chat = with_tools(full_app, scripted([REFUND], [SAID]))
     thread_id, form = await asked(chat)
     for status in ("pending", "answered"):
         items = (await chat("threads.get_by_id", thread_id=thread_id)).json["items"]["data"]
@@ -142,12 +142,12 @@ async def test_a_reload_shows_the_form_waiting_then_answered_and_never_the_state
         assert not [item for item in items if "hidden" in item["type"]]
         if status == "pending":
             await say(chat, thread_id, form, "Approve")
-    kept = "".join(await house.kept())
+    kept = "".join(await full_app.kept())
     assert "original_input" not in kept, "what is over is not kept"
 
 
-async def test_answered_twice_is_a_conflict_and_done_once(house: House) -> None:
-    chat = with_tools(house, scripted([REFUND], [SAID]))
+async def test_answered_twice_is_a_conflict_and_done_once(full_app: FullApp) -> None:
+    chat = with_tools(full_app, scripted([REFUND], [SAID]))
     thread_id, form = await asked(chat)
     await say(chat, thread_id, form, "Approve")
     second = await say(chat, thread_id, form, "Deny")
@@ -155,21 +155,21 @@ async def test_answered_twice_is_a_conflict_and_done_once(house: House) -> None:
     assert len(done) == 1
 
 
-async def test_two_tabs_that_approve_at_once_do_it_once(house: House) -> None:
+async def test_two_tabs_that_approve_at_once_do_it_once(full_app: FullApp) -> None:
     """The second takes the lease from the first; whichever marks the form first has the run."""
-    chat = with_tools(house, scripted([REFUND], [SAID], [SAID]))
+    chat = with_tools(full_app, scripted([REFUND], [SAID], [SAID]))
     thread_id, _ = await asked(chat)
-    page = await house.store.load_thread_items(thread_id, None, 10, "desc", ANN)
+    page = await full_app.store.load_thread_items(thread_id, None, 10, "desc", ANN)
     answered = page.data[0].model_copy(update={"status": "answered"})
     contexts = [RequestContext(User("ann"), "r", turn=Turn(f"turn-{n}")) for n in range(2)]
     found = await asyncio.gather(
-        *(approvals.taken([answered, *page.data[1:]], house.store, one) for one in contexts), return_exceptions=True
+        *(approvals.taken([answered, *page.data[1:]], full_app.store, one) for one in contexts), return_exceptions=True
     )
     assert [type(one).__name__ for one in found].count("Held") == 1
 
 
-async def test_somebody_elses_form_is_missing(house: House) -> None:
-    chat = with_tools(house, scripted([REFUND], [SAID]))
+async def test_somebody_elses_form_is_missing(full_app: FullApp) -> None:
+    chat = with_tools(full_app, scripted([REFUND], [SAID]))
     thread_id, form = await asked(chat)
     other = await say(chat.as_("bob"), thread_id, form, "Approve")
     unknown = await say(chat.as_("bob"), "thr_no", {"id": "msg_no"}, "Approve")
@@ -177,9 +177,9 @@ async def test_somebody_elses_form_is_missing(house: House) -> None:
     assert done == []
 
 
-async def test_whoever_writes_on_has_not_allowed_it(house: House) -> None:
+async def test_whoever_writes_on_has_not_allowed_it(full_app: FullApp) -> None:
     model = scripted([REFUND], [assistant_message("As you like.", item_id="m2")])
-    chat = with_tools(house, model)
+    chat = with_tools(full_app, model)
     thread_id, form = await asked(chat)
     answer = await chat("threads.add_user_message", thread_id=thread_id, input=message("never mind"))
     assert [event["item"]["status"] for event in answer.of("thread.item.replaced")] == ["skipped"]
@@ -189,9 +189,9 @@ async def test_whoever_writes_on_has_not_allowed_it(house: House) -> None:
     assert "original_input" not in json.dumps(model.calls[1].input)
 
 
-async def test_an_agent_that_changed_since_says_so_and_later_turns_work(house: House) -> None:
-    thread_id, form = await asked(with_tools(house, scripted([REFUND])))
-    changed = house.chat(model=scripted([SAID]), agent=Agent(name="Another"))
+async def test_an_agent_that_changed_since_says_so_and_later_turns_work(full_app: FullApp) -> None:
+    thread_id, form = await asked(with_tools(full_app, scripted([REFUND])))
+    changed = full_app.chat(model=scripted([SAID]), agent=Agent(name="Another"))
     answer = await say(changed, thread_id, form, "Approve")
     assert [error["message"] for error in answer.of("error")] == [approvals.CHANGED]
     later = await changed("threads.add_user_message", thread_id=thread_id, input=message("and now?"))
@@ -241,27 +241,27 @@ def test_a_call_without_arguments_asks_for_the_tool_alone(arguments: str) -> Non
 
 
 async def test_tokens_before_and_after_the_answer_are_counted_once(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[tuple[int, int]] = []
     monkeypatch.setattr(
         Turn, "used", lambda _, tokens_in, tokens_out, *__, **___: counted.append((tokens_in, tokens_out))
     )
     usage = Usage(requests=1, input_tokens=10, output_tokens=1, total_tokens=11)
-    chat = with_tools(house, ScriptedModel([[REFUND], [SAID]], default_usage=usage))
+    chat = with_tools(full_app, ScriptedModel([[REFUND], [SAID]], default_usage=usage))
     thread_id, form = await asked(chat)
     await say(chat, thread_id, form, "Approve")
     assert counted == [(10, 1), (10, 1)]
 
 
 async def test_a_picture_is_read_anew_and_not_kept_twice() -> None:
-    with house_on_moto() as house:
+    with full_app_on_moto() as full_app:
         model = scripted([REFUND], [SAID])
-        chat = with_tools(house, model)
-        file_id = await attached(chat, house)
+        chat = with_tools(full_app, model)
+        file_id = await attached(chat, full_app)
         answer = await chat("threads.create", input=message("refund this", attachments=[file_id]))
         picture = json.dumps(model.calls[0].input[0]["content"][1])
         assert "base64" in picture
-        assert "base64" not in "".join(await house.kept(journals=True))
+        assert "base64" not in "".join(await full_app.kept(journals=True))
         await say(chat, thread_of(answer), items_of(answer)[-1], "Approve")
         assert picture in json.dumps(model.calls[1].input[0])

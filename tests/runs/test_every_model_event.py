@@ -17,11 +17,11 @@ from tests.fakes.model_api import DONE, sse
 from tests.runs.test_model_events import LLAMA, RAW_THOUGHT, TEXT, URL, citation_event, reasoning, turn_over
 
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
-SECRET = "canary-of-the-vendor"
+SECRET = "marker-of-the-vendor"
 
 
 def example_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The smallest event that its class accepts; each text in it is a canary, but for the ids that must match."""
+    """The smallest event that its class accepts; each text in it is a marker, but for the ids that must match."""
     return {name: _example(field.annotation, name) for name, field in model.model_fields.items() if field.is_required()}
 
 

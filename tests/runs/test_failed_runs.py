@@ -26,12 +26,12 @@ from lambda_src.models.providers import openai_run_config
 from lambda_src.runs.run_events import CUT_NOTE
 from lambda_src.settings import ModelApi
 from tests.apps.chat import Answer, Chat, message
-from tests.apps.full import house_without_files, thread_of
-from tests.content_markers import CANARIES
+from tests.apps.full import full_app_without_files, thread_of
+from tests.content_markers import MARKERS
 from tests.docs import events_page
 from tests.fakes.model_api import USAGE, model_api, scripted_api, sse
 
-SECRET = CANARIES["exception"]
+SECRET = MARKERS["exception"]
 PARTIAL = "one two three"
 STALL_S = 0.5  # how long the real client waits for a byte: real time, as short as a busy machine lets it be
 JSON = "application/json\r\nretry-after-ms: 1"  # so that the client library repeats a request without a pause
@@ -68,7 +68,7 @@ def outcome(caplog: pytest.LogCaptureFixture) -> Callable[..., Any]:
 
     async def turn(config: RunConfig, requests: Any = (), **more: Any) -> Outcome:
         caplog.clear()
-        chat = house_without_files().chat(run_config=config, **more)
+        chat = full_app_without_files().chat(run_config=config, **more)
         answer = await chat("threads.create", input=message("hi"))
         items = (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["items"]["data"]
         assert SECRET.encode() not in answer.body

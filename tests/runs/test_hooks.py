@@ -33,7 +33,7 @@ from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Chat, known_by_name, message, no_pause
-from tests.apps.full import PNG, House, attached, house_on_moto, house_without_files, items_of, thread_of
+from tests.apps.full import PNG, FullApp, attached, full_app_on_moto, full_app_without_files, items_of, thread_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "moderation.md"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
@@ -144,7 +144,9 @@ async def test_answers_to_a_form_are_checked_too() -> None:
         seen.append(text)
 
     screening = Screening(lambda: Hooks(check_message=check_message))
-    chat = house_without_files().chat(model=ScriptedModel(script), agent=defined["build_agent"](), screening=screening)
+    chat = full_app_without_files().chat(
+        model=ScriptedModel(script), agent=defined["build_agent"](), screening=screening
+    )
     answer = await chat("threads.create", input=message("refund order 17"))
     said = {"status": "answered", "answers": {"0": {"values": ["Approve"]}}}
     ids = {"thread_id": thread_of(answer), "item_id": items_of(answer)[-1]["id"]}
@@ -156,7 +158,7 @@ async def test_answers_to_a_form_are_checked_too() -> None:
 
 
 def fails(text: str, user: User) -> None:
-    raise KeyError("canary-of-a-person")
+    raise KeyError("marker-of-a-person")
 
 
 async def answers_nonsense(text: str, user: User) -> Any:
@@ -283,48 +285,48 @@ async def test_a_body_that_is_no_captcha_is_refused_before_the_hook() -> None:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    with house_on_moto() as found:
+def full_app() -> Iterator[FullApp]:
+    with full_app_on_moto() as found:
         yield found
 
 
-def objects(house: House) -> list[str]:
-    return [one["Key"] for one in house.aws.s3.list_objects_v2(Bucket=house.bucket).get("Contents", [])]
+def objects(full_app: FullApp) -> list[str]:
+    return [one["Key"] for one in full_app.aws.s3.list_objects_v2(Bucket=full_app.bucket).get("Contents", [])]
 
 
-async def test_a_refused_file_is_removed_and_its_message_is_not_stored(house: House) -> None:
+async def test_a_refused_file_is_removed_and_its_message_is_not_stored(full_app: FullApp) -> None:
     seen: list[UploadedFile] = []
 
     def check_file(file: UploadedFile, user: User) -> str | None:
         seen.append(file)
         return f"{file.name} has a virus." if file.name == "bad.png" else None
 
-    chat = house.chat(screening=Screening(lambda: Hooks(check_file=check_file)))
-    good, bad = await attached(chat, house, name="good.png"), await attached(chat, house, name="bad.png")
+    chat = full_app.chat(screening=Screening(lambda: Hooks(check_file=check_file)))
+    good, bad = await attached(chat, full_app, name="good.png"), await attached(chat, full_app, name="bad.png")
     refused = await chat("threads.create", input=message("look", attachments=[good, bad]))
     assert (refused.status, refused.json["message"]) == (403, "bad.png has a virus.")
-    assert (await house.kept(), objects(house)) == ([], [f"pending/ann/{good}"])
+    assert (await full_app.kept(), objects(full_app)) == ([], [f"pending/ann/{good}"])
     accepted = await chat("threads.create", input=message("look", attachments=[good]))
-    assert (accepted.status, len(objects(house))) == (200, 2)
+    assert (accepted.status, len(objects(full_app))) == (200, 2)
     assert {(one.mime_type, one.data) for one in seen} == {("image/png", PNG)}
 
 
-async def test_a_scan_that_fails_keeps_no_file(house: House, warnings: Callable[[], list[Any]]) -> None:
+async def test_a_scan_that_fails_keeps_no_file(full_app: FullApp, warnings: Callable[[], list[Any]]) -> None:
     def check_file(file: UploadedFile, user: User) -> None:
         raise OSError
 
-    chat = house.chat(screening=Screening(lambda: Hooks(check_file=check_file)))
-    file = await attached(chat, house)
+    chat = full_app.chat(screening=Screening(lambda: Hooks(check_file=check_file)))
+    file = await attached(chat, full_app)
     answer = await chat("threads.create", input=message("look", attachments=[file]))
     assert (answer.status, "could not be checked" in answer.json["message"]) == (503, True)
-    assert (await house.kept(), objects(house)) == ([], [f"pending/ann/{file}"])
+    assert (await full_app.kept(), objects(full_app)) == ([], [f"pending/ann/{file}"])
     assert warnings() == [("hook_failed", "check_file", "OSError")]
 
 
-async def test_a_file_that_the_thread_has_already_is_not_scanned_again(house: House) -> None:
+async def test_a_file_that_the_thread_has_already_is_not_scanned_again(full_app: FullApp) -> None:
     scans: list[str] = []
-    chat = house.chat(screening=Screening(lambda: Hooks(check_file=lambda file, _: scans.append(file.name))))
-    file = await attached(chat, house)
+    chat = full_app.chat(screening=Screening(lambda: Hooks(check_file=lambda file, _: scans.append(file.name))))
+    file = await attached(chat, full_app)
     first = await chat("threads.create", input=message("look", attachments=[file]))
     again = await chat(
         "threads.add_user_message", thread_id=thread_of(first), input=message("again", attachments=[file])
@@ -404,7 +406,7 @@ async def test_the_captcha_of_the_page_lets_in_who_solved_it() -> None:
     assert sent[1] == {"secret": ["hush"], "response": ["solved"], "remoteip": ["203.0.113.7"]}
 
 
-async def test_the_scan_of_the_page_asks_clamd(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_scan_of_the_page_asks_clamd(full_app: FullApp, monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts = [b"stream: Eicar-Signature FOUND\0", b"stream: OK\0", b"INSTREAM size limit exceeded. ERROR\0"]
     received: list[bytes] = []
 
@@ -421,10 +423,10 @@ async def test_the_scan_of_the_page_asks_clamd(house: House, monkeypatch: pytest
     defined = block("file")
     defined["check_file"].__globals__["PORT"] = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("CLAMD_HOST", "127.0.0.1")
-    chat = house.chat(screening=Screening(lambda: checked(defined)))
+    chat = full_app.chat(screening=Screening(lambda: checked(defined)))
     statuses = []
     for _ in verdicts:
-        file = await attached(chat, house)
+        file = await attached(chat, full_app)
         statuses.append((await chat("threads.create", input=message("look", attachments=[file]))).status)
     server.close()
     assert (statuses, received) == ([403, 200, 503], [PNG] * 3)

@@ -18,7 +18,7 @@ from chatkit.errors import CustomStreamError
 
 from lambda_src.runs import mcp_servers
 from tests.apps.chat import Chat, message
-from tests.apps.full import House, house_without_files, items_of, thread_of
+from tests.apps.full import FullApp, full_app_without_files, items_of, thread_of
 from tests.fakes.mcp_server import mcp_process
 
 ROOT = Path(__file__).parents[2]
@@ -27,41 +27,43 @@ NOWHERE = "http://127.0.0.1:1/mcp"
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 def server_at(url: str, **options: Any) -> MCPServerStreamableHttp:
     return MCPServerStreamableHttp({"url": url}, **options)
 
 
-def chat_with(house: House, *urls: str, **options: Any) -> Chat:
+def chat_with(full_app: FullApp, *urls: str, **options: Any) -> Chat:
     """A client of an agent that has these servers; the agent is built anew for each turn, as agent/ does."""
-    return house.chat(build_agent=lambda: Agent(name="Test", mcp_servers=[server_at(url, **options) for url in urls]))
+    return full_app.chat(
+        build_agent=lambda: Agent(name="Test", mcp_servers=[server_at(url, **options) for url in urls])
+    )
 
 
 def said(answer: Any) -> str:
     return str(items_of(answer)[-1]["content"][0]["text"])
 
 
-async def test_a_tool_of_a_real_server_is_listed_called_and_answers(house: House) -> None:
+async def test_a_tool_of_a_real_server_is_listed_called_and_answers(full_app: FullApp) -> None:
     async with mcp_process() as server:
-        answer = await chat_with(house, server.url)("threads.create", input=message("please count socks"))
+        answer = await chat_with(full_app, server.url)("threads.create", input=message("please count socks"))
     assert "there are 42 socks" in said(answer)
 
 
-async def test_turns_at_once_and_one_after_the_other_share_nothing(house: House) -> None:
+async def test_turns_at_once_and_one_after_the_other_share_nothing(full_app: FullApp) -> None:
     async with mcp_process() as server:
-        chat = chat_with(house, server.url)
+        chat = chat_with(full_app, server.url)
         texts = [f"please count socks {number}" for number in range(4)]
         at_once = await asyncio.gather(*(chat("threads.create", input=message(text)) for text in texts))
         later = await chat("threads.add_user_message", thread_id=thread_of(at_once[0]), input=message("count socks!"))
     assert all("there are 42 socks" in said(answer) for answer in [*at_once, later])
 
 
-async def test_a_tool_that_fails_is_told_to_the_model_and_the_answer_comes(house: House) -> None:
+async def test_a_tool_that_fails_is_told_to_the_model_and_the_answer_comes(full_app: FullApp) -> None:
     async with mcp_process() as server:
-        answer = await chat_with(house, server.url)("threads.create", input=message("please drop socks"))
+        answer = await chat_with(full_app, server.url)("threads.create", input=message("please drop socks"))
     assert answer.of("error") == []
     assert "I called the tool" in said(answer)
 
@@ -74,27 +76,27 @@ async def stuck() -> tuple[socket.socket, str]:
 
 @pytest.mark.parametrize("kind", ["gone", "stuck", "one of two"])
 async def test_a_server_that_cannot_be_reached_is_a_clear_text_and_later_turns_work(
-    house: House, kind: str, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with mcp_process() as server:
         listening, silent = await stuck()
         with listening:
             monkeypatch.setattr(mcp_servers, "CONNECT_S", 0.5 if kind == "stuck" else 5.0)
             urls = {"gone": [NOWHERE], "stuck": [silent], "one of two": [server.url, NOWHERE]}[kind]
-            answer = await chat_with(house, *urls)("threads.create", input=message("please count socks"))
+            answer = await chat_with(full_app, *urls)("threads.create", input=message("please count socks"))
         told = answer.of("error")
         assert [(error["message"], error["allow_retry"]) for error in told] == [(mcp_servers.UNREACHABLE, True)]
         monkeypatch.undo()
         thread_id = thread_of(answer)
-        later = await chat_with(house, server.url)(
+        later = await chat_with(full_app, server.url)(
             "threads.add_user_message", thread_id=thread_id, input=message("please count socks now")
         )
     assert "there are 42 socks" in said(later)
 
 
-async def test_a_server_that_came_back_is_used_by_the_next_turn(house: House) -> None:
+async def test_a_server_that_came_back_is_used_by_the_next_turn(full_app: FullApp) -> None:
     async with mcp_process() as first:
-        chat = chat_with(house, first.url)
+        chat = chat_with(full_app, first.url)
         thread_id = thread_of(await chat("threads.create", input=message("please count socks")))
         await first.kill()
         down = await chat("threads.add_user_message", thread_id=thread_id, input=message("count socks again"))
@@ -104,9 +106,9 @@ async def test_a_server_that_came_back_is_used_by_the_next_turn(house: House) ->
     assert "there are 42 socks" in said(up)
 
 
-async def test_its_tools_may_ask_for_approval(house: House) -> None:
+async def test_its_tools_may_ask_for_approval(full_app: FullApp) -> None:
     async with mcp_process() as server:
-        chat = chat_with(house, server.url, require_approval="always")
+        chat = chat_with(full_app, server.url, require_approval="always")
         answer = await chat("threads.create", input=message("please count socks"))
         form = items_of(answer)[-1]
         assert form["inputs"][0]["question"] == "Allow count_socks?"
@@ -116,17 +118,17 @@ async def test_its_tools_may_ask_for_approval(house: House) -> None:
     assert "there are 42 socks" in said(after)
 
 
-async def test_nothing_stays_connected(house: House) -> None:
+async def test_nothing_stays_connected(full_app: FullApp) -> None:
     before = set(asyncio.all_tasks())
     async with mcp_process() as server:
-        await chat_with(house, server.url)("threads.create", input=message("please count socks"))
+        await chat_with(full_app, server.url)("threads.create", input=message("please count socks"))
         left = {task for task in asyncio.all_tasks() - before if not task.done()}
         assert {task.get_coro().__qualname__ for task in left} <= {"mcp_process.<locals>.listen"}  # type: ignore[union-attr]
 
 
-async def test_a_turn_that_is_stopped_while_a_tool_works_closes_what_it_opened(house: House) -> None:
+async def test_a_turn_that_is_stopped_while_a_tool_works_closes_what_it_opened(full_app: FullApp) -> None:
     async with mcp_process() as server:
-        chat = chat_with(house, server.url)
+        chat = chat_with(full_app, server.url)
         before = set(asyncio.all_tasks())
         turn = asyncio.create_task(chat("threads.create", input=message("please wait for socks")))
         await server.until_asked(REQUESTS)
@@ -139,9 +141,9 @@ async def test_a_turn_that_is_stopped_while_a_tool_works_closes_what_it_opened(h
     assert "there are 42 socks" in said(later)
 
 
-async def test_the_page_says_what_a_turn_asks_of_a_server(house: House) -> None:
+async def test_the_page_says_what_a_turn_asks_of_a_server(full_app: FullApp) -> None:
     async with mcp_process() as server:
-        await chat_with(house, server.url)("threads.create", input=message("please count socks"))
+        await chat_with(full_app, server.url)("threads.create", input=message("please count socks"))
     assert server.requests == ["POST"] * REQUESTS
     assert f"makes {REQUESTS} requests" in (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
 
@@ -183,10 +185,10 @@ async def refusing(status: int) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 503])
 async def test_a_server_that_refuses_is_logged_with_its_name_and_the_status(
-    house: House, warnings_of: Warnings, status: int
+    full_app: FullApp, warnings_of: Warnings, status: int
 ) -> None:
     async with refusing(status) as url:
-        chat = chat_with(house, url, name="warehouse")
+        chat = chat_with(full_app, url, name="warehouse")
         answer = await chat("threads.create", input=message("hello"))
     assert [error["message"] for error in answer.of("error")] == [mcp_servers.UNREACHABLE]
     [line] = warnings_of()
@@ -194,21 +196,21 @@ async def test_a_server_that_refuses_is_logged_with_its_name_and_the_status(
     assert line == expected
 
 
-async def test_a_name_that_is_a_url_is_logged_without_its_secrets(house: House, warnings_of: Warnings) -> None:
-    await chat_with(house, "http://ann:secret@127.0.0.1:1/mcp?key=secret")("threads.create", input=message("hello"))
+async def test_a_name_that_is_a_url_is_logged_without_its_secrets(full_app: FullApp, warnings_of: Warnings) -> None:
+    await chat_with(full_app, "http://ann:secret@127.0.0.1:1/mcp?key=secret")("threads.create", input=message("hello"))
     [line] = warnings_of()
     assert line["server"] == "streamable_http: http://127.0.0.1:1/mcp"
     assert line["reason"] == "no connection"
 
 
 async def test_an_optional_server_that_is_down_costs_its_tools_and_not_the_turn(
-    house: House, warnings_of: Warnings
+    full_app: FullApp, warnings_of: Warnings
 ) -> None:
     async with mcp_process() as server:
         down = mcp_process()
         other = await down.__aenter__()
         await other.kill()
-        chat = house.chat(
+        chat = full_app.chat(
             build_agent=lambda: Agent(
                 name="Test",
                 mcp_servers=[server_at(server.url), mcp_servers.optional(server_at(other.url, name="shop"))],
@@ -222,9 +224,9 @@ async def test_an_optional_server_that_is_down_costs_its_tools_and_not_the_turn(
         await down.__aexit__(None, None, None)
 
 
-async def test_an_optional_server_is_tried_again_with_the_next_turn(house: House) -> None:
+async def test_an_optional_server_is_tried_again_with_the_next_turn(full_app: FullApp) -> None:
     async with mcp_process() as first:
-        chat = house.chat(
+        chat = full_app.chat(
             build_agent=lambda: Agent(name="Test", mcp_servers=[mcp_servers.optional(server_at(first.url))])
         )
         await first.kill()
@@ -236,15 +238,17 @@ async def test_an_optional_server_is_tried_again_with_the_next_turn(house: House
     assert "there are 42 socks" in said(up)
 
 
-async def test_one_agent_for_all_turns_keeps_a_server_that_was_down(house: House) -> None:
+async def test_one_agent_for_all_turns_keeps_a_server_that_was_down(full_app: FullApp) -> None:
     agent = Agent[Any](name="Test", mcp_servers=[mcp_servers.optional(server_at(NOWHERE))])
-    await house.chat(agent=agent)("threads.create", input=message("hello"))
+    await full_app.chat(agent=agent)("threads.create", input=message("hello"))
     assert len(agent.mcp_servers) == 1
 
 
-async def test_a_server_that_dies_while_a_tool_works_is_told_to_the_model(house: House, warnings_of: Warnings) -> None:
+async def test_a_server_that_dies_while_a_tool_works_is_told_to_the_model(
+    full_app: FullApp, warnings_of: Warnings
+) -> None:
     async with mcp_process() as server:
-        chat = chat_with(house, server.url)
+        chat = chat_with(full_app, server.url)
         turn = asyncio.create_task(chat("threads.create", input=message("please wait for socks")))
         await server.until_asked(REQUESTS)
         await server.kill()
@@ -254,7 +258,7 @@ async def test_a_server_that_dies_while_a_tool_works_is_told_to_the_model(house:
     assert warnings_of() == [{"msg": "tool_failed", "tool": "wait_for_socks"}]
 
 
-async def test_two_servers_with_a_tool_of_one_name_are_told_apart_by_the_servers_names(house: House) -> None:
+async def test_two_servers_with_a_tool_of_one_name_are_told_apart_by_the_servers_names(full_app: FullApp) -> None:
     def build_agent() -> Agent[Any]:
         return Agent(name="Test", mcp_servers=[server_at(one.url, name="north"), server_at(two.url, name="south")])
 
@@ -262,7 +266,7 @@ async def test_two_servers_with_a_tool_of_one_name_are_told_apart_by_the_servers
         model = ScriptedModel(
             [[function_call("mcp_south__count_socks", "{}", call_id="c")], [assistant_message("42 in the south")]]
         )
-        answer = await house.chat(build_agent=build_agent, model=model)("threads.create", input=message("count"))
+        answer = await full_app.chat(build_agent=build_agent, model=model)("threads.create", input=message("count"))
     assert said(answer) == "42 in the south"
     assert "there are 42 socks" in str(model.calls[1].input)
     assert {"mcp_north__count_socks", "mcp_south__count_socks"} <= {tool.name for tool in model.calls[0].tools}
@@ -284,11 +288,11 @@ def test_the_sdks_own_limit_is_the_one_that_is_replaced(kind: type) -> None:
 
 
 async def test_a_tool_that_takes_too_long_is_told_to_the_model(
-    house: House, warnings_of: Warnings, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, warnings_of: Warnings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mcp_servers, "CALL_S", 0.5)
     async with mcp_process() as server:
-        answer = await chat_with(house, server.url)("threads.create", input=message("please wait for socks"))
+        answer = await chat_with(full_app, server.url)("threads.create", input=message("please wait for socks"))
     assert answer.of("error") == []
     assert "I called the tool" in said(answer)
     assert [line["tool"] for line in warnings_of()] == ["wait_for_socks"]

@@ -16,7 +16,7 @@ from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs.run import with_choices
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import message, no_pause
-from tests.apps.full import ANN, House, house_without_files, thread_of
+from tests.apps.full import ANN, FullApp, full_app_without_files, thread_of
 from tests.fakes.mcp_server import mcp_process
 
 MODELS = ("small", "large")
@@ -34,40 +34,40 @@ class Named(ModelProvider):
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 def picked(text: str, **options: Any) -> dict[str, Any]:
     return {**message(text), "inference_options": options}
 
 
-async def test_the_first_model_is_the_default_and_a_listed_one_may_be_picked(house: House) -> None:
+async def test_the_first_model_is_the_default_and_a_listed_one_may_be_picked(full_app: FullApp) -> None:
     provider = Named(DemoModel(sleep=no_pause))
-    chat = house.chat(run_config=RunConfig(model_provider=provider, tracing_disabled=True), models=MODELS)
+    chat = full_app.chat(run_config=RunConfig(model_provider=provider, tracing_disabled=True), models=MODELS)
     await chat("threads.create", input=message("hi"))
     await chat("threads.create", input=picked("hi there", model="large"))
     assert provider.asked == ["small", "large"]
 
 
-async def test_the_choice_holds_when_a_client_tool_has_answered(house: House) -> None:
+async def test_the_choice_holds_when_a_client_tool_has_answered(full_app: FullApp) -> None:
     provider = Named(DemoModel(sleep=no_pause))
     config = RunConfig(model_provider=provider, tracing_disabled=True)
-    chat = house.chat(run_config=config, models=MODELS, agent=build_agent(), actions=actions)
+    chat = full_app.chat(run_config=config, models=MODELS, agent=build_agent(), actions=actions)
     thread_id = thread_of(await chat("threads.create", input=picked("read my clipboard", model="large")))
     await chat("threads.add_client_tool_output", thread_id=thread_id, result="text")
     assert provider.asked == ["large", "large"]
 
 
 @pytest.mark.parametrize("model", ["huge", "", "x" * 5000], ids=["other", "empty", "long"])
-async def test_a_model_that_is_not_allowed_is_refused_before_anything_is_kept(house: House, model: str) -> None:
-    answer = await house.chat(models=MODELS)("threads.create", input=picked("hi", model=model))
+async def test_a_model_that_is_not_allowed_is_refused_before_anything_is_kept(full_app: FullApp, model: str) -> None:
+    answer = await full_app.chat(models=MODELS)("threads.create", input=picked("hi", model=model))
     assert (answer.status, "small, large" in answer.json["message"]) == (422, True)
-    assert await house.kept() == []
+    assert await full_app.kept() == []
 
 
-async def test_without_a_list_nothing_can_be_picked(house: House) -> None:
-    answer = await house.chat()("threads.create", input=picked("hi", model="large"))
+async def test_without_a_list_nothing_can_be_picked(full_app: FullApp) -> None:
+    answer = await full_app.chat()("threads.create", input=picked("hi", model="large"))
     assert (answer.status, "nothing to choose" in answer.json["message"]) == (422, True)
 
 
@@ -81,47 +81,47 @@ def of_tool(name: str) -> dict[str, Any]:
     return picked("go", tool_choice={"id": name})
 
 
-async def test_a_picked_tool_must_be_called(house: House) -> None:
+async def test_a_picked_tool_must_be_called(full_app: FullApp) -> None:
     model = ScriptedModel([[assistant_message("rolled")]])
-    chat = house.chat(model=model, tools=[roll_dice], tool_choices=["roll_dice"])
+    chat = full_app.chat(model=model, tools=[roll_dice], tool_choices=["roll_dice"])
     await chat("threads.create", input=of_tool("roll_dice"))
     assert model.calls[0].model_settings.tool_choice == "roll_dice"
 
 
 @pytest.mark.parametrize("offered", [[], ["another"]])
 async def test_a_tool_that_is_not_offered_for_choosing_is_refused_before_anything_is_kept(
-    house: House, offered: list[str]
+    full_app: FullApp, offered: list[str]
 ) -> None:
-    chat = house.chat(tools=[roll_dice], tool_choices=offered)
+    chat = full_app.chat(tools=[roll_dice], tool_choices=offered)
     answer = await chat("threads.create", input=of_tool("roll_dice"))
     assert answer.status == 422
     assert (offered or ["nothing to choose"])[0] in answer.json["message"]
-    assert await house.kept() == []
+    assert await full_app.kept() == []
 
 
-async def test_an_offered_tool_that_the_agent_does_not_have_is_an_error_in_words(house: House) -> None:
-    chat = house.chat(tools=[roll_dice], tool_choices=["gone"])
+async def test_an_offered_tool_that_the_agent_does_not_have_is_an_error_in_words(full_app: FullApp) -> None:
+    chat = full_app.chat(tools=[roll_dice], tool_choices=["gone"])
     answer = await chat("threads.create", input=of_tool("gone"))
     assert [error["message"] for error in answer.of("error")] == [
         "This assistant does not have the tool that was chosen."
     ]
 
 
-async def test_a_tool_that_is_switched_off_for_this_user_cannot_be_picked(house: House) -> None:
+async def test_a_tool_that_is_switched_off_for_this_user_cannot_be_picked(full_app: FullApp) -> None:
     @function_tool(is_enabled=False)
     def secret_tool() -> str:
         """Not for everybody."""
         return "secret"
 
-    chat = house.chat(tools=[secret_tool], tool_choices=["secret_tool"])
+    chat = full_app.chat(tools=[secret_tool], tool_choices=["secret_tool"])
     answer = await chat("threads.create", input=of_tool("secret_tool"))
     assert len(answer.of("error")) == 1
 
 
-async def test_a_tool_of_an_mcp_server_can_be_picked(house: House) -> None:
+async def test_a_tool_of_an_mcp_server_can_be_picked(full_app: FullApp) -> None:
     async with mcp_process() as server:
         model = ScriptedModel([[function_call("count_socks", "{}", call_id="c")], [assistant_message("42")]])
-        chat = house.chat(
+        chat = full_app.chat(
             build_agent=lambda: Agent(name="Test", mcp_servers=[MCPServerStreamableHttp({"url": server.url})]),
             model=model,
             tool_choices=["count_socks"],

@@ -15,7 +15,7 @@ from lambda_src.runs.conversion.model_events import CITATIONS
 from lambda_src.runs.run_events import NO_ANSWER, ONLY_REASONING
 from lambda_src.settings import ModelApi
 from tests.apps.chat import Answer, message
-from tests.apps.full import house_without_files, thread_of
+from tests.apps.full import full_app_without_files, thread_of
 from tests.docs import events_page
 from tests.fakes.model_api import DONE, chunk, scripted_api, sse
 
@@ -67,7 +67,7 @@ class Turn:
 async def turn_over(*answers: bytes, api: ModelApi = "responses", **more: Any) -> Turn:
     """One message, answered by a server that sends these bodies."""
     async with scripted_api(*answers) as (url, _):
-        chat = house_without_files().chat(run_config=openai_run_config("key", base_url=url, api=api), **more)
+        chat = full_app_without_files().chat(run_config=openai_run_config("key", base_url=url, api=api), **more)
         answer = await chat("threads.create", input=message("hi"))
     reloaded = (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["items"]["data"]
     turn = Turn(answer, [item for item in reloaded if item["type"] != "user_message"])

@@ -20,41 +20,41 @@ from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import Chat, known_by_name, message, no_pause
-from tests.apps.full import ANN, House, house_without_files, thread_of
+from tests.apps.full import ANN, FullApp, full_app_without_files, thread_of
 from tests.runs.test_model_and_tool_choice import Named
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
-async def test_a_title_comes_beside_the_answer_and_is_kept(house: House) -> None:
+async def test_a_title_comes_beside_the_answer_and_is_kept(full_app: FullApp) -> None:
     async def suggest(words: str, _: RequestContext) -> str:
         return f"About {words}"
 
-    chat = house.chat(suggest_title=suggest)
+    chat = full_app.chat(suggest_title=suggest)
     answer = await chat("threads.create", input=message("socks"))
     told = [event["thread"]["title"] for event in answer.of("thread.updated")]
     assert told == ["socks", "About socks"]
     assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "About socks"
 
 
-async def test_only_the_first_message_asks_for_a_title(house: House) -> None:
+async def test_only_the_first_message_asks_for_a_title(full_app: FullApp) -> None:
     asked: list[str] = []
 
     async def suggest(words: str, _: RequestContext) -> str:
         asked.append(words)
         return "Mine"
 
-    chat = house.chat(suggest_title=suggest)
+    chat = full_app.chat(suggest_title=suggest)
     thread_id = thread_of(await chat("threads.create", input=message("one")))
     await chat("threads.add_user_message", thread_id=thread_id, input=message("two"))
     assert asked == ["one"]
 
 
 async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = asyncio.Event()
 
@@ -66,41 +66,41 @@ async def test_a_title_that_does_not_come_is_not_waited_for_and_leaves_no_task(
         raise AssertionError
 
     monkeypatch.setattr(titles, "WAIT_S", 0.01)
-    answer = await house.chat(suggest_title=suggest)("threads.create", input=message("socks"))
+    answer = await full_app.chat(suggest_title=suggest)("threads.create", input=message("socks"))
     assert [event["thread"]["title"] for event in answer.of("thread.updated")] == ["socks"]
     assert ended.is_set()
 
 
-async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(house: House) -> None:
+async def test_a_thread_that_was_renamed_meanwhile_keeps_its_name(full_app: FullApp) -> None:
     async def suggest(_: str, __: RequestContext) -> str:
         title = None
         while title != "socks":  # people rename what they see in the list
             await asyncio.sleep(0)
-            [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+            [thread] = (await full_app.store.load_threads(1, None, "desc", ANN)).data
             title = thread.title
         thread.title = "By hand"
-        await house.store.save_thread(thread, ANN)
+        await full_app.store.save_thread(thread, ANN)
         return "By machine"
 
-    chat = house.chat(suggest_title=suggest)
+    chat = full_app.chat(suggest_title=suggest)
     thread_id = thread_of(await chat("threads.create", input=message("socks")))
     assert (await chat("threads.get_by_id", thread_id=thread_id)).json["title"] == "By hand"
 
 
 async def test_a_thread_renamed_before_the_answers_first_event_keeps_its_name(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def suggest(_: str, __: RequestContext) -> str:
         return "By machine"
 
     async def late(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
-        [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
+        [thread] = (await full_app.store.load_threads(1, None, "desc", ANN)).data
         thread.title = "By hand"
-        await MemoryStore(beside=house.store).save_thread(thread, ANN)  # in another process
+        await MemoryStore(beside=full_app.store).save_thread(thread, ANN)  # in another process
         async for event in events(*args, **more):
             yield event
 
-    chat = house.chat(suggest_title=suggest)
+    chat = full_app.chat(suggest_title=suggest)
     events = Runs.events
     monkeypatch.setattr(Runs, "events", late)
     answer = await chat("threads.create", input=message("socks"))
@@ -110,7 +110,7 @@ async def test_a_thread_renamed_before_the_answers_first_event_keeps_its_name(
 
 @pytest.mark.parametrize("failures", [1, 2, 100], ids=["once", "twice", "always"])
 async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
-    house: House, monkeypatch: pytest.MonkeyPatch, failures: int
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     async def suggest(words: str, _: RequestContext) -> str:
         return f"About {words}"
@@ -124,9 +124,9 @@ async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
             raise UnavailableError("throttled")
         await save(thread, context)
 
-    save = house.store.save_thread
-    monkeypatch.setattr(house.store, "save_thread", save_thread)
-    chat = house.chat(suggest_title=suggest)
+    save = full_app.store.save_thread
+    monkeypatch.setattr(full_app.store, "save_thread", save_thread)
+    chat = full_app.chat(suggest_title=suggest)
     answer = await chat("threads.create", input=message("socks"))
     assert answer.of("error") == []
     assert answer.events[-1]["type"] != "error"
@@ -142,48 +142,48 @@ async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
 
 @pytest.mark.parametrize("renamed_at", ["first words", "suggestion"])
 async def test_a_rename_while_a_title_is_being_saved_wins(
-    house: House, monkeypatch: pytest.MonkeyPatch, renamed_at: str
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch, renamed_at: str
 ) -> None:
     async def suggest(words: str, _: RequestContext) -> str:
         return f"About {words}"
 
     async def save_thread(thread: ThreadMetadata, context: RequestContext) -> None:
         if thread.title is not None and thread.title.startswith("About") == (renamed_at == "suggestion"):
-            other = MemoryStore(beside=house.store)  # in another process
+            other = MemoryStore(beside=full_app.store)  # in another process
             theirs = await other.load_thread(thread.id, ANN)
             theirs.title = "By hand"
             await other.save_thread(theirs, ANN)
         await save(thread, context)
 
-    save = house.store.save_thread
-    monkeypatch.setattr(house.store, "save_thread", save_thread)
-    chat = house.chat(suggest_title=suggest)
+    save = full_app.store.save_thread
+    monkeypatch.setattr(full_app.store, "save_thread", save_thread)
+    chat = full_app.chat(suggest_title=suggest)
     answer = await chat("threads.create", input=message("socks"))
     assert answer.of("thread.updated")[-1]["thread"]["title"] == "By hand"
     assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "By hand"
 
 
 async def test_a_thread_deleted_before_the_answers_first_event_stays_deleted(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def late(*args: Any, **more: Any) -> AsyncIterator[ThreadStreamEvent]:
-        [thread] = (await house.store.load_threads(1, None, "desc", ANN)).data
-        await MemoryStore(beside=house.store).delete_thread(thread.id, ANN)  # in another process
+        [thread] = (await full_app.store.load_threads(1, None, "desc", ANN)).data
+        await MemoryStore(beside=full_app.store).delete_thread(thread.id, ANN)  # in another process
         async for event in events(*args, **more):
             yield event
 
-    chat = house.chat()
+    chat = full_app.chat()
     events = Runs.events
     monkeypatch.setattr(Runs, "events", late)
     thread_id = thread_of(await chat("threads.create", input=message("socks")))
     assert (await chat("threads.get_by_id", thread_id=thread_id)).status == 404
     assert (await chat("threads.list")).json["data"] == []
-    assert [record async for record in house.store.export_user(ANN)] == []
+    assert [record async for record in full_app.store.export_user(ANN)] == []
 
 
 @pytest.mark.parametrize(("bad", "words"), [("", "1 to 200"), ("  ", "1 to 200"), ("x" * 201, "1 to 200")])
-async def test_a_name_that_is_none_is_refused(house: House, bad: str, words: str) -> None:
-    chat = house.chat()
+async def test_a_name_that_is_none_is_refused(full_app: FullApp, bad: str, words: str) -> None:
+    chat = full_app.chat()
     thread_id = thread_of(await chat("threads.create", input=message("socks")))
     answer = await chat("threads.update", thread_id=thread_id, title=bad)
     assert (answer.status, words in answer.json["message"]) == (422, True)

@@ -14,7 +14,7 @@ from lambda_src.errors import UnavailableError
 from lambda_src.runs.user_errors import stream_error
 
 REQUEST = httpx2.Request("POST", "https://model.test/")
-SECRET = "canary-7d1f"
+SECRET = "marker-7d1f"
 
 
 def api(kind: type[openai.APIStatusError], status: int) -> openai.APIStatusError:

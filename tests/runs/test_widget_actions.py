@@ -9,17 +9,17 @@ from chatkit.widgets import DynamicWidgetRoot, WidgetRoot
 from lambda_src.dev.showcase import actions, build_agent
 from lambda_src.runs.widget_actions import ActionCall, Actions
 from tests.apps.chat import Chat, message
-from tests.apps.full import House, house_without_files, items_of, thread_of
+from tests.apps.full import FullApp, full_app_without_files, items_of, thread_of
 
 
 @pytest.fixture
-def house() -> House:
-    return house_without_files()
+def full_app() -> FullApp:
+    return full_app_without_files()
 
 
 @pytest.fixture
-def chat(house: House) -> Chat:
-    return house.chat(agent=build_agent(), actions=actions)
+def chat(full_app: FullApp) -> Chat:
+    return full_app.chat(agent=build_agent(), actions=actions)
 
 
 async def widget_of(chat: Chat) -> tuple[str, str]:
@@ -60,13 +60,13 @@ async def test_an_action_of_the_page_leaves_a_new_widget(chat: Chat, operation: 
     assert (newest["type"], state(newest)) == ("widget", "shipped")
 
 
-async def test_an_action_may_let_the_agent_answer(chat: Chat, house: House) -> None:
+async def test_an_action_may_let_the_agent_answer(chat: Chat, full_app: FullApp) -> None:
     thread_id, item_id = await widget_of(chat)
     action = {"type": "order.explain", "payload": None}
     answer = await chat("threads.custom_action", thread_id=thread_id, item_id=item_id, action=action)
     assert [item["type"] for item in items_of(answer)] == ["assistant_message"]
     assert b"pressed Explain on an order" not in answer.body.split(b"thread.item.added")[0]
-    assert "pressed Explain" in "".join(await house.kept())
+    assert "pressed Explain" in "".join(await full_app.kept())
 
 
 BAD = [
@@ -81,16 +81,16 @@ BAD = [
 
 @pytest.mark.parametrize(("action", "words"), BAD, ids=lambda value: str(value)[:40])
 async def test_an_action_that_is_not_one_is_told_so_and_changes_nothing(
-    chat: Chat, house: House, action: dict[str, Any], words: str
+    chat: Chat, full_app: FullApp, action: dict[str, Any], words: str
 ) -> None:
     thread_id, item_id = await widget_of(chat)
-    before = await house.kept()
+    before = await full_app.kept()
     answer = await chat("threads.custom_action", thread_id=thread_id, item_id=item_id, action=action)
     [error] = answer.of("error")
     assert (words in error["message"], error["allow_retry"], len(error["message"]) < 300) == (True, False, True)
     sync = await chat("threads.sync_custom_action", thread_id=thread_id, item_id=item_id, action=action)
     assert (sync.status, words in sync.json["message"]) == (422, True)
-    assert await house.kept() == before
+    assert await full_app.kept() == before
 
 
 @pytest.mark.parametrize("operation", ["threads.custom_action", "threads.sync_custom_action"])
@@ -108,7 +108,7 @@ async def test_an_action_that_streams_cannot_be_asked_for_without_a_stream(chat:
     assert (await chat("threads.sync_custom_action", thread_id=thread_id, action=action)).status == 422
 
 
-async def test_a_function_says_no_in_words_and_its_faults_stay_inside(house: House) -> None:
+async def test_a_function_says_no_in_words_and_its_faults_stay_inside(full_app: FullApp) -> None:
     own = Actions()
 
     @own.on("no")
@@ -119,7 +119,7 @@ async def test_a_function_says_no_in_words_and_its_faults_stay_inside(house: Hou
     async def broken(_: dict[str, Any], call: ActionCall) -> WidgetRoot:
         raise ZeroDivisionError("secret detail")
 
-    chat = house.chat(actions=own)
+    chat = full_app.chat(actions=own)
     thread_id = thread_of(await chat("threads.create", input=message("hi")))
     for kind, streamed, status in (("no", "Not before noon.", 409), ("broken", None, 500)):
         action = {"type": kind, "payload": {}}
@@ -130,20 +130,20 @@ async def test_a_function_says_no_in_words_and_its_faults_stay_inside(house: Hou
         assert b"secret detail" not in answer.body + sync.body
 
 
-async def test_none_changes_nothing(house: House) -> None:
+async def test_none_changes_nothing(full_app: FullApp) -> None:
     own = Actions()
 
     @own.on("nothing")
     async def nothing(_: None, call: ActionCall) -> None:
         return None
 
-    chat = house.chat(actions=own)
+    chat = full_app.chat(actions=own)
     thread_id = thread_of(await chat("threads.create", input=message("hi")))
-    before = await house.kept()
+    before = await full_app.kept()
     answer = await chat("threads.sync_custom_action", thread_id=thread_id, action={"type": "nothing"})
     assert answer.json == {}
     assert (await chat("threads.custom_action", thread_id=thread_id, action={"type": "nothing"})).of("error") == []
-    assert await house.kept() == before
+    assert await full_app.kept() == before
 
 
 def test_what_cannot_be_registered_is_said_at_once() -> None:

@@ -219,7 +219,7 @@ class Regenerating(Watched):
 
 
 @dataclass(eq=False)
-class House:
+class Worker:
     """A process that can die."""
 
     process: Process
@@ -230,7 +230,7 @@ class House:
     @classmethod
     def built(
         cls, rows: MemoryStore | Apart, time: VirtualTime, *, latency_s: float, ahead_s: int, taken: Taken
-    ) -> "House":
+    ) -> "Worker":
         """A new process over the rows of `rows`, whose user may have RUNNING turns at a time."""
         line, clock = Line(time, latency_s), Skewed(time, ahead_s)
         store: Any = Far(beside(rows, clock.now_ns), line, taken=taken)
@@ -250,7 +250,7 @@ class Ask:
     text: str
     named: str | None
     thread_id: str
-    house: House
+    worker: Worker
     model: Watched
     asked_s: float
     task: asyncio.Task[Reader] = field(init=False)

@@ -18,7 +18,7 @@ from lambda_src.turns import turn_ids
 from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.journal import UNRENEWED_S
 from lambda_src.turns.lease import LEASE_MS
-from tests.turns.machine import RUNNING, Apart, Ask, House, Regenerating, Watched
+from tests.turns.machine import RUNNING, Apart, Ask, Regenerating, Watched, Worker
 from tests.turns.turn_fixture import Reader, as_user, sse, thread_at
 from tests.turns.virtual_time import VirtualTime
 
@@ -28,7 +28,7 @@ LATENCIES_S = [0.0, 0.003, 0.04, 0.2]
 NAMED_FOR_S = 900  # a name that is used again later is another request
 STEPS_S = [0.001, 0.01, 0.25, 0.7, 1.0, 1.3, 4.9, 11.0, 61.0]
 
-houses = st.integers(0, 1)
+workers = st.integers(0, 1)
 picks = st.integers(0, 99)  # one of however many there are
 R = TypeVar("R")
 
@@ -43,7 +43,7 @@ class TurnRules(RuleBasedStateMachine):
         self.rows: Any = MemoryStore(clock=self.time.now_ns)
         self.asks: list[Ask] = []
         self.others: list[asyncio.Task[Any]] = []
-        self.resumed: list[tuple[House, Reader]] = []
+        self.resumed: list[tuple[Worker, Reader]] = []
         self.deleted: set[str] = set()
         self.leases: list[Ask] = []  # in the order in which they had one
         self.wrongly_refused: list[Ask] = []
@@ -59,13 +59,13 @@ class TurnRules(RuleBasedStateMachine):
         self.is_apart, self.skew_s = apart, abs(ahead_s)
         if apart:
             self.rows = Apart(self.rows, MemoryStore(clock=self.time.now_ns))
-        self.houses = [self.house(one, 0), self.house(two, ahead_s)]
+        self.workers = [self.worker(one, 0), self.worker(two, ahead_s)]
         self.new_thread()
         self.ask(0, "the first words", None, None)
         self.run(self.time.advance(2))
 
-    def house(self, latency_s: float, ahead_s: int) -> House:
-        return House.built(self.rows, self.time, latency_s=latency_s, ahead_s=ahead_s, taken=self.taken)
+    def worker(self, latency_s: float, ahead_s: int) -> Worker:
+        return Worker.built(self.rows, self.time, latency_s=latency_s, ahead_s=ahead_s, taken=self.taken)
 
     def new_thread(self) -> None:
         self.threads += 1
@@ -98,21 +98,21 @@ class TurnRules(RuleBasedStateMachine):
 
     def may_run(self, other: Ask, ask: Ask) -> bool:
         """Whether a turn may have a place of Ann's while `ask` is admitted: it runs, or did a short while ago."""
-        line_s = 30 * max(other.house.line.latency_s, ask.house.line.latency_s)
-        if other.house.died_s is not None:
-            skew_s = max(0, other.house.clock.ahead_s - ask.house.clock.ahead_s)
-            return ask.asked_s <= other.house.died_s + LEASE_MS / 1000 + UNRENEWED_S + skew_s + line_s
+        line_s = 30 * max(other.worker.line.latency_s, ask.worker.line.latency_s)
+        if other.worker.died_s is not None:
+            skew_s = max(0, other.worker.clock.ahead_s - ask.worker.clock.ahead_s)
+            return ask.asked_s <= other.worker.died_s + LEASE_MS / 1000 + UNRENEWED_S + skew_s + line_s
         return other.over_s is None or ask.asked_s <= other.over_s + UNRENEWED_S + line_s
 
     @property
     def speaking(self) -> list[Ask]:
         """The turns whose model runs in a process that lives."""
-        return [ask for ask in self.asks if ask.model.is_running and not ask.house.line.is_cut]
+        return [ask for ask in self.asks if ask.model.is_running and not ask.worker.line.is_cut]
 
     # What happens
 
     @rule(
-        at=houses,
+        at=workers,
         text=st.sampled_from(["hi", "continue", None, None]),
         named=st.booleans(),
         deadline_s=st.sampled_from([None, None, None, 2, 9]),
@@ -122,14 +122,14 @@ class TurnRules(RuleBasedStateMachine):
         self.ask(at, text, f"turn-named-{len(self.asks):06}" if named else None, deadline_s)
 
     @precondition(lambda self: any(ask.named for ask in self.asks))
-    @rule(at=houses, pick=picks)
+    @rule(at=workers, pick=picks)
     def repeat_by_name(self, at: int, pick: int) -> None:
         recently_s = self.time.now_s - NAMED_FOR_S
         named = [ask for ask in self.asks if ask.named and ask.thread_id == self.thread_id and ask.asked_s > recently_s]
         if named:
             self.ask(at, named[pick % len(named)].text, named[pick % len(named)].named, None)
 
-    @rule(at=houses, waits_s=st.sampled_from([0.0, 0.3, 0.8, 1.3, 3.0]), pick=picks)
+    @rule(at=workers, waits_s=st.sampled_from([0.0, 0.3, 0.8, 1.3, 3.0]), pick=picks)
     def regenerate(self, at: int, pick: int, *, waits_s: float) -> None:
         """Answer a message anew; another message may follow within the pause."""
         own = [ask for ask in self.asks if ask.is_own and not ask.regenerates and ask.thread_id == self.thread_id]
@@ -140,29 +140,29 @@ class TurnRules(RuleBasedStateMachine):
             if pick % 2:
                 self.ask(1 - at, f"words that follow {len(self.asks)}", None, None)
 
-    @rule(at=houses)
+    @rule(at=workers)
     def lose_the_answer_to_the_next_message(self, at: int) -> None:
-        self.houses[at].line.loses_next_message = True
+        self.workers[at].line.loses_next_message = True
 
     def ask(
         self, at: int, text: str, named: str | None, deadline_s: int | None, *, regenerates: str | None = None
     ) -> None:
-        number, house = len(self.asks), self.houses[at]
+        number, worker = len(self.asks), self.workers[at]
         model = Watched(f"msg_answer_{number}", self.time)
         operation = "threads.add_user_message"
         if regenerates is not None:
             model = Regenerating(f"msg_answer_{number}", self.time, regenerates)
             operation = "threads.retry_after_item"
         turn_id = turn_ids.mint(TurnRequest("", thread_id=None, body=text.encode(), named=named).key("ann"))
-        deadline_ms = None if deadline_s is None else house.clock.now_ms() + deadline_s * 1000
-        ask = Ask(turn_id, text, named, self.thread_id, house, model, self.time.now_s)
+        deadline_ms = None if deadline_s is None else worker.clock.now_ms() + deadline_s * 1000
+        ask = Ask(turn_id, text, named, self.thread_id, worker, model, self.time.now_s)
 
         def is_over(_: object = None) -> None:
             ask.over_s = self.time.now_s
 
         async def asking() -> Reader:
             try:
-                reader = await house.process.ask(
+                reader = await worker.process.ask(
                     model,
                     text,
                     named=named,
@@ -207,7 +207,7 @@ class TurnRules(RuleBasedStateMachine):
         self.run(self.time.advance(seconds))
 
     @precondition(lambda self: self.asks)
-    @rule(at=houses, pick=picks, by_turn=st.booleans())
+    @rule(at=workers, pick=picks, by_turn=st.booleans())
     def stop(self, at: int, pick: int, *, by_turn: bool) -> None:
         ask = self.asks[pick % len(self.asks)]
         names = (
@@ -215,36 +215,36 @@ class TurnRules(RuleBasedStateMachine):
             if by_turn
             else {"turn_id": None, "thread_id": ask.thread_id}
         )
-        self.others.append(self.start(self.houses[at].process.turns.stop(ANN, **names)))
+        self.others.append(self.start(self.workers[at].process.turns.stop(ANN, **names)))
 
-    @rule(at=houses)
+    @rule(at=workers)
     def crash(self, at: int) -> None:
-        dead = self.houses[at]
+        dead = self.workers[at]
         dead.line.is_cut, dead.died_s = True, self.time.now_s
         for ask in self.asks:
-            if ask.house is dead:
+            if ask.worker is dead:
                 if ask.lost_s is None:
                     ask.lost_s = self.time.now_s
                 if ask.reader is not None and ask.reader.task is not None:
                     ask.reader.task.cancel()
-        self.houses[at] = self.house(dead.line.latency_s, dead.clock.ahead_s)
+        self.workers[at] = self.worker(dead.line.latency_s, dead.clock.ahead_s)
         self.run(self.time.rest())
 
-    @rule(at=houses)
+    @rule(at=workers)
     def read(self, at: int) -> None:
-        self.others.append(self.start(self.houses[at].process.turns.recover(self.thread_id, ANN)))
+        self.others.append(self.start(self.workers[at].process.turns.recover(self.thread_id, ANN)))
 
     @precondition(lambda self: self.asks)
-    @rule(at=houses, pick=picks)
+    @rule(at=workers, pick=picks)
     def resume(self, at: int, pick: int) -> None:
-        house = self.houses[at]
+        worker = self.workers[at]
 
         async def follow(turn_id: str) -> None:
             try:
-                reader = Reader(await house.process.turns.resume(turn_id, ANN))
+                reader = Reader(await worker.process.turns.resume(turn_id, ANN))
             except NotFoundError:
                 return
-            self.resumed.append((house, reader))
+            self.resumed.append((worker, reader))
             reader.task = asyncio.current_task()
             await reader.read()
 
@@ -253,12 +253,12 @@ class TurnRules(RuleBasedStateMachine):
     @precondition(lambda self: any(ask.reader for ask in self.asks))
     @rule(pick=picks)
     def leave(self, pick: int) -> None:
-        open_asks = [ask for ask in self.asks if ask.reader and not ask.house.line.is_cut]
+        open_asks = [ask for ask in self.asks if ask.reader and not ask.worker.line.is_cut]
         if open_asks and (reader := open_asks[pick % len(open_asks)].reader) is not None:
             open_asks[pick % len(open_asks)].is_left = True
             self.others.append(self.start(reader.stream.stop()))
 
-    @rule(at=houses, really=st.integers(0, 3))
+    @rule(at=workers, really=st.integers(0, 3))
     def delete(self, at: int, really: int) -> None:
         if really > self.is_apart:
             return  # one in four, or in two where two stores must agree: a thread is to grow old as well

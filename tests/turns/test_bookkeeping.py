@@ -18,15 +18,15 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import Chat, app_with, message, server_with
 from tests.turns.machine import Far, Line
-from tests.turns.turn_fixture import THREAD, Model, Replaced, Scene, as_user
+from tests.turns.turn_fixture import THREAD, Model, ProcessPair, Replaced, as_user
 from tests.turns.virtual_time import VirtualTime
 
 ANN = as_user("ann")
 
 
 @pytest.fixture
-async def scene() -> Scene:
-    return await Scene.set()
+async def pair() -> ProcessPair:
+    return await ProcessPair.create()
 
 
 async def test_a_batch_whose_answer_was_lost_is_sent_again_as_it_was() -> None:
@@ -49,22 +49,22 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_as_it_was() -> None:
     assert await journal.read(store.ledger, THREAD, "turn", ANN) == [b"data: 1\n\n", b"data: 2\n\n"]
 
 
-async def test_a_journal_that_is_slow_delays_no_renewal(scene: Scene) -> None:
-    ledger = scene.one.store.ledger
+async def test_a_journal_that_is_slow_delays_no_renewal(pair: ProcessPair) -> None:
+    ledger = pair.one.store.ledger
     stuck = asyncio.Event()
 
     async def append(*_: object, **__: object) -> None:
         await stuck.wait()
 
     slow: Any = Replaced(ledger, append_journal=append)
-    scene.one.turns.services = replace(scene.one.turns.services, ledger=slow)
+    pair.one.turns.services = replace(pair.one.turns.services, ledger=slow)
     model = Model()
-    reader = await scene.one.ask(model, "hi")
+    reader = await pair.one.ask(model, "hi")
     model.say("words")
-    await scene.time.advance(LEASE_MS / 1000 + RENEW_S)
-    assert await scene.two.turns.running_in(THREAD, ANN) == reader.stream.turn_id
-    assert await scene.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
-    await scene.time.advance(RENEW_S)
+    await pair.time.advance(LEASE_MS / 1000 + RENEW_S)
+    assert await pair.two.turns.running_in(THREAD, ANN) == reader.stream.turn_id
+    assert await pair.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+    await pair.time.advance(RENEW_S)
     assert model.cancelled == 1
     stuck.set()
 
@@ -79,13 +79,13 @@ async def test_a_process_that_is_told_to_end_writes_its_journal_first() -> None:
     time = VirtualTime()
     rows = MemoryStore(clock=time.now_ns)
     line = Line(time, 0.01)
-    scene = await Scene.set()
-    scene.time = time
+    pair = await ProcessPair.create()
+    pair.time = time
     store: Any = Far(MemoryStore(beside=rows, clock=time.now_ns), line, taken=lambda *_: None)
-    await rows.save_thread((await scene.two.store.load_thread(THREAD, ANN)), ANN)
-    scene.one = type(scene.one)(store, time)
+    await rows.save_thread((await pair.two.store.load_thread(THREAD, ANN)), ANN)
+    pair.one = type(pair.one)(store, time)
     model = Model()
-    asking = asyncio.create_task(scene.one.ask(model, "hi"))
+    asking = asyncio.create_task(pair.one.ask(model, "hi"))
     await time.advance(0.5)
     reader = await asking
     model.say("never ", "journaled ", "before")
@@ -116,20 +116,20 @@ async def test_a_new_thread_whose_lease_cannot_be_had_is_taken_back(method: str)
     assert (await chat("threads.list")).json["data"] == []
 
 
-async def test_of_three_turns_that_died_before_they_kept_anything_all_is_found(scene: Scene) -> None:
+async def test_of_three_turns_that_died_before_they_kept_anything_all_is_found(pair: ProcessPair) -> None:
     """Each took the lease from the one before and died at once: the fourth keeps what they all had said, in order."""
     models = [Model(f"msg_{number}") for number in range(4)]
     for number, model in enumerate(models[:3]):
         turn_id = f"turn-that-died-{number}"
         context = as_user("ann")
-        await scene.one.store.ledger.take_lease(THREAD, turn_id, lease_ms=LEASE_MS, context=context)
-        written = Journal(scene.one.store.ledger, turn_id, context)
+        await pair.one.store.ledger.take_lease(THREAD, turn_id, lease_ms=LEASE_MS, context=context)
+        written = Journal(pair.one.store.ledger, turn_id, context)
         model.say(f"words {number}")
         model.finish()
         async for event in model.events(MemoryStore(), context, THREAD, f"question {number}"):
             if b'"done"' not in event and b"item.done" not in event:
                 written.add(event)
         await written.flush(THREAD)
-    await scene.two.ask(models[3], "still there?")
-    said = [text for text in await scene.texts() if not text.startswith("[")]
+    await pair.two.ask(models[3], "still there?")
+    said = [text for text in await pair.texts() if not text.startswith("[")]
     assert said == ["words 0", "words 1", "words 2", "still there?"]

@@ -76,9 +76,9 @@ class Counted:
 
 @pytest.fixture
 async def counted() -> Counted:
-    house = Counted()
-    await house.begin()
-    return house
+    counted = Counted()
+    await counted.begin()
+    return counted
 
 
 async def turn_of(counted: Counted, answer_s: float, *, quotas: Quotas | None = None) -> None:
@@ -98,18 +98,18 @@ async def turn_of(counted: Counted, answer_s: float, *, quotas: Quotas | None = 
 
 async def message_of_a_bare_turn() -> int:
     """In which round trip the user's message is written where nobody takes a lease: after the check."""
-    house = Counted()
-    await house.begin()
+    counted = Counted()
+    await counted.begin()
 
     async def bare() -> None:
-        await house.store.load_thread(THREAD, CONTEXT)
-        events: AsyncIterator[bytes] = Model().events(house.store, CONTEXT, THREAD, "hi")
+        await counted.store.load_thread(THREAD, CONTEXT)
+        events: AsyncIterator[bytes] = Model().events(counted.store, CONTEXT, THREAD, "hi")
         await anext(events)
 
-    task = house.time.begun(bare())
-    await house.time.advance(1)
+    task = counted.time.begun(bare())
+    await counted.time.advance(1)
     await task
-    return house.until_the_message
+    return counted.until_the_message
 
 
 async def test_the_users_message_is_written_two_round_trips_later_than_without_lease_and_guard(

@@ -90,7 +90,7 @@ class TurnMachine(TurnRules):
         for thread_id in self.deleted:
             assert self.run(self.rows.ledger.load_turn(thread_id, context=ANN)) is None
             for ask in self.asks:
-                if ask.thread_id == thread_id and not ask.model.is_running and ask.house.line.latency_s == 0:
+                if ask.thread_id == thread_id and not ask.model.is_running and ask.worker.line.latency_s == 0:
                     assert self.run(self.journal(thread_id, ask.turn_id)) == []
 
     async def journal(self, thread_id: str, turn_id: str) -> list[JournalBatch]:
@@ -145,7 +145,7 @@ class TurnMachine(TurnRules):
         for ask in self.asks:
             if ask.reader is not None and not ask.is_own and not ask.named:
                 owner = owners.get(ask.reader.stream.turn_id)
-                died_s = owner.house.died_s if owner is not None else None
+                died_s = owner.worker.died_s if owner is not None else None
                 assert died_s is None or ask.asked_s <= died_s + LEASE_MS / 1000 + self.skew_s + 0.01, ask.turn_id
 
     @invariant()
@@ -153,7 +153,7 @@ class TurnMachine(TurnRules):
         for ask in self.speaking:
             for due_s in ask.due:
                 since_s = max(due_s, ask.model.began_s or 0)
-                assert self.time.now_s <= since_s + RENEW_S + SLACK * ask.house.line.latency_s + 0.01, ask.turn_id
+                assert self.time.now_s <= since_s + RENEW_S + SLACK * ask.worker.line.latency_s + 0.01, ask.turn_id
 
     def teardown(self) -> None:
         try:
@@ -171,8 +171,8 @@ class TurnMachine(TurnRules):
             await self.time.rest()
 
     def at_the_end(self) -> None:
-        for house in self.houses:
-            house.line.loses_next_message = False
+        for worker in self.workers:
+            worker.line.loses_next_message = False
         self.wait(LEASE_MS / 1000 + 5 + self.skew_s)
         for _ in range(2):
             for ask in self.speaking:
@@ -181,16 +181,16 @@ class TurnMachine(TurnRules):
         self.read(0)
         self.wait(2 + UNRENEWED_S)
         for ask in self.asks:
-            if not ask.house.line.is_cut:
+            if not ask.worker.line.is_cut:
                 assert ask.task.done(), "every request is answered"
                 assert ask.reader is None or ask.reader.over or ask.is_left, "every stream ends"
-        assert all(reader.over for house, reader in self.resumed if not house.line.is_cut)
+        assert all(reader.over for worker, reader in self.resumed if not worker.line.is_cut)
         for task in self.others:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
         self.nothing_is_lost_but_the_last_second()
         self.ask(0, "a last word", None, None)
-        self.wait(0.2 + SLACK * 2 * self.houses[0].line.latency_s)
+        self.wait(0.2 + SLACK * 2 * self.workers[0].line.latency_s)
         assert self.asks[-1].model.is_running, "the thread takes the next message at once"
 
     def nothing_is_lost_but_the_last_second(self) -> None:
@@ -203,7 +203,7 @@ class TurnMachine(TurnRules):
             if ask.thread_id != self.thread_id or self.may_be_removed(ask):
                 continue
             kept = len(stored.get(ask.model.item_id, ""))
-            bound_s = ask.lost_s if ask.lost_s is None else ask.lost_s - RENEW_S - SLACK * ask.house.line.latency_s
+            bound_s = ask.lost_s if ask.lost_s is None else ask.lost_s - RENEW_S - SLACK * ask.worker.line.latency_s
             for said_s, word in ask.model.said:
                 kept -= len(word)
                 assert kept >= 0 or (bound_s is not None and said_s >= bound_s), f"{ask.turn_id} lost {word!r}"

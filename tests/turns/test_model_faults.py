@@ -13,7 +13,7 @@ from lambda_src.turns.persistence import CUT_NOTE, AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests import content_markers
 from tests.apps.chat import Answer, Chat, app_with, message, server_with
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 from tests.fakes.model_api import ANSWER, ModelApi, model_api
 
 NAMED = "turn-named-by-the-client"
@@ -55,7 +55,7 @@ async def test_an_answer_that_breaks_off_keeps_what_was_said_and_is_not_asked_fo
     (error,) = answer.of("error")
     assert error["allow_retry"] is True
     assert error["message"]
-    assert CANARIES["exception"].encode() not in answer.body
+    assert MARKERS["exception"].encode() not in answer.body
     assert kept[0] == "count"
     assert kept[1]
     assert ANSWER.startswith(kept[1])

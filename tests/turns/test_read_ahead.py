@@ -106,9 +106,9 @@ def quotas_of(counted: Counted, **allowance: int) -> Quotas:
 
 @pytest.fixture
 async def counted() -> Counted:
-    house = Counted()
-    await house.begin()
-    return house
+    counted = Counted()
+    await counted.begin()
+    return counted
 
 
 def texts(shown: list[Any]) -> list[str]:
@@ -170,9 +170,9 @@ async def test_the_model_is_shown_the_same_with_and_without_reading_ahead(
     shown: list[list[str]] = []
     for off in (frozenset[str](), frozenset({"ahead"})):
         monkeypatch.setattr(flags, "_OFF", off)
-        house = Counted()
-        await house.begin()
-        asker = Asker(house)
+        counted = Counted()
+        await counted.begin()
+        asker = Asker(counted)
         for text in ("one", "two", "three"):
             await asker.say(text)
             await asker.pause()

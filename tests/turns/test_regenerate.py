@@ -35,7 +35,7 @@ class Counting:
         self.running -= 1
 
 
-class House:
+class Regeneration:
     """A server over a thread of `items` messages."""
 
     def __init__(self) -> None:
@@ -56,18 +56,18 @@ class House:
 
 
 async def test_the_stream_opens_before_anything_is_removed_and_batches_go_newest_first() -> None:
-    house = House()
-    await house.begin(201)
-    events = house.events("msg_100")
+    regeneration = Regeneration()
+    await regeneration.begin(201)
+    events = regeneration.events("msg_100")
     assert isinstance(await anext(events), StreamOptionsEvent)
-    assert house.counting.deleted == []
-    rest = house.time.begun(all_of(events))
-    await house.time.advance(DELETE_S * (100 / REMOVED_AT_ONCE + 1))
-    assert house.counting.most == REMOVED_AT_ONCE
-    assert house.counting.deleted == [f"msg_{number}" for number in range(200, 100, -1)]
-    await house.time.advance(60)
+    assert regeneration.counting.deleted == []
+    rest = regeneration.time.begun(all_of(events))
+    await regeneration.time.advance(DELETE_S * (100 / REMOVED_AT_ONCE + 1))
+    assert regeneration.counting.most == REMOVED_AT_ONCE
+    assert regeneration.counting.deleted == [f"msg_{number}" for number in range(200, 100, -1)]
+    await regeneration.time.advance(60)
     assert [event.type for event in await rest][-1] in ("thread.item.done", "thread.updated")
-    ids = await item_ids(house.store, "thr_1", ANN, limit=100)
+    ids = await item_ids(regeneration.store, "thr_1", ANN, limit=100)
     assert len(ids) == 102
     assert ids[100] == "msg_100"
 
@@ -77,12 +77,12 @@ async def all_of(events: Any) -> list[Any]:
 
 
 async def test_a_message_that_is_gone_removes_nothing() -> None:
-    house = House()
-    await house.begin(3)
-    message = await house.store.load_item("thr_1", "msg_0", ANN)
-    await house.store.delete_thread_item("thr_1", "msg_0", ANN)
+    regeneration = Regeneration()
+    await regeneration.begin(3)
+    message = await regeneration.store.load_item("thr_1", "msg_0", ANN)
+    await regeneration.store.delete_thread_item("thr_1", "msg_0", ANN)
     with pytest.raises(NotFoundError):
-        await all_of(house.events("msg_0"))
+        await all_of(regeneration.events("msg_0"))
     with pytest.raises(CustomStreamError, match="no longer in the conversation"):
-        await house.server._remove_after(message, ANN)  # type: ignore[arg-type] # message_of makes no other item
-    assert await item_ids(house.store, "thr_1", ANN) == ["msg_1", "msg_2"]
+        await regeneration.server._remove_after(message, ANN)  # type: ignore[arg-type] # message_of makes no other item
+    assert await item_ids(regeneration.store, "thr_1", ANN) == ["msg_1", "msg_2"]

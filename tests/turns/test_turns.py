@@ -11,236 +11,236 @@ from lambda_src.turns.duplicates import BOUND_S, SAME_BODY_S
 from lambda_src.turns.lease import RENEW_S
 from lambda_src.turns.persistence import CUT_NOTE, STOPPED_NOTE
 from lambda_src.turns.turn_task import CLOSING_TIME_MS
-from tests.turns.turn_fixture import THREAD, Model, Reader, Scene, as_user, sse
+from tests.turns.turn_fixture import THREAD, Model, ProcessPair, Reader, as_user, sse
 
 ANN, BOB = as_user("ann"), as_user("bob")
 NAMED = "turn-named-by-the-client"
 
 
 @pytest.fixture
-async def scene() -> Scene:
-    return await Scene.set()
+async def pair() -> ProcessPair:
+    return await ProcessPair.create()
 
 
-async def said(scene: Scene, model: Model, *words: str) -> None:
+async def said(pair: ProcessPair, model: Model, *words: str) -> None:
     model.say(*words)
-    await scene.time.rest()
+    await pair.time.rest()
 
 
-async def test_a_turn_that_nobody_disturbs_streams_everything_and_ends_its_lease(scene: Scene) -> None:
+async def test_a_turn_that_nobody_disturbs_streams_everything_and_ends_its_lease(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "Hello ", "you.")
-    assert await scene.two.turns.running_in(THREAD, ANN) == reader.stream.turn_id
+    reader = await pair.one.ask(model, "hi")
+    await said(pair, model, "Hello ", "you.")
+    assert await pair.two.turns.running_in(THREAD, ANN) == reader.stream.turn_id
     model.finish()
-    await scene.time.advance(0)
+    await pair.time.advance(0)
     assert reader.over
     assert reader.kinds[0] == reader.kinds[-1] == "thread.item.done"
-    assert await scene.texts() == ["hi", "Hello you."]
-    assert await scene.two.turns.running_in(THREAD, ANN) is None
+    assert await pair.texts() == ["hi", "Hello you."]
+    assert await pair.two.turns.running_in(THREAD, ANN) is None
 
 
 @pytest.mark.parametrize("by_thread", [True, False])
 async def test_stop_from_another_process_ends_the_run_within_a_renewal_and_keeps_what_was_said(
-    scene: Scene, by_thread: bool
+    pair: ProcessPair, by_thread: bool
 ) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "Hello ", "you")
+    reader = await pair.one.ask(model, "hi")
+    await said(pair, model, "Hello ", "you")
     turn_id = reader.stream.turn_id
     names = {"turn_id": None, "thread_id": THREAD} if by_thread else {"turn_id": turn_id, "thread_id": None}
-    assert await scene.two.turns.stop(ANN, **names)
-    await scene.time.advance(RENEW_S)
+    assert await pair.two.turns.stop(ANN, **names)
+    await pair.time.advance(RENEW_S)
     assert reader.over
     assert model.cancelled == 1
-    assert await scene.texts() == ["hi", "Hello you", f"[{STOPPED_NOTE}]"]
+    assert await pair.texts() == ["hi", "Hello you", f"[{STOPPED_NOTE}]"]
     assert reader.kinds[-1] == "thread.item.done"
     assert json.loads(reader.events[-1][6:])["item"]["content"][0]["text"] == "Hello you"
 
 
-async def test_stop_says_false_alike_for_what_is_over_foreign_or_unknown(scene: Scene) -> None:
+async def test_stop_says_false_alike_for_what_is_over_foreign_or_unknown(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
+    reader = await pair.one.ask(model, "hi")
     turn_id = reader.stream.turn_id
-    stop = scene.two.turns.stop
+    stop = pair.two.turns.stop
     assert not await stop(BOB, turn_id=turn_id, thread_id=None)
     assert not await stop(BOB, turn_id=None, thread_id=THREAD)
     assert not await stop(ANN, turn_id="turn-that-never-was", thread_id=None)
     assert not await stop(ANN, turn_id=None, thread_id="thr_no")
     model.finish()
-    await scene.time.advance(0)
+    await pair.time.advance(0)
     assert not await stop(ANN, turn_id=turn_id, thread_id=None)
     assert not await stop(ANN, turn_id=None, thread_id=THREAD)
 
 
-async def test_a_stop_before_the_first_word_still_tells_the_model(scene: Scene) -> None:
+async def test_a_stop_before_the_first_word_still_tells_the_model(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await scene.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
-    await scene.time.advance(RENEW_S)
+    reader = await pair.one.ask(model, "hi")
+    await pair.two.turns.stop(ANN, turn_id=None, thread_id=THREAD)
+    await pair.time.advance(RENEW_S)
     assert reader.over
-    assert await scene.texts() == ["hi", f"[{STOPPED_NOTE}]"]
+    assert await pair.texts() == ["hi", f"[{STOPPED_NOTE}]"]
 
 
 @pytest.mark.parametrize("timeout_s", [1, 2, 3, 5, 10, 300])
 async def test_before_the_deadline_the_answer_is_kept_and_a_notice_says_how_to_go_on(
-    scene: Scene, timeout_s: int
+    pair: ProcessPair, timeout_s: int
 ) -> None:
     model = Model()
-    deadline_ms = scene.time.now_ms() + timeout_s * 1000
-    reader = await scene.one.ask(model, "hi", deadline_ms=deadline_ms)
-    await said(scene, model, "A long ", "story")
+    deadline_ms = pair.time.now_ms() + timeout_s * 1000
+    reader = await pair.one.ask(model, "hi", deadline_ms=deadline_ms)
+    await said(pair, model, "A long ", "story")
     margin_s = min(CLOSING_TIME_MS / 1000, timeout_s * 2 / 3)
-    await scene.time.advance(timeout_s - margin_s + 0.001)
+    await pair.time.advance(timeout_s - margin_s + 0.001)
     assert reader.over
     assert reader.kinds[-2:] == ["thread.item.done", "notice"]
     assert "continue" in json.loads(reader.events[-1][6:])["message"]
-    assert await scene.texts() == ["hi", "A long story", f"[{CUT_NOTE}]"]
+    assert await pair.texts() == ["hi", "A long story", f"[{CUT_NOTE}]"]
 
     again = Model("msg_more")
-    more = await scene.two.ask(again, "continue")
+    more = await pair.two.ask(again, "continue")
     again.finish()
-    await scene.time.advance(0)
+    await pair.time.advance(0)
     assert more.over
-    assert (await scene.texts())[3] == "continue"
+    assert (await pair.texts())[3] == "continue"
 
 
-async def test_a_hundred_duplicates_run_one_turn_and_see_the_same_bytes(scene: Scene) -> None:
+async def test_a_hundred_duplicates_run_one_turn_and_see_the_same_bytes(pair: ProcessPair) -> None:
     model = Model()
-    asking = [asyncio.create_task(scene.one.ask(model, "hi")) for number in range(50)] + [
-        asyncio.create_task(scene.two.ask(model, "hi")) for number in range(50, 100)
+    asking = [asyncio.create_task(pair.one.ask(model, "hi")) for number in range(50)] + [
+        asyncio.create_task(pair.two.ask(model, "hi")) for number in range(50, 100)
     ]
-    await scene.time.rest()
-    await said(scene, model, "one ", "two ", "three")
+    await pair.time.rest()
+    await said(pair, model, "one ", "two ", "three")
     model.finish()
-    await scene.time.advance(10)
+    await pair.time.advance(10)
     readers = await asyncio.gather(*asking)
     assert all(reader.over for reader in readers)
     assert model.calls == 1
     assert len({b"".join(reader.events) for reader in readers}) == 1
     assert len({reader.stream.turn_id for reader in readers}) == 1
-    assert await scene.texts() == ["hi", "one two three"]
+    assert await pair.texts() == ["hi", "one two three"]
 
 
-async def test_the_same_message_again_runs_again_once_the_retry_window_is_over(scene: Scene) -> None:
+async def test_the_same_message_again_runs_again_once_the_retry_window_is_over(pair: ProcessPair) -> None:
     for number, later_s in enumerate([SAME_BODY_S - 1, SAME_BODY_S + 1]):
         model = Model(f"msg_{number}")
-        reader = await scene.one.ask(model, "continue")
+        reader = await pair.one.ask(model, "continue")
         model.finish()
-        await scene.time.advance(later_s)
+        await pair.time.advance(later_s)
         again = Model(f"msg_again_{number}")
         again.finish()
-        second = await scene.two.ask(again, "continue")
-        await scene.time.advance(SAME_BODY_S + 1)
+        second = await pair.two.ask(again, "continue")
+        await pair.time.advance(SAME_BODY_S + 1)
         assert (second.stream.turn_id == reader.stream.turn_id) is (later_s < SAME_BODY_S)
         assert second.over
 
 
 @pytest.mark.parametrize("operation", ["threads.retry_after_item", "threads.custom_action"])
-async def test_a_second_click_after_the_end_is_a_turn_of_its_own(scene: Scene, operation: str) -> None:
+async def test_a_second_click_after_the_end_is_a_turn_of_its_own(pair: ProcessPair, operation: str) -> None:
     for number in range(2):
         model = Model(f"msg_{number}")
         model.finish()
-        await scene.one.ask(model, "again", operation=operation)
-        await scene.time.rest()
+        await pair.one.ask(model, "again", operation=operation)
+        await pair.time.rest()
         assert model.calls == 1
 
 
 async def test_a_named_turn_is_attached_to_by_its_name_alone_until_a_minute_after_the_longest_may_end(
-    scene: Scene,
+    pair: ProcessPair,
 ) -> None:
     model = Model()
-    await scene.one.ask(model, "hi", named=NAMED)
-    await said(scene, model, "Hello")
+    await pair.one.ask(model, "hi", named=NAMED)
+    await said(pair, model, "Hello")
     model.finish()
-    await scene.time.advance(BOUND_S - 2)
+    await pair.time.advance(BOUND_S - 2)
     other = Model("msg_other")
-    again = await scene.two.ask(other, "hi", named=NAMED)
-    await scene.time.advance(0)
+    again = await pair.two.ask(other, "hi", named=NAMED)
+    await pair.time.advance(0)
     assert again.over
     assert other.calls == 0
     with pytest.raises(ConflictError, match="x-chat-turn"):
-        await scene.two.ask(other, "something else", named=NAMED)
+        await pair.two.ask(other, "something else", named=NAMED)
 
 
-async def test_different_turns_of_the_same_words_run_side_by_side_in_other_threads(scene: Scene) -> None:
+async def test_different_turns_of_the_same_words_run_side_by_side_in_other_threads(pair: ProcessPair) -> None:
     one, two = Model("msg_1"), Model("msg_2")
-    await scene.one.ask(one, "hi", named="turn-number-one-of-two")
-    await scene.two.ask(two, "hi", named="turn-number-two-of-two")
+    await pair.one.ask(one, "hi", named="turn-number-one-of-two")
+    await pair.two.ask(two, "hi", named="turn-number-two-of-two")
     assert (one.calls, two.calls) == (1, 1)
 
 
-async def test_a_reload_resumes_from_the_first_event_and_follows_to_the_end(scene: Scene) -> None:
+async def test_a_reload_resumes_from_the_first_event_and_follows_to_the_end(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "one ")
-    await scene.time.advance(RENEW_S)
-    resumed = Reader(await scene.two.turns.resume(reader.stream.turn_id, ANN))
+    reader = await pair.one.ask(model, "hi")
+    await said(pair, model, "one ")
+    await pair.time.advance(RENEW_S)
+    resumed = Reader(await pair.two.turns.resume(reader.stream.turn_id, ANN))
     resumed.task = asyncio.create_task(resumed.read())
-    await said(scene, model, "two")
+    await said(pair, model, "two")
     model.finish()
-    await scene.time.advance(2)
+    await pair.time.advance(2)
     assert resumed.over
     assert resumed.events == reader.events
 
 
-async def test_a_turn_that_is_unknown_or_foreign_cannot_be_resumed(scene: Scene) -> None:
-    reader = await scene.one.ask(Model(), "hi")
+async def test_a_turn_that_is_unknown_or_foreign_cannot_be_resumed(pair: ProcessPair) -> None:
+    reader = await pair.one.ask(Model(), "hi")
     for context, turn_id in [(BOB, reader.stream.turn_id), (ANN, "turn-that-never-was")]:
         with pytest.raises(NotFoundError):
-            await scene.two.turns.resume(turn_id, context)
-    assert await scene.two.turns.running_in(THREAD, BOB) is None
+            await pair.two.turns.resume(turn_id, context)
+    assert await pair.two.turns.running_in(THREAD, BOB) is None
 
 
-async def test_a_refused_request_neither_ends_the_turn_that_runs_nor_leaves_a_guard(scene: Scene) -> None:
+async def test_a_refused_request_neither_ends_the_turn_that_runs_nor_leaves_a_guard(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
+    reader = await pair.one.ask(model, "hi")
     for _ in range(2):
         with pytest.raises(NotFoundError):
-            await scene.two.ask(Model(), "to nowhere", thread_id="thr_no")
-    await scene.time.advance(RENEW_S)
+            await pair.two.ask(Model(), "to nowhere", thread_id="thr_no")
+    await pair.time.advance(RENEW_S)
     assert not reader.over
 
 
-async def test_a_model_that_breaks_off_loses_nothing_of_what_it_said(scene: Scene) -> None:
+async def test_a_model_that_breaks_off_loses_nothing_of_what_it_said(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "I know ", "that")
+    reader = await pair.one.ask(model, "hi")
+    await said(pair, model, "I know ", "that")
     model.event(sse("error", code="custom", message="The model broke off.", allow_retry=True))
     model.finish()
-    await scene.time.advance(0)
+    await pair.time.advance(0)
     assert reader.kinds[-2:] == ["thread.item.done", "error"] or reader.kinds[-3:-1] == ["thread.item.done", "error"]
-    assert (await scene.texts())[:3] == ["hi", "I know that", f"[{CUT_NOTE}]"]
+    assert (await pair.texts())[:3] == ["hi", "I know that", f"[{CUT_NOTE}]"]
 
 
-async def test_an_exception_after_the_stream_began_is_told_kept_and_raised(scene: Scene) -> None:
+async def test_an_exception_after_the_stream_began_is_told_kept_and_raised(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "I know ", "that")
+    reader = await pair.one.ask(model, "hi")
+    await said(pair, model, "I know ", "that")
     model.fail(ZeroDivisionError("secret"))
-    await scene.time.advance(0)
+    await pair.time.advance(0)
     assert isinstance(reader.error, ZeroDivisionError)
     assert reader.kinds[-2:] == ["thread.item.done", "error"]
     assert b"secret" not in b"".join(reader.events)
-    assert (await scene.texts())[:2] == ["hi", "I know that"]
+    assert (await pair.texts())[:2] == ["hi", "I know that"]
 
 
-async def test_a_deleted_thread_ends_its_turn_and_stays_deleted(scene: Scene) -> None:
+async def test_a_deleted_thread_ends_its_turn_and_stays_deleted(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "word")
-    await scene.two.store.delete_thread(THREAD, ANN)
-    await scene.time.advance(RENEW_S)
+    reader = await pair.one.ask(model, "hi")
+    await said(pair, model, "word")
+    await pair.two.store.delete_thread(THREAD, ANN)
+    await pair.time.advance(RENEW_S)
     assert reader.over
     assert model.cancelled == 1
-    assert await scene.items() == []
+    assert await pair.items() == []
 
 
-async def test_nobody_reading_any_more_ends_the_turn_and_keeps_the_answer(scene: Scene) -> None:
+async def test_nobody_reading_any_more_ends_the_turn_and_keeps_the_answer(pair: ProcessPair) -> None:
     model = Model()
-    reader = await scene.one.ask(model, "hi")
-    await said(scene, model, "to be kept")
+    reader = await pair.one.ask(model, "hi")
+    await said(pair, model, "to be kept")
     await reader.stream.stop()
     await reader.stream.stop()
     assert model.cancelled == 1
-    assert await scene.texts() == ["hi", "to be kept", f"[{CUT_NOTE}]"]
+    assert await pair.texts() == ["hi", "to be kept", f"[{CUT_NOTE}]"]

@@ -13,7 +13,7 @@ from lambda_src.chat.validation import Checks
 from lambda_src.dev.showcase import actions, build_agent
 from lambda_src.models.demo_model import DemoModel
 from tests.apps.chat import Answer, Chat, message
-from tests.apps.full import House, house_without_files, items_of, thread_of
+from tests.apps.full import FullApp, full_app_without_files, items_of, thread_of
 
 
 class Gate:
@@ -45,10 +45,10 @@ class Counted(DemoModel):
 class Tabs:
     """Two tabs, one model."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, full_app: FullApp) -> None:
         self.gate = Gate()
         self.model = Counted(self.gate)
-        self.one, self.two = (house.chat(model=self.model, agent=build_agent(), actions=actions) for _ in range(2))
+        self.one, self.two = (full_app.chat(model=self.model, agent=build_agent(), actions=actions) for _ in range(2))
 
     async def kinds(self, thread_id: str) -> list[str]:
         """What the thread shows."""
@@ -58,7 +58,7 @@ class Tabs:
 
 @pytest.fixture
 def tabs() -> Tabs:
-    return Tabs(house_without_files())
+    return Tabs(full_app_without_files())
 
 
 async def rest() -> None:

@@ -174,7 +174,7 @@ class Process:
 
 
 @dataclass(slots=True)
-class Scene:
+class ProcessPair:
     """Ann's thread, seen by two processes."""
 
     time: VirtualTime
@@ -182,13 +182,13 @@ class Scene:
     two: Process
 
     @classmethod
-    async def set(cls) -> "Scene":
-        """A new scene with an empty thread."""
+    async def create(cls) -> "ProcessPair":
+        """Two processes and an empty thread."""
         time = VirtualTime()
         store = MemoryStore(clock=time.now_ns)
-        scene = cls(time, Process(store, time), Process(MemoryStore(beside=store, clock=time.now_ns), time))
+        pair = cls(time, Process(store, time), Process(MemoryStore(beside=store, clock=time.now_ns), time))
         await store.save_thread(thread_at(THREAD), as_user("ann"))
-        return scene
+        return pair
 
     async def waited(self, work: Awaitable[T], *, seconds: float = 2.1) -> T:
         """The result of something that takes a while."""

@@ -30,7 +30,7 @@ from lambda_src.composition.stores import build_store
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.settings import Settings
 from tests import content_markers
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 from tests.web.chat_page import ChatPage
 from tests.web.echo import parts
 
@@ -106,7 +106,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     written = "".join(said)
     assert "threads." in written, "make dev names each request, and none was heard of"
-    assert not (told := content_markers.told([("make dev's stdout", written)])), f"make dev told what was sent: {told}"
+    assert not (told := content_markers.leaked_markers([("make dev's stdout", written)])), (
+        f"make dev told what was sent: {told}"
+    )
 
 
 @contextmanager
@@ -214,10 +216,10 @@ def tab(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(
         viewport={"width": 1280, "height": 860},
         reduced_motion="reduce",
-        user_agent=f"Chromium {CANARIES['user-agent']}",
-        extra_http_headers={"x-canary": CANARIES["header"]},
+        user_agent=f"Chromium {MARKERS['user-agent']}",
+        extra_http_headers={"x-marker": MARKERS["header"]},
     )
-    context.add_cookies([{"name": "session", "value": CANARIES["cookie"], "url": "http://127.0.0.1"}])
+    context.add_cookies([{"name": "session", "value": MARKERS["cookie"], "url": "http://127.0.0.1"}])
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
     wrong: list[str] = []
@@ -243,7 +245,7 @@ def sign_in(tab: Page) -> None:
         "sub": uuid.uuid4().hex,
         "client_id": "page",
         "exp": int(time.time()) + 3600,
-        "canary": CANARIES["token"],
+        "marker": MARKERS["token"],
     }
     token = jwt.encode(claims, "not-looked-at-" * 3)
     tab.add_init_script(f"sessionStorage.getItem('chat.token') ?? sessionStorage.setItem('chat.token', '{token}')")

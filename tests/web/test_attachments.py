@@ -5,7 +5,7 @@ import base64
 import pytest
 from playwright.sync_api import FilePayload, Page, Route, expect
 
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 from tests.web.chat_page import ChatPage
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -14,7 +14,7 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 PICTURE: FilePayload = {"name": "red.png", "mimeType": "image/png", "buffer": PNG}
-NOTES: FilePayload = {"name": "notes.md", "mimeType": "", "buffer": f"# Notes\n{CANARIES['file']}\n".encode()}
+NOTES: FilePayload = {"name": "notes.md", "mimeType": "", "buffer": f"# Notes\n{MARKERS['file']}\n".encode()}
 
 
 def attach(chat: ChatPage, *files: FilePayload) -> None:

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.content_markers import CANARIES
+from tests.content_markers import MARKERS
 from tests.web.chat_page import ChatPage
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -34,7 +34,7 @@ def counted(most: int) -> str:
 
 
 def test_an_answer_streams_and_is_kept(chat: ChatPage) -> None:
-    words = f"count to 30, {CANARIES['body']}"
+    words = f"count to 30, {MARKERS['body']}"
     chat.open().say(words)
     expect(chat.said).to_have_text(words)
     chat.writing()
@@ -47,7 +47,7 @@ def test_an_answer_streams_and_is_kept(chat: ChatPage) -> None:
 
 
 def test_what_is_said_and_answered_is_in_no_log(echo: ChatPage) -> None:
-    words = f"{CANARIES['body']} {CANARIES['answer']}"
+    words = f"{MARKERS['body']} {MARKERS['answer']}"
     echo.open().ask(words)  # tests/conftest.py fails whatever told it
     expect(echo.answer).to_have_text(words)
 
