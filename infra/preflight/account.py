@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-import boto3
+import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.errors import PreflightError
@@ -32,9 +32,9 @@ NO_CREDENTIALS = (
 
 
 class Clients(Protocol):
-    """Makes a boto3 client of a service in a region."""
+    """Makes an AWS client of a service in a region."""
 
-    def __call__(self, service: str, region: str) -> Any: ...  # noqa: ANN401 - boto3's clients have no common type
+    def __call__(self, service: str, region: str) -> Any: ...  # noqa: ANN401 - AWS clients have no common type
 
 
 class Account:
@@ -50,18 +50,18 @@ class Account:
 def sign_in(config: StageConfig, environ: Mapping[str, str] = os.environ) -> Account:
     """The account that this machine's credentials belong to; PreflightError in one line if there are none.
 
-    boto3 reads AWS_DEFAULT_REGION alone; AWS_REGION, which AWS's other SDKs prefer, counts here too.
+    botocore reads only AWS_DEFAULT_REGION; AWS_REGION, which AWS's other SDKs prefer, counts here too.
     """
     try:
-        session = boto3.Session()
+        session = botocore.session.get_session()  # boto3 would only add what no command uses
         if session.get_credentials() is None:
             raise PreflightError([NO_CREDENTIALS])
-        region = config.region or environ.get("AWS_REGION") or session.region_name
+        region = config.region or environ.get("AWS_REGION") or session.get_config_variable("region")
         if region is None:
             raise PreflightError(["no AWS region: set `region` of the stage in cdk.json, or AWS_REGION."])
 
-        def clients(service: str, region: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
-            return session.client(service, region_name=region)  # type: ignore[call-overload] # not known to mypy
+        def clients(service: str, region: str) -> Any:  # noqa: ANN401 - AWS clients have no common type
+            return session.create_client(service, region_name=region)  # type: ignore[call-overload] # not known to mypy
 
         account = clients("sts", region).get_caller_identity()["Account"]
     except BotoCoreError as error:  # a profile that does not exist, a config file that cannot be read, no network

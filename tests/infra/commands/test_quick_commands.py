@@ -1,4 +1,4 @@
-"""What `make logs`, `make destroy` and `make bootstrap` import: never aws_cdk, and the AWS SDK only to call AWS."""
+"""`make logs`, `make destroy` and `make bootstrap` import botocore only to call AWS, and never boto3 or aws_cdk."""
 
 import os
 import re
@@ -15,13 +15,14 @@ REQUEST = "01234567-89ab-cdef-0123-456789abcdef"
 IMPORTED = re.compile(r"import time:[ \d]*\|[ \d]*\| +([\w.]+)")
 
 
-def imported_by(command: str, *arguments: str) -> tuple[int, str, set[str]]:
-    """Exit code, what a person reads, and the top-level packages that were imported. There are no credentials."""
+def imported_by(command: str, *arguments: str, **environ: str) -> tuple[int, str, set[str]]:
+    """Exit code, messages, and the imported top-level packages. Only `environ` has credentials."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", f"infra.commands.{command}", *arguments],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "AWS_CONFIG_FILE": "/missing", "AWS_SHARED_CREDENTIALS_FILE": "/missing"}
-        | {"HOME": "/missing", "AWS_EC2_METADATA_DISABLED": "true"},
+        | {"HOME": "/missing", "AWS_EC2_METADATA_DISABLED": "true"}
+        | environ,
         capture_output=True,
         text=True,
         check=False,
@@ -53,12 +54,23 @@ def test_a_mistake_in_the_arguments_is_answered_before_the_aws_sdk_is_imported(
     assert not packages & (CDK | AWS_SDK)
 
 
-@pytest.mark.parametrize(
-    ("command", "arguments"),
-    [("logs", ["--request", REQUEST, "--stage", "dev"]), ("destroy", ["--stage", "dev"]), ("bootstrap", [])],
-)
-def test_a_command_that_calls_aws_imports_its_sdk_and_no_cdk(command: str, arguments: list[str]) -> None:
+CALLS = [("logs", ["--request", REQUEST, "--stage", "dev"]), ("destroy", ["--stage", "dev"]), ("bootstrap", [])]
+MORE_THAN_BOTOCORE = CDK | {"boto3", "s3transfer"}
+
+
+@pytest.mark.parametrize(("command", "arguments"), CALLS)
+def test_a_command_without_credentials_imports_botocore_alone(command: str, arguments: list[str]) -> None:
     code, message, packages = imported_by(command, *arguments)
     assert (code, "no AWS credentials found" in message) == (1, True)
-    assert "boto3" in packages
-    assert not packages & CDK
+    assert "botocore" in packages
+    assert not packages & MORE_THAN_BOTOCORE
+
+
+@pytest.mark.parametrize(("command", "arguments"), CALLS)
+def test_a_command_that_cannot_reach_aws_imports_botocore_alone(command: str, arguments: list[str]) -> None:
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_REGION": "eu-central-1", "AWS_MAX_ATTEMPTS": "1"}
+    code, message, packages = imported_by(
+        command, *arguments, **nowhere, AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="secret"
+    )
+    assert (code, "Could not connect to the endpoint URL" in message, "Traceback" in message) == (1, True, False)
+    assert not packages & MORE_THAN_BOTOCORE

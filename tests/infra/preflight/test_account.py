@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
+import botocore.session
 import pytest
 
 from infra.errors import PreflightError
@@ -270,12 +270,12 @@ def test_the_region_is_read_from_aws_region_as_the_cdk_cli_reads_it(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     regions: list[str] = []
 
-    class Session(boto3.Session):
-        def client(self, service: str, *, region_name: str) -> Any:  # type: ignore[override] # a fake that notes it
+    class Session(botocore.session.Session):
+        def create_client(self, service: str, *, region_name: str) -> Any:  # type: ignore[override] # a fake that notes it
             regions.append(region_name)
             return type("Sts", (), {"get_caller_identity": lambda self: {"Account": ACCOUNT}})()
 
-    monkeypatch.setattr(boto3, "Session", Session)
+    monkeypatch.setattr(botocore.session, "get_session", Session)
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH}}})
     account = preflight.sign_in(config, {"AWS_REGION": "eu-central-1"})
     assert (account.region, regions) == ("eu-central-1", ["eu-central-1"])
