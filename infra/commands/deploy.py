@@ -22,6 +22,7 @@ from infra.preflight.account import (
     MORE_CONCURRENCY,
     Account,
     account_faults,
+    account_limit,
     has_room_for_cap,
     is_there,
     set_secret,
@@ -29,7 +30,7 @@ from infra.preflight.account import (
 )
 from infra.preflight.model_dates import model_faults
 from infra.stacks.names import api_stack_name
-from infra.stage.config import GUEST_CONCURRENCY, UNCAPPED, StageConfig, read_context
+from infra.stage.config import ACCOUNT_LIMIT, GUEST_CONCURRENCY, UNCAPPED, StageConfig, read_context
 
 OUTPUTS = Path("cdk.out/outputs.json")
 NO_ROOM = (
@@ -58,12 +59,24 @@ def alarm_faults(context: Mapping[str, Any], config: StageConfig) -> list[str]:
     ]
 
 
-def deploy_command(stage: str, *, cdk: list[str], unattended: bool, uncapped: bool = False) -> list[str]:
+def context_of(config: StageConfig, account: Account) -> dict[str, str]:
+    """CDK context about the account, which synthesis cannot look up: see infra/stage/config.py."""
+    context = {}
+    if config.capped_by_default and not has_room_for_cap(config, account):
+        context[UNCAPPED] = "true"
+    if config.monitoring == "full" and (limit := account_limit(account)) is not None:
+        context[ACCOUNT_LIMIT] = str(limit)
+    return context
+
+
+def deploy_command(
+    stage: str, *, cdk: list[str], unattended: bool, context: Mapping[str, str] | None = None
+) -> list[str]:
     """The command line that deploys both stacks. Unless unattended, the CLI asks before it widens permissions."""
     app = shlex.join([sys.executable, "-m", "infra.app"])
     command = [*cdk, "deploy", "--all", "--app", app, "--context", f"stage={stage}", "--outputs-file", str(OUTPUTS)]
-    if uncapped:
-        command += ["--context", f"{UNCAPPED}=true"]
+    for key, value in (context or {}).items():
+        command += ["--context", f"{key}={value}"]
     return [*command, "--require-approval", "never"] if unattended else command
 
 
@@ -94,14 +107,14 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         for warning in config.warnings:
             print(f"warning: {warning}", flush=True)
         account = preflight(config, environ)
-        uncapped = config.capped_by_default and not has_room_for_cap(config, account)
-        if uncapped:
+        about_account = context_of(config, account)
+        if UNCAPPED in about_account:
             print(NO_ROOM.format(stage=config.stage), flush=True)
         build.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture])
         if guest_secret.ensure(config, account):
             print(f"{config.guest_secret_name}: made, signs guests' tokens")
         command = deploy_command(
-            config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")), uncapped=uncapped
+            config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")), context=about_account
         )
     except InfraError as error:
         print(error, file=sys.stderr)

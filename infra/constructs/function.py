@@ -122,12 +122,17 @@ class ChatFunction(Construct):
             logging_format=lambda_.LoggingFormat.JSON,
             tracing=lambda_.Tracing.ACTIVE if dict(config.settings).get("tracing") == "xray" else None,
         )
-        if config.vpc is not None:
-            _join(self.function, config.vpc)
-        if config.managed_instances is not None:
+        if config.vpc is not None and config.managed_instances is not None:
             ManagedInstances(
-                self, "Managed", config=config.managed_instances, architecture=architecture, function=self.function
+                self,
+                "Managed",
+                config=config.managed_instances,
+                network=config.vpc,
+                architecture=architecture,
+                function=self.function,
             )
+        elif config.vpc is not None:
+            _join(self.function, config.vpc)
         # The front door calls an alias, which outlives versions. SnapStart and canary deployments need one, too.
         self.alias = lambda_.Alias(self, "Live", alias_name="live", version=self.function.current_version)
         _acknowledge(self.function, role, holdings.bucket)
@@ -174,7 +179,7 @@ def _grants_beside(config: StageConfig, holdings: Holdings, *, stack: Stack) -> 
         models = {"StringEquals": {"bedrock-mantle:Model": list(config.models)}}
         grants.append(allow(actions=["bedrock-mantle:CreateInference"], resources=[project], conditions=models))
     grants += [allow(actions=list(policy.actions), resources=list(policy.resources)) for policy in config.policy]
-    if config.vpc is not None:
+    if config.vpc is not None and config.managed_instances is None:
         grants.append(allow(actions=NETWORK_ACTIONS, resources=["*"]))
     return grants
 

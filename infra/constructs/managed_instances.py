@@ -6,7 +6,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.stage.sections import ManagedInstancesConfig
+from infra.stage.sections import ManagedInstancesConfig, NetworkConfig
 
 OPERATOR_POLICY = "AWSLambdaManagedEC2ResourceOperator"  # AWS's managed policy: only AWS knows all it must allow
 
@@ -20,6 +20,7 @@ class ManagedInstances(Construct):
         construct_id: str,
         *,
         config: ManagedInstancesConfig,
+        network: NetworkConfig,
         architecture: lambda_.Architecture,
         function: lambda_.Function,
     ) -> None:
@@ -40,9 +41,9 @@ class ManagedInstances(Construct):
         provider = lambda_.CapacityProvider(
             self,
             "Capacity",
-            subnets=[self._subnet(name) for name in config.subnets],
+            subnets=[self._subnet(name) for name in network.subnets],
             security_groups=[
-                ec2.SecurityGroup.from_security_group_id(self, name, name) for name in config.security_groups
+                ec2.SecurityGroup.from_security_group_id(self, name, name) for name in network.security_groups
             ],
             architectures=[architecture],
             instance_type_filter=lambda_.InstanceTypeFilter.allow(types) if types else None,

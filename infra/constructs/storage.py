@@ -111,7 +111,7 @@ def _of_the_door(config: StageConfig, region: str) -> str:
     match config.front_door:
         case "url":
             return f"https://*.lambda-url.{region}.on.aws"
-        case "cloudfront":
+        case "cloudfront" | "cloudfront-signed":
             return "https://*.cloudfront.net"
         case "apigw":
             return f"https://*.execute-api.{region}.amazonaws.com"

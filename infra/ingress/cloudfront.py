@@ -72,8 +72,8 @@ class Distribution(Construct):
             log_bucket=_access_log(self, config) if config.access_logs else None,
         )
         self.url = f"https://{domain.name if domain else distribution.distribution_domain_name}/"
-        if domain and domain.hosted_zone:
-            self._record(domain, distribution)
+        if domain and domain.hosted_zone_id:
+            self._record(domain.name, domain.hosted_zone_id, distribution)
         _acknowledge(
             distribution,
             named=domain is not None,
@@ -88,14 +88,11 @@ class Distribution(Construct):
             raise ConfigError([f"domain {domain.name} has no certificate."])
         return edge.certificate
 
-    def _record(self, domain: DomainConfig, distribution: cloudfront.Distribution) -> None:
-        assert domain.hosted_zone is not None
-        zone = route53.HostedZone.from_hosted_zone_attributes(
-            self, "Zone", hosted_zone_id=domain.hosted_zone.id, zone_name=domain.hosted_zone.name
-        )
+    def _record(self, name: str, zone_id: str, distribution: cloudfront.Distribution) -> None:
+        zone = route53.HostedZone.from_hosted_zone_id(self, "Zone", zone_id)
         target = route53.RecordTarget.from_alias(targets.CloudFrontTarget(distribution))
-        route53.ARecord(self, "A", zone=zone, record_name=f"{domain.name}.", target=target)
-        route53.AaaaRecord(self, "Aaaa", zone=zone, record_name=f"{domain.name}.", target=target)
+        route53.ARecord(self, "A", zone=zone, record_name=f"{name}.", target=target)
+        route53.AaaaRecord(self, "Aaaa", zone=zone, record_name=f"{name}.", target=target)
 
 
 def _cached(origin: cloudfront.IOrigin) -> cloudfront.BehaviorOptions:

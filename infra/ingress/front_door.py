@@ -1,8 +1,9 @@
-"""The public endpoint of the function, one of three kinds. Knows origins; knows no route, no token and no store.
+"""The public endpoint of the function, one of four kinds. Knows origins; knows no route, no token and no store.
 
-url          a function URL that streams, with nothing in front of it and no extra cost (the default)
-cloudfront   CloudFront in front of that URL, for a domain or a firewall (infra/ingress/cloudfront.py)
-apigw        API Gateway's REST API in streaming mode (infra/ingress/rest_api.py)
+url                 a function URL that streams, with nothing in front of it and no extra cost (the default)
+cloudfront          CloudFront in front of that URL, for a domain or a firewall (infra/ingress/cloudfront.py)
+cloudfront-signed   the same, with requests that CloudFront signs instead of a secret header
+apigw               API Gateway's REST API in streaming mode (infra/ingress/rest_api.py)
 """
 
 from typing import assert_never
@@ -50,7 +51,7 @@ class FrontDoor(Construct):
             case "url":
                 self.url = function_url(alias, config).url
                 self.client_errors, self.server_errors = _errors_of_the_url(alias)
-            case "cloudfront":
+            case "cloudfront" | "cloudfront-signed":
                 behind = function_url(alias, config)
                 distribution = Distribution(self, "Cdn", config=config, behind=behind, secrets=secrets, edge=edge)
                 self.url = distribution.url
@@ -69,7 +70,7 @@ def function_url(alias: lambda_.Alias, config: StageConfig) -> lambda_.FunctionU
 
     The URL alone answers CORS. Without `cors_origins`, only our own page may call.
     """
-    signed = config.origin_access == "iam"
+    signed = config.front_door == "cloudfront-signed"
     return alias.add_function_url(
         auth_type=lambda_.FunctionUrlAuthType.AWS_IAM if signed else lambda_.FunctionUrlAuthType.NONE,
         invoke_mode=lambda_.InvokeMode.RESPONSE_STREAM,

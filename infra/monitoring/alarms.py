@@ -125,7 +125,7 @@ def full(watched: Watched, *, health: events.Rule) -> list[Alarm]:
     are throttled first.
     """
     alias, config = watched.alias, watched.config
-    concurrency = config.concurrency_cap or config.account_concurrency
+    concurrency = config.concurrency_cap or config.account_limit
     line = _line_metric(watched)
     observed = Observed(alias.lambda_)
     return [

@@ -167,8 +167,6 @@ def has_room_for_cap(config: StageConfig, account: Account) -> bool:
 def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
     """The concurrency that the stage reserves, against what the account can set aside."""
     if config.reserved_concurrency is None:
-        if config.monitoring == "full" and config.concurrency_cap is None:
-            yield from _alarm_that_never_rings(config, account)
         return
     free = _free(config, account)
     if config.reserved_concurrency > free:
@@ -180,20 +178,22 @@ def _concurrency(config: StageConfig, account: Account) -> Iterator[str]:
 
 def _free(config: StageConfig, account: Account) -> int:
     """What the account can set aside for this stage, including what the stage has reserved already."""
-    limits = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
+    limits = _limits(account)
     kept = KEPT_UNRESERVED if limits["ConcurrentExecutions"] > KEPT_UNRESERVED else KEPT_OF_FEW
     return max(0, int(limits["UnreservedConcurrentExecutions"]) + _set_aside(config, account) - kept)
 
 
-def _alarm_that_never_rings(config: StageConfig, account: Account) -> Iterator[str]:
-    limit = int(
-        account.clients("lambda", account.region).get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
-    )
-    if limit < config.account_concurrency:
-        yield (
-            f"account_concurrency {config.account_concurrency} is more than the {limit} that the account runs at a "
-            f"time: the alarm `concurrency` would never ring. Set it to {limit}."
-        )
+def account_limit(account: Account) -> int | None:
+    """The account's Lambda concurrency, which the alarm `concurrency` needs; None if AWS refuses the call."""
+    try:
+        return int(_limits(account)["ConcurrentExecutions"])
+    except (BotoCoreError, ClientError):
+        return None
+
+
+def _limits(account: Account) -> dict[str, Any]:
+    limits: dict[str, Any] = account.clients("lambda", account.region).get_account_settings()["AccountLimit"]
+    return limits
 
 
 def _set_aside(config: StageConfig, account: Account) -> int:

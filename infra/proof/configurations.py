@@ -76,7 +76,7 @@ CONFIGURATIONS = (
     ),
     Configuration(
         name="CloudFront that signs",
-        options=OWN_KEY | {"front_door": "cloudfront", "origin_access": "iam"},
+        options=OWN_KEY | {"front_door": "cloudfront-signed"},
         rows=FRONT_DOOR_ROWS,
         not_local="the local AWS has no CloudFront",
     ),
@@ -85,10 +85,10 @@ CONFIGURATIONS = (
 
 def managed(subnets: Sequence[str], groups: Sequence[str]) -> Configuration:
     """The configuration for Managed Instances, which need a VPC of the account."""
-    instances = {"subnets": [*subnets], "security_groups": [*groups]}
+    network = {"subnets": [*subnets], "security_groups": [*groups]}
     return Configuration(
         name="Managed Instances",
-        options=OWN_KEY | {"memory_mb": 2048, "managed_instances": instances},
+        options=OWN_KEY | {"memory_mb": 2048, "vpc": network, "managed_instances": {}},
         rows=("health", "cold-starts", "deltas", "stop", "resume", "duplicate", "log-starts", "log-errors"),
         not_local="the local AWS has no instances",
     )

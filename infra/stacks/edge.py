@@ -11,7 +11,6 @@ from constructs import Construct
 
 from infra.ingress.cloudfront import Edge
 from infra.stage.config import StageConfig
-from infra.stage.sections import DomainConfig, HostedZoneConfig
 
 REPUTATION_LIST = "AWSManagedRulesAmazonIpReputationList"  # addresses known for attacks or scans
 ANONYMOUS_LIST = "AWSManagedRulesAnonymousIpList"  # Tor, proxies, VPNs, hosting providers: one attacker, many addresses
@@ -32,18 +31,17 @@ class EdgeStack(Stack):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, env: cdk.Environment) -> None:
         super().__init__(scope, construct_id, env=env, description=f"Chat, stage {config.stage}: certificate, firewall")
-        zone = config.domain.hosted_zone if config.domain else None
+        domain = config.domain
         self.edge = Edge(
-            certificate=self._certificate(config.domain, zone) if config.domain and zone else None,
+            certificate=self._certificate(domain.name, domain.hosted_zone_id)
+            if domain and domain.hosted_zone_id
+            else None,
             web_acl_arn=self._firewall().attr_arn if config.waf else None,
         )
 
-    def _certificate(self, domain: DomainConfig, zone: HostedZoneConfig) -> acm.Certificate:
-        hosted = route53.HostedZone.from_hosted_zone_attributes(
-            self, "Zone", hosted_zone_id=zone.id, zone_name=zone.name
-        )
-        validation = acm.CertificateValidation.from_dns(hosted)
-        return acm.Certificate(self, "Certificate", domain_name=domain.name, validation=validation)
+    def _certificate(self, name: str, zone_id: str) -> acm.Certificate:
+        validation = acm.CertificateValidation.from_dns(route53.HostedZone.from_hosted_zone_id(self, "Zone", zone_id))
+        return acm.Certificate(self, "Certificate", domain_name=name, validation=validation)
 
     def _firewall(self) -> wafv2.CfnWebACL:
         return wafv2.CfnWebACL(

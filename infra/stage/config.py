@@ -16,10 +16,11 @@ from typing import Any, Self
 from infra.errors import ConfigError
 from infra.stage.contradictions import contradictions
 from infra.stage.parsers import nearest, read
-from infra.stage.schema import StageOptions
+from infra.stage.schema import MAX_CONCURRENCY, StageOptions
 
 GUEST_CONCURRENCY = 50  # turns at a time that a stage with guests runs, if it names no number and the account has room
 UNCAPPED = "chatkit:uncapped"  # context key that `make deploy` sets if the account has no room for that cap
+ACCOUNT_LIMIT = "chatkit:account-limit"  # context key for the account's Lambda concurrency, set by `make deploy`
 TEMPORARY = "chatkit:temporary"  # context key that `make prove` sets for the stage that it deploys and destroys
 EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
 
@@ -39,10 +40,12 @@ def read_context(path: Path) -> dict[str, Any]:
 class StageConfig(StageOptions):
     """What one stage chose, and what follows from it.
 
-    uncapped: the account has no concurrency to set aside. temporary: `make prove` deploys the stage and destroys it.
+    uncapped: the account has no concurrency to set aside. account_limit: the concurrency of the whole account.
+    temporary: `make prove` deploys the stage and destroys it.
     """
 
     uncapped: bool = False
+    account_limit: int = MAX_CONCURRENCY
     temporary: bool = False
 
     @property
@@ -89,7 +92,7 @@ class StageConfig(StageOptions):
     @property
     def has_origin_secret(self) -> bool:
         """Whether CloudFront sends a secret with each request, which proves that it came through CloudFront."""
-        return self.front_door == "cloudfront" and self.origin_access == "secret"
+        return self.front_door == "cloudfront"
 
     @property
     def disposable(self) -> bool:
@@ -117,8 +120,13 @@ class StageConfig(StageOptions):
             faults.append(f"stages.{stage} must be an object, and is {stages[stage]!r}.")
         else:
             try:
-                uncapped, temporary = bool(context.get(UNCAPPED)), bool(context.get(TEMPORARY))
-                config = cls(stage=stage, uncapped=uncapped, temporary=temporary, **read(cls, stages[stage]))
+                config = cls(
+                    stage=stage,
+                    uncapped=bool(context.get(UNCAPPED)),
+                    account_limit=int(context.get(ACCOUNT_LIMIT, MAX_CONCURRENCY)),
+                    temporary=bool(context.get(TEMPORARY)),
+                    **read(cls, stages[stage]),
+                )
             except ConfigError as error:
                 faults += [f"stages.{stage}.{fault}" for fault in error.faults]
         if config is not None:

@@ -10,10 +10,8 @@ MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
 
 def contradictions(stage: StageOptions) -> list[str]:
     """What cannot be had together, each as a sentence that begins with the option to change."""
-    by_url = stage.front_door in ("url", "cloudfront")
-    cdn = stage.front_door == "cloudfront"
-    managed = stage.managed_instances is not None
-    zoned = stage.domain is not None and stage.domain.hosted_zone is not None
+    cdn, managed = stage.behind_cloudfront, stage.managed_instances is not None
+    zoned = stage.domain is not None and stage.domain.hosted_zone_id is not None
     taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
     proven = stage.domain is not None and stage.domain.certificate_arn is not None
     of_a_kind = {
@@ -36,15 +34,14 @@ def contradictions(stage: StageOptions) -> list[str]:
         and stage.memory_mb < MANAGED_MEMORY_MB,
         "reserved_concurrency does not hold on managed_instances: max_vcpus does.": managed
         and stage.reserved_concurrency is not None,
-        "vpc and managed_instances both name a network: keep the one in managed_instances.": managed
-        and stage.vpc is not None,
-        "vpc needs front_door apigw: AWS says that function URLs do not stream in a VPC.": by_url
-        and stage.vpc is not None,
+        "vpc is missing: managed_instances run in its subnets.": managed and stage.vpc is None,
+        "vpc needs front_door apigw: AWS says that function URLs do not stream in a VPC.": stage.vpc is not None
+        and not managed
+        and stage.front_door != "apigw",
         "domain needs front_door cloudfront.": not cdn and stage.domain is not None,
-        "domain needs either hosted_zone or certificate_arn.": stage.domain is not None and zoned == proven,
+        "domain needs either hosted_zone_id or certificate_arn.": stage.domain is not None and zoned == proven,
         "waf needs front_door cloudfront.": not cdn and stage.waf,
-        "origin_access needs front_door cloudfront.": not cdn and stage.origin_access == "iam",
-        "account and region must be named for waf and hosted_zone: their stack is in us-east-1.": stage.needs_edge
+        "account and region must be named for waf and hosted_zone_id: their stack is in us-east-1.": stage.needs_edge
         and (stage.account is None or stage.region is None),
         "region must be named for kms cmk: the key's name is part of the table.": stage.kms == "cmk"
         and stage.region is None,

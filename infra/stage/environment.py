@@ -33,7 +33,6 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_AUTH_AUDIENCE": places.audience,
         "CHAT_AUTH_CLIENT_ID": places.client_id,
         "CHAT_AUTH_SIGN_IN_URL": places.sign_in_url,
-        "CHAT_AUTH_RESOURCE": config.auth.resource,
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
@@ -45,8 +44,8 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_MODELS": ",".join(config.models) or None,
         "CHAT_RETENTION_DAYS": config.thread_retention_days,
         "CHAT_ORIGIN_SECRETS": ",".join(places.origin_secrets) or None,
-        "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.origin_access == "iam" else None,
-        "CHAT_ORIGIN_SIGNED": "true" if config.origin_access == "iam" else None,
+        "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.front_door == "cloudfront-signed" else None,
+        "CHAT_ORIGIN_SIGNED": "true" if config.front_door == "cloudfront-signed" else None,
         # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
         "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
     }

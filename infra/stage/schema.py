@@ -131,12 +131,6 @@ class StageOptions:
         takes="1-1000 or null",
         default=None,
     )
-    account_concurrency: int = option(
-        whole(1, 1_000_000, "invocations"),
-        "The account's Lambda concurrency limit, which the alarm `concurrency` uses; new accounts may have 10.",
-        takes="number",
-        default=MAX_CONCURRENCY,
-    )
     architecture: Literal["arm64", "x86_64"] = option(
         choice("arm64", "x86_64"),
         "Processor architecture; choose x86_64 if one of your wheels or your local AWS needs it.",
@@ -151,28 +145,21 @@ class StageOptions:
     )
     managed_instances: ManagedInstancesConfig | None = option(
         optional(object_of(ManagedInstancesConfig)),
-        "Run on EC2 instances that Lambda manages, billed by the hour.",
+        "Run on EC2 instances that Lambda manages in your `vpc`, billed by the hour.",
         takes="object or null",
         default=None,
     )
     vpc: NetworkConfig | None = option(
         optional(object_of(NetworkConfig)),
-        "Run in a VPC, for tools that reach private databases.",
+        "Run in your VPC, for tools that reach private databases, or for managed_instances.",
         takes="object or null",
         default=None,
     )
-    front_door: Literal["url", "cloudfront", "apigw"] = option(
-        choice("url", "cloudfront", "apigw"),
-        "How clients reach the function; docs/operations.md compares the three.",
-        takes="url, cloudfront or apigw",
+    front_door: Literal["url", "cloudfront", "cloudfront-signed", "apigw"] = option(
+        choice("url", "cloudfront", "cloudfront-signed", "apigw"),
+        "How clients reach the function; docs/operations.md compares the four.",
+        takes="url, cloudfront, cloudfront-signed or apigw",
         default="url",
-    )
-    origin_access: Literal["secret", "iam"] = option(
-        choice("secret", "iam"),
-        "How CloudFront authenticates to the function: with a secret header, or with signed requests "
-        "(browsers must then send a hash of each body).",
-        takes="secret or iam",
-        default="secret",
     )
     origin_secret_generation: int = option(
         whole(1, 10_000, "generations"),
@@ -252,9 +239,14 @@ class StageOptions:
     )
 
     @property
+    def behind_cloudfront(self) -> bool:
+        """Whether clients reach the function through CloudFront."""
+        return self.front_door in ("cloudfront", "cloudfront-signed")
+
+    @property
     def needs_edge(self) -> bool:
         """Whether the stage needs a stack in us-east-1, for a web ACL or for a certificate that we create."""
-        return self.waf or (self.domain is not None and self.domain.hosted_zone is not None)
+        return self.waf or (self.domain is not None and self.domain.hosted_zone_id is not None)
 
     @property
     def open_to_strangers(self) -> bool:

@@ -104,12 +104,6 @@ class AuthConfig:
         takes="text or null; with issuer",
         default=None,
     )
-    resource: str | None = option(
-        optional(matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", example="https://chat.example.com")),
-        "Resource indicator (RFC 8707) that our page sends to the issuer; null sends the audience, as Auth0 expects.",
-        takes="absolute URI or null; with client_id",
-        default=None,
-    )
     sign_in_url: str | None = option(
         optional(_HTTPS),
         "Any URL on the host of the issuer's token or revocation endpoint, if that is not the issuer's host (Cognito).",
@@ -153,7 +147,6 @@ def _contradictions(given: Set[object]) -> list[str]:
         "audience has no effect without issuer or public_keys.": not signed and "audience" in given,
         "client_id has no effect without issuer; cognito creates its own.": "client_id" in given
         and "issuer" not in given,
-        "resource has no effect without client_id.": "resource" in given and "client_id" not in given,
         "sign_in_url has no effect without client_id; cognito sets its own.": "sign_in_url" in given
         and "client_id" not in given,
         "cognito is itself an issuer: use either cognito, or issuer and public_keys.": signed and "cognito" in given,
@@ -281,7 +274,6 @@ SET_BY_THE_STACK = frozenset(
         "auth_audience",
         "auth_client_id",
         "auth_issuer",
-        "auth_resource",
         "auth_sign_in_url",
         "auth_public_keys",
         "bucket",
@@ -307,14 +299,6 @@ SET_BY_THE_STACK = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostedZoneConfig:
-    """The Route 53 zone for the DNS records of the name and of its certificate's validation."""
-
-    id: str = option(matching(r"Z[A-Z0-9]{5,31}", example="Z0123456789ABC"), "Id of the hosted zone.", takes="text")
-    name: str = option(_HOST, "Domain name of the hosted zone.", takes="host name")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DomainConfig:
     """Your own domain name, on CloudFront.
 
@@ -322,10 +306,10 @@ class DomainConfig:
     """
 
     name: str = option(_HOST, "Host name of the chat.", takes="host name")
-    hosted_zone: HostedZoneConfig | None = option(
-        optional(object_of(HostedZoneConfig)),
-        "Route 53 hosted zone of that name.",
-        takes="object or null",
+    hosted_zone_id: str | None = option(
+        optional(matching(r"Z[A-Z0-9]{5,31}", example="Z0123456789ABC")),
+        "Id of the Route 53 hosted zone that gets the name's DNS records and its certificate's validation records.",
+        takes="id or null",
         default=None,
     )
     certificate_arn: str | None = option(
@@ -338,19 +322,22 @@ class DomainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """Where the function runs in your VPC."""
+    """Where the function, or its Managed Instances, run in your VPC."""
 
     subnets: tuple[str, ...] = option(
         list_of(_SUBNET, at_least=1, at_most=16), "Subnets with a route to the model and to AWS.", takes="list of ids"
     )
     security_groups: tuple[str, ...] = option(
-        list_of(_GROUP, at_least=1, at_most=5), "Security groups of the function.", takes="list of ids"
+        list_of(_GROUP, at_least=1, at_most=5), "Security groups of the function or the instances.", takes="list of ids"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManagedInstancesConfig(NetworkConfig):
-    """Lambda on EC2 instances that AWS runs in your account: each environment runs several turns at the same time."""
+class ManagedInstancesConfig:
+    """Lambda on EC2 instances that AWS runs in your account: each environment runs several turns at the same time.
+
+    The instances run in the stage's `vpc`.
+    """
 
     instance_types: tuple[str, ...] = option(
         list_of(matching(r"[a-z0-9-]+\.[a-z0-9]+", example="m8g.large"), at_most=10),

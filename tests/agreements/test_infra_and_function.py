@@ -86,7 +86,7 @@ EVERY_OPTION: list[dict[str, Any]] = [
     {"auth": {"guest": {"messages_per_day": 1}}, "quotas": {"stage_tokens_per_day": 1}},
     {"claims": ["plan", "org"]},
     {"front_door": "cloudfront"},
-    {"front_door": "cloudfront", "origin_access": "iam"},
+    {"front_door": "cloudfront-signed"},
     {"front_door": "apigw", "cors_origins": ["https://www.example.org"]},
 ]
 

@@ -185,7 +185,7 @@ async def test_the_log_says_once_what_to_change_where_access_tokens_are_not_jwts
         with pytest.raises(AuthError):
             await authenticate(f"Bearer {token}")
     [warning] = [line for line in caplog.records if line.getMessage() == "opaque_token"]
-    assert "auth.resource" in vars(warning)["reason"]
+    assert "auth_resource" in vars(warning)["reason"]
     assert token not in str(vars(warning))
 
 

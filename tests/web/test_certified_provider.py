@@ -141,5 +141,5 @@ def test_an_opaque_access_token_signs_nobody_in_and_the_page_says_what_to_change
 ) -> None:
     with chat_with(certificate) as (url, _):
         page = signed_in(tab, url)
-        expect(tab.get_by_text("set auth.audience or auth.resource")).to_be_visible()
+        expect(tab.get_by_text("set auth.audience or settings.auth_resource")).to_be_visible()
         expect(page.button("Sign out")).to_have_count(0)

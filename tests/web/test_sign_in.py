@@ -146,7 +146,7 @@ def test_people_sign_in_at_the_issuer_and_come_back(person: ChatPage) -> None:
 def test_an_access_token_that_is_no_jwt_signs_nobody_in_and_the_page_says_what_to_change(person: ChatPage) -> None:
     Issuer(person.page).opaque = True
     person.open().button("Sign in").first.click()
-    expect(person.page.get_by_text("set auth.audience or auth.resource")).to_be_visible()
+    expect(person.page.get_by_text("set auth.audience or settings.auth_resource")).to_be_visible()
     expect(person.button("Sign out")).to_have_count(0)
     assert person.page.evaluate("sessionStorage.getItem('chat.token')") is None
 

@@ -10,7 +10,7 @@ export interface ChatClientOptions {
    */
   getToken?: (how: { renew: boolean }) => string | null | Promise<string | null>;
   /**
-   * The header that carries it, where CloudFront signs requests and Authorization is its own (`origin_access` iam):
+   * The header that carries it, where CloudFront signs requests and Authorization is its own (`front_door` cloudfront-signed):
    * "x-chat-authorization". The SHA-256 of each body is then sent, too, whatever fetch takes as one.
    */
   tokenHeader?: string;

@@ -101,5 +101,5 @@ def test_a_warning_comes_first_and_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_the_cli_is_told_when_the_account_has_no_room_for_the_cap() -> None:
-    command = deploy.deploy_command("dev", cdk=["cdk"], unattended=False, uncapped=True)
+    command = deploy.deploy_command("dev", cdk=["cdk"], unattended=False, context={"chatkit:uncapped": "true"})
     assert command[-2:] == ["--context", "chatkit:uncapped=true"]

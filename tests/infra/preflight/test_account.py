@@ -7,6 +7,7 @@ from typing import Any
 import botocore.session
 import pytest
 
+from infra.commands.deploy import context_of
 from infra.errors import PreflightError
 from infra.preflight import account as preflight
 from infra.preflight.account import Account
@@ -168,18 +169,20 @@ def test_what_the_stage_set_aside_itself_does_not_stand_in_its_own_way(stubs: St
     assert faults(reserved_concurrency=900) == []
 
 
-@pytest.mark.parametrize(("limit", "refused"), [(10, True), (1000, False), (5000, False)])
-def test_an_alarm_that_could_never_ring_is_said(stubs: Stubs, faults: Faults, limit: int, refused: bool) -> None:
-    stubs.bootstrapped()
-    stubs.stack()
-    stubs.stack()
-    stubs.secrets()
+@pytest.mark.parametrize("limit", [10, 1000, 5000])
+def test_the_concurrency_alarm_uses_the_limit_of_the_account(stubs: Stubs, limit: int) -> None:
+    stages = {"stage": "dev", "stages": {"dev": {"auth": AUTH, "monitoring": "full"}}}
     has = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
     stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": has})
-    said = faults(monitoring="full")
-    assert [line.split(":")[0] for line in said] == refused * [
-        "account_concurrency 1000 is more than the 10 that the account runs at a time"
-    ]
+    context = context_of(StageConfig.from_context(stages), Account(ACCOUNT, REGION, clients=stubs.client))
+    assert StageConfig.from_context({**stages, **context}).account_limit == limit
+
+
+def test_without_permission_to_read_that_limit_the_alarm_uses_lambdas_default(stubs: Stubs) -> None:
+    stubs.of("lambda").add_client_error("get_account_settings", "AccessDeniedException")
+    stages = {"stage": "dev", "stages": {"dev": {"auth": AUTH, "monitoring": "full"}}}
+    context = context_of(StageConfig.from_context(stages), Account(ACCOUNT, REGION, clients=stubs.client))
+    assert StageConfig.from_context({**stages, **context}).account_limit == 1000
 
 
 @pytest.mark.parametrize(("limit", "room"), [(10, False), (100, True), (149, False), (150, True), (1000, True)])
@@ -213,7 +216,7 @@ def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Fault
     stubs.stack()
     stubs.secrets()
     stubs.of("lambda").add_client_error("list_capacity_providers", "UnknownOperationException")
-    [fault] = faults(memory_mb=2048, managed_instances=NETWORK)
+    [fault] = faults(memory_mb=2048, vpc=NETWORK, managed_instances={})
     assert fault.startswith(f"managed_instances are not available in {REGION}")
 
 

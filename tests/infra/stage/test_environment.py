@@ -51,7 +51,7 @@ def test_cors_origins_are_told_only_where_nothing_in_front_answers_for_them() ->
 
 
 def test_where_cloudfront_signs_the_token_travels_in_a_header_of_its_own() -> None:
-    told = _told(front_door="cloudfront", origin_access="iam")
+    told = _told(front_door="cloudfront-signed")
     assert told["CHAT_TOKEN_HEADER"] == "x-chat-authorization"
     assert told["CHAT_ORIGIN_SIGNED"] == "true"
 
@@ -86,7 +86,6 @@ def test_what_the_stack_sets_cannot_be_set_a_second_time_unseen() -> None:
     ours = {name.removeprefix("CHAT_").lower() for name in everything if name.startswith("CHAT_")}
     others = {
         "auth_client_id",
-        "auth_resource",
         "auth_sign_in_url",
         "demo_model",
         "origin_secrets",
