@@ -191,7 +191,7 @@ fuzz: .venv/installed ## 20,000 ChatKit bodies made from the SDK's own types, 1,
 	@$(RUN) CHAT_FUZZ=20000 CHAT_SCHEMATHESIS=1000 $(PY) -m pytest -q --timeout 0 tests/fuzz/test_bodies.py tests/fuzz/test_openapi.py
 
 test-optimizations: .venv/installed ## the suites that an optimization affects, with each one off (OPTIMIZATION=ahead for one; docs/speed.md)
-	@$(RUN) sh -eu -c 'for name in $(or $(OPTIMIZATION),requests ahead history deltas); do echo "without $$name"; \
+	@$(RUN) sh -eu -c 'for name in $(or $(OPTIMIZATION),prewarm requests ahead history deltas); do echo "without $$name"; \
 	  CHAT_OPTIMIZATIONS_OFF=$$name $(PY) -m pytest -q -n auto tests/test_*.py tests/http tests/auth tests/chat tests/runs tests/models tests/quotas tests/attachments tests/turns tests/e2e; done'
 
 bench-cold: .venv/installed ## cold starts of the built zip beside a naive server's (Linux)

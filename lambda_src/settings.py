@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from lambda_src.errors import SettingsError
 from lambda_src.startup.flags import OPTIMIZATIONS, VARIABLE, switched_off
 
 ModelApi = Literal["responses", "chat_completions"]
+ModelFile = Literal["image", "pdf"]
 StoreKind = Literal["dynamodb", "postgres", "memory"]
 
 PREFIX = "CHAT_"
@@ -22,7 +23,7 @@ MAX_BODY_BYTES = 1_000_000  # a message is text; files travel to S3, not through
 HISTORY_ITEMS = 40  # the newest items of a thread that are sent to the model
 HISTORY_TOKENS = 60_000  # under half of the smallest window of today's models (128,000): the answer needs room too
 MESSAGE_CHARS = 32_000  # of one message: some 15 pages; longer texts are files
-GUEST_MESSAGE_CHARS, GUEST_HISTORY_TOKENS, GUEST_OUTPUT_TOKENS = 8_000, 8_000, 2_000  # a page or two each
+GUEST_TURN_TOKENS = 8_000  # of history; a message has as many characters, and an answer a quarter as many tokens
 MAX_IMAGE_BYTES = 10_000_000  # vision models take 20 MB in base64, which adds a third
 MAX_FILE_BYTES = 20_000_000  # OpenAI takes PDFs of 32 MB in base64
 
@@ -134,12 +135,6 @@ def _flag(value: str) -> bool:
     return value == "true"
 
 
-def _limit(value: str) -> int:
-    if not value.isdecimal():
-        raise ValueError(f"must be a whole number, 0 for no limit, and is {value!r}")
-    return int(value)
-
-
 def _days(value: str) -> int:
     if not value.isdecimal():
         raise ValueError(f"must be a whole number of days, 0 to keep for ever, and is {value!r}")
@@ -169,8 +164,66 @@ def _model_api(value: str) -> ModelApi:
             raise ValueError(f"must be responses or chat_completions, and is {value!r}")
 
 
+def _model_files(value: str) -> tuple[ModelFile, ...]:
+    names = () if value == "none" else _names(value)
+    kinds: tuple[ModelFile, ...] = get_args(ModelFile)
+    if not set(names) <= set(kinds):
+        raise ValueError(f"must be none, image, pdf or image,pdf, and is {value!r}")
+    return tuple(kind for kind in kinds if kind in names)
+
+
 def _setting(parse: Callable[[str], Any], doc: str, *, default: Any = MISSING) -> Any:  # noqa: ANN401 - dataclass field
     return field(default=default, metadata={"parse": parse, "doc": doc})
+
+
+def _limit(*, default: int = 0, least: int = 0, most: int | None = None) -> Any:  # noqa: ANN401 - dataclass field
+    return field(default=default, metadata={"least": least, "most": most})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaSettings:
+    """Usage limits per user and for the stage; 0 means no limit."""
+
+    messages_per_minute: int = _limit()
+    messages_per_day: int = _limit()
+    running_turns: int = _limit()
+    tokens_per_day: int = _limit()
+    stage_tokens_per_day: int = _limit()
+    files_per_day: int = _limit()
+    file_bytes_per_day: int = _limit()
+    max_output_tokens: int = _limit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestQuotaSettings:
+    """Limits for guests: infra/stage/sections.py explains each."""
+
+    messages_per_day: int = _limit(default=20)
+    tokens_percent: int = _limit(default=25, least=1, most=100)
+    turn_tokens: int = _limit(default=GUEST_TURN_TOKENS, least=64)
+
+
+def _json_of(cls: type[QuotaSettings] | type[GuestQuotaSettings]) -> Callable[[str], object]:
+    """A parser for a JSON object with the fields of `cls`, which are whole numbers."""
+    limits = {limit.name: limit.metadata for limit in fields(cls)}
+
+    def parse(value: str) -> object:
+        try:
+            given = json.loads(value)
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise ValueError(f'must be a JSON object such as {{"messages_per_day": 20}}, and is {value!r}')
+        for name, number in given.items():
+            if name not in limits:
+                raise ValueError(f"has no {name}; {_suggestion(name, tuple(limits), str)}")
+            least, most = limits[name]["least"], limits[name]["most"]
+            if type(number) is not int or number < least or (most is not None and number > most):
+                bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+                raise ValueError(f"must have a whole number {bounds} as {name}, and has {number!r}")
+        return cls(**given)
+
+    return parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,33 +310,17 @@ class Settings:
         "xray writes a subsegment for each request that Lambda samples; unset, nothing is traced.",
         default=None,
     )
-    messages_per_minute: int = _setting(_limit, "Messages per user and minute; 0 for no limit.", default=0)
-    messages_per_day: int = _setting(_limit, "Messages per user and UTC day; 0 for no limit.", default=0)
-    running_turns: int = _setting(
-        _limit, "Turns that one user may have running at the same time; 0 for no limit.", default=0
+    quotas: QuotaSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
+        _json_of(QuotaSettings),
+        'Usage limits as JSON, such as `{"messages_per_day": 100}`: the options of `quotas` in docs/configuration.md.',
+        default=QuotaSettings(),
     )
-    tokens_per_day: int = _setting(_limit, "Tokens per user and UTC day; 0 for no limit.", default=0)
-    stage_tokens_per_day: int = _setting(
-        _limit, "Tokens per UTC day for all users together; 0 for no limit.", default=0
+    guest_quotas: GuestQuotaSettings = _setting(  # noqa: RUF009 - as above
+        _json_of(GuestQuotaSettings),
+        'Limits for guests as JSON, such as `{"messages_per_day": 20}`: the options of `auth.guest` in '
+        "docs/configuration.md.",
+        default=GuestQuotaSettings(),
     )
-    guest_messages_per_day: int = _setting(_limit, "Messages per guest and UTC day; 0 for no limit.", default=20)
-    guest_tokens_percent: int = _setting(
-        _to_a_hundred, "Percentage of CHAT_STAGE_TOKENS_PER_DAY that all guests together may use.", default=25
-    )
-    guest_message_chars: int = _setting(
-        _positive, "CHAT_MESSAGE_CHARS for guests; the lower of the two applies.", default=GUEST_MESSAGE_CHARS
-    )
-    guest_history_tokens: int = _setting(
-        _positive, "CHAT_HISTORY_TOKENS for guests; the lower of the two applies.", default=GUEST_HISTORY_TOKENS
-    )
-    guest_output_tokens: int = _setting(
-        _positive, "CHAT_MAX_OUTPUT_TOKENS for guests; the lower of the two applies.", default=GUEST_OUTPUT_TOKENS
-    )
-    files_per_day: int = _setting(_limit, "Files that one user may upload per UTC day; 0 for no limit.", default=0)
-    file_bytes_per_day: int = _setting(
-        _limit, "Total bytes that one user may upload per UTC day; 0 for no limit.", default=0
-    )
-    max_output_tokens: int = _setting(_limit, "Maximum tokens in one response of the model; 0 for no limit.", default=0)
     model_key_parameter: str | None = _setting(
         _text,
         "SSM parameter (SecureString) with the model's API key. The parameter may be created later.",
@@ -329,22 +366,16 @@ class Settings:
         ),
         default=True,
     )
-    images: bool = _setting(
-        _flag,
-        ("true or false: whether the model accepts images; if false, it gets a note that an image was attached."),
-        default=True,
+    model_files: tuple[ModelFile, ...] = _setting(
+        _model_files,
+        "Files that the model accepts: image,pdf or one of them, or none; of others it only gets a note.",
+        default=get_args(ModelFile),
     )
-    pdf: bool = _setting(
-        _flag,
-        ("true or false: whether the model accepts PDF files; if false, it gets a note that a PDF was attached."),
-        default=True,
+    dictation_model: str | None = _setting(
+        _text,
+        "Model that transcribes dictation, such as gpt-transcribe; without it, dictation is not offered.",
+        default=None,
     )
-    dictation: bool = _setting(
-        _flag,
-        "true or false: offer dictation. It needs a model key and an endpoint with `/audio/transcriptions`.",
-        default=False,
-    )
-    dictation_model: str = _setting(_text, "Model that transcribes dictation.", default="gpt-transcribe")
     max_body_bytes: int = _setting(_positive, "Maximum size of a request body in bytes.", default=MAX_BODY_BYTES)
     message_chars: int = _setting(
         _positive,
@@ -364,10 +395,12 @@ class Settings:
         "Approximate number of tokens of the thread sent to the model, newest items first.",
         default=HISTORY_TOKENS,
     )
-    max_image_bytes: int = _setting(_positive, "Maximum size of an attached image in bytes.", default=MAX_IMAGE_BYTES)
     max_file_bytes: int = _setting(
         _positive,
-        ("Maximum size of any other attached file in bytes. Above 30 MB, raise memory_mb too: docs/attachments.md."),
+        (
+            "Maximum size of an attached file in bytes; images have 10 MB at most. Above 30 MB, raise memory_mb too: "
+            "docs/attachments.md."
+        ),
         default=MAX_FILE_BYTES,
     )
     allowed_image_domains: tuple[str, ...] = _setting(
@@ -375,25 +408,11 @@ class Settings:
         "Domains from which widgets in our page may load images; images from other domains become links.",
         default=(),
     )
-    prewarm: bool = _setting(
-        _flag,
-        (
-            "true or false: load what the first message needs before the first request; if false, when the "
-            "message arrives."
-        ),
-        default=True,
-    )
     optimizations_off: tuple[str, ...] | None = _setting(
         _optimizations_off,
-        "Optimizations to turn off, for example if an SDK update breaks one: docs/speed.md.",
+        "Optimizations to turn off, such as prewarm, or one that an SDK update breaks: docs/speed.md.",
         default=None,
     )
-
-    @property
-    def takes(self) -> tuple[Literal["image", "pdf"], ...]:
-        """The kinds of file that the model accepts."""
-        kinds: tuple[tuple[Literal["image", "pdf"], bool], ...] = (("image", self.images), ("pdf", self.pdf))
-        return tuple(kind for kind, is_taken in kinds if is_taken)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, label: Callable[[str], str] = str) -> Self:

@@ -37,6 +37,8 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_AUTH_ISSUER", "https://issuer .test/"),
         ("CHAT_AUTH_AUDIENCE", ""),
         ("CHAT_MAX_BODY_BYTES", "-1"),
+        ("CHAT_MODEL_FILES", "image,video"),
+        ("CHAT_MODEL_FILES", "none,image"),
         ("CHAT_ALLOWED_IMAGE_DOMAINS", "https://images.example.com"),
         ("CHAT_ALLOWED_IMAGE_DOMAINS", "*"),
         ("CHAT_ALLOWED_IMAGE_DOMAINS", "*.com"),
@@ -50,11 +52,16 @@ def test_an_empty_environment_names_every_missing_setting_at_once() -> None:
         ("CHAT_MAX_BODY_BYTES", "1e6"),
         ("CHAT_HISTORY_ITEMS", "²"),
         ("CHAT_HISTROY_ITEMS", "5"),
-        ("CHAT_MESSAGES_PER_DAY", "many"),
-        ("CHAT_STAGE_TOKENS_PER_DAY", "-1"),
-        ("CHAT_GUEST_MESSAGES_PER_DAY", "few"),
-        ("CHAT_GUEST_TOKENS_PERCENT", "0"),
-        ("CHAT_GUEST_TOKENS_PERCENT", "101"),
+        ("CHAT_QUOTAS", "many"),
+        ("CHAT_QUOTAS", "[1]"),
+        ("CHAT_QUOTAS", '{"messages_per_day": "many"}'),
+        ("CHAT_QUOTAS", '{"messages_per_day": true}'),
+        ("CHAT_QUOTAS", '{"messages_a_day": 5}'),
+        ("CHAT_QUOTAS", '{"stage_tokens_per_day": -1}'),
+        ("CHAT_GUEST_QUOTAS", '{"messages_per_day": "few"}'),
+        ("CHAT_GUEST_QUOTAS", '{"tokens_percent": 0}'),
+        ("CHAT_GUEST_QUOTAS", '{"tokens_percent": 101}'),
+        ("CHAT_GUEST_QUOTAS", '{"turn_tokens": 63}'),
         ("CHAT_TOKEN_HEADER", "X-Token"),
         ("CHAT_TOKEN_HEADER", "x token"),
         ("CHAT_ORIGIN_SECRETS", "arn:1,,arn:2"),
@@ -91,6 +98,14 @@ def test_lists_are_separated_by_commas() -> None:
     settings = Settings.from_env({**ENV, "CHAT_CORS_ORIGINS": origins, "CHAT_ORIGIN_SECRETS": "arn:2,arn:1"})
     assert settings.cors_origins == ("https://a.test", "http://localhost:5173")
     assert settings.origin_secrets == ("arn:2", "arn:1")
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"), [("none", ()), ("pdf", ("pdf",)), ("pdf, image", ("image", "pdf")), (None, ("image", "pdf"))]
+)
+def test_a_model_accepts_the_files_that_the_operator_names(value: str | None, accepted: tuple[str, ...]) -> None:
+    env = ENV if value is None else {**ENV, "CHAT_MODEL_FILES": value}
+    assert Settings.from_env(env).model_files == accepted
 
 
 def test_every_setting_says_what_it_is() -> None:

@@ -1,8 +1,10 @@
 """The environment of the function: a stage's choices as variables (lambda_src/settings.py reads them). Pure."""
 
+import json
 from dataclasses import asdict, dataclass
 
 from infra.stage.config import StageConfig
+from infra.stage.sections import GuestConfig, QuotaConfig
 
 WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
 TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name: where CloudFront signs, Authorization is its own
@@ -36,8 +38,8 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
-        "CHAT_GUEST_MESSAGES_PER_DAY": config.auth.guest.messages_per_day if config.auth.guest else None,
-        "CHAT_GUEST_TOKENS_PERCENT": config.auth.guest.tokens_percent if config.auth.guest else None,
+        "CHAT_QUOTAS": _limits(config.quotas),
+        "CHAT_GUEST_QUOTAS": _limits(config.auth.guest),
         "CHAT_MODEL_KEY_PARAMETER": config.model_key_name,
         "CHAT_SECRETS": ",".join(config.secret_parameters) or None,
         "CHAT_DEMO_MODEL": None if config.demo_model else "false",
@@ -49,6 +51,10 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
         "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
     }
-    if config.quotas is not None:
-        told |= {f"CHAT_{name.upper()}": value for name, value in asdict(config.quotas).items()}
     return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def _limits(section: QuotaConfig | GuestConfig | None) -> str | None:
+    """A section of limits as JSON; None without any."""
+    limits = {} if section is None else {name: limit for name, limit in asdict(section).items() if limit is not None}
+    return json.dumps(limits) if limits else None

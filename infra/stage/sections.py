@@ -18,7 +18,6 @@ from infra.stage.parsers import (
     object_of,
     option,
     optional,
-    options_of,
     public_key,
     text,
     whole,
@@ -60,7 +59,7 @@ class CognitoConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestConfig:
-    """Guests need not sign in: each gets a token from us and a small quota."""
+    """Guests need not sign in: each gets a token from us and small quotas."""
 
     messages_per_day: int = option(
         whole(1, 10_000, "messages"), "Messages per guest and UTC day.", takes="1-10000", default=20
@@ -70,6 +69,13 @@ class GuestConfig:
         "Percentage of `quotas.stage_tokens_per_day` that all guests together may use; 100 if only guests may call.",
         takes="1-100",
         default=25,
+    )
+    turn_tokens: int = option(
+        whole(64, 1_000_000, "tokens"),
+        "Size of a guest's turn: at most this many tokens of history and characters in a message, and a quarter as "
+        "many tokens in each answer.",
+        takes="64-1000000",
+        default=8_000,
     )
 
 
@@ -280,21 +286,19 @@ SET_BY_THE_STACK = frozenset(
         "claims",
         "cors_origins",
         "demo_model",
+        "guest_quotas",
         "guest_secret",
-    }
-    | {
-        "guest_messages_per_day",
-        "guest_tokens_percent",
         "model_key_parameter",
         "models",
         "origin_secrets",
         "origin_signed",
+        "quotas",
         "retention_days",
         "secrets",
         "store",
         "table",
+        "token_header",
     }
-    | {"token_header", *options_of(QuotaConfig)}
 )
 
 

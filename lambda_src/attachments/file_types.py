@@ -6,7 +6,7 @@ Types that are not listed here are refused, so HTML and SVG, which a browser wou
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from lambda_src.errors import RequestError, TooLargeError
 from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
@@ -43,6 +43,11 @@ class FileLimits:
 
     max_image_bytes: int = MAX_IMAGE_BYTES
     max_file_bytes: int = MAX_FILE_BYTES
+
+    @classmethod
+    def up_to(cls, max_file_bytes: int) -> Self:
+        """Limits with this one for files, and for images where it is lower than theirs."""
+        return cls(min(MAX_IMAGE_BYTES, max_file_bytes), max_file_bytes)
 
     def of(self, kind: Kind) -> int:
         """The limit for one kind."""

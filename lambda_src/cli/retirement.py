@@ -75,7 +75,7 @@ def models_of(stage: Stage, assistants: Assistants) -> set[str]:
 
     from lambda_src.runs.mcp_servers import agents_of  # noqa: PLC0415 - as above
 
-    used = {stage.dictation_model} if stage.dictation else set()
+    used = {stage.dictation_model} if stage.dictation_model else set()
     for assistant in assistants.values():
         if listed := stage.models if assistant.models is None else assistant.models:
             used |= set(listed)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.errors import SettingsError
-from lambda_src.settings import Settings
 
 if TYPE_CHECKING:
     import boto3
@@ -32,8 +31,7 @@ class Stage:
     models: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    dictation: bool = False
-    dictation_model: str = Settings().dictation_model
+    dictation_model: str | None = None
 
     @property
     def data_stack(self) -> str:
@@ -65,8 +63,7 @@ def read_stage(cdk_json: Path, name: str | None) -> Stage:
         models=tuple(entry.get("models", ())),
         secrets=tuple(entry.get("secrets", ())),
         environment=_texts(entry.get("environment")),
-        dictation=settings.get("dictation", False) in (True, "true"),
-        dictation_model=settings.get("dictation_model", Settings().dictation_model),
+        dictation_model=settings.get("dictation_model"),
     )
 
 

@@ -68,20 +68,20 @@ def quotas(
 ) -> Quotas:
     """The quotas on turns; without any limit, only the operator's switch that pauses them."""
     allowance = Allowance(
-        messages_per_minute=settings.messages_per_minute,
-        messages_per_day=settings.messages_per_day,
-        running=settings.running_turns,
-        tokens_per_day=settings.tokens_per_day,
-        stage_tokens_per_day=settings.stage_tokens_per_day,
-        guest_messages_per_day=settings.guest_messages_per_day,
-        guest_tokens_percent=settings.guest_tokens_percent,
+        messages_per_minute=settings.quotas.messages_per_minute,
+        messages_per_day=settings.quotas.messages_per_day,
+        running=settings.quotas.running_turns,
+        tokens_per_day=settings.quotas.tokens_per_day,
+        stage_tokens_per_day=settings.quotas.stage_tokens_per_day,
+        guest_messages_per_day=settings.guest_quotas.messages_per_day,
+        guest_tokens_percent=settings.guest_quotas.tokens_percent,
     )
     return Quotas(ledger, counters, allowance, limits=limits_by(settings), clock=clock, now=lambda: clock() / 1e9)
 
 
 def file_quota(settings: Settings, counters: Counters) -> FileQuota:
     """The daily quota on files; without a limit in the settings, that of guests still applies."""
-    return FileQuota(counters, FileAllowance(settings.files_per_day, settings.file_bytes_per_day))
+    return FileQuota(counters, FileAllowance(settings.quotas.files_per_day, settings.quotas.file_bytes_per_day))
 
 
 def guests(

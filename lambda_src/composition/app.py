@@ -24,7 +24,7 @@ from lambda_src.errors import RequestError, SettingsError
 from lambda_src.http.app import ChatApp, Prewarm, create_app
 from lambda_src.http.edge import Middleware
 from lambda_src.http.page import Page, page_of
-from lambda_src.models.transcription import Dictation, Transcribe
+from lambda_src.models.transcription import DICTATION_MODEL, Dictation, Transcribe
 from lambda_src.observability.logs import configure_logging
 from lambda_src.quotas.turn_limits import limits_by
 from lambda_src.rotating_secret import Secret
@@ -36,6 +36,7 @@ from lambda_src.runs.tool_secrets import ToolSecrets
 from lambda_src.runtime.adapter import StreamingMangum
 from lambda_src.settings import Settings
 from lambda_src.startup import lazy_packages
+from lambda_src.startup.flags import is_on
 from lambda_src.store.ports import TurnLedger
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
@@ -116,7 +117,7 @@ def _joined(
                 limits=limits,
                 files=files,
                 models=settings.models,
-                takes=settings.takes,
+                takes=settings.model_files,
                 tool_choices=settings.tool_choices,
                 transcribe=parts.transcribe,
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
@@ -161,7 +162,7 @@ def _joined(
         token_header=settings.token_header,
         middleware=parts.middleware,
         account_linking=account_linking,
-        prewarm=prewarming(server) if settings.prewarm else None,
+        prewarm=prewarming(server) if is_on("prewarm") else None,
         callers=callers,
     )
     return app, account_linking
@@ -230,8 +231,8 @@ def runner(settings: Settings) -> BuildRunConfig:
 
 
 def transcriber(settings: Settings) -> Transcribe | None:
-    """Dictation if the settings turn it on, else None. The operator must also set a model key."""
-    if not settings.dictation:
+    """Dictation if the settings name its model, else None. The operator must also set a model key."""
+    if settings.dictation_model is None:
         return None
     return dictation(lambda: AWS.model_key(settings.model_key_parameter) or "", settings)
 
@@ -247,7 +248,7 @@ def dictation(key: Callable[[], str], settings: Settings) -> Transcribe:
         renewal = providers.RenewedKey(Secret(key, known=model_key))
         return providers.openai_client(model_key, base_url=settings.model_base_url, renewal=renewal)
 
-    return Dictation(build_client, model=settings.dictation_model)
+    return Dictation(build_client, model=settings.dictation_model or DICTATION_MODEL)
 
 
 def prewarming(server: LazyChatServer) -> Prewarm:
@@ -277,4 +278,4 @@ def run_config(key: str | None, settings: Settings, *, read_key: Callable[[], st
     )
     if providers.is_openai(settings.model_base_url) if settings.model_privacy is None else settings.model_privacy:
         chosen = providers.private(chosen)
-    return providers.capped(chosen, settings.max_output_tokens)
+    return providers.capped(chosen, settings.quotas.max_output_tokens)

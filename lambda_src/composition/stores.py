@@ -62,7 +62,7 @@ def build_files(settings: Settings, aws: Clients, counters: Counters) -> "Files 
         aws.late_client("s3", SIGNING_CONFIG),
         settings.bucket,
         calls=Calls(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")),
-        limits=FileLimits(settings.max_image_bytes, settings.max_file_bytes),
+        limits=FileLimits.up_to(settings.max_file_bytes),
         clock=time.time_ns,
         admit=access.file_quota(settings, counters).admit,
     )

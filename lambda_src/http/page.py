@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lambda_src.settings import Settings
+from lambda_src.settings import MAX_IMAGE_BYTES, Settings
 
 WEB = Path(__file__).parents[1] / "web"
 CHATKIT = "https://cdn.platform.openai.com"  # always the newest version: OpenAI publishes no versioned URL and no hash
@@ -150,7 +150,7 @@ def page_of(settings: Settings, *, upload_origin: str | None, dictation: bool, i
         "features": {
             "attachments": settings.bucket is not None,
             "dictation": dictation,
-            "max_image_bytes": settings.max_image_bytes,
+            "max_image_bytes": min(MAX_IMAGE_BYTES, settings.max_file_bytes),
             "max_file_bytes": settings.max_file_bytes,
         },
     }

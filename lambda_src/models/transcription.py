@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ENDINGS: Final = {"audio/webm": "webm", "audio/ogg": "ogg", "audio/mp4": "mp4"}  # the API reads the file name's ending
 
+DICTATION_MODEL = "gpt-transcribe"  # for `make dev`, which offers dictation wherever it has a key
 BYTES_PER_SECOND = 750  # Opus at 6 kbit/s, the lowest bitrate at which browsers record
 TOKENS_PER_SECOND = 15  # OpenAI counts 10 of speech; 200 words a minute of fast talking are 5 of text
 

@@ -6,14 +6,7 @@ These bounds make it possible to reserve a turn's tokens before its first reques
 from dataclasses import dataclass, field
 
 from lambda_src.context import User
-from lambda_src.settings import (
-    GUEST_HISTORY_TOKENS,
-    GUEST_MESSAGE_CHARS,
-    GUEST_OUTPUT_TOKENS,
-    HISTORY_TOKENS,
-    MESSAGE_CHARS,
-    Settings,
-)
+from lambda_src.settings import GUEST_TURN_TOKENS, HISTORY_TOKENS, MESSAGE_CHARS, Settings
 
 RESERVED_TOKENS = 2_000  # for an answer without a limit: one of medium length
 TITLE_TOKENS = 1_000  # for a title, including the model's reasoning
@@ -43,9 +36,12 @@ class TurnLimits:
         )
 
 
-OF_GUESTS = TurnLimits(
-    message_chars=GUEST_MESSAGE_CHARS, history_tokens=GUEST_HISTORY_TOKENS, output_tokens=GUEST_OUTPUT_TOKENS
-)
+def guest_limits(turn_tokens: int) -> TurnLimits:
+    """The limits of a guest's turn, by its size in tokens of history."""
+    return TurnLimits(message_chars=turn_tokens, history_tokens=turn_tokens, output_tokens=turn_tokens // 4)
+
+
+OF_GUESTS = guest_limits(GUEST_TURN_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +65,7 @@ def limits_by(settings: Settings) -> LimitsByUser:
         TurnLimits(
             message_chars=settings.message_chars,
             history_tokens=settings.history_tokens,
-            output_tokens=settings.max_output_tokens,
+            output_tokens=settings.quotas.max_output_tokens,
         ),
-        TurnLimits(
-            message_chars=settings.guest_message_chars,
-            history_tokens=settings.guest_history_tokens,
-            output_tokens=settings.guest_output_tokens,
-        ),
+        guest_limits(settings.guest_quotas.turn_tokens),
     )

@@ -15,7 +15,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.runs.widget_actions import Actions
-from lambda_src.settings import Settings
+from lambda_src.settings import ModelFile, QuotaSettings, Settings
 
 if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread list must not pay for it
     from agents import Agent
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # agents takes over a second to import on Lambda: a thread li
 BuildAgent = Callable[[], "Agent[Any]"]
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)  # it is part of URLs and keys
 TAKEN = ("adopt", "stop", "threads", "turns", "upload")  # routes of the unnamed assistant
+QUOTAS = {quota.name for quota in fields(QuotaSettings)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Assistant:
     """One assistant: a function that builds its agent, and the actions of its widgets.
 
     The agent is built once per process, on the first message; one with MCP servers is built again for each turn. Every
-    other field overrides the setting of the same name (docs/settings.md) for this assistant; None keeps the setting.
+    other field overrides the setting or quota of the same name (docs/settings.md) for this assistant; None keeps it.
     Messages, running turns and tokens are counted separately for each assistant.
     """
 
@@ -38,8 +39,7 @@ class Assistant:
     _: KW_ONLY
     actions: Actions = field(default_factory=Actions)
     models: Sequence[str] | None = None
-    images: bool | None = None
-    pdf: bool | None = None
+    model_files: Sequence[ModelFile] | None = None
     tool_choices: Sequence[str] | None = None
     messages_per_minute: int | None = None
     messages_per_day: int | None = None
@@ -48,7 +48,9 @@ class Assistant:
 
     def settings(self, settings: Settings) -> Settings:
         """The settings with this assistant's overrides."""
-        return replace(settings, **self.changes())
+        changes = self.changes()
+        limits = {name: changes.pop(name) for name in [*changes] if name in QUOTAS}
+        return replace(settings, quotas=replace(settings.quotas, **limits), **changes)
 
     def changes(self) -> dict[str, Any]:
         """The overridden settings, by name."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 VARIABLE = "CHAT_OPTIMIZATIONS_OFF"
-Optimization = Literal["requests", "ahead", "history", "deltas"]
+Optimization = Literal["prewarm", "requests", "ahead", "history", "deltas"]
 OPTIMIZATIONS: tuple[Optimization, ...] = get_args(Optimization)
 
 

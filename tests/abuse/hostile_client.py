@@ -57,11 +57,11 @@ SETTINGS = Settings.from_env(
         "CHAT_AUTH_ISSUER": "https://issuer.test/",
         "CHAT_AUTH_AUDIENCE": "chat",
         "CHAT_GUEST_SECRET": "/guest-secret",
-        "CHAT_DICTATION": "true",
-        "CHAT_STAGE_TOKENS_PER_DAY": str(STAGE),
-        "CHAT_GUEST_TOKENS_PERCENT": str(PERCENT),
-        "CHAT_TOKENS_PER_DAY": str(OF_A_USER),
-        "CHAT_MAX_OUTPUT_TOKENS": "3000",
+        "CHAT_DICTATION_MODEL": "gpt-transcribe",
+        "CHAT_QUOTAS": json.dumps(
+            {"stage_tokens_per_day": STAGE, "tokens_per_day": OF_A_USER, "max_output_tokens": 3000}
+        ),
+        "CHAT_GUEST_QUOTAS": json.dumps({"tokens_percent": PERCENT}),
     }
 )
 DEADLINE_S = 60.0  # of an invocation

@@ -17,9 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import QuotaError, UnavailableError
 from lambda_src.meter import Call
-from lambda_src.quotas.turn_limits import TITLE_TOKENS
+from lambda_src.quotas.turn_limits import OF_GUESTS, TITLE_TOKENS
 from lambda_src.quotas.turn_quota import ONE_GUEST, ONE_NETWORK, Allowance, Quotas
-from lambda_src.settings import GUEST_OUTPUT_TOKENS
 from lambda_src.store.counters import DAY_S, MemoryCounters, day_of
 from lambda_src.store.memory.store import MemoryStore
 
@@ -151,7 +150,7 @@ class Hostile(RuleBasedStateMachine):
         attack = self.turns[pick % len(self.turns)]
         meter = attack.turn.meter
         assert meter is not None
-        output = TITLE_TOKENS if title else GUEST_OUTPUT_TOKENS
+        output = TITLE_TOKENS if title else OF_GUESTS.output_tokens
         [call] = self.run(meter.begin(input_tokens=size, output_tokens=output))
         if not isinstance(call, Call):
             return

@@ -83,7 +83,7 @@ def contestants(built: Path, folder: Path) -> list[Contestant]:
         for place in (built, bare)
     }
     loop = (sys.executable, "-m", "tests.bench.naive")
-    cold = {"CHAT_PREWARM": "false"}
+    cold = {"CHAT_OPTIMIZATIONS_OFF": "prewarm"}
     return [
         Contestant(WARM, built, ours, {"LAMBDA_TASK_ROOT": str(built)}),
         Contestant(COLD, built, ours, {"LAMBDA_TASK_ROOT": str(built), **cold}),

@@ -59,7 +59,7 @@ addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
   if (document.querySelector(".is-assistant_message chat-markdown")?.textContent) painted("word");
 }).observe(document.body, { childList: true, subtree: true, characterData: true }));
 """
-CONTESTANTS = {"in INIT, as shipped": "true", "by the first message": "false"}  # CHAT_PREWARM
+CONTESTANTS = {"in INIT, as shipped": "", "by the first message": "prewarm"}  # CHAT_OPTIMIZATIONS_OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +148,8 @@ async def measured(built: Path, rounds: int) -> dict[str, list[Opening]]:
         async with surroundings(Path(folder)) as (_, env), async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
             for number in range(rounds + 1):
-                for name, prewarm in CONTESTANTS.items():
-                    opening = await opened(built, env | {"CHAT_PREWARM": prewarm}, browser)
+                for name, switched_off in CONTESTANTS.items():
+                    opening = await opened(built, env | {"CHAT_OPTIMIZATIONS_OFF": switched_off}, browser)
                     if number:
                         taken[name].append(opening)
             await browser.close()

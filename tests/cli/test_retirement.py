@@ -24,7 +24,6 @@ from lambda_src.dev.verify.row import Outcome
 from lambda_src.errors import UnavailableError
 from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs.assistants import Assistant, Assistants
-from lambda_src.settings import Settings
 from tests.fakes.secret_apis import models_api, ssm_with
 
 KEY = "sk-test"
@@ -67,9 +66,7 @@ def test_the_models_of_a_stage_replace_those_of_its_agents(tmp_path: Path) -> No
     ("settings", "expected"),
     [
         ({}, {"a"}),
-        ({"dictation": True}, {"a", Settings().dictation_model}),
-        ({"dictation": "true", "dictation_model": "ears"}, {"a", "ears"}),
-        ({"dictation": False, "dictation_model": "ears"}, {"a"}),
+        ({"dictation_model": "ears"}, {"a", "ears"}),
     ],
 )
 def test_the_dictation_model_is_checked_where_dictation_is_on(

@@ -94,7 +94,7 @@ def test_a_stage_without_guests_has_none() -> None:
 
 
 def test_an_answers_length_is_a_setting_that_agents_cannot_raise() -> None:
-    config = run_config(None, settings(AUTH_ISSUER="https://i.test/", MAX_OUTPUT_TOKENS="500"))
+    config = run_config(None, settings(AUTH_ISSUER="https://i.test/", QUOTAS='{"max_output_tokens": 500}'))
     assert config.model_settings is not None
     assert ModelSettings(max_tokens=10_000).resolve(config.model_settings).max_tokens == 500
     unlimited = run_config(None, settings(AUTH_ISSUER="https://i.test/")).model_settings

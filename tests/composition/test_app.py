@@ -159,11 +159,11 @@ def test_a_key_that_cannot_be_read_is_no_missing_key(ssm: Any, monkeypatch: pyte
 def test_dictation_is_offered_where_it_is_asked_for_not_where_a_key_may_be_one_day() -> None:
     named = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER}  # as the stack always does
     assert app.transcriber(Settings.from_env(named)) is None
-    assert app.transcriber(Settings.from_env({**named, "CHAT_DICTATION": "true"})) is not None
+    assert app.transcriber(Settings.from_env({**named, "CHAT_DICTATION_MODEL": "gpt-transcribe"})) is not None
 
 
 async def test_nothing_is_dictated_without_a_key(ssm: Any) -> None:
-    env = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, "CHAT_DICTATION": "true"}
+    env = {**ENV, "CHAT_MODEL_KEY_PARAMETER": PARAMETER, "CHAT_DICTATION_MODEL": "gpt-transcribe"}
     transcribe = app.transcriber(Settings.from_env(env))
     assert transcribe is not None
     with pytest.raises(RequestError, match="Dictation is not available"):

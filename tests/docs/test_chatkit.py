@@ -19,7 +19,7 @@ def test_the_page_names_every_phrase_of_the_showcase() -> None:
 
 def test_the_page_tells_the_limits_of_files_as_they_are() -> None:
     page = (DOCS / "attachments.md").read_text(encoding="utf-8")
-    assert f"`CHAT_MAX_IMAGE_BYTES`, {MAX_IMAGE_BYTES // 10**6} MB" in page
+    assert f"`CHAT_MAX_FILE_BYTES`, but at most {MAX_IMAGE_BYTES // 10**6} MB" in page
     assert f"`CHAT_MAX_FILE_BYTES`, {MAX_FILE_BYTES // 10**6} MB" in page
     assert f"| files of one message | {file_types.MAX_FILES} |" in page
     assert f"a form may\nhave {multipart.MAX_BYTES / 10**6:.1f} MB" in page

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +33,11 @@ def _default(value: object) -> str:
     """As it would be set: a default that is copied from the page must be taken."""
     if value is MISSING:
         return "required"
-    return "" if value in (None, ()) else f"`{json.dumps(value) if isinstance(value, bool) else value}`"
+    if value in (None, ()) or is_dataclass(value):  # the page of options has the defaults of the latter
+        return ""
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
+    return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -70,13 +70,13 @@ async def ask(client: httpx2.AsyncClient, operation: str, **params: Any) -> None
 
 async def found(aws: LocalAws) -> dict[str, list[str]]:
     """What is imported at each point, beside what was there at the one before."""
-    async with function(aws, CHAT_PREWARM="false") as client:
+    async with function(aws, CHAT_OPTIMIZATIONS_OFF="prewarm") as client:
         init = await imported(client)
         await ask(client, "threads.list")
         listed = await imported(client)
         await ask(client, "threads.create", input=message("hi"))
         answered = await imported(client)
-    async with function(aws, CHAT_PREWARM="true") as client:
+    async with function(aws) as client:
         prewarmed = await imported(client)
     return {
         FIRST_NEXT: sorted(init),

@@ -79,7 +79,7 @@ def test_openai_is_asked_so_unless_a_setting_says_otherwise() -> None:
 
 
 def test_a_limit_on_answers_stays_beside_it() -> None:
-    chosen = config_of(None, max_output_tokens="100").model_settings
+    chosen = config_of(None, quotas='{"max_output_tokens": 100}').model_settings
     assert chosen is not None
     assert (chosen.store, chosen.max_tokens) == (False, 100)
 

@@ -11,8 +11,8 @@ from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.context import User
 from lambda_src.dev.store_contract.samples import context_of, item_of, thread_of
 from lambda_src.http.app import create_app
-from lambda_src.quotas.turn_limits import LimitsByUser, TurnLimits
-from lambda_src.settings import GUEST_MESSAGE_CHARS, GUEST_OUTPUT_TOKENS, MESSAGE_CHARS
+from lambda_src.quotas.turn_limits import OF_GUESTS, LimitsByUser, TurnLimits
+from lambda_src.settings import MESSAGE_CHARS
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
@@ -56,7 +56,7 @@ def chat_of(store: MemoryStore, user: str, model: ScriptedModel | None = None) -
     )
 
 
-@pytest.mark.parametrize(("user", "most"), [(ANN, MESSAGE_CHARS), (GUEST, GUEST_MESSAGE_CHARS)])
+@pytest.mark.parametrize(("user", "most"), [(ANN, MESSAGE_CHARS), (GUEST, OF_GUESTS.message_chars)])
 async def test_a_message_over_its_limit_is_a_413_that_stores_nothing(user: str, most: int) -> None:
     store = MemoryStore()
     chat = chat_of(store, user)
@@ -69,7 +69,7 @@ async def test_a_message_over_its_limit_is_a_413_that_stores_nothing(user: str, 
 
 async def test_mentions_and_quotes_are_part_of_a_message() -> None:
     chat = chat_of(MemoryStore(), GUEST)
-    half = "x" * (GUEST_MESSAGE_CHARS // 2)
+    half = "x" * (OF_GUESTS.message_chars // 2)
     tag = {"type": "input_tag", "id": "t", "text": half, "data": {"more": half}}
     quoting = {**message(half), "quoted_text": half + "x"}
     mentioning = {**message(""), "content": [tag]}
@@ -91,7 +91,7 @@ def answers_of(question: str, answer: str) -> dict[str, Any]:
     return {"status": "answered", "answers": {question: {"values": [answer]}}}
 
 
-@pytest.mark.parametrize(("user", "most"), [(ANN, MESSAGE_CHARS), (GUEST, GUEST_MESSAGE_CHARS)])
+@pytest.mark.parametrize(("user", "most"), [(ANN, MESSAGE_CHARS), (GUEST, OF_GUESTS.message_chars)])
 @pytest.mark.parametrize(
     ("operation", "sent"),
     [
@@ -118,7 +118,7 @@ async def test_actions_forms_and_tool_results_are_bounded_as_messages_are(
     assert (await chat(operation, thread_id="thr_1", **sent("ä" * (most - 50)))).status != 413
 
 
-@pytest.mark.parametrize(("user", "most"), [(ANN, None), (GUEST, GUEST_OUTPUT_TOKENS)])
+@pytest.mark.parametrize(("user", "most"), [(ANN, None), (GUEST, OF_GUESTS.output_tokens)])
 async def test_a_guests_answers_are_limited(user: str, most: int | None) -> None:
     model = Noting()
     await chat_of(MemoryStore(), user, model)("threads.create", input=message("hi"))

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import QuotaError
-from lambda_src.quotas.turn_limits import PROMPT_TOKENS, RESERVED_TOKENS
+from lambda_src.quotas.turn_limits import OF_GUESTS, PROMPT_TOKENS, RESERVED_TOKENS
 from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
-from lambda_src.settings import GUEST_HISTORY_TOKENS, GUEST_OUTPUT_TOKENS
 from lambda_src.store.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
@@ -107,12 +106,12 @@ async def test_an_ordinary_day_of_a_guest_fits_into_what_ships(quota_engine: Quo
     for number in range(guest["messages_per_day"]):
         quota_engine.local.later(30)
         context = replace(turn_of("eve", number, guest=True), source="net-1")
-        turn, counted = context.turn, 500 + min(number * 360, GUEST_HISTORY_TOKENS) + 60
+        turn, counted = context.turn, 500 + min(number * 360, OF_GUESTS.history_tokens) + 60
         assert turn is not None
         turn.input_tokens = PROMPT_TOKENS + 3 * counted  # no estimate of prose is higher: docs/auth.md
         await quotas.admit(context)
         assert turn.meter is not None
-        call = await turn.meter.begin(input_tokens=3 * counted, output_tokens=GUEST_OUTPUT_TOKENS)
+        call = await turn.meter.begin(input_tokens=3 * counted, output_tokens=OF_GUESTS.output_tokens)
         turn.meter.end(call, counted + 300)
         await quotas.settle(context)
     with pytest.raises(QuotaError, match="day"):

@@ -38,7 +38,7 @@ from tests.apps.full import PNG, FullApp, attached, full_app_on_moto, full_app_w
 PAGE = Path(__file__).parents[2] / "docs" / "moderation.md"
 BLOCK = re.compile(r"```python\n# (\S+)\n(.*?)```", re.DOTALL)
 ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
-ONE_A_DAY = {"CHAT_MESSAGES_PER_DAY": "1", "CHAT_GUEST_SECRET": "/guest-secret"}
+ONE_A_DAY = {"CHAT_QUOTAS": '{"messages_per_day": 1}', "CHAT_GUEST_SECRET": "/guest-secret"}
 SORRY = "Please rephrase your message."
 
 

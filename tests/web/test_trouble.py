@@ -16,7 +16,7 @@ LONG = "slowly " + " ".join(f"w{number}" for number in range(60))
 @pytest.fixture(scope="module")
 def sparing() -> Iterator[str]:
     """A server where one may say one thing a minute."""
-    with served_here(HOSTED | {"CHAT_MESSAGES_PER_MINUTE": "1"}) as url:
+    with served_here(HOSTED | {"CHAT_QUOTAS": '{"messages_per_minute": 1}'}) as url:
         yield url
 
 

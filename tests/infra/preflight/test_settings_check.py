@@ -38,7 +38,7 @@ def test_a_setting_that_does_not_exist_suggests_the_one_that_was_meant() -> None
     [
         ({"history_items": "many"}, "settings.history_items must be a whole number from 1 to 100, and is 'many'."),
         ({"tracing": "yes"}, "settings.tracing must be xray, and is 'yes'."),
-        ({"prewarm": 1}, "settings.prewarm must be true or false, and is '1'."),
+        ({"titles": 1}, "settings.titles must be true or false, and is '1'."),
     ],
 )
 def test_a_setting_is_what_the_function_takes(settings: dict[str, Any], fault: str) -> None:

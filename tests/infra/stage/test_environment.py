@@ -35,7 +35,7 @@ def test_what_a_stage_names_is_told_as_text() -> None:
     assert told == LEAST | {
         "CHAT_RETENTION_DAYS": "365",
         "CHAT_MODELS": "a,b",
-        "CHAT_MESSAGES_PER_DAY": "50",
+        "CHAT_QUOTAS": '{"messages_per_day": 50}',
     }
 
 
@@ -63,7 +63,7 @@ def test_guests_and_a_backend_of_ones_own_are_told_beside_the_issuer() -> None:
     )
     assert json.loads(told["CHAT_AUTH_PUBLIC_KEYS"]) == [JWK]
     assert told["CHAT_GUEST_SECRET"] == "/chatkit/dev/guest-secret"
-    assert told["CHAT_GUEST_MESSAGES_PER_DAY"] == "5"
+    assert json.loads(told["CHAT_GUEST_QUOTAS"]) == {"messages_per_day": 5, "tokens_percent": 25, "turn_tokens": 8_000}
 
 
 def test_in_prod_the_demo_model_is_told_not_to_answer() -> None:
