@@ -46,16 +46,16 @@ def _text(value: str) -> str:
     return value
 
 
-def _https_url(value: str) -> str:
-    if not value.startswith("https://") or any(c.isspace() for c in value):
-        raise ValueError(f"must be an https:// URL, and is {value!r}")
-    return value
+def _matching(pattern: str, kind: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {kind}, and is {value!r}")
+        return value
+
+    return parse
 
 
-def _resource(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", value, re.ASCII):
-        raise ValueError(f"must be an absolute URI without a fragment, and is {value!r}")
-    return value
+_https_url = _matching(r"https://\S*", "an https:// URL")
 
 
 def _public_keys(value: str) -> tuple[Mapping[str, Any], ...]:
@@ -70,12 +70,6 @@ def _public_keys(value: str) -> tuple[Mapping[str, Any], ...]:
     return tuple(keys)
 
 
-def _header_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", value, re.ASCII):
-        raise ValueError(f"must be a header's name in lower case, and is {value!r}")
-    return value
-
-
 def _names(value: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in value.split(","))
     if not all(parts):
@@ -83,50 +77,51 @@ def _names(value: str) -> tuple[str, ...]:
     return parts
 
 
-_ORIGIN = re.compile(r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9]\d{0,4})?", re.ASCII)
+def _list_of(pattern: str, kinds: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(value: str) -> tuple[str, ...]:
+        names = _names(value)
+        for name in names:
+            if not re.fullmatch(pattern, name, re.ASCII):
+                raise ValueError(f"must list {kinds}, and holds {name!r}")
+        return names
+
+    return parse
 
 
-def _origins(value: str) -> tuple[str, ...]:
-    listed = _names(value)
-    for origin in listed:
-        if not _ORIGIN.fullmatch(origin):
-            raise ValueError(
-                "must list exact origins such as https://www.example.com "
-                f"(https, or http on localhost; no path, no *, not null), and holds {origin!r}"
-            )
-    return listed
+_origins = _list_of(
+    r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9]\d{0,4})?",
+    "exact origins such as https://www.example.com (https, or http on localhost; no path, no *, not null)",
+)
+_domains = _list_of(
+    r"(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]",
+    "domains such as images.example.com or *.example.com (lower case; no scheme, port or path)",
+)
 
 
-_DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.ASCII)
+def _bounds_problem(number: object, least: int, most: int | None) -> str | None:
+    """The rest of a sentence about a number that is out of bounds; None if it is not."""
+    if type(number) is int and number >= least and (most is None or number <= most):
+        return None
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    return f"must be a whole number {bounds}, and is {number!r}"
 
 
-def _domains(value: str) -> tuple[str, ...]:
-    listed = _names(value)
-    for domain in listed:
-        if not _DOMAIN.fullmatch(domain):
-            raise ValueError(
-                "must list domains such as images.example.com or *.example.com "
-                f"(lower case; no scheme, port or path), and holds {domain!r}"
-            )
-    return listed
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if (problem := _bounds_problem(int(value) if value.isdecimal() else value, least, most)) is not None:
+            raise ValueError(problem)
+        return int(value)
+
+    return parse
 
 
-def _tracing(value: str) -> Literal["xray"]:
-    if value != "xray":
-        raise ValueError(f"must be xray, and is {value!r}")
-    return "xray"
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"must be {' or '.join(choices)}, and is {value!r}")
+        return value
 
-
-def _to_a_hundred(value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= 100:
-        raise ValueError(f"must be a whole number from 1 to 100, and is {value!r}")
-    return int(value)
-
-
-def _positive(value: str) -> int:
-    if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"must be a whole number of at least 1, and is {value!r}")
-    return int(value)
+    return parse
 
 
 def _flag(value: str) -> bool:
@@ -135,33 +130,11 @@ def _flag(value: str) -> bool:
     return value == "true"
 
 
-def _days(value: str) -> int:
-    if not value.isdecimal():
-        raise ValueError(f"must be a whole number of days, 0 to keep for ever, and is {value!r}")
-    return int(value)
-
-
-def _store(value: str) -> StoreKind:
-    match value:
-        case "dynamodb" | "postgres" | "memory":
-            return value
-        case _:
-            raise ValueError(f"must be dynamodb, postgres or memory, and is {value!r}")
-
-
 def _optimizations_off(value: str) -> tuple[str, ...]:
     switched = switched_off({VARIABLE: value})
     if unknown := sorted(switched - set(OPTIMIZATIONS)):
         raise ValueError(f"names {', '.join(unknown)}; known are {', '.join(OPTIMIZATIONS)}")
     return tuple(sorted(switched))
-
-
-def _model_api(value: str) -> ModelApi:
-    match value:
-        case "responses" | "chat_completions":
-            return value
-        case _:
-            raise ValueError(f"must be responses or chat_completions, and is {value!r}")
 
 
 def _model_files(value: str) -> tuple[ModelFile, ...]:
@@ -217,10 +190,8 @@ def _json_of(cls: type[QuotaSettings] | type[GuestQuotaSettings]) -> Callable[[s
         for name, number in given.items():
             if name not in limits:
                 raise ValueError(f"has no {name}; {_suggestion(name, tuple(limits), str)}")
-            least, most = limits[name]["least"], limits[name]["most"]
-            if type(number) is not int or number < least or (most is not None and number > most):
-                bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-                raise ValueError(f"must have a whole number {bounds} as {name}, and has {number!r}")
+            if (problem := _bounds_problem(number, **limits[name])) is not None:
+                raise ValueError(f"is wrong: {name} {problem}")
         return cls(**given)
 
     return parse
@@ -233,14 +204,14 @@ class Settings:
     table: str | None = _setting(_text, "Name of the DynamoDB table. Required with CHAT_STORE=dynamodb.", default=None)
     bucket: str | None = _setting(_text, "Name of the S3 bucket for attachments and large items.", default=None)
     store: StoreKind = _setting(  # noqa: RUF009 - it makes a dataclass field
-        _store,
+        _choice(*get_args(StoreKind)),
         "dynamodb, postgres (only outside Lambda), or memory (lost when the process ends).",
         default="dynamodb",
     )
     database_url: str | None = _setting(
         _text, "SQLAlchemy URL of the PostgreSQL database. Required with CHAT_STORE=postgres.", default=None
     )
-    retention_days: int = _setting(_days, "Days after which threads are deleted; 0 keeps them forever.", default=0)
+    retention_days: int = _setting(_whole(0), "Days after which threads are deleted; 0 keeps them forever.", default=0)
     auth_issuer: str | None = _setting(
         _https_url, "Issuer of the bearer tokens, exactly as in their `iss`: docs/auth.md.", default=None
     )
@@ -256,7 +227,7 @@ class Settings:
         default=None,
     )
     auth_resource: str | None = _setting(
-        _resource,
+        _matching(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s#]+", "an absolute URI without a fragment"),
         ("Resource indicator (RFC 8707) that our page sends to the issuer; without it the page sends the audience."),
         default=None,
     )
@@ -285,7 +256,7 @@ class Settings:
         default=None,
     )
     token_header: str = _setting(
-        _header_name,
+        _matching(r"[a-z][a-z0-9-]*", "a header's name in lower case"),
         "Header that carries the bearer token. Change it if a proxy uses Authorization for itself.",
         default="authorization",
     )
@@ -306,7 +277,7 @@ class Settings:
         _origins, "Other origins whose pages may call, if no function URL answers CORS.", default=None
     )
     tracing: Literal["xray"] | None = _setting(
-        _tracing,
+        _choice("xray"),
         "xray writes a subsegment for each request that Lambda samples; unset, nothing is traced.",
         default=None,
     )
@@ -338,7 +309,7 @@ class Settings:
         _https_url, "Base URL of an OpenAI-compatible API, instead of OpenAI's: docs/models.md.", default=None
     )
     model_api: ModelApi = _setting(  # noqa: RUF009 - it makes a dataclass field
-        _model_api,
+        _choice(*get_args(ModelApi)),
         "responses or chat_completions: which of OpenAI's two APIs the model's endpoint supports.",
         default="responses",
     )
@@ -376,9 +347,9 @@ class Settings:
         "Model that transcribes dictation, such as gpt-transcribe; without it, dictation is not offered.",
         default=None,
     )
-    max_body_bytes: int = _setting(_positive, "Maximum size of a request body in bytes.", default=MAX_BODY_BYTES)
+    max_body_bytes: int = _setting(_whole(1), "Maximum size of a request body in bytes.", default=MAX_BODY_BYTES)
     message_chars: int = _setting(
-        _positive,
+        _whole(1),
         (
             "Maximum characters in a message, a form's answers, an action or a client tool's result; longer "
             "ones get a 413."
@@ -386,17 +357,17 @@ class Settings:
         default=MESSAGE_CHARS,
     )
     history_items: int = _setting(
-        _to_a_hundred,
+        _whole(1, 100),
         "Number of newest thread items sent to the model, at most 100 (one page of the store).",
         default=HISTORY_ITEMS,
     )
     history_tokens: int = _setting(
-        _positive,
+        _whole(1),
         "Approximate number of tokens of the thread sent to the model, newest items first.",
         default=HISTORY_TOKENS,
     )
     max_file_bytes: int = _setting(
-        _positive,
+        _whole(1),
         (
             "Maximum size of an attached file in bytes; images have 10 MB at most. Above 30 MB, raise memory_mb too: "
             "docs/attachments.md."
