@@ -143,7 +143,7 @@ async def test_an_export_is_json_and_can_be_imported(number: float) -> None:
     store, other = await stored(number), MemoryStore()
     lines = [export_files.line_of(record) async for record in export_files.export_lines(store, "ann")]  # type: ignore[arg-type]  # enough of one
     assert [strictly(line)["kind"] for line in lines].count("item") == 4
-    for record in export_files.read_records(lines):
+    for record in export_files.records_of(map(json.loads, lines)):
         await other.import_record({name: value for name, value in record.items() if name != "user"}, ANN)
     items = (await other.load_thread_items("thr_1", None, 10, "asc", ANN)).data
     assert [item.type for item in items] == ["user_message", "client_tool_call", "widget", "hidden_context_item"]

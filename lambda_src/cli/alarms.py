@@ -6,7 +6,7 @@ Knows CloudWatch's and SNS's calls, and the name of one alarm (infra/monitoring/
 from typing import Any
 
 from lambda_src.cli.stage import Stage, session_for
-from lambda_src.errors import RequestError, UnavailableError
+from lambda_src.errors import RequestError
 
 RUNG = "throttles"  # every stage with monitoring has it, and it turns no deployment back
 PENDING = "PendingConfirmation"  # instead of a subscription's ARN, while its mail is not confirmed
@@ -15,32 +15,20 @@ PENDING = "PendingConfirmation"  # instead of a subscription's ARN, while its ma
 def ring(stage: Stage, endpoint_url: str | None) -> str:
     """Trigger the alarm; return a sentence that names it and the recipients of its mail.
 
-    RequestError: why nobody would get the mail. UnavailableError: AWS cannot be reached.
+    RequestError: why nobody would get the mail. Raises what boto3 raises if AWS refuses or cannot be reached.
     """
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - a second that no other command needs
-
-    try:
-        session = session_for(stage, endpoint_url)
-        return _rung(
-            stage.name,
-            session.client("cloudwatch", endpoint_url=endpoint_url),
-            session.client("sns", endpoint_url=endpoint_url),
-        )
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "an error")
-        raise UnavailableError(f"The alarm could not be tested: AWS answered {code}.") from None
-    except BotoCoreError as error:
-        raise UnavailableError(f"The alarm could not be tested: {str(error).rstrip('.')}.") from None
-
-
-def _rung(stage: str, cloudwatch: Any, sns: Any) -> str:  # noqa: ANN401 - boto3's clients have no common type
-    name = f"chatkit-{stage}-{RUNG}"
+    session = session_for(stage, endpoint_url)
+    cloudwatch: Any = session.client("cloudwatch", endpoint_url=endpoint_url)
+    sns: Any = session.client("sns", endpoint_url=endpoint_url)
+    name = f"chatkit-{stage.name}-{RUNG}"
     found = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
     if not found:
-        raise RequestError(f"There is no alarm {name}: deploy stage {stage}, with monitoring basic or full.")
+        raise RequestError(f"There is no alarm {name}: deploy stage {stage.name}, with monitoring basic or full.")
     topics = found[0]["AlarmActions"]
     if not topics:
-        raise RequestError(f"{name} notifies nobody: set alarm_email of stage {stage} in cdk.json, then `make deploy`.")
+        raise RequestError(
+            f"{name} notifies nobody: set alarm_email of stage {stage.name} in cdk.json, then `make deploy`."
+        )
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topics[0])
     subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
     confirmed = [one["Endpoint"] for one in subscriptions if one["SubscriptionArn"] != PENDING]

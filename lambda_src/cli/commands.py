@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lambda_src.cli import keys, knowledge, secret
-from lambda_src.cli.console import err, one_sentence, progress, run_it, writing
+from lambda_src.cli.console import one_sentence, progress, report, run_it, writing
 from lambda_src.cli.options import AUTHORIZATION, LOCAL, Place
 from lambda_src.cli.places import IsLocal, StageName, placed
 from lambda_src.cli.users import Issuer, Subject, UserId, id_of, mapping, user_of
@@ -82,13 +82,9 @@ def alarm_test(
     """Trigger one alarm of a stage to check that its mail arrives, or report why nobody would get it."""
     from lambda_src.cli import alarms
     from lambda_src.cli.stage import read_stage
-    from lambda_src.errors import ChatError
 
-    try:
-        err.print(alarms.ring(read_stage(cdk_json, stage), context.obj.endpoint_url), markup=False, soft_wrap=True)
-    except ChatError as fault:
-        err.print(str(fault), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+    with one_sentence():
+        report(alarms.ring(read_stage(cdk_json, stage), context.obj.endpoint_url))
 
 
 @app.command()
@@ -98,13 +94,13 @@ def migrate(context: typer.Context) -> None:
 
     async def run() -> None:
         if context.obj.store != "postgres":
-            err.print("A DynamoDB table has no schema to migrate.")
+            report("A DynamoDB table has no schema to migrate.")
             return
         from lambda_src.store.postgres import migrate as schema
 
         async with database(context.obj) as engine:
             before = await schema.current(engine)
-            err.print(f"Schema {before or 'none'} -> {await schema.migrate(engine)}.")
+            report(f"Schema {before or 'none'} -> {await schema.migrate(engine)}.")
 
     run_it(run(), context.obj)
 
@@ -157,7 +153,7 @@ def export(
                     count += 1
                     step()
         if not count:
-            err.print(f"User {who} has nothing in {where}.", markup=False, soft_wrap=True)
+            report(f"User {who} has nothing in {where}.")
 
     with one_sentence():
         who = user_of(user, issuer, subject)
@@ -200,9 +196,9 @@ def erase(
                 async for erased in store.erase_user(as_user(who)):
                     total += erased
                     step()
-        err.print(_counted("Removed", total))
+        report(_counted("Removed", total))
         if total == Erased():
-            err.print(f"User {who} had nothing in {where}.", markup=False, soft_wrap=True)
+            report(f"User {who} had nothing in {where}.")
 
     run_it(run(), where)
 
@@ -225,9 +221,9 @@ def import_(
     from lambda_src.cli.transfer import export_files
 
     async def run() -> None:
-        found = export_files.read_records(export_files.text_lines(file))
+        found = export_files.records_of(export_files.json_lines(file))
         new, there = await _import(where, found, new_user_of, dry_run=dry_run)
-        err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
+        report(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
     with one_sentence():
         new_user_of = mapping(users, issuer, subject)
@@ -261,7 +257,7 @@ def import_hosted(
             await _fetch(raw, user)
         found = hosted_chatkit.to_records(export_files.json_lines(raw))
         new, there = await _import(where, found, new_user_of, dry_run=dry_run, skip_changed=True)
-        err.print(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
+        report(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
     with one_sentence():
         new_user_of = mapping(users, issuer, subject)
@@ -283,7 +279,7 @@ def sweep(
         async with opened(where) as store:
             erased = await store.sweep(stop=lambda: False)
             orphans = await store.sweep_orphans(everything=True, stop=lambda: False)
-        err.print(f"{_counted('Removed', erased)} {orphans} objects had no row.")
+        report(f"{_counted('Removed', erased)} {orphans} objects had no row.")
 
     where = _where(context, stage, local, cdk_json)
     run_it(run(), where)
@@ -299,19 +295,17 @@ def models(
     """List the models that a stage uses, and warn about those that their vendor shuts down within 90 days."""
     from lambda_src.cli import retirement
     from lambda_src.cli.stage import read_stage
-    from lambda_src.errors import SettingsError, UnavailableError
+    from lambda_src.errors import UnavailableError
 
-    try:
+    with one_sentence():
         found = read_stage(cdk_json, stage)
-        for model in sorted(retirement.used_by(found)):
-            typer.echo(model)
-        soon = retirement.looked_up(found, today=retirement.today(), endpoint_url=context.obj.endpoint_url)
-    except UnavailableError as fault:
-        typer.echo(str(fault), err=True)
-        return
-    except SettingsError as fault:
-        err.print(str(fault), style="red", markup=False)
-        raise typer.Exit(1) from None
+        try:
+            for model in sorted(retirement.used_by(found)):
+                typer.echo(model)
+            soon = retirement.looked_up(found, today=retirement.today(), endpoint_url=context.obj.endpoint_url)
+        except UnavailableError as fault:
+            typer.echo(str(fault), err=True)
+            return
     for one in soon:
         typer.echo(str(one), err=True)
     if new and any(one.too_late for one in soon):
@@ -359,7 +353,7 @@ def doctor(
                     if finding is not None:
                         faults += 1
                         typer.echo(f"{finding.what}\t{finding.user_id}\t{finding.thread_id}\t{finding.row_id}")
-        err.print(f"{rows} rows checked, {faults} of them damaged.")
+        report(f"{rows} rows checked, {faults} of them damaged.")
         return faults
 
     where = context.obj
@@ -386,7 +380,7 @@ def _retired(endpoint_url: str | None, stage: str, cdk_json: Path) -> bool:
     try:
         soon = retirement.looked_up(read_stage(cdk_json, stage), today=retirement.today(), endpoint_url=endpoint_url)
     except ChatError as fault:
-        err.print(str(fault), markup=False)
+        report(str(fault))
         return False
     for one in soon:
         typer.echo(str(one))

@@ -17,6 +17,11 @@ from lambda_src.cli.options import Place
 err = Console(stderr=True)
 
 
+def report(text: str, *, style: str | None = None) -> None:
+    """Print a sentence on standard error as it is: no markup, no line breaks."""
+    err.print(text, style=style, markup=False, soft_wrap=True, highlight=False)
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Any]:
     """Count steps on standard error, if that is a terminal."""
@@ -50,5 +55,5 @@ def one_sentence(place: Place | None = None) -> Iterator[None]:
     except Exception as fault:
         if (sentence := sentence_of(fault, place)) is None:
             raise  # a bug
-        err.print(sentence, style="red", markup=False, soft_wrap=True)
+        report(sentence, style="red")
         raise typer.Exit(1) from None

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from lambda_src.cli.console import one_sentence, report
 
 app = typer.Typer(name="keys", help="Keys of your own backend: see docs/auth.md.", no_args_is_help=True)
-err = Console(stderr=True)
 
 PRIVATE_MODE = 0o600
 
@@ -39,15 +39,12 @@ def new(
 ) -> None:
     """Create a key pair: the private key in a file, the public key (for CHAT_AUTH_PUBLIC_KEYS) on standard output."""
     pem, public = pair(algorithm)
-    try:
+    with one_sentence():
         file = os.open(private_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_MODE)
-    except OSError as fault:
-        err.print(f"{private_key} cannot be written: {fault.strerror}.", style="red", markup=False)
-        raise typer.Exit(1) from None
     with os.fdopen(file, "wb") as stream:
         stream.write(pem)
     typer.echo(json.dumps([public]))
-    err.print(f"Your backend signs with {private_key}, under the key id {public['kid']}.", markup=False)
+    report(f"Your backend signs with {private_key}, under the key id {public['kid']}.")
 
 
 def pair(algorithm: Algorithm) -> tuple[bytes, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lambda_src.cli import secret
-from lambda_src.cli.console import err, one_sentence, progress, run_it
+from lambda_src.cli.console import one_sentence, progress, report, run_it
 from lambda_src.cli.documents import read_folder
 from lambda_src.cli.stage import Stage, read_stage
 from lambda_src.cli.stage_file import set_variable
@@ -43,7 +43,7 @@ def knowledge(
         if not documents and store_id is None:
             raise RequestError(f"{folder} has no documents.")
     for reason in left_out:
-        err.print(reason, markup=False, soft_wrap=True)
+        report(reason)
 
     async def run() -> bool:
         """Whether OpenAI took every document."""
@@ -68,8 +68,8 @@ def knowledge(
             with progress("documents uploaded") as step:
                 refused = await store.apply(plan, contents, step=step)
         for path, reason in refused.items():
-            err.print(f"{path} is not taken: {reason}.", markup=False, soft_wrap=True)
-        err.print(f"Vector store {store.id}: {plan.summary(refused)}.", markup=False, soft_wrap=True)
+            report(f"{path} is not taken: {reason}.")
+        report(f"Vector store {store.id}: {plan.summary(refused)}.")
         return not refused
 
     if not run_it(run()):
@@ -82,11 +82,9 @@ async def _new_store(client: "AsyncOpenAI", stage: Stage, cdk_json: Path) -> "Ve
 
     store = await VectorStore.created(client, f"chatkit {stage.name}")
     set_variable(cdk_json, stage.name, VARIABLE, store.id)
-    err.print(
+    report(
         f"Created vector store {store.id}; it is {VARIABLE} in the `environment` of stage {stage.name} in {cdk_json}. "
-        "Deploy the stage for its function to use it.",
-        markup=False,
-        soft_wrap=True,
+        "Deploy the stage for its function to use it."
     )
     return store
 
@@ -95,5 +93,5 @@ def _listed(plan: "Plan") -> bool:
     """Print what would change, one line for each document."""
     for change, path in plan.changes():
         typer.echo(f"{change}\t{path}")
-    err.print(f"Nothing is changed. It would be: {plan.summary({})}.", markup=False, soft_wrap=True)
+    report(f"Nothing is changed. It would be: {plan.summary({})}.")
     return True

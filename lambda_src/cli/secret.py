@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from lambda_src.cli import local_secrets
+from lambda_src.cli.console import one_sentence, report
 from lambda_src.cli.stage import OPENAI, Stage, read_stage, session_for
-from lambda_src.errors import ChatError, RequestError, SettingsError, UnavailableError
+from lambda_src.errors import RequestError, SettingsError, UnavailableError
 from lambda_src.runs.tool_secrets import NAME
 
 app = typer.Typer(name="secret", help="A stage's secrets.", no_args_is_help=True)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 MAX_CHARS = 4096  # of a standard parameter, which costs nothing
 MIN_GUEST_CHARS = 32  # of what signs guests' tokens: lambda_src/auth/guest_tokens.py
@@ -54,7 +53,7 @@ def set_(
     unchecked: Annotated[bool, typer.Option("--unchecked", help="Store the model's key without checking it.")] = False,
 ) -> None:
     """Ask for a secret (or read it from a pipe) and store it. Checks a model's key first."""
-    try:
+    with one_sentence():
         if local:
             set_local(name)
             return
@@ -63,13 +62,10 @@ def set_(
         value = checked_shape(name, asked(f"{name} of stage {found.name}"))
         if name == Name.model_key and not unchecked:
             said, dates = tried(value, found.model_base_url or OPENAI)
-            err.print(said, markup=False)
+            report(said)
             warn(found, dates)
         version = write(parameter, value, found, context.obj.endpoint_url)
-    except ChatError as fault:
-        err.print(str(fault), style="red", markup=False)
-        raise typer.Exit(1) from None
-    err.print(f"{parameter} is set, version {version}. {WHEN.get(name, WHEN_OF_TOOLS)}", markup=False)
+    report(f"{parameter} is set, version {version}. {WHEN.get(name, WHEN_OF_TOOLS)}")
 
 
 def set_local(name: str) -> None:
@@ -79,7 +75,7 @@ def set_local(name: str) -> None:
     if not NAME.fullmatch(name):
         raise RequestError(f"{name!r} is no secret's name: it has up to 63 of a-z, 0-9 and -, a letter first.")
     local_secrets.write(name, checked_shape(name, asked(f"{name} for make dev")))
-    err.print(f"{name} is set in {local_secrets.FILE}; `make dev` reads it within a minute.", markup=False)
+    report(f"{name} is set in {local_secrets.FILE}; `make dev` reads it within a minute.")
 
 
 @app.command()
@@ -91,7 +87,7 @@ def rotate(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Replace a secret with a new random one, which nobody sees."""
-    try:
+    with one_sentence():
         if name is Name.model_key:
             raise RequestError("A model's key is made by its vendor: make one there, then `secret set model-key`.")
         found = read_stage(cdk_json, stage)
@@ -99,10 +95,7 @@ def rotate(
         if not yes:
             typer.confirm(f"End the session of every guest of stage {found.name}?", abort=True, err=True)
         version = write(parameter, secrets.token_urlsafe(NEW_BYTES), found, context.obj.endpoint_url)
-    except ChatError as fault:
-        err.print(str(fault), style="red", markup=False)
-        raise typer.Exit(1) from None
-    err.print(f"{parameter} is changed, version {version}. {WHEN[name]}", markup=False)
+    report(f"{parameter} is changed, version {version}. {WHEN[name]}")
 
 
 WHEN_OF_TOOLS = "A function that had another one reads it within a minute."
@@ -186,9 +179,9 @@ def warn(stage: Stage, dates: Mapping[str, date]) -> None:
 
     try:
         for one in retirement.retiring(stage, dates, today=retirement.today()):
-            err.print(f"warning: {one}", markup=False)
+            report(f"warning: {one}")
     except UnavailableError as fault:
-        err.print(str(fault), markup=False)
+        report(str(fault))
 
 
 def write(parameter: str, value: str, stage: Stage, endpoint_url: str | None) -> int:

@@ -1,5 +1,6 @@
 """Exports as files: one JSON object per line, with the user it belongs to. Knows no store's inside and no terminal."""
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,26 +24,13 @@ def line_of(record: Record) -> str:
     return to_json(record, inf_nan_mode="null").decode() + "\n"
 
 
-def read_records(lines: Iterable[str]) -> Iterator[Record]:
-    """The records of a file. RequestError names the first line that is none."""
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            kind, user, record_id = record["kind"], record["user"], record["id"]
-        except (ValueError, KeyError, TypeError):
-            raise RequestError(f"Line {number} is not a record of an export.") from None
-        if kind not in ("thread", "item", "attachment", "feedback") or not isinstance(user + record_id, str):
+def records_of(values: Iterable[dict[str, Any]]) -> Iterator[Record]:
+    """The lines of an export as records. RequestError names the first line that is not a record."""
+    for number, value in enumerate(values, 1):
+        is_record = value.get("kind") in ("thread", "item", "attachment", "feedback")
+        if not is_record or not all(isinstance(value.get(name), str) for name in ("user", "id")):
             raise RequestError(f"Line {number} is not a record of an export.")
-        yield record
-
-
-def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file. RequestError: it is not UTF-8."""
-    with path.open(encoding="utf-8") as lines:
-        try:
-            yield from lines
-        except UnicodeDecodeError:
-            raise RequestError(f"{path} is not a UTF-8 text file.") from None
+        yield value
 
 
 async def import_records(
@@ -73,12 +61,19 @@ async def import_records(
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file of JSON lines. RequestError names the first line that is none."""
-    for number, line in enumerate(text_lines(path), 1):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise RequestError(f"Line {number} of {path} is damaged: it is not a JSON object.")
-        yield value
+    """The objects of a file of JSON lines. RequestError names the first line that is not one."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if not isinstance(value := _json(line), dict):
+                    raise RequestError(f"Line {number} of {path} is damaged: it is not a JSON object.")
+                yield value
+    except UnicodeDecodeError:
+        raise RequestError(f"{path} is not a UTF-8 text file.") from None
+
+
+def _json(line: str) -> object:
+    """The value of a line; None if it is not JSON."""
+    with contextlib.suppress(ValueError):
+        return json.loads(line)  # type: ignore[no-any-return] # any JSON is an object of Python
+    return None

@@ -4,8 +4,9 @@ What comes over the wire is written to a file before anything is made of it, so 
 """
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chatkit.types import ThreadItem, ThreadMetadata
@@ -26,26 +27,19 @@ _NS = 1_000_000_000
 async def fetch(client: "AsyncOpenAI", *, user: str | None = None) -> AsyncIterator[dict[str, Any]]:
     """Every thread, each followed by its items in order, as the API sends them."""
     threads = client.beta.chatkit.threads.with_raw_response
-    named: dict[str, Any] = {} if user is None else {"user": user}
-    after: dict[str, Any] = {}
-    while True:
-        page = json.loads((await threads.list(limit=PAGE, order="asc", **after, **named)).text)
-        for thread in page["data"]:
-            yield thread
-            async for item in _items(client, thread["id"]):
-                yield item
-        if not page["has_more"]:
-            return
-        after = {"after": page["last_id"]}
-
-
-async def _items(client: "AsyncOpenAI", thread_id: str) -> AsyncIterator[dict[str, Any]]:
-    threads = client.beta.chatkit.threads.with_raw_response
-    after: dict[str, Any] = {}
-    while True:
-        page = json.loads((await threads.list_items(thread_id, limit=PAGE, order="asc", **after)).text)
-        for item in page["data"]:
+    async for thread in _listed(partial(threads.list, **({} if user is None else {"user": user}))):
+        yield thread
+        async for item in _listed(partial(threads.list_items, thread["id"])):
             yield item
+
+
+async def _listed(load_page: Callable[..., Awaitable[Any]]) -> AsyncIterator[dict[str, Any]]:
+    """What is on all pages of a list, in order."""
+    after: dict[str, Any] = {}
+    while True:
+        page = json.loads((await load_page(limit=PAGE, order="asc", **after)).text)
+        for entry in page["data"]:
+            yield entry
         if not page["has_more"]:
             return
         after = {"after": page["last_id"]}
