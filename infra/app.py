@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from infra.bundle import build, web_page
 from infra.bundle.wheels import LAMBDA
-from infra.errors import InfraError
+from infra.errors import reports_errors
 from infra.ingress.cloudfront import Edge
 from infra.preflight import settings_check
 from infra.stacks.api import ApiStack
@@ -47,20 +47,17 @@ def add_stage(app: App, *, config: StageConfig, code: Path, code_hash: str | Non
             stack.add_stack_tag(key, value)  # on the stack, by which infra/preflight/account.py recognizes it
 
 
+@reports_errors
 def main(environ: Mapping[str, str]) -> int:
     """Build page and zip if needed, then synthesize into the CDK CLI's folder or cdk.out/. Returns the exit code."""
-    try:
-        # The CLI passes the context, including `-c stage=...`; without the CLI we read cdk.json ourselves.
-        run_by_cdk = "CDK_OUTDIR" in environ
-        app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
-        config = settings_check.stage_of(app.node.get_all_context({}))
-        if not web_page.PAGE.is_file():  # the CDK CLI was run without our Makefile
-            web_page.build(Path.cwd())
-        zip_file = build.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
-        add_stage(app, config=config, code=zip_file)
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    # The CLI passes the context, including `-c stage=...`; without the CLI we read cdk.json ourselves.
+    run_by_cdk = "CDK_OUTDIR" in environ
+    app = App() if run_by_cdk else App(context=read_context(Path("cdk.json")), outdir="cdk.out")
+    config = settings_check.stage_of(app.node.get_all_context({}))
+    if not web_page.PAGE.is_file():  # the CDK CLI was run without our Makefile
+        web_page.build(Path.cwd())
+    zip_file = build.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture]).zip
+    add_stage(app, config=config, code=zip_file)
     app.synth()
     return 0
 

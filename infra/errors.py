@@ -7,6 +7,13 @@ InfraError
 └── PreflightError  this deployment would fail, or should not happen; lists every reason at once
 """
 
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
 
 class InfraError(Exception):
     """The root. Its text is for the person at the terminal and says what to do."""
@@ -34,3 +41,17 @@ class PreflightError(InfraError):
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
         super().__init__("\n".join(faults))
+
+
+def reports_errors(main: Callable[P, int]) -> Callable[P, int]:
+    """The main function of a command, which prints an InfraError as one text and then returns exit code 1."""
+
+    @wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except InfraError as error:
+            print(error, file=sys.stderr)
+            return 1
+
+    return run

@@ -24,7 +24,7 @@ from typing import Any
 
 from infra.bundle import archive, toolchain, verify, wheels
 from infra.bundle.wheels import LAMBDA, Target
-from infra.errors import BundleError, InfraError
+from infra.errors import BundleError, reports_errors
 
 CODE = "lambda_src"
 # dev/ holds the local user, who needs no token; cli/ is a command line; two modules of sdk/ re-export parts of dev/.
@@ -182,16 +182,13 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
+@reports_errors
 def main(arguments: list[str]) -> int:
     """Build for Lambda and print the result. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.bundle.build", description="Build the zip that Lambda runs.")
     parser.add_argument("--architecture", choices=list(LAMBDA), default="arm64", help="the processors (arm64)")
     architecture = parser.parse_args(arguments).architecture
-    try:
-        build(Path.cwd(), environ=os.environ, target=LAMBDA[architecture])
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    build(Path.cwd(), environ=os.environ, target=LAMBDA[architecture])
     print("next: make deploy")
     return 0
 

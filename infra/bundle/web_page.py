@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from infra.bundle import toolchain
-from infra.errors import BundleError, InfraError
+from infra.errors import BundleError, reports_errors
 
 PAGE = Path("lambda_src/web/index.html")  # exists after a finished build
 PROXY = "Behind a proxy, set HTTPS_PROXY, or `registry` in ~/.npmrc to a registry that you may use"
@@ -37,13 +37,10 @@ def _run(command: list[str], folder: Path, complaint: str) -> None:
         raise BundleError(f"{complaint}:\n{done.stdout}{done.stderr}")
 
 
+@reports_errors
 def main() -> int:
     """Build the page of the current folder. Returns the exit code."""
-    try:
-        build(Path.cwd())
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    build(Path.cwd())
     return 0
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.bundle import toolchain
-from infra.errors import InfraError
+from infra.errors import reports_errors
 from infra.stage.config import StageConfig, read_context
 
 INTERRUPTED = 130  # what a shell makes of Ctrl-C
@@ -24,6 +24,7 @@ def bootstrap_command(account: str, regions: list[str], *, cdk: list[str]) -> li
     return [*cdk, "bootstrap", *(f"aws://{account}/{region}" for region in regions), "--no-notices"]
 
 
+@reports_errors
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Prepare the regions of a stage, by default of the one in cdk.json's context. Returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -31,15 +32,11 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     )
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     stage = parser.parse_args(arguments).stage
-    try:
-        config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
-        from infra.preflight.account import regions, sign_in  # the AWS SDK
+    config = StageConfig.from_context(read_context(Path("cdk.json")) | ({"stage": stage} if stage else {}))
+    from infra.preflight.account import regions, sign_in  # the AWS SDK
 
-        account = sign_in(config)
-        command = bootstrap_command(account.account, regions(config, account), cdk=toolchain.find_cdk())
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    account = sign_in(config)
+    command = bootstrap_command(account.account, regions(config, account), cdk=toolchain.find_cdk())
     print(f"{account}: cdk bootstrap", flush=True)
     # As in infra/commands/deploy.py: the version is pinned.
     cdk_environ = toolchain.with_node(environ) | {"CDK_DISABLE_VERSION_CHECK": "1"}

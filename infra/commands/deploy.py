@@ -16,7 +16,7 @@ from typing import Any
 
 from infra.bundle import build, toolchain
 from infra.bundle.wheels import LAMBDA
-from infra.errors import ConfigError, InfraError, PreflightError
+from infra.errors import ConfigError, PreflightError, reports_errors
 from infra.preflight import guest_secret, settings_check
 from infra.preflight.account import (
     MORE_CONCURRENCY,
@@ -94,31 +94,28 @@ def try_it(config: StageConfig) -> str:
     return f'try it: make chat ARGS="alarm-test --stage {config.stage}"'
 
 
+@reports_errors
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Deploy a stage, by default the one in cdk.json's context. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.commands.deploy", description="Deploy one stage to AWS.")
     parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
     stage = parser.parse_args(arguments).stage
-    try:
-        context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
-        config = settings_check.stage_of(context)
-        if faults := alarm_faults(context, config):
-            raise ConfigError(faults)
-        for warning in config.warnings:
-            print(f"warning: {warning}", flush=True)
-        account = preflight(config, environ)
-        about_account = context_of(config, account)
-        if UNCAPPED in about_account:
-            print(NO_ROOM.format(stage=config.stage), flush=True)
-        build.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture])
-        if guest_secret.ensure(config, account):
-            print(f"{config.guest_secret_name}: made, signs guests' tokens")
-        command = deploy_command(
-            config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")), context=about_account
-        )
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
+    config = settings_check.stage_of(context)
+    if faults := alarm_faults(context, config):
+        raise ConfigError(faults)
+    for warning in config.warnings:
+        print(f"warning: {warning}", flush=True)
+    account = preflight(config, environ)
+    about_account = context_of(config, account)
+    if UNCAPPED in about_account:
+        print(NO_ROOM.format(stage=config.stage), flush=True)
+    build.build(Path.cwd(), environ=environ, target=LAMBDA[config.architecture])
+    if guest_secret.ensure(config, account):
+        print(f"{config.guest_secret_name}: made, signs guests' tokens")
+    command = deploy_command(
+        config.stage, cdk=toolchain.find_cdk(), unattended=bool(environ.get("CI")), context=about_account
+    )
     print(f"stage {config.stage}: cdk deploy", flush=True)
     # The version is pinned in pyproject.toml: the CLI's own advice to take another one would be wrong.
     cdk_environ = toolchain.with_node(environ) | {"CDK_DISABLE_VERSION_CHECK": "1"}

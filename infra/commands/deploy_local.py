@@ -21,7 +21,7 @@ from infra.bundle.wheels import for_this_interpreter
 from infra.commands import local_cloud
 from infra.commands.deployment import Deployment
 from infra.commands.local_cloud import LocalCloud
-from infra.errors import InfraError, ToolError
+from infra.errors import ToolError, reports_errors
 from infra.preflight import settings_check
 from infra.stacks.names import api_stack_name, data_stack_name
 from infra.stage.config import read_context
@@ -32,13 +32,6 @@ HEALTH_CHARS = 2_000  # of an unexpected answer
 MACHINES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "x86_64", "amd64": "x86_64"}
 
 
-class LocalDeployment(Deployment):
-    """The CDK CLI against one local AWS."""
-
-    def __init__(self, cloud: LocalCloud, *, folder: Path, environ: Mapping[str, str]) -> None:
-        super().__init__(cloud.account(), folder=folder, environ=cloud.environ(environ))
-
-
 def for_this_machine(context: Mapping[str, Any]) -> dict[str, Any]:
     """`context` with a stage for the processor of this machine and the local account."""
     stage = context["stage"]
@@ -46,6 +39,7 @@ def for_this_machine(context: Mapping[str, Any]) -> dict[str, Any]:
     return {**context, "stages": {**context["stages"], stage: {**context["stages"][stage], **here}}}
 
 
+@reports_errors
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Deploy, or with --stop stop the local AWS. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.commands.deploy_local", description="Deploy to a local AWS.")
@@ -59,15 +53,11 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
             local_cloud.stop(running)
         print("the local AWS is stopped" if running else "no local AWS is running")
         return 0
-    try:
-        context = read_context(Path("cdk.json")) | ({"stage": options.stage} if options.stage else {})
-        config = settings_check.stage_of(context)
-        here = for_this_machine(context)
-        code = build.build(Path.cwd(), environ=environ, target=for_this_interpreter()).zip
-        url = _deploy(running, here, code=code, port=options.port, environ=environ, stage=config.stage)
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    context = read_context(Path("cdk.json")) | ({"stage": options.stage} if options.stage else {})
+    config = settings_check.stage_of(context)
+    here = for_this_machine(context)
+    code = build.build(Path.cwd(), environ=environ, target=for_this_interpreter()).zip
+    url = _deploy(running, here, code=code, port=options.port, environ=environ, stage=config.stage)
     print(f"stage {config.stage} answers at {url}\nnext: curl {url}chat/health")
     print("The local AWS keeps running; `make deploy-local STOP=1` stops it.")
     return 0
@@ -84,7 +74,7 @@ def _deploy(
 ) -> str:
     cloud = running or local_cloud.start(FOLDER, environ=environ, port=port)
     print(f"local AWS: {cloud.url} (log: {FOLDER}/ministack.log)", flush=True)
-    deployment = LocalDeployment(cloud, folder=FOLDER, environ=environ)
+    deployment = Deployment(cloud.account(), folder=FOLDER, environ=cloud.environ(environ))
     if running is None:
         remember(cloud, FOLDER / "process.json")
         deployment.bootstrap()

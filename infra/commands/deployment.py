@@ -1,4 +1,4 @@
-"""Deployments by the real CDK CLI from code: synthesize a context, deploy it, read its outputs, preview its changes.
+"""Deployments by the real CDK CLI from code: synthesize a context, deploy it, read its outputs.
 
 Knows one account and region; not whether that is AWS or a local one.
 """
@@ -15,10 +15,7 @@ from infra.commands import template
 from infra.errors import ToolError
 from infra.preflight import guest_secret
 from infra.preflight.account import Account
-from infra.stacks.names import stack_names
 from infra.stage.config import StageConfig
-
-PREVIEW = "preview"  # a change set that is only read
 
 
 class Deployment:
@@ -48,24 +45,6 @@ class Deployment:
         self._cdk("deploy", "--all", "--app", str(app), "--require-approval", "never", "--outputs-file", str(outputs))
         deployed: dict[str, dict[str, str]] = json.loads(outputs.read_text(encoding="utf-8"))
         return deployed
-
-    def changes(self, context: Mapping[str, Any], *, code: Path) -> dict[str, dict[str, Any]]:
-        """What deploying `context` would change, by logical id, as CloudFormation's change sets say; nothing is."""
-        app = self._synthesize(context, code=code)
-        prepare = ["--method", "prepare-change-set", "--change-set-name", PREVIEW, "--require-approval", "never"]
-        self._cdk("deploy", "--all", "--app", str(app), *prepare)
-        cloudformation = self._account.clients("cloudformation", self._account.region)
-        found: dict[str, dict[str, Any]] = {}
-        for stack in stack_names(StageConfig.from_context(context)):
-            change_set = cloudformation.describe_change_set(StackName=stack, ChangeSetName=PREVIEW)
-            changed = [change["ResourceChange"] for change in change_set["Changes"]]
-            found |= {resource["LogicalResourceId"]: resource for resource in changed}
-            cloudformation.delete_change_set(StackName=stack, ChangeSetName=PREVIEW)
-        return found
-
-    def destroy(self, stack: str) -> None:
-        """Delete one stack of those that were deployed last."""
-        self._cdk("destroy", stack, "--exclusively", "--force", "--app", str(self._folder / "cdk.out"))
 
     def _synthesize(self, context: Mapping[str, Any], *, code: Path) -> Path:
         app = self._folder / "cdk.out"

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.errors import InfraError
+from infra.errors import reports_errors
 from infra.stacks.names import api_stack_name, data_stack_name, edge_stack_name
 from infra.stage.config import EDGE_REGION, StageConfig, read_context
 
@@ -54,6 +54,7 @@ def what_stays(config: StageConfig, *, data: bool) -> list[str]:
     return lines
 
 
+@reports_errors
 def main(arguments: list[str]) -> int:
     """Delete the stacks of a stage. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m infra.commands.destroy", description="Delete a stage.")
@@ -61,11 +62,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", action="store_true", help="its data stack too; stage dev loses its threads")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     options = parser.parse_args(arguments)
-    try:
-        config = StageConfig.from_context(read_context(Path("cdk.json")) | {"stage": options.stage})
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    config = StageConfig.from_context(read_context(Path("cdk.json")) | {"stage": options.stage})
     from botocore.exceptions import ClientError, WaiterError
 
     from infra.preflight.account import sign_in
@@ -77,7 +74,7 @@ def main(arguments: list[str]) -> int:
             return 1
         for name in stacks_to_delete(config, data=options.data):
             delete_stack(name, account, region=EDGE_REGION if name.endswith("-edge") else account.region)
-    except (InfraError, ClientError, WaiterError) as error:  # the text of AWS names the stack and the reason
+    except (ClientError, WaiterError) as error:  # the text of AWS names the stack and the reason
         print(error, file=sys.stderr)
         return 1
     print("What stays:")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.errors import InfraError, PreflightError
+from infra.errors import PreflightError, reports_errors
 from infra.stacks.names import api_stack_name
 from infra.stage.config import StageConfig, read_context
 
@@ -78,6 +78,7 @@ def _flat(record: object) -> dict[str, Any]:
     return flat
 
 
+@reports_errors
 def main(
     arguments: list[str],
     *,
@@ -91,18 +92,14 @@ def main(
     parser.add_argument("--since", default=DEFAULT_SINCE, help=f"how far back: 30m, 6h, 7d ({DEFAULT_SINCE})")
     parser.add_argument("--raw", action="store_true", help="each line exactly as it was logged")
     options = parser.parse_args(arguments)
-    try:
-        since_s = _since(options.since)
-        if not REQUEST_ID.fullmatch(options.request):
-            raise PreflightError(
-                [f"{options.request!r} is not a request id. Every response has one in its header x-request-id."]
-            )
-        config = StageConfig.from_context(
-            read_context(Path("cdk.json")) | ({"stage": options.stage} if options.stage else {})
+    since_s = _since(options.since)
+    if not REQUEST_ID.fullmatch(options.request):
+        raise PreflightError(
+            [f"{options.request!r} is not a request id. Every response has one in its header x-request-id."]
         )
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    config = StageConfig.from_context(
+        read_context(Path("cdk.json")) | ({"stage": options.stage} if options.stage else {})
+    )
     from botocore.exceptions import BotoCoreError, ClientError
 
     from infra.preflight.account import sign_in
@@ -113,7 +110,7 @@ def main(
         group = log_group(config.stage, account)
         span = {"since_ms": round((now_s - since_s) * 1000), "until_ms": round(now_s * 1000)}
         written = list(lines(group, options.request, account, **span))
-    except (InfraError, ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError) as error:
         print(error, file=sys.stderr)
         return 1
     for line in written:

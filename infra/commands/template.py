@@ -27,7 +27,7 @@ from aws_cdk import App
 from infra.app import add_stage
 from infra.bundle import build
 from infra.bundle.wheels import LAMBDA
-from infra.errors import BundleError, InfraError, ToolError
+from infra.errors import BundleError, ToolError, reports_errors
 from infra.preflight import settings_check
 from infra.stage import reference_page
 from infra.stage.config import StageConfig, read_context
@@ -123,6 +123,7 @@ def refresh_committed() -> None:
     CONFIGURATION.write_text(reference_page.page(), encoding="utf-8", newline="\n")
 
 
+@reports_errors
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Synthesize into cdk.out/, or with --snapshots rewrite the committed files. Returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -132,20 +133,16 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     parser.add_argument("--snapshots", action="store_true", help="rewrite the committed templates and pages instead")
     options = parser.parse_args(arguments)
     stage = options.stage
-    try:
-        if options.snapshots:
-            refresh_committed()
-            return 0
-        context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
-        config = settings_check.stage_of(context)
-        for warning in config.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-        shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
-        code = _code(environ, architecture=config.architecture)
-        names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))
-    except InfraError as error:
-        print(error, file=sys.stderr)
-        return 1
+    if options.snapshots:
+        refresh_committed()
+        return 0
+    context = read_context(Path("cdk.json")) | ({"stage": stage} if stage else {})
+    config = settings_check.stage_of(context)
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
+    code = _code(environ, architecture=config.architecture)
+    names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))
     print(f"cdk.out/: {names}\nnext: make deploy STAGE={config.stage}")
     return 0
 

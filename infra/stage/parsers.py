@@ -20,7 +20,6 @@ _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,100}", re.ASCII)  # as Lambda ta
 _OUR_SECRETS = ("model-key", "guest-secret")
 _NOT_YOURS = re.compile(r"CHAT_|CHATKIT_|AWS_|LAMBDA_|_|PYTHON|LD_|(PATH|HOME|TZ|LANG)$")
 _HOLDS_A_SECRET = re.compile(r"(?!.*PUBLI(C|SHABLE)_KEY$).*(KEY|SECRET|PASSWORD|TOKEN)")
-_PARAMETER = re.compile(r"(/[A-Za-z0-9_.-]+){1,15}")
 
 Parse = Callable[[object], object]
 
@@ -61,12 +60,12 @@ def matching(pattern: str, *, example: str) -> Callable[[object], str]:
     return parse
 
 
-def choice(*choices: str) -> Callable[[object], str]:
-    """One of `choices`."""
+def choice(*choices: str | int) -> Parse:
+    """One of `choices`, of the same type."""
 
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}, and is {value!r}")
+    def parse(value: object) -> object:
+        if not any(type(value) is type(known) and value == known for known in choices):
+            raise ValueError(f"must be one of {', '.join(map(str, choices))}, and is {value!r}")
         return value
 
     return parse
@@ -78,17 +77,6 @@ def whole(low: int, high: int, unit: str) -> Callable[[object], int]:
     def parse(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"must be a whole number of {unit} from {low} to {high}, and is {value!r}")
-        return value
-
-    return parse
-
-
-def days_of(allowed: tuple[int, ...]) -> Callable[[object], int]:
-    """One of the numbers of days that a service takes."""
-
-    def parse(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-            raise ValueError(f"must be one of {', '.join(map(str, allowed))} days, and is {value!r}")
         return value
 
     return parse
@@ -207,13 +195,6 @@ def _is_origin(value: object) -> bool:
     if match is None or (match[1], match[3]) in (("https", ":443"), ("http", ":80")):
         return False
     return match[1] == "https" or match[2] in ("localhost", "127.0.0.1", "[::1]")
-
-
-def parameter(value: object) -> str:
-    """The full name of an SSM parameter; never what is in it."""
-    if not isinstance(value, str) or not _PARAMETER.fullmatch(value):
-        raise ValueError(f"must be the full name of an SSM parameter such as /chatkit/dev/model-key, and is {value!r}")
-    return value
 
 
 def options_of(cls: type) -> dict[str, Any]:

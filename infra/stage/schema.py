@@ -10,7 +10,6 @@ from typing import Literal
 
 from infra.stage.parsers import (
     choice,
-    days_of,
     environment,
     flag,
     list_of,
@@ -19,7 +18,6 @@ from infra.stage.parsers import (
     option,
     optional,
     origins,
-    parameter,
     secret_name,
     settings,
     text,
@@ -71,7 +69,7 @@ class StageOptions:
         default=(),
     )
     model_key_parameter: str | None = option(
-        optional(parameter),
+        optional(matching(r"(/[A-Za-z0-9_.-]+){1,15}", example="/chatkit/dev/model-key")),
         "SSM parameter (SecureString) with the model's API key; null for `/chatkit/<stage>/model-key`.",
         takes="name or null",
         default=None,
@@ -189,7 +187,7 @@ class StageOptions:
         default=False,
     )
     log_retention_days: int = option(
-        days_of(LOG_RETENTION_DAYS),
+        choice(*LOG_RETENTION_DAYS),
         "Days to keep logs.",
         takes="one of " + ", ".join(map(str, LOG_RETENTION_DAYS)),
         default=30,

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,17 @@ import pytest
 from infra.bundle import build
 from infra.bundle.wheels import for_this_interpreter
 from infra.commands import local_cloud, record_release
-from infra.commands.deploy_local import MACHINES, LocalDeployment, for_this_machine
+from infra.commands.deploy_local import MACHINES, for_this_machine
+from infra.commands.deployment import Deployment
 from infra.commands.local_cloud import ACCOUNT, REGION, LocalCloud
 from infra.errors import BundleError, ToolError
+from infra.stacks.names import stack_names
+from infra.stage.config import StageConfig
 from lambda_src import sse
 from tests.docs import test_secrets as docs_secrets
 from tests.fakes.https_issuer import serve
 from tests.fakes.issuer import AUDIENCE, Issuer
+from tests.infra import replacements
 
 pytestmark = pytest.mark.deploys
 
@@ -47,12 +51,34 @@ HELLO = {
 }
 
 
+class Previewed(Deployment):
+    """The CDK CLI, which can also say what a deployment would change, and delete one stack."""
+
+    def destroy(self, stack: str) -> None:
+        """Delete one stack of those that were deployed last."""
+        self._cdk("destroy", stack, "--exclusively", "--force", "--app", str(self._folder / "cdk.out"))
+
+    def changes(self, context: Mapping[str, Any], *, code: Path) -> dict[str, dict[str, Any]]:
+        """What deploying `context` would change, by logical id, as CloudFormation's change sets say; nothing is."""
+        app = self._synthesize(context, code=code)
+        prepare = ["--method", "prepare-change-set", "--change-set-name", "preview", "--require-approval", "never"]
+        self._cdk("deploy", "--all", "--app", str(app), *prepare)
+        cloudformation = self._account.clients("cloudformation", self._account.region)
+        found: dict[str, dict[str, Any]] = {}
+        for stack in stack_names(StageConfig.from_context(context)):
+            change_set = cloudformation.describe_change_set(StackName=stack, ChangeSetName="preview")
+            changed = [change["ResourceChange"] for change in change_set["Changes"]]
+            found |= {resource["LogicalResourceId"]: resource for resource in changed}
+            cloudformation.delete_change_set(StackName=stack, ChangeSetName="preview")
+        return found
+
+
 @dataclass(frozen=True)
 class Deployed:
     """A stage on a local AWS, and what a person would need to use it."""
 
     cloud: LocalCloud
-    deployment: LocalDeployment
+    deployment: Previewed
     context: dict[str, Any]
     code: Path
     issuer: Issuer
@@ -102,7 +128,7 @@ def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
         environ = os.environ | {"SSL_CERT_FILE": str(certificate)}
         cloud = local_cloud.start(tmp_path, environ=environ)
         try:
-            deployment = LocalDeployment(cloud, folder=tmp_path, environ=os.environ)
+            deployment = Previewed(cloud.account(), folder=tmp_path, environ=cloud.environ(os.environ))
             deployment.bootstrap()
             outputs = _deploy_the_release_before(cloud, issuer=issuer.url, code=code)
             yield Deployed(cloud, deployment, asked, code, issuer, outputs)
@@ -152,7 +178,7 @@ def _the_event_of_each_hour_is_taken_by_the_alias(stage: Deployed) -> None:
 def _the_change_set_of_this_release_replaces_nothing_that_people_or_data_depend_on(stage: Deployed) -> None:
     changes = stage.deployment.changes(_larger(stage), code=stage.code)
     assert changes[FUNCTION]["Action"] == "Modify", "it changes something"
-    assert record_release.replaced_by(changes).isdisjoint(stage.physical_ids()), "neither table, bucket nor URL"
+    assert replacements.replaced_by(changes).isdisjoint(stage.physical_ids()), "neither table, bucket nor URL"
 
 
 def _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage: Deployed) -> None:

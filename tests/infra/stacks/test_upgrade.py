@@ -11,6 +11,7 @@ import pytest
 
 from infra.commands import record_release, template
 from infra.stage.config import StageConfig
+from tests.infra import replacements
 from tests.infra.conftest import Templates
 
 RELEASED = json.loads((Path(__file__).parents[1] / "released.json").read_text(encoding="utf-8"))
@@ -21,7 +22,7 @@ def test_nothing_that_data_or_people_depend_on_is_replaced(
     name: str, templates: Templates, variants: dict[str, Templates]
 ) -> None:
     now = record_release.identities(template.merge(templates if name == "reference" else variants[name]))
-    assert record_release.replaced(RELEASED["identities"][name], now) == []
+    assert replacements.replaced(RELEASED["identities"][name], now) == []
 
 
 def test_a_stage_of_the_last_release_is_still_read() -> None:
@@ -32,10 +33,10 @@ def test_a_stage_of_the_last_release_is_still_read() -> None:
 def test_a_table_with_another_key_would_be_seen() -> None:
     before = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["pk"]}}
     after = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["id"]}}
-    assert record_release.replaced(before, after) == [
+    assert replacements.replaced(before, after) == [
         "Table (AWS::DynamoDB::GlobalTable) would be replaced: KeySchema changed"
     ]
-    assert record_release.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
+    assert replacements.replaced(before, {}) == ["Table (AWS::DynamoDB::GlobalTable) is gone"]
 
 
 def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation: str = "Dynamic") -> dict[str, Any]:
@@ -61,4 +62,4 @@ def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation:
 def test_what_a_change_set_calls_conditional_hangs_on_what_it_refers_to(
     changes: dict[str, Any], replaced: set[str]
 ) -> None:
-    assert record_release.replaced_by(changes) == replaced
+    assert replacements.replaced_by(changes) == replaced

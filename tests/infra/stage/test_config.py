@@ -132,7 +132,7 @@ def test_logs_are_kept_for_days_that_cloudwatch_knows(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["model-key", "/a b", "/", "arn:aws:ssm:x", 1, "/a/"])
 def test_the_models_key_is_named_in_full_and_never_given(value: object) -> None:
-    assert "model_key_parameter must be the full name" in _fault(model_key_parameter=value)
+    assert "model_key_parameter must look like /chatkit/dev/model-key" in _fault(model_key_parameter=value)
 
 
 def test_only_stage_dev_is_disposable() -> None:
