@@ -1,8 +1,9 @@
-"""HTTP requests of a runtime process and the responses to them, with h11. Knows no routes."""
+"""A server on TCP, and the HTTP requests of a runtime process with h11. Knows no routes."""
 
 import asyncio
 import contextlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +18,47 @@ HEAD_MAX_BYTES = 1024 * 1024  # as Go's server, which the service is written in:
 LINGER_S = 0.5  # as Go's server
 
 T = TypeVar("T")
+
+
+class Server(ABC):
+    """Serves one connection after another; `stop` closes all of them, in the middle of whatever they carry."""
+
+    def __init__(self) -> None:
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._server.wait_closed()
+        await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn
+
+    async def _listen(self, **where: Any) -> str:  # noqa: ANN401 - arguments of asyncio.start_server
+        """Listen; the address, as host and port."""
+        self._server = await asyncio.start_server(self._connected, **where)
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"{host}:{port}"
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, h11.RemoteProtocolError):
+            pass  # the other side went away, or does not speak HTTP
+        except asyncio.CancelledError:
+            pass  # stop() waits for this task; nobody else cancels it
+        finally:
+            self._connections.discard(task)
+            writer.transport.abort()
+
+    @abstractmethod
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +121,7 @@ class Exchange:
             await self.respond(status, fields)
             return
         await self.respond(status, fields, headers=[("Connection", "close")])
-        self._writer.write_eof()
-        with contextlib.suppress(TimeoutError):  # closing with bytes unread resets the connection and may lose ours
-            async with asyncio.timeout(LINGER_S):
-                while await self._reader.read(READ_BYTES):
-                    pass
+        await linger(self._reader, self._writer)
         raise ConnectionAbortedError("refused before the request was read")
 
     async def send_invocation(self, invocation: Invocation, *, empty: bool) -> None:
@@ -92,12 +130,8 @@ class Exchange:
 
     async def unless_closed(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` returns; ConnectionAbortedError when the runtime closes the connection first."""
-        return await unless(self._closed(), work, ConnectionAbortedError("closed while it waited"))
-
-    async def _closed(self) -> None:
-        with contextlib.suppress(OSError):
-            while data := await self._reader.read(READ_BYTES):
-                self._http.receive_data(data)
+        closed = until_closed(self._reader, self._http)
+        return await unless(closed, work, ConnectionAbortedError("closed while it waited"))
 
     async def _send(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         all_headers = [*headers, ("Content-Length", str(len(body)))]
@@ -110,6 +144,22 @@ class Exchange:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             self._http.receive_data(await self._reader.read(READ_BYTES))
         return event
+
+
+async def linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read the rest of a refused request before closing: a reset could discard the response already sent."""
+    with contextlib.suppress(OSError, TimeoutError):
+        writer.write_eof()
+        async with asyncio.timeout(LINGER_S):
+            while await reader.read(READ_BYTES):
+                pass
+
+
+async def until_closed(reader: asyncio.StreamReader, connection: h11.Connection) -> None:
+    """Return when the other side has closed the connection; keep what it sends of its next request."""
+    with contextlib.suppress(OSError):
+        while data := await reader.read(READ_BYTES):
+            connection.receive_data(data)
 
 
 async def unless(happens: Coroutine[Any, Any, object], work: Coroutine[Any, Any, T], error: Exception) -> T:

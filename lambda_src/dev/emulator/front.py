@@ -15,59 +15,34 @@ import h11
 
 from lambda_src.dev.emulator.cors import preflight, with_cors
 from lambda_src.dev.emulator.events import Request
+from lambda_src.dev.emulator.exchange import READ_BYTES, Server, linger, until_closed
 from lambda_src.dev.emulator.protocol import EVENT_MAX_BYTES, ErrorReport, Prelude
 from lambda_src.dev.emulator.switches import Cors
 
-READ_BYTES = 64 * 1024
-LINGER_S = 0.5  # how long the rest of a refused request may take
 BODILESS = (204, 304)  # RFC 9110: no body, whatever the function sends
 
 Admit = Callable[[Request], str | None]
 Handle = Callable[[Request, "HttpSink"], Awaitable[None]]
 
 
-class Front:
+class Front(Server):
     """`start` listens; `stop` cuts every connection. `admit` says why a request is refused, before anything else."""
 
     def __init__(self, handle: Handle, *, cors: Cors | None = None, admit: Admit | None = None) -> None:
+        super().__init__()
         self._handle = handle
         self._admit = admit
         self._cors = cors
-        self._connections: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
 
     async def start(self, host: str, port: int, *, listener: socket.socket | None = None) -> str:
         """Listen on `listener`, or on `port` (0: a free one). Returns the URL without a trailing slash."""
-        if listener is not None:
-            self._server = await asyncio.start_server(self._connected, sock=listener)
-        else:
-            self._server = await asyncio.start_server(self._connected, host, port)
-        name, number = self._server.sockets[0].getsockname()[:2]
-        return f"http://{name}:{number}"
+        where = {"host": host, "port": port} if listener is None else {"sock": listener}
+        return f"http://{await self._listen(**where)}"
 
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
-        await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=READ_BYTES)
-        try:
-            while await self._exchange(connection, reader, writer):
-                connection.start_next_cycle()
-        except (OSError, h11.RemoteProtocolError):
-            pass  # the client went away, or speaks no HTTP
-        except asyncio.CancelledError:
-            pass  # stop() waits for this task; nobody else cancels it
-        finally:
-            self._connections.discard(task)
-            writer.transport.abort()
+        while await self._exchange(connection, reader, writer):
+            connection.start_next_cycle()
 
     async def _exchange(
         self, connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -92,7 +67,7 @@ class Front:
             await reader.read()  # until the client gives up
         if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
             return True
-        await _linger(reader, writer)
+        await linger(reader, writer)
         return False
 
 
@@ -151,9 +126,7 @@ class HttpSink:
 
     async def left(self) -> None:
         """Returns when the client has closed the connection."""
-        with contextlib.suppress(OSError):
-            while data := await self._reader.read(READ_BYTES):
-                self._connection.receive_data(data)  # of its next request
+        await until_closed(self._reader, self._connection)
 
     async def refuse(self, status: int, fields: dict[str, str]) -> None:
         """An answer of the URL's own."""
@@ -175,15 +148,6 @@ class HttpSink:
             if data:
                 self._writer.write(data)
             await self._writer.drain()
-
-
-async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read the rest of a refused request before closing: a reset could discard the response already sent."""
-    with contextlib.suppress(OSError, TimeoutError):
-        writer.write_eof()
-        async with asyncio.timeout(LINGER_S):
-            while await reader.read(READ_BYTES):
-                pass
 
 
 def _reason(status: int) -> str:

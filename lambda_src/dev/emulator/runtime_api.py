@@ -12,7 +12,7 @@ import h11
 
 from lambda_src.dev.emulator import protocol
 from lambda_src.dev.emulator.delivery import Delivery
-from lambda_src.dev.emulator.exchange import ApiRequest, Exchange, unless
+from lambda_src.dev.emulator.exchange import ApiRequest, Exchange, Server, unless
 from lambda_src.dev.emulator.protocol import ErrorReport, ProtocolError
 from lambda_src.dev.emulator.states import (
     ManagedStates,
@@ -26,7 +26,7 @@ from lambda_src.dev.emulator.states import (
 OK = {"status": "OK"}
 
 
-class RuntimeApi:
+class RuntimeApi(Server):
     """Serves one runtime process; `deliver` hands it an invocation.
 
     Calls `on_next` for each `next`, with the id of the invocation that it releases; `on_taken` for each delivery that
@@ -41,6 +41,7 @@ class RuntimeApi:
         on_taken: Callable[[Delivery], None],
         on_fault: Callable[[ErrorReport], None],
     ) -> None:
+        super().__init__()
         self.states = states
         self.extensions: set[str] = set()
         self.restore = asyncio.Event()  # set when the snapshot may be restored
@@ -52,14 +53,10 @@ class RuntimeApi:
         self._deliveries: dict[str, Delivery] = {}
         self._current: str | None = None  # classic: the invocation that went out last
         self._has_started = False  # whether the runtime has called `next`: from then on no extension may register
-        self._connections: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
 
     async def start(self) -> str:
         """Listen on a free port; the address for AWS_LAMBDA_RUNTIME_API."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
+        return await self._listen(host="127.0.0.1", port=0)
 
     def deliver(self, delivery: Delivery) -> None:
         """Hand `delivery` to the next `next`."""
@@ -76,35 +73,15 @@ class RuntimeApi:
         self.states.end(delivery.invocation.request_id)
         self._interrupt(delivery, truncated_request())
 
-    async def stop(self) -> None:
-        """Close every connection, in the middle of whatever it carries."""
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-        await self._server.wait_closed()
-        await asyncio.sleep(0)  # aborted transports close their sockets in the loop's next turn
-
     def _interrupt(self, delivery: Delivery, refusal: RefusedError) -> None:
         delivery.refusal = refusal
         delivery.interrupted.set()
         self._deliveries.pop(delivery.invocation.request_id, None)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         exchange = Exchange(reader, writer)
-        try:
-            while (request := await exchange.request()) is not None:
-                await self._respond(request, exchange)
-        except (OSError, h11.RemoteProtocolError):
-            pass  # the process went away, or does not speak HTTP: its next connection is a new start
-        except asyncio.CancelledError:
-            pass  # stop() waits for this task; nobody else cancels it
-        finally:
-            self._connections.discard(task)
-            writer.transport.abort()
+        while (request := await exchange.request()) is not None:
+            await self._respond(request, exchange)
 
     async def _respond(self, request: ApiRequest, exchange: Exchange) -> None:
         try:
