@@ -27,7 +27,8 @@ _NS = 1_000_000_000
 async def fetch(client: "AsyncOpenAI", *, user: str | None = None) -> AsyncIterator[dict[str, Any]]:
     """Every thread, each followed by its items in order, as the API sends them."""
     threads = client.beta.chatkit.threads.with_raw_response
-    async for thread in _listed(partial(threads.list, **({} if user is None else {"user": user}))):
+    named: dict[str, Any] = {} if user is None else {"user": user}
+    async for thread in _listed(partial(threads.list, **named)):
         yield thread
         async for item in _listed(partial(threads.list_items, thread["id"])):
             yield item
