@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "text/csv": "text",
     "application/json": "text",
 }
+ACCEPTED = "Accepted types: PNG, JPEG, GIF and WebP pictures, PDF, plain text, Markdown, CSV and JSON."
 _SIGNATURES: Final[Mapping[str, tuple[bytes, ...]]] = {
     "image/png": (b"\x89PNG\r\n\x1a\n",),
     "image/jpeg": (b"\xff\xd8\xff",),
@@ -63,7 +64,7 @@ def admit(name: str, *, size: int, mime_type: str, limits: FileLimits) -> Kind:
     """The kind of file that this claims to be. Raises RequestError or TooLargeError if it is not accepted."""
     kind = KINDS.get(media_type_of(mime_type))
     if kind is None:
-        raise RequestError(f"Files of this type are not accepted. Accepted types: {', '.join(KINDS)}.")
+        raise RequestError(f"Files of this type are not accepted. {ACCEPTED}")
     if not plain_name(name).strip() or len(name) > MAX_NAME_CHARS or "\0" in name:
         raise RequestError(f"A file needs a name of 1 to {MAX_NAME_CHARS} characters.")
     if size < 1:

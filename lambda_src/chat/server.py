@@ -147,6 +147,8 @@ class ChatServer(ChatKitServer[RequestContext]):
             if naming is not None:
                 await naming.finish()
         except Exception as error:
+            if naming is not None:
+                await naming.use_what_has_come()  # a run that fails at once has not named its thread yet
             raise stream_error(error) from error
         finally:
             if naming is not None:

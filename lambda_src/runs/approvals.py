@@ -106,7 +106,7 @@ def asked(
 
 
 def question(tool: str, arguments: str) -> str:
-    """The form's question: the tool with every argument as JSON, made `visible`.
+    """The form's question: the tool's name for people, then a line for each argument as JSON, made `visible`.
 
     Nothing is truncated, because the missing part could be what the user would refuse.
     """
@@ -114,10 +114,16 @@ def question(tool: str, arguments: str) -> str:
         parsed = json.loads(arguments)
     except (ValueError, RecursionError):
         parsed = arguments
-    text = arguments.strip()
+    lines = [arguments.strip()] if arguments.strip() else []
     if isinstance(parsed, dict):
-        text = ", ".join(f"{_name(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in parsed.items())
-    return visible(f"Allow {tool} with {text}?" if text else f"Allow {tool}?")
+        lines = [f"{_name(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in parsed.items()]
+    return "\n".join(map(visible, [f"Allow “{title_of(tool)}”?", *lines]))
+
+
+def title_of(tool: str) -> str:
+    """A tool's name for people: `send_letter` is “Send letter”."""
+    words = tool.replace("_", " ").replace("-", " ").strip(" ") or tool
+    return words[0].upper() + words[1:]
 
 
 def visible(text: str) -> str:

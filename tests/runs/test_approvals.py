@@ -75,7 +75,7 @@ async def say(chat: Chat, thread_id: str, form: dict[str, Any], *words: str, sta
 async def test_the_form_says_what_would_be_done_and_nothing_is_done_yet(full_app: FullApp) -> None:
     _, form = await asked(with_tools(full_app, scripted([REFUND])))
     assert [(q["question"], [o["value"] for o in q["options"]]) for q in form["inputs"]] == [
-        ("Allow refund with order_id: 17?", ["Approve", "Deny"])
+        ("Allow “Refund”?\norder_id: 17", ["Approve", "Deny"])
     ]
     assert done == []
 
@@ -126,7 +126,7 @@ async def test_a_run_may_ask_again(full_app: FullApp) -> None:
     second = items_of(await say(chat, thread_id, form, "Approve"))[-1]
     assert (second["type"], second["inputs"][0]["question"]) == (
         "structured_input",
-        'Allow send_letter with text: "Dear"?',
+        'Allow “Send letter”?\ntext: "Dear"',
     )
     await say(chat, thread_id, second, "Approve")
     assert [what for what, _, _ in done] == ["refund", "letter"]
@@ -201,7 +201,7 @@ async def test_an_agent_that_changed_since_says_so_and_later_turns_work(full_app
 def test_every_argument_is_shown_whole_however_long() -> None:
     arguments = {"memo": "x" * 200_000, "payee": "mallory", "amount": 9_000}
     told = approvals.question("pay", json.dumps(arguments))
-    assert told == f'Allow pay with memo: "{arguments["memo"]}", payee: "mallory", amount: 9000?'
+    assert told == f'Allow “Pay”?\nmemo: "{arguments["memo"]}"\npayee: "mallory"\namount: 9000'
 
 
 @pytest.mark.parametrize(
@@ -215,29 +215,30 @@ def test_characters_that_hide_or_reorder_text_are_shown_as_escapes(hidden: str) 
     sound = json.dumps({f"to{hidden}": f"a{hidden}b", "list": [{"c": hidden}]}, ensure_ascii=False)
     escape = json.dumps(hidden)[1:-1]
     told = approvals.question(f"pay{hidden}", sound)
-    assert hidden not in told
-    assert told == f'Allow pay{escape} with "to{escape}": "a{escape}b", list: [{{"c": "{escape}"}}]?'
+    assert len(lines := told.split("\n")) == 3
+    assert not any(hidden in line for line in lines)
+    assert told == f'Allow “Pay{escape}”?\n"to{escape}": "a{escape}b"\nlist: [{{"c": "{escape}"}}]'
 
 
 def test_letters_of_any_language_are_shown_as_they_are() -> None:
     arguments = {"name": "Zoë Ünlü 山田\u3000太郎 أحمد नमस्ते 👍🏽"}
-    assert approvals.question("greet", json.dumps(arguments)) == f'Allow greet with name: "{arguments["name"]}"?'
+    assert approvals.question("greet", json.dumps(arguments)) == f'Allow “Greet”?\nname: "{arguments["name"]}"'
 
 
 def test_a_name_of_an_argument_cannot_pose_as_another_argument() -> None:
     told = approvals.question("pay", json.dumps({"amount: 1, payee": "mallory"}))
-    assert told == 'Allow pay with "amount: 1, payee": "mallory"?'
+    assert told == 'Allow “Pay”?\n"amount: 1, payee": "mallory"'
 
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "null", "7", "[" * 50_000, '{"a": 1', "\u202e"])
 def test_arguments_that_are_not_an_object_are_shown_as_they_came(arguments: str) -> None:
     shown = arguments.replace("\u202e", "\\u202e")
-    assert approvals.question("send", arguments) == f"Allow send with {shown}?"
+    assert approvals.question("send", arguments) == f"Allow “Send”?\n{shown}"
 
 
 @pytest.mark.parametrize("arguments", ["", "  ", "{}"])
 def test_a_call_without_arguments_asks_for_the_tool_alone(arguments: str) -> None:
-    assert approvals.question("send", arguments) == "Allow send?"
+    assert approvals.question("send", arguments) == "Allow “Send”?"
 
 
 async def test_tokens_before_and_after_the_answer_are_counted_once(

@@ -140,6 +140,21 @@ async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
     assert titled == ("About socks" if failures == 1 else "About shoes")
 
 
+async def test_a_thread_whose_run_fails_at_once_is_named_by_its_first_words(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*_: Any, **__: Any) -> AsyncIterator[ThreadStreamEvent]:
+        raise ZeroDivisionError
+        yield
+
+    monkeypatch.setattr(Runs, "events", failing)
+    chat = house.chat()
+    answer = await chat("threads.create", input=message("socks"))
+    assert [event["thread"]["title"] for event in answer.of("thread.updated")] == ["socks"]
+    assert len(answer.of("error")) == 1
+    assert (await chat("threads.get_by_id", thread_id=thread_of(answer))).json["title"] == "socks"
+
+
 @pytest.mark.parametrize("renamed_at", ["first words", "suggestion"])
 async def test_a_rename_while_a_title_is_being_saved_wins(
     full_app: FullApp, monkeypatch: pytest.MonkeyPatch, renamed_at: str

@@ -43,6 +43,11 @@ class ChatPage:
         return self.page.locator("article.is-user_message .bubble")
 
     @property
+    def hint(self) -> Locator:
+        """The line below the text box: what Enter does, or why the message cannot be sent."""
+        return self.page.locator("#composer-hint")
+
+    @property
     def threads(self) -> Locator:
         """The rows of the list."""
         return self.page.get_by_role("navigation", name="Chats").get_by_role("listitem")

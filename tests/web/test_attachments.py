@@ -54,12 +54,14 @@ def test_how_far_an_upload_is_can_be_seen_and_nothing_is_sent_before_its_end(cha
     attach(chat, PICTURE)
     expect(chat.page.get_by_role("progressbar", name="Uploading red.png")).to_be_visible()
     chat.text.fill("look")
+    expect(chat.hint).to_have_text("Uploading red.png ...")
     chat.text.press("Enter")
+    expect(chat.hint).to_have_text("The message is sent as soon as red.png is uploaded.")
     expect(chat.said).to_have_count(0)
     until(chat.page, waiting)[0].continue_()
-    expect(chat.page.get_by_role("progressbar")).to_have_count(0)
-    chat.text.press("Enter")
     expect(chat.said).to_have_text("look")
+    expect(chat.page.locator("article.is-user_message img")).to_be_visible()
+    expect(chat.hint).to_have_text("Enter sends, Shift + Enter starts a new line.")
 
 
 def until(page: Page, waiting: list[Route]) -> list[Route]:
@@ -73,6 +75,10 @@ def test_an_upload_that_fails_is_tried_again(chat: ChatPage) -> None:
     chat.open().page.route("**/chat-files/**", lambda route: route.abort())
     attach(chat, PICTURE)
     expect(chat.page.locator(".upload.failed")).to_contain_text("Try again")
+    chat.text.fill("look")
+    chat.text.press("Enter")
+    expect(chat.hint).to_have_text("red.png was not uploaded. Try again or remove it; then the message can be sent.")
+    expect(chat.said).to_have_count(0)
     chat.page.unroute("**/chat-files/**")
     chat.button("Try again").click()
     expect(chat.page.locator(".upload.failed")).to_have_count(0)
@@ -82,10 +88,29 @@ def test_an_upload_that_fails_is_tried_again(chat: ChatPage) -> None:
 def test_what_the_server_does_not_take_says_so(chat: ChatPage) -> None:
     chat.open()
     attach(chat, {"name": "page.html", "mimeType": "text/html", "buffer": b"<p>"})
-    expect(chat.page.locator(".upload.failed")).to_contain_text("html")
+    expect(chat.page.locator(".upload.failed")).to_contain_text("Accepted types: PNG, JPEG, GIF and WebP pictures, PDF")
     expect(chat.button("Try again")).to_have_count(0)
     chat.button("Remove page.html").click()
     expect(chat.page.locator(".upload")).to_have_count(0)
+
+
+def test_a_refused_file_does_not_hold_up_the_message(chat: ChatPage) -> None:
+    chat.open()
+    attach(chat, {"name": "page.html", "mimeType": "text/html", "buffer": b"<p>"}, PICTURE)
+    expect(chat.hint).to_have_text("page.html is not accepted and will not be sent.")
+    chat.ask("look at this")
+    expect(chat.said).to_have_text("look at this")
+    expect(chat.page.locator("article.is-user_message .files > *")).to_have_count(1)
+    expect(chat.page.locator(".upload")).to_have_count(0)
+
+
+def test_a_refused_file_alone_is_not_a_message(chat: ChatPage) -> None:
+    chat.open()
+    attach(chat, {"name": "page.html", "mimeType": "text/html", "buffer": b"<p>"})
+    expect(chat.page.locator(".upload.failed")).to_be_visible()
+    chat.text.press("Enter")
+    expect(chat.said).to_have_count(0)
+    expect(chat.hint).to_have_text("page.html is not accepted and will not be sent.")
 
 
 def test_a_file_is_taken_back(chat: ChatPage) -> None:

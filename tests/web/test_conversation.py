@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.content_markers import MARKERS
-from tests.web.chat_page import ChatPage
+from tests.web.chat_page import ChatPage, assistant
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -69,15 +69,61 @@ def test_a_link_whose_text_names_another_site_shows_where_it_leads(echo: ChatPag
     expect(echo.answer.get_by_role("link")).to_have_text(["bank.example (evil.test)", "https://example.com/a"])
 
 
+def test_formulas_are_drawn_and_prices_stay_text(echo: ChatPage) -> None:
+    echo.showing(
+        [
+            {"id": "m", "type": "user_message", "content": [{"type": "input_text", "text": "?"}], "attachments": []},
+            assistant("Where \\(y\\) is $x^2$, not \\(\\undefined\\):\n\n$$\n\\frac{a}{b}\n$$\n\n$5 and $10 stay."),
+        ]
+    )
+    expect(echo.answer.locator("math")).to_have_count(3)
+    expect(echo.answer.locator("div.formula mfrac")).to_be_visible()
+    expect(echo.answer).to_contain_text("\\(\\undefined\\)")
+    expect(echo.answer).to_contain_text("$5 and $10 stay.")
+
+
+def test_a_table_of_a_widget_is_a_table(echo: ChatPage) -> None:
+    def row(*words: str, header: bool = False) -> dict[str, object]:
+        cells = [
+            {"type": "Table.Cell", "align": "end", "children": [{"type": "Text", "value": word}]} for word in words
+        ]
+        return {"type": "Table.Row", "header": header, "children": cells}
+
+    table = {"type": "Table", "children": [row("Plan", "Price", header=True), row("Basic", "$5")]}
+    echo.showing([{"id": "w", "type": "widget", "widget": {"type": "Card", "children": [table]}}])
+    drawn = echo.page.locator(".widget table")
+    expect(drawn.locator("th")).to_have_text(["Plan", "Price"])
+    expect(drawn.locator("td")).to_have_text(["Basic", "$5"])
+    expect(drawn.locator("td").last).to_have_css("text-align", "end")
+
+
+def test_a_message_of_ones_own_is_copied_and_shows_what_it_quotes(echo: ChatPage) -> None:
+    content = [{"type": "input_text", "text": "Why is that?"}]
+    message = {
+        "id": "m",
+        "type": "user_message",
+        "content": content,
+        "attachments": [],
+        "quoted_text": "The sky is blue.",
+    }
+    echo.showing([message, assistant("Because.")])
+    expect(echo.page.locator("blockquote.quoted")).to_have_text("The sky is blue.")
+    echo.said.hover()
+    echo.button("Copy the message").click()
+    expect(echo.button("Copied")).to_be_visible()
+    assert echo.page.evaluate("navigator.clipboard.readText()") == "Why is that?"
+
+
 def test_a_long_request_for_approval_is_shown_whole_and_scrolls(echo: ChatPage) -> None:
     memo = "word " * 2_000
     arguments = json.dumps({"memo": memo, "payee": "mal\u202elory"})
     echo.open().ask(f"pay {arguments}")
-    question = echo.page.locator(".questions legend")
-    expect(question).to_have_text(f'Allow pay with memo: "{memo}", payee: "mal\\u202elory"?', use_inner_text=False)
+    expect(echo.page.locator(".questions legend")).to_have_text("Allow “Pay”?")
+    question = echo.page.get_by_label("Arguments")
+    expect(question).to_have_text(f'memo: "{memo}"\npayee: "mal\\u202elory"', use_inner_text=False)
     inner, outer = question.evaluate("node => [node.scrollHeight, node.clientHeight]")
     assert inner > outer < echo.page.viewport_size["height"]  # type: ignore[index] # every tab of ours has a size
-    expect(echo.button("Answer")).to_be_visible()
+    expect(echo.button("Approve")).to_be_visible()
     question.focus()
     echo.page.keyboard.press("End")
     assert question.evaluate("node => node === document.activeElement")

@@ -1,9 +1,11 @@
 """The list of threads."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.sync_api import APIResponse, Route, expect
 
-from tests.web.chat_page import ChatPage, assistant
+from tests.web.chat_page import ChatPage, assistant, json_answer
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -24,6 +26,22 @@ def test_threads_are_listed_and_filtered_by_title(three: ChatPage) -> None:
     expect(three.threads).to_have_count(1)
     three.page.get_by_label("Filter chats by title").fill("nothing like it")
     expect(three.page.get_by_text("No title matches.")).to_be_visible()
+
+
+def test_threads_are_grouped_by_the_day_they_began(echo: ChatPage) -> None:
+    now = datetime.now(UTC)
+    days = {"Today": 0, "Yesterday": 1, "Last 7 days": 5, "Last 30 days": 20}
+    moments = {heading: now - timedelta(days=days[heading]) for heading in days} | {
+        "March 2025": datetime(2025, 3, 9, 12)
+    }
+    threads = [
+        {"id": f"thr_{number}", "title": heading, "created_at": moment.isoformat(), "status": {"type": "active"}}
+        for number, (heading, moment) in enumerate(moments.items())
+    ]
+    echo.answering("threads.list", json_answer({"data": threads, "has_more": False}))
+    echo.open()
+    expect(echo.page.locator("chat-threads h2")).to_have_text(list(moments))
+    expect(echo.threads).to_have_count(len(threads))
 
 
 def test_a_thread_is_renamed_for_good(three: ChatPage) -> None:

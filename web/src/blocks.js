@@ -1,7 +1,8 @@
 // Splits streamed Markdown into blocks. A block is settled once the next one has begun, and only the last block is
 // parsed again with each delta. So the cost of a delta depends on the last paragraph, nothing jumps, and selections
 // survive. Pure.
-import { Lexer } from "marked";
+import { Marked } from "marked";
+import { formulas } from "./tex.js";
 
 /** Text that grows. */
 export class Blocks {
@@ -18,5 +19,7 @@ export class Blocks {
   }
 }
 
+const marked = new Marked({ gfm: true, extensions: formulas });
+
 /** All the blocks of a text. */
-export const tokensOf = (text) => new Lexer({ gfm: true }).lex(text);
+export const tokensOf = (text) => marked.lexer(text);

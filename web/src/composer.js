@@ -2,6 +2,8 @@
 import { h, iconButton, icon } from "./dom.js";
 import { TAKEN } from "./uploads.js";
 
+const PLACEHOLDER = "Write a message";
+const USUAL = "Enter sends, Shift + Enter starts a new line.";
 const DRAFT = "chat.draft"; // keeps the draft across a reload and a sign-in
 
 /** <chat-composer>: dispatches "say" with { text, attachments }, and "stop". */
@@ -9,12 +11,12 @@ export class ChatComposer extends HTMLElement {
   #running = false;
   #closed = null;
   #ready = false; // whether a conversation is open
-  #wanted = false; // whether Enter was pressed before one was open
+  #wanted = false; // whether Enter was pressed before the message could be sent: it goes as soon as it can
 
   connectedCallback() {
     this.uploads = h("chat-uploads", { hidden: true, role: "list", "aria-label": "Attached files" });
     this.text = h("textarea", {
-      id: "message", rows: 1, placeholder: "Write a message", "aria-label": "Message", "aria-describedby": "composer-hint",
+      id: "message", rows: 1, placeholder: PLACEHOLDER, "aria-label": "Message", "aria-describedby": "composer-hint",
       enterkeyhint: "send", autocomplete: "off",
       oninput: () => { this.#wanted = false; this.#written(); }, onkeydown: (event) => this.#key(event),
       onpaste: (event) => this.#dropped(event, event.clipboardData),
@@ -26,11 +28,11 @@ export class ChatComposer extends HTMLElement {
     } });
     this.attach = iconButton("attach", "Attach files", () => this.files.click(), { hidden: true });
     this.button = h("button.send", { type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
-    this.hint = h("p.hint", { id: "composer-hint" }, "Enter sends, Shift + Enter starts a new line.");
+    this.hint = h("p.hint", { id: "composer-hint", role: "status" });
     const form = h("form", { onsubmit: (event) => { event.preventDefault(); this.#act(); } },
       this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.button));
     this.replaceChildren(form, this.hint);
-    this.uploads.addEventListener("change", () => this.#update());
+    this.uploads.addEventListener("change", () => this.#uploaded());
     this.addEventListener("dragover", (event) => { event.preventDefault(); this.classList.add("over"); });
     this.addEventListener("dragleave", () => this.classList.remove("over"));
     this.addEventListener("drop", (event) => { this.classList.remove("over"); this.#dropped(event, event.dataTransfer); });
@@ -74,21 +76,41 @@ export class ChatComposer extends HTMLElement {
   set closed(reason) {
     this.#closed = reason;
     this.text.disabled = this.attach.disabled = reason !== null;
-    this.hint.textContent = reason ?? "Enter sends, Shift + Enter starts a new line.";
+    this.text.placeholder = reason === null ? PLACEHOLDER : "";
     this.#update();
   }
 
   #act() {
     if (this.#running) return this.dispatchEvent(new Event("stop"));
-    this.#wanted = !this.#ready && this.#sendable;
+    this.#wanted = this.#complete && !(this.#ready && this.#sendable);
+    this.#update();
     if (this.#wanted || !this.#sendable) return;
     const detail = { text: this.text.value.trim(), attachments: this.uploads.take() };
     this.clear();
     this.dispatchEvent(new CustomEvent("say", { detail }));
   }
 
-  get #sendable() {
-    return this.#closed === null && this.uploads.settled && (this.text.value.trim() || !this.uploads.empty);
+  /** Whether there is a message, with files that may still be on their way. */
+  get #complete() {
+    const files = [...this.uploads.named("sending"), ...this.uploads.named("done")];
+    return this.#closed === null && !this.uploads.named("failed").length && Boolean(this.text.value.trim() || files.length);
+  }
+
+  get #sendable() { return this.#complete && !this.uploads.named("sending").length; }
+
+  #uploaded() {
+    if (this.#wanted && this.#complete && !this.#running) this.#act();
+    else this.#update();
+  }
+
+  /** What Enter would do, or why the message cannot be sent. */
+  get #advice() {
+    const [sending, failed, refused] = ["sending", "failed", "refused"].map((state) => this.uploads.named(state).join(", "));
+    if (this.#closed !== null) return this.#closed;
+    if (failed) return `${failed} was not uploaded. Try again or remove it; then the message can be sent.`;
+    if (sending) return this.#wanted ? `The message is sent as soon as ${sending} is uploaded.` : `Uploading ${sending} ...`;
+    if (refused) return `${refused} is not accepted and will not be sent.`;
+    return USUAL;
   }
 
   #key(event) {
@@ -113,6 +135,9 @@ export class ChatComposer extends HTMLElement {
   }
 
   #update() {
+    const advice = this.#advice;
+    if (this.hint.textContent !== advice) this.hint.textContent = advice;
+    this.hint.classList.toggle("usual", advice === USUAL);
     const label = this.#running ? "Stop" : "Send";
     if (this.button.title !== label) {
       this.button.replaceChildren(icon(label.toLowerCase()));

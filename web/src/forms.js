@@ -1,10 +1,13 @@
 // Forms for which the assistant waits: structured input, and permission for tools that run in this page.
 import { h, setDisabled } from "./dom.js";
 
+const APPROVAL = "approval-"; // ids of the forms of lambda_src/runs/approvals.py begin with it
+
 /** A structured input. Calls `send` with ChatKit's submission. */
 export function structuredInput(item, { send, was }) {
   if (item.status !== "pending") return answered(item);
   if (was) return was; // half filled in
+  if (item.id.startsWith(APPROVAL)) return approval(item, send);
   const form = h("form.questions", {
     "aria-label": "Questions of the assistant",
     onsubmit: (event) => {
@@ -16,6 +19,28 @@ export function structuredInput(item, { send, was }) {
   h("div.bar", {}, h("button.plain", { type: "button", onclick: () => finish({ status: "skipped", answers: {} }) }, "Skip"),
     h("button.primary", { type: "submit" }, "Answer")));
   const finish = (submission) => { send(submission); setDisabled(form, true); };
+  return form;
+}
+
+/** Tool calls that wait for the user: two buttons for each. The answers are sent once every call has one. */
+function approval(item, send) {
+  const answers = {};
+  const decide = (input, { value }, button) => {
+    answers[input.id] = { values: [value], skipped: false };
+    for (const other of button.parentElement.children) other.setAttribute("aria-pressed", String(other === button));
+    if (!item.inputs.every(({ id }) => answers[id])) return;
+    send({ status: "answered", answers });
+    setDisabled(form, true);
+  };
+  const form = h("form.questions", { "aria-label": "Permission for the assistant" }, item.inputs.map((input) => {
+    const [question, ...details] = input.question.split("\n");
+    const buttons = input.options.map((option, index) => h(index ? "button.plain" : "button.primary", {
+      type: "button", "aria-pressed": "false", onclick: (event) => decide(input, option, event.currentTarget),
+    }, option.value));
+    return h("fieldset", {}, h("legend", {}, question),
+      details.length ? h("pre.arguments", { tabindex: "0", "aria-label": "Arguments" }, details.join("\n")) : null,
+      h("div.bar", {}, buttons.reverse()));
+  }));
   return form;
 }
 

@@ -24,6 +24,8 @@ const KINDS = {
   table: (token) => h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" }, h("table", {}, // wide ones scroll
     h("thead", {}, h("tr", {}, token.header.map((cell) => cellOf("th", cell)))),
     h("tbody", {}, token.rows.map((row) => h("tr", {}, row.map((cell) => cellOf("td", cell))))))),
+  formula: (token) => formula("span.formula", token),
+  formulaBlock: (token) => formula("div.formula", token),
   html: (token) => (token.block ? h("p", {}, token.raw.trim()) : token.raw),
   text: (token) => (token.tokens ? h("span", {}, drawn(token.tokens)) : decoded(token.text)),
   escape: (token) => token.text,
@@ -51,6 +53,13 @@ export function linkTo({ href, title, raw }, content) {
   const beside = targetBeside(link.textContent, url);
   if (beside) link.append(h("span.target", {}, ` (${beside})`));
   return link;
+}
+
+/** A formula: its source until the library that draws it has come, and where it does not come. */
+function formula(name, { raw, tex, display }) {
+  const element = h(name, { tabindex: display ? "0" : null }, raw.trim());
+  import("./math.js").then(({ drawFormula }) => drawFormula(element, tex, display)).catch(() => {}); // offline: the source stays
+  return element;
 }
 
 /** The text with entities such as &amp; replaced. */

@@ -84,7 +84,7 @@ export class ChatMessages extends HTMLElement {
     const now = this.#now;
     const was = row.firstElementChild;
     switch (item.type) {
-      case "user_message": return userMessage(row, item);
+      case "user_message": return this.#userMessage(row, item);
       case "assistant_message": return this.#assistantMessage(row, item, live);
       case "widget": return row.replaceChildren(widget(item, { act: (action) => now.act(action, item) }));
       case "workflow": return row.replaceChildren(workflow(item, { live, was }));
@@ -97,6 +97,15 @@ export class ChatMessages extends HTMLElement {
       default: // hidden context and the end of a turn are not shown
         row.hidden = true;
     }
+  }
+
+  #userMessage(row, item) {
+    const text = wordsOf(item);
+    const copy = iconButton("copy", "Copy the message", () => copied(copy, text));
+    row.replaceChildren(h("h2.unseen", {}, "You"),
+      item.attachments?.length ? h("div.files", {}, item.attachments.map(attachment)) : "",
+      item.quoted_text ? h("blockquote.quoted", {}, item.quoted_text) : "",
+      text ? h("div.bubble", {}, text) : "", text ? h("div.actions", {}, copy) : "");
   }
 
   #assistantMessage(row, item, live) {
@@ -146,12 +155,6 @@ export class ChatMessages extends HTMLElement {
     this.#draw();
     view.scrollTop = view.scrollHeight - rest; // what was read stays where it was
   }
-}
-
-function userMessage(row, item) {
-  row.replaceChildren(h("h2.unseen", {}, "You"),
-    item.attachments?.length ? h("div.files", {}, item.attachments.map(attachment)) : "",
-    wordsOf(item) ? h("div.bubble", {}, wordsOf(item)) : "");
 }
 
 function attachment(one) {

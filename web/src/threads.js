@@ -15,7 +15,7 @@ export class ChatThreads extends HTMLElement {
     this.filter = h("input", {
       type: "search", placeholder: "Filter by title", "aria-label": "Filter chats by title", oninput: () => this.#draw(),
     });
-    this.list = h("ul");
+    this.list = h("div.list");
     this.more = h("button.link", { type: "button", hidden: true, onclick: () => this.#load(this.#after) }, "Show more");
     this.status = h("p.status", { role: "status" });
     this.replaceChildren(
@@ -37,8 +37,10 @@ export class ChatThreads extends HTMLElement {
   /** The id of the open thread, or null. */
   set current(id) {
     this.#current = id;
-    for (const row of this.list.children) row.querySelector("button.title")?.toggleAttribute("aria-current", row.dataset.id === id);
+    for (const row of this.#rows) row.querySelector("button.title")?.toggleAttribute("aria-current", row.dataset.id === id);
   }
+
+  get #rows() { return [...this.list.querySelectorAll("li")]; }
 
   find(id) { return this.#threads.find((thread) => thread.id === id) ?? null; }
 
@@ -77,7 +79,9 @@ export class ChatThreads extends HTMLElement {
     if (this.list.querySelector("form")) return; // the user is editing a title
     const wanted = this.filter.value.trim().toLowerCase();
     const shown = this.#threads.filter((thread) => titleOf(thread).toLowerCase().includes(wanted));
-    this.list.replaceChildren(...shown.map((thread) => this.#row(thread)));
+    const periods = new Map(); // in the order of the list
+    for (const thread of shown) periods.set(periodOf(thread), [...(periods.get(periodOf(thread)) ?? []), this.#row(thread)]);
+    this.list.replaceChildren(...[...periods].map(([period, rows]) => h("section", {}, h("h2", {}, period), h("ul", {}, rows))));
     this.more.hidden = this.#after === null;
     this.status.textContent = shown.length ? "" : wanted ? "No title matches." : "Your chats will appear here.";
   }
@@ -124,7 +128,8 @@ export class ChatThreads extends HTMLElement {
   }
 
   async #delete(row, thread) {
-    const id = (row.nextElementSibling ?? row.previousElementSibling)?.dataset.id;
+    const rows = this.#rows;
+    const id = (rows[rows.indexOf(row) + 1] ?? rows[rows.indexOf(row) - 1])?.dataset.id;
     if (!(await confirmed(`Delete “${titleOf(thread)}”?`, "Its messages and files are deleted too. This cannot be undone.", "Delete"))) return;
     try {
       await this.#api.call("threads.delete", { thread_id: thread.id });
@@ -137,6 +142,15 @@ export class ChatThreads extends HTMLElement {
     }
   }
 }
+
+/** The heading under which a thread is listed, by the day of its creation: Today, Yesterday, ... or its month. */
+function periodOf({ created_at: created }, now = new Date()) {
+  const days = Math.round((startOfDay(now) - startOfDay(new Date(created))) / 86_400_000); // of 23 to 25 hours each
+  const recent = ["Today", "Yesterday"][days] ?? (days < 7 ? "Last 7 days" : days < 30 ? "Last 30 days" : null);
+  return recent ?? new Date(created).toLocaleDateString(document.documentElement.lang, { month: "long", year: "numeric" });
+}
+
+const startOfDay = (moment) => new Date(moment.getFullYear(), moment.getMonth(), moment.getDate());
 
 const titleOf = (thread) => thread.title || "New chat";
 

@@ -11,7 +11,8 @@ export class ChatUploads extends HTMLElement {
   /** Set the API client and the `features` of the page's configuration. */
   use(api, features) { Object.assign(this, { api, features }); }
 
-  get settled() { return [...this.#uploads].every((upload) => upload.state === "done"); }
+  /** Names of the files in a state: "sending", "done", "failed" (trying again may help) or "refused". */
+  named(state) { return [...this.#uploads].filter((upload) => upload.state === state).map(({ file }) => file.name); }
   get empty() { return this.#uploads.size === 0; }
 
   add(files) {
@@ -25,7 +26,7 @@ export class ChatUploads extends HTMLElement {
     }
   }
 
-  /** Remove the uploaded attachments from this list and return them; pictures keep their local preview. */
+  /** Empty this list and return the attachments that were uploaded; pictures keep their local preview. */
   take() {
     const sent = [...this.#uploads].filter((upload) => upload.state === "done");
     this.#uploads.clear();
@@ -56,7 +57,7 @@ export class ChatUploads extends HTMLElement {
   }
 
   #fail(upload, message, again) {
-    upload.state = "failed";
+    upload.state = again ? "failed" : "refused";
     upload.row.classList.add("failed");
     const retry = h("button.link", { type: "button", onclick: () => this.#send(upload) }, "Try again");
     upload.row.querySelector(".detail").replaceChildren(message, " ", again ? retry : "");

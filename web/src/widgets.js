@@ -96,6 +96,12 @@ const KINDS = {
       type: "radio", name: one.name, value: option.value, checked: option.value === one.defaultValue, required: one.required,
       disabled: one.disabled || option.disabled, onchange: changed(one, perform),
     }), h("span", {}, option.label)))),
+  Table: (one, perform, children) => h("div.table", { tabindex: "0", role: "region", "aria-label": "Table" }, h("table", {}, h("tbody", {}, children()))),
+  "Table.Row": (one, perform) => h("tr", {}, [one.children ?? []].flat().map((cell) => draw({ ...cell, header: one.header }, perform))),
+  "Table.Cell": (one, perform, children) => h(one.header ? "th" : "td", { // `header` is its row's
+    colspan: one.colSpan, rowspan: one.rowSpan, scope: one.header ? "col" : null,
+    "data-align": one.align, "data-valign": one.vAlign,
+  }, children()),
   Chart(one) { // its figures, as a table: what a chart shows is in them
     const columns = [{ dataKey: one.xAxis?.dataKey ?? one.xAxis }, ...one.series];
     return h("div.table", { tabindex: "0", role: "region", "aria-label": "Figures" }, h("table", {}, h("thead", {}, h("tr", {}, columns.map(({ label, dataKey }) => h("th", {}, label ?? dataKey)))),
