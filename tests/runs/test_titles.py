@@ -141,14 +141,14 @@ async def test_a_title_that_cannot_be_saved_does_not_cost_the_answer(
 
 
 async def test_a_thread_whose_run_fails_at_once_is_named_by_its_first_words(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_app: FullApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def failing(*_: Any, **__: Any) -> AsyncIterator[ThreadStreamEvent]:
         raise ZeroDivisionError
         yield
 
     monkeypatch.setattr(Runs, "events", failing)
-    chat = house.chat()
+    chat = full_app.chat()
     answer = await chat("threads.create", input=message("socks"))
     assert [event["thread"]["title"] for event in answer.of("thread.updated")] == ["socks"]
     assert len(answer.of("error")) == 1
