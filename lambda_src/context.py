@@ -57,6 +57,17 @@ class ReadAhead:
     items: "Sequence[ThreadItem]"
 
 
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a store records about the turn that begins a thread: it holds the thread's lease for `lease_ms`, and can be
+    looked up for `bound_s` by `key`, the idempotency key of its request.
+    """
+
+    key: str
+    lease_ms: int
+    bound_s: int
+
+
 @dataclass(slots=True)
 class Turn:
     """One user input and everything that it triggers. `id` matches `[A-Za-z0-9_-]{16,64}`.
@@ -69,6 +80,7 @@ class Turn:
     `uploads` has the version (ETag) of each new file that was checked, by the attachment's id: only that one is kept.
     `message_id` is the id of the user's message, and `thread_id` that of the thread it begins, where a retry of the
     request must find what an earlier attempt stored; None: new ids. `is_stored`: that message may be, from now on.
+    `registration` is set for a turn that begins a thread. `is_registered`: the store recorded it with the thread.
     `tools` are the names of the tools that ran, in order; `tool_errors` are exceptions of tools, which end no turn: the
     model reads that the tool failed.
     """
@@ -86,6 +98,8 @@ class Turn:
     message_id: str | None = None
     thread_id: str | None = None
     is_stored: bool = False
+    registration: Registration | None = None
+    is_registered: bool = False
     tools: list[str] = field(default_factory=list)
     tool_errors: list[Exception] = field(default_factory=list)
 

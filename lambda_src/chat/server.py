@@ -53,7 +53,7 @@ from lambda_src.runs.user_errors import stream_error
 from lambda_src.runs.widget_actions import ActionCall
 from lambda_src.startup import flags
 from lambda_src.store.bounds import MAX_LIMIT
-from lambda_src.store.ports import FeedbackStore
+from lambda_src.store.ports import FeedbackStore, NewThreads
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -70,7 +70,8 @@ class ChatServer(ChatKitServer[RequestContext]):
 
     Without `files` there are no attachments, without `transcribe` no dictation, and without `suggest_title` a thread's
     title is the beginning of its first message. Users may choose among `models`, the default first, and `tool_choices`.
-    `takes` are the kinds of files that the model can read.
+    `takes` are the kinds of files that the model can read. With `new_threads`, a new thread and its message are stored
+    in one write.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         dispatcher: AgentDispatcher,
         *,
         feedback: FeedbackStore,
+        new_threads: NewThreads | None = None,
         history_items: int,
         limits: LimitsByUser = DEFAULT_LIMITS,
         files: "Files | None" = None,
@@ -91,6 +93,7 @@ class ChatServer(ChatKitServer[RequestContext]):
         super().__init__(store if files is None else PresignedStore(store, files), files)
         self._dispatcher = dispatcher
         self.feedback = feedback
+        self._new_threads = new_threads
         self._runs = Runs(
             dispatcher,
             self.store,
@@ -208,8 +211,17 @@ class ChatServer(ChatKitServer[RequestContext]):
             else:  # the client used a name again
                 item.id = self.store.generate_item_id("message", thread, context)
                 await self.store.add_thread_item(thread.id, item, context=context)
-        yield ThreadItemDoneEvent(item=item)
-        async with closed(self._process_events(thread, context, lambda: self.respond(thread, item, context))) as events:
+        async with closed(self._answered(thread, item, context)) as events:
+            async for event in events:
+                yield event
+
+    async def _answered(
+        self, thread: ThreadMetadata, message: UserMessageItem, context: RequestContext
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
+        """The events of a message that is stored."""
+        yield ThreadItemDoneEvent(item=message)
+        answer = self._process_events(thread, context, lambda: self.respond(thread, message, context))
+        async with closed(answer) as events:
             async for event in events:
                 yield event
 
@@ -219,22 +231,54 @@ class ChatServer(ChatKitServer[RequestContext]):
         """Upstream's, with the object that was saved: upstream continues with another one, which no store has seen,
         and saving that overwrites whatever a user changed since.
 
-        A thread whose first message could not be kept is taken back, unless a retry finds it.
+        A thread whose first message could not be stored is deleted, unless a retry finds it.
         """
-        thread = await self._new_thread(request.params.input, context)
+        created = await self._create_at_once(request.params.input, context)
+        thread = await self._new_thread(request.params.input, context) if created is None else created[0]
         is_kept = False
         try:
             yield ThreadCreatedEvent(thread=self._to_thread_response(thread))
-            message = await self._build_user_message_item(request.params.input, thread, context)
-            async with closed(self._process_new_thread_item_respond(thread, message, context)) as events:
+            if created is not None:
+                answered = self._answered(*created, context)
+            else:
+                message = await self._build_user_message_item(request.params.input, thread, context)
+                answered = self._process_new_thread_item_respond(thread, message, context)
+            async with closed(answered) as events:
                 async for event in events:
                     is_kept = is_kept or isinstance(event, StreamOptionsEvent)
                     yield event
         except BaseException as error:  # one that was cancelled is no thread either
-            is_retried = context.turn is not None and context.turn.is_retried_after(error)
-            if not is_kept and not is_retried:
-                await self._take_back(thread.id, request.params.input.attachments, context)
+            if not is_kept:
+                await self._take_back_after(error, thread.id, request.params.input.attachments, context)
             raise
+
+    async def _create_at_once(
+        self, message: UserMessageInput, context: RequestContext
+    ) -> tuple[ThreadMetadata, UserMessageItem] | None:
+        """A new thread and its first message, stored in one write. None if nothing was stored: then the caller stores
+        them one by one, as it does for a message with files, which must be bound to the thread first.
+        """
+        turn = context.turn
+        if self._new_threads is None or turn is None or turn.registration is None or message.attachments:
+            return None
+        thread_id = turn.thread_id or self.store.generate_thread_id(context)
+        thread = ThreadMetadata(id=thread_id, created_at=datetime.now())
+        item = await self._build_user_message_item(message, thread, context)
+        turn.is_stored = True
+        try:
+            turn.is_registered = await self._new_threads.begin_thread(thread, item, context)
+        except BaseException as error:  # the write may have been applied, also if it was canceled
+            await self._take_back_after(error, thread.id, [], context)
+            raise
+        turn.is_stored = turn.is_registered
+        return (thread, item) if turn.is_registered else None
+
+    async def _take_back_after(
+        self, error: BaseException, thread_id: str, attachments: Sequence[str], context: RequestContext
+    ) -> None:
+        """Delete a new thread, unless a retry of the request after this `error` finds it."""
+        if context.turn is None or not context.turn.is_retried_after(error):
+            await self._take_back(thread_id, attachments, context)
 
     async def _added(
         self, request: ThreadsAddUserMessageReq, thread: ThreadMetadata, context: RequestContext

@@ -19,7 +19,14 @@ from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
 from lambda_src.composition import access
 from lambda_src.composition.aws import Clients
-from lambda_src.composition.stores import build_callers, build_counters, build_files, build_store, upload_origin
+from lambda_src.composition.stores import (
+    build_callers,
+    build_counters,
+    build_files,
+    build_new_threads,
+    build_store,
+    upload_origin,
+)
 from lambda_src.errors import RequestError, SettingsError
 from lambda_src.http.app import ChatApp, Prewarm, create_app
 from lambda_src.http.edge import Middleware
@@ -96,6 +103,7 @@ def _joined(
     clock = parts.clock
     counters = build_counters(settings, store, clock=clock)
     files = build_files(settings, AWS, counters)
+    new_threads = build_new_threads(settings, store, ledger)
     dictation = parts.transcribe is not None
     callers, screening = build_callers(settings, store, clock=clock), Screening(parts.load_hooks)
 
@@ -113,6 +121,7 @@ def _joined(
                 store,
                 dispatcher,
                 feedback=store,
+                new_threads=new_threads,
                 history_items=settings.history_items,
                 limits=limits,
                 files=files,

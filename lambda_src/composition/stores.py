@@ -13,7 +13,7 @@ from lambda_src.observability.logs import count_row
 from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters, MemoryCounters
-from lambda_src.store.ports import TurnLedger
+from lambda_src.store.ports import NewThreads, TurnLedger
 
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
@@ -93,6 +93,16 @@ def build_store(settings: Settings, aws: Clients) -> tuple["ChatStore", TurnLedg
             sessions = async_sessionmaker(create_async_engine(settings.database_url), expire_on_commit=False)
             ledger = MemoryStore().ledger if settings.table is None else build_table(settings, aws).ledger
             return PostgresStore(sessions, retention_s=retention_s, ledger=ledger), ledger
+
+
+def build_new_threads(settings: Settings, store: "ChatStore", ledger: TurnLedger) -> NewThreads | None:
+    """Creates a thread and its turn in one write. None if threads and turns are not on the same table."""
+    if settings.store != "dynamodb":
+        return None
+    from lambda_src.store.dynamodb import DynamoDBStore  # noqa: PLC0415 - only what is chosen is loaded
+
+    assert isinstance(store, DynamoDBStore)
+    return store if ledger is store.ledger else None
 
 
 def build_counters(settings: Settings, store: "ChatStore", *, clock: Callable[[], int] = time.time_ns) -> Counters:

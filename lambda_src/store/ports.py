@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any, Literal, Protocol
 
-from chatkit.types import FeedbackKind
+from chatkit.types import FeedbackKind, ThreadMetadata, UserMessageItem
 
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError
@@ -38,6 +38,19 @@ class FeedbackStore(Protocol):
         """Store the feedback on each item that exists; the latest wins, and unknown items are ignored.
 
         NotFoundError if the thread is missing or someone else's: ChatKit's server checks neither.
+        """
+        ...
+
+
+class NewThreads(Protocol):
+    """Creates a thread, its first message and its turn in one write. Requires threads and turns on the same table."""
+
+    async def begin_thread(self, thread: ThreadMetadata, message: UserMessageItem, context: RequestContext) -> bool:
+        """Store a new thread, its first message, its turn's lease, and the thread's id under the turn's idempotency
+        key (`context.turn.registration`): all of them or none.
+
+        False if nothing was stored, because an earlier attempt of the request stored something, another turn has the
+        key by now, or a client asked the turn to stop. Storing the parts one by one then handles each of these cases.
         """
         ...
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chatkit.store import NotFoundError
 
-from lambda_src.context import RequestContext, Turn
+from lambda_src.context import Registration, RequestContext, Turn
 from lambda_src.errors import (
     ChatError,
     ConflictError,
@@ -24,6 +24,7 @@ from lambda_src.errors import (
 from lambda_src.store.bounds import LONGEST_INVOCATION_S
 from lambda_src.store.ports import IdempotencyConflict, TurnLedger
 from lambda_src.turns import turn_ids
+from lambda_src.turns.lease import LEASE_MS
 
 BOUND_S = LONGEST_INVOCATION_S + 60  # how long a turn can be looked up by its id or name
 UNBEGUN_S = 10  # how long a request may take to begin its turn; after that another request may claim its key
@@ -91,6 +92,8 @@ class TurnRequest:
         if self.is_unique:
             turn.message_id = turn_ids.message_id(key)
             turn.thread_id = turn_ids.thread_id(key) if self.operation == CREATE else None
+        if self.operation == CREATE:
+            turn.registration = Registration(key, lease_ms=LEASE_MS, bound_s=BOUND_S)
         return turn
 
 

@@ -217,8 +217,13 @@ class RunningTurn:
         "superseded": a newer turn took the lease during the pause for `removes_items`; that one stores the answer.
         """
         services, context, key = self._services, self._context, self._key
-        key.check_claim()
         is_new = thread_id == self._new_thread_id  # nobody else knows the thread, so its key may be bound meanwhile
+        if is_new and self._turn.is_registered:
+            self._lease.thread_id = thread_id  # the store took the lease when it created the thread
+            self._is_recovered = True
+            self._hold_lease(thread_id)
+            return None
+        key.check_claim()
         if is_new:
             previous, self._stop_requested = await asyncio.gather(self._lease.take(thread_id), key.bind(thread_id))
         else:
@@ -238,10 +243,14 @@ class RunningTurn:
         self._is_recovered = True
         if not is_new:
             self._stop_requested = await key.bind(thread_id)
-        self._start(self._lease.hold())  # only now: a renewal says that earlier answers are stored
+        self._hold_lease(thread_id)
+        return None
+
+    def _hold_lease(self, thread_id: str) -> None:
+        """Start the tasks that keep the lease. A renewal tells others that earlier answers are stored."""
+        self._start(self._lease.hold())
         self._start(self._write_journal(thread_id))
         self._start(self._end_when_lease_is_lost())
-        return None
 
     async def _write_journal(self, thread_id: str) -> None:
         """Write the journal every RENEW_S, in a task of its own, so that renewals do not wait for it."""

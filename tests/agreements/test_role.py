@@ -22,6 +22,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.store.dynamodb.payloads import INLINE_MAX_BYTES
 from tests.agreements.aws_calls import AwsCalls, Grant
 from tests.agreements.deployed import resources
+from tests.store.new_threads_contract import begin, claim
 from tests.store.tables import moto_aws
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,8 @@ async def _use_everything(store: DynamoDBStore, later: DynamoDBStore) -> None:
     await store.hand_over("thr_2", "ada", bob, copy_file=nothing_to_copy)
     assert [claim.guest_id async for claim in store.claimed_guests()] == ["ada"]
     await store.end_claim("ada", bob)
+    await claim(store)
+    assert await begin(store, thread_id="thr_3")
     await later.sweep(stop=lambda: False)
     await later.sweep_orphans(everything=True, stop=lambda: False)
 

@@ -3,32 +3,41 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agents import Agent, RunConfig
 
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
+from lambda_src.composition.app import Parts, build_app
 from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.http.app import create_app
+from lambda_src.models.demo_model import DemoModel
+from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.runs.widget_actions import Actions
+from lambda_src.settings import Settings
 from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
+from lambda_src.store.dynamodb.counters import TableCounters
+from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.journal import SKEW_MS
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
-from tests.apps.chat import MAX_BODY_BYTES, Answer, Chat, dispatcher_with, known_by_name, message, served
-from tests.store.engine.engine import Engine
+from tests.apps.chat import MAX_BODY_BYTES, Answer, Chat, dispatcher_with, known_by_name, message, no_pause, served
 from tests.store.local import Local
+from tests.store.metered import Metered
 
 PAGE = Path(__file__).parents[2] / "docs" / "stores.md"
 SHORT = {"GetItem": "Get", "BatchGetItem": "BatchGet", "PutItem": "Put", "UpdateItem": "Update"}
 SHORT |= {"BatchWriteItem": "BatchWrite", "TransactWriteItems": "Transact"}
 
 
-class Noting(Engine):
-    """An engine that notes each request and the kind of row it is about."""
+class Noting(Metered):
+    """An engine that notes each request and the kind of row it is about, and what DynamoDB would bill."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +49,11 @@ class Noting(Engine):
         row = f" {key[keys.SORT_KEY]['S'].split('#')[0]}" if key else ""
         self.seen.append(SHORT.get(operation, operation) + row)
 
+    def reset(self) -> None:
+        """Begin to note and to count."""
+        super().reset()
+        self.seen.clear()
+
 
 async def never(_: float) -> None:
     """A sleep without an end: the turn is over before its lease is renewed, however slow the machine is."""
@@ -47,16 +61,19 @@ async def never(_: float) -> None:
 
 
 class CountedApp:
-    """The app on a counted table, and Ann, who has one thread."""
+    """The app on a counted table, and Ann, who has one thread. `allowance`: what she may spend; None: no quotas."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance | None = None) -> None:
         self.engine = Noting()
         self.local = Local(engine=self.engine)
         self.store: DynamoDBStore = self.local.store()
-        server = ChatServer(self.store, dispatcher_with(), feedback=self.store, history_items=40)
-        turns = Turns(
-            TurnServices(self.store.ledger, AnswerStore(self.store), sleep=never, clock=lambda: self.local.now // 10**6)
+        server = ChatServer(
+            self.store, dispatcher_with(), feedback=self.store, new_threads=self.store, history_items=40
         )
+        services = TurnServices(
+            self.store.ledger, AnswerStore(self.store), sleep=never, clock=lambda: self.local.now // 10**6
+        )
+        turns = Turns(services if allowance is None else replace(services, quotas=self.quotas(allowance)))
         app = create_app(
             AssistantEndpoint(served(server), turns),
             authenticate=known_by_name,
@@ -66,26 +83,45 @@ class CountedApp:
         self.ann = Chat(app)
         self.thread_id = self.message_id = ""
 
+    def quotas(self, allowance: Allowance) -> Quotas:
+        """Quotas whose counters are on the table."""
+        counters = TableCounters(self.store.table, clock=lambda: self.local.now)
+        return Quotas(
+            self.store.ledger,
+            counters,
+            allowance,
+            clock=lambda: self.local.now,
+            now=lambda: self.local.now / 10**9,
+        )
+
     async def begin(self) -> None:
         """One thread with a message and its answer."""
         created = await self.ann("threads.create", input=message("hi"))
         self.thread_id = created.of("thread.created")[0]["thread"]["id"]
         self.message_id = created.of("thread.item.done")[0]["item"]["id"]
         self.local.later(60)
-        self.engine.seen.clear()
+        self.engine.reset()
 
     async def crash(self) -> None:
         """A turn began in the thread, and its process died so long ago that no clock may say that it runs."""
         ledger, lease_ms = self.store.ledger, -SKEW_MS - 1
         await ledger.take_lease(self.thread_id, "turn-of-a-dead-process", lease_ms=lease_ms, context=context_of("ann"))
-        self.engine.seen.clear()
+        self.engine.reset()
 
 
 Step = Callable[[CountedApp], Awaitable[Answer]]
 
+ALL_QUOTAS = Allowance(
+    messages_per_minute=5, messages_per_day=50, running=3, tokens_per_day=50_000, stage_tokens_per_day=400_000
+)
+
 OPERATIONS: dict[str, Step] = {
     "threads.create": lambda app: app.ann("threads.create", input=message("hello")),
     "threads.add_user_message": lambda app: app.ann(
+        "threads.add_user_message", thread_id=app.thread_id, input=message("and you?")
+    ),
+    "threads.create (with quotas)": lambda app: app.ann("threads.create", input=message("hello")),
+    "threads.add_user_message (with quotas)": lambda app: app.ann(
         "threads.add_user_message", thread_id=app.thread_id, input=message("and you?")
     ),
     "threads.list": lambda app: app.ann("threads.list", limit=20, order="desc"),
@@ -103,14 +139,14 @@ OPERATIONS: dict[str, Step] = {
 }
 
 
-def documented() -> dict[str, str]:
-    """The table of docs/stores.md: operation -> requests in order."""
-    cell = r"^\| `([a-z_]+\.[a-z_]+)`( \([a-z ]+\))? \| (\d+) \| (.*) \|$"
-    found = {}
-    for name, case, number, requests in re.findall(cell, PAGE.read_text(encoding="utf-8"), re.MULTILINE):
+def documented() -> dict[str, tuple[str, int, int]]:
+    """The table of docs/stores.md: operation -> requests in order, read units, write units."""
+    cell = r"^\| `([a-z_]+\.[a-z_]+)`( \([a-z ]+\))? \| (\d+) \| (.*) \| (\d+) \| (\d+) \|$"
+    rows = {}
+    for name, case, number, requests, reads, writes in re.findall(cell, PAGE.read_text("utf-8"), re.MULTILINE):
         assert int(number) == len(requests.split(", ")), name
-        found[name + case] = requests
-    return found
+        rows[name + case] = (requests, int(reads), int(writes))
+    return rows
 
 
 @pytest.fixture
@@ -120,11 +156,22 @@ async def app() -> CountedApp:
     return app
 
 
+@pytest.fixture
+async def limited() -> CountedApp:
+    """The app with a limit of each kind."""
+    app = CountedApp(ALL_QUOTAS)
+    await app.begin()
+    return app
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_an_operation_sends_the_requests_that_are_documented(app: CountedApp, name: str) -> None:
+async def test_an_operation_costs_the_requests_and_the_capacity_that_are_documented(
+    app: CountedApp, limited: CountedApp, name: str
+) -> None:
+    app = limited if name.endswith("(with quotas)") else app
     answer = await OPERATIONS[name](app)
     assert answer.status == 200
-    assert ", ".join(app.engine.seen) == documented()[name]
+    assert (", ".join(app.engine.seen), app.engine.reads, app.engine.writes) == documented()[name]
 
 
 def test_every_documented_operation_is_counted() -> None:
@@ -136,3 +183,22 @@ async def test_a_crashed_turn_is_kept_before_its_thread_is_shown(app: CountedApp
     await app.ann("threads.get_by_id", thread_id=app.thread_id)
     at_once, then = app.engine.seen[:3], app.engine.seen[-2:]
     assert (sorted(at_once), sorted(then)) == (["Get THREAD", "Get TURN", "Query"], ["Get THREAD", "Query"])
+
+
+@pytest.mark.parametrize(("is_beside", "operations"), [(True, ["Transact"]), (False, ["Update THREAD", "Put ITEM"])])
+async def test_the_composed_app_stores_a_new_thread_in_one_write_where_its_turns_are_beside_it(
+    is_beside: bool, operations: list[str]
+) -> None:
+    engine = Noting()
+    store = Local(engine=engine).store()
+    ledger = store.ledger if is_beside else MemoryStore().ledger
+    parts = Parts(
+        authenticate=known_by_name,
+        build_agent=lambda: Agent(name="Test"),
+        build_actions=Actions,
+        build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
+    )
+    answer = await Chat(build_app(Settings(table="table"), store, ledger, parts))("threads.create", input=message("hi"))
+    assert answer.status == 200
+    seen = [one for one in engine.seen if one.split()[-1] in ("Transact", "THREAD", "ITEM")]
+    assert seen[: len(operations)] == operations

@@ -14,6 +14,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.wire import Wire
 from tests.store.metered import Metered
 from tests.store.model import Inline
+from tests.store.new_threads_contract import beginning, claim
 from tests.store.tables import Aws
 
 ADA = context_of("ada")
@@ -22,6 +23,10 @@ Step = Callable[[DynamoDBStore], Awaitable[object]]
 STEPS: dict[str, tuple[Step, list[str]]] = {
     "load_thread": (lambda s: s.load_thread("thr_1", ADA), ["GetItem"]),
     "save_thread": (lambda s: s.save_thread(thread_of("thr_new"), ADA), ["UpdateItem"]),
+    "begin_thread": (
+        lambda s: s.begin_thread(thread_of("thr_begun"), message_of(thread_id="thr_begun"), beginning()),
+        ["TransactWriteItems"],
+    ),
     "load_threads": (lambda s: s.load_threads(20, None, "desc", ADA), ["Query"]),
     "load_threads after": (lambda s: s.load_threads(20, "thr_1", "desc", ADA), ["GetItem", "Query"]),
     "delete_thread": (lambda s: s.delete_thread("thr_1", ADA), ["TransactWriteItems"]),
@@ -46,12 +51,13 @@ STEPS: dict[str, tuple[Step, list[str]]] = {
 
 
 async def begin(store: DynamoDBStore) -> None:
-    """A thread of seven items, and two attachments."""
+    """A thread of seven items, two attachments, and the key of a request that has been claimed."""
     await store.save_thread(thread_of(), ADA)
     for number in range(7):
         await store.add_thread_item("thr_1", message_of(f"msg_{number:02d}"), ADA)
     await store.save_attachment(file_of("atc_free"), ADA)
     await store.save_attachment(file_of("atc_bound", thread_id="thr_1"), ADA)
+    await claim(store)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from chatkit.store import NotFoundError
 from chatkit.types import Page, Thread
 
-from lambda_src.context import Turn
+from lambda_src.context import Registration, Turn
 from lambda_src.dev.store_contract.samples import (
     WHEN,
     answer_of,
@@ -23,15 +23,17 @@ from lambda_src.dev.store_contract.samples import (
     thread_of,
 )
 from lambda_src.errors import ConflictError
+from lambda_src.store import keys
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.interleaved import Held, interleave, schedules
 from tests.store.local import Local
 from tests.store.sweeping import finish
 
 ADA = context_of("ada")
-TURN = Turn("turn-of-0123456789")
-IN_A_TURN = replace(ADA, turn=TURN)
 LEASE_MS = 10_000
+KEY = "key-of-the-request"
+TURN = Turn("turn-of-0123456789", registration=Registration(KEY, lease_ms=LEASE_MS, bound_s=60))
+IN_A_TURN = replace(ADA, turn=TURN)
 
 Actions = Callable[[DynamoDBStore], Awaitable[None]]
 
@@ -66,11 +68,17 @@ async def retry(store: DynamoDBStore) -> None:
         await store.save_thread(thread, mine)
 
 
-async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, dies_after: int) -> None:
-    """The first turn of a new thread; `begun` when that is saved. `upstream` continues with an unknown object."""
+async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, at_once: bool, dies_after: int) -> None:
+    """The first turn of a new thread; `begun` when that is saved. `upstream` continues with an unknown object;
+    `at_once`: the thread is saved with its message and its lease.
+    """
     thread = thread_of(title=None)
     items: Page[Any] = Page()
-    await store.save_thread(thread, IN_A_TURN)
+    if at_once:
+        await store.ledger.claim_request(KEY, TURN.id, body_hash=b"body", ttl_s=10, context=IN_A_TURN)
+        assert await store.begin_thread(thread, message_of(), IN_A_TURN)
+    else:
+        await store.save_thread(thread, IN_A_TURN)
     begun.set()
     if upstream:
         thread = Thread(id="thr_1", created_at=WHEN, items=items)
@@ -82,7 +90,8 @@ async def turn(store: DynamoDBStore, begun: asyncio.Event, *, upstream: bool, di
         lambda: store.save_thread(thread, IN_A_TURN),
     ]
     titles = {2: (None, "By machine"), 4: ("By machine", "Better, by machine")}
-    for number, step in enumerate(steps[:dies_after]):
+    first = 2 if at_once else 0
+    for number, step in list(enumerate(steps))[first : first + dies_after]:
         instead_of, title = titles.get(number, (None, None))
         if title is not None and thread.title == instead_of:
             thread.title = title
@@ -105,8 +114,9 @@ CASES: list[tuple[list[Actions], bool, int]] = [
 ]
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["part by part", "at once"])
 @pytest.mark.parametrize(("actions", "upstream", "dies_after"), CASES)
-def test_at_every_interleaving(actions: list[Actions], upstream: bool, dies_after: int) -> None:
+def test_at_every_interleaving(actions: list[Actions], upstream: bool, dies_after: int, at_once: bool) -> None:
     deleted, renamed = delete in actions, rename in actions and not upstream
 
     async def once(schedule: list[int]) -> list[int]:
@@ -115,7 +125,7 @@ def test_at_every_interleaving(actions: list[Actions], upstream: bool, dies_afte
         mine, theirs = local.store(executor=here), local.store(executor=there)
 
         async def answering() -> None:
-            await turn(mine, begun, upstream=upstream, dies_after=dies_after)
+            await turn(mine, begun, upstream=upstream, at_once=at_once, dies_after=dies_after)
 
         async def acting() -> None:
             await begun.wait()
@@ -128,7 +138,7 @@ def test_at_every_interleaving(actions: list[Actions], upstream: bool, dies_afte
             await assert_gone(fresh)
             await finish(local, fresh)
             await assert_gone(fresh)
-            assert local.engine.rows == {}
+            assert [sort for _, sort in local.engine.rows if sort != keys.request_sort(KEY)] == []
         elif renamed:
             assert (await fresh.load_thread("thr_1", ADA)).title == "By hand"
         return choices

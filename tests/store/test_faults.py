@@ -27,6 +27,7 @@ from lambda_src.store import bounds
 from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.engine.engine import Engine
 from tests.store.engine.wire import FAULTS, Fault, Wire, no_waiting
+from tests.store.new_threads_contract import beginning, claim
 from tests.store.tables import Aws
 
 ADA, BOB = context_of("ada"), context_of("bob")
@@ -47,6 +48,7 @@ class Case:
     after: list[str]
     owner: RequestContext = ADA
     later_s: int = 0  # how much time has passed since the thread was written
+    thread_id: str = "thr_1"
 
 
 async def _rename(store: DynamoDBStore) -> None:
@@ -75,6 +77,11 @@ async def _hand_over(store: DynamoDBStore) -> None:
     await store.end_claim("ada", BOB)
 
 
+async def _begin_thread(store: DynamoDBStore) -> None:
+    await claim(store)
+    assert await store.begin_thread(thread_of("thr_2"), message_of("msg_1", thread_id="thr_2"), beginning())
+
+
 async def _nothing(_: str) -> None:
     """No bytes to copy."""
 
@@ -93,6 +100,7 @@ CASES: dict[str, Case] = {
     "load_thread": Case(lambda s: s.load_thread("thr_1", ADA), BEFORE),
     "save_thread": Case(lambda s: s.save_thread(thread_of("thr_1", title="renamed"), ADA), BEFORE),
     "load and save_thread": Case(_rename, BEFORE),
+    "begin_thread": Case(_begin_thread, ["msg_1"], thread_id="thr_2"),
     "load_threads": Case(lambda s: s.load_threads(10, "thr_1", "asc", ADA), BEFORE),
     "delete_thread": Case(lambda s: s.delete_thread("thr_1", ADA), []),
     "delete_thread and sweep": Case(_sweep, []),
@@ -173,11 +181,11 @@ async def test_a_fault_at_any_request_loses_and_doubles_nothing(
     case = CASES[name]
     plain, acknowledged, store = await strike(aws, one_thread, case, {}, monkeypatch)
     assert acknowledged
-    assert await item_ids(store, "thr_1", case.owner, limit=2) == case.after
+    assert await item_ids(store, case.thread_id, case.owner, limit=2) == case.after
     for number in range(len(plain.requests)):
         wire, acknowledged, store = await strike(aws, one_thread, case, {number: fault}, monkeypatch)
         assert wire.waited_s <= ADDED_MAX_S
-        found = await item_ids(store, "thr_1", case.owner, limit=2)
+        found = await item_ids(store, case.thread_id, case.owner, limit=2)
         assert acknowledged, f"one fault is survived: {fault} at request {number} of {plain.operations}"
         assert found == case.after
 

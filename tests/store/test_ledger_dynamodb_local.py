@@ -8,6 +8,7 @@ from lambda_src.store.dynamodb import DynamoDBStore
 from tests.store.dynamodb_local import dynamodb_local
 from tests.store.ledger_case import Processes
 from tests.store.ledger_contract import LedgerContract
+from tests.store.new_threads_contract import NewThreadsContract
 from tests.store.tables import Aws
 
 
@@ -18,7 +19,7 @@ def aws() -> Iterator[Aws]:
         yield aws
 
 
-class TestOnDynamoDBLocal(LedgerContract):
+class TestOnDynamoDBLocal(LedgerContract, NewThreadsContract):
     """DynamoDBStores on one table."""
 
     @pytest.fixture

@@ -50,10 +50,10 @@ class SlowModel(DemoModel):
 class Tab:
     """A browser tab of Ann's, at a process of its own over rows that are shared."""
 
-    def __init__(self, rows: MemoryStore, time: VirtualTime, model: SlowModel) -> None:
-        self.store: Any = MemoryStore(beside=rows, clock=time.now_ns)
+    def __init__(self, store: Any, time: VirtualTime, model: SlowModel, *, new_threads: Any = None) -> None:
+        self.store = store
         self.agent = dispatcher_with(model=model)
-        self.server = ChatServer(self.store, self.agent, feedback=self.store, history_items=40)
+        self.server = ChatServer(self.store, self.agent, feedback=self.store, new_threads=new_threads, history_items=40)
         self.turns = Turns(
             TurnServices(self.store.ledger, AnswerStore(self.store), sleep=time.sleep, clock=time.now_ms)
         )
@@ -100,7 +100,9 @@ class Room:
         self.time = VirtualTime()
         self.rows = MemoryStore(clock=self.time.now_ns)
         self.model = SlowModel(self.time)
-        self.one, self.two = (Tab(self.rows, self.time, self.model) for _ in range(2))
+        self.one, self.two = (
+            Tab(MemoryStore(beside=self.rows, clock=self.time.now_ns), self.time, self.model) for _ in range(2)
+        )
 
     async def items(self) -> list[ThreadItem]:
         """What the thread holds, hidden items too."""

@@ -14,7 +14,7 @@ from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.payloads import Payloads, Stored, expiring, object_of
-from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
+from lambda_src.store.dynamodb.table import Key, Put, Row, Table, key_of
 from lambda_src.store.dynamodb.turns.leases import Leases
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import thread_not_found
@@ -68,6 +68,19 @@ class Items:
                 raise ConflictError("Another item of this thread has this id.") from None
             return  # a retry after a lost response, or the same item again
         await self._replaced(partition, old, stored)
+
+    async def creation(
+        self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
+    ) -> Put:
+        """The write of a transaction that adds an item. Call `discard` if the transaction fails."""
+        partition = keys.thread_partition(user_id, thread_id)
+        arrived = self._clocks.next(partition, turn_id)
+        stored = await self._stored(user_id, thread_id, item, expires_s)
+        return self._put((partition, keys.item_sort(item.id)), stored, arrived, is_open=codec.is_open(item))
+
+    async def discard(self, creation: Put) -> None:
+        """Delete the S3 object of an item that was not added."""
+        await self._payloads.delete(object_of(creation.row))
 
     async def save(
         self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
@@ -226,15 +239,16 @@ class Items:
 
     async def _create(self, key: Key, stored: Stored, arrived: int, *, is_open: bool) -> Row:
         """Create the row unless one is listed; a deleted or expired row is replaced completely."""
+        return await self._table.apply(self._put(key, stored, arrived, is_open=is_open))
+
+    def _put(self, key: Key, stored: Stored, arrived: int, *, is_open: bool) -> Put:
         row = {
             keys.PARTITION_KEY: rows.text(key[0]),
             keys.SORT_KEY: rows.text(key[1]),
             keys.ORDER_KEY: _order(key, arrived),
+            **self._attributes(stored, is_open=is_open),
         }
-        now = rows.number(self.now_s())
-        return await self._table.put(
-            row | self._attributes(stored, is_open=is_open), condition=rows.NOT_LISTED, values={":now": now}
-        )
+        return Put(row, rows.NOT_LISTED, {":now": rows.number(self.now_s())})
 
     async def _write(self, key: Key, stored: Stored, arrived: int, *, is_open: bool, condition: str) -> Row:
         """Overwrite the row if `condition` allows it; a listed row keeps its position."""

@@ -10,11 +10,11 @@ from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 from chatkit.store import Store, StoreItemType
-from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata
+from chatkit.types import Attachment, FeedbackKind, Page, ThreadItem, ThreadMetadata, UserMessageItem
 
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds
-from lambda_src.store.aws_calls import Calls
+from lambda_src.store.aws_calls import Calls, ConditionFailedError
 from lambda_src.store.bounds import within_budget
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb.attachments import Attachments
@@ -23,8 +23,8 @@ from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
 from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.table import Table
-from lambda_src.store.dynamodb.threads import Threads
-from lambda_src.store.dynamodb.turns.leases import Leases
+from lambda_src.store.dynamodb.threads import Threads, expiry_of
+from lambda_src.store.dynamodb.turns.leases import Leases, is_taken_by
 from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger
 from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Finding, Record, TurnLedger, count_nothing
 from lambda_src.store.reading import Reader
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class DynamoDBStore(Store[RequestContext]):
-    """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover on one table.
+    """ChatKit's Store, FeedbackStore, NewThreads, UserData, Sweeps and Handover on one table.
 
     `client` and `s3` are low-level boto3 clients made with aws_calls.CLIENT_CONFIG; without `bucket` and `s3`, a value
     that does not fit in a row is a TooLargeError. `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps data
@@ -107,6 +107,25 @@ class DynamoDBStore(Store[RequestContext]):
         """
         bounds.writable(context.user.id, thread.id)
         await self._threads.save(context.user.id, thread, in_turn=context.turn_id is not None)
+
+    @within_budget
+    async def begin_thread(self, thread: ThreadMetadata, message: UserMessageItem, context: RequestContext) -> bool:
+        """ports.NewThreads, in one transaction."""
+        user_id = context.user.id
+        bounds.writable(user_id, thread.id, message.id)
+        creation = self._threads.creation(user_id, thread)
+        lease, binding = self._ledger.registration(thread.id, context)
+        item = await self._items.creation(
+            user_id, thread.id, message, turn_id=context.turn_id, expires_s=expiry_of(creation)
+        )
+        try:
+            await self._table.transact(lease, binding, creation, item)
+        except ConditionFailedError as fault:
+            if not is_taken_by(lease, fault.old):
+                await self._items.discard(item)
+                return False
+        self._threads.note_creation(thread, creation)
+        return True
 
     @within_budget
     async def load_threads(

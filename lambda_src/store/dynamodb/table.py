@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lambda_src.store import keys
@@ -43,6 +44,40 @@ def wire_key(key: Key) -> dict[str, dict[str, str]]:
 def key_of(row: Row) -> Key:
     """The key of a row."""
     return row[keys.PARTITION_KEY]["S"], row[keys.SORT_KEY]["S"]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """An update of one row, to be sent by itself or in a transaction."""
+
+    key: Key
+    expression: str
+    values: Mapping[str, Mapping[str, Any]]
+    condition: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def params(self) -> dict[str, Any]:
+        """The parameters of the request, without the table's name."""
+        return {
+            "Key": wire_key(self.key),
+            "UpdateExpression": self.expression,
+            **_condition(self.condition),
+            **expressions(self.expression, self.condition, values=self.values, names=self.names),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A write of one whole row, to be sent by itself or in a transaction."""
+
+    row: Row
+    condition: str = ""
+    values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def params(self) -> dict[str, Any]:
+        """The parameters of the request, without the table's name."""
+        condition = expressions(self.condition, values=self.values) if self.condition else {}
+        return {"Item": self.row, **_condition(self.condition), **condition}
 
 
 class Table:
@@ -91,28 +126,17 @@ class Table:
         names: Mapping[str, str] = _AS_WRITTEN,
     ) -> Row:
         """Apply `expression` and return the row as it was before, {} if new. ConditionFailedError contains it too."""
-        answer = await self._calls.run(
-            self._client.update_item,
-            TableName=self._name,
-            Key=wire_key(key),
-            UpdateExpression=expression,
-            ReturnValues="ALL_OLD",
-            **self._condition(condition),
-            **expressions(expression, condition, values=values, names=names),
-        )
-        before: Row = answer.get("Attributes", {})
-        return before
+        return await self.apply(Update(key, expression, values, condition, names))
 
     async def put(self, row: Row, *, condition: str = "", values: Mapping[str, Mapping[str, Any]] = _NOTHING) -> Row:
         """Write a whole row and return the one it replaces, {} if none. ConditionFailedError contains it too."""
-        answer = await self._calls.run(
-            self._client.put_item,
-            TableName=self._name,
-            Item=row,
-            ReturnValues="ALL_OLD",
-            **self._condition(condition),
-            **(expressions(condition, values=values) if condition else {}),
-        )
+        return await self.apply(Put(row, condition, values))
+
+    async def apply(self, write: Update | Put) -> Row:
+        """Send one write and return the row as it was before, {} if new. ConditionFailedError contains it too."""
+        method: Callable[..., Mapping[str, Any]]
+        method = self._client.update_item if isinstance(write, Update) else self._client.put_item
+        answer = await self._calls.run(method, TableName=self._name, ReturnValues="ALL_OLD", **write.params())
         before: Row = answer.get("Attributes", {})
         return before
 
@@ -124,19 +148,12 @@ class Table:
         before: Row = answer.get("Attributes", {})
         return before
 
-    async def replace(self, key: Key, expression: str, *, condition: str, values: Row, puts: Iterable[Row]) -> None:
-        """One conditional update and some puts in a transaction. ConditionFailedError if the condition does not hold.
+    async def transact(self, *writes: Update | Put) -> None:
+        """Apply all of the writes or none. ConditionFailedError, with the row, for the first condition that fails.
 
         botocore sends the same ClientRequestToken with each retry, so a retry after a lost response changes nothing.
         """
-        update = {
-            "TableName": self._name,
-            "Key": wire_key(key),
-            "UpdateExpression": expression,
-            **self._condition(condition),
-            **expressions(expression, condition, values=values),
-        }
-        items = [{"Update": update}, *({"Put": {"TableName": self._name, "Item": row}} for row in puts)]
+        items = [{type(write).__name__: {"TableName": self._name, **write.params()}} for write in writes]
         await self._calls.run(self._client.transact_write_items, TransactItems=items)
 
     async def write_many(self, *, puts: Iterable[Row] = (), deletes: Iterable[Key] = ()) -> None:
@@ -263,8 +280,8 @@ class Table:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    @staticmethod
-    def _condition(condition: str) -> dict[str, str]:
-        if not condition:
-            return {}
-        return {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+def _condition(condition: str) -> dict[str, str]:
+    if not condition:
+        return {}
+    return {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}

@@ -11,7 +11,7 @@ from lambda_src.store import bounds, codec, keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.clock import MAX_THREADS
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Key, Row, Table, key_of
+from lambda_src.store.dynamodb.table import Key, Put, Row, Table, Update, key_of
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import TAKEN, UNREADABLE, Changes, Snapshots, thread_not_found
 
@@ -50,15 +50,12 @@ class Threads:
         object that was never loaded or saved is a new thread, and ConflictError if its id is taken.
         NotFoundError if the thread was deleted or has expired since; ConflictError if this release cannot read the row.
         """
-        fields = codec.dump_thread(thread)
-        size = sum(len(text.encode()) for text in fields.values())
-        if size > THREAD_MAX_BYTES:
-            raise TooLargeError(f"This thread's fields have {size} bytes; the limit is {THREAD_MAX_BYTES}.")
+        fields = _fields(thread)
         key = _key(user_id, thread.id)
         changes = self._snapshots.changes(thread, fields, thread=_name(key))
         while changes is None or changes.after:
             try:
-                await self._write(key, thread, fields, changes, in_turn=in_turn)
+                await self._apply(self._change(key, thread, fields, changes, in_turn=in_turn))
                 break
             except ConditionFailedError as fault:
                 if not rows.is_alive(fault.old, now_s=self._now_s()):
@@ -74,6 +71,15 @@ class Threads:
                 fields = self._snapshots.take_over(thread, fields, theirs, thread=_name(key))
                 changes = changes.without(theirs, stored=stored)
         self._snapshots.keep(thread, thread=_name(key), fields=fields)
+
+    def creation(self, user_id: str, thread: ThreadMetadata) -> Update:
+        """The write of a transaction that creates a thread. Call `note_creation` if the transaction succeeds."""
+        return self._change(_key(user_id, thread.id), thread, _fields(thread), None, in_turn=True)
+
+    def note_creation(self, thread: ThreadMetadata, creation: Update) -> None:
+        """Take a snapshot of the created thread, so that the next save writes only what has changed since."""
+        self._snapshots.keep(thread, thread=_name(creation.key), fields=codec.dump_thread(thread))
+        self._note_update(creation)
 
     async def expiry_of_new_items(self, user_id: str, thread_id: str, *, in_turn: bool) -> int | None:
         """When an item that is added to the thread now expires; None: never. Extends the thread's expiry to match.
@@ -122,7 +128,7 @@ class Threads:
             return rows.thread_fields(row)
         if row is not None and keys.ORDER_KEY in row:  # expired: drop its position and fields too
             await self._table.delete(key)
-        await self._put(key, order, fields, condition=rows.NOT_DELETED)
+        await self._apply(self._update(key, order, fields, condition=rows.NOT_DELETED))
         return None
 
     async def page(self, user_id: str, *, after: str | None, limit: int, descending: bool) -> Page[ThreadMetadata]:
@@ -164,26 +170,26 @@ class Threads:
         }
         fields = ", ".join(f"#{rows.FIELD}{name}" for name in sorted(codec.THREAD_FIELDS))
         try:
-            await self._table.replace(
-                key,
-                f"SET #was_order = #order, #deleted_at = :now REMOVE #order, #expires_at, #{rows.SCHEMA}, {fields}",
-                condition=rows.LISTED,
-                values={":now": now},
-                puts=[
-                    tombstone | {keys.SORT_KEY: rows.text(keys.GONE), keys.ORDER_KEY: rows.text(keys.FIRST_ORDER)},
-                    tombstone | {keys.SORT_KEY: rows.text(keys.TURN), keys.ORDER_KEY: rows.text(keys.LAST_ORDER)},
-                    pending,
-                    *also,
-                ],
+            await self._table.transact(
+                Update(
+                    key,
+                    f"SET #was_order = #order, #deleted_at = :now REMOVE #order, #expires_at, #{rows.SCHEMA}, {fields}",
+                    {":now": now},
+                    condition=rows.LISTED,
+                ),
+                Put(tombstone | {keys.SORT_KEY: rows.text(keys.GONE), keys.ORDER_KEY: rows.text(keys.FIRST_ORDER)}),
+                Put(tombstone | {keys.SORT_KEY: rows.text(keys.TURN), keys.ORDER_KEY: rows.text(keys.LAST_ORDER)}),
+                Put(pending),
+                *map(Put, also),
             )
         except ConditionFailedError:
             return False
         return True
 
-    async def _write(
+    def _change(
         self, key: Key, thread: ThreadMetadata, fields: dict[str, str], changes: Changes | None, *, in_turn: bool
-    ) -> None:
-        """Write `changes`, or all fields of an object that was never loaded or saved."""
+    ) -> Update:
+        """The write of `changes`, or of all fields of an object that was never loaded or saved."""
         conditions = [rows.NOT_DELETED if changes is None else rows.LISTED, rows.SCHEMA_KNOWN]
         seen: dict[str, Mapping[str, Any]] = {":schema_known": rows.number(codec.SCHEMA_VERSION)}
         if changes is not None or in_turn:
@@ -196,9 +202,9 @@ class Threads:
                 seen |= {} if text is None else {f":seen_{name}": rows.text(text)}
         written = fields if changes is None else changes.after
         position = codec.thread_time_us(thread.created_at)
-        await self._put(key, position, written, condition=" AND ".join(f"({c})" for c in conditions), seen=seen)
+        return self._update(key, position, written, condition=" AND ".join(f"({c})" for c in conditions), seen=seen)
 
-    async def _put(
+    def _update(
         self,
         key: Key,
         order: int,
@@ -206,7 +212,7 @@ class Threads:
         *,
         condition: str,
         seen: Mapping[str, Mapping[str, Any]] = NO_VALUES,
-    ) -> None:
+    ) -> Update:
         attributes: dict[str, dict[str, Any]] = {rows.FIELD + name: rows.text(text) for name, text in fields.items()}
         attributes[rows.SCHEMA] = rows.number(codec.SCHEMA_VERSION)
         removal = ""
@@ -215,14 +221,20 @@ class Threads:
         else:
             removal = " REMOVE #expires_at"
         position = rows.text(keys.order_of(order, key[1].removeprefix(keys.THREAD_PREFIX)))
-        await self._table.update(
+        return Update(
             key,
             f"SET #order = if_not_exists(#order, :order), {rows.setting(attributes)}{removal}",
+            {":order": position, **rows.valued(attributes), **seen},
             condition=condition,
-            values={":order": position, **rows.valued(attributes), **seen},
         )
-        if keys.TTL_ATTRIBUTE in attributes:
-            self._note_expiry(key, int(attributes[keys.TTL_ATTRIBUTE]["N"]))
+
+    async def _apply(self, update: Update) -> None:
+        await self._table.apply(update)
+        self._note_update(update)
+
+    def _note_update(self, update: Update) -> None:
+        if (expires_s := expiry_of(update)) is not None:
+            self._note_expiry(update.key, expires_s)
 
     def _read(self, row: Row) -> ThreadMetadata:
         """The thread of a row, or a placeholder if it cannot be read (the row is counted and left unchanged)."""
@@ -231,6 +243,21 @@ class Threads:
             self._note_expiry(key_of(row), int(row[keys.TTL_ATTRIBUTE]["N"]))
         fields = rows.thread_fields(row) if rows.schema_known(row) else None
         return self._reader.thread(thread_id, fields, name=_name(key_of(row)))
+
+
+def expiry_of(update: Update) -> int | None:
+    """When the thread written by `update` expires, in epoch seconds; None: never."""
+    expires_s = update.values.get(f":{keys.TTL_ATTRIBUTE}")
+    return None if expires_s is None else int(expires_s["N"])
+
+
+def _fields(thread: ThreadMetadata) -> dict[str, str]:
+    """The thread's fields as JSON texts. TooLargeError when a row has no room for them."""
+    fields = codec.dump_thread(thread)
+    size = sum(len(text.encode()) for text in fields.values())
+    if size > THREAD_MAX_BYTES:
+        raise TooLargeError(f"This thread's fields have {size} bytes; the limit is {THREAD_MAX_BYTES}.")
+    return fields
 
 
 def _key(user_id: str, thread_id: str) -> Key:

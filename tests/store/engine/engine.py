@@ -24,6 +24,7 @@ class Engine:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], Row] = {}
         self.requests: list[str] = []
+        self._applied: set[str | None] = set()  # tokens of transactions: one that is sent again is not applied again
 
     def answer(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         """The same by the operation's name on the wire."""
@@ -50,10 +51,10 @@ class Engine:
         self._begin("PutItem", params)
         old = self.rows.get(_key(params["Item"]))
         try:
-            _hold(params, Names(params), old or {})
+            new = self._replaced(params)
         except RefusedError as refused:
             raise _error("PutItem", refused) from None
-        self.rows[_key(params["Item"])] = deepcopy(params["Item"])
+        self.rows[_key(params["Item"])] = new
         return {"Attributes": old} if old and params.get("ReturnValues") == "ALL_OLD" else {}
 
     def delete_item(self, **params: Any) -> dict[str, Any]:
@@ -76,12 +77,14 @@ class Engine:
     def transact_write_items(self, **params: Any) -> dict[str, Any]:
         """TransactWriteItems."""
         self._begin("TransactWriteItems", params)
+        if (token := params.get("ClientRequestToken")) is not None and token in self._applied:
+            return {}
         new: list[Row] = []
         reasons: list[dict[str, Any]] = []
         for item in params["TransactItems"]:
             reason: dict[str, Any] = {"Code": "None"}
             try:
-                new.append(self._updated(item["Update"]) if "Update" in item else deepcopy(item["Put"]["Item"]))
+                new.append(self._updated(item["Update"]) if "Update" in item else self._replaced(item["Put"]))
             except RefusedError as refused:
                 reason = {"Code": "ConditionalCheckFailed", "Message": str(refused), **refused.more}
             reasons.append(reason)
@@ -89,6 +92,7 @@ class Engine:
             cancelled = RefusedError("TransactionCanceledException", "cancelled", CancellationReasons=reasons)
             raise _error("TransactWriteItems", cancelled)
         self.rows |= {_key(row): row for row in new}
+        self._applied.add(token)
         return {}
 
     def batch_write_item(self, **params: Any) -> dict[str, Any]:
@@ -140,6 +144,11 @@ class Engine:
             strict.check(operation, params)
         except RefusedError as refused:
             raise _error(operation, refused) from None
+
+    def _replaced(self, params: Mapping[str, Any]) -> Row:
+        _hold(params, Names(params), self.rows.get(_key(params["Item"]), {}))
+        row: Row = deepcopy(params["Item"])
+        return row
 
     def _updated(self, params: Mapping[str, Any]) -> Row:
         names = Names(params)

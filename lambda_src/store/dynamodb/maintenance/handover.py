@@ -18,7 +18,7 @@ from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.maintenance.sweep import Sweeper
 from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.payloads import object_of
-from lambda_src.store.dynamodb.table import Row, Table, key_of
+from lambda_src.store.dynamodb.table import Put, Row, Table, Update, key_of
 from lambda_src.store.dynamodb.threads import Threads
 from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import CLAIM_TTL_S, Claim, CopyFile, thread_already_exists
@@ -53,13 +53,13 @@ class TableHandover:
             rows.USER_ID: rows.text(user_id),
         }
         try:
-            await self._table.replace(
+            claim = Update(
                 (keys.user_partition(guest_id), keys.CLAIMED),
                 f"SET #{rows.USER_ID} = :user, #{keys.TTL_ATTRIBUTE} = :ttl",
+                {":user": rows.text(user_id), ":ttl": rows.number(self._now_s() + CLAIM_TTL_S)},
                 condition=f"attribute_not_exists(#{rows.USER_ID}) OR #{rows.USER_ID} = :user",
-                values={":user": rows.text(user_id), ":ttl": rows.number(self._now_s() + CLAIM_TTL_S)},
-                puts=[note],
             )
+            await self._table.transact(claim, Put(note))
         except ConditionFailedError:
             raise ConflictError("Another user has already taken over this guest's threads.") from None
 

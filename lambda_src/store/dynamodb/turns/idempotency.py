@@ -6,12 +6,13 @@ was bound to a thread.
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lambda_src.store import keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Key, Table
+from lambda_src.store.dynamodb.table import Key, Table, Update
 from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import Bound, IdempotencyConflict
 
@@ -66,9 +67,13 @@ class IdempotencyKeys:
 
     async def bind(self, user_id: str, key: str, turn_id: str, *, thread_id: str, ttl_s: int) -> Bound | None:
         """Record the thread, if the turn has the key."""
-        attributes = {rows.THREAD_ID: rows.text(thread_id), **self._kept_for(ttl_s)}
-        old = await self._set(user_id, key, turn_id, attributes)
+        old = await self._set(user_id, key, turn_id, self._bound(thread_id, ttl_s))
         return None if old is None else Bound(turn_rows.stop_of(old, now_ms=self._now_ms()))
+
+    def binding(self, user_id: str, key: str, turn_id: str, *, thread_id: str, ttl_s: int) -> Update:
+        """`bind` as a write of a transaction, which returns no old row. So it also fails if a stop is recorded."""
+        update = _setting(user_id, key, turn_id, self._bound(thread_id, ttl_s))
+        return replace(update, condition=f"{_MINE} AND attribute_not_exists(#{turn_rows.STOP_OF})")
 
     async def refuse(self, user_id: str, key: str, turn_id: str, refusal: str) -> None:
         """Record why the request was refused, if the turn has the key."""
@@ -108,14 +113,12 @@ class IdempotencyKeys:
     ) -> Mapping[str, Any] | None:
         """Set attributes and return the row as it was; None if the turn does not have the key."""
         try:
-            return await self._table.update(
-                _key(user_id, key),
-                f"SET {rows.setting(attributes)}{removed}",
-                condition=_MINE,
-                values={**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id)},
-            )
+            return await self._table.apply(_setting(user_id, key, turn_id, attributes, removed))
         except ConditionFailedError:
             return None
+
+    def _bound(self, thread_id: str, ttl_s: int) -> dict[str, Mapping[str, Any]]:
+        return {rows.THREAD_ID: rows.text(thread_id), **self._kept_for(ttl_s)}
 
     def _kept_for(self, ttl_s: int) -> dict[str, Mapping[str, Any]]:
         expires_ms = self._now_ms() + ttl_s * 1000
@@ -123,6 +126,18 @@ class IdempotencyKeys:
 
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000
+
+
+def _setting(
+    user_id: str, key: str, turn_id: str, attributes: Mapping[str, Mapping[str, Any]], removed: str = ""
+) -> Update:
+    """The write that sets attributes, if the turn has the key."""
+    return Update(
+        _key(user_id, key),
+        f"SET {rows.setting(attributes)}{removed}",
+        {**rows.valued(attributes), f":{turn_rows.TURN_ID}": rows.text(turn_id)},
+        condition=_MINE,
+    )
 
 
 def _key(user_id: str, key: str) -> Key:

@@ -13,7 +13,7 @@ from lambda_src.store import keys
 from lambda_src.store.aws_calls import ConditionFailedError
 from lambda_src.store.clock import ThreadClocks
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Key, Table
+from lambda_src.store.dynamodb.table import Key, Row, Table, Update
 from lambda_src.store.dynamodb.turns import turn_rows
 from lambda_src.store.ports import LeaseTaken, TurnRow
 
@@ -44,26 +44,10 @@ class Leases:
     async def take(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> LeaseTaken:
         """Take the lease from its holder; NotFoundError if a tombstone has replaced it."""
         key = _key(user_id, thread_id)
-        first = self._clocks.first(key[0])
-        self._clocks.hold(key[0], turn_id, first)  # before the write: a new thread's message is saved concurrently
-        attributes = {
-            turn_rows.TURN_ID: rows.text(turn_id),
-            turn_rows.FIRST_ORDER: rows.number(first),
-            turn_rows.EXPIRES_MS: rows.number(self._now_ms() + lease_ms),
-            turn_rows.STOP: _NO,
-            turn_rows.ENDED: _NO,
-            turn_rows.MARK: rows.text(secrets.token_hex(8)),
-            turn_rows.UNENDED: {"L": [rows.text(turn_id)]},
-            keys.TTL_ATTRIBUTE: self._ttl(),
-        }
+        first = self._hold_first(key[0], turn_id)  # before the write: a new thread's message is saved concurrently
+        taking = self._taking(key, turn_id, first, lease_ms, f"{rows.NOT_DELETED} AND {_NOT_THIS_CALL}")
         try:
-            old = await self._table.update(
-                key,
-                f"SET {_COPIED}, {_CARRIED_OVER}, {rows.setting(attributes)}",
-                condition=f"attribute_not_exists(#{rows.DELETED_AT}) AND {_NOT_THIS_CALL}",
-                values=rows.valued(attributes) | _DEFAULTS,
-            )
-            previous = turn_rows.turn_of(old)
+            previous = turn_rows.turn_of(await self._table.apply(taking))
         except ConditionFailedError as fault:
             if rows.is_tombstone(fault.old):
                 raise NotFoundError("This thread has been deleted.") from None
@@ -72,6 +56,12 @@ class Leases:
             self._clocks.follow(key[0], previous.last_order)
             self._clocks.hold(key[0], turn_id, max(first, self._clocks.first(key[0])))
         return LeaseTaken(previous)
+
+    def first_of(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> Update:
+        """The write of a transaction that takes the first lease of a new thread."""
+        key = _key(user_id, thread_id)
+        first = self._hold_first(key[0], turn_id)
+        return self._taking(key, turn_id, first, lease_ms, f"attribute_not_exists(#{keys.PARTITION_KEY})")
 
     async def renew(
         self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int
@@ -169,6 +159,31 @@ class Leases:
         row = await self._table.get(_key(user_id, thread_id))
         return None if row is None else turn_rows.turn_of(row)
 
+    def _hold_first(self, partition: str, turn_id: str) -> int:
+        """The order after which the items of the turn come, as far as this process knows."""
+        first = self._clocks.first(partition)
+        self._clocks.hold(partition, turn_id, first)
+        return first
+
+    def _taking(self, key: Key, turn_id: str, first: int, lease_ms: int, condition: str) -> Update:
+        """The write that takes the lease. The row keeps what a recovery needs to know of the previous lease."""
+        attributes = {
+            turn_rows.TURN_ID: rows.text(turn_id),
+            turn_rows.FIRST_ORDER: rows.number(first),
+            turn_rows.EXPIRES_MS: rows.number(self._now_ms() + lease_ms),
+            turn_rows.STOP: _NO,
+            turn_rows.ENDED: _NO,
+            turn_rows.MARK: rows.text(secrets.token_hex(8)),
+            turn_rows.UNENDED: {"L": [rows.text(turn_id)]},
+            keys.TTL_ATTRIBUTE: self._ttl(),
+        }
+        return Update(
+            key,
+            f"SET {_COPIED}, {_CARRIED_OVER}, {rows.setting(attributes)}",
+            rows.valued(attributes) | _DEFAULTS,
+            condition=condition,
+        )
+
     def _now_ms(self) -> int:
         return self._clock() // 1_000_000
 
@@ -178,6 +193,11 @@ class Leases:
     def _renewed(self, last_order: int) -> dict[str, Mapping[str, Any]]:
         """Attributes that every write of the holder updates: the TTL, and after which order the next turn starts."""
         return {keys.TTL_ATTRIBUTE: self._ttl(), turn_rows.LAST_ORDER: rows.number(last_order)}
+
+
+def is_taken_by(taking: Update, row: Row) -> bool:
+    """Whether `row` is the lease that `taking` wrote, so that its response was lost."""
+    return row.get(turn_rows.MARK) == taking.values[f":{turn_rows.MARK}"]
 
 
 def _key(user_id: str, thread_id: str) -> Key:

@@ -11,7 +11,7 @@ from chatkit.store import NotFoundError
 from lambda_src.context import RequestContext
 from lambda_src.store import bounds
 from lambda_src.store.bounds import within_budget
-from lambda_src.store.dynamodb.table import Row, Table
+from lambda_src.store.dynamodb.table import Row, Table, Update
 from lambda_src.store.dynamodb.turns.followers import Followers
 from lambda_src.store.dynamodb.turns.idempotency import IdempotencyKeys
 from lambda_src.store.dynamodb.turns.journal import Journal, JournalPage
@@ -39,6 +39,17 @@ class DynamoDBLedger:
         self._idempotency_keys = IdempotencyKeys(table, clock=clock)
         self._quotas = Quotas(table, clock=clock)
         self._followers = Followers(table, clock=clock)
+
+    def registration(self, thread_id: str, context: RequestContext) -> tuple[Update, Update]:
+        """The two writes of a transaction that take a new thread's lease and bind the turn's key to the thread."""
+        user_id, turn = context.user.id, context.turn
+        registration = None if turn is None else turn.registration
+        assert turn is not None
+        assert registration is not None, "only the turn that begins a thread is registered with it"
+        bounds.writable(turn.id, registration.key)
+        lease = self._leases.first_of(user_id, thread_id, turn.id, lease_ms=registration.lease_ms)
+        key, ttl_s = registration.key, registration.bound_s
+        return lease, self._idempotency_keys.binding(user_id, key, turn.id, thread_id=thread_id, ttl_s=ttl_s)
 
     @within_budget
     async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
