@@ -51,7 +51,7 @@ async def canned_turn() -> int:
     store = MemoryStore()
     agent = Agent(name="Prewarm", instructions="Look.", tools=[look], model="none")
     dispatcher = AgentDispatcher(lambda: agent, build_run_config=lambda: run_config)
-    server = ChatServer(store, dispatcher, feedback=store, history_items=1)
+    server = ChatServer(store, dispatcher, feedback=store)
     asked = UserMessageInput(content=[Text(text="hi")], attachments=[], inference_options=InferenceOptions())
     request = ThreadsCreateReq(params=ThreadCreateParams(input=asked))
     return len([event async for event in await server.events(request, NOBODY)])

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -42,15 +42,14 @@ from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.chat import store_requests
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError, RequestError
-from lambda_src.models.errors import FILE_KINDS, FileKind
 from lambda_src.models.transcription import Transcribe
 from lambda_src.observability.faults import log_fault
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, LimitsByUser
 from lambda_src.runs import titles
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.run import Runs
 from lambda_src.runs.user_errors import stream_error
 from lambda_src.runs.widget_actions import ActionCall
+from lambda_src.settings import Settings
 from lambda_src.startup import flags
 from lambda_src.store.bounds import MAX_LIMIT
 from lambda_src.store.ports import FeedbackStore, NewThreads
@@ -69,9 +68,8 @@ class ChatServer(ChatKitServer[RequestContext]):
     """ChatKit's server: answers from one store and one agent. LazyChatServer validates requests before they get here.
 
     Without `files` there are no attachments, without `transcribe` no dictation, and without `suggest_title` a thread's
-    title is the beginning of its first message. Users may choose among `models`, the default first, and `tool_choices`.
-    `takes` are the kinds of files that the model can read. With `new_threads`, a new thread and its message are stored
-    in one write.
+    title is the beginning of its first message. With `new_threads`, a new thread is stored in one write; without,
+    `store` stores its parts one by one.
     """
 
     def __init__(
@@ -81,30 +79,17 @@ class ChatServer(ChatKitServer[RequestContext]):
         *,
         feedback: FeedbackStore,
         new_threads: NewThreads | None = None,
-        history_items: int,
-        limits: LimitsByUser = DEFAULT_LIMITS,
+        settings: Settings | None = None,
         files: "Files | None" = None,
-        models: Sequence[str] = (),
-        tool_choices: Sequence[str] = (),
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
-        takes: Collection[FileKind] = FILE_KINDS,
     ) -> None:
         super().__init__(store if files is None else PresignedStore(store, files), files)
         self._dispatcher = dispatcher
         self.feedback = feedback
         self._new_threads = new_threads
-        self._runs = Runs(
-            dispatcher,
-            self.store,
-            store,
-            files,
-            history_items=history_items,
-            limits=limits,
-            models=models,
-            takes=takes,
-            tool_choices=tool_choices,
-        )
+        self.settings = settings or Settings()
+        self._runs = Runs(dispatcher, self.store, store, files, self.settings)
         self._transcribe = transcribe
         self._suggest_title = suggest_title
 

@@ -7,7 +7,7 @@ some not at all. All that can be checked first is checked here, so a refused req
 import asyncio
 import base64
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -48,8 +48,9 @@ from lambda_src.attachments.files import Files
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import ConflictError, ForbiddenError, RequestError, TooLargeError
 from lambda_src.quotas import token_estimate
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, PROMPT_TOKENS, TITLE_TOKENS, LimitsByUser
+from lambda_src.quotas.turn_limits import PROMPT_TOKENS, TITLE_TOKENS, turn_limits
 from lambda_src.runs.hooks import Screening, UploadedFile
+from lambda_src.settings import Settings
 from lambda_src.startup import flags
 
 TITLE_CHARS = 2_500  # of a message, and the instructions, that the model reads to suggest a title (titles.py)
@@ -64,18 +65,12 @@ AUDIO_SIGNATURES = {  # the media types that ChatKit's client records: offset an
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Validates requests. Users may choose among `models` and `tool_choices`.
-
-    `dictation` is whether it is offered, `history_items` how many items of a thread the model reads.
-    """
+    """Validates requests. `dictation` is whether it is offered."""
 
     store: Store[RequestContext]
-    history_items: int
+    settings: Settings = field(default_factory=Settings)
     files: Files | None = None
-    models: Collection[str] = field(default=())
-    tool_choices: Collection[str] = field(default=())
     dictation: bool = False
-    limits: LimitsByUser = DEFAULT_LIMITS
     screening: Screening = field(default_factory=Screening)
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
@@ -141,7 +136,7 @@ class Checks:
             return
         thread, page = await asyncio.gather(
             self.store.load_thread(thread_id, context=context),
-            self.store.load_thread_items(thread_id, None, self.history_items, "desc", context),
+            self.store.load_thread_items(thread_id, None, self.settings.history_items, "desc", context),
             return_exceptions=True,
         )
         if isinstance(thread, BaseException):
@@ -166,7 +161,7 @@ class Checks:
 
     def _bounded(self, what: str, length: int, context: RequestContext) -> None:
         """Raise TooLargeError if the text is longer than one message of this user may be."""
-        most = self.limits.of(context.user).message_chars
+        most = turn_limits(self.settings, context.user).message_chars
         if length > most:
             raise TooLargeError(f"{what} has {length:,} characters, and the limit is {most:,}. Shorten it.")
 
@@ -181,7 +176,7 @@ class Checks:
         tokens = PROMPT_TOKENS + token_estimate.at_most(message)
         if not newest_first:
             tokens += TITLE_TOKENS + token_estimate.at_most(message[:TITLE_CHARS])
-        left = self.limits.of(context.user).history_tokens
+        left = turn_limits(self.settings, context.user).history_tokens
         for item in newest_first:
             text = item.model_dump_json()
             if (left := left - token_estimate.about(text)) < 0:
@@ -209,11 +204,11 @@ class Checks:
             raise
 
     def _options(self, options: InferenceOptions) -> None:
-        if options.model is not None and options.model not in self.models:
-            offered = ", ".join(self.models) or "none: there is nothing to choose"
+        if options.model is not None and options.model not in self.settings.models:
+            offered = ", ".join(self.settings.models) or "none: there is nothing to choose"
             raise RequestError(f"This model is not offered here. Offered are {offered}.")
-        if options.tool_choice is not None and options.tool_choice.id not in self.tool_choices:
-            offered = ", ".join(self.tool_choices) or "none: there is nothing to choose"
+        if options.tool_choice is not None and options.tool_choice.id not in self.settings.tool_choices:
+            offered = ", ".join(self.settings.tool_choices) or "none: there is nothing to choose"
             raise RequestError(f"This tool cannot be chosen here. Offered are {offered}.")
 
     async def _action(self, params: ThreadCustomActionParams, context: RequestContext) -> None:

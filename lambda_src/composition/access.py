@@ -1,4 +1,4 @@
-"""Builds authentication, guests, CORS and quotas from the settings. Creates no AWS client."""
+"""Builds authentication, guests and CORS from the settings. Creates no AWS client."""
 
 import time
 from collections.abc import Callable
@@ -9,15 +9,11 @@ from lambda_src.auth.guest_access import Guests
 from lambda_src.auth.jwt_claims import usable
 from lambda_src.errors import SettingsError
 from lambda_src.http import edge
-from lambda_src.quotas.file_quota import FileAllowance, FileQuota
 from lambda_src.quotas.source_addresses import Callers
-from lambda_src.quotas.turn_limits import limits_by
-from lambda_src.quotas.turn_quota import Allowance, Quotas
 from lambda_src.rotating_secret import OLDEST_S, Secret
 from lambda_src.runs.hooks import Screening
 from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters
-from lambda_src.store.ports import TurnLedger
 
 ReadSecret = Callable[[str], str]
 
@@ -61,27 +57,6 @@ def middleware(settings: Settings, read_secret: ReadSecret) -> list[edge.Middlew
     if settings.cors_origins is not None:
         chain.append(edge.cors_middleware(settings.cors_origins, token_header=settings.token_header))
     return chain
-
-
-def quotas(
-    settings: Settings, ledger: TurnLedger, counters: Counters, *, clock: Callable[[], int] = time.time_ns
-) -> Quotas:
-    """The quotas on turns; without any limit, only the operator's switch that pauses them."""
-    allowance = Allowance(
-        messages_per_minute=settings.quotas.messages_per_minute,
-        messages_per_day=settings.quotas.messages_per_day,
-        running=settings.quotas.running_turns,
-        tokens_per_day=settings.quotas.tokens_per_day,
-        stage_tokens_per_day=settings.quotas.stage_tokens_per_day,
-        guest_messages_per_day=settings.guest_quotas.messages_per_day,
-        guest_tokens_percent=settings.guest_quotas.tokens_percent,
-    )
-    return Quotas(ledger, counters, allowance, limits=limits_by(settings), clock=clock, now=lambda: clock() / 1e9)
-
-
-def file_quota(settings: Settings, counters: Counters) -> FileQuota:
-    """The daily quota on files; without a limit in the settings, that of guests still applies."""
-    return FileQuota(counters, FileAllowance(settings.quotas.files_per_day, settings.quotas.file_bytes_per_day))
 
 
 def guests(

@@ -33,7 +33,7 @@ from lambda_src.http.edge import Middleware
 from lambda_src.http.page import Page, page_of
 from lambda_src.models.transcription import DICTATION_MODEL, Dictation, Transcribe
 from lambda_src.observability.logs import configure_logging
-from lambda_src.quotas.turn_limits import limits_by
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.rotating_secret import Secret
 from lambda_src.runs import tool_secrets
 from lambda_src.runs.assistants import Assistant, BuildAgent, LoadAssistants, shipped, shipped_actions, shipped_agent
@@ -108,7 +108,6 @@ def _joined(
     callers, screening = build_callers(settings, store, clock=clock), Screening(parts.load_hooks)
 
     def late_server(settings: Settings, build_agent: BuildAgent, build_actions: BuildActions) -> LazyChatServer:
-        limits = limits_by(settings)
         dispatcher = AgentDispatcher(build_agent, build_run_config=parts.build_run_config, build_actions=build_actions)
 
         def load_server() -> "ChatServer":
@@ -122,32 +121,19 @@ def _joined(
                 dispatcher,
                 feedback=store,
                 new_threads=new_threads,
-                history_items=settings.history_items,
-                limits=limits,
+                settings=settings,
                 files=files,
-                models=settings.models,
-                takes=settings.model_files,
-                tool_choices=settings.tool_choices,
                 transcribe=parts.transcribe,
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
             )
 
         linked = store if files is None else PresignedStore(store, files)
-        checks = Checks(
-            linked,
-            settings.history_items,
-            files,
-            settings.models,
-            settings.tool_choices,
-            dictation=dictation,
-            limits=limits,
-            screening=screening,
-        )
+        checks = Checks(linked, settings, files, dictation=dictation, screening=screening)
         load = partial(without_collector, load_server)
         return LazyChatServer(load, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
 
     def turns_of(settings: Settings) -> Turns:
-        quotas = access.quotas(settings, ledger, counters, clock=clock)
+        quotas = Quotas(ledger, counters, settings, clock=clock)
         links = None if files is None else EventLinks(files)
         around = TurnServices(
             ledger, AnswerStore(store), clock=lambda: clock() // 1_000_000, quotas=quotas, links=links

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lambda_src.composition import access
 from lambda_src.composition.aws import Clients
 from lambda_src.observability.logs import count_row
+from lambda_src.quotas.file_quota import FileQuota
 from lambda_src.quotas.source_addresses import Callers, MemoryDayKeys
 from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters, MemoryCounters
@@ -64,7 +64,7 @@ def build_files(settings: Settings, aws: Clients, counters: Counters) -> "Files 
         calls=Calls(ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")),
         limits=FileLimits.up_to(settings.max_file_bytes),
         clock=time.time_ns,
-        admit=access.file_quota(settings, counters).admit,
+        admit=FileQuota(counters, settings).admit,
     )
 
 

@@ -58,7 +58,7 @@ from lambda_src.runs.assistants import Assistant, BuildAgent, shipped_actions, s
 from lambda_src.runs.dispatcher import AgentDispatcher, BuildActions
 from lambda_src.runs.hooks import LoadHooks, Screening, no_hooks, shipped_hooks
 from lambda_src.runs.tool_secrets import SecretReadError, ToolSecrets
-from lambda_src.settings import HISTORY_ITEMS, MAX_BODY_BYTES
+from lambda_src.settings import MAX_BODY_BYTES
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
@@ -211,16 +211,11 @@ class AgentChat:
         run_config = real_model or RunConfig(model=self._player, tracing_disabled=True)
         build_agent()  # raises its exceptions here; the server builds others, with MCP servers one per turn
         dispatcher = AgentDispatcher(build_agent, build_run_config=lambda: run_config, build_actions=build_actions)
-        self._server = _WatchedServer(
-            self.store,
-            dispatcher,
-            feedback=self.store,
-            history_items=HISTORY_ITEMS,
-        )
+        self._server = _WatchedServer(self.store, dispatcher, feedback=self.store)
         served = LazyChatServer(
             lambda: self._server,
             dispatcher.prepare,
-            checks=Checks(self.store, HISTORY_ITEMS, screening=Screening(load_hooks)),
+            checks=Checks(self.store, screening=Screening(load_hooks)),
             answers=Answers(self.store, self.store),
         )
         endpoint = AssistantEndpoint(served, Turns(TurnServices(self.store.ledger, AnswerStore(self.store))))

@@ -5,12 +5,12 @@ A file counts when its upload URL is created, whether it is uploaded or not: the
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from secrets import token_hex
 
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, User
 from lambda_src.errors import QuotaError
 from lambda_src.quotas.turn_quota import in_words
+from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters, seconds_left
 
 FILES, FILE_BYTES = "files", "file-bytes"  # names of counters in the user's partition
@@ -18,33 +18,15 @@ GUEST_FILES = 5  # per day: enough for a few screenshots, useless as free storag
 GUEST_FILE_BYTES = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class FileAllowance:
-    """What one user may upload per day; 0 means no limit. Guests get at most GUEST_FILES and GUEST_FILE_BYTES."""
-
-    files_per_day: int = 0
-    bytes_per_day: int = 0
-
-    def of(self, context: RequestContext) -> tuple[int, int]:
-        """The limits of this user, as (files, bytes); 0 means no limit."""
-        if not context.user.is_guest:
-            return self.files_per_day, self.bytes_per_day
-        return min(self.files_per_day or GUEST_FILES, GUEST_FILES), min(
-            self.bytes_per_day or GUEST_FILE_BYTES, GUEST_FILE_BYTES
-        )
-
-
 class FileQuota:
     """Counts uploads and refuses those over the limit. `clock` returns nanoseconds since 1970."""
 
-    def __init__(
-        self, counters: Counters, allowance: FileAllowance, *, clock: Callable[[], int] = time.time_ns
-    ) -> None:
-        self._counters, self._allowance, self._clock = counters, allowance, clock
+    def __init__(self, counters: Counters, settings: Settings, *, clock: Callable[[], int] = time.time_ns) -> None:
+        self._counters, self._settings, self._clock = counters, settings, clock
 
     async def admit(self, size: int, context: RequestContext) -> None:
         """Count one file of `size` bytes. Raises QuotaError, and counts nothing, if it is over a limit."""
-        files, file_bytes = self._allowance.of(context)
+        files, file_bytes = self._limits(context.user)
         user_id = context.user.id
         if files and not await self._counters.add(FILES, 1, ceiling=files, user_id=user_id):
             raise self._refused("You have reached today's limit of files", FILES)
@@ -52,6 +34,13 @@ class FileQuota:
             if files:
                 await self._counters.correct(FILES, -1, ceiling=files, user_id=user_id, mark=token_hex(8))
             raise self._refused("This file is larger than what is left of today's allowance", FILE_BYTES)
+
+    def _limits(self, user: User) -> tuple[int, int]:
+        """Files and bytes per day; 0 means no limit. Guests get at most GUEST_FILES and GUEST_FILE_BYTES."""
+        files, file_bytes = self._settings.quotas.files_per_day, self._settings.quotas.file_bytes_per_day
+        if not user.is_guest:
+            return files, file_bytes
+        return min(files or GUEST_FILES, GUEST_FILES), min(file_bytes or GUEST_FILE_BYTES, GUEST_FILE_BYTES)
 
     def _refused(self, reason: str, limit: str) -> QuotaError:
         left_s = seconds_left(self._clock())

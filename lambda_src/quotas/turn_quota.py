@@ -12,14 +12,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from secrets import token_hex
 
-from lambda_src.context import RequestContext
+from lambda_src.context import RequestContext, User
 from lambda_src.errors import ChatError, QuotaError
 from lambda_src.meter import Meter
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS, LimitsByUser
+from lambda_src.quotas.turn_limits import turn_limits
+from lambda_src.settings import Settings
 from lambda_src.store.counters import Counters, day_of, seconds_left
 from lambda_src.store.ports import QuotaLimits, QuotaRefused, TurnLedger
 
@@ -41,59 +42,16 @@ Ceiling = tuple[str, str | None, int]
 """(name of the counter, user id or None for the stage's, highest value that it may reach)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """What users may spend, per minute or UTC day; `running` is the number of concurrent turns. 0 means no limit."""
-
-    messages_per_minute: int = 0
-    messages_per_day: int = 0
-    running: int = 0
-    tokens_per_day: int = 0
-    stage_tokens_per_day: int = 0
-    guest_messages_per_day: int = 20
-    guest_tokens_percent: int = 25  # of the stage's tokens: the rest stays for users who sign in
-
-    @property
-    def of_guests(self) -> int:
-        """Tokens of all guests together; 0 means that only the stage's limit applies."""
-        stage, percent = self.stage_tokens_per_day, self.guest_tokens_percent
-        return max(1, stage * percent // 100) if stage and percent < 100 else 0
-
-    @property
-    def of_one_guest(self) -> int:
-        """Tokens of one guest; 0 means no limit."""
-        return int((self.of_guests or self.stage_tokens_per_day) * ONE_GUEST)
-
-    @property
-    def of_one_network(self) -> int:
-        """Tokens of all guests from one source address; 0 means no limit."""
-        return int((self.of_guests or self.stage_tokens_per_day) * ONE_NETWORK)
-
-    def of(self, context: RequestContext) -> QuotaLimits:
-        """The limits that the ledger enforces for this user."""
-        if context.user.is_guest:
-            return QuotaLimits(GUEST_PER_MINUTE, self.guest_messages_per_day, GUEST_RUNNING)
-        return QuotaLimits(self.messages_per_minute, self.messages_per_day, self.running)
-
-
 class Quotas:
     """Reserves a turn's cost before its lease (`admit`) and corrects it at its end (`settle`).
 
-    `clock` returns nanoseconds since 1970, `now` monotonic seconds.
+    `clock` returns nanoseconds since 1970.
     """
 
     def __init__(
-        self,
-        ledger: TurnLedger,
-        counters: Counters,
-        allowance: Allowance,
-        *,
-        limits: LimitsByUser = DEFAULT_LIMITS,
-        clock: Callable[[], int] = time.time_ns,
-        now: Callable[[], float] = time.monotonic,
+        self, ledger: TurnLedger, counters: Counters, settings: Settings, *, clock: Callable[[], int] = time.time_ns
     ) -> None:
-        self._ledger, self._counters, self._allowance = ledger, counters, allowance
-        self._limits, self._clock, self._now = limits, clock, now
+        self._ledger, self._counters, self._settings, self._clock = ledger, counters, settings, clock
         self._switch: tuple[float, str | None] = (float("-inf"), None)
 
     async def look(self) -> None:
@@ -110,7 +68,7 @@ class Quotas:
         turn = context.turn
         assert turn is not None, "only turns are counted"
         await self._check_switch()
-        limits, ceilings = self._allowance.of(context), self._ceilings(context)
+        limits, ceilings = self._limits(context.user), self._ceilings(context)
         refused: QuotaRefused | None = None
         try:
             if _counts(limits):
@@ -118,7 +76,7 @@ class Quotas:
                 refused = await self._ledger.spend_quota(turn.id, limits, context=placed)
             if refused is None and ceilings:
                 day = day_of(self._clock())
-                reserved = turn.input_tokens + self._limits.of(context.user).reserved_output
+                reserved = turn.input_tokens + turn_limits(self._settings, context.user).reserved_output
                 reserve = partial(self._reserve, ceilings, day)
                 await reserve(reserved)
                 turn.meter = Meter(reserve, day=day, reserved=reserved)
@@ -136,7 +94,7 @@ class Quotas:
         Raises QuotaError if it is not allowed. As in `admit`, the message stays spent when tokens have run out.
         """
         await self._check_switch()
-        limits = replace(self._allowance.of(context), running=0)
+        limits = replace(self._limits(context.user), running=0)
         if _counts(limits):
             own_id = token_hex(ID_BYTES)
             refused = await self._ledger.spend_quota(own_id, limits, context=self._ended(context))
@@ -180,7 +138,7 @@ class Quotas:
         turn = context.turn
         assert turn is not None, "only turns are counted"
         writes: list[Awaitable[None]] = []
-        if self._allowance.of(context).running:
+        if self._limits(context.user).running:
             writes.append(self._ledger.end_quota(turn.id, context=context))
         if (meter := turn.meter) is not None:
             counted = (turn.tokens_in or 0) + (turn.tokens_out or 0)  # includes runs that a tool started itself
@@ -198,17 +156,26 @@ class Quotas:
         """A context whose deadline is now: its turn occupies no running place that must be freed later."""
         return replace(context, deadline_ms=self._clock() // 1_000_000)
 
+    def _limits(self, user: User) -> QuotaLimits:
+        """The limits that the ledger enforces for this user."""
+        if user.is_guest:
+            return QuotaLimits(GUEST_PER_MINUTE, self._settings.guest_quotas.messages_per_day, GUEST_RUNNING)
+        quotas = self._settings.quotas
+        return QuotaLimits(quotas.messages_per_minute, quotas.messages_per_day, quotas.running_turns)
+
     def _ceilings(self, context: RequestContext) -> list[Ceiling]:
         """The token ceilings that apply to this user's turns."""
-        allowance, user = self._allowance, context.user
-        ceilings: list[Ceiling] = [(USER_TOKENS, user.id, allowance.tokens_per_day)]
+        user, stage = context.user, self._settings.quotas.stage_tokens_per_day
+        ceilings: list[Ceiling] = [(USER_TOKENS, user.id, self._settings.quotas.tokens_per_day)]
         if user.is_guest:
+            percent = self._settings.guest_quotas.tokens_percent
+            guests = max(1, stage * percent // 100) if stage else 0  # the rest stays for users who sign in
             ceilings = [
-                (USER_TOKENS, user.person, allowance.of_one_guest),
-                (f"{USER_TOKENS}-from-{context.source}", None, allowance.of_one_network),  # unknown sources share one
-                (GUEST_TOKENS, None, allowance.of_guests),
+                (USER_TOKENS, user.person, int(guests * ONE_GUEST)),
+                (f"{USER_TOKENS}-from-{context.source}", None, int(guests * ONE_NETWORK)),  # unknown sources share one
+                (GUEST_TOKENS, None, guests if percent < 100 else 0),
             ]
-        ceilings.append((STAGE_TOKENS, None, allowance.stage_tokens_per_day))
+        ceilings.append((STAGE_TOKENS, None, stage))
         return [ceiling for ceiling in ceilings if ceiling[2] > 0]
 
     async def _check_switch(self) -> None:
@@ -218,9 +185,9 @@ class Quotas:
 
     async def _switched_off(self) -> str | None:
         read_at_s, text = self._switch
-        if self._now() - read_at_s >= SWITCH_S:
+        if self._clock() / 1e9 - read_at_s >= SWITCH_S:
             text = await self._counters.switched_off()
-            self._switch = (self._now(), text)
+            self._switch = (self._clock() / 1e9, text)
         return text
 
     def _of_tokens(self, name: str, user_id: str | None) -> QuotaError:

@@ -32,14 +32,15 @@ from chatkit.types import (
 
 from lambda_src.context import RequestContext
 from lambda_src.models import providers as models
-from lambda_src.models.errors import FILE_KINDS, FailedError, FileKind, refused_files
+from lambda_src.models.errors import FailedError, FileKind, refused_files
 from lambda_src.observability.faults import log_fault
-from lambda_src.quotas.turn_limits import LimitsByUser
+from lambda_src.quotas.turn_limits import turn_limits
 from lambda_src.runs import approvals, user_errors
 from lambda_src.runs.conversion import HistoryConverter
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.mcp_servers import agents_of, note_tool_error
 from lambda_src.runs.run_events import LAST_AGENT, RunEvents, Watching
+from lambda_src.settings import Settings
 from lambda_src.startup import flags
 
 if TYPE_CHECKING:
@@ -59,18 +60,10 @@ class Runs:
         store: Store[RequestContext],
         rows: Store[RequestContext],
         files: "Files | None",
-        *,
-        history_items: int,
-        limits: LimitsByUser,
-        models: Sequence[str],
-        tool_choices: Sequence[str],
-        takes: Collection[FileKind] = FILE_KINDS,
+        settings: Settings,
     ) -> None:
-        """`takes` are the kinds of file that the model can read; a sentence replaces the others."""
         self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
-        self._takes = takes
-        self._history_items, self._limits = history_items, limits
-        self._models, self._tool_choices = models, tool_choices
+        self._settings = settings
 
     async def events(
         self, thread: ThreadMetadata, context: RequestContext, *, message: UserMessageItem | None
@@ -85,7 +78,7 @@ class Runs:
             yield ThreadItemReplacedEvent(item=closed)
         async with self._dispatcher.at_work() as agent:
             prepared = await self._prepared(agent, newest_first, thread, context)
-            takes = self._takes
+            takes: Collection[FileKind] = self._settings.model_files
             while True:
                 history = self._history(context, takes)
                 run = await self._started(prepared, history)
@@ -112,7 +105,7 @@ class Runs:
             items = list(ahead.items)
         else:
             page = await self._store.load_thread_items(
-                thread_id=thread.id, after=None, limit=self._history_items, order="desc", context=context
+                thread_id=thread.id, after=None, limit=self._settings.history_items, order="desc", context=context
             )
             items = page.data
         if message is None:
@@ -121,11 +114,11 @@ class Runs:
             if item.id == message.id:
                 return items[place:]
         if ahead is not None:
-            return [message, *items][: self._history_items]
+            return [message, *items][: self._settings.history_items]
         before = await self._store.load_thread_items(
-            thread.id, message.id, max(1, self._history_items - 1), "desc", context
+            thread.id, message.id, max(1, self._settings.history_items - 1), "desc", context
         )
-        return [message, *before.data][: self._history_items]
+        return [message, *before.data][: self._settings.history_items]
 
     async def _prepared(
         self, agent: Agent[Any], newest_first: Sequence[ThreadItem], thread: ThreadMetadata, context: RequestContext
@@ -134,8 +127,8 @@ class Runs:
             _newest_choices(newest_first),
             _last_agent(agent, thread),
             self._dispatcher.run_config,
-            models=self._models,
-            tools=self._tool_choices,
+            models=self._settings.models,
+            tools=self._settings.tool_choices,
             context=self._agent_context(thread, context),
         )
         run_config = replace(
@@ -144,7 +137,7 @@ class Runs:
             tool_not_found_behavior="return_error_to_model",
             tool_error_formatter=_log_tool_error,
         )
-        run_config = models.capped(run_config, self._limits.of(context.user).output_tokens)
+        run_config = models.capped(run_config, turn_limits(self._settings, context.user).output_tokens)
         held = await approvals.taken(newest_first, self._store, context)
         return _Prepared(agent, starting, run_config, held, newest_first, thread, context)
 
@@ -152,9 +145,11 @@ class Runs:
         """Start a run; a refused request that is sent again gets a new one."""
         newest_first, thread, context = prepared.newest_first, prepared.thread, prepared.context
         agent_context = self._agent_context(thread, context)
-        watching = Watching(thread, context.turn, output_tokens=self._limits.of(context.user).reserved_output)
+        watching = Watching(
+            thread, context.turn, output_tokens=turn_limits(self._settings, context.user).reserved_output
+        )
         if flags.is_on("ahead"):
-            is_whole = len(newest_first) < self._history_items
+            is_whole = len(newest_first) < self._settings.history_items
             answering: Any = NewestItems(agent_context, newest_first, is_whole=is_whole)
             agent_context.store = answering
         if (held := prepared.held) is None:
@@ -183,14 +178,14 @@ class Runs:
         try:
             newest = await self._store.load_item(thread.id, item_id, context=context)
             before = await self._store.load_thread_items(
-                thread.id, item_id, max(1, self._history_items - 1), "desc", context
+                thread.id, item_id, max(1, self._settings.history_items - 1), "desc", context
             )
         except NotFoundError as error:
             raise CustomStreamError(approvals.OVER) from error
         return await history.history_to_input([newest, *before.data][::-1])
 
     def _history(self, context: RequestContext, takes: Collection[FileKind]) -> HistoryConverter:
-        most = self._limits.of(context.user).history_tokens
+        most = turn_limits(self._settings, context.user).history_tokens
         if (files := self._files) is None:
             return HistoryConverter(max_tokens=most, takes=takes)
 

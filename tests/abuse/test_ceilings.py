@@ -17,10 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import QuotaError, UnavailableError
 from lambda_src.meter import Call
-from lambda_src.quotas.turn_limits import OF_GUESTS, TITLE_TOKENS
-from lambda_src.quotas.turn_quota import ONE_GUEST, ONE_NETWORK, Allowance, Quotas
+from lambda_src.quotas.turn_limits import TITLE_TOKENS
+from lambda_src.quotas.turn_quota import ONE_GUEST, ONE_NETWORK, Quotas
 from lambda_src.store.counters import DAY_S, MemoryCounters, day_of
 from lambda_src.store.memory.store import MemoryStore
+from tests.quotas.engine import OF_GUESTS, settings_with
 
 STEPS = 100  # of each of EXAMPLES runs: 10,000
 EXAMPLES = 100
@@ -82,19 +83,14 @@ class Hostile(RuleBasedStateMachine):
         self.now_ns = 1_800_000_000 * 10**9
         self.counters = Unreliable(clock=self._clock)
         ledger = MemoryStore(clock=self._clock).ledger
-        allowance = Allowance(stage_tokens_per_day=STAGE, guest_tokens_percent=PERCENT, guest_messages_per_day=20)
-        self.processes = [
-            Quotas(ledger, self.counters, allowance, clock=self._clock, now=self._seconds) for _ in range(PROCESSES)
-        ]
+        settings = settings_with(stage_tokens_per_day=STAGE, guest_tokens_percent=PERCENT, guest_messages_per_day=20)
+        self.processes = [Quotas(ledger, self.counters, settings, clock=self._clock) for _ in range(PROCESSES)]
         self.turns: list[Attack] = []
         self.began = 0
         self.sent: Counter[tuple[int, str]] = Counter()
 
     def _clock(self) -> int:
         return self.now_ns
-
-    def _seconds(self) -> float:
-        return self.now_ns / 10**9
 
     def teardown(self) -> None:
         """The event loop is closed."""

@@ -26,6 +26,7 @@ from lambda_src.models.transcription import Transcribe
 from lambda_src.runs.dispatcher import AgentDispatcher
 from lambda_src.runs.titles import Suggest
 from lambda_src.runs.widget_actions import Actions
+from lambda_src.settings import HISTORY_ITEMS, Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
@@ -71,7 +72,7 @@ def server_with(
     *,
     model: Model | None = None,
     tools: Sequence[Tool] = (),
-    history_items: int = 40,
+    history_items: int = HISTORY_ITEMS,
     run_config: RunConfig | None = None,
     suggest_title: Suggest | None = None,
     transcribe: Transcribe | None = None,
@@ -83,13 +84,13 @@ def server_with(
         store,
         dispatcher,
         feedback=store,
-        history_items=history_items,
+        settings=Settings(history_items=history_items),
         suggest_title=suggest_title,
         transcribe=transcribe,
     )
 
 
-def served(server: ChatServer, *, history_items: int = 40, dictation: bool = False, **checks: Any) -> LazyChatServer:
+def served(server: ChatServer, *, dictation: bool = False, **checks: Any) -> LazyChatServer:
     """The server behind validation, as deployments have it; `checks` are options of Checks."""
 
     async def prepare() -> None:
@@ -99,7 +100,7 @@ def served(server: ChatServer, *, history_items: int = 40, dictation: bool = Fal
     return LazyChatServer(
         lambda: server,
         prepare,
-        checks=Checks(server.store, history_items, files, dictation=dictation, **checks),
+        checks=Checks(server.store, server.settings, files, dictation=dictation, **checks),
         answers=Answers(server.store, server.feedback, files),
     )
 

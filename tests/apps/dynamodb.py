@@ -108,7 +108,7 @@ def populated_dynamodb_app() -> Iterator[DynamoDBApp]:
             lambda: Agent(name="Test"),
             build_run_config=lambda: RunConfig(model=DemoModel(sleep=no_pause), tracing_disabled=True),
         )
-        server = ChatServer(store, dispatcher, feedback=store, history_items=40, files=files)
+        server = ChatServer(store, dispatcher, feedback=store, files=files)
         app = create_app(
             AssistantEndpoint(served(server), Turns(TurnServices(store.ledger, AnswerStore(store)))),
             authenticate=known_by_name,

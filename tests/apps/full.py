@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -21,6 +21,7 @@ from lambda_src.models.demo_model import DemoModel
 from lambda_src.runs.assistants import BuildAgent
 from lambda_src.runs.dispatcher import AgentDispatcher, BuildRunConfig
 from lambda_src.runs.widget_actions import Actions
+from lambda_src.settings import Settings
 from lambda_src.store.aws_calls import Calls
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns import journal
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
 LIMITS = FileLimits(max_image_bytes=1_000, max_file_bytes=2_000)
+SETTINGS = {setting.name for setting in fields(Settings)}
 NO_AWS = cast(Aws, None)  # an app without files never uses it
 PNG = b"\x89PNG\r\n\x1a\n" + MARKERS["file"].encode()
 
@@ -62,7 +64,7 @@ class FullApp:
         max_body_bytes: int = MAX_BODY_BYTES,
         **more: Any,
     ) -> FastAPI:
-        """The app with an agent of the test; `more` are options of ChatServer and Checks."""
+        """The app with an agent of the test; `more` are settings and options of ChatServer and Checks."""
         built = agent or Agent(name="Test", tools=list(tools))
         config = run_config or RunConfig(model=model or DemoModel(sleep=no_pause), tracing_disabled=True)
         dispatcher = AgentDispatcher(
@@ -70,15 +72,11 @@ class FullApp:
             build_run_config=build_run_config or (lambda: config),
             build_actions=lambda: actions or Actions(),
         )
-        checks: dict[str, Any] = {
-            name: more[name] for name in ("models", "tool_choices", "limits", "history_items") if name in more
-        }
+        checks: dict[str, Any] = {"dictation": more.get("transcribe") is not None}
         if "screening" in more:
             checks["screening"] = more.pop("screening")
-        checks["dictation"] = more.get("transcribe") is not None
-        server = ChatServer(
-            self.store, dispatcher, feedback=self.store, files=self.files, **{"history_items": 40, **more}
-        )
+        settings = Settings(**{name: more.pop(name) for name in SETTINGS & more.keys()})
+        server = ChatServer(self.store, dispatcher, feedback=self.store, settings=settings, files=self.files, **more)
         links = None if self.files is None else EventLinks(self.files)
         turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), links=links))
         return create_app(

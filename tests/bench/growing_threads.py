@@ -20,6 +20,7 @@ from lambda_src.dev.store_contract.samples import answer_of, thread_of
 from lambda_src.models.demo_model import message_of, tool_call_of
 from lambda_src.models.openai_client import Client
 from lambda_src.runs.dispatcher import AgentDispatcher
+from lambda_src.settings import Settings
 from lambda_src.store.dynamodb import DynamoDBStore
 from lambda_src.turns.lifecycle import Turns
 from tests.apps.chat import message, served
@@ -85,7 +86,7 @@ class Grown:
         used: list[FunctionTool] = [look] if tools else []
         dispatcher = AgentDispatcher(lambda: Agent(name="T", tools=list(used)), build_run_config=lambda: config)
         await dispatcher.ensure_initialized()
-        server = ChatServer(self.store, dispatcher, feedback=self.store, history_items=window)
+        server = ChatServer(self.store, dispatcher, feedback=self.store, settings=Settings(history_items=window))
         params = {"thread_id": self.thread_id, "input": message(uuid.uuid4().hex)}
         request = ThreadsAddUserMessageReq.model_validate({"params": params})
         turns = Turns(replace(services(self.store), clock=lambda: self.now_ns() // 10**6))

@@ -30,7 +30,7 @@ def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | Non
         return server_with(store)
 
     prepare = (dispatcher or dispatching(built)).prepare
-    return LazyChatServer(load, prepare, checks=Checks(store, 40), answers=Answers(store, store))
+    return LazyChatServer(load, prepare, checks=Checks(store), answers=Answers(store, store))
 
 
 def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:

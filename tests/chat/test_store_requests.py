@@ -99,7 +99,7 @@ class Loads:
         self.count, self.failing = 0, failing
         self._store = store
         self.late = LazyChatServer(
-            partial(without_collector, self), self.prepare, checks=Checks(store, 40), answers=Answers(store, store)
+            partial(without_collector, self), self.prepare, checks=Checks(store), answers=Answers(store, store)
         )
 
     async def prepare(self) -> None:

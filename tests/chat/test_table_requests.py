@@ -16,7 +16,7 @@ from lambda_src.composition.app import Parts, build_app
 from lambda_src.dev.store_contract.samples import context_of
 from lambda_src.http.app import create_app
 from lambda_src.models.demo_model import DemoModel
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.runs.widget_actions import Actions
 from lambda_src.settings import Settings
 from lambda_src.store import keys
@@ -28,6 +28,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, Answer, Chat, dispatcher_with, known_by_name, message, no_pause, served
+from tests.quotas.engine import settings_with
 from tests.store.local import Local
 from tests.store.metered import Metered
 
@@ -61,19 +62,17 @@ async def never(_: float) -> None:
 
 
 class CountedApp:
-    """The app on a counted table, and Ann, who has one thread. `allowance`: what she may spend; None: no quotas."""
+    """The app on a counted table, and Ann, who has one thread. `limits`: what she may spend; None: no quotas."""
 
-    def __init__(self, allowance: Allowance | None = None) -> None:
+    def __init__(self, limits: Settings | None = None) -> None:
         self.engine = Noting()
         self.local = Local(engine=self.engine)
         self.store: DynamoDBStore = self.local.store()
-        server = ChatServer(
-            self.store, dispatcher_with(), feedback=self.store, new_threads=self.store, history_items=40
-        )
+        server = ChatServer(self.store, dispatcher_with(), feedback=self.store, new_threads=self.store)
         services = TurnServices(
             self.store.ledger, AnswerStore(self.store), sleep=never, clock=lambda: self.local.now // 10**6
         )
-        turns = Turns(services if allowance is None else replace(services, quotas=self.quotas(allowance)))
+        turns = Turns(services if limits is None else replace(services, quotas=self.quotas(limits)))
         app = create_app(
             AssistantEndpoint(served(server), turns),
             authenticate=known_by_name,
@@ -83,16 +82,10 @@ class CountedApp:
         self.ann = Chat(app)
         self.thread_id = self.message_id = ""
 
-    def quotas(self, allowance: Allowance) -> Quotas:
+    def quotas(self, limits: Settings) -> Quotas:
         """Quotas whose counters are on the table."""
         counters = TableCounters(self.store.table, clock=lambda: self.local.now)
-        return Quotas(
-            self.store.ledger,
-            counters,
-            allowance,
-            clock=lambda: self.local.now,
-            now=lambda: self.local.now / 10**9,
-        )
+        return Quotas(self.store.ledger, counters, limits, clock=lambda: self.local.now)
 
     async def begin(self) -> None:
         """One thread with a message and its answer."""
@@ -111,8 +104,8 @@ class CountedApp:
 
 Step = Callable[[CountedApp], Awaitable[Answer]]
 
-ALL_QUOTAS = Allowance(
-    messages_per_minute=5, messages_per_day=50, running=3, tokens_per_day=50_000, stage_tokens_per_day=400_000
+ALL_QUOTAS = settings_with(
+    messages_per_minute=5, messages_per_day=50, running_turns=3, tokens_per_day=50_000, stage_tokens_per_day=400_000
 )
 
 OPERATIONS: dict[str, Step] = {

@@ -18,7 +18,7 @@ from lambda_src.composition.app import run_config
 from lambda_src.errors import AuthError, QuotaError, SettingsError, UnavailableError
 from lambda_src.http.app import create_app
 from lambda_src.quotas.source_addresses import Callers
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.rotating_secret import OLDEST_S, Secret
 from lambda_src.settings import Settings
 from lambda_src.store.counters import MemoryCounters
@@ -28,6 +28,7 @@ from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, Chat, message, served, server_with
 from tests.auth.test_backend_tokens import ED, ED_JWK, token
+from tests.quotas.engine import settings_with
 
 SECRET = "s" * 64
 
@@ -119,7 +120,7 @@ class Named(MemoryCounters):
 def chat_with_guests(counters: MemoryCounters, *, guests: bool = True) -> Chat:
     """An app that lets guests in."""
     store, tokens = MemoryStore(), GuestTokens(Secret(lambda: SECRET))
-    quotas = Quotas(store.ledger, counters, Allowance(guest_messages_per_day=2))
+    quotas = Quotas(store.ledger, counters, settings_with(guest_messages_per_day=2))
     app = create_app(
         AssistantEndpoint(
             served(server_with(store)), Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))

@@ -48,9 +48,7 @@ def built(files: Files | None = None) -> FastAPI:
     links = None if files is None else EventLinks(files)
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), links=links))
     return create_app(
-        AssistantEndpoint(
-            served(ChatServer(store, dispatcher_with(), feedback=store, history_items=40, files=files)), turns
-        ),
+        AssistantEndpoint(served(ChatServer(store, dispatcher_with(), feedback=store, files=files)), turns),
         authenticate=known_by_name,
         sweeps=store,
         max_body_bytes=MAX_BODY_BYTES,

@@ -148,7 +148,7 @@ async def test_a_file_that_the_model_refuses_becomes_a_sentence_and_the_thread_c
 async def test_a_file_that_the_settings_say_is_not_taken_is_never_sent(full_app: FullApp) -> None:
     async with scripted_api(text("No.")) as (url, requests):
         config = openai_run_config("key", base_url=url, api="chat_completions")
-        chat = full_app.chat(run_config=config, takes=())
+        chat = full_app.chat(run_config=config, model_files=())
         attachment_id = await attached(chat, full_app)
         await chat("threads.create", input=message("look", attachments=[attachment_id]))
     assert "base64" not in json.dumps(requests[0][1])

@@ -5,11 +5,22 @@ from dataclasses import dataclass
 
 from lambda_src.context import RequestContext, Turn, User
 from lambda_src.errors import QuotaError
-from lambda_src.quotas.turn_limits import RESERVED_TOKENS
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_limits import RESERVED_TOKENS, turn_limits
+from lambda_src.quotas.turn_quota import Quotas
+from lambda_src.settings import GuestQuotaSettings, QuotaSettings, Settings
 from lambda_src.store.counters import Counters
 from lambda_src.store.ports import TurnLedger
 from tests.store.local import Local
+
+
+def settings_with(**limits: int) -> Settings:
+    """Settings with these quotas; the names of those of guests begin with `guest_`."""
+    guests = {name.removeprefix("guest_"): limit for name, limit in limits.items() if name.startswith("guest_")}
+    users = {name: limit for name, limit in limits.items() if not name.startswith("guest_")}
+    return Settings(quotas=QuotaSettings(**users), guest_quotas=GuestQuotaSettings(**guests))
+
+
+OF_GUESTS = turn_limits(Settings(), User("guest", is_guest=True))
 
 
 def turn_of(name: str, number: int = 0, *, guest: bool = False) -> RequestContext:
@@ -25,17 +36,10 @@ class QuotaEngine:
     local: Local
     ledger: TurnLedger
     counters: Counters
-    now_s: float = 0.0
 
-    def quotas(self, **allowance: int) -> Quotas:
+    def quotas(self, **limits: int) -> Quotas:
         """Quotas as another process would have them."""
-        return Quotas(
-            self.ledger,
-            self.counters,
-            Allowance(**allowance),
-            clock=lambda: self.local.now,
-            now=lambda: self.now_s,
-        )
+        return Quotas(self.ledger, self.counters, settings_with(**limits), clock=lambda: self.local.now)
 
 
 async def admitted(quotas: Quotas, *contexts: RequestContext) -> int:

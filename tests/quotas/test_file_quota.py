@@ -10,10 +10,10 @@ from lambda_src.attachments.file_types import FileLimits
 from lambda_src.attachments.s3_files import S3AttachmentStore
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import QuotaError, RequestError
-from lambda_src.quotas.file_quota import GUEST_FILE_BYTES, GUEST_FILES, FileAllowance, FileQuota
+from lambda_src.quotas.file_quota import GUEST_FILE_BYTES, GUEST_FILES, FileQuota
 from lambda_src.store.aws_calls import Calls
 from lambda_src.store.counters import MemoryCounters
-from tests.quotas.engine import QuotaEngine
+from tests.quotas.engine import QuotaEngine, settings_with
 
 ANN, BOB = RequestContext(User("ann"), "r"), RequestContext(User("bob"), "r")
 GUEST = RequestContext(User("guest", is_guest=True), "r")
@@ -21,7 +21,8 @@ GUEST = RequestContext(User("guest", is_guest=True), "r")
 
 def quota(quota_engine: QuotaEngine, *, files: int = 0, file_bytes: int = 0) -> FileQuota:
     """As another process would have it."""
-    return FileQuota(quota_engine.counters, FileAllowance(files, file_bytes), clock=lambda: quota_engine.local.now)
+    settings = settings_with(files_per_day=files, file_bytes_per_day=file_bytes)
+    return FileQuota(quota_engine.counters, settings, clock=lambda: quota_engine.local.now)
 
 
 async def taken(counted: FileQuota, sizes: list[int], context: RequestContext = ANN) -> int:
@@ -89,7 +90,7 @@ async def test_what_is_refused_is_never_signed_and_what_is_no_file_is_never_coun
         calls=Calls(),
         limits=FileLimits(1000, 1000),
         clock=lambda: 0,
-        admit=FileQuota(counters, FileAllowance(1, 0)).admit,
+        admit=FileQuota(counters, settings_with(files_per_day=1)).admit,
     )
     with pytest.raises(RequestError):
         await files.create_attachment(AttachmentCreateParams(name="a.svg", size=1, mime_type="image/svg+xml"), ANN)

@@ -13,7 +13,7 @@ from lambda_src.context import User
 from lambda_src.http.app import create_app
 from lambda_src.models.transcription import tokens_at_most
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS
-from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
+from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Quotas
 from lambda_src.runs.widget_actions import ActionCall, Actions
 from lambda_src.settings import MAX_BODY_BYTES
 from lambda_src.store.counters import MemoryCounters
@@ -22,6 +22,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import Answer, Chat, known_by_name, message, served, server_with
+from tests.quotas.engine import settings_with
 
 SOUND = {"audio_base64": base64.b64encode(b"\x1a\x45\xdf\xa3").decode(), "mime_type": "audio/webm"}
 
@@ -39,7 +40,7 @@ class Booth:
     counters: MemoryCounters
     chat: Chat
     done: list[str] = field(default_factory=list)
-    now_s: float = 0.0
+    now_ns: int = 1_800_000_000 * 10**9
 
     async def dictate(self) -> Answer:
         return await self.chat("input.transcribe", **SOUND)
@@ -52,7 +53,7 @@ class Booth:
         return str(answer.of("thread.created")[0]["thread"]["id"])
 
 
-def booth(user: str = "ann", **allowance: int) -> Booth:
+def booth(user: str = "ann", **limits: int) -> Booth:
     """One whose users may spend that much."""
     store, counters, actions = MemoryStore(), MemoryCounters(), Actions()
 
@@ -65,7 +66,7 @@ def booth(user: str = "ann", **allowance: int) -> Booth:
         here.done.append("heard")
         return "hello"
 
-    quotas = Quotas(store.ledger, counters, Allowance(**allowance), now=lambda: here.now_s)
+    quotas = Quotas(store.ledger, counters, settings_with(**limits), clock=lambda: here.now_ns)
     turns = Turns(TurnServices(store.ledger, AnswerStore(store), quotas=quotas))
     server = server_with(store, transcribe=heard, actions=actions)
     app = create_app(
@@ -103,7 +104,7 @@ async def test_the_switch_stops_both() -> None:
     here = booth()
     thread_id = await here.thread()
     here.counters.off = ""
-    here.now_s += SWITCH_S
+    here.now_ns += int(SWITCH_S * 10**9)
     for answer in (await here.dictate(), await here.press(thread_id)):
         assert refused(answer)
         assert answer.json["message"] == PAUSED
@@ -129,7 +130,7 @@ def test_a_dictation_costs_what_its_bytes_hold_at_the_lowest_bitrate() -> None:
 
 
 async def test_neither_takes_the_place_of_an_answer() -> None:
-    here = booth(running=1)
+    here = booth(running_turns=1)
     for _ in range(3):
         assert (await here.dictate()).status == 200
     assert (await here.chat("threads.create", input=message("hi"))).status == 200

@@ -8,8 +8,9 @@ import pytest
 
 from lambda_src.errors import QuotaError, UnavailableError
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS
-from lambda_src.quotas.turn_quota import Allowance, Quotas
-from tests.quotas.engine import QuotaEngine, admitted, asks_again, turn_of
+from lambda_src.quotas.turn_quota import Quotas
+from lambda_src.settings import Settings
+from tests.quotas.engine import QuotaEngine, admitted, asks_again, settings_with, turn_of
 
 
 class Fault:
@@ -76,9 +77,8 @@ async def test_an_admission_that_dies_at_any_write_has_spent_nothing(
     faulty = Quotas(
         fault.watch(quota_engine.ledger),
         fault.watch(quota_engine.counters),
-        Allowance(**ONE_OF_EACH),
+        settings_with(**ONE_OF_EACH),
         clock=lambda: quota_engine.local.now,
-        now=lambda: quota_engine.now_s,
     )
     await struck_by(fault, faulty.admit(turn_of("ann", guest=True)))
     assert await admitted(faulty, turn_of("ann", 1, guest=True), turn_of("ann", 2, guest=True)) == 1
@@ -93,9 +93,8 @@ async def test_a_turn_that_cannot_reserve_more_has_reserved_nothing_more(
     faulty = Quotas(
         quota_engine.ledger,
         fault.watch(quota_engine.counters),
-        Allowance(tokens_per_day=2 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS),
+        settings_with(tokens_per_day=2 * RESERVED_TOKENS, stage_tokens_per_day=2 * RESERVED_TOKENS),
         clock=lambda: quota_engine.local.now,
-        now=lambda: quota_engine.now_s,
     )
     turn = turn_of("ann")
     await faulty.admit(turn)
@@ -116,8 +115,10 @@ async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
     ledger, counters = (
         Watched(engine, fault, names=(name,)) for engine in (quota_engine.ledger, quota_engine.counters)
     )
-    allowance = Allowance(running=1, tokens_per_day=9 * RESERVED_TOKENS, stage_tokens_per_day=4 * RESERVED_TOKENS)
-    quotas = Quotas(ledger, counters, allowance, clock=lambda: quota_engine.local.now)
+    settings = settings_with(
+        running_turns=1, tokens_per_day=9 * RESERVED_TOKENS, stage_tokens_per_day=4 * RESERVED_TOKENS
+    )
+    quotas = Quotas(ledger, counters, settings, clock=lambda: quota_engine.local.now)
     ann = turn_of("ann")
     await quotas.admit(ann)
     assert ann.turn is not None
@@ -127,7 +128,7 @@ async def test_a_write_that_fails_when_a_turn_is_settled_leaves_no_other_undone(
     with pytest.raises(QuotaError) as caught:
         await quotas.admit(turn_of("bob"))
     assert caught.value.limit == "stage_tokens", "what ann used was counted"
-    assert await admitted(quota_engine.quotas(running=1), turn_of("ann", 1)) == (name == "correct")
+    assert await admitted(quota_engine.quotas(running_turns=1), turn_of("ann", 1)) == (name == "correct")
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -137,7 +138,7 @@ async def test_what_is_no_turn_takes_no_turns_place_though_it_is_not_cleared_up(
     """Of one who may have one answer at a time, a guest who presses a button while a message is on its way."""
     fault = Fault(1, waits=waits)
     ledger = Watched(quota_engine.ledger, fault, names=("end_quota",))
-    quotas = Quotas(ledger, quota_engine.counters, Allowance(), clock=lambda: quota_engine.local.now)
+    quotas = Quotas(ledger, quota_engine.counters, Settings(), clock=lambda: quota_engine.local.now)
     pressed = asyncio.create_task(quotas.spend(turn_of("eve", guest=True), tokens=0))
     await fault.struck.wait()
     turns = [turn_of("eve", number, guest=True) for number in (1, 2)]

@@ -14,7 +14,7 @@ from lambda_src.context import RequestContext, User
 from lambda_src.http.app import create_app
 from lambda_src.quotas import token_estimate
 from lambda_src.quotas.turn_limits import RESERVED_TOKENS
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.runs import titles
 from lambda_src.store import quota_windows
 from lambda_src.store.counters import MemoryCounters
@@ -24,6 +24,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import MAX_BODY_BYTES, Chat, known_by_name, message, served, server_with
+from tests.quotas.engine import settings_with
 
 
 class Recorder:
@@ -57,12 +58,12 @@ def room(
     model: Model | None = None,
     tools: Sequence[Tool] = (),
     suggest_title: titles.Suggest | None = None,
-    **allowance: int,
+    **limits: int,
 ) -> Room:
     """An app whose users may spend that much."""
     store, counters = MemoryStore(), MemoryCounters()
     recorder: Any = Recorder(store.ledger)
-    quotas = Quotas(recorder, counters, Allowance(**allowance))
+    quotas = Quotas(recorder, counters, settings_with(**limits))
     turns = Turns(TurnServices(recorder, AnswerStore(store), quotas=quotas))
     server = server_with(store, model=model, tools=tools, suggest_title=suggest_title)
     app = create_app(
@@ -76,7 +77,7 @@ def room(
 
 @pytest.mark.parametrize("running", [0, 2])
 async def test_a_turns_calls_come_in_the_order_guard_quota_lease(running: int) -> None:
-    here = room(messages_per_day=5, running=running)
+    here = room(messages_per_day=5, running_turns=running)
     await here.chat("threads.create", input=message("hi"))
     assert here.recorder.calls[:3] == ["claim_request", "spend_quota", "take_lease"]
     assert ("end_quota" in here.recorder.calls) == (running > 0)

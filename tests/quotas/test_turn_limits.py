@@ -11,13 +11,14 @@ from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.context import User
 from lambda_src.dev.store_contract.samples import context_of, item_of, thread_of
 from lambda_src.http.app import create_app
-from lambda_src.quotas.turn_limits import OF_GUESTS, LimitsByUser, TurnLimits
-from lambda_src.settings import MESSAGE_CHARS
+from lambda_src.quotas.turn_limits import TurnLimits, turn_limits
+from lambda_src.settings import MESSAGE_CHARS, GuestQuotaSettings, QuotaSettings, Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
 from tests.apps.chat import Chat, known_by_name, message, served, server_with
+from tests.quotas.engine import OF_GUESTS
 
 ANN, GUEST = "ann", "guest-1"
 
@@ -141,7 +142,20 @@ async def test_a_guests_history_is_limited() -> None:
 
 
 def test_a_guest_never_has_more_than_a_user() -> None:
-    users = TurnLimits(message_chars=100, history_tokens=200, output_tokens=300)
-    limits = LimitsByUser(users, TurnLimits(message_chars=1_000, history_tokens=10, output_tokens=0))
-    assert limits.of(User("g", is_guest=True)) == TurnLimits(message_chars=100, history_tokens=10, output_tokens=300)
-    assert limits.of(User("u")) == users
+    users: dict[str, Any] = {
+        "message_chars": 100,
+        "history_tokens": 200,
+        "quotas": QuotaSettings(max_output_tokens=300),
+    }
+    small, large = GuestQuotaSettings(turn_tokens=80), GuestQuotaSettings(turn_tokens=8_000)
+    guest = TurnLimits(message_chars=80, history_tokens=80, output_tokens=20)
+    assert turn_limits(Settings(**users, guest_quotas=small), User("g", is_guest=True)) == guest
+    user = TurnLimits(message_chars=100, history_tokens=200, output_tokens=300)
+    assert turn_limits(Settings(**users, guest_quotas=large), User("g", is_guest=True)) == user
+    assert turn_limits(Settings(**users, guest_quotas=small), User("u")) == user
+
+
+def test_a_guests_answers_are_limited_where_a_users_are_not() -> None:
+    settings = Settings(guest_quotas=GuestQuotaSettings(turn_tokens=8_000))
+    assert turn_limits(settings, User("g", is_guest=True)).output_tokens == 2_000
+    assert turn_limits(settings, User("u")).output_tokens == 0

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import QuotaError
-from lambda_src.quotas.turn_limits import OF_GUESTS, PROMPT_TOKENS, RESERVED_TOKENS
-from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Allowance, Quotas
+from lambda_src.quotas.turn_limits import PROMPT_TOKENS, RESERVED_TOKENS
+from lambda_src.quotas.turn_quota import GUEST_PER_MINUTE, PAUSED, SWITCH_S, Quotas
 from lambda_src.store.counters import SHARDED_FROM, SHARDS, MemoryCounters, shards
 from lambda_src.store.dynamodb import rows
 from lambda_src.store.dynamodb.counters import SWITCH, TableCounters
-from tests.quotas.engine import QuotaEngine, admitted, asks_again, turn_of
+from tests.quotas.engine import OF_GUESTS, QuotaEngine, admitted, asks_again, settings_with, turn_of
 from tests.store.local import Local
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["messages_per_minute", "messages_per_day", "running"])
+@pytest.mark.parametrize("name", ["messages_per_minute", "messages_per_day", "running_turns"])
 async def test_of_200_at_once_a_limit_of_50_admits_exactly_50(quota_engine: QuotaEngine, name: str) -> None:
     quotas = quota_engine.quotas(**{name: 50})
     assert await admitted(quotas, *(turn_of("ann", number) for number in range(200))) == 50
@@ -160,7 +160,7 @@ async def test_guests_whose_address_is_unknown_are_one_network(quota_engine: Quo
 
 
 async def test_a_turn_that_ended_makes_room_for_the_next(quota_engine: QuotaEngine) -> None:
-    quotas = quota_engine.quotas(running=1)
+    quotas = quota_engine.quotas(running_turns=1)
     first, second = turn_of("ann"), turn_of("ann", 1)
     await quotas.admit(first)
     assert await admitted(quotas, second) == 0
@@ -175,13 +175,13 @@ async def test_a_limit_on_turns_at_a_time_that_is_set_later_counts_none_that_end
         turn = turn_of("ann", number)
         await unlimited.admit(turn)
         await unlimited.settle(turn)
-    limited = quota_engine.quotas(messages_per_day=100, running=1)
+    limited = quota_engine.quotas(messages_per_day=100, running_turns=1)
     assert await admitted(limited, turn_of("ann", 70), turn_of("ann", 71)) == 1
     assert await admitted(quota_engine.quotas(messages_per_day=100), *(turn_of("ann", 80 + n) for n in range(40))) == 29
 
 
 async def test_what_the_stage_refuses_is_given_back_to_the_user(quota_engine: QuotaEngine) -> None:
-    quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS, stage_tokens_per_day=RESERVED_TOKENS, running=1)
+    quotas = quota_engine.quotas(tokens_per_day=RESERVED_TOKENS, stage_tokens_per_day=RESERVED_TOKENS, running_turns=1)
     bob = turn_of("bob")
     await quotas.admit(bob)
     with pytest.raises(QuotaError, match="The assistant"):
@@ -214,9 +214,9 @@ async def test_whose_messages_are_spent_takes_nothing_of_the_stages_tokens(quota
             added.append(name)
             return getattr(quota_engine.counters, name)
 
-    allowance = Allowance(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
+    settings = settings_with(messages_per_day=1, stage_tokens_per_day=9 * RESERVED_TOKENS)
     counters: Any = Noted()
-    noted = Quotas(quota_engine.ledger, counters, allowance, clock=lambda: quota_engine.local.now)
+    noted = Quotas(quota_engine.ledger, counters, settings, clock=lambda: quota_engine.local.now)
     assert await admitted(noted, turn_of("ann", 1)) == 0
     assert added == ["switched_off"]
 
@@ -251,11 +251,11 @@ async def test_the_switch_stops_new_turns_within_seconds_and_lets_them_go_on(
     quotas = quota_engine.quotas()
     await quotas.admit(turn_of("ann"))
     await _switch(quota_engine, text)
-    quota_engine.now_s += SWITCH_S
+    quota_engine.local.later(int(SWITCH_S))
     with pytest.raises(QuotaError, match=text or PAUSED):
         await quotas.admit(turn_of("ann", 1))
     await _switch(quota_engine, None)
-    quota_engine.now_s += SWITCH_S
+    quota_engine.local.later(int(SWITCH_S))
     await quotas.admit(turn_of("ann", 2))
 
 

@@ -16,9 +16,9 @@ from chatkit.types import UserMessageItem
 
 from lambda_src.context import ReadAhead, RequestContext
 from lambda_src.errors import UnavailableError
-from lambda_src.quotas.turn_limits import DEFAULT_LIMITS
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.runs.run import Runs
+from lambda_src.settings import Settings
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.store.ports import LeaseTaken
@@ -26,6 +26,7 @@ from lambda_src.turns import closing
 from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import TurnServices
+from tests.quotas.engine import settings_with
 from tests.turns.turn_fixture import OPTIONS, Model, Process, Reader, thread_at
 from tests.turns.virtual_time import VirtualTime
 
@@ -161,9 +162,7 @@ class Watched(Model):
     async def read(self, store: MemoryStore, context: RequestContext, thread_id: str, text: str) -> None:
         """Note what the server shows the model."""
         nobody: Any = None
-        runs = Runs(
-            nobody, store, store, None, history_items=HISTORY_ITEMS, limits=DEFAULT_LIMITS, models=(), tool_choices=()
-        )
+        runs = Runs(nobody, store, store, None, Settings())
         with suppress(NotFoundError):  # deleted
             items = await runs._newest_first(thread_at(thread_id), context, self.message(thread_id, text))
             self.shown = [item.id for item in items]
@@ -235,7 +234,7 @@ class Worker:
         line, clock = Line(time, latency_s), Skewed(time, ahead_s)
         store: Any = Far(beside(rows, clock.now_ns), line, taken=taken)
         counters = MemoryCounters(clock=clock.now_ns)
-        quotas = Quotas(store.ledger, counters, Allowance(running=RUNNING), clock=clock.now_ns, now=lambda: time.now_s)
+        quotas = Quotas(store.ledger, counters, settings_with(running_turns=RUNNING), clock=clock.now_ns)
         process = Reading(store, time)
         services = TurnServices(store.ledger, AnswerStore(store), sleep=time.sleep, clock=clock.now_ms, quotas=quotas)
         process.turns = Turns(services)

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from lambda_src.context import RequestContext, Turn, User
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store import keys
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.store.dynamodb import DynamoDBStore
+from tests.quotas.engine import settings_with
 from tests.store.engine.engine import Engine
 from tests.store.model import Inline
 from tests.turns.machine import Far, Line
@@ -132,9 +133,9 @@ async def test_a_limit_on_messages_is_a_request_more_and_one_on_turns_at_a_time_
     counted: Counted, running: int, more: int
 ) -> None:
     ledger = counted.store.ledger
-    allowance = Allowance(messages_per_minute=5, messages_per_day=50, running=running)
+    settings = settings_with(messages_per_minute=5, messages_per_day=50, running_turns=running)
     time = counted.time
-    quotas = Quotas(ledger, MemoryCounters(), allowance, clock=time.now_ns, now=lambda: time.now_s)
+    quotas = Quotas(ledger, MemoryCounters(), settings, clock=time.now_ns)
     await turn_of(counted, 3.3, quotas=quotas)
     assert [row for _, _, row in counted.engine.seen].count(keys.QUOTA) == more
 

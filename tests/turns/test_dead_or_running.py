@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from lambda_src.errors import QuotaError
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.store.counters import MemoryCounters
 from lambda_src.turns.lease import LEASE_MS
+from tests.quotas.engine import settings_with
 from tests.turns.turn_fixture import THREAD, Model, Process, ProcessPair, Reader, Replaced, as_user, kill, thread_at
 
 ANN = as_user("ann")
@@ -83,7 +84,7 @@ async def test_a_dead_turn_is_recovered_whatever_the_readers_clock_says(pair: Pr
 def limit_running(pair: ProcessPair, process: Process) -> None:
     """One turn at a time, for each user."""
     ledger, time = process.store.ledger, pair.time
-    quotas = Quotas(ledger, MemoryCounters(), Allowance(running=1), clock=time.now_ns, now=lambda: time.now_s)
+    quotas = Quotas(ledger, MemoryCounters(), settings_with(running_turns=1), clock=time.now_ns)
     process.turns.services = replace(process.turns.services, quotas=quotas)
 
 

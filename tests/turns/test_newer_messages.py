@@ -20,6 +20,7 @@ from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError
 from lambda_src.models.demo_model import DemoModel
+from lambda_src.settings import Settings
 from lambda_src.store.memory.store import MemoryStore
 from lambda_src.turns.duplicates import TurnRequest
 from lambda_src.turns.lifecycle import Turns
@@ -53,7 +54,7 @@ class Tab:
     def __init__(self, store: Any, time: VirtualTime, model: SlowModel, *, new_threads: Any = None) -> None:
         self.store = store
         self.agent = dispatcher_with(model=model)
-        self.server = ChatServer(self.store, self.agent, feedback=self.store, new_threads=new_threads, history_items=40)
+        self.server = ChatServer(self.store, self.agent, feedback=self.store, new_threads=new_threads)
         self.turns = Turns(
             TurnServices(self.store.ledger, AnswerStore(self.store), sleep=time.sleep, clock=time.now_ms)
         )
@@ -82,7 +83,7 @@ class Tab:
         context = RequestContext(user=User("ann"), request_id="r", turn=asked.turn("ann"))
 
         async def check() -> None:
-            await Checks(self.store, 40).check(request, context)
+            await Checks(self.store).check(request, context)
 
         async def begin() -> AsyncIterator[bytes]:
             return await self.server.events(request, context)
@@ -170,7 +171,7 @@ async def test_the_model_is_not_shown_what_came_after_the_turns_own_message(room
 
 async def test_a_message_that_is_gone_from_the_thread_is_not_answered_from_others(room: Room) -> None:
     """Its page no longer holds it, as many items came after it: what is shown still ends with it."""
-    room.one.server._runs._history_items = 2
+    room.one.server._runs._settings = Settings(history_items=2)
     await room.time.begun(after(room, room.one.say("m0")))
     (asked, *_) = [item.id for item in await room.items()]
     store = room.one.store

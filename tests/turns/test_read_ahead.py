@@ -15,7 +15,7 @@ from lambda_src.chat.server import ChatServer
 from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext, User
 from lambda_src.models.demo_model import DemoModel
-from lambda_src.quotas.turn_quota import Allowance, Quotas
+from lambda_src.quotas.turn_quota import Quotas
 from lambda_src.startup import flags
 from lambda_src.store.dynamodb.counters import TableCounters
 from lambda_src.turns.duplicates import TurnRequest
@@ -23,6 +23,7 @@ from lambda_src.turns.lifecycle import Turns
 from lambda_src.turns.persistence import AnswerStore
 from lambda_src.turns.turn_task import SETTLED_MS, TurnServices
 from tests.apps.chat import dispatcher_with, message, no_pause
+from tests.quotas.engine import settings_with
 from tests.turns.machine import Far, Line
 from tests.turns.test_costs import ROUND_TRIP_S, Counted
 from tests.turns.turn_fixture import THREAD, Replaced
@@ -57,7 +58,7 @@ class Asker:
         self.user = user or User("ann")
         time, store = counted.time, counted.store
         self.agent = dispatcher_with(model=self.model)
-        self.server = ChatServer(store, self.agent, feedback=store, new_threads=store, history_items=40)
+        self.server = ChatServer(store, self.agent, feedback=store, new_threads=store)
         services = TurnServices(store.ledger, AnswerStore(store), sleep=time.sleep, clock=time.now_ms, quotas=quotas)
         self.turns = Turns(services)
 
@@ -81,7 +82,7 @@ class Asker:
         context = RequestContext(user=self.user, request_id="r", turn=asked.turn(self.user.id))
 
         async def check() -> None:
-            await Checks(self.counted.store, 40).check(request, context)
+            await Checks(self.counted.store).check(request, context)
 
         async def begin() -> AsyncIterator[bytes]:
             return await self.server.events(request, context)
@@ -96,12 +97,12 @@ class Asker:
         await self.counted.time.advance(SETTLED_MS / 1000 + 1)
 
 
-def quotas_of(counted: Counted, **allowance: int) -> Quotas:
+def quotas_of(counted: Counted, **limits: int) -> Quotas:
     """Quotas whose counters are as far away as the store is."""
     time, near = counted.time, TableCounters(counted.near.table, clock=counted.time.now_ns)
     counters: Any = Far(near, Line(time, ROUND_TRIP_S / 2), taken=lambda *_: None)
     ledger = counted.store.ledger
-    return Quotas(ledger, counters, Allowance(**allowance), clock=time.now_ns, now=lambda: time.now_s)
+    return Quotas(ledger, counters, settings_with(**limits), clock=time.now_ns)
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ async def test_a_message_asks_for_four_things_in_sequence_before_the_model_is_as
     ("allowance", "more"),
     [
         ({}, 0),  # the switch is asked for beside the check
-        ({"messages_per_minute": 5, "messages_per_day": 50, "running": 3}, 1),
+        ({"messages_per_minute": 5, "messages_per_day": 50, "running_turns": 3}, 1),
         ({"messages_per_day": 50, "stage_tokens_per_day": 400_000}, 2),
         ({"messages_per_day": 50, "tokens_per_day": 50_000, "stage_tokens_per_day": 400_000}, 2),
     ],
@@ -170,7 +171,7 @@ async def test_a_new_thread_waits_for_three_requests_in_sequence_if_its_parts_ar
 ) -> None:
     """The key; the thread; its message beside its lease and its note."""
     asker = Asker(counted)
-    asker.server = ChatServer(counted.store, asker.agent, feedback=counted.store, history_items=40)
+    asker.server = ChatServer(counted.store, asker.agent, feedback=counted.store)
     await asker.say("a new thread", thread_id=None)
     assert asker.model.round_trips == 3
 

@@ -43,7 +43,7 @@ class Regeneration:
         self.store = MemoryStore()
         self.counting = Counting(self.store, self.time)
         replaced: Any = Replaced(self.store, delete_thread_item=self.counting.delete_thread_item)
-        self.server = ChatServer(replaced, dispatcher_with(), feedback=self.store, history_items=40)
+        self.server = ChatServer(replaced, dispatcher_with(), feedback=self.store)
 
     async def begin(self, items: int) -> None:
         await self.store.save_thread(thread_of(), ANN)
