@@ -9,9 +9,10 @@ import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from chatkit.types import ChatKitReq, NonStreamingReq, StreamingReq
+from chatkit.types import AttachmentsCreateReq, AttachmentsDeleteReq, ChatKitReq, NonStreamingReq, StreamingReq
 
 from lambda_src.attachments.files import Upload
+from lambda_src.attachments.presigned_urls import PresignedUrls
 from lambda_src.chat.store_requests import Answers
 from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext
@@ -33,6 +34,7 @@ class LazyChatServer:
         answers: Answers,
     ) -> None:
         self._load, self._prepare, self._checks, self._answers = load, prepare, checks, answers
+        self._urls = None if answers.files is None else PresignedUrls(answers.files)
         self._server: ChatServer | None = None
         self._loading = asyncio.Lock()
 
@@ -55,9 +57,12 @@ class LazyChatServer:
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
         """The JSON answer."""
-        if flags.is_on("requests") and (answer := await self._answers.of(request, context)) is not None:
-            return answer
-        return await (await self.loaded()).answer(request, context)
+        answer = None
+        if flags.is_on("requests") or isinstance(request, AttachmentsCreateReq | AttachmentsDeleteReq):
+            answer = await self._answers.of(request, context)
+        if answer is None:
+            answer = await (await self.loaded()).answer(request, context)
+        return answer if self._urls is None else self._urls.in_answer(answer, context)
 
     async def upload(self, file: Upload, context: RequestContext) -> bytes:
         """Store a file that was uploaded to this server, and return its attachment as JSON."""

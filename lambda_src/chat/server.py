@@ -38,7 +38,6 @@ from chatkit.types import (
 from pydantic import BaseModel, TypeAdapter
 
 from lambda_src import chatkit_json
-from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.chat import store_requests
 from lambda_src.context import RequestContext
 from lambda_src.errors import ConflictError, RequestError
@@ -84,12 +83,12 @@ class ChatServer(ChatKitServer[RequestContext]):
         transcribe: Transcribe | None = None,
         suggest_title: titles.Suggest | None = None,
     ) -> None:
-        super().__init__(store if files is None else PresignedStore(store, files), files)
+        super().__init__(store)
         self._dispatcher = dispatcher
         self.feedback = feedback
         self._new_threads = new_threads
-        self.settings = settings or Settings()
-        self._runs = Runs(dispatcher, self.store, store, files, self.settings)
+        self.files, self.settings = files, settings or Settings()
+        self._runs = Runs(dispatcher, store, files, self.settings)
         self._transcribe = transcribe
         self._suggest_title = suggest_title
 
@@ -179,11 +178,13 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def _process_new_thread_item_respond(
         self, thread: ThreadMetadata, item: UserMessageItem, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent]:
-        """Upstream's; but a message that an earlier attempt of the same request stored is answered, not stored again.
+        """Upstream's; but files are bound first, and a message that an earlier attempt stored is not stored again.
 
-        That attempt failed, as the store's answer was lost: so nobody has answered it.
+        That attempt of the same request failed because the store's answer was lost, so nobody has answered it.
         """
         for attachment in item.attachments:
+            if self.files is not None:
+                await self.files.bind(attachment, context)
             await self.store.save_attachment(attachment, context=context)
         if context.turn is not None:
             context.turn.is_stored = True

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lambda_src.attachments.presigned_events import EventLinks
-from lambda_src.attachments.presigned_store import PresignedStore
+from lambda_src.attachments.presigned_urls import PresignedUrls
 from lambda_src.auth import Authenticate, GuestTokens
 from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.chat.lazy_server import LazyChatServer, without_collector
@@ -127,17 +126,14 @@ def _joined(
                 suggest_title=titles.by_model(dispatcher, models=settings.models) if settings.titles else None,
             )
 
-        linked = store if files is None else PresignedStore(store, files)
-        checks = Checks(linked, settings, files, dictation=dictation, screening=screening)
+        checks = Checks(store, settings, files, dictation=dictation, screening=screening)
         load = partial(without_collector, load_server)
-        return LazyChatServer(load, dispatcher.prepare, checks=checks, answers=Answers(linked, store, files))
+        return LazyChatServer(load, dispatcher.prepare, checks=checks, answers=Answers(store, store, files))
 
     def turns_of(settings: Settings) -> Turns:
         quotas = Quotas(ledger, counters, settings, clock=clock)
-        links = None if files is None else EventLinks(files)
-        around = TurnServices(
-            ledger, AnswerStore(store), clock=lambda: clock() // 1_000_000, quotas=quotas, links=links
-        )
+        urls = None if files is None else PresignedUrls(files)
+        around = TurnServices(ledger, AnswerStore(store), clock=lambda: clock() // 1_000_000, quotas=quotas, urls=urls)
         return Turns(around)
 
     def open_named(assistant: Assistant) -> AssistantEndpoint:

@@ -52,18 +52,16 @@ log = logging.getLogger(__name__)
 
 
 class Runs:
-    """Runs of one assistant. `store` adds presigned URLs, `rows` is the same store without them."""
+    """Runs of one assistant."""
 
     def __init__(
         self,
         dispatcher: AgentDispatcher,
         store: Store[RequestContext],
-        rows: Store[RequestContext],
         files: "Files | None",
         settings: Settings,
     ) -> None:
-        self._dispatcher, self._store, self._rows, self._files = dispatcher, store, rows, files
-        self._settings = settings
+        self._dispatcher, self._store, self._files, self._settings = dispatcher, store, files, settings
 
     async def events(
         self, thread: ThreadMetadata, context: RequestContext, *, message: UserMessageItem | None
@@ -166,7 +164,7 @@ class Runs:
             before = await self._shown_until(until, history, thread, context)
             state = await held.resumed(prepared.agent, before, agent_context)
             run = Runner.run_streamed(prepared.agent, state, run_config=prepared.run_config, hooks=watching)
-        return RunEvents(run, watching, agent_context, until=until, files=self._files, rows=self._rows)
+        return RunEvents(run, watching, agent_context, until=until, files=self._files, store=self._store)
 
     def _agent_context(self, thread: ThreadMetadata, context: RequestContext) -> AgentContext[RequestContext]:
         return AgentContext(thread=thread, store=self._store, request_context=context)

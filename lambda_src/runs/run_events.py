@@ -91,7 +91,7 @@ class Watching(Metered):
 class RunEvents:
     """The events of one run as ChatKit events. `until` is the id of the item that the run answers.
 
-    Generated images are stored in `files`, unless it is None, and their rows in `rows`.
+    Generated images are stored in `files`, unless it is None, and their rows in `store`.
     """
 
     def __init__(
@@ -102,10 +102,10 @@ class RunEvents:
         *,
         until: str,
         files: "Files | None",
-        rows: Store[RequestContext],
+        store: Store[RequestContext],
     ) -> None:
         self._run, self._watching, self._agent_context, self._until = run, watching, agent_context, until
-        images = self._converter = ResponseStreamConverter() if files is None else self._kept_images(files, rows)
+        images = self._converter = ResponseStreamConverter() if files is None else self._kept_images(files, store)
         renamed = {"renamed": images.renamed} if isinstance(images, KeptImages) else {}
         self._answer = Answer(agent_context.thread.id, mint=self._mint, **renamed)
 
@@ -172,14 +172,14 @@ class RunEvents:
             yield ThreadItemDoneEvent(item=note)
         yield user_errors.notice_of(cut, has_words=has_words)
 
-    def _kept_images(self, files: "Files", rows: Store[RequestContext]) -> KeptImages:
+    def _kept_images(self, files: "Files", store: Store[RequestContext]) -> KeptImages:
         """A converter that stores generated images as files of the thread, so that they are deleted with it."""
         thread, context = self._agent_context.thread, self._agent_context.request_context
 
         async def adopt() -> str:
             image_id = files.generate_attachment_id("image/png", context)
             row = FileAttachment(id=image_id, name=f"{image_id}.png", mime_type="image/png", thread_id=thread.id)
-            await rows.save_attachment(row, context=context)
+            await store.save_attachment(row, context=context)
             return image_id
 
         return KeptImages(files, context, adopt)

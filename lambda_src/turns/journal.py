@@ -1,8 +1,8 @@
 """The journal of a turn: write its events in batches, read them, follow them while the turn runs.
 
-The journal has the exact bytes that were sent, about one batch per second. Duplicates and reloads replay them, and the
-answer of a crashed turn is recovered from them. There is no second copy. Only presigned URLs of files are left out:
-each replay gets its own. Knows the ledger port, no store engine and no HTTP.
+The journal has the bytes of the events, about one batch per second. Duplicates and reloads replay them, and the
+answer of a crashed turn is recovered from them. There is no second copy. Presigned URLs of files are added for each
+reader. Knows the ledger port, no store engine and no HTTP.
 """
 
 import asyncio
@@ -26,14 +26,10 @@ UNRENEWED_S = 2.0  # two renewals; expiry alone proves nothing, as the clock of 
 SKEW_MS = 300_000  # five minutes: clocks of two machines do not differ by more
 
 
-class Links(Protocol):
-    """Presigned URLs in events. They expire, so none is stored."""
+class Urls(Protocol):
+    """Adds presigned URLs to events. They expire, so the journal has none."""
 
-    def plain(self, event: bytes) -> bytes:
-        """The event without presigned URLs."""
-        ...
-
-    def linked(self, event: bytes, context: RequestContext) -> bytes:
+    def in_event(self, event: bytes, context: RequestContext) -> bytes:
         """The event with URLs that work now."""
         ...
 
@@ -50,10 +46,8 @@ def now_ms() -> int:
 class Journal:
     """The events of one turn. Several tasks may call `flush` at once; batches are written one after another."""
 
-    def __init__(
-        self, ledger: TurnLedger, turn_id: str, context: RequestContext, *, links: Links | None = None
-    ) -> None:
-        self._ledger, self._turn_id, self._context, self._links = ledger, turn_id, context, links
+    def __init__(self, ledger: TurnLedger, turn_id: str, context: RequestContext) -> None:
+        self._ledger, self._turn_id, self._context = ledger, turn_id, context
         self.events: list[bytes] = []
         self._taken = 0  # how many of self.events are in the batches so far
         self._pending = b""  # bytes for the next batches
@@ -65,8 +59,6 @@ class Journal:
 
     def add(self, event: bytes) -> bool:
         """Add one event; True when so much waits that it should be flushed early."""
-        if self._links is not None:
-            event = self._links.plain(event)
         self.events.append(event)
         self._waiting_bytes += len(event)
         return self._waiting_bytes >= BATCH_BYTES

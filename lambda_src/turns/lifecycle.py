@@ -66,7 +66,7 @@ class Attached:
                 yield closing.encoded(closing.CROWDED)
                 return
             events.append(event)
-            yield event if services.links is None else services.links.linked(event, self._context)
+            yield services.with_urls(event, self._context)
         if unfinished := partial_answer.unfinished(events):  # its process died, or another turn took the thread
             await self._turns.recover(self._thread_id, self._context)
             for item in await services.answers.kept(unfinished, self._context):

@@ -21,7 +21,7 @@ from lambda_src.turns import closing, journal, turn_ids
 from lambda_src.turns.closing import Closing
 from lambda_src.turns.duplicates import IdempotencyKey
 from lambda_src.turns.event_queue import TurnEnd, TurnOutput
-from lambda_src.turns.journal import Journal, Links, NowMs, Sleep
+from lambda_src.turns.journal import Journal, NowMs, Sleep, Urls
 from lambda_src.turns.lease import RENEW_S, Lease
 from lambda_src.turns.persistence import AnswerStore, Cut
 
@@ -44,7 +44,11 @@ class TurnServices:
     sleep: Sleep = asyncio.sleep
     clock: NowMs = journal.now_ms
     quotas: Quotas | None = None  # None: no limits
-    links: Links | None = None  # None: no files, so no URLs
+    urls: Urls | None = None  # None: no files, so no URLs
+
+    def with_urls(self, event: bytes, context: RequestContext) -> bytes:
+        """The event as it is sent to the user."""
+        return event if self.urls is None else self.urls.in_event(event, context)
 
 
 class RunningTurn:
@@ -58,7 +62,7 @@ class RunningTurn:
         self._turn, self._key, self._context, self._services = context.turn, key, context, services
         self.turn_id = self._turn.id
         self._lease = Lease(services.ledger, self.turn_id, context, sleep=services.sleep)
-        self._journal = Journal(services.ledger, self.turn_id, context, links=services.links)
+        self._journal = Journal(services.ledger, self.turn_id, context)
         self._output = TurnOutput(self._journal, self._lease)
         self._closing = Closing(
             self._lease,
@@ -101,14 +105,14 @@ class RunningTurn:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Every event from the first one on. Raises the error that ended the turn, after an event about it."""
         for event in self._opening_events:
-            yield event
+            yield self._services.with_urls(event, self._context)
         queue = self._output.queue
         while True:
             if queue.is_empty:
                 await queue.more()
             if isinstance(item := queue.take(), TurnEnd):
                 break
-            yield item
+            yield self._services.with_urls(item, self._context)
         if item.error is not None:
             raise item.error  # for the runtime, which counts it as an error of the function
 

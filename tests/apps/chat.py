@@ -96,12 +96,11 @@ def served(server: ChatServer, *, dictation: bool = False, **checks: Any) -> Laz
     async def prepare() -> None:
         """The agent is built with the first message."""
 
-    files: Any = server.attachment_store
     return LazyChatServer(
         lambda: server,
         prepare,
-        checks=Checks(server.store, server.settings, files, dictation=dictation, **checks),
-        answers=Answers(server.store, server.feedback, files),
+        checks=Checks(server.store, server.settings, server.files, dictation=dictation, **checks),
+        answers=Answers(server.store, server.feedback, server.files),
     )
 
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from fastapi import FastAPI
 
 from lambda_src.attachments.file_types import FileLimits
-from lambda_src.attachments.presigned_events import EventLinks
+from lambda_src.attachments.presigned_urls import PresignedUrls
 from lambda_src.attachments.s3_files import SIGNING_CONFIG, S3AttachmentStore
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
@@ -77,8 +77,8 @@ class FullApp:
             checks["screening"] = more.pop("screening")
         settings = Settings(**{name: more.pop(name) for name in SETTINGS & more.keys()})
         server = ChatServer(self.store, dispatcher, feedback=self.store, settings=settings, files=self.files, **more)
-        links = None if self.files is None else EventLinks(self.files)
-        turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), links=links))
+        urls = None if self.files is None else PresignedUrls(self.files)
+        turns = Turns(TurnServices(self.store.ledger, AnswerStore(self.store), urls=urls))
         return create_app(
             AssistantEndpoint(served(server, **checks), turns),
             authenticate=known_by_name,

@@ -20,7 +20,7 @@ from schemathesis import Case
 from schemathesis.core.result import Ok
 
 from lambda_src.attachments.files import Files
-from lambda_src.attachments.presigned_events import EventLinks
+from lambda_src.attachments.presigned_urls import PresignedUrls
 from lambda_src.auth import GuestTokens
 from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.auth.guest_access import Guests
@@ -45,8 +45,8 @@ HOST = "http://chat.test"
 def built(files: Files | None = None) -> FastAPI:
     """An app that has every route but the page's."""
     store = MemoryStore()
-    links = None if files is None else EventLinks(files)
-    turns = Turns(TurnServices(store.ledger, AnswerStore(store), links=links))
+    urls = None if files is None else PresignedUrls(files)
+    turns = Turns(TurnServices(store.ledger, AnswerStore(store), urls=urls))
     return create_app(
         AssistantEndpoint(served(ChatServer(store, dispatcher_with(), feedback=store, files=files)), turns),
         authenticate=known_by_name,

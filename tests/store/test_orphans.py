@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from lambda_src.attachments.file_types import FileLimits
-from lambda_src.attachments.presigned_store import PresignedStore
 from lambda_src.attachments.s3_files import S3AttachmentStore
 from lambda_src.chat.scheduled_events import CLOSING_TIME_MS
 from lambda_src.context import Turn
@@ -56,14 +55,15 @@ async def test_objects_that_no_row_names_are_removed_after_a_day_and_others_neve
 async def test_a_file_whose_row_could_not_be_bound_goes_when_nobody_can_bind_it_any_more() -> None:
     local = Local()
     store = local.store()
-    linked = PresignedStore(store, files_of(local))
     await store.save_thread(thread_of(), ADA)
-    await linked.save_attachment(file_of(), ADA)
+    await store.save_attachment(file_of(), ADA)
     local.objects.put_object(Key="pending/ada/atc_1", Body=b"x")
     put, local.engine.put_item = local.engine.put_item, killed  # type: ignore[method-assign]
     turn = Turn("turn-of-0123456789", uploads={"atc_1": "the upload that was checked"})
+    bound, context = file_of(thread_id="thr_1"), replace(ADA, turn=turn)
+    await files_of(local).bind(bound, context)
     with pytest.raises(KilledError):
-        await linked.save_attachment(file_of(thread_id="thr_1"), replace(ADA, turn=turn))
+        await store.save_attachment(bound, context)
     local.engine.put_item = put  # type: ignore[method-assign]  # a new process
     local.later(25 * 3600)
     assert await store.sweep_orphans(everything=True, stop=never) == 0, "the message may still come"

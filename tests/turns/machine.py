@@ -162,7 +162,7 @@ class Watched(Model):
     async def read(self, store: MemoryStore, context: RequestContext, thread_id: str, text: str) -> None:
         """Note what the server shows the model."""
         nobody: Any = None
-        runs = Runs(nobody, store, store, None, Settings())
+        runs = Runs(nobody, store, None, Settings())
         with suppress(NotFoundError):  # deleted
             items = await runs._newest_first(thread_at(thread_id), context, self.message(thread_id, text))
             self.shown = [item.id for item in items]

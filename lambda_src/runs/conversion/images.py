@@ -8,6 +8,7 @@ from chatkit.agents import ResponseStreamConverter
 from chatkit.types import GeneratedImage
 
 from lambda_src.attachments.files import Files
+from lambda_src.attachments.presigned_urls import NO_URL
 from lambda_src.context import RequestContext
 
 PARTIAL_IMAGES = 3  # the most that OpenAI's image tool sends; progress is relative to it
@@ -36,13 +37,13 @@ class KeptImages(ResponseStreamConverter):
     async def base64_image_to_url(
         self, image_id: str, base64_image: str, partial_image_index: int | None = None
     ) -> str:
-        """Store the image and return a short-lived URL. Raises ValueError if it is not base64."""
+        """Store the image. Its URL is added when the event is sent. Raises ValueError if it is not base64."""
         picture = self._pictures.get(image_id)
         if picture is None or picture.final:
             picture = self._pictures[image_id] = _Picture(await self.adopt())
         await self.files.keep_image(picture.own_id, base64.b64decode(base64_image, validate=True), self.context)
         picture.final = partial_image_index is None
-        return self.files.image_url(picture.own_id, self.context)
+        return NO_URL
 
     def renamed(self, image: GeneratedImage) -> GeneratedImage:
         """The image with the id of the file that stores it."""
