@@ -6,9 +6,12 @@ from typing import BinaryIO
 
 from chatkit.store import AttachmentStore
 from chatkit.types import Attachment, AttachmentCreateParams
+from pydantic import AnyUrl
 
 from lambda_src.context import RequestContext, User
 from lambda_src.settings import MAX_FILE_BYTES, MAX_IMAGE_BYTES
+
+NO_URL = AnyUrl("about:blank")  # of a stored picture; it gets a presigned URL when it is sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,15 @@
 """Presigned URLs of pictures, added to the JSON that goes to the client. They expire, so none is stored or journaled.
 
-Stored items have NO_URL instead. Knows the JSON of ChatKit's events and answers; no bucket, no row.
+Knows the JSON of ChatKit's events and answers; no bucket, no row.
 """
 
 from typing import Any
 
-from chatkit.types import Attachment, ImageAttachment
-from pydantic import AnyUrl
+from chatkit.types import ImageAttachment
 from pydantic_core import from_json, to_json
 
 from lambda_src.attachments.files import Files
 from lambda_src.context import RequestContext
-
-NO_URL = "about:blank"  # ChatKit requires a URL in stored items too
 
 _PICTURES = (b'"preview_url"', b'"generated_image')  # JSON that has neither is not parsed
 _DATA = b"data: "
@@ -39,7 +36,7 @@ class PresignedUrls:
         return _DATA + to_json(value) + b"\n\n"
 
     def in_answer(self, answer: bytes, context: RequestContext) -> bytes:
-        """A JSON answer (a thread, or a page of items) with new URLs; the same object if it has no picture."""
+        """A JSON answer (a thread, a page of items or an attachment) with new URLs; the same if it has no picture."""
         if not any(name in answer for name in _PICTURES):
             return answer
         value = from_json(answer)
@@ -47,6 +44,8 @@ class PresignedUrls:
             case {"items": {"data": [*items]}} | {"data": [*items]}:
                 for item in items:
                     self._sign(item, context)
+            case {"type": "image"}:
+                self._sign({"type": "user_message", "attachments": [value]}, context)
             case _:
                 return answer
         return to_json(value)
@@ -62,9 +61,3 @@ class PresignedUrls:
                 image["url"] = self._files.image_url(image_id, context)
             case _:
                 pass
-
-
-def without_urls(attachment: Attachment) -> Attachment:
-    """An attachment as it is stored: without the URLs to upload and to show it."""
-    urls = {"preview_url": AnyUrl(NO_URL)} if isinstance(attachment, ImageAttachment) else {}
-    return attachment.model_copy(update={"upload_descriptor": None, **urls})

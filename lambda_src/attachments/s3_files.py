@@ -28,7 +28,7 @@ from pydantic import AnyUrl
 
 from lambda_src.attachments import file_types
 from lambda_src.attachments.file_types import FileLimits
-from lambda_src.attachments.files import FileMissingError, Files
+from lambda_src.attachments.files import NO_URL, FileMissingError, Files
 from lambda_src.context import RequestContext, User
 from lambda_src.errors import ConflictError, RequestError
 from lambda_src.store import bounds, keys
@@ -116,8 +116,7 @@ class S3AttachmentStore(Files):
         name, size = file_types.plain_name(input.name), {"size": input.size}
         if kind != "image":
             return FileAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size)
-        shown = AnyUrl(self._shown(_pending(attachment_id, context), UNPROVEN, name=name))
-        return ImageAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size, preview_url=shown)
+        return ImageAttachment(id=attachment_id, name=name, mime_type=mime_type, metadata=size, preview_url=NO_URL)
 
     async def delete_attachment(self, attachment_id: str, context: RequestContext) -> None:
         """Delete the file, pending or stored; does nothing if there is none."""

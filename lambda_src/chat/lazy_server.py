@@ -62,15 +62,18 @@ class LazyChatServer:
             answer = await self._answers.of(request, context)
         if answer is None:
             answer = await (await self.loaded()).answer(request, context)
-        return answer if self._urls is None else self._urls.in_answer(answer, context)
+        return self._with_urls(answer, context)
 
     async def upload(self, file: Upload, context: RequestContext) -> bytes:
         """Store a file that was uploaded to this server, and return its attachment as JSON."""
-        return await self._answers.upload(file, context)
+        return self._with_urls(await self._answers.upload(file, context), context)
 
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
         """The events, encoded for a text/event-stream."""
         return await (await self.loaded()).events(request, context)
+
+    def _with_urls(self, answer: bytes, context: RequestContext) -> bytes:
+        return answer if self._urls is None else self._urls.in_answer(answer, context)
 
 
 def without_collector(load: "Callable[[], ChatServer]") -> "ChatServer":

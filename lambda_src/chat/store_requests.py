@@ -32,7 +32,6 @@ from chatkit.types import (
 
 from lambda_src import chatkit_json
 from lambda_src.attachments.files import Files, Upload
-from lambda_src.attachments.presigned_urls import without_urls
 from lambda_src.context import RequestContext
 from lambda_src.store.ports import FeedbackStore
 
@@ -88,7 +87,8 @@ class Answers:
                 return b"{}"
             case AttachmentsCreateReq(params=wanted) if self.files is not None:
                 attachment = await self.files.create_attachment(wanted, context)
-                await self.store.save_attachment(without_urls(attachment), context=context)
+                stored = attachment.model_copy(update={"upload_descriptor": None})
+                await self.store.save_attachment(stored, context=context)
                 return chatkit_json.encoded(attachment)
             case AttachmentsDeleteReq(params=unwanted) if self.files is not None:
                 await self.files.delete_attachment(unwanted.attachment_id, context=context)
@@ -101,7 +101,7 @@ class Answers:
         """ChatKit's direct upload: the attachment as JSON, kept. RequestError or TooLargeError: it is not taken."""
         assert self.files is not None, "check() refuses files where there is no place for them"
         attachment = await self.files.upload(file.announced, file.data, context)
-        await self.store.save_attachment(without_urls(attachment), context=context)
+        await self.store.save_attachment(attachment, context=context)
         return chatkit_json.encoded(attachment)
 
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from lambda_src.attachments.presigned_urls import NO_URL, PresignedUrls
+from lambda_src.attachments.files import NO_URL
+from lambda_src.attachments.presigned_urls import PresignedUrls
 from tests.apps.full import ANN, FullApp
 
 SIGNED = "https://elsewhere.test/a.png?X-Amz-Signature=abc"
 PICTURE = {"id": "atc_1", "type": "image", "name": "a.png", "mime_type": "image/png", "thread_id": "thr_1"}
-MESSAGE = {"type": "user_message", "attachments": [{**PICTURE, "preview_url": NO_URL}]}
-GENERATED = {"type": "generated_image", "image": {"id": "atc_1", "url": NO_URL}}
+MESSAGE = {"type": "user_message", "attachments": [{**PICTURE, "preview_url": str(NO_URL)}]}
+GENERATED = {"type": "generated_image", "image": {"id": "atc_1", "url": str(NO_URL)}}
 
 EVENTS = [
     {"type": "thread.item.done", "item": MESSAGE},
@@ -19,16 +20,16 @@ EVENTS = [
     {
         "type": "thread.item.updated",
         "item_id": "msg_1",
-        "update": {"type": "generated_image.updated", "image": {"id": "atc_1", "url": NO_URL}},
+        "update": {"type": "generated_image.updated", "image": {"id": "atc_1", "url": str(NO_URL)}},
     },
 ]
 ANSWERS = [{"id": "thr_1", "items": {"data": [MESSAGE, GENERATED]}}, {"data": [MESSAGE, GENERATED], "has_more": False}]
 FOREIGN: list[Any] = [
-    {"type": "image", "preview_url": NO_URL},  # as a widget or a tool may have it
+    {"type": "image", "preview_url": str(NO_URL)},  # as a widget or a tool may have it
     {"type": "image", "preview_url": SIGNED},
-    {"image": {"id": "x", "url": NO_URL}},
+    {"image": {"id": "x", "url": str(NO_URL)}},
     {"image": {"id": "x", "url": SIGNED}},
-    {"type": "generated_image.updated", "image": {"id": "x", "url": NO_URL}},
+    {"type": "generated_image.updated", "image": {"id": "x", "url": str(NO_URL)}},
     [MESSAGE, GENERATED],
 ]
 
@@ -46,14 +47,14 @@ def urls_of(full_app: FullApp) -> PresignedUrls:
 def test_a_picture_in_an_event_gets_a_url_that_works_now(full_app: FullApp, event: Any) -> None:
     sent = urls_of(full_app).in_event(encoded(event), ANN)
     assert b"/kept/ann/atc_1/file?" in sent
-    assert NO_URL.encode() not in sent
+    assert str(NO_URL).encode() not in sent
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=["thread", "page"])
 def test_every_picture_in_an_answer_gets_a_url_that_works_now(full_app: FullApp, answer: Any) -> None:
     sent = urls_of(full_app).in_answer(json.dumps(answer, separators=(",", ":")).encode(), ANN)
     assert sent.count(b"/kept/ann/atc_1/file?") == 2
-    assert NO_URL.encode() not in sent
+    assert str(NO_URL).encode() not in sent
 
 
 @pytest.mark.parametrize("foreign", FOREIGN)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from chatkit.agents import ResponseStreamConverter
 from chatkit.types import GeneratedImage
 
-from lambda_src.attachments.files import Files
-from lambda_src.attachments.presigned_urls import NO_URL
+from lambda_src.attachments.files import NO_URL, Files
 from lambda_src.context import RequestContext
 
 PARTIAL_IMAGES = 3  # the most that OpenAI's image tool sends; progress is relative to it
@@ -43,7 +42,7 @@ class KeptImages(ResponseStreamConverter):
             picture = self._pictures[image_id] = _Picture(await self.adopt())
         await self.files.keep_image(picture.own_id, base64.b64decode(base64_image, validate=True), self.context)
         picture.final = partial_image_index is None
-        return NO_URL
+        return str(NO_URL)
 
     def renamed(self, image: GeneratedImage) -> GeneratedImage:
         """The image with the id of the file that stores it."""
