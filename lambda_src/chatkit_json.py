@@ -1,7 +1,7 @@
-"""ChatKit's wire format, as every browser reads it: an offset on every time, null for NaN and Infinity. Pure.
+"""ChatKit's JSON format, safe for browsers: a UTC offset on every time, null for NaN and Infinity. Pure.
 
-Browsers read a time without an offset in their own zone. JSON has no NaN and no Infinity: one of them, from a tool or
-from the store, would make the whole answer unreadable.
+Browsers read a time without an offset as local time. JSON has no NaN and no Infinity, so a single one, from a tool or
+from the store, would make the whole response unparseable.
 """
 
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 
 def encoded(obj: BaseModel) -> bytes:
-    """`obj` as ChatKit's server encodes it, with every time in UTC. A naive time is UTC, the process's own zone."""
+    """`obj` as ChatKit's server encodes it, but with every time in UTC. Naive times are UTC, as in the process."""
     plain = obj.model_dump(by_alias=True, exclude_none=True, context={"exclude_metadata": True})
     return to_json(_in_utc(plain), inf_nan_mode="null")
 

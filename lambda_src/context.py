@@ -51,7 +51,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class ReadAhead:
-    """What validating a message has read: its thread (None if new) and the thread's newest items, newest first."""
+    """What validation of a message has read: its thread (None if new) and the thread's newest items, newest first."""
 
     thread: "ThreadMetadata | None"
     items: "Sequence[ThreadItem]"
@@ -72,17 +72,17 @@ class Registration:
 class Turn:
     """One user input and everything that it triggers. `id` matches `[A-Za-z0-9_-]{16,64}`.
 
-    `end_reason` is set before the turn's task is cancelled, so that whoever cleans up knows why; None ends by itself.
-    Tokens are what the model's vendor counted, None until it said so; of an answer that was cut it never does.
-    `model` is the one that answered last, as its vendor names it.
-    `ahead` is taken away when another turn may have written in the thread since.
-    `input_tokens` is the estimated input of the first request to the model; `meter` reserves what it costs.
-    `uploads` has the version (ETag) of each new file that was checked, by the attachment's id: only that one is kept.
-    `message_id` is the id of the user's message, and `thread_id` that of the thread it begins, where a retry of the
-    request must find what an earlier attempt stored; None: new ids. `is_stored`: that message may be, from now on.
+    `end_reason` is set before the turn's task is cancelled, so that cleanup knows why; None if the turn ends normally.
+    The token counts come from the vendor. They are None until it reports them, and stay None for an answer cut short.
+    `model` is the vendor's name of the model that answered last.
+    `ahead` is removed once another turn may have written to the thread.
+    `input_tokens` is the estimated input of the first request to the model; `meter` reserves the turn's tokens.
+    `uploads` has, by attachment id, the version (ETag) of each new file that was checked; only that version is kept.
+    `message_id` and `thread_id` are the ids of the user's message and of the thread that it starts, if a retry of the
+    request must find what an earlier attempt stored; None: new ids. `is_stored`: that message may be stored by now.
     `registration` is set for a turn that begins a thread. `is_registered`: the store recorded it with the thread.
-    `tools` are the names of the tools that ran, in order; `tool_errors` are exceptions of tools, which end no turn: the
-    model reads that the tool failed.
+    `tools` has the names of the tools that ran, in order; `tool_errors` has their exceptions, which do not end the
+    turn, because the model is informed that the tool failed.
     """
 
     id: str
@@ -93,7 +93,7 @@ class Turn:
     tokens_cached: int | None = None
     model: str | None = None
     input_tokens: int = 0
-    meter: Meter | None = None  # None: nobody counts
+    meter: Meter | None = None  # None: tokens are not metered
     uploads: dict[str, str] = field(default_factory=dict)
     message_id: str | None = None
     thread_id: str | None = None
@@ -104,9 +104,9 @@ class Turn:
     tool_errors: list[Exception] = field(default_factory=list)
 
     def is_retried_after(self, error: BaseException | None) -> bool:
-        """Whether the client's retry may find the message stored, after this `error`: so its thread must stay.
+        """Whether a retry after this `error` may find the message stored, so that its thread must not be deleted.
 
-        A delete that lands late would otherwise take the retry's thread away.
+        Otherwise a delete that arrives late could remove the retry's thread.
         """
         return self.is_stored and self.message_id is not None and isinstance(error, UnavailableError)
 
@@ -121,9 +121,9 @@ class Turn:
 class RequestContext:
     """One request: the user, the turn and the deadline. Tools, actions and stores all receive it.
 
-    `user` is whoever is asking. `request_id` is the id in the log. `deadline_ms` is when Lambda ends the invocation, in
-    epoch milliseconds; None outside Lambda. `source` is a hash of a guest's network with the day's key, "" if
-    unknown. Stores read `user.id` and `turn_id` only.
+    `user` is the caller. `request_id` is the id in the log. `deadline_ms` is when Lambda ends the invocation, in epoch
+    milliseconds; None outside Lambda. `source` is a hash of a guest's network with the day's key, "" if unknown.
+    Stores read only `user.id` and `turn_id`.
     """
 
     user: User
@@ -134,5 +134,5 @@ class RequestContext:
 
     @property
     def turn_id(self) -> str | None:
-        """The turn that the request runs, if it runs one: what that writes has its place in the thread's order."""
+        """The id of the request's turn, if any. Stores order what a turn writes by its lease."""
         return None if self.turn is None else self.turn.id

@@ -10,10 +10,10 @@ ChatError
 ├── ConflictError        a valid request that the thread's current state does not allow
 ├── NoAssistantError     there is no assistant of the requested name
 ├── QuotaError           a quota of the user or the stage is used up; has the time when it is available again
-└── UnavailableError     a dependency did not answer in time; nothing was half-written
+└── UnavailableError     a dependency failed or did not respond in time; nothing was partially written
     └── SignInUnavailableError   the token cannot be checked at the moment; nothing was started
 
-Something that is missing, or another user's, is chatkit.store.NotFoundError, which all stores of ChatKit raise.
+Something that is missing or belongs to another user is chatkit.store.NotFoundError, which every ChatKit store raises.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class QuotaError(ChatError):
 
 
 class UnavailableError(ChatError):
-    """A dependency failed or did not answer in time."""
+    """A dependency failed or did not respond in time."""
 
 
 class SignInUnavailableError(UnavailableError):
@@ -86,4 +86,4 @@ class SignInUnavailableError(UnavailableError):
         super().__init__(message)
 
 
-BROKEN_OFF = "The answer broke off before it was complete. Try again."  # of an UnavailableError after text was streamed
+BROKEN_OFF = "The answer broke off before it was complete. Try again."  # UnavailableError after text was streamed

@@ -1,4 +1,4 @@
-"""What Lambda's Handler setting names: `lambda_src.handler.handler`. Wrong settings end here, as an init error."""
+"""The Lambda handler, `lambda_src.handler.handler`. Invalid settings raise here, as an init error."""
 
 import os
 

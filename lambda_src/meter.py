@@ -1,19 +1,19 @@
-"""What one turn reserves and spends of the model's tokens, call by call. Knows no counter, no model and no clock.
+"""Token metering of one turn: reserves tokens before each model call and settles them after. Knows no counter.
 
-A call is reserved before it is sent: its estimated input and the most it may answer. When it ends it costs what the
-vendor counted; a call that was cut, or that nobody counted, costs all that was reserved for it.
+A call reserves its estimated input and its maximum output before it is sent. When it ends, it costs what the vendor
+reports; a call that was cut off, or for which the vendor reports nothing, costs everything that it reserved.
 """
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 Reserve = Callable[[int], Awaitable[None]]
-"""Reserve so many tokens more. QuotaError: there are not that many left, and none are reserved."""
+"""Reserves more tokens. QuotaError if not enough are left; then none are reserved."""
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One request to a model: its estimated input, the most it may answer, and how much of that has arrived."""
+    """One request to a model: its estimated input, its maximum output, and how much of the output has arrived."""
 
     input_tokens: int
     output_tokens: int
@@ -21,12 +21,12 @@ class Call:
 
     @property
     def bound(self) -> int:
-        """The most that it can cost, as far as anybody can tell."""
+        """The most that the call can cost, by estimate."""
         return self.input_tokens + self.output_tokens
 
 
 class Meter:
-    """Of one turn. `day` is the day of UTC that all of it counts for; `reserved` is what the turn began with."""
+    """Meters one turn. `day` is the UTC day to which all of it counts; `reserved` is the turn's initial reservation."""
 
     def __init__(self, reserve: Reserve, *, day: int, reserved: int) -> None:
         self._reserve = reserve
@@ -36,11 +36,11 @@ class Meter:
 
     @property
     def cost(self) -> int:
-        """What the turn costs if it ends now."""
+        """The turn's cost if it ended now."""
         return self._spent + sum(call.bound for call in self._open)
 
     async def begin(self, *, input_tokens: int, output_tokens: int) -> Call:
-        """A call that may be sent now. QuotaError: it must not be."""
+        """Reserve a call, which may then be sent. QuotaError if it must not be."""
         call = Call(input_tokens, output_tokens)
         self._open.append(call)
         try:
@@ -51,28 +51,28 @@ class Meter:
         return call
 
     async def arrived(self, call: Call, tokens: int) -> None:
-        """So many tokens of the answer came in; past the most, more is reserved. QuotaError: none are left."""
+        """Count output tokens that have arrived; reserves more past the maximum. QuotaError if none are left."""
         call.arrived += tokens
         if call.arrived <= call.output_tokens:
-            return  # as for nearly every word: it was covered when the call began
+            return  # the usual case: reserved when the call began
         while call.arrived > call.output_tokens:
             call.output_tokens *= 2
         await self._cover()
 
     def end(self, call: Call, used: int) -> None:
-        """The call is over; the vendor counted `used` tokens, or 0 if nobody counted."""
+        """Settle a call. `used`: the tokens that the vendor reports, or 0 if it reports none."""
         self._open.remove(call)
         self._spent += used or call.bound
 
     def drop(self, call: Call) -> None:
-        """The call was refused before anything was generated: it costs nothing."""
+        """Settle a call that was refused before anything was generated, at no cost."""
         self._open.remove(call)
 
     async def _cover(self) -> None:
         missing = self.cost - self.reserved
         if missing <= 0:
             return
-        self.reserved += missing  # before the request: a call that begins meanwhile reserves its own
+        self.reserved += missing  # before awaiting, so that a concurrent call reserves only its own tokens
         try:
             await self._reserve(missing)
         except BaseException:

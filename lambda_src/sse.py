@@ -1,9 +1,9 @@
-"""Server-sent events, parsed as the HTML standard says: bytes in, messages out. Pure; knows no HTTP and no JSON.
+"""Server-sent events parser that follows the HTML standard: bytes in, messages out. Pure; knows no HTTP and no JSON.
 
-https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation. Lines end in CR LF, LF or CR
-and in nothing else: `str.splitlines` and httpx2's reader of lines also split at U+2028, U+2029 and U+0085, which an
-answer may contain. httpx2's own EventSource keeps a byte order mark, holds a line that ends in CR back until more
-bytes arrive, and emits events without data.
+https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation. Lines end only in CR LF, LF
+or CR: `str.splitlines` and httpx2's line reader also split at U+2028, U+2029 and U+0085, which an answer may contain.
+httpx2's EventSource keeps a byte order mark, delays a line that ends in CR until more bytes arrive, and emits events
+without data.
 """
 
 import re
@@ -16,7 +16,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event. `id` is the last one that the stream has sent, "" before the first."""
+    """One event. `id` is the last id in the stream, "" before the first."""
 
     data: str
     event: str = "message"
@@ -24,21 +24,21 @@ class Message:
 
 
 class Parser:
-    """`feed` takes a stream in pieces of any size. What follows the last blank line is never dispatched."""
+    """Incremental parser: `feed` takes chunks of any size. An event is complete only after its blank line."""
 
     def __init__(self) -> None:
-        self._line: list[bytes] = []  # the pieces of the line that has not ended yet
+        self._line: list[bytes] = []  # chunks of the current line
         self._after_cr = False
         self._is_first_line = True
         self._data: list[str] = []
         self._event = self._id = ""
 
-    def feed(self, piece: bytes) -> list[Message]:
-        """The messages that `piece` completes."""
-        if self._after_cr and piece:
-            piece = piece.removeprefix(b"\n")
+    def feed(self, chunk: bytes) -> list[Message]:
+        """The messages that `chunk` completes."""
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
-        *ended, rest = _LINE_END.split(piece)
+        *ended, rest = _LINE_END.split(chunk)
         messages: list[Message] = []
         for line in ended:
             message = self._interpret(b"".join([*self._line, line]))
@@ -46,11 +46,11 @@ class Parser:
             if message is not None:
                 messages.append(message)
         self._line.append(rest)
-        self._after_cr = self._after_cr or piece.endswith(b"\r")
+        self._after_cr = self._after_cr or chunk.endswith(b"\r")
         return messages
 
     def _interpret(self, line: bytes) -> Message | None:
-        """The message that a whole line dispatches, if it is blank and there is data."""
+        """Process one line; returns a message if the line is blank and there is data."""
         if self._is_first_line:
             line = line.removeprefix(_BYTE_ORDER_MARK)
             self._is_first_line = False
@@ -67,19 +67,19 @@ class Parser:
                 self._event = value
             case "id" if "\0" not in value:
                 self._id = value
-            case _:  # a comment, or a field that no reader here needs
+            case _:  # a comment, or a field that is not used here
                 pass
         return None
 
 
 def read(body: bytes) -> list[Message]:
-    """Every message of a whole stream."""
+    """Every message of a complete stream."""
     return Parser().feed(body)
 
 
-async def messages(pieces: AsyncIterable[bytes]) -> AsyncIterator[Message]:
+async def messages(chunks: AsyncIterable[bytes]) -> AsyncIterator[Message]:
     """Each message as soon as its last byte has arrived."""
     parser = Parser()
-    async for piece in pieces:
-        for message in parser.feed(piece):
+    async for chunk in chunks:
+        for message in parser.feed(chunk):
             yield message

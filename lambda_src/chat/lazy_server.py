@@ -13,7 +13,7 @@ from chatkit.types import AttachmentsCreateReq, AttachmentsDeleteReq, ChatKitReq
 
 from lambda_src.attachments.files import Upload
 from lambda_src.attachments.presigned_urls import PresignedUrls
-from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.store_requests import StoreRequests
 from lambda_src.chat.validation import Checks
 from lambda_src.context import RequestContext
 from lambda_src.startup import flags
@@ -31,10 +31,10 @@ class LazyChatServer:
         prepare: Callable[[], Awaitable[None]],
         *,
         checks: Checks,
-        answers: Answers,
+        store_requests: StoreRequests,
     ) -> None:
-        self._load, self._prepare, self._checks, self._answers = load, prepare, checks, answers
-        self._urls = None if answers.files is None else PresignedUrls(answers.files)
+        self._load, self._prepare, self._checks, self._store_requests = load, prepare, checks, store_requests
+        self._urls = None if store_requests.files is None else PresignedUrls(store_requests.files)
         self._server: ChatServer | None = None
         self._loading = asyncio.Lock()
 
@@ -47,26 +47,26 @@ class LazyChatServer:
         return self._server
 
     async def ready(self) -> None:
-        """Load the server and build the user's agent: all that a message waits for, but for keys and connections."""
+        """Load the server and build the user's agent: everything a message waits for except keys and connections."""
         await self.loaded()
         await self._prepare()
 
     async def check(self, request: ChatKitReq, context: RequestContext) -> None:
-        """Raise if a request is not valid, before anything is written: see validation.py."""
+        """Raise if a request is invalid, before anything is written: see validation.py."""
         await self._checks.check(request, context)
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
-        """The JSON answer."""
+        """The JSON response."""
         answer = None
         if flags.is_on("requests") or isinstance(request, AttachmentsCreateReq | AttachmentsDeleteReq):
-            answer = await self._answers.of(request, context)
+            answer = await self._store_requests.answer(request, context)
         if answer is None:
             answer = await (await self.loaded()).answer(request, context)
         return self._with_urls(answer, context)
 
     async def upload(self, file: Upload, context: RequestContext) -> bytes:
         """Store a file that was uploaded to this server, and return its attachment as JSON."""
-        return self._with_urls(await self._answers.upload(file, context), context)
+        return self._with_urls(await self._store_requests.upload(file, context), context)
 
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
         """The events, encoded for a text/event-stream."""

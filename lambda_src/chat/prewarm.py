@@ -25,7 +25,7 @@ ANSWER = message_of("Ready when you are.")
 
 
 async def prewarm(server: LazyChatServer) -> None:
-    """Run a canned turn, load the server, build the agent. Logs any failure, which a message would meet again."""
+    """Run a canned turn, load the server, build the agent. Logs a failure, which the first message would hit again."""
     try:
         await canned_turn()
         await server.ready()
@@ -52,6 +52,6 @@ async def canned_turn() -> int:
     agent = Agent(name="Prewarm", instructions="Look.", tools=[look], model="none")
     dispatcher = AgentDispatcher(lambda: agent, build_run_config=lambda: run_config)
     server = ChatServer(store, dispatcher, feedback=store)
-    asked = UserMessageInput(content=[Text(text="hi")], attachments=[], inference_options=InferenceOptions())
-    request = ThreadsCreateReq(params=ThreadCreateParams(input=asked))
+    message = UserMessageInput(content=[Text(text="hi")], attachments=[], inference_options=InferenceOptions())
+    request = ThreadsCreateReq(params=ThreadCreateParams(input=message))
     return len([event async for event in await server.events(request, NOBODY)])

@@ -29,7 +29,7 @@ class AssistantRegistry:
         self._loading = asyncio.Lock()
 
     async def get(self, name: str) -> AssistantEndpoint:
-        """The endpoint of one assistant, built once per process. NoAssistantError: there is none of this name."""
+        """The endpoint of one assistant, built once per process. NoAssistantError if no assistant has this name."""
         async with self._loading:
             if self._assistants is None:
                 try:
@@ -46,4 +46,4 @@ class AssistantRegistry:
 
 def no_assistant() -> NoAssistantError:
     """The error for a name that no assistant has."""
-    return NoAssistantError("There is no assistant of this name here.")
+    return NoAssistantError("There is no assistant with this name.")

@@ -11,7 +11,7 @@ from lambda_src.context import RequestContext
 from lambda_src.errors import RequestError
 from lambda_src.store.ports import Sweeps
 
-AFTER_A_DELETE_S = 5.0  # of sweeping after a delete, in the same invocation; the hourly event does the rest
+AFTER_A_DELETE_S = 5.0  # how long a delete may sweep in its own invocation; the hourly event does the rest
 CLOSING_TIME_MS = 2_000  # before Lambda's timeout, for the last batch of deletes and the response
 
 
@@ -23,22 +23,22 @@ class Invocation(Protocol):
         ...
 
 
-class Adoptions(Protocol):
+class UnfinishedLinks(Protocol):
     """The part of account_linking.py that a sweep uses, if the stage has guests."""
 
     async def finish(self, *, stop: Callable[[], bool]) -> int:
-        """Continue unfinished moves; returns how many threads were moved."""
+        """Continue unfinished account links; returns how many threads were moved."""
         ...
 
 
 class Events:
     """The handler's `on_event`: runs each event and returns a result that JSON can represent."""
 
-    def __init__(self, sweeps: Sweeps, adoptions: Adoptions | None = None) -> None:
-        self._sweeps, self._adoptions = sweeps, adoptions
+    def __init__(self, sweeps: Sweeps, links: UnfinishedLinks | None = None) -> None:
+        self._sweeps, self._links = sweeps, links
 
     async def __call__(self, event: dict[str, Any], context: Invocation) -> object:
-        """Run one event; RequestError for an unknown one, naming the known ones."""
+        """Run one event; RequestError for an unknown one, with a list of the known ones."""
         match event:
             case {"chat": "health"}:
                 return {"status": "healthy", "service": "chat"}
@@ -50,10 +50,10 @@ class Events:
                 raise RequestError('This event is neither HTTP, nor {"chat": "sweep"}, nor {"chat": "health"}.')
 
     async def _sweep(self, stop: Callable[[], bool]) -> object:
-        adopted = 0 if self._adoptions is None else await self._adoptions.finish(stop=stop)
+        moved = 0 if self._links is None else await self._links.finish(stop=stop)
         erased = await self._sweeps.sweep(stop=stop)
         orphans = await self._sweeps.sweep_orphans(everything=False, stop=stop)
-        return {"swept": erased.items + erased.threads + erased.attachments, "orphans": orphans, "adopted": adopted}
+        return {"swept": erased.items + erased.threads + erased.attachments, "orphans": orphans, "moved": moved}
 
 
 async def sweep_after_delete(

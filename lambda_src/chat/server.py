@@ -1,4 +1,4 @@
-"""The ChatKit server: turns a user's message into the events of an answer. Knows no HTTP and no store engine."""
+"""The ChatKit server: turns a user's message into the events of an answer. Knows no HTTP and no particular store."""
 
 import asyncio
 import logging
@@ -56,19 +56,19 @@ from lambda_src.store.ports import FeedbackStore, NewThreads
 if TYPE_CHECKING:
     from lambda_src.attachments.files import Files
 
-REMOVED_AT_ONCE = 25  # half of a process's connections
-DELTAS = TypeAdapter(ThreadItemUpdatedEvent)  # encodes straight to bytes
-NAMED_FOR = timedelta(minutes=16)  # as long as a turn is found by its id; later the same id is a new message
+REMOVE_BATCH = 25  # concurrent deletes; half of a process's connections
+DELTAS = TypeAdapter(ThreadItemUpdatedEvent)  # encodes directly to bytes
+RETRY_WINDOW = timedelta(minutes=16)  # as long as a turn can be resumed; after that the same key is a new message
 
 log = logging.getLogger(__name__)
 
 
 class ChatServer(ChatKitServer[RequestContext]):
-    """ChatKit's server: answers from one store and one agent. LazyChatServer validates requests before they get here.
+    """ChatKit's server for one store and one agent. LazyChatServer validates requests before they get here.
 
     Without `files` there are no attachments, without `transcribe` no dictation, and without `suggest_title` a thread's
-    title is the beginning of its first message. With `new_threads`, a new thread is stored in one write; without,
-    `store` stores its parts one by one.
+    title is the beginning of its first message. With `new_threads`, a new thread is stored together with its message;
+    without, `store` stores them one by one.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class ChatServer(ChatKitServer[RequestContext]):
         self._suggest_title = suggest_title
 
     async def answer(self, request: NonStreamingReq, context: RequestContext) -> bytes:
-        """ChatKit's JSON answer."""
+        """ChatKit's JSON response."""
         result = await self.process(request.model_dump_json(by_alias=True), context)
         assert isinstance(result, NonStreamingResult)
         return result.json
 
     async def events(self, request: StreamingReq, context: RequestContext) -> AsyncIterator[bytes]:
-        """ChatKit's events, encoded for a text/event-stream. The work begins with the first one.
+        """ChatKit's events, encoded for a text/event-stream. Nothing runs until the first one is requested.
 
-        ChatKit's process() builds a validator of all requests for each one: 5 ms (docs/speed.md).
+        Bypasses ChatKit's process(), which builds a validator for every request: 5 ms (docs/speed.md).
         """
         if flags.is_on("requests"):
             return self._encoded_events(request, context)
@@ -116,9 +116,10 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """The answer, event by event. Without a message the run goes on: a client tool's or a form's answer came in.
+        """The events of an answer. Without a message, continues the run with the result of a client tool or a form.
 
-        Failures of model, agent and store leave as CustomStreamError or StreamError, with a text for the user.
+        Errors of the model, the agent and the store are raised as CustomStreamError or StreamError with a message for
+        the user.
         """
         naming: titles.Naming | None = None
         try:
@@ -144,8 +145,8 @@ class ChatServer(ChatKitServer[RequestContext]):
     def _process_streaming_impl(
         self, request: StreamingReq, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent, None]:
-        """Upstream's; but a new thread is one object, a message does not read its thread again after its check, and an
-        answer that is to be replaced is removed in batches.
+        """Overrides upstream so that a new thread stays one object, a message's thread is not read again after
+        validation, and a retry removes the old answer in batches.
         """
         if isinstance(request, ThreadsCreateReq):
             return self._created(request, context)
@@ -156,8 +157,8 @@ class ChatServer(ChatKitServer[RequestContext]):
             return self._added(request, ahead.thread, context)
         return super()._process_streaming_impl(request, context)
 
-    async def _take_back(self, thread_id: str, attachments: Sequence[str], context: RequestContext) -> None:
-        """Delete a new thread, but not the uploads of its message: whoever sends it again names them again."""
+    async def _discard(self, thread_id: str, attachments: Sequence[str], context: RequestContext) -> None:
+        """Delete a new thread, but keep its message's uploads, which the user's next attempt refers to again."""
         for attachment_id in attachments:
             with suppress(NotFoundError):
                 attachment = await self.store.load_attachment(attachment_id, context=context)
@@ -169,7 +170,7 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def _build_user_message_item(
         self, input: UserMessageInput, thread: ThreadMetadata, context: RequestContext
     ) -> UserMessageItem:
-        """Upstream's; the message of a named request always has the same id."""
+        """Overrides upstream so that a request with an idempotency key always gives its message the same id."""
         item = await super()._build_user_message_item(input, thread, context)
         if context.turn is not None and context.turn.message_id is not None:
             item.id = context.turn.message_id
@@ -178,9 +179,9 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def _process_new_thread_item_respond(
         self, thread: ThreadMetadata, item: UserMessageItem, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent]:
-        """Upstream's; but files are bound first, and a message that an earlier attempt stored is not stored again.
+        """Overrides upstream to bind files first, and to answer a message that an earlier attempt has already stored.
 
-        That attempt of the same request failed because the store's answer was lost, so nobody has answered it.
+        That attempt of the request failed because the store's response was lost, so the message has not been answered.
         """
         for attachment in item.attachments:
             if self.files is not None:
@@ -191,10 +192,10 @@ class ChatServer(ChatKitServer[RequestContext]):
         try:
             await self.store.add_thread_item(thread.id, item, context=context)
         except ConflictError:
-            standing = await self.store.load_item(thread.id, item.id, context=context)
-            if isinstance(standing, UserMessageItem) and _is_retried(standing, item):
-                item = standing
-            else:  # the client used a name again
+            existing = await self.store.load_item(thread.id, item.id, context=context)
+            if isinstance(existing, UserMessageItem) and _is_retried(existing, item):
+                item = existing
+            else:  # the client used the key for another message
                 item.id = self.store.generate_item_id("message", thread, context)
                 await self.store.add_thread_item(thread.id, item, context=context)
         async with closed(self._answered(thread, item, context)) as events:
@@ -214,14 +215,14 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def _created(
         self, request: ThreadsCreateReq, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent, None]:
-        """Upstream's, with the object that was saved: upstream continues with another one, which no store has seen,
-        and saving that overwrites whatever a user changed since.
+        """Overrides upstream to continue with the object that was saved. Upstream continues with a new object that the
+        store has never seen, so saving it would overwrite the user's changes.
 
-        A thread whose first message could not be stored is deleted, unless a retry finds it.
+        A thread whose first message could not be stored is deleted, unless a retry will continue it.
         """
         created = await self._create_at_once(request.params.input, context)
         thread = await self._new_thread(request.params.input, context) if created is None else created[0]
-        is_kept = False
+        is_stored = False
         try:
             yield ThreadCreatedEvent(thread=self._to_thread_response(thread))
             if created is not None:
@@ -231,11 +232,11 @@ class ChatServer(ChatKitServer[RequestContext]):
                 answered = self._process_new_thread_item_respond(thread, message, context)
             async with closed(answered) as events:
                 async for event in events:
-                    is_kept = is_kept or isinstance(event, StreamOptionsEvent)
+                    is_stored = is_stored or isinstance(event, StreamOptionsEvent)
                     yield event
-        except BaseException as error:  # one that was cancelled is no thread either
-            if not is_kept:
-                await self._take_back_after(error, thread.id, request.params.input.attachments, context)
+        except BaseException as error:  # also when cancelled
+            if not is_stored:
+                await self._discard_after(error, thread.id, request.params.input.attachments, context)
             raise
 
     async def _create_at_once(
@@ -254,22 +255,22 @@ class ChatServer(ChatKitServer[RequestContext]):
         try:
             turn.is_registered = await self._new_threads.begin_thread(thread, item, context)
         except BaseException as error:  # the write may have been applied, also if it was canceled
-            await self._take_back_after(error, thread.id, [], context)
+            await self._discard_after(error, thread.id, [], context)
             raise
         turn.is_stored = turn.is_registered
         return (thread, item) if turn.is_registered else None
 
-    async def _take_back_after(
+    async def _discard_after(
         self, error: BaseException, thread_id: str, attachments: Sequence[str], context: RequestContext
     ) -> None:
-        """Delete a new thread, unless a retry of the request after this `error` finds it."""
+        """Delete a new thread, unless a retry of the request after this `error` will continue it."""
         if context.turn is None or not context.turn.is_retried_after(error):
-            await self._take_back(thread_id, attachments, context)
+            await self._discard(thread_id, attachments, context)
 
     async def _added(
         self, request: ThreadsAddUserMessageReq, thread: ThreadMetadata, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent, None]:
-        """Upstream's, with a thread that was read before."""
+        """Overrides upstream to use the thread that validation has read."""
         message = await self._build_user_message_item(request.params.input, thread, context)
         async with closed(self._process_new_thread_item_respond(thread, message, context)) as events:
             async for event in events:
@@ -278,13 +279,13 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def _regenerated(
         self, request: ThreadsRetryAfterItemReq, context: RequestContext
     ) -> AsyncGenerator[ThreadStreamEvent, None]:
-        """Upstream's, which removes item by item before its first event: 21 s for 2,500 of them."""
+        """Overrides upstream, which removes items one by one before its first event: 21 s for 2,500 items."""
         thread, message = await asyncio.gather(
             self.store.load_thread(request.params.thread_id, context=context),
             self.store.load_item(request.params.thread_id, request.params.item_id, context=context),
         )
         if not isinstance(message, UserMessageItem):
-            raise ConflictError("Only a message of yours can be answered again.")
+            raise ConflictError("Only your own messages can be answered again.")
 
         async def answered() -> AsyncIterator[ThreadStreamEvent]:
             try:
@@ -299,7 +300,7 @@ class ChatServer(ChatKitServer[RequestContext]):
                 yield event
 
     async def _remove_after(self, message: UserMessageItem, context: RequestContext) -> None:
-        """Remove everything newer than the message, the newest first; nothing when the message is gone."""
+        """Remove every item after the message, newest first. CustomStreamError if the message no longer exists."""
         newer: list[str] = []
         after = None
         while message.id not in newer:
@@ -309,24 +310,24 @@ class ChatServer(ChatKitServer[RequestContext]):
                 raise CustomStreamError("This message is no longer in the conversation. Reload it.")
         del newer[newer.index(message.id) :]
         delete = partial(self.store.delete_thread_item, message.thread_id, context=context)
-        for first in range(0, len(newer), REMOVED_AT_ONCE):
-            await asyncio.gather(*map(delete, newer[first : first + REMOVED_AT_ONCE]))
+        for first in range(0, len(newer), REMOVE_BATCH):
+            await asyncio.gather(*map(delete, newer[first : first + REMOVE_BATCH]))
 
     async def _new_thread(self, message: UserMessageInput, context: RequestContext) -> ThreadMetadata:
-        """A new thread, saved; or the one that an earlier attempt of the same request saved before it failed."""
+        """Save a new thread, or return the one that an earlier attempt of the request saved before it failed."""
         turn = context.turn
         if turn is not None and turn.thread_id is not None:
             thread = ThreadMetadata(id=turn.thread_id, created_at=datetime.now())
             try:
                 await self.store.save_thread(thread, context=context)
-            except NotFoundError:  # that attempt's thread is deleted
+            except NotFoundError:  # the earlier attempt's thread has been deleted
                 pass
             except ConflictError:
-                if (begun := await self._begun(turn.thread_id, turn.message_id, context)) is not None:
-                    return begun
+                if (existing := await self._unanswered(turn.thread_id, turn.message_id, context)) is not None:
+                    return existing
                 if message.attachments:
                     raise ConflictError(
-                        "This message was sent before. To send it again, attach its files anew."
+                        "This message has already been sent. To send it again, attach its files again."
                     ) from None
             else:
                 return thread
@@ -334,8 +335,10 @@ class ChatServer(ChatKitServer[RequestContext]):
         await self.store.save_thread(thread, context=context)
         return thread
 
-    async def _begun(self, thread_id: str, message_id: str | None, context: RequestContext) -> ThreadMetadata | None:
-        """A new thread in which nothing but this message was stored; None when the client used a name again."""
+    async def _unanswered(
+        self, thread_id: str, message_id: str | None, context: RequestContext
+    ) -> ThreadMetadata | None:
+        """A recent thread that has at most this message; None if the client used the key for another message."""
         with suppress(NotFoundError):
             thread = await self.store.load_thread(thread_id, context=context)
             items = await self.store.load_thread_items(thread_id, None, 2, "asc", context)
@@ -346,16 +349,16 @@ class ChatServer(ChatKitServer[RequestContext]):
     async def handle_stream_cancelled(
         self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext
     ) -> None:
-        """Nothing: what was said is kept by turns/, by one rule for a stop, a deadline, a crash and a newer turn."""
+        """Do nothing: turns/ stores the partial answer, in the same way for stop, deadline, crash and a newer turn."""
 
     async def add_feedback(
         self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
     ) -> None:
-        """As store_requests.py does it."""
-        await store_requests.keep_feedback(self.feedback, thread_id, item_ids, feedback, context)
+        """See store_requests.add_feedback."""
+        await store_requests.add_feedback(self.feedback, thread_id, item_ids, feedback, context)
 
     async def transcribe(self, audio_input: AudioInput, context: RequestContext) -> TranscriptionResult:
-        """What was said. RequestError: dictation is not offered; UnavailableError: the model cannot be reached."""
+        """The recording as text. RequestError if dictation is not set up, UnavailableError if the model is down."""
         if self._transcribe is None:
             raise RequestError("Dictation is not set up on this server.")
         return TranscriptionResult(text=await self._transcribe(audio_input))
@@ -367,11 +370,13 @@ class ChatServer(ChatKitServer[RequestContext]):
         sender: WidgetItem | None,
         context: RequestContext,
     ) -> AsyncIterator[ThreadStreamEvent]:
-        """What the function registered for it does. CustomStreamError: there is none, or its payload is not valid."""
+        """Run the function that is registered for the action. CustomStreamError if there is none or the payload is
+        invalid.
+        """
         try:
             await self._dispatcher.ensure_initialized()
         except Exception as error:
-            raise stream_error(error) from error  # without the action's name: nobody knows yet whether it is one
+            raise stream_error(error) from error  # without the action's name, which is not validated yet
         try:
             async for event in self._dispatcher.actions.stream(action, self._call(thread, action, sender, context)):
                 yield event
@@ -387,8 +392,8 @@ class ChatServer(ChatKitServer[RequestContext]):
         sender: WidgetItem | None,
         context: RequestContext,
     ) -> SyncCustomActionResponse:
-        """The same without a stream, kept before it is answered. RequestError, or ConflictError with the text of a
-        CustomStreamError that the function raised.
+        """Run an action without a stream, and store its item before responding. RequestError, or ConflictError with the
+        text of a CustomStreamError that the function raised.
         """
         try:
             await self._dispatcher.ensure_initialized()
@@ -405,8 +410,8 @@ class ChatServer(ChatKitServer[RequestContext]):
             log_fault("action_failed", error, action=action.type)
             raise
         if item is not None:
-            keep = self.store.add_thread_item if sender is None else self.store.save_item
-            await keep(thread.id, item, context=context)
+            store_item = self.store.add_thread_item if sender is None else self.store.save_item
+            await store_item(thread.id, item, context=context)
         return SyncCustomActionResponse(updated_item=item)
 
     def _call(
@@ -425,24 +430,24 @@ class ChatServer(ChatKitServer[RequestContext]):
             yield event
 
     def _serialize(self, obj: BaseModel) -> bytes:
-        """Upstream's wire format, with an offset on every time."""
+        """Upstream's wire format, but with a UTC offset on every time."""
         if isinstance(obj, ThreadItemUpdatedEvent) and isinstance(obj.update, AssistantMessageContentPartTextDelta):
-            return DELTAS.dump_json(obj, by_alias=True, exclude_none=True)  # there are thousands, with no time in them
+            return DELTAS.dump_json(obj, by_alias=True, exclude_none=True)  # fast path: thousands per answer, no times
         return chatkit_json.encoded(obj)
 
 
 def closed(events: AsyncIterator[ThreadStreamEvent]) -> "aclosing[AsyncGenerator[ThreadStreamEvent]]":
-    """aclosing, of events that ChatKit calls an iterator: they are a generator (held by tests/chat)."""
+    """`aclosing` for events that ChatKit annotates as an iterator but that are a generator; a test checks that."""
     return aclosing(cast(AsyncGenerator[ThreadStreamEvent], events))
 
 
-def _is_retried(standing: UserMessageItem, item: UserMessageItem) -> bool:
-    """Whether the stored message is `item`, sent a short while ago."""
-    files = [[attachment.id for attachment in one.attachments] for one in (standing, item)]
-    is_same = files[0] == files[1] and (standing.content, standing.quoted_text) == (item.content, item.quoted_text)
-    return is_same and _is_recent(standing.created_at)
+def _is_retried(existing: UserMessageItem, item: UserMessageItem) -> bool:
+    """Whether the stored message is an earlier attempt to send `item`."""
+    files, existing_files = ([attachment.id for attachment in message.attachments] for message in (item, existing))
+    is_same = (existing.content, existing.quoted_text, existing_files) == (item.content, item.quoted_text, files)
+    return is_same and _is_recent(existing.created_at)
 
 
 def _is_recent(time: datetime) -> bool:
-    """Whether a request of that time is still found by its name."""
-    return datetime.now(UTC) - time.replace(tzinfo=time.tzinfo or UTC) < NAMED_FOR
+    """Whether a request of that time can still be retried."""
+    return datetime.now(UTC) - time.replace(tzinfo=time.tzinfo or UTC) < RETRY_WINDOW

@@ -112,7 +112,7 @@ class Checks:
                 message = await self.store.load_item(params.thread_id, params.item_id, context=context)
                 await self._open_thread(params.thread_id, context)
                 if not isinstance(message, UserMessageItem):
-                    raise ConflictError("Only a message of yours can be answered again.")
+                    raise ConflictError("Only your own messages can be answered again.")
             case AttachmentsCreateReq() | AttachmentsDeleteReq() if self.files is None:
                 raise RequestError("This server takes no files: attachments are not set up.")
             case InputTranscribeReq(params=params):

@@ -14,7 +14,7 @@ from lambda_src.auth.account_linking import AccountLinking
 from lambda_src.chat.lazy_server import LazyChatServer, without_collector
 from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry
 from lambda_src.chat.scheduled_events import Events
-from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.store_requests import StoreRequests
 from lambda_src.chat.validation import Checks
 from lambda_src.composition import access
 from lambda_src.composition.aws import Clients
@@ -128,7 +128,9 @@ def _joined(
 
         checks = Checks(store, settings, files, dictation=dictation, screening=screening)
         load = partial(without_collector, load_server)
-        return LazyChatServer(load, dispatcher.prepare, checks=checks, answers=Answers(store, store, files))
+        return LazyChatServer(
+            load, dispatcher.prepare, checks=checks, store_requests=StoreRequests(store, store, files)
+        )
 
     def turns_of(settings: Settings) -> Turns:
         quotas = Quotas(ledger, counters, settings, clock=clock)

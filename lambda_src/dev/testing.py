@@ -45,7 +45,7 @@ from lambda_src import sse
 from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.chat.registry import AssistantEndpoint, AssistantRegistry
 from lambda_src.chat.server import ChatServer
-from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.store_requests import StoreRequests
 from lambda_src.chat.validation import Checks
 from lambda_src.context import Claim, RequestContext, Turn, User
 from lambda_src.dev.local_settings import local_run_config, local_settings
@@ -216,7 +216,7 @@ class AgentChat:
             lambda: self._server,
             dispatcher.prepare,
             checks=Checks(self.store, screening=Screening(load_hooks)),
-            answers=Answers(self.store, self.store),
+            store_requests=StoreRequests(self.store, self.store),
         )
         endpoint = AssistantEndpoint(served, Turns(TurnServices(self.store.ledger, AnswerStore(self.store))))
         self._app = create_app(

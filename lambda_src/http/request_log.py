@@ -16,9 +16,9 @@ from lambda_src.context import Turn, User
 from lambda_src.http.page import SECURITY_HEADERS
 from lambda_src.quotas.source_addresses import Callers
 
-ALWAYS = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+SECURITY = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 FROM_SCOPE = ("operation", "user", "code", "limit", "reason")  # fields that the scope has as `chat.<name>`
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # a caller can send any other
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # callers can send anything else
 TOKEN = b'"assistant_message.content_part.text_delta"'
 
 log = logging.getLogger(__name__)
@@ -47,18 +47,18 @@ class RequestLog:
             fields["bytes_in"] += len(message.get("body", b""))
             return message
 
-        async def send_named(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                sent = list(message["headers"])
-                if not any(name.lower() == b"cache-control" for name, _ in sent):
-                    sent.append((b"cache-control", b"no-store"))  # private data, or an error
-                message["headers"] = [*sent, (b"x-request-id", request_id.encode()), *ALWAYS]
+                headers = list(message["headers"])
+                if not any(name.lower() == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))  # private data, or an error
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode()), *SECURITY]
                 fields["status"] = message["status"]
             fields["bytes_out"] += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, counted, send_named)
+            await self._app(scope, counted, send_with_headers)
         except Exception as error:
             fields |= {"status": fields.get("status", 500), "error_type": type(error).__qualname__}
             raise
@@ -89,7 +89,7 @@ class TurnLog:
             self._fields["release"] = invocation.function_version
 
     async def watched(self, events: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """The events, unchanged."""
+        """The events, unchanged, while their times are recorded."""
         async for event in events:
             self._note("first_event_ms")
             if "first_token_ms" not in self._fields and TOKEN in event:
@@ -111,7 +111,7 @@ class TurnLog:
 
 
 def _route(scope: Scope) -> str:
-    """Method and path of a request without the caller's text: parameters by name, unknown paths left out.
+    """Method and path of a request without text from the caller: parameters by name, unknown paths left out.
 
     A router that is included twice does not know its prefix, so this replaces the parameters in the request's own path.
     """

@@ -139,7 +139,7 @@ async def test_the_event_of_each_hour_is_one_that_the_function_knows() -> None:
     [target] = rule["Targets"]
     assert (rule["ScheduleExpression"], json.loads(target["Input"])) == ("rate(1 hour)", {"chat": "sweep"})
     swept = await Events(MemoryStore())(json.loads(target["Input"]), Hours())
-    assert swept == {"swept": 0, "orphans": 0, "adopted": 0}
+    assert swept == {"swept": 0, "orphans": 0, "moved": 0}
 
 
 class Hours:

@@ -15,7 +15,7 @@ from lambda_src.auth import Authenticate
 from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.chat.registry import AssistantEndpoint
 from lambda_src.chat.server import ChatServer
-from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.store_requests import StoreRequests
 from lambda_src.chat.validation import Checks
 from lambda_src.context import User
 from lambda_src.errors import AuthError
@@ -100,7 +100,7 @@ def served(server: ChatServer, *, dictation: bool = False, **checks: Any) -> Laz
         lambda: server,
         prepare,
         checks=Checks(server.store, server.settings, server.files, dictation=dictation, **checks),
-        answers=Answers(server.store, server.feedback, server.files),
+        store_requests=StoreRequests(server.store, server.feedback, server.files),
     )
 
 

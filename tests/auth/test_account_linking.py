@@ -141,7 +141,7 @@ async def test_a_thread_in_which_an_answer_is_written_follows_by_the_hourly_even
     assert (await linking_app.adopt("ann", token)).json == {"threads": 1, "left": 1}
     await linking_app.store.ledger.end_lease(thread_id, "turn-that-still-runs", context=context)
     swept = await Events(linking_app.store, linking_app.account_linking)({"chat": "sweep"}, Time())
-    assert swept == {"swept": 0, "orphans": 0, "adopted": 1}
+    assert swept == {"swept": 0, "orphans": 0, "moved": 1}
     assert await titles(linking_app.chat) == ["one", "two"]
     assert await linking_app.account_linking.finish(stop=lambda: False) == 0
 

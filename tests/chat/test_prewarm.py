@@ -10,7 +10,7 @@ from agents.tracing import get_trace_provider
 from lambda_src.chat import prewarm
 from lambda_src.chat.lazy_server import LazyChatServer
 from lambda_src.chat.registry import AssistantEndpoint
-from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.store_requests import StoreRequests
 from lambda_src.chat.validation import Checks
 from lambda_src.http.app import create_app
 from lambda_src.models import providers
@@ -30,7 +30,7 @@ def late(store: MemoryStore, built: list[str], dispatcher: AgentDispatcher | Non
         return server_with(store)
 
     prepare = (dispatcher or dispatching(built)).prepare
-    return LazyChatServer(load, prepare, checks=Checks(store), answers=Answers(store, store))
+    return LazyChatServer(load, prepare, checks=Checks(store), store_requests=StoreRequests(store, store))
 
 
 def dispatching(built: list[str], *, fails: bool = False) -> AgentDispatcher:

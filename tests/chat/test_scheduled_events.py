@@ -49,7 +49,7 @@ class EndlessSweeps:
 async def test_the_hourly_event_sweeps_until_closing_time() -> None:
     sweeps = EndlessSweeps()
     answer = await Events(sweeps)({"chat": "sweep"}, Clock(remaining_ms=10_000))
-    assert answer == {"swept": 10 - CLOSING_TIME_MS // 1000, "orphans": 0, "adopted": 0}
+    assert answer == {"swept": 10 - CLOSING_TIME_MS // 1000, "orphans": 0, "moved": 0}
 
 
 async def test_a_delete_sweeps_for_a_bounded_time() -> None:
@@ -59,7 +59,7 @@ async def test_a_delete_sweeps_for_a_bounded_time() -> None:
 
 
 async def test_a_store_with_nothing_to_sweep_says_so() -> None:
-    assert await Events(MemoryStore())({"chat": "sweep"}, Clock()) == {"swept": 0, "orphans": 0, "adopted": 0}
+    assert await Events(MemoryStore())({"chat": "sweep"}, Clock()) == {"swept": 0, "orphans": 0, "moved": 0}
 
 
 async def test_a_monitor_is_answered() -> None:

@@ -12,7 +12,7 @@ from chatkit.types import NonStreamingReq
 
 from lambda_src.chat.lazy_server import LazyChatServer, without_collector
 from lambda_src.chat.server import ChatServer
-from lambda_src.chat.store_requests import Answers
+from lambda_src.chat.store_requests import StoreRequests
 from lambda_src.chat.validation import Checks
 from lambda_src.dev.store_contract.samples import ITEM_FIELDS, context_of, item_of, thread_of
 from lambda_src.http import request_parsing
@@ -61,7 +61,7 @@ def request_of(body: dict[str, Any]) -> NonStreamingReq:
 @pytest.mark.parametrize("body", REQUESTS, ids=lambda body: f"{body['type']} {body['params']}")
 async def test_an_answer_is_chatkits_own(body: dict[str, Any]) -> None:
     store, same = await filled(), await filled()
-    ours = await Answers(store, store).of(request_of(body), ANN)
+    ours = await StoreRequests(store, store).answer(request_of(body), ANN)
     theirs: Any = await server_with(same).process(json.dumps(body), ANN)
     assert ours == theirs.json
     assert [one async for one in store.export_user(ANN)] == [one async for one in same.export_user(ANN)]
@@ -71,7 +71,7 @@ async def test_an_answer_is_chatkits_own(body: dict[str, Any]) -> None:
 async def test_what_chatkit_does_not_find_is_not_found(body: dict[str, Any]) -> None:
     store = await filled()
     for answering in (
-        Answers(store, store).of(request_of(body), ANN),
+        StoreRequests(store, store).answer(request_of(body), ANN),
         server_with(store).process(json.dumps(body), ANN),
     ):
         with pytest.raises(NotFoundError):
@@ -89,7 +89,7 @@ async def test_what_chatkit_does_not_find_is_not_found(body: dict[str, Any]) -> 
 )
 async def test_what_needs_more_than_the_store_is_left_to_the_server(body: dict[str, Any]) -> None:
     store = await filled()
-    assert await Answers(store, store).of(request_of(body), ANN) is None
+    assert await StoreRequests(store, store).answer(request_of(body), ANN) is None
 
 
 class Loads:
@@ -99,7 +99,10 @@ class Loads:
         self.count, self.failing = 0, failing
         self._store = store
         self.late = LazyChatServer(
-            partial(without_collector, self), self.prepare, checks=Checks(store), answers=Answers(store, store)
+            partial(without_collector, self),
+            self.prepare,
+            checks=Checks(store),
+            store_requests=StoreRequests(store, store),
         )
 
     async def prepare(self) -> None:

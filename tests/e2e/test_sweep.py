@@ -44,7 +44,7 @@ async def test_the_hourly_event_finishes_what_a_killed_delete_left(tmp_path: Pat
             swept = json.loads(b"".join(collected.chunks))
             health = await emulator.invoke({"chat": "health"})
             assert json.loads(b"".join(health.chunks))["status"] == "healthy"
-        assert set(swept) == {"swept", "orphans", "adopted"}
+        assert set(swept) == {"swept", "orphans", "moved"}
         assert not [row for row in await rows(dynamodb) if row["sk"]["S"].startswith("ITEM#")]
 
 

@@ -79,7 +79,7 @@ async def test_a_name_that_is_used_again_later_brings_a_message_of_its_own(
     await after(room, room.two.answered(request("something else"), named=NAMED))
     assert await texts(room) == ["hi", "something else"]
     room.time.now_s += 17 * 60
-    monkeypatch.setattr("lambda_src.chat.server.NAMED_FOR", timedelta(0))
+    monkeypatch.setattr("lambda_src.chat.server.RETRY_WINDOW", timedelta(0))
     await after(room, room.two.answered(request("hi"), named=NAMED))
     assert await texts(room) == ["hi", "something else", "hi"]
     assert room.model.shown[-1][-1] == "hi"
