@@ -92,7 +92,7 @@ async def test_tokens_of_a_real_model_are_added_up() -> None:
 def test_the_summary_has_pass_rate_tokens_and_p50() -> None:
     case = Case(say="x", contains="y")
     outcomes = [Outcome(case, [], [1.0, 9.0], 1000, 20), Outcome(case, ["no"], [2.0], 500, 1)]
-    assert summary(outcomes) == "1 of 2 passed (50%), 1,500 tokens in, 21 out, p50 2.00 s an answer"
+    assert summary(outcomes) == "1 of 2 passed (50%), 1,500 tokens in, 21 out, p50 2.00 s per answer"
 
 
 BAD = [

@@ -14,7 +14,7 @@ from lambda_src.dev.emulator.switches import Switches
 from lambda_src.dev.verify import answers, result, unknowns
 from lambda_src.dev.verify.__main__ import OUTSIDE, hashed, main, verify
 from lambda_src.dev.verify.buffered import BufferedTransport
-from lambda_src.dev.verify.deployment import CannotSignInError, Deployment, told_by
+from lambda_src.dev.verify.deployment import CannotSignInError, Deployment, page_config_of
 from lambda_src.dev.verify.row import Outcome, Row, judged, seen
 
 ROOT = Path(__file__).parents[2]
@@ -118,8 +118,8 @@ async def test_where_cloudfront_signs_each_body_comes_with_its_hash() -> None:
 
 def test_what_is_no_page_of_ours_is_said() -> None:
     with pytest.raises(ValueError, match="holds no page-config"):
-        told_by("<html></html>")
-    assert told_by('<script type="application/json" id="page-config">{"auth":{}}</script>') == {"auth": {}}
+        page_config_of("<html></html>")
+    assert page_config_of('<script type="application/json" id="page-config">{"auth":{}}</script>') == {"auth": {}}
 
 
 @pytest.mark.parametrize("url", ["", "chat.example.org", "ftp://chat.example.org", "https://"])
@@ -169,7 +169,7 @@ async def test_what_is_no_result_is_passed_on(result: Any) -> None:
 async def test_what_the_local_aws_does_not_have_is_said_row_by_row() -> None:
     rows = [row async for row in verify(deployment(always()), ["health", "stop"], local=True)]
     assert [row.outcome for row in rows[:2]] == [Outcome.OK, Outcome.NOT_HERE]
-    assert rows[1].what == "the local AWS sends an answer when it is whole"
+    assert rows[1].what == "the local AWS buffers responses"
 
 
 # Unknowns
@@ -262,7 +262,7 @@ def counting_by(counted: str, *, ours: str | None = "203.0.113.9") -> Any:
     def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.host == "checkip.amazonaws.com":
             return httpx2.Response(503) if ours is None else httpx2.Response(200, text=f"{ours}\n")
-        assert request.headers["x-forwarded-for"] == answers.SOMEBODY_ELSE
+        assert request.headers["x-forwarded-for"] == answers.OTHER_ADDRESS
         return httpx2.Response(200, json={"token": "t", "expires_at": 1, "counted_as": counted})
 
     return answer
@@ -274,7 +274,7 @@ def counting_by(counted: str, *, ours: str | None = "203.0.113.9") -> Any:
         ("203.0.113.9", "203.0.113.9", Outcome.OK, "is that of this machine"),
         ("2001:db8:1:2::/64", "2001:db8:1:2::9", Outcome.OK, "is that of this machine"),
         ("130.176.1.1", "203.0.113.9", Outcome.FAILED, "not this machine's"),
-        (answers.SOMEBODY_ELSE, "203.0.113.9", Outcome.FAILED, "a caller may choose"),
+        (answers.OTHER_ADDRESS, "203.0.113.9", Outcome.FAILED, "a caller may choose"),
         ("2001:db8:1:2::/64", "203.0.113.9", Outcome.NOT_SEEN, "different versions of IP"),
         ("203.0.113.9", None, Outcome.NOT_SEEN, "does not say what this machine's address is"),
     ],

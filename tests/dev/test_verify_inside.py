@@ -47,7 +47,7 @@ def aws() -> Aws:
 
 
 @pytest.fixture
-def look(aws: Aws) -> Callable[[Callable[[Deployment], Awaitable[Row]]], Awaitable[Row]]:
+def check(aws: Aws) -> Callable[[Callable[[Deployment], Awaitable[Row]]], Awaitable[Row]]:
     parts = Inside(
         stage="proof", function="chat", log_group="log", table="table", bucket="files", since_ms=1, client=aws.client
     )
@@ -58,7 +58,7 @@ def look(aws: Aws) -> Callable[[Callable[[Deployment], Awaitable[Row]]], Awaitab
     return lambda row: row(deployment)
 
 
-Look = Callable[[Callable[[Deployment], Awaitable[Row]]], Awaitable[Row]]
+Check = Callable[[Callable[[Deployment], Awaitable[Row]]], Awaitable[Row]]
 
 
 def _policy(*actions: str, extra: str = "FunctionUrl") -> dict[str, str]:
@@ -69,16 +69,16 @@ def _policy(*actions: str, extra: str = "FunctionUrl") -> dict[str, str]:
 @pytest.mark.parametrize(
     ("policy", "outcome", "what"),
     [
-        (_policy("lambda:InvokeFunctionUrl", "lambda:InvokeFunction"), Outcome.OK, "both are given"),
+        (_policy("lambda:InvokeFunctionUrl", "lambda:InvokeFunction"), Outcome.OK, "both are granted"),
         (_policy("lambda:InvokeFunctionUrl"), Outcome.FAILED, "missing: lambda:InvokeFunction"),
         (_policy("lambda:InvokeFunction", extra="SourceArn"), Outcome.NOT_SEEN, "another front door"),
     ],
 )
 async def test_a_url_needs_both_permissions(
-    policy: dict[str, str], outcome: Outcome, what: str, aws: Aws, look: Look
+    policy: dict[str, str], outcome: Outcome, what: str, aws: Aws, check: Check
 ) -> None:
     aws.of("lambda").add_response("get_policy", policy, {"FunctionName": "chat", "Qualifier": "live"})
-    row = await look(inside.url_permissions)
+    row = await check(inside.url_permissions)
     assert (row.outcome, what in row.what) == (outcome, True)
 
 
@@ -100,69 +100,69 @@ def _rung(aws: Aws, *summaries: str) -> None:
     ],
 )
 async def test_an_alarm_counts_when_its_action_was_executed(
-    summaries: list[str], outcome: Outcome, aws: Aws, look: Look
+    summaries: list[str], outcome: Outcome, aws: Aws, check: Check
 ) -> None:
     _rung(aws, *summaries)
-    assert (await look(inside.alarm_delivered)).outcome is outcome
+    assert (await check(inside.alarm_delivered)).outcome is outcome
 
 
-async def test_a_stage_whose_alarms_notify_nobody_proves_nothing(aws: Aws, look: Look) -> None:
+async def test_a_stage_whose_alarms_notify_nobody_proves_nothing(aws: Aws, check: Check) -> None:
     aws.of("cloudwatch").add_response("describe_alarms", {"MetricAlarms": [{"AlarmActions": []}]})
-    assert (await look(inside.alarm_delivered)).outcome is Outcome.NOT_SEEN
+    assert (await check(inside.alarm_delivered)).outcome is Outcome.NOT_SEEN
 
 
 def _report(request: str, **metrics: float) -> dict[str, Any]:
     return {"type": "platform.report", "record": {"requestId": request, "metrics": {"durationMs": 1, **metrics}}}
 
 
-async def test_starts_are_told_by_kind(aws: Aws, look: Look) -> None:
+async def test_starts_are_told_by_kind(aws: Aws, check: Check) -> None:
     aws.log()
     aws.log(_report("1", initDurationMs=900), _report("2", restoreDurationMs=300), _report("3"))
-    row = await look(inside.log_starts)
+    row = await check(inside.log_starts)
     assert row.figures == {"init_p50_ms": 900, "restore_p50_ms": 300}
-    assert row.what == "1 loaded, 900 ms in the middle; 1 restored from a snapshot, 300 ms in the middle"
+    assert row.what == "1 loaded, median 900 ms; 1 restored from a snapshot, median 300 ms"
 
 
-async def test_an_invocation_without_a_request_is_counted(aws: Aws, look: Look) -> None:
+async def test_an_invocation_without_a_request_is_counted(aws: Aws, check: Check) -> None:
     request = {"message": "request", "request_id": "1"}
     aws.log(request)  # Lambda's own line comes later
     aws.log(request, _report("1"), _report("2"))
-    row = await look(inside.log_invocations)
+    row = await check(inside.log_invocations)
     assert row.figures == {"more": 1}
 
 
-async def test_errors_are_told_by_the_names_of_their_events(aws: Aws, look: Look) -> None:
+async def test_errors_are_told_by_the_names_of_their_events(aws: Aws, check: Check) -> None:
     failed = {"level": "ERROR", "message": "runtime.invocation_failed", "error_type": "KeyError"}
     aws.log(failed, failed, {"level": "INFO", "message": "request"})
-    row = await look(inside.log_errors)
+    row = await check(inside.log_errors)
     assert (row.what, row.figures) == ("2 x runtime.invocation_failed KeyError", {"errors": 2})
 
 
 @pytest.mark.parametrize(("table", "outcome"), [(KEY, Outcome.OK), (f"{KEY}2", Outcome.FAILED)])
-async def test_table_and_bucket_use_one_key(table: str, outcome: Outcome, aws: Aws, look: Look) -> None:
+async def test_table_and_bucket_use_one_key(table: str, outcome: Outcome, aws: Aws, check: Check) -> None:
     aws.of("dynamodb").add_response("describe_table", {"Table": {"SSEDescription": {"KMSMasterKeyArn": table}}})
     default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
     rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}
     aws.of("s3").add_response("get_bucket_encryption", {"ServerSideEncryptionConfiguration": rules})
-    assert (await look(inside.key)).outcome is outcome
+    assert (await check(inside.key)).outcome is outcome
 
 
-async def test_a_time_out_that_is_accepted_is_set_back(aws: Aws, look: Look) -> None:
+async def test_a_time_out_that_is_accepted_is_set_back(aws: Aws, check: Check) -> None:
     functions = aws.of("lambda")
     functions.add_response("get_function_configuration", {"Timeout": 30})
     functions.add_response("update_function_configuration", {}, {"FunctionName": "chat", "Timeout": 1800})
     functions.add_response("get_function", {"Configuration": {"LastUpdateStatus": "Successful"}})
     functions.add_response("update_function_configuration", {}, {"FunctionName": "chat", "Timeout": 30})
-    row = await look(inside.longest_timeout)
+    row = await check(inside.longest_timeout)
     assert row.figures == {"longest_s": 1800}
     functions.assert_no_pending_responses()
 
 
-async def test_a_time_out_that_is_refused_leaves_the_documented_one(aws: Aws, look: Look) -> None:
+async def test_a_time_out_that_is_refused_leaves_the_documented_one(aws: Aws, check: Check) -> None:
     functions = aws.of("lambda")
     functions.add_response("get_function_configuration", {"Timeout": 30})
     functions.add_client_error("update_function_configuration", "ValidationException")
-    assert (await look(inside.longest_timeout)).figures == {"longest_s": 900}
+    assert (await check(inside.longest_timeout)).figures == {"longest_s": 900}
 
 
 async def test_the_parts_of_a_stage_are_found_by_its_stacks(aws: Aws) -> None:

@@ -43,34 +43,34 @@ class Delivery:
         self._sink = sink
         self._switches = switches
         self._bandwidth = Bandwidth(switches.burst_bytes, switches.rate_bytes_per_s)
-        self._prelude = b""  # what has arrived of it
+        self._prelude = b""  # as far as it has arrived
         self._started = False
         self._held = b""  # small chunks that wait for more
         self._empty = True
 
     async def begin(self, content_type: str | None) -> None:
-        """A response begins that has no prelude: every byte of it is body."""
+        """Begin a response without a prelude: every byte is body."""
         if self.finished.is_set():
             return
         self._started = True
         await self._sink.start(Prelude(200, {"content-type": content_type or "application/octet-stream"}))
 
     async def stream(self, data: bytes) -> None:
-        """More of the response: the rest of the prelude, then the body. ProtocolError when the prelude is invalid."""
+        """Pass on more of the response: prelude, then body. ProtocolError if the prelude is invalid."""
         if self.finished.is_set():
             return
         if not self._started:
             self._prelude += data
-            if (found := split_prelude(self._prelude)) is None:
+            if (parts := split_prelude(self._prelude)) is None:
                 return
-            prelude, data = found
+            prelude, data = parts
             self._started = True
             await self._sink.start(prelude)
         if data:
             await self._pass_on(data)
 
     async def end(self, report: ErrorReport | None) -> None:
-        """The response is complete; `report` is the error in its trailers."""
+        """End a complete response; `report` is the error in its trailers, if any."""
         if not self._started:
             await self.fail(
                 report or ErrorReport("Function.Unknown", "Unknown", "the response ended within its prelude")
@@ -87,7 +87,7 @@ class Delivery:
             self.finished.set()
 
     async def fail(self, report: ErrorReport) -> None:
-        """There is no response, or no more of it."""
+        """Fail: there is no response, or its rest is missing."""
         if self._started:
             await self.cut(report)
         elif not self.finished.is_set():
@@ -96,7 +96,7 @@ class Delivery:
             self.finished.set()
 
     async def cut(self, report: ErrorReport) -> None:
-        """The response ends in the middle."""
+        """Cut the response in the middle."""
         if not self.finished.is_set():
             self.error = report
             await self._flush()

@@ -1,6 +1,6 @@
 """The emulated Lambda: a function URL in front of as many sandboxes as its requests need. Composition and pool.
 
-Start another process when all are busy, 429 beyond `processes`, a fresh process after a crash: as Lambda scales.
+Scales as Lambda does: another process when all are busy, a 429 beyond `processes`, a new process after a crash.
 """
 
 import asyncio
@@ -90,13 +90,13 @@ class Emulator:
         return [sandbox.pid for sandbox in self._sandboxes if sandbox.alive and sandbox.pid is not None]
 
     async def reload(self) -> None:
-        """Let the next invocation meet fresh code: idle processes end at once, busy ones after their invocation."""
+        """Make the next invocation load the code again: idle processes end now, busy ones after their invocation."""
         await asyncio.gather(*(sandbox.retire() for sandbox in self._sandboxes))
 
     async def invoke(self, event: object, collected: Collected | None = None) -> Collected:
-        """Invoke with any JSON value, as the Invoke API does; what came back. Waits where the URL would say 429.
+        """Invoke with any JSON value, as the Invoke API does, and return the response. Waits instead of a 429.
 
-        `collected` may be one that also does something of its own with what arrives.
+        `collected` may be an instance of a subclass that also processes the chunks as they arrive.
         """
         collected = collected or Collected()
         while not await self._run(json.dumps(event).encode(), str(uuid.uuid4()), collected):
@@ -105,7 +105,7 @@ class Emulator:
         return collected
 
     async def serve(self, request: Request, sink: HttpSink) -> None:
-        """One HTTP request, from the event to the end of its answer."""
+        """Handle one HTTP request, to the end of its response."""
         request_id = str(uuid.uuid4())
         make = event_1_0 if self._switches.payload == "1.0" else event_2_0
         event = json.dumps(make(request, request_id=request_id, now=datetime.now(UTC))).encode()
@@ -115,12 +115,12 @@ class Emulator:
             await sink.refuse(429, {"Reason": "ReservedFunctionConcurrentInvocationLimitExceeded", "Type": "User"})
 
     async def _run(self, event: bytes, request_id: str, sink: Sink) -> bool:
-        """Run an invocation to the end of its answer; False when there is no process for it."""
+        """Run an invocation to the end of its response; False if there is no process for it."""
         if (sandbox := await self._acquire()) is None:
             return False
         invocation = Invocation(
             request_id=request_id,
-            deadline_ms=0,  # set when the process takes it: loading does not count
+            deadline_ms=0,  # set when the process takes it, because loading does not count
             event=event,
             function_arn=f"arn:aws:lambda:us-east-1:123456789012:function:{self._env['AWS_LAMBDA_FUNCTION_NAME']}",
             trace_id=f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
@@ -137,7 +137,7 @@ class Emulator:
         return True
 
     async def _acquire(self) -> Sandbox | None:
-        """A process with a slot, reserved for the caller: a free one, one about to be, a new one; else None."""
+        """Reserve a slot in a process that is free, about to be free, or new; None if there is none."""
         for patience_s in (RELEASE_S, LAST_RELEASE_S):
             self._sandboxes = [sandbox for sandbox in self._sandboxes if sandbox.alive]
             if (free := self._reserve()) is not None:
@@ -185,7 +185,7 @@ class Emulator:
 
 
 def function_environment(handler: str, root: Path, switches: Switches) -> dict[str, str]:
-    """What Lambda sets for every function (configuration-envvars.html), without the address of the Runtime API."""
+    """The variables that Lambda sets for every function (configuration-envvars.html), except the Runtime API's."""
     kind = "snap-start" if switches.snapstart else "lambda-managed-instances" if switches.managed else "on-demand"
     env = {
         "_HANDLER": handler,
@@ -200,7 +200,7 @@ def function_environment(handler: str, root: Path, switches: Switches) -> dict[s
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
         "LAMBDA_TASK_ROOT": str(root),
-        "CHAT_RUNTIME_SHOW_ERRORS": "1",  # on a laptop nobody else reads the log
+        "CHAT_RUNTIME_SHOW_ERRORS": "1",  # safe on a laptop, where only the developer reads the log
         "TZ": ":UTC",
     }
     if switches.managed:

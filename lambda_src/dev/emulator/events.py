@@ -1,4 +1,4 @@
-"""An HTTP request as the event that Lambda makes of it: payload 2.0 (function URL) or 1.0 (API Gateway). Pure.
+"""Converts an HTTP request to a Lambda event: payload 2.0 (function URL) or 1.0 (API Gateway). Pure.
 
 https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads,
 https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
@@ -17,7 +17,7 @@ _TEXT = ("text/", "application/json", "application/javascript", "application/xml
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request as it came: header names in lower case, the target undecoded."""
+    """An HTTP request: header names in lower case, the target not decoded."""
 
     method: str
     target: str
@@ -26,13 +26,13 @@ class Request:
     source_ip: str = "127.0.0.1"
 
     def header(self, name: str) -> str | None:
-        """All values of `name`, joined with a comma; None when there is none."""
+        """All values of `name`, joined by commas; None if there are none."""
         values = [value for key, value in self.headers if key == name]
         return ",".join(values) if values else None
 
 
 def event_2_0(request: Request, *, request_id: str, now: datetime) -> dict[str, Any]:
-    """What a function URL hands over; `now` is timezone-aware."""
+    """The event of a function URL; `now` is timezone-aware."""
     path, _, query = request.target.partition("?")
     headers = _joined([(name, value) for name, value in request.headers if name != "cookie"])
     headers |= _forwarded(request)
@@ -71,7 +71,7 @@ def event_2_0(request: Request, *, request_id: str, now: datetime) -> dict[str, 
 
 
 def event_1_0(request: Request, *, request_id: str, now: datetime) -> dict[str, Any]:
-    """What API Gateway hands over, a streaming integration too; `now` is timezone-aware."""
+    """The event of API Gateway, with or without streaming; `now` is timezone-aware."""
     path, _, query = request.target.partition("?")
     headers = [*request.headers, *_forwarded(request).items()]
     pairs = parse_qsl(query, keep_blank_values=True)
@@ -102,14 +102,14 @@ def event_1_0(request: Request, *, request_id: str, now: datetime) -> dict[str, 
 
 
 def _body(request: Request) -> dict[str, Any]:
-    """Text as it is, anything else in base64, as the content type says; text that is no UTF-8 is not text."""
+    """The body as text if the content type is text and the bytes are UTF-8, else in base64."""
     if not request.body:
         return {"isBase64Encoded": False}
     if (request.header("content-type") or "").startswith(_TEXT):
         try:
             return {"body": request.body.decode(), "isBase64Encoded": False}
         except UnicodeDecodeError:
-            pass  # then it travels as the bytes it is
+            pass  # sent in base64
     return {"body": b64encode(request.body).decode(), "isBase64Encoded": True}
 
 
@@ -127,7 +127,7 @@ def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def _listed(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    listed: dict[str, list[str]] = {}
     for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
+        listed.setdefault(name, []).append(value)
+    return listed

@@ -1,4 +1,4 @@
-"""A server on TCP, and the HTTP requests of a runtime process with h11. Knows no routes."""
+"""A TCP server, and the HTTP requests of a runtime process, with h11. Knows no routes."""
 
 import asyncio
 import contextlib
@@ -13,9 +13,9 @@ import h11
 
 from lambda_src.dev.emulator.protocol import Invocation
 
-READ_BYTES = 64 * 1024  # a pipe's worth; more would only wait in our memory
-HEAD_MAX_BYTES = 1024 * 1024  # as Go's server, which the service is written in: the X-Ray cause is a long header
-LINGER_S = 0.5  # as Go's server
+READ_BYTES = 64 * 1024  # the size of a pipe; more would only wait in memory
+HEAD_MAX_BYTES = 1024 * 1024  # as in Go, in which the service is written: the X-Ray cause is a long header
+LINGER_S = 0.5  # as in Go
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Exchange:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
 
     async def request(self) -> ApiRequest | None:
-        """The next request; None when the connection ends before it."""
+        """The next request; None if the connection ends before it."""
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         match await self._event():
@@ -89,7 +89,7 @@ class Exchange:
         return None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. ConnectionError or h11.RemoteProtocolError when the connection ends within it."""
+        """The body as it arrives. ConnectionError or h11.RemoteProtocolError if the connection ends within it."""
         if self._http.they_are_waiting_for_100_continue:
             self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
         while True:
@@ -103,7 +103,7 @@ class Exchange:
                     raise ConnectionAbortedError("closed in the middle of a request")
 
     async def body(self, limit: int | None = None) -> bytes | None:
-        """The whole body; None as soon as it is over `limit` bytes."""
+        """The whole body; None as soon as it exceeds `limit` bytes."""
         data = bytearray()
         async for part in self.chunks():
             data += part
@@ -116,7 +116,7 @@ class Exchange:
         await self._send(status, [("Content-Type", "application/json"), *headers], json.dumps(fields).encode())
 
     async def refuse(self, status: int, fields: object) -> None:
-        """Respond with JSON at once, as the service does: also before the body was read, which ends the connection."""
+        """Respond with JSON immediately, as the service does. If the body is not read yet, this ends the connection."""
         if self._http.their_state is not h11.SEND_BODY:
             await self.respond(status, fields)
             return
@@ -129,7 +129,7 @@ class Exchange:
         await self._send(200, invocation.headers(empty=empty), invocation.event)
 
     async def unless_closed(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns; ConnectionAbortedError when the runtime closes the connection first."""
+        """The result of `work`; ConnectionAbortedError if the runtime closes the connection first."""
         closed = until_closed(self._reader, self._http)
         return await unless(closed, work, ConnectionAbortedError("closed while it waited"))
 
@@ -163,7 +163,7 @@ async def until_closed(reader: asyncio.StreamReader, connection: h11.Connection)
 
 
 async def unless(happens: Coroutine[Any, Any, object], work: Coroutine[Any, Any, T], error: Exception) -> T:
-    """What `work` returns; `error` when `happens` returns first. Neither is left running."""
+    """The result of `work`; raises `error` if `happens` returns first. Neither is left running."""
     happening, working = asyncio.ensure_future(happens), asyncio.ensure_future(work)
     try:
         await asyncio.wait({happening, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -173,12 +173,12 @@ async def unless(happens: Coroutine[Any, Any, object], work: Coroutine[Any, Any,
     finally:
         happening.cancel()
         working.cancel()
-        await asyncio.gather(happening, working, return_exceptions=True)  # or they would still hold the reader
+        await asyncio.gather(happening, working, return_exceptions=True)  # otherwise they would keep using the reader
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    joined: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined

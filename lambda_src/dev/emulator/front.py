@@ -47,7 +47,7 @@ class Front(Server):
     async def _exchange(
         self, connection: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Answer one request; whether another may follow on this connection."""
+        """Handle one request; returns whether another may follow on this connection."""
         request = await _read(connection, reader, writer)
         if request is None:
             return False
@@ -72,7 +72,7 @@ class Front(Server):
 
 
 class HttpSink:
-    """A delivery.Sink that writes HTTP. After the client left it takes everything and does nothing."""
+    """A delivery.Sink that writes HTTP. Once the client has left, it ignores everything."""
 
     def __init__(
         self,
@@ -121,15 +121,15 @@ class HttpSink:
         self.hanging = True
 
     async def fail(self, report: ErrorReport) -> None:
-        """What a function URL says of any error before the answer: nothing of the report leaves."""
+        """The response of a function URL to any error before the response; it reveals nothing of the report."""
         await self.refuse(502, {"Message": "Internal Server Error"})
 
     async def left(self) -> None:
-        """Returns when the client has closed the connection."""
+        """Return when the client has closed the connection."""
         await until_closed(self._reader, self._connection)
 
     async def refuse(self, status: int, fields: dict[str, str]) -> None:
-        """An answer of the URL's own."""
+        """Send a response of the URL itself."""
         body = json.dumps(fields).encode()
         headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
         if self._connection.their_state is not h11.DONE:

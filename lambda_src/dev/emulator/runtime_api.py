@@ -90,8 +90,8 @@ class RuntimeApi(Server):
             await exchange.refuse(refusal.status, {"errorMessage": refusal.message, "errorType": refusal.kind})
 
     async def _route(self, request: ApiRequest, exchange: Exchange) -> None:
-        if request.method == "POST" and (found := protocol.RESPONSE_PATH.fullmatch(request.path)):
-            await self._result(found[1], found[2], request, exchange)
+        if request.method == "POST" and (match := protocol.RESPONSE_PATH.fullmatch(request.path)):
+            await self._result(match[1], match[2], request, exchange)
             return
         routes: dict[tuple[str, str], Callable[[ApiRequest, Exchange], Coroutine[Any, Any, None]]] = {
             ("GET", protocol.NEXT_PATH): self._next,

@@ -77,12 +77,12 @@ class Sandbox:
 
     @property
     def free(self) -> bool:
-        """Whether one more invocation may be run here now."""
+        """Whether one more invocation may run here now."""
         return self.alive and not self._retired and self._taken < self._slots
 
     @property
     def about_to_be_free(self) -> bool:
-        """Whether an answer is complete and only the following `next` is missing."""
+        """Whether a response is complete and only the following `next` is missing."""
         return self.alive and not self._retired and self._taken > len(self._running)
 
     @property
@@ -169,7 +169,7 @@ class Sandbox:
         self._init = asyncio.get_running_loop().call_later(limit_s, on_timeout, limit_s)
 
     def _init_again(self, after_s: float) -> None:
-        """On-demand: the init starts over, and its time is the invocation's."""
+        """On-demand: the init starts again, within the invocation's time."""
         self._print_init_timeout(after_s)
         self._starts_again = True
         self._signal(signal.SIGKILL)
@@ -180,7 +180,7 @@ class Sandbox:
         self._signal(signal.SIGKILL)
 
     def _print_init_timeout(self, after_s: float) -> None:
-        """The line that Lambda itself writes into the function's log."""
+        """The line that Lambda itself writes to the function's log."""
         if self._env.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
             record = {
                 "initializationType": self._env.get("AWS_LAMBDA_INITIALIZATION_TYPE"),
@@ -196,7 +196,7 @@ class Sandbox:
         self._output.flush()
 
     def _next(self, released: str | None) -> None:
-        """The process asks for work; `released` is the invocation that is over with that (classic)."""
+        """The process calls `next`; `released` is the invocation that this ends (classic)."""
         self._end_init()
         if released is not None and not self._switches.managed:
             self._release(released)
@@ -215,7 +215,7 @@ class Sandbox:
             self._start_clock(delivery)
 
     def _start_clock(self, delivery: Delivery) -> None:
-        """The time of the invocation runs from here."""
+        """Start the invocation's time."""
         timeout_s = self._switches.timeout_s
         invocation = replace(delivery.invocation, deadline_ms=int((time.time() + timeout_s) * 1000))
         delivery.invocation = invocation
@@ -251,7 +251,7 @@ class Sandbox:
             self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
-        """To the whole process group."""
+        """Send a signal to the whole process group."""
         if self._process is not None and self.alive:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
                 os.killpg(self._process.pid, number)

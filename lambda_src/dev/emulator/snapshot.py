@@ -30,7 +30,7 @@ def break_connections(pid: int, *, but: str) -> None:
 def _break(process: int, number: int, but: str) -> None:
     copy = ctypes.CDLL(None).syscall(PIDFD_GETFD, process, number, 0)
     if copy < 0:
-        return  # the kernel does not let us: the connection survives
+        return  # the kernel does not allow it: the connection survives
     with socket.socket(fileno=copy) as connection:
         if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.type == socket.SOCK_STREAM:
             host, port = connection.getpeername()[:2]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 class RefusedError(Exception):
-    """An answer of the Runtime API that is not a success: its status, errorType and errorMessage."""
+    """An error response of the Runtime API: its status, errorType and errorMessage."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
         self.status, self.kind, self.message = status, kind, message
@@ -35,18 +35,18 @@ def truncated_request() -> RefusedError:
 
 
 class Phase(enum.Enum):
-    STARTED = enum.auto()  # the process loads the function
-    READY = enum.auto()  # it waits in `next`
-    RUNNING = enum.auto()  # it has the event
-    RESPONDING = enum.auto()  # it sends the answer
-    RESPONDED = enum.auto()  # the answer is there; the sandbox is busy until the following `next`
-    BROKEN = enum.auto()  # it dropped the answer midway: `next` is refused once
-    FAULTED = enum.auto()  # it named a response mode that does not exist: `next` is refused until the reset
+    STARTED = enum.auto()  # loading the function
+    READY = enum.auto()  # waiting in `next`
+    RUNNING = enum.auto()  # has the event
+    RESPONDING = enum.auto()  # sending the response
+    RESPONDED = enum.auto()  # the response is complete; the sandbox is busy until the following `next`
+    BROKEN = enum.auto()  # dropped the response midway: `next` is refused once
+    FAULTED = enum.auto()  # sent an unknown response mode: `next` is refused until the reset
 
 
 @dataclass(slots=True)
 class ClassicStates:
-    """One invocation at a time. Each method is one thing that happens; RefusedError when it may not."""
+    """One invocation at a time. Each method is a transition; RefusedError if it is not allowed."""
 
     phase: Phase = Phase.STARTED
     request_id: str | None = None
@@ -67,26 +67,26 @@ class ClassicStates:
                 return False
 
     def deliver(self, request_id: str) -> None:
-        """The event goes out."""
+        """The event is delivered."""
         self.phase, self.request_id = Phase.RUNNING, request_id
 
     def respond(self, request_id: str) -> None:
-        """The runtime begins to answer."""
+        """The runtime begins to respond."""
         self._check(request_id)
         self.phase = Phase.RESPONDING
 
     def error(self, request_id: str) -> None:
-        """The runtime reports an error instead of an answer."""
+        """The runtime reports an error instead of a response."""
         self._check(request_id)
         self.phase = Phase.RESPONDED
 
     def end(self, request_id: str) -> None:
-        """The whole answer has arrived."""
+        """The response is complete."""
         if request_id == self.request_id:
             self.phase = Phase.RESPONDED
 
     def broke(self, request_id: str) -> None:
-        """The connection ended in the middle of the answer."""
+        """The connection ended in the middle of the response."""
         if request_id == self.request_id:
             self.phase = Phase.BROKEN
 
@@ -105,7 +105,7 @@ class ClassicStates:
 
 @dataclass(slots=True)
 class ManagedStates:
-    """Many at a time (Managed Instances): `next` is always allowed, /error too while the answer runs, 410 when late."""
+    """Many at a time (Managed Instances): `next` is always allowed, /error also during the response, 410 if late."""
 
     running: dict[str, Phase] = field(default_factory=dict)
     timed_out: set[str] = field(default_factory=set)
@@ -132,7 +132,7 @@ class ManagedStates:
         self.running.pop(request_id, None)
 
     def fault(self) -> None:
-        """A bad mode refuses this one answer only."""
+        """An unknown mode refuses only this response."""
 
     def late(self, request_id: str) -> None:
         self.running.pop(request_id, None)

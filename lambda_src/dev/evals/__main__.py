@@ -29,7 +29,7 @@ NewChat = Callable[[RunConfig | None, str], AgentChat]
 
 
 def shipped_chat(model: RunConfig | None, assistant: str) -> AgentChat:
-    """A chat with an assistant of lambda_src/agent/. SettingsError: there is none of this name."""
+    """A chat with an assistant of lambda_src/agent/. SettingsError if no assistant has this name."""
     return AgentChat.at(assistant, real_model=model, load_hooks=no_hooks)
 
 
@@ -39,21 +39,27 @@ def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_
     parser.add_argument("cases", type=Path, nargs="?", default=CASES, help=f"a file of JSON lines (default: {CASES})")
     parser.add_argument("--real", action="store_true", help="use the real model instead of the cases' scripts")
     parser.add_argument(
-        "--at-least", type=_share, default=1.0, metavar="SHARE", help="the share that must pass, as 90%% (all)"
+        "--at-least",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="the share that must pass, such as 90%% (default: all)",
     )
-    parser.add_argument("--at-once", type=_count, default=4, metavar="N", help="cases to run at a time (default: 4)")
-    asked = parser.parse_args(arguments)
+    parser.add_argument(
+        "--at-once", type=_count, default=4, metavar="N", help="how many cases run at a time (default: 4)"
+    )
+    options = parser.parse_args(arguments)
     out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        with asked.cases.open(encoding="utf-8") as lines:
-            cases = read_cases(lines, file=str(asked.cases))
-        model = real_model({**os.environ, "REAL_MODEL": "1"}) if asked.real else None
+        with options.cases.open(encoding="utf-8") as lines:
+            cases = read_cases(lines, file=str(options.cases))
+        model = real_model({**os.environ, "REAL_MODEL": "1"}) if options.real else None
         for assistant in dict.fromkeys(case.assistant for case in cases):
             chat = new_chat(None, assistant)
-            asyncio.run(chat.say("warm up", script=[says("ready")]))  # what is loaded late is not the agent's time
+            asyncio.run(chat.say("warm up", script=[says("ready")]))  # lazy imports must not count as the agent's time
     except (OSError, UnicodeDecodeError) as fault:
         why = fault.strerror if isinstance(fault, OSError) else "it is not UTF-8"
-        err.print(f"{asked.cases} cannot be read: {why}. Its format: docs/testing.md", style="red", markup=False)
+        err.print(f"{options.cases} cannot be read: {why}. Its format: docs/testing.md", style="red", markup=False)
         return 2
     except ChatError as fault:
         err.print(
@@ -64,7 +70,7 @@ def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_
         err.print(f"Your agent cannot be built. {told(fault)}", style="red", markup=False)
         return 2
 
-    def tell(outcome: Outcome) -> None:
+    def report(outcome: Outcome) -> None:
         mark = "[red]FAIL[/]" if outcome.faults else "[green]ok[/]  "
         out.print(mark, end=" ")
         out.print(outcome.case.name, markup=False)
@@ -73,24 +79,28 @@ def main(arguments: Sequence[str] | None = None, *, new_chat: NewChat = shipped_
 
     outcomes = asyncio.run(
         run_all(
-            cases, lambda assistant: new_chat(model, assistant), at_once=asked.at_once, tell=tell, now=time.perf_counter
+            cases,
+            lambda assistant: new_chat(model, assistant),
+            at_once=options.at_once,
+            report=report,
+            now=time.perf_counter,
         )
     )
     out.print(f"\n{summary(outcomes)}", markup=False)
     passed = sum(not outcome.faults for outcome in outcomes)
-    return 0 if passed >= asked.at_least * len(outcomes) else 1
+    return 0 if passed >= options.at_least * len(outcomes) else 1
 
 
 def _share(text: str) -> float:
     share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 1, or a percentage, and is {text!r}")
+        raise argparse.ArgumentTypeError(f"must be between 0 and 1, or a percentage, not {text!r}")
     return share
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, and is {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
 
 

@@ -70,7 +70,7 @@ class Case(_Strict):
         return self
 
     @property
-    def said(self) -> list[str]:
+    def messages(self) -> list[str]:
         """The messages, in order."""
         return listed(self.say)
 
@@ -101,7 +101,7 @@ def read_cases(lines: Iterable[str], *, file: str) -> list[Case]:
         more = [f"... and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
         raise CasesError("\n".join(faults[:MAX_FAULTS] + more))
     if not cases:
-        raise CasesError(f"{file} has no case in it: one JSON object a line, for instance "
+        raise CasesError(f"{file} has no case in it: write one JSON object per line, such as "
                          '{"say": "What time is it?", "tools": ["current_time"]}')  # fmt: skip
     return cases
 
@@ -114,8 +114,8 @@ def _sentences(error: ValidationError) -> list[str]:
         if fault["type"] == "json_invalid":
             return [f"not JSON: {fault['msg'].removeprefix('Invalid JSON: ')}"]
         if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
-            known = ", ".join(Case.model_fields)
-            sentences.setdefault(name, f"`{name}` is not a field of a case; the fields are {known}")
+            fields = ", ".join(Case.model_fields)
+            sentences.setdefault(name, f"`{name}` is not a field of a case; the fields are {fields}")
         elif name == "script":
             sentences.setdefault(name, '`script` is a list of {"says": text} and {"calls": tool, "arguments": {...}}')
         else:

@@ -12,7 +12,7 @@ from agents.testing import ScriptedModel
 from lambda_src.dev.evals.cases import Calls, Case, Says, listed
 from lambda_src.dev.testing import AgentChat, RefusedError, Reply, calls, says
 
-SHOWN_CHARS = 200  # of an unexpected answer
+EXCERPT_CHARS = 200  # of an unexpected answer, in a report
 
 
 @dataclass(slots=True)
@@ -31,29 +31,29 @@ async def run_all(
     new_chat: Callable[[str], AgentChat],
     *,
     at_once: int,
-    tell: Callable[[Outcome], None],
+    report: Callable[[Outcome], None],
     now: Callable[[], float],
 ) -> list[Outcome]:
     """Run each case in a new chat with its assistant, `at_once` at a time; return the outcomes in the cases' order.
 
-    Calls `tell` when a case is done.
+    Calls `report` when a case is done.
     """
     slots = asyncio.Semaphore(at_once)
 
-    async def one(case: Case) -> Outcome:
+    async def run_one(case: Case) -> Outcome:
         async with slots:
             outcome = await run(case, new_chat(case.assistant), now=now)
-            tell(outcome)
+            report(outcome)
             return outcome
 
-    return list(await asyncio.gather(*(one(case) for case in cases)))
+    return list(await asyncio.gather(**(run_one(case) for case in cases)))
 
 
 async def run(case: Case, chat: AgentChat, *, now: Callable[[], float]) -> Outcome:
     """Send the messages of a case and check the last reply."""
     outcome = Outcome(case)
     script = _script_of(case)
-    for text in case.said:
+    for text in case.messages:
         began_s = now()
         try:
             reply = await chat.say(text, user=case.user, script=script)
@@ -72,16 +72,16 @@ async def run(case: Case, chat: AgentChat, *, now: Callable[[], float]) -> Outco
 def faults_of(case: Case, reply: Reply) -> list[str]:
     """One sentence for each expectation that the reply does not meet."""
     if case.error is not None:
-        told = reply.error or ""
-        return [] if _has(told, case.error) else [f"expected an error with “{case.error}”, got {told or 'none'!r}"]
+        error = reply.error or ""
+        return [] if _has(error, case.error) else [f"expected an error with “{case.error}”, got {error or 'none'!r}"]
     if reply.error is not None:
         cause = f" ({type(reply.cause).__name__}: {reply.cause})" if reply.cause else ""
         return [f"the answer was an error: {reply.error}{cause}"]
-    shown = reply.text if len(reply.text) <= SHOWN_CHARS else reply.text[:SHOWN_CHARS] + "..."
-    faults = [f"“{part}” is not in: {shown}" for part in listed(case.contains) if not _has(reply.text, part)]
-    faults += [f"“{part}” is in: {shown}" for part in listed(case.lacks) if _has(reply.text, part)]
+    excerpt = reply.text if len(reply.text) <= EXCERPT_CHARS else reply.text[:EXCERPT_CHARS] + "..."
+    faults = [f"“{part}” is not in: {excerpt}" for part in listed(case.contains) if not _has(reply.text, part)]
+    faults += [f"“{part}” is in: {excerpt}" for part in listed(case.lacks) if _has(reply.text, part)]
     if case.matches is not None and not re.search(case.matches, reply.text, re.IGNORECASE):
-        faults.append(f"/{case.matches}/ does not match: {shown}")
+        faults.append(f"/{case.matches}/ does not match: {excerpt}")
     ran = ", ".join(reply.tools) or "none"
     faults += [f"tool {name} did not run; these did: {ran}" for name in case.tools or [] if name not in reply.tools]
     faults += [f"tool {name} ran" for name in case.not_tools or [] if name in reply.tools]
@@ -95,7 +95,7 @@ def summary(outcomes: list[Outcome]) -> str:
     passed = sum(not outcome.faults for outcome in outcomes)
     seconds = [second for outcome in outcomes for second in outcome.seconds]
     tokens_in, tokens_out = (sum(getattr(o, name) for o in outcomes) for name in ("tokens_in", "tokens_out"))
-    p50 = f"p50 {statistics.median(seconds):.2f} s an answer" if seconds else "no answer"
+    p50 = f"p50 {statistics.median(seconds):.2f} s per answer" if seconds else "no answer"
     rate = f"{passed} of {len(outcomes)} passed ({passed / len(outcomes):.0%})"
     tokens = (
         f"{tokens_in:,} tokens in, {tokens_out:,} out" if tokens_in or tokens_out else "no tokens: scripts answered"

@@ -1,6 +1,6 @@
-"""An agent that shows what ChatKit can show, each on a phrase (docs/chatkit.md): `make dev FLAGS=--showcase`.
+"""The showcase: an agent with one tool per ChatKit feature (docs/chatkit.md). Run `make dev FLAGS=--showcase`.
 
-The demo model calls a tool whose name stands in the message, so no key is needed. In no zip.
+The demo model calls the tool that the message names, so no key is needed. Not part of the zip.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ TOOLS = [
     work_through_steps, show_a_task, show_progress, change_my_page, show_a_notice, cite_your_sources, who_is_mentioned,
     remember_something, lock_this_thread,
 ]  # fmt: skip
-WAITING = [ask_me_something.name, read_my_clipboard.name, end_the_turn.name]  # the user, or their page, goes on
+WAITING = [ask_me_something.name, read_my_clipboard.name, end_the_turn.name]  # the user or the page continues the run
 
 
 def build_agent() -> Agent[Any]:

@@ -1,4 +1,4 @@
-"""What the buttons of the showcase do."""
+"""Widget actions of the showcase: what its buttons do."""
 
 from collections.abc import AsyncIterator
 
@@ -13,25 +13,25 @@ actions = Actions()
 
 
 class Order(BaseModel):
-    """What the buttons send."""
+    """The payload of the buttons."""
 
     order_id: int = Field(ge=1, le=1_000_000)
 
 
 @actions.on("order.ship")
 async def ship(order: Order, call: ActionCall) -> WidgetRoot:
-    """The card is replaced by one that says so."""
+    """Replace the card by one that says "shipped"."""
     return order_card(order.order_id, "shipped")
 
 
 @actions.on("order.cancel")
 async def cancel(order: Order, call: ActionCall) -> WidgetRoot:
-    """The same, without a stream."""
+    """Replace the card without a stream."""
     return order_card(order.order_id, "cancelled")
 
 
 @actions.on("order.explain")
 async def explain(_: None, call: ActionCall) -> AsyncIterator[ThreadStreamEvent]:
-    """The agent answers."""
+    """Let the agent answer."""
     async for event in call.answer("The user pressed Explain on an order. Say what an order is."):
         yield event

@@ -1,4 +1,4 @@
-"""What the tools of the showcase know of the chat they run in."""
+"""The chat context of the showcase's tools, and the fields that every item has."""
 
 from datetime import datetime
 from typing import TypedDict
@@ -13,7 +13,7 @@ Chat = RunContextWrapper[AgentContext[RequestContext]]
 
 
 class Base(TypedDict):
-    """What every item has."""
+    """The fields that every item has."""
 
     id: str
     thread_id: str

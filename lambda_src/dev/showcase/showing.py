@@ -1,4 +1,4 @@
-"""What an agent can show while it works, and say beside its answer."""
+"""Tools of the showcase that display something: workflows, progress, notices, sources, mentions, effects."""
 
 import json
 
@@ -54,7 +54,7 @@ async def show_a_task(chat: Chat) -> str:
 
 @function_tool
 async def show_progress(chat: Chat) -> str:
-    """Say what is going on; nothing of it is kept."""
+    """Show what is happening; nothing is stored."""
     for text in ("Looking ...", "Still looking ..."):
         await chat.context.stream(ProgressUpdateEvent(icon="search", text=text))
     return "found"
@@ -62,14 +62,14 @@ async def show_progress(chat: Chat) -> str:
 
 @function_tool
 async def change_my_page(chat: Chat) -> str:
-    """Ask the page to do something (its `onEffect` does); nothing of it is kept."""
+    """Ask the page to do something (its `onEffect` does it); nothing is stored."""
     await chat.context.stream(ClientEffectEvent(name="set_theme", data={"theme": "dark"}))
     return "the page was told"
 
 
 @function_tool
 async def show_a_notice(chat: Chat) -> str:
-    """Tell the user something that is not part of the answer; nothing of it is kept."""
+    """Show the user something that is not part of the answer; nothing is stored."""
     await chat.context.stream(NoticeEvent(level="info", title="Notice", message="This is **not** kept."))
     return "noticed"
 
@@ -99,17 +99,17 @@ async def remember_something(chat: Chat) -> str:
 
 @function_tool
 async def who_is_mentioned(chat: Chat) -> str:
-    """Tell what the mentions (@) of the user's message stand for, as the page sent them."""
+    """Report what the mentions (@) of the user's message refer to, as the page sent them."""
     context = chat.context
     page = await context.store.load_thread_items(context.thread.id, None, 20, "desc", context.request_context)
-    said = next(item for item in page.data if isinstance(item, UserMessageItem))
-    tags = [part for part in said.content if isinstance(part, UserMessageTagContent)]
+    message = next(item for item in page.data if isinstance(item, UserMessageItem))
+    tags = [part for part in message.content if isinstance(part, UserMessageTagContent)]
     return "; ".join(f"{tag.text} is {json.dumps(tag.data)}" for tag in tags) or "nobody"
 
 
 @function_tool
 async def lock_this_thread(chat: Chat) -> str:
-    """Let nothing more be written here, and say so."""
+    """Lock the thread for further messages, and show a notice."""
     chat.context.thread.status = LockedStatus(reason="It was locked on request.")
     await chat.context.stream(NoticeEvent(level="warning", title="Locked", message="Nothing can be written here now."))
     return "locked"

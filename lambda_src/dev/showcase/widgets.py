@@ -1,4 +1,4 @@
-"""Widgets of the showcase: one with buttons, one that is written while it is shown."""
+"""Widgets of the showcase: one with buttons, one whose text streams."""
 
 from collections.abc import AsyncGenerator
 
@@ -36,13 +36,13 @@ async def show_me_a_widget(chat: Chat) -> str:
 
 @function_tool
 async def stream_a_widget(chat: Chat) -> str:
-    """Show a card whose text is written while it is shown."""
+    """Show a card whose text streams."""
 
     async def growing() -> AsyncGenerator[WidgetRoot, None]:
         words = STORY.split(" ")
         states = [(" ".join(words[:number]), True) for number in range(len(words) + 1)]
-        for said, streaming in [*states, (STORY, False)]:  # the end is a state of its own
-            text = {"type": "Text", "id": "story", "value": said, "streaming": streaming}
+        for value, streaming in [*states, (STORY, False)]:  # a last state ends the streaming
+            text = {"type": "Text", "id": "story", "value": value, "streaming": streaming}
             yield DynamicWidgetRoot.model_validate({"type": "Card", "children": [text]})
 
     await chat.context.stream_widget(growing())

@@ -1,4 +1,4 @@
-"""The contract about attachment records, each owned by one user. Knows no store."""
+"""The contract for attachments: metadata that belongs to one user. Knows no store."""
 
 import pytest
 from chatkit.store import NotFoundError

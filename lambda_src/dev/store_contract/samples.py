@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from lambda_src.context import RequestContext, User
 
-AnyContext = Any  # a store of yours may want another context than RequestContext
+AnyContext = Any  # your store may use a context other than RequestContext
 AnyStore = Store[AnyContext]
 
 WHEN = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -113,7 +113,7 @@ def context_of(user_id: str) -> RequestContext:
 
 
 def thread_of(thread_id: str = "thr_1", **fields: object) -> ThreadMetadata:
-    """A thread, created at WHEN unless `fields` say otherwise."""
+    """A thread, created at WHEN unless `fields` override it."""
     return ThreadMetadata.model_validate({"id": thread_id, "created_at": WHEN, **fields})
 
 
@@ -179,27 +179,27 @@ async def item_ids(
     store: AnyStore, thread_id: str, context: AnyContext, *, order: str = "asc", limit: int = 100
 ) -> list[str]:
     """The ids of a thread's items, page after page."""
-    found: list[str] = []
+    ids: list[str] = []
     after = None
     while True:
         page = await store.load_thread_items(
             thread_id=thread_id, after=after, limit=limit, order=order, context=context
         )
-        found += [item.id for item in page.data]
+        ids += [item.id for item in page.data]
         assert page.after == (page.data[-1].id if page.has_more else None)
         if not page.has_more:
-            return found
+            return ids
         after = page.after
 
 
 async def thread_ids(store: AnyStore, context: AnyContext, *, order: str = "asc", limit: int = 100) -> list[str]:
     """The ids of a user's threads, page after page."""
-    found: list[str] = []
+    ids: list[str] = []
     after = None
     while True:
         page = await store.load_threads(limit=limit, after=after, order=order, context=context)
-        found += [thread.id for thread in page.data]
+        ids += [thread.id for thread in page.data]
         assert page.after == (page.data[-1].id if page.has_more else None)
         if not page.has_more:
-            return found
+            return ids
         after = page.after

@@ -20,7 +20,17 @@ from lambda_src.dev.store_contract.samples import (
 )
 
 KB = 1024
-SIZES = [1, KB - 1, KB, KB + 1, 40 * KB, 150 * KB, 205 * KB, 400 * KB, 5 * KB * KB]  # 5 MB: the issue's own upper end
+SIZES = [
+    1,
+    KB - 1,
+    KB,
+    KB + 1,
+    40 * KB,
+    150 * KB,
+    205 * KB,
+    400 * KB,
+    5 * KB * KB,
+]  # the last: 5 MB
 
 
 @cache  # it takes longer to make than to store

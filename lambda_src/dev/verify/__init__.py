@@ -1,11 +1,11 @@
-"""`make verify URL=...`: what a deployment does, seen from outside, row by row. Works on AWS and on `make dev` alike.
+"""`make verify URL=...`: black-box checks of a deployment, one row per check. Works on AWS and with `make dev`.
 
-row.py          what a row is
-deployment.py   a deployment as one client meets it: signing in, asking, streams with the time each event came
-answers.py      rows about single answers
-streams.py      rows about turns
-inside.py       rows that AWS's own APIs answer about a stage
-buffered.py     how the answers of the local AWS's function URLs are read
-unknowns.py     what AWS leaves open (the emulator's switches), each a row, seen or not
+row.py          the result of one check
+deployment.py   client for a deployment: signing in, requests, streams with the time of each event
+answers.py      checks of single responses
+streams.py      checks of turns
+inside.py       checks of a stage through AWS's APIs
+buffered.py     HTTP transport for function URLs of the local AWS
+unknowns.py     behaviors that AWS leaves open (the emulator's switches), one row each
 result.py       the rows as a file without addresses or accounts, and as a table
 """

@@ -1,4 +1,4 @@
-"""`make verify URL=...`: look at a deployment from outside, write down what was seen. Exit code 1 when a row failed."""
+"""`make verify URL=...`: checks a deployment from outside and writes the result. Exit code 1 if a check failed."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lambda_src.dev.verify import answers, inside, result, streams, unknowns
 from lambda_src.dev.verify.buffered import PATH, BufferedTransport
-from lambda_src.dev.verify.deployment import ASK_S, PROMPT, CannotSignInError, Deployment, told_by
+from lambda_src.dev.verify.deployment import ASK_S, PROMPT, CannotSignInError, Deployment, page_config_of
 from lambda_src.dev.verify.row import Outcome, Row, judged, not_here, not_seen
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,123 +29,127 @@ FOLDER = ROOT / "docs" / "verified"
 console = Console(highlight=False)
 
 
-Look = Callable[[Deployment], Awaitable[Row | list[Row]]]
+Check = Callable[[Deployment], Awaitable[Row | list[Row]]]
 
 
-def _named(looks: Sequence[Look]) -> dict[str, Look]:
-    return {look.__name__.replace("_", "-"): look for look in looks}
+def _named(checks: Sequence[Check]) -> dict[str, Check]:
+    return {check.__name__.replace("_", "-"): check for check in checks}
 
 
 OUTSIDE = _named([*answers.ROWS, *streams.ROWS])
 INSIDE = _named(inside.ROWS)
-LOOKS = OUTSIDE | INSIDE | _named(inside.ON_THE_PROOF_ONLY)
-NOT_LAMBDA = "the local AWS runs the handler itself: it has no environments, no reports and no limits of Lambda's"
-NOT_LOCAL = {  # what the local AWS cannot show
-    **dict.fromkeys(_named(streams.ROWS), "the local AWS sends an answer when it is whole"),
+CHECKS = OUTSIDE | INSIDE | _named(inside.ON_THE_PROOF_ONLY)
+NOT_LAMBDA = "the local AWS runs the handler itself: it has no Lambda environments, reports or limits"
+NOT_LOCAL = {  # checks that a local AWS cannot run, and why
+    **dict.fromkeys(_named(streams.ROWS), "the local AWS buffers responses"),
     **dict.fromkeys(("large-body", "cold-starts", "log-starts", "log-invocations", "longest-timeout"), NOT_LAMBDA),
-    "alarm-delivered": "the local AWS runs no alarm's action",
+    "alarm-delivered": "the local AWS does not run alarm actions",
 }
 
 
 async def verify(deployment: Deployment, names: Collection[str], *, local: bool = False) -> AsyncIterator[Row]:
-    """The rows of these names, as they are found. One that cannot be looked at says why, and the others go on.
+    """Run the checks with these names and yield their rows. A check that cannot run yields a row that says why.
 
-    local: the deployment is on a local AWS, which does not have all that AWS has.
+    `local`: the deployment is on a local AWS, which lacks some features of AWS.
     """
-    found: list[Row] = []
+    finished: list[Row] = []
     for name in names:
-        look = LOOKS[name]
+        check = CHECKS[name]
         if local and name in NOT_LOCAL:
-            found.append(not_here(name, NOT_LOCAL[name]))
-            yield found[-1]
+            finished.append(not_here(name, NOT_LOCAL[name]))
+            yield finished[-1]
             continue
         try:
-            told = await look(deployment)
-            rows = told if isinstance(told, list) else [told]
+            checked = await check(deployment)
+            rows = checked if isinstance(checked, list) else [checked]
         except CannotSignInError as fault:
             rows = [not_seen(name, str(fault))]
         except (ClientError, BotoCoreError) as fault:
-            rows = [not_seen(name, f"AWS does not tell: {type(fault).__name__}")]
-        except (httpx2.HTTPError, ValueError, LookupError, TimeoutError) as fault:  # what an answer can do to us
+            rows = [not_seen(name, f"AWS did not answer: {type(fault).__name__}")]
+        except (httpx2.HTTPError, ValueError, LookupError, TimeoutError) as fault:  # an unexpected response
             rows = [judged(name, False, f"{type(fault).__name__}: {fault}")]
         for row in rows:
-            found.append(row)
+            finished.append(row)
             yield row
-    for row in unknowns.rows(found):
+    for row in unknowns.rows(finished):
         yield row
 
 
 async def hashed(request: httpx2.Request) -> None:
-    """Where CloudFront signs, it wants the SHA-256 of each body from whoever sends one."""
+    """Add the SHA-256 of the body as a header, which CloudFront needs to sign requests to a function URL."""
     if request.content:
         request.headers["x-amz-content-sha256"] = hashlib.sha256(request.content).hexdigest()
 
 
-async def run(asked: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Verify, show, write. Returns the exit code."""
-    url = asked.url if asked.url.endswith("/") else f"{asked.url}/"
+async def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Run the checks, print and write the result. Returns the exit code."""
+    url = options.url if options.url.endswith("/") else f"{options.url}/"
     local = urlsplit(url).path.startswith(PATH)
     transport = BufferedTransport() if local else None
     async with httpx2.AsyncClient(base_url=url, trust_env=True, follow_redirects=False, transport=transport) as http:
         try:
             page = await http.get("", timeout=ASK_S)
-            told = told_by(page.text)
+            page_config = page_config_of(page.text)
         except (httpx2.HTTPError, ValueError) as fault:
             console.print(f"[red]{url} cannot be verified:[/] {type(fault).__name__}: {fault}")
             return 1
         try:
             parts = (
-                inside.find(asked.inside, client=_client, since_ms=round(time.time() * 1000)) if asked.inside else None
+                inside.find(options.inside, client=_client, since_ms=round(time.time() * 1000))
+                if options.inside
+                else None
             )
         except (ClientError, BotoCoreError, LookupError) as fault:
-            console.print(f"[red]stage {asked.inside} cannot be looked into:[/] {fault}")
+            console.print(f"[red]stage {options.inside} cannot be inspected:[/] {fault}")
             return 1
-        if told.get("token_header", "authorization") != "authorization":
+        if page_config.get("token_header", "authorization") != "authorization":
             http.event_hooks = {"request": [hashed]}
         deployment = Deployment(
-            url, http, told, prompt=asked.prompt, origin=asked.origin, deadline_s=asked.timeout,
-            token=environ.get("CHAT_TOKEN"), stage=asked.stage, inside=parts,
+            url, http, page_config, prompt=options.prompt, origin=options.origin, deadline_s=options.timeout,
+            token=environ.get("CHAT_TOKEN"), stage=options.stage, inside=parts,
         )  # fmt: skip
-        names = asked.only or [*OUTSIDE, *(INSIDE if parts else ())]
-        with console.status("looking ..."):
+        names = options.only or [*OUTSIDE, *(INSIDE if parts else ())]
+        with console.status("checking ..."):
             rows = [row async for row in verify(deployment, names, local=local)]
     result.show(rows, console)
     document = result.document(url, rows, when=datetime.now(UTC), release=release())
-    if asked.out is not None:
-        path = result.write(asked.out, document)
-        console.print(f"\nwritten to {path}, without addresses and accounts")
+    if options.out is not None:
+        path = result.write(options.out, document)
+        console.print(f"\nwritten to {path}, without addresses or account ids")
     failed = [row.name for row in rows if row.outcome is Outcome.FAILED]
     console.print(f"[red]failed: {', '.join(failed)}[/]" if failed else "nothing failed")
     return 1 if failed else 0
 
 
 def _client(service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type
-    """A client of the account and region that the environment names."""
-    return boto3.client(service)  # type: ignore[call-overload] # the service is not known to mypy
+    """A client for the account and region that the environment selects."""
+    return boto3.client(service)  # type: ignore[call-overload] # mypy does not know the service
 
 
 def release() -> str:
-    """The release that verifies, as pyproject.toml says."""
+    """The release that runs the checks, from pyproject.toml."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         return str(tomllib.load(file)["project"]["version"])
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Verify the deployment at a URL."""
-    parser = argparse.ArgumentParser(prog="make verify", description="What a deployment does, seen from outside.")
+    parser = argparse.ArgumentParser(prog="make verify", description="Checks a deployment from outside.")
     parser.add_argument("url", help="https://... as `make deploy` printed it, or http://127.0.0.1:8000")
-    parser.add_argument("--prompt", default=PROMPT, help="what to ask for: an answer of some seconds")
-    parser.add_argument("--origin", help="a site that may call, as in cors_origins")
-    parser.add_argument("--stage", help="its stage in cdk.json, to look up whether its models are shut down soon")
+    parser.add_argument("--prompt", default=PROMPT, help="the message to send; its answer should take a few seconds")
+    parser.add_argument("--origin", help="a site that may call, one of cors_origins")
+    parser.add_argument("--stage", help="its stage in cdk.json, to check whether its models are shut down soon")
     parser.add_argument("--timeout", type=float, help="the stage's timeout_s, if the prompt's answer takes longer")
-    parser.add_argument("--only", choices=LOOKS, action="append", help="this row and no other; again for one more")
-    parser.add_argument("--inside", metavar="STAGE", help="also ask AWS about this stage (needs credentials)")
+    parser.add_argument("--only", choices=CHECKS, action="append", help="run only this check (can be repeated)")
+    parser.add_argument(
+        "--inside", metavar="STAGE", help="also check this stage through AWS's APIs (needs credentials)"
+    )
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the result (docs/verified)")
-    asked = parser.parse_args(arguments)
-    if urlsplit(asked.url).scheme not in ("http", "https") or not urlsplit(asked.url).hostname:
-        console.print(f"[red]URL={asked.url} is none:[/] https://..., as `make deploy` printed it.")
+    options = parser.parse_args(arguments)
+    if urlsplit(options.url).scheme not in ("http", "https") or not urlsplit(options.url).hostname:
+        console.print(f"[red]URL={options.url} is not a URL:[/] use https://..., as printed by `make deploy`.")
         return 1
-    return asyncio.run(run(asked, environ))
+    return asyncio.run(run(options, environ))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A deployment as one client meets it. Signs in as its page would, asks, and reads streams with the time of each event.
+"""Client for the checks: signs in as the page does, sends requests, and reads streams with the time of each event.
 
-Each `person()` is somebody else where the deployment has guests: a guest may have one answer at a time.
+Each `person()` is a new guest if the deployment has guests, because a guest may run only one turn at a time.
 """
 
 import asyncio
@@ -20,50 +20,50 @@ from lambda_src import sse
 if TYPE_CHECKING:
     from lambda_src.dev.verify.inside import Inside
 
-ASK_S = 30.0  # for an answer that does not stream, cold start included
+ASK_S = 30.0  # for a response that does not stream, including a cold start
 SILENCE_S = 40.0  # between two chunks of a stream: more than two heartbeats
 PROMPT = "Count from one to two hundred in words, all on one line, and say nothing else."
 _CONFIG = re.compile(r'<script type="application/json" id="page-config">(.*?)</script>', re.DOTALL)
 
 
 class CannotSignInError(Exception):
-    """The deployment wants a token that nobody gave; the text says how to give one."""
+    """The deployment requires a token and none was given; the text says how to give one."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """A turn's answer as it comes: events, and when each was whole (seconds since the request was sent)."""
+    """A turn's stream as it arrives: events, and when each was complete (seconds since the request was sent)."""
 
     turn_id: str
     request_id: str
     headers: Mapping[str, str]
     events: list[dict[str, Any]] = field(default_factory=list)
-    came_s: list[float] = field(default_factory=list)
+    arrived_s: list[float] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
-    reads: int = 0  # how many times bytes came
+    reads: int = 0  # the number of chunks that arrived
 
     @property
     def thread_id(self) -> str:
-        """The thread that its first event names."""
+        """The thread id in the first event."""
         return str(self.events[0]["thread"]["id"])
 
     @property
     def kinds(self) -> list[str]:
-        """The types of its events."""
+        """The types of the events."""
         return [event["type"] for event in self.events]
 
     @property
     def deltas(self) -> list[tuple[float, str]]:
-        """When each piece of the answer came, and what it was."""
+        """When each piece of the answer arrived, and its text."""
         return [
-            (came, event["update"]["delta"])
-            for came, event in zip(self.came_s, self.events, strict=True)
+            (arrived, event["update"]["delta"])
+            for arrived, event in zip(self.arrived_s, self.events, strict=True)
             if event.get("update", {}).get("type") == "assistant_message.content_part.text_delta"
         ]
 
     @property
     def text(self) -> str:
-        """What the pieces make."""
+        """The answer so far."""
         return "".join(piece for _, piece in self.deltas)
 
 
@@ -76,13 +76,13 @@ class Person:
     now: Callable[[], float]
 
     async def ask(self, operation: str, **params: Any) -> httpx2.Response:  # noqa: ANN401 - ChatKit's own
-        """POST /chatkit with something that does not stream."""
+        """POST /chatkit with a request that does not stream."""
         return await self.http.post(
             "chatkit", json={"type": operation, "params": params}, headers=self.headers, timeout=ASK_S
         )
 
     async def items(self, thread_id: str) -> list[dict[str, Any]]:
-        """What the thread shows, oldest first."""
+        """The thread's items, oldest first."""
         answer = await self.ask("items.list", thread_id=thread_id, order="asc", limit=100)
         return list(answer.json()["data"])
 
@@ -94,7 +94,7 @@ class Person:
     async def turn(
         self, text: str, *, named: str | None = None, attachments: Sequence[str] = ()
     ) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
-        """A new thread's turn under way, and an iterator that ends with it: each step is one more event in `Stream`."""
+        """Send a message in a new thread. Yields the Stream, and an iterator that adds one event to it per step."""
         named = named or uuid.uuid4().hex
         content = [{"type": "input_text", "text": text}]
         body = {
@@ -106,7 +106,7 @@ class Person:
 
     @asynccontextmanager
     async def resumed(self, turn_id: str, *, after: int) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
-        """The rest of a turn, after the event of that id."""
+        """Resume a turn after the event with this id."""
         path, last = f"chatkit/turns/{turn_id}/events", {"last-event-id": str(after)}
         async with self._streamed("GET", path, turn_id, more=last) as stream:
             yield stream
@@ -117,8 +117,8 @@ class Person:
     ) -> AsyncIterator[tuple[Stream, AsyncIterator[None]]]:
         headers = {**self.headers, "x-chat-turn": named, **(more or {})}
         began_s = self.now()
-        patience = httpx2.Timeout(SILENCE_S)
-        async with self.http.stream(method, path, headers=headers, timeout=patience, json=json) as answer:
+        timeout = httpx2.Timeout(SILENCE_S)
+        async with self.http.stream(method, path, headers=headers, timeout=timeout, json=json) as answer:
             if answer.status_code != httpx2.codes.OK:
                 await answer.aread()
                 raise ValueError(f"the turn was answered {answer.status_code}: {answer.text[:200]}")
@@ -129,25 +129,25 @@ class Person:
         parser = sse.Parser()
         async for chunk in answer.aiter_raw():
             stream.reads += 1
-            came_s = self.now() - began_s
+            arrived_s = self.now() - began_s
             for message in parser.feed(chunk):
                 stream.events.append(codec.loads(message.data))
-                stream.came_s.append(came_s)
+                stream.arrived_s.append(arrived_s)
                 stream.ids.append(int(message.id))
                 yield
 
 
-async def whole(told: tuple[Stream, AsyncIterator[None]]) -> Stream:
+async def whole(turn: tuple[Stream, AsyncIterator[None]]) -> Stream:
     """The stream, once it has ended."""
-    stream, events = told
+    stream, events = turn
     async for _ in events:
         pass
     return stream
 
 
-async def begun(told: tuple[Stream, AsyncIterator[None]], *, pieces: int) -> Stream:
-    """The stream, once so many pieces of the answer are there; ValueError when it ended before."""
-    stream, events = told
+async def begun(turn: tuple[Stream, AsyncIterator[None]], *, pieces: int) -> Stream:
+    """The stream, once `pieces` of the answer have arrived; ValueError if it ends before that."""
+    stream, events = turn
     async for _ in events:
         if len(stream.deltas) >= pieces:
             return stream
@@ -156,33 +156,33 @@ async def begun(told: tuple[Stream, AsyncIterator[None]], *, pieces: int) -> Str
 
 @dataclass(slots=True)
 class Deployment:
-    """What is at a URL. `told` is what its page is told: how people sign in, in which header the token travels."""
+    """The deployment at a URL. `page_config` is the page's configuration: how users sign in, the token's header."""
 
     url: str
     http: httpx2.AsyncClient
-    told: Mapping[str, Any]
+    page_config: Mapping[str, Any]
     prompt: str = PROMPT
     origin: str | None = None  # a site that may call, if any
-    deadline_s: float | None = None  # the function's time-out, if a turn may run into it
+    deadline_s: float | None = None  # the function's timeout, if a turn may reach it
     token: str | None = None
-    stage: str | None = None  # in cdk.json: where the model's key is
-    inside: "Inside | None" = None  # its parts in AWS, where credentials were given
+    stage: str | None = None  # in cdk.json; has the models and the key
+    inside: "Inside | None" = None  # its resources in AWS, if credentials were given
     now: Callable[[], float] = time.perf_counter
     wait: Callable[[float], Any] = asyncio.sleep
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody need sign in: a laptop."""
-        return bool(self.told["auth"]["kind"] == "open")
+        """Whether no token is required, as on a laptop."""
+        return bool(self.page_config["auth"]["kind"] == "open")
 
     @property
     def has_guests(self) -> bool:
-        """Whether people may come without signing in."""
-        auth = self.told["auth"]
+        """Whether users may chat without signing in."""
+        auth = self.page_config["auth"]
         return auth["kind"] == "guest" or bool(auth.get("guests"))
 
     async def person(self) -> Person:
-        """An authorized caller: by the given token, as a new guest, or without a token. CannotSignInError."""
+        """A caller with the given token, as a new guest, or without a token if none is required. CannotSignInError."""
         if self.token is None and not self.is_open and not self.has_guests:
             raise CannotSignInError("a token is needed: put one into CHAT_TOKEN")
         token = self.token
@@ -190,13 +190,13 @@ class Deployment:
             answer = await self.http.post("auth/guest", timeout=ASK_S)
             answer.raise_for_status()
             token = answer.json()["token"]
-        header = str(self.told.get("token_header", "authorization"))
+        header = str(self.page_config.get("token_header", "authorization"))
         return Person(self.http, {} if token is None else {header: f"Bearer {token}"}, self.now)
 
 
-def told_by(page: str) -> Mapping[str, Any]:
-    """What the page's scripts are told. ValueError where it is no page of ours."""
-    if (found := _CONFIG.search(page)) is None:
-        raise ValueError("the page there is none of ours: it holds no page-config")
-    told: Mapping[str, Any] = codec.loads(found[1])
-    return told
+def page_config_of(page: str) -> Mapping[str, Any]:
+    """The configuration in the page. ValueError if it is not the page of this project."""
+    if (match := _CONFIG.search(page)) is None:
+        raise ValueError("this is not the page of a chatkit-lambda deployment: it holds no page-config")
+    config: Mapping[str, Any] = codec.loads(match[1])
+    return config

@@ -1,7 +1,7 @@
-"""Rows that AWS's own APIs answer about a deployed stage: permissions, alarms, the log, the key. Need credentials.
+"""Checks of a deployed stage through AWS's APIs: permissions, alarms, logs, encryption. They need credentials.
 
-Knows names of stacks and AWS's calls; sends no request to the deployment itself. `longest-timeout` changes the
-function's newest version for a moment, never the one that serves, so it runs only for the stage that `make prove` made.
+No request is sent to the deployment itself. `longest-timeout` briefly changes the function's $LATEST version, never the
+one that serves, so it runs only for the stage that `make prove` creates.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ ALIAS = "live"
 URL_PERMISSIONS = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")  # since October 2025 a function URL needs both
 LONGER_THAN_DOCUMENTED_S = 1800  # in Lambda's API model since botocore 1.44.8; its pages say 900
 DOCUMENTED_S = 900
-TRIES, EACH_S = 12, 10.0  # a line of the log and an alarm's action take up to a minute to show
+TRIES, EACH_S = 12, 10.0  # log lines and alarm actions take up to a minute to appear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """A deployed stage's parts by their names in AWS. `since_ms`: lines of the log before that are of other runs."""
+    """The AWS resource names of a stage. `since_ms`: log lines before that time belong to other runs."""
 
     stage: str
     function: str
@@ -39,54 +39,54 @@ class Inside:
 
 
 def find(stage: str, *, client: Callable[[str], Any], since_ms: int) -> Inside:
-    """The parts of a stage. ClientError: there is no such stage, or AWS may not be asked."""
+    """The resources of a stage. ClientError if there is no such stage, or the credentials do not allow this."""
     cloudformation = client("cloudformation")
-    found = {
-        (part, one["ResourceType"]): one["PhysicalResourceId"]
+    ids = {
+        (part, resource["ResourceType"]): resource["PhysicalResourceId"]
         for part in ("api", "data")
-        for one in cloudformation.describe_stack_resources(StackName=f"chatkit-{stage}-{part}")["StackResources"]
-        if one.get("PhysicalResourceId")
+        for resource in cloudformation.describe_stack_resources(StackName=f"chatkit-{stage}-{part}")["StackResources"]
+        if resource.get("PhysicalResourceId")
     }
     return Inside(
         stage=stage,
-        function=found["api", "AWS::Lambda::Function"],
-        log_group=found["api", "AWS::Logs::LogGroup"],
-        table=found["data", "AWS::DynamoDB::GlobalTable"],
-        bucket=found["data", "AWS::S3::Bucket"],
+        function=ids["api", "AWS::Lambda::Function"],
+        log_group=ids["api", "AWS::Logs::LogGroup"],
+        table=ids["data", "AWS::DynamoDB::GlobalTable"],
+        bucket=ids["data", "AWS::S3::Bucket"],
         since_ms=since_ms,
         client=client,
     )
 
 
 def of(deployment: Deployment) -> Inside:
-    """The stage's parts; a row is only run where they are known."""
+    """The stage's resources. LookupError if the run was not given any."""
     if deployment.inside is None:
         raise LookupError("needs AWS credentials and --inside STAGE")
     return deployment.inside
 
 
 async def url_permissions(deployment: Deployment) -> Row:
-    """The function's own policy lets a URL call it: AWS asks for two permissions."""
+    """The function's policy allows calls through the function URL, which take two permissions."""
     name, inside = "URL permissions", of(deployment)
     try:
         answer = inside.client("lambda").get_policy(FunctionName=inside.function, Qualifier=ALIAS)
     except ClientError as error:
         return not_seen(name, f"the alias has no policy: {_code(error)}")
     statements = json.loads(answer["Policy"])["Statement"]
-    by_url = [one for one in statements if "FunctionUrl" in json.dumps(one)]
+    by_url = [statement for statement in statements if "FunctionUrl" in json.dumps(statement)]
     if not by_url:
-        return not_seen(name, "nothing may call by a function URL: this stage has another front door")
-    missing = [action for action in URL_PERMISSIONS if action not in {one["Action"] for one in by_url}]
-    return judged(name, not missing, f"missing: {', '.join(missing)}" if missing else "both are given")
+        return not_seen(name, "no function URL may call it: this stage has another front door")
+    missing = [action for action in URL_PERMISSIONS if action not in {statement["Action"] for statement in by_url}]
+    return judged(name, not missing, f"missing: {', '.join(missing)}" if missing else "both are granted")
 
 
 async def alarm_delivered(deployment: Deployment) -> Row:
-    """An alarm that rings reaches its topic: AWS writes into the alarm's history whether the action succeeded."""
+    """An alarm can notify its topic: the alarm's history records whether the action succeeded."""
     name, inside = "alarm", of(deployment)
     cloudwatch, alarm = inside.client("cloudwatch"), f"chatkit-{inside.stage}-{RUNG}"
-    found = cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
-    if not found or not found[0]["AlarmActions"]:
-        return not_seen(name, "the stage has no alarm that notifies anybody: EMAIL= names who gets mail")
+    alarms = cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+    if not alarms or not alarms[0]["AlarmActions"]:
+        return not_seen(name, "the stage has no alarm with a subscriber: set EMAIL= to an address")
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="make prove. Nothing is wrong.")
     for _ in range(TRIES):
         history = cloudwatch.describe_alarm_history(AlarmName=alarm, HistoryItemType="Action")["AlarmHistoryItems"]
@@ -98,24 +98,24 @@ async def alarm_delivered(deployment: Deployment) -> Row:
 
 
 async def log_starts(deployment: Deployment) -> Row:
-    """How long environments took to start, as Lambda itself reports."""
+    """How long environments took to start, from Lambda's reports in the log."""
     inside = of(deployment)
     for _ in range(TRIES):
         reports = [line["record"] for line in _lines(inside) if line.get("type") == "platform.report"]
         metrics = [report.get("metrics", {}) for report in reports]
-        inits = [one["initDurationMs"] for one in metrics if "initDurationMs" in one]
-        restores = [one["restoreDurationMs"] for one in metrics if "restoreDurationMs" in one]
+        inits = [entry["initDurationMs"] for entry in metrics if "initDurationMs" in entry]
+        restores = [entry["restoreDurationMs"] for entry in metrics if "restoreDurationMs" in entry]
         if inits or restores:
             kinds = [("loaded", inits), ("restored from a snapshot", restores)]
-            told = [f"{len(ms)} {how}, {statistics.median(ms):.0f} ms in the middle" for how, ms in kinds if ms]
+            starts = [f"{len(ms)} {how}, median {statistics.median(ms):.0f} ms" for how, ms in kinds if ms]
             return seen(
                 "starts in the log",
-                "; ".join(told),
+                "; ".join(starts),
                 init_p50_ms=round(statistics.median(inits)) if inits else None,
                 restore_p50_ms=round(statistics.median(restores)) if restores else None,
             )
         await deployment.wait(EACH_S)
-    return not_seen("starts in the log", "no report of a start came")
+    return not_seen("starts in the log", "no report of a start appeared")
 
 
 async def log_invocations(deployment: Deployment) -> Row:
@@ -127,36 +127,36 @@ async def log_invocations(deployment: Deployment) -> Row:
         requests = {line["request_id"] for line in lines if line.get("message") == "request"}
         if reports and requests <= reports:
             more = len(reports - requests)
-            return seen(name, f"{more} of {len(reports)} invocations carried no HTTP request", more=more)
+            return seen(name, f"{more} of {len(reports)} invocations had no HTTP request", more=more)
         await deployment.wait(EACH_S)
-    return not_seen(name, "the log did not become complete in time")
+    return not_seen(name, "the log was not complete in time")
 
 
 async def log_errors(deployment: Deployment) -> Row:
-    """Lines of level ERROR that this verification caused, by the names of their events."""
+    """ERROR lines that this run caused, counted by event name."""
     lines = [line for line in _lines(of(deployment)) if line.get("level") in ("ERROR", "CRITICAL")]
     counted = Counter(f"{line.get('message')} {line.get('error_type') or ''}".strip()[:80] for line in lines)
-    told = ", ".join(f"{count} x {what}" for what, count in sorted(counted.items()))
-    return seen("errors in the log", told or "none", errors=len(lines))
+    summary = ", ".join(f"{count} x {what}" for what, count in sorted(counted.items()))
+    return seen("errors in the log", summary or "none", errors=len(lines))
 
 
 async def key(deployment: Deployment) -> Row:
-    """Table and bucket are encrypted with the stage's own key, and the function read and wrote both."""
+    """Table and bucket are encrypted with the stage's own KMS key."""
     name, inside = "own key", of(deployment)
     table = inside.client("dynamodb").describe_table(TableName=inside.table)["Table"].get("SSEDescription", {})
     try:
         rules = inside.client("s3").get_bucket_encryption(Bucket=inside.bucket)["ServerSideEncryptionConfiguration"]
     except ClientError as error:
-        return not_seen(name, f"the bucket does not say how it is encrypted: {_code(error)}")
+        return not_seen(name, f"the bucket's encryption cannot be read: {_code(error)}")
     bucket = rules["Rules"][0].get("ApplyServerSideEncryptionByDefault", {}).get("KMSMasterKeyID", "")
     if not bucket:
-        return not_seen(name, "the stage uses AWS's keys")
+        return not_seen(name, "the stage uses AWS-owned keys")
     same = table.get("KMSMasterKeyArn", "").rpartition("/")[2] == bucket.rpartition("/")[2]
     return judged(name, same, f"table and bucket use {'the same key' if same else 'different keys'}")
 
 
 async def longest_timeout(deployment: Deployment) -> Row:
-    """The longest time-out that Lambda accepts."""
+    """The longest timeout that Lambda accepts."""
     inside, name = of(deployment), "longest time-out"
     functions = inside.client("lambda")
     before = functions.get_function_configuration(FunctionName=inside.function)["Timeout"]
@@ -173,7 +173,7 @@ async def longest_timeout(deployment: Deployment) -> Row:
 
 
 def _lines(inside: Inside) -> Iterator[dict[str, Any]]:
-    """Lines of the stage's log, parsed; those that are no JSON are left out."""
+    """The lines of the stage's log that are JSON objects."""
     pages = inside.client("logs").get_paginator("filter_log_events")
     for page in pages.paginate(logGroupName=inside.log_group, startTime=inside.since_ms):
         for event in page["events"]:

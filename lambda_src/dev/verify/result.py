@@ -1,7 +1,7 @@
-"""The rows as a file that may be shown to anybody, and as a table. Knows no HTTP.
+"""The rows as a JSON file that is safe to publish, and as a table. Knows no HTTP.
 
-Neither addresses nor accounts leave: of a host the kind and the region are told, and whatever looks like an account's
-number, an address of AWS's or a token is replaced in every sentence.
+The file has no addresses or accounts: only the kind and region of the host, and anything that looks like an account id,
+an AWS address or a token is replaced in every sentence.
 """
 
 import json
@@ -40,7 +40,7 @@ _PRIVATE = re.compile(
 
 
 def kind_of(url: str) -> tuple[str, str | None]:
-    """What a URL leads to, and the region where it says so; anything unknown is a name of the owner's."""
+    """The kind of endpoint at a URL, and its region if the URL contains it; any other host is a custom domain."""
     host = urlsplit(url).netloc.rpartition("@")[2].partition(":")[0] or ""
     for pattern, kind in _KINDS:
         if match := pattern.fullmatch(host):
@@ -50,20 +50,28 @@ def kind_of(url: str) -> tuple[str, str | None]:
 
 
 def scrubbed(text: str) -> str:
-    """`text` without what would tell whose deployment it was."""
+    """`text` without anything that identifies the deployment."""
     return _PRIVATE.sub("(withheld)", text)
 
 
 def document(url: str, rows: Iterable[Row], *, when: datetime, release: str) -> dict[str, object]:
-    """The result as JSON holds it."""
+    """The content of the JSON file."""
     kind, region = kind_of(url)
     host = urlsplit(url).hostname or ""
-    told = [asdict(row) | {"what": scrubbed(row.what).replace(host, "(withheld)" if host else "")} for row in rows]
-    return {"kind": kind, "region": region, "when": when.strftime("%Y-%m-%d"), "release": release, "rows": told}
+    scrubbed_rows = [
+        asdict(row) | {"what": scrubbed(row.what).replace(host, "(withheld)" if host else "")} for row in rows
+    ]
+    return {
+        "kind": kind,
+        "region": region,
+        "when": when.strftime("%Y-%m-%d"),
+        "release": release,
+        "rows": scrubbed_rows,
+    }
 
 
 def write(folder: Path, result: dict[str, object]) -> Path:
-    """Put it into `folder`, under its date and kind; a second one of a day takes the first one's place."""
+    """Write the result to `folder`, named by date and kind; a second one on the same day replaces the first."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result['when']}-{str(result['kind']).replace(' ', '-')}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -71,7 +79,7 @@ def write(folder: Path, result: dict[str, object]) -> Path:
 
 
 def show(rows: Iterable[Row], console: Console) -> None:
-    """The rows as a table."""
+    """Print the rows as a table."""
     table = Table(box=None, pad_edge=False)
     for heading in ("", "row", "what"):
         table.add_column(heading, overflow="fold")

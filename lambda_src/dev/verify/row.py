@@ -1,17 +1,17 @@
-"""One row of a verification: what was looked at, what came of it, the figures. Values only."""
+"""The result of one check: name, outcome, a sentence, and figures. Values only."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What came of a row. Only FAILED means that something is broken."""
+    """The outcome of a check. Only FAILED means that something is broken."""
 
     OK = "ok"
     FAILED = "failed"
-    SEEN = "seen"  # a behaviour that AWS leaves open: now it is known for this deployment
-    NOT_SEEN = "not seen"  # cannot be seen from outside, or not with what this run was given; `what` says why
-    NOT_HERE = "not here"  # this AWS does not have it: a local one, or a region without the feature
+    SEEN = "seen"  # a behavior that AWS leaves open, as observed in this deployment
+    NOT_SEEN = "not seen"  # not observable from outside, or not with this run's options; `what` says why
+    NOT_HERE = "not here"  # a local AWS or a region without the feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +25,20 @@ class Row:
 
 
 def judged(name: str, good: bool, what: str, **figures: float | str | None) -> Row:
-    """A row that is right or wrong."""
+    """A check that passed or failed."""
     return Row(name, Outcome.OK if good else Outcome.FAILED, what, dict(figures))
 
 
 def seen(name: str, what: str, **figures: float | str | None) -> Row:
-    """A row that tells what is, where nothing is promised."""
+    """An observation that can neither pass nor fail."""
     return Row(name, Outcome.SEEN, what, dict(figures))
 
 
 def not_seen(name: str, why: str) -> Row:
-    """A row that could not be filled, and why."""
+    """A check that could not be made, and why."""
     return Row(name, Outcome.NOT_SEEN, why)
 
 
 def not_here(name: str, why: str) -> Row:
-    """A row about something that this AWS does not have."""
+    """A check of something that this AWS does not have."""
     return Row(name, Outcome.NOT_HERE, why)

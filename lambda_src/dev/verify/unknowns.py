@@ -1,7 +1,7 @@
-"""Behaviors that AWS leaves open, each a row of every verification: seen by another row, or not visible from outside.
+"""Behaviors that AWS leaves open, one row each in every run: observed by another check, or not visible from outside.
 
-The keys are the emulator's switches, which offer both behaviors (lambda_src/dev/emulator/switches.py). For what is not
-seen, docs/operations.md has a table of how a person can see it; tests hold both lists to each other.
+The keys are the emulator's switches, which offer both behaviors (lambda_src/dev/emulator/switches.py). The table in
+docs/operations.md describes how to observe the others by hand; tests check that both lists agree.
 """
 
 from lambda_src.dev.verify.row import Row, not_seen, seen
@@ -13,7 +13,7 @@ SEEN_BY = {  # switch: the row that shows it
 UNSEEN = {  # switch: the row's name, and why it is empty
     "hang_on_empty_body": (
         "hang on an empty answer",
-        "the runtime puts one byte into an empty answer; the row `empty body` shows that this is enough",
+        "the runtime puts one byte into an empty response; the row `empty body` shows that this is enough",
     ),
     "cut_on_error_trailers": (
         "error trailers",
@@ -25,7 +25,7 @@ UNSEEN = {  # switch: the row's name, and why it is empty
     ),
     "next_403_after_break": (
         "403 after a broken answer",
-        "happens between the runtime and Lambda; the runtime asks again after 100 ms either way",
+        "happens between the runtime and Lambda; the runtime retries after 100 ms either way",
     ),
     "echo_invocation_id": (
         "Lambda-Runtime-Invocation-Id",
@@ -34,14 +34,14 @@ UNSEEN = {  # switch: the row's name, and why it is empty
 }
 
 
-def rows(found: list[Row]) -> list[Row]:
-    """One row for each unknown, given the rows of this verification."""
-    by_name = {row.name: row for row in found}
+def rows(finished: list[Row]) -> list[Row]:
+    """One row per unknown, given the other rows of the run."""
+    by_name = {row.name: row for row in finished}
     unknown = []
     for switch, name in SEEN_BY.items():
         row = by_name.get(name)
         if row is None:
-            unknown.append(not_seen(f"unknown: {switch}", f"the row `{name}` was not filled"))
+            unknown.append(not_seen(f"unknown: {switch}", f"the check `{name}` did not run"))
         else:
             unknown.append(seen(f"unknown: {switch}", row.what))
     return unknown + [not_seen(f"unknown: {name}", why) for name, why in UNSEEN.values()]

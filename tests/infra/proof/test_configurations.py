@@ -8,7 +8,7 @@ import pytest
 from infra.proof import configurations
 from infra.proof.configurations import CONFIGURATIONS, Configuration, Place
 from infra.stage.config import StageConfig
-from lambda_src.dev.verify.__main__ import LOOKS
+from lambda_src.dev.verify.__main__ import CHECKS
 from tests.infra.stubbed_account import ACCOUNT, REGION
 
 MANAGED = configurations.managed(["subnet-0a1b2c3d"], ["sg-0a1b2c3d"])
@@ -33,7 +33,7 @@ def test_a_stage_of_that_name_that_a_person_deploys_keeps_its_data() -> None:
 
 @pytest.mark.parametrize("configuration", ALL, ids=lambda one: one.name)
 def test_a_configuration_asks_for_rows_that_there_are(configuration: Configuration) -> None:
-    assert {*configuration.rows, *configuration.extra} <= LOOKS.keys()
+    assert {*configuration.rows, *configuration.extra} <= CHECKS.keys()
 
 
 def test_the_key_stays_once_it_encrypts_the_table() -> None:
