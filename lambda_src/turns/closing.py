@@ -20,7 +20,7 @@ from lambda_src.turns import partial_answer
 from lambda_src.turns.event_queue import TurnOutput
 from lambda_src.turns.journal import Journal, NowMs, Sleep
 from lambda_src.turns.lease import Lease
-from lambda_src.turns.persistence import AnswerStore, Cut
+from lambda_src.turns.persistence import AnswerStore, InterruptReason
 
 HURRIED_S = 1.0  # at the deadline: what lease, answer and journal may take each, so that the notice goes out in time
 KEEP_AGAIN_S = 1.0  # between two attempts to store an answer that ended while the store did not respond
@@ -63,7 +63,7 @@ class Closing:
         self._sleep, self._clock = sleep, clock
         self._is_stored = True  # whether everything that had to be stored so far is
 
-    async def before_error(self) -> Cut | None:
+    async def before_error(self) -> InterruptReason | None:
         """Store the answer so far, before ChatKit's error event ends it. "superseded": a newer turn stores it."""
         if not partial_answer.unfinished(self._journal.events):
             return None
@@ -76,7 +76,7 @@ class Closing:
             await self._sleep(KEEP_AGAIN_S)  # the lease is still renewed, and the deadline still ends the turn
         return None
 
-    async def is_superseded(self, cut: Cut | None) -> bool:
+    async def is_superseded(self, cut: InterruptReason | None) -> bool:
         """Whether a turn that ends early has lost its lease without noticing: then it may not write any more.
 
         If the store does not answer, the turn stores its answer: nobody else uses the ids that its events reserved.
@@ -91,7 +91,7 @@ class Closing:
             return False
         return renewal == "superseded"
 
-    async def close(self, cut: Cut | None, *, failed: bool) -> bool:
+    async def close(self, cut: InterruptReason | None, *, failed: bool) -> bool:
         """Emit the last events, write the last batch, then end the lease: followers stop reading after that.
 
         Returns whether the lease was still this turn's. ChatError: it could not be ended.
@@ -108,7 +108,7 @@ class Closing:
             return True
         return await self._lease.end()
 
-    async def _store_when_possible(self, cut: Cut) -> None:
+    async def _store_when_possible(self, cut: InterruptReason) -> None:
         """Try to store the answer until shortly before the deadline: this process has more of it than the journal."""
         for _ in range(KEEP_TRIES):
             if self._is_stored or self._is_due():
@@ -135,7 +135,7 @@ class Closing:
             if item_id not in answer_ids:
                 self._output.emit(encoded(ThreadItemRemovedEvent(item_id=item_id)))
 
-    async def _store_answer(self, cut: Cut) -> bool:
+    async def _store_answer(self, cut: InterruptReason) -> bool:
         """Store the answer so far (a newer turn does it for one that it superseded) and end its items in the stream.
 
         Returns whether there were any.
@@ -159,7 +159,7 @@ class Closing:
             self._output.emit(done(item))
         return bool(items)
 
-    async def _write_journal(self, cut: Cut | None) -> None:
+    async def _write_journal(self, cut: InterruptReason | None) -> None:
         assert self._lease.thread_id is not None, "only a turn that has its lease is closed"
         try:
             async with asyncio.timeout(_patience_s(cut)):
@@ -168,7 +168,7 @@ class Closing:
             log_fault("turn_journal_failed", error)
 
 
-def last_events(cut: Cut, *, failed: bool, is_visible: bool = True) -> list[bytes]:
+def last_events(cut: InterruptReason, *, failed: bool, is_visible: bool = True) -> list[bytes]:
     """The events after a stored answer: why it is incomplete and how to continue, unless the user knows.
 
     After a cancel nothing can be sent through ChatKit (its generator re-raises), so these are written here, encoded as
@@ -188,7 +188,7 @@ def last_events(cut: Cut, *, failed: bool, is_visible: bool = True) -> list[byte
             return []
 
 
-def refusal(error: Exception | None, cut: Cut | None) -> Exception:
+def refusal(error: Exception | None, cut: InterruptReason | None) -> Exception:
     """The error for a request whose turn ended before its answer began."""
     match error, cut:
         case ValueError(), _:
@@ -213,5 +213,5 @@ def done(item: AssistantMessageItem) -> bytes:
     return encoded(ThreadItemDoneEvent(item=item))
 
 
-def _patience_s(cut: Cut | None) -> float | None:
+def _patience_s(cut: InterruptReason | None) -> float | None:
     return HURRIED_S if cut == "deadline" else None

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from lambda_src.turns.journal import Journal
 from lambda_src.turns.lease import Lease
-from lambda_src.turns.persistence import Cut
+from lambda_src.turns.persistence import InterruptReason
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class TurnEnd:
     """The last thing a reader gets: the error that ended the turn, and why it ended early, if it did."""
 
     error: Exception | None = None
-    cut: Cut | None = None
+    cut: InterruptReason | None = None
 
 
 class TurnOutput:

@@ -16,7 +16,7 @@ from lambda_src.context import EndReason, RequestContext
 from lambda_src.errors import ConflictError
 from lambda_src.turns import partial_answer
 
-Cut = EndReason | Literal["failed", "crashed"]
+InterruptReason = EndReason | Literal["failed", "crashed"]
 """Why an answer is incomplete."""
 
 STOPPED_NOTE = "The user cancelled the stream. Stop responding to the prior request."  # ChatKit's own words
@@ -30,7 +30,7 @@ INTERRUPTED_OUTPUT = {"error": "interrupted: the turn ended before the tool's ou
 log = logging.getLogger(__name__)
 
 
-def note_for(cut: Cut) -> str:
+def note_for(cut: InterruptReason) -> str:
     """The hidden note for the model after an answer that ended for this reason."""
     match cut:
         case "stopped":
@@ -48,7 +48,7 @@ class AnswerStore:
         self._store = store
 
     async def keep(
-        self, thread_id: str, turn_id: str, events: Iterable[bytes], *, cut: Cut, context: RequestContext
+        self, thread_id: str, turn_id: str, events: Iterable[bytes], *, cut: InterruptReason, context: RequestContext
     ) -> list[AssistantMessageItem]:
         """Store the unfinished answer in `events` and a hidden note after it. Returns the stored items, [] for none.
 
@@ -102,7 +102,7 @@ class AnswerStore:
         return None
 
 
-def _note(thread_id: str, turn_id: str, cut: Cut) -> SDKHiddenContextItem:
+def _note(thread_id: str, turn_id: str, cut: InterruptReason) -> SDKHiddenContextItem:
     return SDKHiddenContextItem(
         id=f"shcx_{turn_id}", thread_id=thread_id, created_at=datetime.now(UTC), content=note_for(cut)
     )

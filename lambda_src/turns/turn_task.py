@@ -23,7 +23,7 @@ from lambda_src.turns.duplicates import IdempotencyKey
 from lambda_src.turns.event_queue import TurnEnd, TurnOutput
 from lambda_src.turns.journal import Journal, NowMs, Sleep, Urls
 from lambda_src.turns.lease import RENEW_S, Lease
-from lambda_src.turns.persistence import AnswerStore, Cut
+from lambda_src.turns.persistence import AnswerStore, InterruptReason
 
 NOTICED_S = 1.5  # how long a turn that lost its lease may take to notice it and to write its last events
 SETTLED_MS = 2_000  # a turn that begins so long after another one's end reads all its writes, whatever the clocks say
@@ -141,7 +141,7 @@ class RunningTurn:
     async def _run(self, begin: Begin, thread_id: str | None, check: Check | None) -> None:
         """The turn's task: pull events to the end, whatever that is, and close. Never raises: the reader does."""
         error: Exception | None = None
-        cut: Cut | None = None
+        cut: InterruptReason | None = None
         try:
             self._start(self._end_at_deadline())
             if thread_id is not None:
@@ -183,7 +183,7 @@ class RunningTurn:
             if superseded:
                 await self._key.end()
 
-    async def _pull(self, events: AsyncIterable[bytes]) -> Cut | None:
+    async def _pull(self, events: AsyncIterable[bytes]) -> InterruptReason | None:
         taking_lease: asyncio.Task[object] | None = None
         try:
             async for event in events:
@@ -205,7 +205,7 @@ class RunningTurn:
                 taking_lease.cancel()
         return None
 
-    async def _pass_on(self, event: bytes) -> Cut | None:
+    async def _pass_on(self, event: bytes) -> InterruptReason | None:
         """Emit an event; or return why the turn ends instead, if its lease is lost."""
         is_error = event.startswith(closing.ERROR) and self._is_recovered
         if is_error and (cut := await self._closing.before_error()) is not None:
@@ -299,7 +299,7 @@ async def recover(services: TurnServices, thread_id: str, row: TurnRow | None, c
         return
     turns = await _unrecovered(services, thread_id, row, context)
     journals = await asyncio.gather(*(journal.read(services.ledger, thread_id, turn, context) for turn in turns))
-    cut: Cut = "stopped" if row.stop else "superseded" if row.expires_ms > services.clock() else "crashed"
+    cut: InterruptReason = "stopped" if row.stop else "superseded" if row.expires_ms > services.clock() else "crashed"
     for turn_id, events in zip(turns, journals, strict=True):
         reason = cut if turn_id == row.turn_id else "crashed"
         await services.answers.keep(thread_id, turn_id, events, cut=reason, context=context)
