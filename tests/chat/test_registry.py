@@ -169,7 +169,7 @@ async def test_each_counts_its_own_messages(main: At, sales: At) -> None:
 async def test_a_name_that_nobody_has_is_404_in_words(app: FastAPI, name: str) -> None:
     for path, method in (("", "POST"), ("/stop", "POST"), ("/turns/x/events", "GET"), ("/threads/x/turn", "GET")):
         answer = await Chat(app).post(b"{}", path=f"/chatkit/{name}{path}", method=method)
-        assert (answer.status, answer.json["message"]) == (404, "There is no assistant of this name here.")
+        assert (answer.status, answer.json["message"]) == (404, "There is no assistant with this name.")
 
 
 async def test_nobody_learns_names_without_signing_in(app: FastAPI) -> None:

@@ -275,8 +275,8 @@ def counting_by(counted: str, *, ours: str | None = "203.0.113.9") -> Any:
         ("2001:db8:1:2::/64", "2001:db8:1:2::9", Outcome.OK, "is that of this machine"),
         ("130.176.1.1", "203.0.113.9", Outcome.FAILED, "not this machine's"),
         (answers.OTHER_ADDRESS, "203.0.113.9", Outcome.FAILED, "a caller may choose"),
-        ("2001:db8:1:2::/64", "203.0.113.9", Outcome.NOT_SEEN, "different versions of IP"),
-        ("203.0.113.9", None, Outcome.NOT_SEEN, "does not say what this machine's address is"),
+        ("2001:db8:1:2::/64", "203.0.113.9", Outcome.NOT_SEEN, "different IP versions"),
+        ("203.0.113.9", None, Outcome.NOT_SEEN, "did not return this machine's address"),
     ],
 )
 async def test_the_address_that_guests_are_counted_by_is_the_callers(

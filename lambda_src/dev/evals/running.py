@@ -46,7 +46,7 @@ async def run_all(
             report(outcome)
             return outcome
 
-    return list(await asyncio.gather(**(run_one(case) for case in cases)))
+    return list(await asyncio.gather(*(run_one(case) for case in cases)))
 
 
 async def run(case: Case, chat: AgentChat, *, now: Callable[[], float]) -> Outcome:

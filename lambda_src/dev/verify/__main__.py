@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the result (docs/verified)")
     options = parser.parse_args(arguments)
     if urlsplit(options.url).scheme not in ("http", "https") or not urlsplit(options.url).hostname:
-        console.print(f"[red]URL={options.url} is not a URL:[/] use https://..., as printed by `make deploy`.")
+        console.print(f"[red]URL={options.url} is invalid:[/] https://..., as `make deploy` printed it.")
         return 1
     return asyncio.run(run(options, environ))
 
