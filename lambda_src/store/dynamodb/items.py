@@ -72,13 +72,13 @@ class Items:
     async def creation(
         self, user_id: str, thread_id: str, item: ThreadItem, *, turn_id: str | None, expires_s: int | None
     ) -> Put:
-        """The write of a transaction that adds an item. Call `discard` if the transaction fails."""
+        """The write of a transaction that adds an item. Call `delete_payload` if the transaction fails."""
         partition = keys.thread_partition(user_id, thread_id)
         arrived = self._clocks.next(partition, turn_id)
         stored = await self._stored(user_id, thread_id, item, expires_s)
         return self._put((partition, keys.item_sort(item.id)), stored, arrived, is_open=codec.is_open(item))
 
-    async def discard(self, creation: Put) -> None:
+    async def delete_payload(self, creation: Put) -> None:
         """Delete the S3 object of an item that was not added."""
         await self._payloads.delete(object_of(creation.row))
 

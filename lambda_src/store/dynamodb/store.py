@@ -122,7 +122,7 @@ class DynamoDBStore(Store[RequestContext]):
             await self._table.transact(lease, binding, creation, item)
         except ConditionFailedError as fault:
             if not is_taken_by(lease, fault.old):
-                await self._items.discard(item)
+                await self._items.delete_payload(item)
                 return False
         self._threads.note_creation(thread, creation)
         return True
