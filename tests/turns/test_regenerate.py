@@ -7,7 +7,7 @@ from chatkit.errors import CustomStreamError
 from chatkit.store import NotFoundError
 from chatkit.types import StreamOptionsEvent, ThreadsRetryAfterItemReq
 
-from lambda_src.chat.server import REMOVED_AT_ONCE, ChatServer
+from lambda_src.chat.server import REMOVE_BATCH, ChatServer
 from lambda_src.dev.store_contract.samples import context_of, item_ids, message_of, thread_of
 from lambda_src.store.memory.store import MemoryStore
 from tests.apps.chat import dispatcher_with
@@ -62,8 +62,8 @@ async def test_the_stream_opens_before_anything_is_removed_and_batches_go_newest
     assert isinstance(await anext(events), StreamOptionsEvent)
     assert regeneration.counting.deleted == []
     rest = regeneration.time.begun(all_of(events))
-    await regeneration.time.advance(DELETE_S * (100 / REMOVED_AT_ONCE + 1))
-    assert regeneration.counting.most == REMOVED_AT_ONCE
+    await regeneration.time.advance(DELETE_S * (100 / REMOVE_BATCH + 1))
+    assert regeneration.counting.most == REMOVE_BATCH
     assert regeneration.counting.deleted == [f"msg_{number}" for number in range(200, 100, -1)]
     await regeneration.time.advance(60)
     assert [event.type for event in await rest][-1] in ("thread.item.done", "thread.updated")
