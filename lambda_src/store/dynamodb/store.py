@@ -24,9 +24,9 @@ from lambda_src.store.dynamodb.payload_bucket import PayloadBucket
 from lambda_src.store.dynamodb.payloads import Payloads
 from lambda_src.store.dynamodb.table import Table
 from lambda_src.store.dynamodb.threads import Threads, expiry_of
-from lambda_src.store.dynamodb.turns.leases import Leases, is_taken_by
+from lambda_src.store.dynamodb.turns.leases import is_taken_by
 from lambda_src.store.dynamodb.turns.ledger import DynamoDBLedger
-from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Finding, Record, TurnLedger, count_nothing
+from lambda_src.store.ports import Claim, CopyFile, Count, Erased, Finding, Record, count_nothing
 from lambda_src.store.reading import Reader
 from lambda_src.store.thread_snapshots import Snapshots
 
@@ -43,7 +43,8 @@ class DynamoDBStore(Store[RequestContext]):
 
     `client` and `s3` are low-level boto3 clients made with aws_calls.CLIENT_CONFIG; without `bucket` and `s3`, a value
     that does not fit in a row is a TooLargeError. `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps data
-    forever. `executor` runs boto3's blocking calls; None = the event loop's default.
+    forever. `executor` runs boto3's blocking calls; None = the event loop's default. `ledger` keeps the turns of these
+    threads; `table` is for rows that do not belong to the store, such as counters.
     """
 
     def __init__(
@@ -63,26 +64,15 @@ class DynamoDBStore(Store[RequestContext]):
         self._objects = objects
         self._payloads = payloads = Payloads(objects)
         self._clock = clock
-        self._table = Table(client, table_name, calls=calls)
+        self.table = Table(client, table_name, calls=calls)
         clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
         snapshots = Snapshots()
         reader = Reader(count, snapshots)
-        leases = Leases(self._table, clocks, clock=clock)
-        self._threads = Threads(self._table, snapshots, clock=clock, reader=reader, retention_s=retention_s)
-        self._items = Items(self._table, payloads, clocks, leases, clock=clock, reader=reader)
-        self._attachments = Attachments(self._table, payloads, clock=clock, reader=reader, retention_s=retention_s)
-        self._sweeper = Sweeper(self._table, objects, clock=clock)
-        self._ledger = DynamoDBLedger(self._table, leases, clock=clock, count=count)
-
-    @property
-    def ledger(self) -> TurnLedger:
-        """Leases, journals, idempotency keys and quotas of the turns in this store's threads."""
-        return self._ledger
-
-    @property
-    def table(self) -> Table:
-        """The table, for rows that do not belong to the store, such as counters."""
-        return self._table
+        self.ledger = DynamoDBLedger(self.table, clocks, clock=clock, count=count)
+        self._threads = Threads(self.table, snapshots, clock=clock, reader=reader, retention_s=retention_s)
+        self._items = Items(self.table, payloads, clocks, self.ledger, clock=clock, reader=reader)
+        self._attachments = Attachments(self.table, payloads, clock=clock, reader=reader, retention_s=retention_s)
+        self._sweeper = Sweeper(self.table, objects, clock=clock)
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
@@ -114,12 +104,12 @@ class DynamoDBStore(Store[RequestContext]):
         user_id = context.user.id
         bounds.writable(user_id, thread.id, message.id)
         creation = self._threads.creation(user_id, thread)
-        lease, binding = self._ledger.registration(thread.id, context)
+        lease, binding = self.ledger.registration(thread.id, context)
         item = await self._items.creation(
             user_id, thread.id, message, turn_id=context.turn_id, expires_s=expiry_of(creation)
         )
         try:
-            await self._table.transact(lease, binding, creation, item)
+            await self.table.transact(lease, binding, creation, item)
         except ConditionFailedError as fault:
             if not is_taken_by(lease, fault.old):
                 await self._items.delete_payload(item)
@@ -262,7 +252,7 @@ class DynamoDBStore(Store[RequestContext]):
     def _handover(self) -> "TableHandover":
         from lambda_src.store.dynamodb.maintenance.handover import TableHandover  # noqa: PLC0415 - once per guest
 
-        return TableHandover(self._table, self._objects, self._threads, self._sweeper, clock=self._clock)
+        return TableHandover(self.table, self._objects, self._threads, self._sweeper, clock=self._clock)
 
     async def _expiry(self, thread_id: str, context: RequestContext) -> int | None:
         in_turn = context.turn_id is not None
@@ -272,7 +262,7 @@ class DynamoDBStore(Store[RequestContext]):
         """ports.Inspects."""
         from lambda_src.store.dynamodb.maintenance.inspect import inspect  # noqa: PLC0415 - only operators need it
 
-        return inspect(self._table, self._payloads)
+        return inspect(self.table, self._payloads)
 
     def export_user(self, context: RequestContext) -> AsyncIterator[Record]:
         """ports.UserData."""
@@ -294,7 +284,7 @@ class DynamoDBStore(Store[RequestContext]):
         from lambda_src.store.dynamodb.maintenance.userdata import UserRows  # noqa: PLC0415 - only operators need it
 
         return UserRows(
-            self._table,
+            self.table,
             self._objects,
             self._payloads,
             threads=self._threads,

@@ -24,7 +24,6 @@ from lambda_src.store.ports import (
     Count,
     Erased,
     Record,
-    TurnLedger,
     count_nothing,
     thread_already_exists,
 )
@@ -84,7 +83,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     """ChatKit's Store, FeedbackStore, UserData, Sweeps and Handover in memory.
 
     `clock` is in nanoseconds since 1970. `retention_s` = 0 keeps data forever. `beside` is a store whose rows this one
-    shares, as two processes share a table.
+    shares, as two processes share a table. `ledger` keeps the turns of these threads.
     """
 
     def __init__(
@@ -100,12 +99,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         self._clocks = ThreadClocks(clock, on_ahead=lambda: count("clock_ahead"))
         self._snapshots = Snapshots()
         self._reader = Reader(count, self._snapshots)
-        self._ledger = MemoryLedger(self._users, self._clocks, clock=clock, count=count)
-
-    @property
-    def ledger(self) -> TurnLedger:
-        """Leases, journals, idempotency keys and quotas of the turns in this store's threads."""
-        return self._ledger
+        self.ledger = MemoryLedger(self._users, self._clocks, clock=clock, count=count)
 
     def generate_thread_id(self, context: RequestContext) -> str:
         """A new thread id of 128 bits."""
@@ -222,7 +216,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
     async def delete_thread_item(self, thread_id: str, item_id: str, context: RequestContext) -> None:
         """Delete the item; no-op if it does not exist. It remains valid as a cursor."""
         item = self._user(context).items.get(thread_id, {}).get(item_id)
-        self._ledger.catch_up(thread_id, context)
+        self.ledger.catch_up(thread_id, context)
         window_end = self._clocks.window_end(_name(context, thread_id), context.turn_id)
         if item is not None and (window_end is None or keys.arrived_ns(item.order) < window_end):
             item.data = None
@@ -335,7 +329,7 @@ class MemoryStore(MemoryHandover, Store[RequestContext]):
         if existing is not None and existing.data is not None and self._alive(existing.expires_s):
             existing.data, existing.expires_s = data, expires_s
         else:
-            self._ledger.catch_up(thread_id, context)
+            self.ledger.catch_up(thread_id, context)
             arrived = self._clocks.next(_name(context, thread_id), context.turn_id)
             items[item_id] = ItemRow(item_id, keys.order_of(arrived, item_id), data, expires_s)
 

@@ -1,26 +1,26 @@
 """The followers of a user's turns in DynamoDB: one row with one attribute per follower."""
 
-from collections.abc import Callable
-
-from lambda_src.store import followers, keys
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, followers, keys
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Row, Table
+from lambda_src.store.dynamodb.table import Row
 from lambda_src.store.dynamodb.turns import turn_rows
+from lambda_src.store.dynamodb.turns.base import LedgerPart
 from lambda_src.store.followers import EXPIRES_MS, MAX_EXPIRED, Follower
 
 PREFIX = "follower_"
 
 
-class Followers:
-    """The followers of every user. `clock` in nanoseconds since 1970."""
+class Followers(LedgerPart):
+    """The followers of every user."""
 
-    def __init__(self, table: Table, *, clock: Callable[[], int]) -> None:
-        self._table, self._clock = table, clock
-
-    async def note(self, user_id: str, follower: Follower) -> bool:
+    @within_budget
+    async def note_follower(self, follower: Follower, *, context: RequestContext) -> bool:
         """Renew the follower's entry; False if it must leave. One request; a second to remove many expired entries."""
-        now_ms = self._clock() // 1_000_000
-        key = keys.user_partition(user_id), keys.FOLLOWERS
+        bounds.writable(context.user.id, follower.turn_id)
+        now_ms = self._now_ms()
+        key = keys.user_partition(context.user.id), keys.FOLLOWERS
         until_ms = now_ms + EXPIRES_MS
         old = await self._table.update(
             key,

@@ -5,15 +5,18 @@ was bound to a thread.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lambda_src.store import keys
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, keys
 from lambda_src.store.aws_calls import ConditionFailedError
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Key, Table, Update
+from lambda_src.store.dynamodb.table import Key, Update
 from lambda_src.store.dynamodb.turns import turn_rows
+from lambda_src.store.dynamodb.turns.base import LedgerPart
 from lambda_src.store.ports import Bound, IdempotencyConflict
 
 _FREE = f"attribute_not_exists(#{turn_rows.TURN_ID}) OR #{turn_rows.EXPIRES_MS} <= :now"
@@ -23,17 +26,22 @@ _UNBOUND = f"attribute_not_exists(#{rows.THREAD_ID})"
 _MINE = f"#{turn_rows.TURN_ID} = :{turn_rows.TURN_ID}"
 
 
-class IdempotencyKeys:
-    """The idempotency keys of every user. `clock` in nanoseconds since 1970."""
+class IdempotencyKeys(LedgerPart):
+    """The idempotency keys of every user."""
 
-    def __init__(self, table: Table, *, clock: Callable[[], int]) -> None:
-        self._table = table
-        self._clock = clock
-
-    async def claim(
-        self, user_id: str, key: str, turn_id: str, *, body_hash: bytes, ttl_s: int, instead_of: str | None
+    @within_budget
+    async def claim_request(
+        self,
+        key: str,
+        turn_id: str,
+        *,
+        body_hash: bytes,
+        ttl_s: int,
+        instead_of: str | None = None,
+        context: RequestContext,
     ) -> IdempotencyConflict | None:
         """Claim the key; if it is not free, return the turn that has it."""
+        bounds.writable(context.user.id, key, turn_id)
         now_ms = self._now_ms()
         mark = secrets.token_hex(8)
         attributes = {
@@ -49,7 +57,7 @@ class IdempotencyKeys:
             values[":instead_of"] = rows.text(instead_of)
         try:
             await self._table.update(
-                _key(user_id, key),
+                _key(context.user.id, key),
                 f"SET {rows.setting(attributes)} REMOVE {turn_rows.CLAIM_DETAILS}",
                 condition=condition,
                 values=values,
@@ -60,38 +68,57 @@ class IdempotencyKeys:
             return turn_rows.claim_of(fault.old, body_hash=body_hash, now_ms=now_ms)
         return None
 
-    async def load(self, user_id: str, key: str, *, body_hash: bytes | None) -> IdempotencyConflict | None:
+    @within_budget
+    async def load_request(
+        self, key: str, *, body_hash: bytes | None = None, context: RequestContext
+    ) -> IdempotencyConflict | None:
         """The turn that has the key now, if any."""
-        row = await self._table.get(_key(user_id, key))
+        if not bounds.are_ids(context.user.id, key):
+            return None
+        row = await self._table.get(_key(context.user.id, key))
         return None if row is None else turn_rows.claim_of(row, body_hash=body_hash, now_ms=self._now_ms())
 
-    async def bind(self, user_id: str, key: str, turn_id: str, *, thread_id: str, ttl_s: int) -> Bound | None:
+    @within_budget
+    async def bind_request(
+        self, key: str, turn_id: str, *, thread_id: str, ttl_s: int, context: RequestContext
+    ) -> Bound | None:
         """Record the thread, if the turn has the key."""
-        old = await self._set(user_id, key, turn_id, self._bound(thread_id, ttl_s))
+        bounds.writable(context.user.id, key, turn_id, thread_id)
+        old = await self._set(context.user.id, key, turn_id, self._bound(thread_id, ttl_s))
         return None if old is None else Bound(turn_rows.stop_of(old, now_ms=self._now_ms()))
 
-    def binding(self, user_id: str, key: str, turn_id: str, *, thread_id: str, ttl_s: int) -> Update:
-        """`bind` as a write of a transaction, which returns no old row. So it also fails if a stop is recorded."""
+    def _binding(self, user_id: str, key: str, turn_id: str, *, thread_id: str, ttl_s: int) -> Update:
+        """`bind_request` as a write of a transaction. That returns no old row, so a recorded stop makes it fail too."""
         update = _setting(user_id, key, turn_id, self._bound(thread_id, ttl_s))
         return replace(update, condition=f"{_MINE} AND attribute_not_exists(#{turn_rows.STOP_OF})")
 
-    async def refuse(self, user_id: str, key: str, turn_id: str, refusal: str) -> None:
+    @within_budget
+    async def refuse_request(self, key: str, turn_id: str, refusal: str, *, context: RequestContext) -> None:
         """Record why the request was refused, if the turn has the key."""
-        await self._set(user_id, key, turn_id, {turn_rows.REFUSAL: rows.text(refusal)})
+        bounds.writable(context.user.id, key, turn_id)
+        await self._set(context.user.id, key, turn_id, {turn_rows.REFUSAL: rows.text(refusal)})
 
-    async def end(self, user_id: str, key: str, turn_id: str, *, ttl_s: int) -> None:
+    @within_budget
+    async def end_request(self, key: str, turn_id: str, *, ttl_s: int, context: RequestContext) -> None:
         """Record that the turn lost its lease, if it has the key."""
-        await self._set(user_id, key, turn_id, {turn_rows.ENDED: {"BOOL": True}, **self._kept_for(ttl_s)})
+        bounds.writable(context.user.id, key, turn_id)
+        await self._set(context.user.id, key, turn_id, {turn_rows.ENDED: {"BOOL": True}, **self._kept_for(ttl_s)})
 
-    async def release(self, user_id: str, key: str, turn_id: str) -> None:
+    @within_budget
+    async def release_request(self, key: str, turn_id: str, *, context: RequestContext) -> None:
         """Empty the row, if the turn has the key; the TTL removes it."""
+        if not bounds.are_ids(context.user.id, key, turn_id):
+            return
         removed = f" REMOVE {turn_rows.CLAIM_DETAILS}, {turn_rows.CLAIM}"
-        await self._set(user_id, key, turn_id, {keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms())}, removed)
+        await self._set(context.user.id, key, turn_id, {keys.TTL_ATTRIBUTE: turn_rows.ttl(self._now_ms())}, removed)
 
-    async def stop(
-        self, user_id: str, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int
+    @within_budget
+    async def stop_request(
+        self, key: str, stop_of: str, *, turn_id: str | None, ttl_s: int, context: RequestContext
     ) -> IdempotencyConflict | None:
         """Record what to stop under a key that is not bound to a thread; return the turn that has the key, if any."""
+        if not bounds.are_ids(context.user.id, key, stop_of, *([] if turn_id is None else [turn_id])):
+            return None
         condition = _UNBOUND if turn_id is None else f"{_UNBOUND} AND {_MINE}"
         now_ms = self._now_ms()
         until_ms = now_ms + ttl_s * 1000
@@ -102,7 +129,7 @@ class IdempotencyKeys:
         ttl = keys.TTL_ATTRIBUTE
         expression = f"SET {rows.setting(attributes)}, #{ttl} = if_not_exists(#{ttl}, :ttl)"
         try:
-            row = await self._table.update(_key(user_id, key), expression, condition=condition, values=values)
+            row = await self._table.update(_key(context.user.id, key), expression, condition=condition, values=values)
         except ConditionFailedError as fault:
             row = fault.old
         claim = turn_rows.claim_of(row, body_hash=None, now_ms=now_ms)
@@ -123,9 +150,6 @@ class IdempotencyKeys:
     def _kept_for(self, ttl_s: int) -> dict[str, Mapping[str, Any]]:
         expires_ms = self._now_ms() + ttl_s * 1000
         return {turn_rows.EXPIRES_MS: rows.number(expires_ms), keys.TTL_ATTRIBUTE: turn_rows.ttl(expires_ms)}
-
-    def _now_ms(self) -> int:
-        return self._clock() // 1_000_000
 
 
 def _setting(

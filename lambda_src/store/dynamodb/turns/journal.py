@@ -1,14 +1,17 @@
 """Turn journals in DynamoDB: a turn's event stream in batches, one row each, in the thread's partition."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from lambda_src.store import codec, keys
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, codec, keys
 from lambda_src.store.aws_calls import ConditionFailedError
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Row, Table, key_of
+from lambda_src.store.dynamodb.table import Row, key_of
 from lambda_src.store.dynamodb.turns import turn_rows
-from lambda_src.store.ports import Count, JournalBatch
+from lambda_src.store.dynamodb.turns.base import LedgerPart
+from lambda_src.store.ports import JournalBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +22,15 @@ class JournalPage:
     start: Row | None
 
 
-class Journal:
-    """The journals of every thread. `clock` in nanoseconds since 1970."""
+class Journals(LedgerPart):
+    """The journals of every thread."""
 
-    def __init__(self, table: Table, *, clock: Callable[[], int], count: Count) -> None:
-        self._table = table
-        self._clock = clock
-        self._count = count
-
-    async def append(self, user_id: str, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int) -> None:
+    @within_budget
+    async def append_journal(
+        self, thread_id: str, turn_id: str, batch: JournalBatch, *, ttl_s: int, context: RequestContext
+    ) -> None:
         """Write a batch, unless one with its number exists."""
+        bounds.writable(context.user.id, thread_id, turn_id)
         packed = codec.pack_batch(batch)
         expires_ms = self._now_ms() + ttl_s * 1000
         attributes = {
@@ -39,7 +41,7 @@ class Journal:
         }
         try:
             await self._table.update(
-                (keys.thread_partition(user_id, thread_id), keys.events_sort(turn_id, batch.number)),
+                (keys.thread_partition(context.user.id, thread_id), keys.events_sort(turn_id, batch.number)),
                 f"SET {rows.setting(attributes)}",
                 condition="attribute_not_exists(#sk)",
                 values=rows.valued(attributes),
@@ -47,7 +49,24 @@ class Journal:
         except ConditionFailedError:
             return  # a retry
 
-    async def page(self, user_id: str, thread_id: str, turn_id: str, *, first: int, start: Row | None) -> JournalPage:
+    async def read_journal(
+        self, thread_id: str, turn_id: str, *, first: int, context: RequestContext
+    ) -> AsyncIterator[JournalBatch]:
+        """The batches in order. The time budget applies to each page: the caller decides how long reading takes."""
+        if not bounds.are_ids(context.user.id, thread_id, turn_id):
+            return
+        start: Row | None = None
+        while True:
+            page = await self._journal_page(context.user.id, thread_id, turn_id, first=first, start=start)
+            for batch in page.batches:
+                yield batch
+            if (start := page.start) is None:
+                return
+
+    @within_budget
+    async def _journal_page(
+        self, user_id: str, thread_id: str, turn_id: str, *, first: int, start: Row | None
+    ) -> JournalPage:
         """Up to 1 MB of batches, from number `first` or from the `start` of a page on, in one request."""
         page, after = await self._table.between(
             keys.thread_partition(user_id, thread_id),
@@ -67,15 +86,12 @@ class Journal:
                 return JournalPage(batches, None)
         return JournalPage(batches, after)
 
-    async def delete(self, user_id: str, thread_id: str, turn_id: str = "") -> None:
+    async def _delete_journal(self, user_id: str, thread_id: str, turn_id: str = "") -> None:
         """Delete the batches of one turn, or of every turn of the thread."""
         partition = keys.thread_partition(user_id, thread_id)
         prefix = keys.events_prefix(turn_id) if turn_id else keys.EVENTS_PREFIX
         async for page in self._table.pages(partition, prefix=prefix, only=(keys.ORDER_KEY,)):
             await self._table.write_many(deletes=[key_of(row) for row in page])
-
-    def _now_ms(self) -> int:
-        return self._clock() // 1_000_000
 
 
 def _packed(row: Row) -> codec.Packed:

@@ -4,17 +4,19 @@ A deleted thread's tombstone has the same key, so that the same write detects th
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from chatkit.store import NotFoundError
 
-from lambda_src.store import keys
+from lambda_src.context import RequestContext
+from lambda_src.store import bounds, keys
 from lambda_src.store.aws_calls import ConditionFailedError
-from lambda_src.store.clock import ThreadClocks
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Key, Row, Table, Update
+from lambda_src.store.dynamodb.table import Key, Row, Update
 from lambda_src.store.dynamodb.turns import turn_rows
+from lambda_src.store.dynamodb.turns.base import LedgerPart
 from lambda_src.store.ports import LeaseTaken, TurnRow
 
 TTL_MS = 7 * 86_400_000  # a week: longer than any journal's, so that a journal's turn can always be looked up
@@ -33,17 +35,14 @@ _DEFAULTS = {f":no_{name}": value for name, value in turn_rows.DEFAULTS.items()}
 _DEFAULTS |= {":empty": turn_rows.EMPTY_LIST, ":lease_order": rows.number(turn_rows.LEASE_ORDER)}
 
 
-class Leases:
-    """The leases of every thread. `clock` in nanoseconds since 1970; `clocks` orders the items of the same store."""
+class Leases(LedgerPart):
+    """The leases of every thread."""
 
-    def __init__(self, table: Table, clocks: ThreadClocks, *, clock: Callable[[], int]) -> None:
-        self._table = table
-        self._clocks = clocks
-        self._clock = clock
-
-    async def take(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> LeaseTaken:
+    @within_budget
+    async def take_lease(self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext) -> LeaseTaken:
         """Take the lease from its holder; NotFoundError if a tombstone has replaced it."""
-        key = _key(user_id, thread_id)
+        bounds.writable(context.user.id, thread_id, turn_id)
+        key = _key(context.user.id, thread_id)
         first = self._hold_first(key[0], turn_id)  # before the write: a new thread's message is saved concurrently
         taking = self._taking(key, turn_id, first, lease_ms, f"{rows.NOT_DELETED} AND {_NOT_THIS_CALL}")
         try:
@@ -57,17 +56,19 @@ class Leases:
             self._clocks.hold(key[0], turn_id, max(first, self._clocks.first(key[0])))
         return LeaseTaken(previous)
 
-    def first_of(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> Update:
+    def _first_lease(self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int) -> Update:
         """The write of a transaction that takes the first lease of a new thread."""
         key = _key(user_id, thread_id)
         first = self._hold_first(key[0], turn_id)
         return self._taking(key, turn_id, first, lease_ms, f"attribute_not_exists(#{keys.PARTITION_KEY})")
 
-    async def renew(
-        self, user_id: str, thread_id: str, turn_id: str, *, lease_ms: int
+    @within_budget
+    async def renew_lease(
+        self, thread_id: str, turn_id: str, *, lease_ms: int, context: RequestContext
     ) -> Literal["held", "stopped", "superseded"]:
         """Extend the lease, or return why that failed."""
-        key = _key(user_id, thread_id)
+        bounds.writable(context.user.id, thread_id, turn_id)
+        key = _key(context.user.id, thread_id)
         ahead = self._clocks.ahead(key[0])
         attributes = {turn_rows.EXPIRES_MS: rows.number(self._now_ms() + lease_ms), **self._renewed(ahead)}
         try:
@@ -107,7 +108,7 @@ class Leases:
         else:
             self._clocks.hold(key[0], turn_id, ahead)
 
-    async def end(self, user_id: str, thread_id: str, turn_id: str, *, died: bool) -> bool:
+    async def _end_lease(self, user_id: str, thread_id: str, turn_id: str, *, died: bool) -> bool:
         """Mark the turn as ended; False if another turn has the lease. NotFoundError if the thread is deleted."""
         key = _key(user_id, thread_id)
         ended_ms = 0 if died else self._now_ms()
@@ -128,7 +129,7 @@ class Leases:
             return current is not None and current.turn_id == turn_id  # it had ended before
         return True
 
-    async def delete(self, user_id: str, thread_id: str) -> None:
+    async def _delete_lease(self, user_id: str, thread_id: str) -> None:
         """Replace the lease by a tombstone, as deleting the thread does."""
         partition, sort = _key(user_id, thread_id)
         tombstone = {
@@ -139,8 +140,11 @@ class Leases:
         }
         await self._table.put(tombstone)
 
-    async def ask_to_stop(self, user_id: str, thread_id: str, turn_id: str | None) -> TurnRow | None:
+    @within_budget
+    async def ask_to_stop(self, thread_id: str, turn_id: str | None, *, context: RequestContext) -> TurnRow | None:
         """Set the stop flag of the running turn; None if no turn, or not this turn, is running."""
+        if not bounds.are_ids(context.user.id, thread_id, *([] if turn_id is None else [turn_id])):
+            return None
         condition = f"#{turn_rows.ENDED} = :no AND #{turn_rows.EXPIRES_MS} > :now"
         values = {":yes": _YES, ":no": _NO, ":now": rows.number(self._now_ms())}
         if turn_id is not None:
@@ -148,15 +152,18 @@ class Leases:
             values[f":{turn_rows.TURN_ID}"] = rows.text(turn_id)
         try:
             old = await self._table.update(
-                _key(user_id, thread_id), f"SET #{turn_rows.STOP} = :yes", condition=condition, values=values
+                _key(context.user.id, thread_id), f"SET #{turn_rows.STOP} = :yes", condition=condition, values=values
             )
         except ConditionFailedError:
             return None
         return turn_rows.turn_of({**old, turn_rows.STOP: _YES})
 
-    async def load(self, user_id: str, thread_id: str) -> TurnRow | None:
-        """The current lease."""
-        row = await self._table.get(_key(user_id, thread_id))
+    @within_budget
+    async def load_turn(self, thread_id: str, *, context: RequestContext) -> TurnRow | None:
+        """The thread's lease, whether its turn has ended or not."""
+        if not bounds.are_ids(context.user.id, thread_id):
+            return None
+        row = await self._table.get(_key(context.user.id, thread_id))
         return None if row is None else turn_rows.turn_of(row)
 
     def _hold_first(self, partition: str, turn_id: str) -> int:
@@ -183,9 +190,6 @@ class Leases:
             rows.valued(attributes) | _DEFAULTS,
             condition=condition,
         )
-
-    def _now_ms(self) -> int:
-        return self._clock() // 1_000_000
 
     def _ttl(self) -> Mapping[str, str]:
         return turn_rows.ttl(self._now_ms() + TTL_MS)

@@ -5,16 +5,19 @@ write can count in a new window or an existing one, and a retry can detect its o
 attributes that it names, so expired ones are removed by the next write that has seen the row.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from lambda_src.context import RequestContext
 from lambda_src.errors import UnavailableError
-from lambda_src.store import keys, quota_windows
+from lambda_src.store import bounds, keys, quota_windows
 from lambda_src.store.aws_calls import ConditionFailedError
+from lambda_src.store.bounds import within_budget
 from lambda_src.store.dynamodb import rows
-from lambda_src.store.dynamodb.table import Key, Row, Table
+from lambda_src.store.dynamodb.table import Key, Row
 from lambda_src.store.dynamodb.turns import turn_rows
+from lambda_src.store.dynamodb.turns.base import LedgerPart
 from lambda_src.store.ports import QuotaLimits, QuotaRefused
 
 TTL_MS = 2 * quota_windows.DAY_MS  # lasts past the end of the counted day
@@ -44,26 +47,23 @@ class _Expired:
         return [f"attribute_exists(#dead_{number})" for number in range(len(self.dead))]
 
 
-class Quotas:
-    """The quotas of every user. `clock` in nanoseconds since 1970."""
+class Quotas(LedgerPart):
+    """The quotas of every user."""
 
-    def __init__(self, table: Table, *, clock: Callable[[], int]) -> None:
-        self._table = table
-        self._clock = clock
-
-    async def spend(
-        self, user_id: str, turn_id: str, limits: QuotaLimits, *, deadline_ms: int | None
-    ) -> QuotaRefused | None:
+    @within_budget
+    async def spend_quota(self, turn_id: str, limits: QuotaLimits, *, context: RequestContext) -> QuotaRefused | None:
         """Count a turn, or return the limit that it would exceed.
 
         One request; a second one if crashed turns take up the limit, and about every forty turns to clean up.
         """
+        user_id, deadline_ms = context.user.id, context.deadline_ms
+        bounds.writable(user_id, turn_id)
         now_ms = self._now_ms()
         minute, day = quota_windows.windows(now_ms)
         expired = _Expired()
         for _ in range(TRIES):
             try:
-                old = await self._count(user_id, turn_id, limits, expired, now_ms=now_ms, deadline_ms=deadline_ms)
+                old = await self._add_turn(user_id, turn_id, limits, expired, now_ms=now_ms, deadline_ms=deadline_ms)
             except ConditionFailedError as fault:
                 spent = turn_rows.spending_of(fault.old, minute=minute, day=day)
                 if turn_id in spent.runs:
@@ -78,11 +78,14 @@ class Quotas:
             return None
         raise UnavailableError("This user is sending too many requests at once.")
 
-    async def end(self, user_id: str, turn_id: str) -> None:
+    @within_budget
+    async def end_quota(self, turn_id: str, *, context: RequestContext) -> None:
         """Stop counting the turn as running."""
+        if not bounds.are_ids(context.user.id, turn_id):
+            return
         try:
             await self._table.update(
-                _key(user_id),
+                _key(context.user.id),
                 f"SET #{turn_rows.RUNNING} = #{turn_rows.RUNNING} - :one REMOVE #run",
                 condition="attribute_exists(#run)",
                 values={":one": rows.number(1)},
@@ -91,7 +94,7 @@ class Quotas:
         except ConditionFailedError:
             return
 
-    async def _count(
+    async def _add_turn(
         self,
         user_id: str,
         turn_id: str,
@@ -141,9 +144,6 @@ class Quotas:
                 values={":dead": rows.number(len(expired.dead))},
                 names=expired.names(),
             )
-
-    def _now_ms(self) -> int:
-        return self._clock() // 1_000_000
 
 
 def _expired(row: Row, *, now_ms: int) -> _Expired:
