@@ -100,7 +100,8 @@ class IssuerKeys:
         began_s = self._now()
         is_search = key_id not in self._keys and self._fetched_s is not None
         if key_id not in self._keys or not self._is_younger_than(KEYS_FRESH_S):
-            await self._renew(is_search=is_search, is_patient=not self._serves(key_id))
+            is_patient = key_id not in self._keys or not self._is_younger_than(KEYS_STALE_S)
+            await self._renew(is_search=is_search, is_patient=is_patient)
         if self._fetched_s is None or not self._is_younger_than(KEYS_STALE_S):
             raise SignInUnavailableError(
                 "The keys of the sign-in service cannot be read at the moment. Try again shortly.",
@@ -112,9 +113,6 @@ class IssuerKeys:
                 retry_after_s=self._next_ask_s(is_search=is_search),
             )
         return self._keys.get(key_id)
-
-    def _serves(self, key_id: str) -> bool:
-        return key_id in self._keys and self._is_younger_than(KEYS_STALE_S)
 
     def _is_younger_than(self, age_s: float) -> bool:
         return self._fetched_s is not None and self._now() - self._fetched_s < age_s

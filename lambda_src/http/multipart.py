@@ -2,37 +2,21 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
 
 from chatkit.types import AttachmentCreateParams
+from starlette.requests import Request
 
 from lambda_src.attachments.files import Upload
 from lambda_src.errors import RequestError, TooLargeError
 from lambda_src.http import request_limits
-
-if TYPE_CHECKING:
-    from starlette.datastructures import Headers
 
 FIELD = "file"  # the name that ChatKit's client uses
 MAX_BYTES = 4_500_000  # of the whole request: Lambda takes 6 MB of JSON, in which a form is base64 (4/3), and headers
 TAIL = 8  # of a body: "--" at least, and the line's end that some send after it
 
 
-class Form(request_limits.Received, Protocol):
-    """A request with a form."""
-
-    @property
-    def headers(self) -> "Headers":
-        """Its headers."""
-        ...
-
-    def stream(self) -> AsyncIterator[bytes]:
-        """The body, in pieces."""
-        ...
-
-
 @asynccontextmanager
-async def received(request: Form) -> AsyncIterator[Upload]:
+async def received(request: Request) -> AsyncIterator[Upload]:
     """Context manager: the form's file. RequestError: not such a form; TooLargeError: larger than MAX_BYTES."""
     from starlette.datastructures import UploadFile  # noqa: PLC0415 - off the cold path
     from starlette.formparsers import MultiPartException, MultiPartParser  # noqa: PLC0415 - as above

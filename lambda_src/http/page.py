@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lambda_src.settings import MAX_IMAGE_BYTES, Settings
 
@@ -38,7 +38,6 @@ DEVICES = (  # features that neither the page nor any frame in it may use
     *("payment", "publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
 )
 TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
-SignIn = Literal["open", "guest", "issuer", "backend"]
 
 _CONFIG = b'<script type="application/json" id="page-config">{}</script>'  # exactly as in web/src/index.html
 _STYLE = re.compile(rb"<style[^>]*>(.*?)</style>", re.DOTALL)
@@ -162,11 +161,9 @@ def sign_in(settings: Settings) -> dict[str, Any]:
     """How the page gets a token: from the issuer, as a guest (or first as a guest), or from its host."""
     guests = settings.guest_secret is not None
     if settings.auth_client_id is None or settings.auth_issuer is None:
-        kind: SignIn = "guest" if guests else "backend"
-        return {"kind": kind}
-    kind = "issuer"
+        return {"kind": "guest" if guests else "backend"}
     return {
-        "kind": kind,
+        "kind": "issuer",
         "guests": guests,
         "issuer": settings.auth_issuer,
         "client_id": settings.auth_client_id,

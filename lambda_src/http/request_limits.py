@@ -4,11 +4,12 @@ lambda_src/chat/validation.py limits single fields, and CHAT_MAX_BODY_BYTES the 
 finds nothing under an id that it could not store (store/bounds.py).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator
 from math import isinf
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic_core import from_json
+from starlette.requests import Request
 
 from lambda_src.errors import RequestError, TooLargeError
 
@@ -19,29 +20,7 @@ MAX_DEPTH = 32  # levels of JSON; ChatKit's own go to 8, a widget's state or a t
 MAX_VALUES = 10_000  # entries of all lists and objects: 1 MB of `[[],[],...` would be 300,000 objects in memory
 
 
-class Received(Protocol):
-    """The part of a request that is checked first."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Its headers, under lower-case names."""
-        ...
-
-    @property
-    def url(self) -> object:
-        """Its URL; str() returns all of it."""
-        ...
-
-
-class Streamed(Received, Protocol):
-    """A request with its body."""
-
-    def stream(self) -> AsyncIterator[bytes]:
-        """The body, in pieces."""
-        ...
-
-
-def check_head(request: Received) -> None:
+def check_head(request: Request) -> None:
     """TooLargeError or RequestError if the headers or the URL exceed the limits."""
     if sum(len(name) + len(value) for name, value in request.headers.items()) > MAX_HEADER_BYTES:
         raise TooLargeError(f"The headers of this request are larger than {MAX_HEADER_BYTES:,} bytes.")
@@ -51,7 +30,7 @@ def check_head(request: Received) -> None:
         raise RequestError("Send the body uncompressed: compressed bodies are not accepted.")  # 1 MB can unpack to 1 GB
 
 
-async def limited(request: Streamed, *, max_bytes: int) -> AsyncGenerator[bytes]:
+async def limited(request: Request, *, max_bytes: int) -> AsyncGenerator[bytes]:
     """The body in chunks. TooLargeError if it is larger, before reading if Content-Length says so."""
     too_large = TooLargeError(f"This request is larger than {max_bytes:,} bytes. Send less in one message.")
     length = request.headers.get("content-length", "0")

@@ -1,12 +1,11 @@
-"""Parses request bodies and headers into ChatKit requests. Knows no HTTP framework.
+"""Parses request bodies and headers into ChatKit requests. Knows no route and no user.
 
 lambda_src/chat/validation.py checks a parsed request against the thread that it names.
 """
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 from chatkit.types import (
     ChatKitReq,
@@ -18,6 +17,7 @@ from chatkit.types import (
 )
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
+from starlette.requests import Request
 
 from lambda_src.errors import RequestError
 from lambda_src.http import request_limits
@@ -28,20 +28,6 @@ FAULT_CHARS = 200  # of the text of each fault
 TURN_ID = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 TAG_DATA = ("input_tag", "data")  # how the location of a fault ends if a tag has no data
 EVENT_ID = re.compile(r"[0-9]{1,9}", re.ASCII)
-
-
-class Carrier(Protocol):
-    """Headers and query parameters of a request."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Its headers, under lower-case names."""
-        ...
-
-    @property
-    def query_params(self) -> Mapping[str, str]:
-        """The parameters of its URL."""
-        ...
 
 
 _requests: TypeAdapter[Any] = TypeAdapter(ChatKitReq)
@@ -106,7 +92,7 @@ def turn_id_of(header: str | None) -> str | None:
     return header
 
 
-def events_seen(request: Carrier) -> int:
+def events_seen(request: Request) -> int:
     """How many events the client has seen, from Last-Event-ID (our ids count from 1); 0 if it is not one of our ids.
 
     Some EventSource polyfills send the id as a query parameter, since a header needs a CORS preflight.

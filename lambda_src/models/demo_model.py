@@ -115,28 +115,33 @@ def tool_call_of(name: str) -> r.ResponseFunctionToolCall:
 
 def events_of(output: Output) -> list[TResponseStreamEvent]:
     """The Responses API's events for one output item, in order. The sender sets the sequence numbers."""
-    events: list[TResponseStreamEvent] = []
     place: dict[str, Any] = {"output_index": 0, "sequence_number": 0}
     opening = output.model_copy(
         update={"status": "in_progress"} | ({"content": []} if output.type == "message" else {})
     )
-    events.append(r.ResponseCreatedEvent(response=_response([]), type="response.created", sequence_number=0))
-    events.append(r.ResponseOutputItemAddedEvent(item=opening, type="response.output_item.added", **place))
-    if isinstance(output, r.ResponseOutputMessage):
-        part = output.content[0]
-        assert isinstance(part, r.ResponseOutputText)
-        at: dict[str, Any] = {**place, "item_id": output.id, "content_index": 0}
-        empty = part.model_copy(update={"text": ""})
-        events.append(r.ResponseContentPartAddedEvent(part=empty, type="response.content_part.added", **at))
-        events.extend(
+    return [
+        r.ResponseCreatedEvent(response=_response([]), type="response.created", sequence_number=0),
+        r.ResponseOutputItemAddedEvent(item=opening, type="response.output_item.added", **place),
+        *(_part_events(output, place) if isinstance(output, r.ResponseOutputMessage) else ()),
+        r.ResponseOutputItemDoneEvent(item=output, type="response.output_item.done", **place),
+        r.ResponseCompletedEvent(response=_response([output]), type="response.completed", sequence_number=0),
+    ]
+
+
+def _part_events(message: r.ResponseOutputMessage, place: dict[str, Any]) -> list[TResponseStreamEvent]:
+    part = message.content[0]
+    assert isinstance(part, r.ResponseOutputText)
+    at = {**place, "item_id": message.id, "content_index": 0}
+    empty = part.model_copy(update={"text": ""})
+    return [
+        r.ResponseContentPartAddedEvent(part=empty, type="response.content_part.added", **at),
+        *(
             r.ResponseTextDeltaEvent(delta=word, logprobs=[], type="response.output_text.delta", **at)
             for word in re.findall(r"\s*\S+\s*?", part.text)
-        )
-        events.append(r.ResponseTextDoneEvent(text=part.text, logprobs=[], type="response.output_text.done", **at))
-        events.append(r.ResponseContentPartDoneEvent(part=part, type="response.content_part.done", **at))
-    events.append(r.ResponseOutputItemDoneEvent(item=output, type="response.output_item.done", **place))
-    events.append(r.ResponseCompletedEvent(response=_response([output]), type="response.completed", sequence_number=0))
-    return events
+        ),
+        r.ResponseTextDoneEvent(text=part.text, logprobs=[], type="response.output_text.done", **at),
+        r.ResponseContentPartDoneEvent(part=part, type="response.content_part.done", **at),
+    ]
 
 
 def _response(output: list[Output]) -> r.Response:

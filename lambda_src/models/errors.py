@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import openai
 from agents.exceptions import ModelBehaviorError
@@ -122,23 +122,16 @@ def refused_files(error: Exception, shown: Collection[FileKind]) -> set[FileKind
 
 
 class CutError(Exception):
-    """The vendor ended an answer early: at the length limit, by the content filter, or for another reason."""
+    """The vendor ended an answer early: at the length limit, by the content filter, or for another reason.
 
-    def __init__(self, reason: CutReason, *, tokens_in: int = 0, tokens_out: int = 0) -> None:
+    `usage` has the vendor's token counts, in the fields of either API.
+    """
+
+    def __init__(self, reason: CutReason, usage: object) -> None:
         self.reason: CutReason = reason
-        self.tokens_in, self.tokens_out = tokens_in, tokens_out
+        self.tokens_in = _count(usage, "input_tokens", "prompt_tokens")
+        self.tokens_out = _count(usage, "output_tokens", "completion_tokens")
         super().__init__(reason)
-
-    @classmethod
-    def counted(cls, reason: CutReason, usage: object) -> Self:
-        """A CutError with the vendor's token counts; `usage` is that of either API."""
-        tokens_in = _field(usage, "input_tokens") or _field(usage, "prompt_tokens")
-        tokens_out = _field(usage, "output_tokens") or _field(usage, "completion_tokens")
-        return cls(
-            reason,
-            tokens_in=tokens_in if isinstance(tokens_in, int) else 0,
-            tokens_out=tokens_out if isinstance(tokens_out, int) else 0,
-        )
 
 
 class FailedError(Exception):
@@ -194,7 +187,7 @@ def failure_in(event: Any) -> CutError | FailedError | None:  # noqa: ANN401 - a
     match getattr(event, "type", None):
         case "response.incomplete":
             reason = _field(_field(response, "incomplete_details"), "reason")
-            return CutError.counted(CUTS.get(str(reason), "other"), _field(response, "usage"))
+            return CutError(CUTS.get(str(reason), "other"), _field(response, "usage"))
         case "response.failed":
             model = _field(response, "model")
             return FailedError(classified(_field(response, "error"), model=model if isinstance(model, str) else None))
@@ -221,6 +214,10 @@ def _field(value: Any, name: str) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, Mapping):
         return value.get(name)
     return None if isinstance(value, str) else getattr(value, name, None)
+
+
+def _count(usage: object, *names: str) -> int:
+    return next((count for name in names if isinstance(count := _field(usage, name), int) and count), 0)
 
 
 def _requested_model(error: openai.APIStatusError) -> str | None:

@@ -93,7 +93,7 @@ class Whole(AsyncStream[T]):
             if end is None:
                 raise UnavailableError(BROKEN_OFF)
             if end in CUTS:
-                raise CutError.counted(CUTS[end], getattr(event, "usage", None))
+                raise CutError(CUTS[end], getattr(event, "usage", None))
         except Exception as error:
             pass_on_what_came(error)
             raise

@@ -184,9 +184,11 @@ def chosen_run_config(
 
 def capped(config: RunConfig, max_output_tokens: int) -> RunConfig:
     """The same config with a limit on each answer that overrides the agent's own; 0 keeps the agent's."""
-    if max_output_tokens:
-        config.model_settings = replace(config.model_settings or ModelSettings(), max_tokens=max_output_tokens)
-    return config
+    if not max_output_tokens:
+        return config
+    return replace(
+        config, model_settings=replace(config.model_settings or ModelSettings(), max_tokens=max_output_tokens)
+    )
 
 
 def is_openai(base_url: str | None) -> bool:

@@ -36,10 +36,6 @@ OPTIONAL = "_chat_optional"  # the attribute that marks an optional server
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@|[?#].*")
 
 
-class ToolServerError(Exception):
-    """An MCP server could not be connected, or did not list its tools. The text has its name and the reason."""
-
-
 def optional(server: Server) -> Server:
     """Mark an MCP server as optional, and return it: while it is down, turns continue without its tools."""
     setattr(server, OPTIONAL, True)
@@ -175,19 +171,16 @@ def _refuse_or_log(
     servers: "list[MCPServer]", errors: dict[int, BaseException], statuses: dict[int, list[int]]
 ) -> None:
     """Log each server that is down. Raises CustomStreamError if a required one is."""
-    needed: ToolServerError | None = None
+    failure: BaseException | None = None
     for server in servers:
         if (error := errors.get(id(server))) is None:
             continue
         is_optional = getattr(server, OPTIONAL, False)
-        name, reason = _log_name(server), _reason(error, statuses[id(server)])
-        kind = "optional" if is_optional else "required"
-        log_fault("tool_server_failed", error, server=name, reason=reason, kind=kind)
-        if not is_optional and needed is None:
-            needed = ToolServerError(f"The MCP server {name!r} cannot be used: {reason}.")
-            needed.__cause__ = error
-    if needed is not None:
-        raise CustomStreamError(UNREACHABLE, allow_retry=True) from needed
+        reason, kind = _reason(error, statuses[id(server)]), "optional" if is_optional else "required"
+        log_fault("tool_server_failed", error, server=_log_name(server), reason=reason, kind=kind)
+        failure = failure or (None if is_optional else error)
+    if failure is not None:
+        raise CustomStreamError(UNREACHABLE, allow_retry=True) from failure
 
 
 def note_tool_error(tool: str, error: Exception, run_context: "RunContextWrapper[Any]") -> None:

@@ -7,7 +7,6 @@ turn of the next message. Knows no store.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any
 
 from agents import Agent, Model, Runner
@@ -66,12 +65,11 @@ def by_model(dispatcher: AgentDispatcher, *, models: Sequence[str] = ()) -> Sugg
             return None  # the demo model, which cannot summarize
         model = next(iter(models), dispatcher.agent.model)
         agent: Agent[Any] = Agent(name="Title", instructions=INSTRUCTIONS, model=model)
-        config = replace(for_user(dispatcher.run_config, context.user))
         try:
             run = await Runner.run(
                 agent,
                 words[:SHOWN_CHARS],
-                run_config=capped(config, TITLE_TOKENS),
+                run_config=capped(for_user(dispatcher.run_config, context.user), TITLE_TOKENS),
                 hooks=Metered(context.turn, output_tokens=TITLE_TOKENS),
                 max_turns=1,
             )
