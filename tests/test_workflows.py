@@ -1,4 +1,4 @@
-""".github/workflows: pinned, without rights that are not needed, without keys; they run what people run."""
+""".github/workflows: pinned actions, least permissions, no secrets, and the same commands that developers run."""
 
 import json
 import os
@@ -29,36 +29,36 @@ def test_every_action_is_pinned_to_a_commit_with_its_version_beside_it(workflow:
         assert re.fullmatch(r"\./\.github/workflows/[a-z]+\.yml|[\w./-]+@[0-9a-f]{40} # v[\d.]+", used), used
 
 
-def test_nothing_is_allowed_but_what_a_job_names(workflow: str) -> None:
+def test_jobs_have_no_permissions_by_default(workflow: str) -> None:
     assert "\npermissions: {}\n" in workflow
     assert "write-all" not in workflow
     written = re.findall(r"(\S+): write", workflow)
     assert set(written) <= {"id-token"}
 
 
-def test_there_are_no_keys_and_no_checkout_keeps_its_token(workflow: str) -> None:
+def test_no_secrets_are_used_and_no_checkout_keeps_its_token(workflow: str) -> None:
     assert "secrets." not in workflow
     assert workflow.count("actions/checkout@") == workflow.count("persist-credentials: false")
 
 
-def test_what_comes_from_outside_reaches_no_shell(workflow: str) -> None:
+def test_no_expression_is_interpolated_into_a_shell_script(workflow: str) -> None:
     runs = re.findall(r"run: (?:\|\n(?: {10}.*\n?)+|.+)", workflow)
     assert not [run for run in runs if "${{" in run]
 
 
-def test_ci_runs_what_a_person_runs_on_both_pythons() -> None:
+def test_ci_runs_the_local_ci_script_on_both_pythons() -> None:
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert 'python: ["3.11", "3.13"]' in text
     assert "run: .ci/run" in text
 
 
-def test_a_job_of_ci_runs_on_the_python_that_it_names() -> None:
+def test_a_ci_job_runs_on_the_python_that_it_names() -> None:
     text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert text.count("PYTHON: ${{ steps.python.outputs.python-path }}") == 2
     assert text.index('os.environ["MEANT"]') < text.index("run: .ci/run")
 
 
-def test_every_week_newest_and_oldest_versions_vulnerabilities_and_models_are_checked() -> None:
+def test_newest_and_oldest_versions_vulnerabilities_and_models_are_checked_every_week() -> None:
     text = (ROOT / ".github" / "workflows" / "weekly.yml").read_text(encoding="utf-8")
     assert re.search(r"schedule:\n +- cron:", text)
     assert text.index("run: make lock FLAGS=--upgrade") < text.index("run: make browser check examples")
@@ -76,43 +76,45 @@ def test_dependabot_watches_every_lock_of_the_repository() -> None:
     assert set(npm.split(", ")) == {f"/{lock.parent.relative_to(ROOT).as_posix()}" for lock in locks}
 
 
-def _found(python: str) -> str:
-    """The interpreter that the Makefile takes where `PYTHON` names one."""
-    made = "include Makefile\nfound:\n\t@$(FIND_PYTHON)\n"
+def _python_found_by_make(python: str) -> str:
+    """The interpreter that the Makefile chooses when `PYTHON` is set."""
+    makefile = "include Makefile\nfound:\n\t@$(FIND_PYTHON)\n"
     command = ["make", "-s", "-f", "-", "found", f"PYTHON={python}"]
-    return subprocess.run(command, cwd=ROOT, input=made, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(command, cwd=ROOT, input=makefile, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def test_the_python_that_is_named_is_taken_and_no_other(tmp_path: Path) -> None:
+def test_make_uses_the_python_that_is_named_or_none(tmp_path: Path) -> None:
     named = tmp_path / "mine"
     named.symlink_to(BASE_PYTHON)
-    assert _found(str(named)) == str(named)
-    assert _found(str(tmp_path / "missing")) == ""
+    assert _python_found_by_make(str(named)) == str(named)
+    assert _python_found_by_make(str(tmp_path / "missing")) == ""
 
 
-def test_of_a_virtual_environment_the_python_under_it_is_taken(tmp_path: Path) -> None:
+def test_for_a_virtual_environment_make_uses_its_base_python(tmp_path: Path) -> None:
     subprocess.run([BASE_PYTHON, "-m", "venv", "--without-pip", tmp_path / "theirs"], check=True)
-    assert _found(str(tmp_path / "theirs" / "bin" / "python")) == BASE_PYTHON
+    assert _python_found_by_make(str(tmp_path / "theirs" / "bin" / "python")) == BASE_PYTHON
 
 
-def test_a_python_that_is_too_old_is_none(tmp_path: Path) -> None:
+def test_make_does_not_use_a_python_that_is_too_old(tmp_path: Path) -> None:
     old = tmp_path / "old"
     old.write_text(
         f'#!/bin/sh\nexec "{BASE_PYTHON}" -c "import sys; sys.version_info = (3, 10); $2"\n', encoding="utf-8"
     )
     old.chmod(0o755)
-    assert _found(str(old)) == ""
+    assert _python_found_by_make(str(old)) == ""
 
 
-def test_prod_comes_after_dev_has_answered() -> None:
+def test_prod_is_deployed_after_dev_passes_its_health_check() -> None:
     text = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
     assert re.search(r"\n  prod:\n    needs: \[dev, stages\]\n", text)
     stage = (ROOT / ".github" / "workflows" / "stage.yml").read_text(encoding="utf-8")
     assert stage.index("make deploy") < stage.index("chat/health")
 
 
-@pytest.mark.parametrize(("stages", "said"), [({"dev": {}}, "prod=false"), ({"dev": {}, "prod": {}}, "prod=true")])
-def test_prod_is_deployed_where_there_is_one(stages: dict[str, Any], said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stages", "output_line"), [({"dev": {}}, "prod=false"), ({"dev": {}, "prod": {}}, "prod=true")]
+)
+def test_prod_is_deployed_only_if_it_is_configured(stages: dict[str, Any], output_line: str, tmp_path: Path) -> None:
     text = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
     [script] = re.findall(r"id: known\n +run: \|\n((?: {10}.*\n)+)", text)
     assert "if: needs.stages.outputs.prod == 'true'" in text
@@ -120,10 +122,10 @@ def test_prod_is_deployed_where_there_is_one(stages: dict[str, Any], said: str, 
     output = tmp_path / "output"
     environ = os.environ | {"GITHUB_OUTPUT": str(output)}
     subprocess.run(["bash", "-euc", textwrap.dedent(script)], cwd=tmp_path, env=environ, check=True)
-    assert output.read_text(encoding="utf-8").strip() == said
+    assert output.read_text(encoding="utf-8").strip() == output_line
 
 
-def test_the_stage_prod_that_the_docs_give_to_copy_is_one() -> None:
+def test_the_prod_stage_in_the_docs_is_valid() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     [entry] = re.findall(r"```json\n(\"prod\": .+?)\n```", text, re.DOTALL)
     config = stage_of({"stage": "prod", "stages": json.loads(f"{{{entry}}}")})

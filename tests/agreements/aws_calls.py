@@ -1,6 +1,6 @@
-"""Records what botocore clients ask of AWS, as IAM sees it: (action, what it is done to). Knows no store.
+"""Records the IAM permissions that the calls of botocore clients need, as (action, resource). Knows no store.
 
-What it is done to is "table", "index", "bucket", or the first folder of an object's key as a pattern ("offload/*").
+A resource is "table", "index", "bucket", or the first folder of an object's key as a pattern ("offload/*").
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _TRANSACTION = {
 
 
 class AwsCalls:
-    """The calls of every client that it listens to, until the clients are gone."""
+    """Every operation called by the clients passed to `listen_to`, and the permissions that they need."""
 
     def __init__(self) -> None:
         self.operations: set[str] = set()
@@ -31,20 +31,20 @@ class AwsCalls:
         self.operations.add(model.name)
         match model.service_model.service_name:
             case "dynamodb":
-                self.needed |= _in_the_table(model.name, params)
+                self.needed |= _table_grants(model.name, params)
             case "s3":
-                self.needed |= _in_the_bucket(model.name, params)
+                self.needed |= _bucket_grants(model.name, params)
             case other:
-                raise AssertionError(f"{other} is called: say here what IAM asks for it")
+                raise AssertionError(f"a call to {other}: add the IAM permissions of this service to AwsCalls")
 
 
-def _in_the_table(operation: str, params: Mapping[str, Any]) -> set[Grant]:
-    if operation == "TransactWriteItems":  # IAM asks for its parts
+def _table_grants(operation: str, params: Mapping[str, Any]) -> set[Grant]:
+    if operation == "TransactWriteItems":  # IAM authorizes each part
         return {(_TRANSACTION[part], "table") for item in params["TransactItems"] for part in item}
     return {(f"dynamodb:{operation}", "index" if "IndexName" in params else "table")}
 
 
-def _in_the_bucket(operation: str, params: Mapping[str, Any]) -> set[Grant]:
+def _bucket_grants(operation: str, params: Mapping[str, Any]) -> set[Grant]:
     match operation:
         case "ListObjectsV2":
             return {("s3:ListBucket", "bucket")}
@@ -55,7 +55,7 @@ def _in_the_bucket(operation: str, params: Mapping[str, Any]) -> set[Grant]:
             copied = source["Key"] if isinstance(source, Mapping) else str(source).split("/", 1)[1]
             return {("s3:GetObject", _folder(copied)), ("s3:PutObject", _folder(params["Key"]))}
         case "DeleteObjects":
-            return {("s3:DeleteObject", _folder(found["Key"])) for found in params["Delete"]["Objects"]}
+            return {("s3:DeleteObject", _folder(deleted["Key"])) for deleted in params["Delete"]["Objects"]}
         case _:
             return {(f"s3:{operation}", _folder(params["Key"]))}
 

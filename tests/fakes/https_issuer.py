@@ -1,4 +1,4 @@
-"""The fake issuer behind https on loopback, for a function that fetches its keys as it would from a real one."""
+"""The fake OIDC issuer over HTTPS on loopback, for a function that fetches keys as it would from a real issuer."""
 
 import ssl
 import threading
@@ -13,7 +13,7 @@ from tests.fakes.issuer import Issuer
 
 @contextmanager
 def serve(folder: Path) -> Iterator[tuple[Issuer, Path]]:
-    """The issuer, and the authority that its clients must trust (SSL_CERT_FILE)."""
+    """Yield the issuer and the CA certificate that its clients must trust (SSL_CERT_FILE)."""
     certificate = Certificate.made(folder)
     issuers: list[Issuer] = []
 

@@ -1,3 +1,3 @@
-"""Tests of infra/. Importing it first, before any test's `import aws_cdk`, names the Node that CDK is to run on."""
+"""Tests of infra/. Importing `infra` before any test imports `aws_cdk` selects the Node that CDK runs on."""
 
-import infra  # noqa: F401 - for what its import does
+import infra  # noqa: F401 - imported for its side effect

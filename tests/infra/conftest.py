@@ -1,4 +1,4 @@
-"""The reference stage, synthesized once per session, without a zip and without cdk.json."""
+"""Session fixtures: templates of the reference stage, its variants and stage dev, and the real zip."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from infra.errors import BundleError, ToolError
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).with_name("reference.json")
 
-# Stages that differ from the reference in front door, mode or the like; tests/infra/snapshots/ has their templates.
+# Stages that differ from the reference, for example in front door or mode. Their templates: tests/infra/snapshots/.
 VARIANTS: dict[str, dict[str, Any]] = json.loads(REFERENCE.with_name("variants.json").read_text(encoding="utf-8"))
 
 Templates = Mapping[str, dict[str, Any]]
@@ -27,7 +27,7 @@ StackOf = Callable[[str], Template]
 
 @pytest.fixture(scope="session")
 def context() -> dict[str, Any]:
-    """What tests/template.json is made from; its flags are those that `cdk init` writes."""
+    """The context that tests/template.json is synthesized from, with the feature flags that `cdk init` writes."""
     loaded: dict[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))
     return loaded
 
@@ -40,13 +40,13 @@ def templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def dev_templates(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Templates:
-    """Both templates of stage `dev`, whose data may be thrown away."""
+    """Both templates of stage `dev`, whose data is deleted with its stack."""
     return template.synthesize(context | {"stage": "dev"}, outdir=tmp_path_factory.mktemp("dev"))
 
 
 @pytest.fixture(scope="session")
 def variants(context: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Templates]:
-    """The templates of each variant, by its name, which is also its stage's."""
+    """The templates of each variant, by its name, which is also the name of its stage."""
     return {
         name: template.synthesize(template.variant(context, name, options), outdir=tmp_path_factory.mktemp(name))
         for name, options in VARIANTS.items()
@@ -87,7 +87,7 @@ def dev_api(dev_templates: Templates) -> Template:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The real zip, built once for this machine; modules that use it share the group `bundle`, and so one build."""
+    """The real zip, built for this machine. Modules that use it share the xdist group `bundle`, so it is built once."""
     folder = tmp_path_factory.mktemp("bundle") / "here"
     try:
         return build.build(ROOT, environ=os.environ, out=folder, target=for_this_interpreter())

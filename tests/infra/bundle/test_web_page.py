@@ -1,4 +1,4 @@
-"""infra/bundle/web_page.py: what keeps the page from being built is said, with the remedy."""
+"""infra/bundle/web_page.py: errors in building the web page name the cause and the fix."""
 
 import json
 import os
@@ -26,13 +26,13 @@ LOCK = {
 
 
 class Refuses(BaseHTTPRequestHandler):
-    """A proxy that lets nobody through."""
+    """A proxy that refuses every CONNECT request."""
 
     def do_CONNECT(self) -> None:
         self.send_error(403)
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def proxy() -> Iterator[str]:
         serving.join()
 
 
-def test_a_proxy_that_refuses_npm_is_named_with_what_to_set(
+def test_a_proxy_that_refuses_npm_is_reported_with_what_to_set(
     proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web = tmp_path / "web"
@@ -58,16 +58,16 @@ def test_a_proxy_that_refuses_npm_is_named_with_what_to_set(
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with pytest.raises(BundleError) as caught:
         web_page.build(tmp_path)
-    first, *of_npm = str(caught.value).splitlines()
+    first, *npm_output = str(caught.value).splitlines()
     assert first == f"the page's libraries could not be installed. {web_page.PROXY}:"
-    assert any("403" in line for line in of_npm), "npm says what it met"
+    assert any("403" in line for line in npm_output), "npm's own error must follow"
 
 
 def test_a_read_only_clone_is_refused_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: not (path == tmp_path and mode == os.W_OK))
-    for building in (
+    for build_command in (
         lambda: web_page.build(tmp_path),
         lambda: build.build(tmp_path, environ={}, target=LAMBDA["arm64"]),
     ):
         with pytest.raises(PreflightError, match="is read-only, and builds go into it"):
-            building()
+            build_command()

@@ -1,4 +1,4 @@
-"""infra/bundle/wheels.py: which AWS services stay in botocore."""
+"""infra/bundle/wheels.py: trims botocore to the AWS services that the code uses."""
 
 import gzip
 import io
@@ -27,13 +27,13 @@ from infra.bundle.wheels import services_named, trim_services
         ('say("sqs")', set()),
     ],
 )
-def test_a_service_is_named_by_a_literal_in_a_call(source: str, named: set[str], tmp_path: Path) -> None:
+def test_a_service_is_recognized_by_a_literal_in_a_call(source: str, named: set[str], tmp_path: Path) -> None:
     file = tmp_path / "tool.py"
     file.write_text(source, encoding="utf-8")
     assert services_named([file]) == named
 
 
-def test_services_stay_that_our_code_or_a_library_names_and_boto3s_examples_do_not_count(tmp_path: Path) -> None:
+def test_services_named_by_our_code_or_a_library_stay_but_boto3s_examples_do_not_count(tmp_path: Path) -> None:
     for service in ("dynamodb", "sqs", "ec2", "iam"):
         (tmp_path / "botocore" / "data" / service).mkdir(parents=True)
     (tmp_path / "botocore" / "data" / "endpoints.json").write_text('{"partitions": []}', encoding="utf-8")
@@ -44,61 +44,66 @@ def test_services_stay_that_our_code_or_a_library_names_and_boto3s_examples_do_n
     assert {path.name for path in (tmp_path / "botocore" / "data").iterdir()} == {"dynamodb", "sqs", "endpoints.json"}
 
 
-def test_the_addresses_of_other_services_go_too(tmp_path: Path) -> None:
+def test_the_endpoints_of_other_services_are_removed_too(tmp_path: Path) -> None:
     data = tmp_path / "botocore" / "data"
     for service, prefix in (("s3", "s3"), ("cloudwatch", "monitoring"), ("ec2", "ec2")):
         (data / service / "2010-08-01").mkdir(parents=True)
-        described = json.dumps({"metadata": {"endpointPrefix": prefix}, "documentation": "<p>Long.</p>"}).encode()
-        (data / service / "2010-08-01" / "service-2.json.gz").write_bytes(gzip.compress(described))
-    every: dict[str, object] = {"s3": {"endpoints": {}}, "monitoring": {}, "ec2": {}, "cloudwatch": {}}
-    partitions = [{"partition": "aws", "services": every}, {"partition": "aws-cn", "services": {"ec2": {}}}]
+        description = json.dumps({"metadata": {"endpointPrefix": prefix}, "documentation": "<p>Long.</p>"}).encode()
+        (data / service / "2010-08-01" / "service-2.json.gz").write_bytes(gzip.compress(description))
+    services: dict[str, object] = {"s3": {"endpoints": {}}, "monitoring": {}, "ec2": {}, "cloudwatch": {}}
+    partitions = [{"partition": "aws", "services": services}, {"partition": "aws-cn", "services": {"ec2": {}}}]
     (data / "endpoints.json").write_text(json.dumps({"version": 3, "partitions": partitions}), encoding="utf-8")
     trim_services(tmp_path, keep={"s3", "cloudwatch"})
-    left = json.loads((data / "endpoints.json").read_text(encoding="utf-8"))
-    assert left["version"] == 3
-    assert [set(one["services"]) for one in left["partitions"]] == [{"s3", "monitoring", "cloudwatch"}, set()]
+    remaining = json.loads((data / "endpoints.json").read_text(encoding="utf-8"))
+    assert remaining["version"] == 3
+    assert [set(partition["services"]) for partition in remaining["partitions"]] == [
+        {"s3", "monitoring", "cloudwatch"},
+        set(),
+    ]
 
 
-def test_descriptions_lose_their_prose_and_nothing_else(tmp_path: Path) -> None:
-    whole = Path(botocore.__file__).parent / "data"
+def test_service_descriptions_lose_only_their_documentation(tmp_path: Path) -> None:
+    original = Path(botocore.__file__).parent / "data"
     for service in ("s3", "ssm"):
-        shutil.copytree(whole / service, tmp_path / "botocore" / "data" / service)
-    for file in whole.glob("*.json"):
+        shutil.copytree(original / service, tmp_path / "botocore" / "data" / service)
+    for file in original.glob("*.json"):
         shutil.copy(file, tmp_path / "botocore" / "data")
     trim_services(tmp_path, keep={"s3", "ssm"})
     weight = sum(path.stat().st_size for path in (tmp_path / "botocore" / "data").rglob("service-2.json"))
-    assert 100_000 < weight < 900_000  # 2.4 MB with their prose
+    assert 100_000 < weight < 900_000  # 2.4 MB with documentation
     plain, trimmed = botocore.session.Session(), botocore.session.Session()
     trimmed.register_component(
         "data_loader", Loader([str(tmp_path / "botocore" / "data")], include_default_search_paths=False)
     )
     for region in ("eu-central-1", "us-gov-west-1", "cn-north-1"):
-        for service, call, asked in (
+        for service, call, parameters in (
             ("s3", "get_object", {"Bucket": "files", "Key": "a b"}),
             ("ssm", "get_parameter", {"Name": "/chat/key", "WithDecryption": True}),
         ):
-            sent = [_sent(session, service, region, call, asked) for session in (plain, trimmed)]
-            assert sent[0] == sent[1]
+            requests = [_sent_request(session, service, region, call, parameters) for session in (plain, trimmed)]
+            assert requests[0] == requests[1]
 
 
-def _sent(session: botocore.session.Session, service: str, region: str, call: str, asked: Any) -> tuple[Any, ...]:
-    """What a client would send, and where; and what it takes its answer for."""
+def _sent_request(
+    session: botocore.session.Session, service: str, region: str, call: str, parameters: Any
+) -> tuple[Any, ...]:
+    """The request that a client would send, the class of the error in its response, and the client's operations."""
     client: Any = session.create_client(service, region_name=region, aws_access_key_id="a", aws_secret_access_key="b")
-    found: list[AWSRequest] = []
+    sent: list[AWSRequest] = []
 
     def answer(request: Any, **_: object) -> AWSResponse:
-        found.append(request)
+        sent.append(request)
         return AWSResponse(request.url, 404, HTTPHeaders(), Raw(b'{"__type": "ParameterNotFound", "message": "none"}'))
 
     client.meta.events.register("before-send.*.*", answer)
     with pytest.raises(ClientError) as refused:
-        getattr(client, call)(**asked)
+        getattr(client, call)(**parameters)
     shapes = client.meta.service_model
-    return found[0].method, found[0].url, found[0].body, refused.type.__name__, sorted(shapes.operation_names)
+    return sent[0].method, sent[0].url, sent[0].body, refused.type.__name__, sorted(shapes.operation_names)
 
 
 class Raw(io.BytesIO):
-    """As urllib3's answers are read."""
+    """A body with the `stream` method of a urllib3 response."""
 
     def stream(self, *_: object, **__: object) -> Any:
         yield self.read()

@@ -1,4 +1,4 @@
-"""infra/commands/bootstrap.py: an account is prepared by our own CLI and Node, and cdk.json's app is not run for it."""
+"""infra/commands/bootstrap.py: `cdk bootstrap` in every region of a stage, without running cdk.json's app."""
 
 import json
 import os
@@ -34,33 +34,37 @@ def _bootstrap(folder: Path, environ: dict[str, str], **options: Any) -> "subpro
     )
 
 
-def test_every_region_of_a_stage_is_prepared_once() -> None:
-    def of(region: str) -> list[str]:
+def test_every_region_of_a_stage_is_bootstrapped_once() -> None:
+    def regions_for(region: str) -> list[str]:
         options = {"auth": AUTH, **WAF, "region": region}
         config = StageConfig.from_context({"stage": "dev", "stages": {"dev": options}})
         return regions(config, Account(ACCOUNT, region, clients=LocalCloud(0, 0, "id", "secret").client))
 
-    assert of("eu-central-1") == ["eu-central-1", "us-east-1"]
-    assert of("us-east-1") == ["us-east-1"]
-    words = bootstrap_command(ACCOUNT, of("eu-central-1"), cdk=["node", "cdk"])
-    assert words[:5] == ["node", "cdk", "bootstrap", f"aws://{ACCOUNT}/eu-central-1", f"aws://{ACCOUNT}/us-east-1"]
+    assert regions_for("eu-central-1") == ["eu-central-1", "us-east-1"]
+    assert regions_for("us-east-1") == ["us-east-1"]
+    command = bootstrap_command(ACCOUNT, regions_for("eu-central-1"), cdk=["node", "cdk"])
+    assert command[:5] == ["node", "cdk", "bootstrap", f"aws://{ACCOUNT}/eu-central-1", f"aws://{ACCOUNT}/us-east-1"]
 
 
-def test_without_credentials_it_is_one_line(tmp_path: Path) -> None:
+def test_without_credentials_one_line_is_printed(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
-    nowhere = {"AWS_CONFIG_FILE": missing, "AWS_SHARED_CREDENTIALS_FILE": missing, "AWS_EC2_METADATA_DISABLED": "true"}
-    done = _bootstrap(tmp_path, {"PATH": os.environ["PATH"], **nowhere})
+    no_credentials = {
+        "AWS_CONFIG_FILE": missing,
+        "AWS_SHARED_CREDENTIALS_FILE": missing,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    done = _bootstrap(tmp_path, {"PATH": os.environ["PATH"], **no_credentials})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
 
 
 @pytest.mark.deploys
-def test_it_prepares_the_account_and_runs_no_app(tmp_path: Path) -> None:
+def test_the_account_is_bootstrapped_without_running_the_app(tmp_path: Path) -> None:
     cloud = local_cloud.start(tmp_path, environ=os.environ)
     try:
         done = _bootstrap(tmp_path, cloud.environ(os.environ))
         assert done.returncode == 0, done.stdout + done.stderr
-        found = cloud.client("ssm").get_parameter(Name="/cdk-bootstrap/hnb659fds/version")
-        assert int(found["Parameter"]["Value"]) >= 6
+        version = cloud.client("ssm").get_parameter(Name="/cdk-bootstrap/hnb659fds/version")
+        assert int(version["Parameter"]["Value"]) >= 6
     finally:
         local_cloud.stop(cloud)
     assert not (tmp_path / "app-was-run").exists()

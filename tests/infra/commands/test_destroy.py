@@ -1,4 +1,4 @@
-"""infra/commands/destroy.py: what goes, in which order, and what stays with the command that removes it."""
+"""infra/commands/destroy.py: which stacks are deleted, in which order, and what remains with commands to remove it."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ def _config(stage: str, **options: Any) -> StageConfig:
     return StageConfig.from_context({"stage": stage, "stages": {stage: {"auth": AUTH, **options}}})
 
 
-def test_the_api_goes_and_the_data_stays_unless_it_is_named() -> None:
+def test_the_data_stack_is_deleted_only_on_request() -> None:
     assert stacks_to_delete(_config("staging"), data=False) == ["chatkit-staging-api"]
     assert stacks_to_delete(_config("staging"), data=True) == ["chatkit-staging-api", "chatkit-staging-data"]
 
 
-def test_the_edge_goes_after_the_api_that_uses_it() -> None:
+def test_the_edge_stack_is_deleted_after_the_api_stack_that_uses_it() -> None:
     edged = _config("staging", front_door="cloudfront", waf=True, account="123456789012", region="eu-central-1")
     assert stacks_to_delete(edged, data=False) == ["chatkit-staging-api", "chatkit-staging-edge"]
 
 
-def test_outside_dev_the_threads_survive_even_their_stack_and_it_says_how_to_remove_them() -> None:
+def test_outside_dev_the_data_outlives_its_stack_and_the_commands_to_remove_it_are_listed() -> None:
     lines = "\n".join(what_stays(_config("staging", kms="cmk", region="eu-central-1"), data=True))
     for command in (
         "aws dynamodb delete-table",
@@ -35,20 +35,20 @@ def test_outside_dev_the_threads_survive_even_their_stack_and_it_says_how_to_rem
         assert command in lines
 
 
-def test_of_stage_dev_nothing_stays_but_what_others_may_use() -> None:
+def test_of_stage_dev_only_the_model_key_and_the_cdk_toolkit_remain() -> None:
     assert what_stays(_config("dev"), data=True) == [
         "the model's key, if it was set: aws ssm delete-parameter --name /chatkit/dev/model-key",
         "CDK's own bucket and roles, which other apps may use: stack CDKToolkit",
     ]
 
 
-def test_what_stays_of_the_data_goes_with_a_command_of_make() -> None:
+def test_a_data_stack_that_remains_is_listed_with_the_make_command_to_delete_it() -> None:
     assert what_stays(_config("staging"), data=False)[0] == (
         "stack chatkit-staging-data with every thread and file: make destroy STAGE=staging DATA=1"
     )
 
 
-def test_a_stage_is_never_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_stage_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([])
     assert "--stage" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""infra/commands/logs.py: one request's lines, in their order, for a person to read. AWS is stubbed."""
+"""infra/commands/logs.py: prints the log lines of one request in order. AWS is stubbed."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ Run = Callable[..., int]
 
 
 class Aws:
-    """CloudFormation and CloudWatch Logs; what is not expected fails."""
+    """Stubbed CloudFormation and CloudWatch Logs. A call that the test did not prepare fails."""
 
     def __init__(self) -> None:
         credentials = {"aws_access_key_id": "id", "aws_secret_access_key": "secret"}
@@ -51,19 +51,19 @@ class Aws:
             "describe_stack_resources", answer, {"StackName": "chatkit-dev-api"}
         )
 
-    def page(self, *told: tuple[int, str], since_ms: int = DAY_MS, token: str | None = None, more: str = "") -> None:
-        asked: dict[str, Any] = {
+    def page(self, *lines: tuple[int, str], since_ms: int = DAY_MS, token: str | None = None, more: str = "") -> None:
+        parameters: dict[str, Any] = {
             "logGroupName": GROUP,
             "filterPattern": PATTERN,
             "startTime": int(NOW_S * 1000) - since_ms,
             "endTime": int(NOW_S * 1000),
         }
-        answer: dict[str, Any] = {"events": [{"timestamp": at, "message": line} for at, line in told]}
+        answer: dict[str, Any] = {"events": [{"timestamp": at, "message": line} for at, line in lines]}
         if token:
-            asked["nextToken"] = token
+            parameters["nextToken"] = token
         if more:
             answer["nextToken"] = more
-        self.stubbers["logs"].add_response("filter_log_events", answer, asked)
+        self.stubbers["logs"].add_response("filter_log_events", answer, parameters)
 
 
 @pytest.fixture
@@ -73,15 +73,15 @@ def aws() -> Aws:
 
 @pytest.fixture
 def run(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`make logs` for a stage dev; afterwards nothing that was expected of AWS may be left unasked."""
+    """`make logs` for stage dev. Each run must make every AWS call that the test prepared."""
     context = {"stage": "dev", "stages": {"dev": {"auth": {"guest": {}}, "quotas": {"stage_tokens_per_day": 400_000}}}}
     (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     account = Account("1", "eu-central-1", clients=lambda service, region: aws.stubbers[service].client)
 
     def command(*arguments: str, request: str = REQUEST) -> int:
-        words = ["--request", request, *arguments]
-        code = logs.main(words, account_of=lambda config: account, clock=lambda: NOW_S)
+        argv = ["--request", request, *arguments]
+        code = logs.main(argv, account_of=lambda config: account, clock=lambda: NOW_S)
         for stubber in aws.stubbers.values():
             stubber.assert_no_pending_responses()
         return code
@@ -92,7 +92,7 @@ def run(aws: Aws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 Captured = pytest.CaptureFixture[str]
 
 
-def test_lines_of_all_pages_come_in_their_order(aws: Aws, run: Run, capsys: Captured) -> None:
+def test_the_lines_of_all_pages_are_printed_in_order(aws: Aws, run: Run, capsys: Captured) -> None:
     aws.deployed()
     aws.page((2, json.dumps(REPORT)), more="next")
     aws.page((1, json.dumps(TURN) + "\n"), token="next")
@@ -105,7 +105,7 @@ def test_lines_of_all_pages_come_in_their_order(aws: Aws, run: Run, capsys: Capt
     )
 
 
-def test_raw_lines_are_as_they_were_written(aws: Aws, run: Run, capsys: Captured) -> None:
+def test_raw_prints_lines_as_they_were_logged(aws: Aws, run: Run, capsys: Captured) -> None:
     aws.deployed()
     aws.page((1, json.dumps(TURN)), (2, "no JSON"))
     assert run("--raw") == 0
@@ -113,29 +113,29 @@ def test_raw_lines_are_as_they_were_written(aws: Aws, run: Run, capsys: Captured
 
 
 @pytest.mark.parametrize(("since", "ms"), [("30m", 1_800_000), ("6h", 21_600_000), ("7d", 7 * DAY_MS)])
-def test_the_time_that_is_searched_can_be_said(aws: Aws, run: Run, since: str, ms: int) -> None:
+def test_since_sets_the_time_range(aws: Aws, run: Run, since: str, ms: int) -> None:
     aws.deployed()
     aws.page((1, json.dumps(TURN)), since_ms=ms)
     assert run("--since", since) == 0
 
 
-def test_no_line_is_said_with_what_may_be_the_reason(aws: Aws, run: Run, capsys: Captured) -> None:
+def test_when_there_are_no_lines_the_message_names_possible_reasons(aws: Aws, run: Run, capsys: Captured) -> None:
     aws.deployed()
     aws.page()
     assert run() == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"{GROUP} has no line of {REQUEST} since 2027-01-14 08:00 UTC. ")
-    assert "the stage keeps 30 days" in said
+    message = capsys.readouterr().err
+    assert message.startswith(f"{GROUP} has no line of {REQUEST} since 2027-01-14 08:00 UTC. ")
+    assert "the stage keeps 30 days" in message
 
 
 @pytest.mark.parametrize("since", ["", "0d", "1y", "1.5h", "99999m", "1 h"])
-def test_a_time_that_is_none_is_refused_before_anything_is_asked(run: Run, capsys: Captured, since: str) -> None:
+def test_an_invalid_duration_is_refused_before_any_aws_call(run: Run, capsys: Captured, since: str) -> None:
     assert run("--since", since) == 1
     assert capsys.readouterr().err == f"SINCE={since} is not a duration such as 30m, 6h or 7d.\n"
 
 
 @pytest.mark.parametrize("request_id", ["", "x", REQUEST.upper(), f'{REQUEST}" || $.user = "ada'])
-def test_what_is_no_request_id_never_becomes_part_of_a_query(run: Run, capsys: Captured, request_id: str) -> None:
+def test_an_invalid_request_id_never_becomes_part_of_a_query(run: Run, capsys: Captured, request_id: str) -> None:
     assert run(request=request_id) == 1
     assert "is not a request id. Every response has one in its header x-request-id." in capsys.readouterr().err
 
@@ -149,7 +149,7 @@ def test_a_stage_that_is_not_deployed_is_named(aws: Aws, run: Run, capsys: Captu
     )
 
 
-def test_what_aws_refuses_is_said(aws: Aws, run: Run, capsys: Captured) -> None:
+def test_an_aws_error_is_printed(aws: Aws, run: Run, capsys: Captured) -> None:
     aws.deployed()
     aws.stubbers["logs"].add_client_error("filter_log_events", "AccessDeniedException", "not authorized")
     assert run() == 1

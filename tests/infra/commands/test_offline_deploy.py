@@ -1,8 +1,8 @@
-"""Deployed for real, offline: the unmodified stacks by the real CDK CLI to a local AWS, and a life of one stage there.
+"""A real deployment, offline: the real CDK CLI deploys the unmodified stacks to a local AWS; the life cycle of a stage.
 
-One test, since each step stands on the one before: the release before stands there and is chatted with, this one is
-deployed over it, replaces nothing, lets guests in, is rolled back, and is destroyed; what was said survives all of it.
-The local AWS buffers what the function streams: streaming is proven on the emulator (tests/e2e).
+It is one test because each step needs the previous one: the last release is deployed and used for a chat; this release
+is deployed over it, replaces nothing, admits guests, is rolled back and destroyed; the chat survives all of it.
+The local AWS buffers what the function streams, so streaming is tested on the emulator (tests/e2e).
 """
 
 import json
@@ -39,8 +39,8 @@ pytestmark = pytest.mark.deploys
 
 ROOT = Path(__file__).parents[3]
 STAGE = record_release.STAGE
-RELEASED_ISSUER = "https://login.example.org/"  # in the templates of the release before
-KEPT = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Lambda::Url")
+RELEASED_ISSUER = "https://login.example.org/"  # in the templates of the last release
+NEVER_REPLACED = ("AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::Lambda::Function", "AWS::Lambda::Url")
 FUNCTION = "ChatFunctionD42E891B"
 DATA, API = f"chatkit-{STAGE}-data", f"chatkit-{STAGE}-api"
 HELLO = {
@@ -75,7 +75,7 @@ class Previewed(Deployment):
 
 @dataclass(frozen=True)
 class Deployed:
-    """A stage on a local AWS, and what a person would need to use it."""
+    """A stage on a local AWS, with everything needed to use it."""
 
     cloud: LocalCloud
     deployment: Previewed
@@ -88,33 +88,33 @@ class Deployed:
         rows: list[dict[str, Any]] = self.cloud.client("dynamodb").scan(TableName=self.outputs[DATA]["Table"])["Items"]
         return rows
 
-    def ask(self, path: str, body: object = None, *, token: str = "") -> tuple[int, str]:
+    def request(self, path: str, body: object = None, *, token: str = "") -> tuple[int, str]:
         """Status and body of a request through the function URL."""
         headers = {"content-type": "application/json", "authorization": f"Bearer {token}"}
         url = self.cloud.local_url(self.outputs[API]["Endpoint"]) + path
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(url, data, headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            result = json.loads(answer.read())
+        http_request = urllib.request.Request(url, data, headers)
+        with urllib.request.urlopen(http_request, timeout=60) as response:
+            result = json.loads(response.read())
         return result["statusCode"], result["body"]
 
     def physical_ids(self) -> dict[str, str]:
-        """What AWS calls the things that must not be replaced."""
+        """The physical IDs of the resources that must not be replaced."""
         cloudformation = self.cloud.client("cloudformation")
         return {
             resource["LogicalResourceId"]: resource["PhysicalResourceId"]
             for stack in (DATA, API)
             for resource in cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
-            if resource["ResourceType"] in KEPT
+            if resource["ResourceType"] in NEVER_REPLACED
         }
 
 
 @pytest.fixture
 def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
-    """Stage `staging` of the release before, whose data is not disposable; the local AWS trusts the fake issuer."""
+    """Stage `staging` of the last release, whose data is not disposable. The local AWS trusts the fake issuer."""
     with serve(tmp_path) as (issuer, certificate):
         auth = {"issuer": issuer.url, "audience": AUDIENCE, "guest": {}}
-        asked = for_this_machine(
+        local_context = for_this_machine(
             {**context, "stage": STAGE, "stages": {STAGE: {"auth": auth, "quotas": {"stage_tokens_per_day": 400_000}}}}
         )
         try:
@@ -130,14 +130,14 @@ def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
         try:
             deployment = Previewed(cloud.account(), folder=tmp_path, environ=cloud.environ(os.environ))
             deployment.bootstrap()
-            outputs = _deploy_the_release_before(cloud, issuer=issuer.url, code=code)
-            yield Deployed(cloud, deployment, asked, code, issuer, outputs)
+            outputs = _deploy_last_release(cloud, issuer=issuer.url, code=code)
+            yield Deployed(cloud, deployment, local_context, code, issuer, outputs)
         finally:
             local_cloud.stop(cloud)
 
 
-def _deploy_the_release_before(cloud: LocalCloud, *, issuer: str, code: Path) -> dict[str, dict[str, str]]:
-    """The stacks of the last release, from its own templates; the outputs, by stack. The code is today's."""
+def _deploy_last_release(cloud: LocalCloud, *, issuer: str, code: Path) -> dict[str, dict[str, str]]:
+    """Deploy the templates of the last release with today's code, and return the outputs by stack."""
     cloudformation, outputs = cloud.client("cloudformation"), {}
     for stack in (DATA, API):
         body = (ROOT / record_release.TEMPLATES / f"{stack}.json").read_text(encoding="utf-8")
@@ -146,21 +146,21 @@ def _deploy_the_release_before(cloud: LocalCloud, *, issuer: str, code: Path) ->
             assets = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
             cloud.client("s3").put_object(Bucket=assets, Key=key, Body=code.read_bytes())
         tags = [{"Key": "project", "Value": "chatkit-lambda"}, {"Key": "stage", "Value": STAGE}]
-        named = ["CAPABILITY_NAMED_IAM"]
-        cloudformation.create_stack(StackName=stack, TemplateBody=body, Tags=tags, Capabilities=named)
+        capabilities = ["CAPABILITY_NAMED_IAM"]
+        cloudformation.create_stack(StackName=stack, TemplateBody=body, Tags=tags, Capabilities=capabilities)
         cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
-        [made] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-        outputs[stack] = {one["OutputKey"]: one["OutputValue"] for one in made["Outputs"]}
+        [created] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+        outputs[stack] = {output["OutputKey"]: output["OutputValue"] for output in created["Outputs"]}
     return outputs
 
 
-def _it_answers_and_lets_nobody_in_without_a_token(stage: Deployed) -> None:
-    assert stage.ask("chat/health")[0] == 200
-    assert stage.ask("chatkit", HELLO)[0] == 401
+def _it_is_healthy_and_requires_a_token(stage: Deployed) -> None:
+    assert stage.request("chat/health")[0] == 200
+    assert stage.request("chatkit", HELLO)[0] == 401
 
 
-def _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage: Deployed) -> None:
-    status, body = stage.ask("chatkit", HELLO, token=stage.issuer.token())
+def _the_demo_model_answers_and_the_turn_is_stored(stage: Deployed) -> None:
+    status, body = stage.request("chatkit", HELLO, token=stage.issuer.token())
     events = [json.loads(message.data) for message in sse.read(body.encode())]
     assert status == 200
     assert {"thread.created", "thread.item.done"} <= {event["type"] for event in events}
@@ -169,56 +169,58 @@ def _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage: Deploye
     assert kinds.count("THREAD") == 1
 
 
-def _the_event_of_each_hour_is_taken_by_the_alias(stage: Deployed) -> None:
+def _the_alias_accepts_the_hourly_sweep(stage: Deployed) -> None:
     function = stage.physical_ids()[FUNCTION]
     answer = stage.cloud.client("lambda").invoke(FunctionName=f"{function}:live", Payload=b'{"chat": "sweep"}')
-    assert set(json.loads(answer["Payload"].read()).values()) == {0}, "nothing was left behind"
+    assert set(json.loads(answer["Payload"].read()).values()) == {0}, "there must be nothing to sweep"
 
 
-def _the_change_set_of_this_release_replaces_nothing_that_people_or_data_depend_on(stage: Deployed) -> None:
-    changes = stage.deployment.changes(_larger(stage), code=stage.code)
-    assert changes[FUNCTION]["Action"] == "Modify", "it changes something"
-    assert replacements.replaced_by(changes).isdisjoint(stage.physical_ids()), "neither table, bucket nor URL"
+def _the_change_set_of_this_release_replaces_no_table_bucket_or_url(stage: Deployed) -> None:
+    changes = stage.deployment.changes(_with_more_memory(stage), code=stage.code)
+    assert changes[FUNCTION]["Action"] == "Modify", "the change set must not be empty"
+    assert replacements.replaced_by(changes).isdisjoint(stage.physical_ids()), (
+        "a table, bucket, function or URL would be replaced"
+    )
 
 
 def _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage: Deployed) -> None:
     before, rows, functions = stage.physical_ids(), stage.rows(), stage.cloud.client("lambda")
     function = before[FUNCTION]
     old = functions.get_alias(FunctionName=function, Name="live")["FunctionVersion"]
-    stage.deployment.deploy(_larger(stage), code=stage.code)
+    stage.deployment.deploy(_with_more_memory(stage), code=stage.code)
     assert stage.physical_ids() == before
     assert stage.rows() == rows
     new = functions.get_alias(FunctionName=function, Name="live")["FunctionVersion"]
     assert new != old
-    _a_guest_is_let_in_and_answered(stage)
+    _a_guest_is_admitted_and_answered(stage)
     functions.update_alias(FunctionName=function, Name="live", FunctionVersion=old)
-    status, body = stage.ask("chatkit", {"type": "threads.list", "params": {}}, token=stage.issuer.token())
+    status, body = stage.request("chatkit", {"type": "threads.list", "params": {}}, token=stage.issuer.token())
     assert (status, len(json.loads(body)["data"])) == (200, 1)
-    assert stage.ask("auth/guest", {})[0] == 404, "the version before knew no guests"
+    assert stage.request("auth/guest", {})[0] == 404, "the previous version does not support guests"
 
 
-def _a_guest_is_let_in_and_answered(stage: Deployed) -> None:
-    status, minted = stage.ask("auth/guest", {})
+def _a_guest_is_admitted_and_answered(stage: Deployed) -> None:
+    status, minted = stage.request("auth/guest", {})
     assert status == 200
-    status, body = stage.ask("chatkit", HELLO, token=json.loads(minted)["token"])
+    status, body = stage.request("chatkit", HELLO, token=json.loads(minted)["token"])
     assert (status, "assistant_message" in body) == (200, True)
 
 
-def _a_tool_uses_the_secret_that_the_command_line_set(stage: Deployed, tmp_path: Path) -> None:
-    """docs/secrets.md, deployed: its agent, its options and its command; only the shop's address is this machine's."""
+def _a_tool_uses_a_secret_set_on_the_command_line(stage: Deployed, tmp_path: Path) -> None:
+    """docs/secrets.md, deployed: its agent, its options and its command. Only the shop's URL is local."""
     page = docs_secrets.files()
     options = {name: value for name, value in json.loads(page["cdk.json"]).items() if name != "environment"}
     with docs_secrets.shop("sk-shop") as url:
-        entry = {**_larger(stage)["stages"][STAGE], **options, "environment": {"SHOP_URL": url}}
+        entry = {**_with_more_memory(stage)["stages"][STAGE], **options, "environment": {"SHOP_URL": url}}
         context = {**stage.context, "stages": {STAGE: entry}}
         stage.deployment.deploy(context, code=_with_agent(stage.code, page, to=tmp_path / "agent.zip"))
-        ask = json.loads(json.dumps(HELLO).replace("Hello!", "Opening hours"))
-        _, body = stage.ask("chatkit", ask, token=stage.issuer.token())
-        assert "Monday to Friday" not in body, "the secret is not set yet"
+        question = json.loads(json.dumps(HELLO).replace("Hello!", "Opening hours"))
+        _, body = stage.request("chatkit", question, token=stage.issuer.token())
+        assert "Monday to Friday" not in body, "the tool must not work before the secret is set"
         cdk_json = tmp_path / "cdk.json"
         cdk_json.write_text(json.dumps({"context": context}), encoding="utf-8")
-        written = docs_secrets.PAGE.read_text(encoding="utf-8")
-        [command] = re.findall(r'make chat ARGS="(secret set shop-api-key --stage) prod"', written)
+        markdown = docs_secrets.PAGE.read_text(encoding="utf-8")
+        [command] = re.findall(r'make chat ARGS="(secret set shop-api-key --stage) prod"', markdown)
         chat = [sys.executable, "-m", "lambda_src.cli", "--endpoint-url", stage.cloud.url, *command.split(), STAGE]
         done = subprocess.run(
             [*chat, "--cdk-json", str(cdk_json)],
@@ -229,8 +231,10 @@ def _a_tool_uses_the_secret_that_the_command_line_set(stage: Deployed, tmp_path:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        again = json.loads(json.dumps(ask).replace("hours", "hours, please"))  # the same request would be a retry
-        _, body = stage.ask("chatkit", again, token=stage.issuer.token())
+        again = json.loads(
+            json.dumps(question).replace("hours", "hours, please")
+        )  # an identical request would count as a retry
+        _, body = stage.request("chatkit", again, token=stage.issuer.token())
     assert "Monday to Friday, 9 to 17" in body
     assert "sk-shop" not in body + str(stage.rows())
     template = stage.cloud.client("cloudformation").get_template(StackName=API)["TemplateBody"]
@@ -238,7 +242,7 @@ def _a_tool_uses_the_secret_that_the_command_line_set(stage: Deployed, tmp_path:
 
 
 def _with_agent(code: Path, page: dict[str, str], *, to: Path) -> Path:
-    """The zip, with the page's agent in the place of ours."""
+    """A copy of the zip at `to`, with the agent of the docs page in place of ours."""
     agent = {path: text for path, text in page.items() if path.startswith("lambda_src/agent/")}
     agent["lambda_src/agent/model.py"] = 'MODEL = "a-model"\n'
     with zipfile.ZipFile(code) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as new:
@@ -254,21 +258,21 @@ def _destroying_the_api_leaves_every_row(stage: Deployed) -> None:
     rows = stage.rows()
     stage.deployment.destroy(API)
     stacks = stage.cloud.client("cloudformation").describe_stacks()["Stacks"]
-    assert API not in {one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"}
+    assert API not in {stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"}
     assert stage.rows() == rows != []
 
 
-def _larger(stage: Deployed) -> dict[str, Any]:
-    """The same stage with more memory."""
-    larger = {**stage.context["stages"][STAGE], "memory_mb": 1536}
-    return {**stage.context, "stages": {STAGE: larger}}
+def _with_more_memory(stage: Deployed) -> dict[str, Any]:
+    """The context of the same stage with more memory."""
+    options = {**stage.context["stages"][STAGE], "memory_mb": 1536}
+    return {**stage.context, "stages": {STAGE: options}}
 
 
-def test_the_life_of_a_stage(stage: Deployed, tmp_path: Path) -> None:
-    _it_answers_and_lets_nobody_in_without_a_token(stage)
-    _a_turn_is_answered_by_the_demo_model_and_stands_in_the_table(stage)
-    _the_event_of_each_hour_is_taken_by_the_alias(stage)
-    _the_change_set_of_this_release_replaces_nothing_that_people_or_data_depend_on(stage)
+def test_the_life_cycle_of_a_stage(stage: Deployed, tmp_path: Path) -> None:
+    _it_is_healthy_and_requires_a_token(stage)
+    _the_demo_model_answers_and_the_turn_is_stored(stage)
+    _the_alias_accepts_the_hourly_sweep(stage)
+    _the_change_set_of_this_release_replaces_no_table_bucket_or_url(stage)
     _this_release_moves_the_alias_replaces_nothing_and_can_be_rolled_back(stage)
-    _a_tool_uses_the_secret_that_the_command_line_set(stage, tmp_path)
+    _a_tool_uses_a_secret_set_on_the_command_line(stage, tmp_path)
     _destroying_the_api_leaves_every_row(stage)

@@ -1,4 +1,4 @@
-"""The user's own CDK CLI, without our Makefile: `cdk deploy --all` and `cdk diff` in a clone after `make setup`.
+"""Plain CDK CLI without our Makefile: `cdk deploy --all` and `cdk diff` in a clone after `make setup`.
 
 Both synthesize first, as `cdk synth` does.
 """
@@ -25,7 +25,7 @@ CLONED = ("infra", "lambda_src", "web", "pyproject.toml", "uv.lock", ".venv")
 
 @pytest.fixture
 def clone(context: dict[str, Any], tmp_path: Path) -> Path:
-    """This clone, with a stage of the tests in its cdk.json, as `make setup` leaves it."""
+    """A clone as `make setup` leaves it, with a test stage in its cdk.json."""
     if not (ROOT / web_page.PAGE).is_file():
         pytest.skip("the page is not built: make page")
     folder = tmp_path / "clone"
@@ -52,13 +52,15 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
         local_cloud.stop(cloud)
 
 
-def test_the_users_own_cdk_cli_deploys_every_stack_and_then_sees_no_difference(clone: Path, cloud: LocalCloud) -> None:
-    kept = {name: value for name, value in os.environ.items() if name in ("HOME", "UV_CACHE_DIR", "UV_DEFAULT_INDEX")}
-    environ = cloud.environ(kept | {"PATH": f"{Path(toolchain.find_node()[0]).parent}{os.pathsep}/usr/bin:/bin"})
+def test_the_plain_cdk_cli_deploys_every_stack_and_then_reports_no_difference(clone: Path, cloud: LocalCloud) -> None:
+    inherited = {
+        name: value for name, value in os.environ.items() if name in ("HOME", "UV_CACHE_DIR", "UV_DEFAULT_INDEX")
+    }
+    environ = cloud.environ(inherited | {"PATH": f"{Path(toolchain.find_node()[0]).parent}{os.pathsep}/usr/bin:/bin"})
     environ |= {"CDK_HOME": str(clone / "home"), "CDK_DISABLE_CLI_TELEMETRY": "1", "CDK_DISABLE_VERSION_CHECK": "1"}
 
-    def cdk(*words: str) -> str:
-        command = [*toolchain.find_cdk(), *words, "--no-notices"]
+    def cdk(*arguments: str) -> str:
+        command = [*toolchain.find_cdk(), *arguments, "--no-notices"]
         done = subprocess.run(command, cwd=clone, env=environ, capture_output=True, text=True, check=False)
         if "Failed to download" in done.stderr:
             pytest.skip("offline, and the locked wheels are not in uv's cache")

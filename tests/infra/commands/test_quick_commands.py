@@ -16,7 +16,7 @@ IMPORTED = re.compile(r"import time:[ \d]*\|[ \d]*\| +([\w.]+)")
 
 
 def imported_by(command: str, *arguments: str, **environ: str) -> tuple[int, str, set[str]]:
-    """Exit code, messages, and the imported top-level packages. Only `environ` has credentials."""
+    """Runs a command; returns exit code, messages and imported top-level packages. Only `environ` has credentials."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", f"infra.commands.{command}", *arguments],
         cwd=ROOT,
@@ -29,7 +29,7 @@ def imported_by(command: str, *arguments: str, **environ: str) -> tuple[int, str
     )
     lines = done.stderr.splitlines()
     packages = {match[1].partition(".")[0] for line in lines if (match := IMPORTED.match(line))}
-    assert "argparse" in packages, "the imports were read"
+    assert "argparse" in packages, "the output of -X importtime was not parsed"
     return done.returncode, "\n".join(line for line in lines if not line.startswith("import time:")), packages
 
 
@@ -46,7 +46,7 @@ def imported_by(command: str, *arguments: str, **environ: str) -> tuple[int, str
         ("bootstrap", ["--stage", "nowhere"], "nowhere"),
     ],
 )
-def test_a_mistake_in_the_arguments_is_answered_before_the_aws_sdk_is_imported(
+def test_invalid_arguments_are_reported_before_the_aws_sdk_is_imported(
     command: str, arguments: list[str], sentence: str
 ) -> None:
     code, message, packages = imported_by(command, *arguments)
@@ -59,7 +59,7 @@ MORE_THAN_BOTOCORE = CDK | {"boto3", "s3transfer"}
 
 
 @pytest.mark.parametrize(("command", "arguments"), CALLS)
-def test_a_command_without_credentials_imports_botocore_alone(command: str, arguments: list[str]) -> None:
+def test_a_command_without_credentials_imports_only_botocore(command: str, arguments: list[str]) -> None:
     code, message, packages = imported_by(command, *arguments)
     assert (code, "no AWS credentials found" in message) == (1, True)
     assert "botocore" in packages
@@ -67,7 +67,7 @@ def test_a_command_without_credentials_imports_botocore_alone(command: str, argu
 
 
 @pytest.mark.parametrize(("command", "arguments"), CALLS)
-def test_a_command_that_cannot_reach_aws_imports_botocore_alone(command: str, arguments: list[str]) -> None:
+def test_a_command_that_cannot_reach_aws_imports_only_botocore(command: str, arguments: list[str]) -> None:
     nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_REGION": "eu-central-1", "AWS_MAX_ATTEMPTS": "1"}
     code, message, packages = imported_by(
         command, *arguments, **nowhere, AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="secret"

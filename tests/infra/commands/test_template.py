@@ -1,4 +1,4 @@
-"""infra/commands/template.py: the committed template is what this code makes, and a change to it is said in words."""
+"""infra/commands/template.py: the committed templates and docs/configuration.md are up to date."""
 
 import json
 import re
@@ -19,35 +19,35 @@ COMMITTED = Path(__file__).parents[2] / "template.json"
 SNAPSHOTS = Path(__file__).parents[1] / "snapshots"
 
 
-def test_the_committed_template_is_fresh(templates: Templates) -> None:
+def test_the_committed_template_is_up_to_date(templates: Templates) -> None:
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
     assert template.merge(templates) == committed, "run `make snapshots` and commit tests/template.json"
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_snapshot_of_each_front_door_and_mode_is_fresh(name: str, variants: dict[str, Templates]) -> None:
+def test_the_snapshot_of_each_variant_is_up_to_date(name: str, variants: dict[str, Templates]) -> None:
     committed = json.loads((SNAPSHOTS / f"{name}.json").read_text(encoding="utf-8"))
     assert template.merge(variants[name]) == committed, "run `make snapshots` and commit tests/infra/snapshots/"
 
 
-def test_there_is_no_snapshot_of_what_is_gone() -> None:
+def test_there_is_no_snapshot_without_a_variant() -> None:
     assert {path.stem for path in SNAPSHOTS.glob("*.json")} == set(VARIANTS)
 
 
-def test_the_page_about_configuration_is_fresh() -> None:
+def test_the_configuration_page_is_up_to_date() -> None:
     committed = (ROOT / template.CONFIGURATION).read_text(encoding="utf-8")
     assert reference_page.page() == committed, "run `make snapshots` and commit docs/configuration.md"
 
 
 @pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
-def test_a_default_on_the_page_about_configuration_can_be_copied(part: type) -> None:
-    shown = [row.rsplit(" | ", 2)[1].strip("`") for row in list(reference_page.table(part))[2:]]
-    for option, default in zip(options_of(part).values(), shown, strict=True):
+def test_every_default_on_the_configuration_page_can_be_copied(part: type) -> None:
+    defaults = [row.rsplit(" | ", 2)[1].strip("`") for row in list(reference_page.table(part))[2:]]
+    for option, default in zip(options_of(part).values(), defaults, strict=True):
         assert default == "required" or option.metadata["parse"](json.loads(default)) == option.default, option.name
 
 
 @pytest.mark.parametrize("part", [StageConfig, *reference_page.PARTS.values()], ids=lambda part: part.__name__)
-def test_the_page_about_configuration_says_where_null_is_taken(part: type) -> None:
+def test_the_configuration_page_says_which_options_accept_null(part: type) -> None:
     for option in options_of(part).values():
         if "null" in option.metadata["takes"]:
             assert option.metadata["parse"](None) is None, option.name
@@ -59,15 +59,15 @@ def test_the_page_about_configuration_says_where_null_is_taken(part: type) -> No
 def test_no_template_holds_a_secret(templates: Templates, variants: dict[str, Templates]) -> None:
     everything = json.dumps([templates, variants])
     assert not re.search(r"sk-[A-Za-z0-9]{8}|AKIA[A-Z0-9]{12}|-----BEGIN|[Pp]assword\": \"", everything)
-    assert "{{resolve:secretsmanager:" in everything, "CloudFront's secret is a reference"
+    assert "{{resolve:secretsmanager:" in everything, "CloudFront's secret must be a reference"
 
 
-def test_the_command_reads_the_reference_that_the_tests_read() -> None:
+def test_the_command_and_the_tests_use_the_same_files() -> None:
     assert (ROOT / template.REFERENCE, ROOT / template.COMMITTED) == (REFERENCE, COMMITTED)
     assert ROOT / template.SNAPSHOTS == SNAPSHOTS
 
 
-def test_a_template_does_not_change_with_the_code(
+def test_synthesizing_twice_gives_the_same_template(
     context: dict[str, Any], templates: Templates, tmp_path: Path
 ) -> None:
     assert template.synthesize(context, outdir=tmp_path) == templates
@@ -84,13 +84,13 @@ def test_stacks_that_share_a_name_cannot_be_merged() -> None:
         template.merge({"one": stack, "two": stack})
 
 
-def test_changes_are_told_by_resource() -> None:
+def test_changes_are_listed_by_resource() -> None:
     old = {"Resources": {"A": {"Type": "T", "Properties": 1}, "B": {"Type": "T"}}, "Outputs": {"O": {"Value": 1}}}
     new = {"Resources": {"A": {"Type": "T", "Properties": 2}, "C": {"Type": "T"}}, "Outputs": {"O": {"Value": 1}}}
     assert template.changes(old, new) == ["changed  A (T)", "removed  B (T)", "added    C (T)"]
 
 
-def test_refreshing_an_unchanged_template_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refreshing_an_unchanged_template_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = {"Resources": {"A": {"Type": "T"}}, "Outputs": {}}
     template.refresh(tmp_path / "template.json", new)
     assert "1 changes" in capsys.readouterr().out

@@ -1,9 +1,9 @@
-"""infra/constructs/schedule.py: the sweep each hour, to the version that answers."""
+"""infra/constructs/schedule.py: the hourly sweep, sent to the alias."""
 
 from aws_cdk.assertions import Match, Template
 
 
-def test_the_alias_is_asked_to_sweep_each_hour_and_once(api: Template) -> None:
+def test_the_alias_gets_a_sweep_event_each_hour_without_retries(api: Template) -> None:
     target = {
         "Arn": {"Ref": Match.string_like_regexp("^ChatLive")},
         "Input": '{"chat":"sweep"}',
@@ -13,6 +13,6 @@ def test_the_alias_is_asked_to_sweep_each_hour_and_once(api: Template) -> None:
     api.has_resource_properties("AWS::Events::Rule", rule)
 
 
-def test_only_that_rule_may_call(api: Template) -> None:
+def test_only_that_rule_may_invoke_the_function(api: Template) -> None:
     caller = {"Principal": "events.amazonaws.com", "SourceArn": {"Fn::GetAtt": [Match.any_value(), "Arn"]}}
     api.has_resource_properties("AWS::Lambda::Permission", caller)

@@ -1,5 +1,4 @@
-"""infra/cost/estimate.py and infra/cost/idle.py: nothing is charged for being there as shipped, and the arithmetic of
-a bill."""
+"""infra/cost/estimate.py and idle.py: a default stage costs nothing when idle; how a bill is computed."""
 
 import json
 from pathlib import Path
@@ -17,12 +16,12 @@ def _resources(templates: Templates) -> list[dict[str, Any]]:
     return [resource for template in templates.values() for resource in template["Resources"].values()]
 
 
-def test_as_shipped_a_stage_costs_nothing_while_nobody_talks(templates: Templates, dev_templates: Templates) -> None:
+def test_a_default_stage_costs_nothing_when_idle(templates: Templates, dev_templates: Templates) -> None:
     for stage in (templates, dev_templates):
         assert idle.total(idle.lines(_resources(stage))) == 0
 
 
-def test_two_stages_as_shipped_still_cost_nothing(templates: Templates, dev_templates: Templates) -> None:
+def test_two_default_stages_still_cost_nothing_when_idle(templates: Templates, dev_templates: Templates) -> None:
     assert idle.total(idle.lines(_resources(templates) + _resources(dev_templates))) == 0
 
 
@@ -31,23 +30,25 @@ def test_two_stages_as_shipped_still_cost_nothing(templates: Templates, dev_temp
     [
         ("cloudfront", 0.80),  # two secrets
         ("cloudfront-named", 9.40),  # a web ACL, four rules, a secret
-        ("apigw", 0.60),  # six alarms more than are free
+        ("apigw", 0.60),  # six alarms beyond the free tier
         ("snapstart", 3.95),
         ("managed", 226.06),
-        ("full", 1.70),  # a key, and seven alarms more than are free
+        ("full", 1.70),  # a key, and seven alarms beyond the free tier
         ("cognito", 0.0),
     ],
 )
-def test_what_is_chosen_beyond_that_has_its_price(variant: str, usd: float, variants: dict[str, Templates]) -> None:
+def test_options_beyond_the_defaults_have_an_idle_price(
+    variant: str, usd: float, variants: dict[str, Templates]
+) -> None:
     assert idle.total(idle.lines(_resources(variants[variant]))) == pytest.approx(usd, abs=0.005)
 
 
-def test_a_resource_that_nobody_priced_is_refused() -> None:
+def test_a_resource_without_a_price_is_refused() -> None:
     with pytest.raises(UnpricedError, match="AWS::EC2::NatGateway: the price is unknown"):
         idle.lines([{"Type": "AWS::EC2::NatGateway"}])
 
 
-def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
+def test_the_bill_for_a_million_turns_of_eight_seconds_at_1_gb() -> None:
     charges = {
         charge.what: charge.usd for charge in estimate.bill(Load(turns=1e6, seconds=8, memory_mb=1024, mode="lambda"))
     }
@@ -62,12 +63,12 @@ def test_a_million_turns_of_eight_seconds_at_1_gb() -> None:
     assert charges == pytest.approx(expected, abs=0.01)
 
 
-def test_managed_instances_are_three_at_least_and_grow_with_the_busiest_hour() -> None:
+def test_there_are_at_least_three_managed_instances_and_more_as_peak_load_grows() -> None:
     assert estimate.instances(Load(turns=1, seconds=8, memory_mb=2048, mode="managed")) == 3
     assert estimate.instances(Load(turns=1e8, seconds=8, memory_mb=2048, mode="managed")) == 46
 
 
-def test_managed_instances_win_when_many_turns_run_at_a_time() -> None:
+def test_managed_instances_are_cheaper_only_at_high_load() -> None:
     def usd(turns: float, mode: str) -> float:
         return sum(charge.usd for charge in estimate.bill(Load(turns=turns, seconds=8, memory_mb=2048, mode=mode)))
 
@@ -75,7 +76,7 @@ def test_managed_instances_win_when_many_turns_run_at_a_time() -> None:
     assert usd(1e7, "managed") < usd(1e7, "lambda")
 
 
-def test_the_command_prices_what_make_template_wrote(
+def test_the_command_prices_the_templates_that_make_template_wrote(
     templates: Templates, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, template in templates.items():
@@ -90,7 +91,7 @@ def test_snapstart_is_priced_by_the_memory_of_the_function(capsys: pytest.Captur
     assert estimate.main(["--turns", "1e6", "--memory", "2048"]) == 0
     assert "at 2048 MB: $7.91 a month for the snapshot, $0.28 for" in capsys.readouterr().out
     assert estimate.main(["--turns", "1e6", "--mode", "managed"]) == 0
-    assert "snapstart" not in capsys.readouterr().out, "managed instances have none"
+    assert "snapstart" not in capsys.readouterr().out, "managed instances have no SnapStart"
 
 
 def test_without_templates_the_command_says_how_to_make_them(

@@ -1,5 +1,5 @@
-"""infra/ingress/cloudfront.py, origin_secrets.py and infra/stacks/edge.py: what CloudFront passes on, and how it proves
-itself."""
+"""CloudFront as front door (infra/ingress/cloudfront.py, origin_secrets.py, infra/stacks/edge.py): caching, headers,
+origin secrets, signing, domain and firewall."""
 
 import json
 from typing import Any
@@ -25,27 +25,27 @@ def edge(variants: dict[str, Templates]) -> Template:
 
 
 def _distribution(stack: Template) -> dict[str, Any]:
-    [found] = stack.find_resources(DISTRIBUTION).values()
-    config: dict[str, Any] = found["Properties"]["DistributionConfig"]
+    [distribution] = stack.find_resources(DISTRIBUTION).values()
+    config: dict[str, Any] = distribution["Properties"]["DistributionConfig"]
     return config
 
 
-def test_no_answer_is_cached_and_none_compressed(front: Template) -> None:
+def test_no_response_is_cached_or_compressed(front: Template) -> None:
     behavior = _distribution(front)["DefaultCacheBehavior"]
     caching_disabled = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
     assert (behavior["CachePolicyId"], behavior["Compress"]) == (caching_disabled, False)
 
 
-def test_files_whose_names_carry_their_hash_are_kept_at_the_edge_and_compressed(front: Template) -> None:
+def test_files_with_a_hash_in_their_names_are_cached_and_compressed(front: Template) -> None:
     [behavior] = _distribution(front)["CacheBehaviors"]
     caching_optimized = "658327ea-f89d-4fab-a63d-7e88639e58f6"
     assert (behavior["PathPattern"], behavior["CachePolicyId"]) == ("static/*", caching_optimized)
     assert behavior["Compress"] is True
-    assert "AllowedMethods" not in behavior, "CloudFront's own: GET and HEAD"
+    assert "AllowedMethods" not in behavior, "CloudFront's default is GET and HEAD"
     assert behavior["TargetOriginId"] == _distribution(front)["DefaultCacheBehavior"]["TargetOriginId"]
 
 
-def test_every_header_but_the_host_reaches_the_function_with_authorization_among_them(front: Template) -> None:
+def test_every_header_but_host_reaches_the_function_including_authorization(front: Template) -> None:
     all_viewer_except_host_header = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
     behavior = _distribution(front)["DefaultCacheBehavior"]
     assert behavior["OriginRequestPolicyId"] == all_viewer_except_host_header
@@ -61,23 +61,23 @@ def test_cloudfront_sends_the_newest_secret_by_reference(front: Template) -> Non
     assert "OriginGeneration2" in reference
 
 
-def test_the_function_takes_the_newest_secret_and_the_one_before_and_may_read_no_other(front: Template) -> None:
+def test_the_function_accepts_the_newest_and_the_previous_secret_and_may_read_no_other(front: Template) -> None:
     names = set(front.find_resources("AWS::SecretsManager::Secret"))
     assert {name[:17] for name in names} == {"OriginGeneration1", "OriginGeneration2"}
     [function] = front.find_resources("AWS::Lambda::Function").values()
-    told = json.dumps(function["Properties"]["Environment"]["Variables"]["CHAT_ORIGIN_SECRETS"])
-    assert told.index("OriginGeneration2") < told.index("OriginGeneration1")
+    accepted = json.dumps(function["Properties"]["Environment"]["Variables"]["CHAT_ORIGIN_SECRETS"])
+    assert accepted.index("OriginGeneration2") < accepted.index("OriginGeneration1")
     policies = json.dumps(front.find_resources("AWS::IAM::Policy"))
     assert all(name in policies for name in names)
 
 
-def test_the_first_generation_is_alone(api_of: StackOf) -> None:
+def test_the_first_generation_has_one_secret(api_of: StackOf) -> None:
     api_of("cloudfront-named").resource_count_is("AWS::SecretsManager::Secret", 1)
 
 
-def test_the_url_behind_still_streams_and_answers_cors_itself(front: Template) -> None:
-    behind = {"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "Cors": Match.any_value()}
-    front.has_resource_properties(URL, behind)
+def test_the_function_url_behind_cloudfront_still_streams_and_handles_cors(front: Template) -> None:
+    properties = {"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "Cors": Match.any_value()}
+    front.has_resource_properties(URL, properties)
 
 
 def test_the_origin_may_be_silent_for_longer_than_two_heartbeats(front: Template) -> None:
@@ -85,7 +85,7 @@ def test_the_origin_may_be_silent_for_longer_than_two_heartbeats(front: Template
     assert origin["CustomOriginConfig"]["OriginReadTimeout"] == 30
 
 
-def test_where_cloudfront_signs_the_url_takes_nobody_else_and_there_is_no_secret(api_of: StackOf) -> None:
+def test_when_cloudfront_signs_requests_the_url_is_not_public_and_there_is_no_secret(api_of: StackOf) -> None:
     signed = api_of("cloudfront-signed")
     signed.has_resource_properties(URL, {"AuthType": "AWS_IAM"})
     signed.has_resource_properties(
@@ -99,7 +99,7 @@ def test_where_cloudfront_signs_the_url_takes_nobody_else_and_there_is_no_secret
     assert public == []
 
 
-def test_a_name_of_ones_own_has_certificate_records_and_tls_1_2(api_of: StackOf, edge: Template) -> None:
+def test_a_custom_domain_has_a_certificate_dns_records_and_tls_1_2(api_of: StackOf, edge: Template) -> None:
     named = api_of("cloudfront-named")
     config = _distribution(named)
     assert config["Aliases"] == ["chat.example.org"]
@@ -112,12 +112,17 @@ def test_a_name_of_ones_own_has_certificate_records_and_tls_1_2(api_of: StackOf,
     )
 
 
-def test_the_firewall_limits_rates_and_lets_people_write_about_code(edge: Template, api_of: StackOf) -> None:
+def test_the_firewall_limits_rates_and_does_not_block_messages_that_contain_code(
+    edge: Template, api_of: StackOf
+) -> None:
     [acl] = edge.find_resources("AWS::WAFv2::WebACL").values()
     reputation, anonymous, common, rate = acl["Properties"]["Rules"]
     lists = [rule["Statement"]["ManagedRuleGroupStatement"] for rule in (reputation, anonymous)]
-    assert [one["Name"] for one in lists] == ["AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesAnonymousIpList"]
-    assert all("RuleActionOverrides" not in one for one in lists), "both block"
+    assert [rule_group["Name"] for rule_group in lists] == [
+        "AWSManagedRulesAmazonIpReputationList",
+        "AWSManagedRulesAnonymousIpList",
+    ]
+    assert all("RuleActionOverrides" not in rule_group for rule_group in lists), "both lists block"
     overridden = common["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
     assert [(rule["Name"], rule["ActionToUse"]) for rule in overridden] == [
         (r, {"Count": {}}) for r in RULES_ABOUT_BODIES
@@ -126,16 +131,16 @@ def test_the_firewall_limits_rates_and_lets_people_write_about_code(edge: Templa
     assert "WebACLId" in _distribution(api_of("cloudfront-named"))
 
 
-def test_the_firewall_keeps_no_requests(edge: Template) -> None:
+def test_the_firewall_stores_no_sampled_requests(edge: Template) -> None:
     assert '"SampledRequestsEnabled": true' not in json.dumps(edge.to_json())
 
 
-def test_nothing_stands_at_the_edge_that_nobody_asked_for(variants: dict[str, Templates]) -> None:
+def test_a_stage_has_an_edge_stack_only_if_its_options_need_it(variants: dict[str, Templates]) -> None:
     with_edge = [name for name, stacks in variants.items() if f"chatkit-{name}-edge" in stacks]
     assert with_edge == ["cloudfront-named"]
 
 
-def test_where_cloudfront_signs_other_sites_may_send_what_it_takes(api_of: StackOf) -> None:
+def test_when_cloudfront_signs_requests_cors_allows_the_headers_that_signing_needs(api_of: StackOf) -> None:
     [url] = api_of("cloudfront-signed").find_resources("AWS::Lambda::Url").values()
     headers = url["Properties"]["Cors"]["AllowHeaders"]
     assert {"x-chat-authorization", "x-amz-content-sha256"} <= set(headers)
@@ -143,7 +148,7 @@ def test_where_cloudfront_signs_other_sites_may_send_what_it_takes(api_of: Stack
     assert "x-amz-content-sha256" not in url["Properties"]["Cors"]["AllowHeaders"]
 
 
-def test_callers_addresses_are_kept_only_where_a_stage_asks_for_an_access_log(front: Template, api_of: StackOf) -> None:
+def test_ip_addresses_are_logged_only_if_a_stage_enables_access_logs(front: Template, api_of: StackOf) -> None:
     assert "Logging" not in _distribution(front)
     named = api_of("cloudfront-named")
     assert "IncludeCookies" not in _distribution(named)["Logging"]

@@ -1,16 +1,16 @@
-"""infra/ingress/front_door.py: a URL that streams, to exact origins."""
+"""infra/ingress/front_door.py: the function URL, its permissions and CORS."""
 
 from aws_cdk.assertions import Match, Template
 
 URL = "AWS::Lambda::Url"
 
 
-def test_the_url_streams_and_stands_on_the_alias(api: Template) -> None:
+def test_the_url_streams_and_belongs_to_the_alias(api: Template) -> None:
     api.resource_count_is(URL, 1)
     api.has_resource_properties(URL, {"AuthType": "NONE", "InvokeMode": "RESPONSE_STREAM", "Qualifier": "live"})
 
 
-def test_both_permissions_that_a_public_url_needs_are_there_and_no_other(api: Template) -> None:
+def test_a_public_url_has_the_two_permissions_that_it_needs_and_no_other(api: Template) -> None:
     permission = "AWS::Lambda::Permission"
     public = [p for p in api.find_resources(permission).values() if p["Properties"]["Principal"] == "*"]
     assert len(public) == 2
@@ -21,7 +21,7 @@ def test_both_permissions_that_a_public_url_needs_are_there_and_no_other(api: Te
     api.has_resource_properties(permission, on_the_alias | through_url)
 
 
-def test_cors_allows_the_origins_of_the_config_and_no_cookies(api: Template) -> None:
+def test_cors_allows_the_configured_origins_and_no_cookies(api: Template) -> None:
     cors = {
         "AllowOrigins": ["https://www.example.org"],
         "AllowMethods": ["GET", "POST"],
@@ -34,9 +34,9 @@ def test_cors_allows_the_origins_of_the_config_and_no_cookies(api: Template) -> 
     api.has_resource_properties(URL, {"Cors": cors})
 
 
-def test_without_origins_no_other_page_may_call(dev_api: Template) -> None:
+def test_without_origins_there_is_no_cors(dev_api: Template) -> None:
     dev_api.has_resource_properties(URL, {"Cors": Match.absent()})
 
 
-def test_the_api_stack_says_where_it_answers(api: Template) -> None:
+def test_the_api_stack_outputs_its_endpoint(api: Template) -> None:
     api.has_output("Endpoint", {"Value": {"Fn::GetAtt": [Match.any_value(), "FunctionUrl"]}})

@@ -1,4 +1,4 @@
-"""infra/preflight/account.py: why a deployment would fail is said at once, each with its command. AWS is stubbed."""
+"""infra/preflight/account.py: checks an account before a deployment, reports every problem at once. AWS is stubbed."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,38 +16,38 @@ from tests.infra.stubbed_account import ACCOUNT, API, DATA, REGION, Stubs
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 NETWORK = {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
-EDGED = {"front_door": "cloudfront", "waf": True, "account": ACCOUNT, "region": REGION}
+WITH_EDGE = {"front_door": "cloudfront", "waf": True, "account": ACCOUNT, "region": REGION}
 
 
 @pytest.fixture
 def stubs() -> Iterator[Stubs]:
     stubs = Stubs()
     yield stubs
-    stubs.all_asked()
+    stubs.assert_all_called()
 
 
 @pytest.fixture
 def faults(stubs: Stubs) -> Callable[..., list[str]]:
-    """What is wrong with a stage of these options."""
+    """Returns a function that lists what is wrong with a stage that has these options."""
 
-    def find(**options: Any) -> list[str]:
+    def check(**options: Any) -> list[str]:
         config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}})
         return preflight.account_faults(config, Account(ACCOUNT, REGION, clients=stubs.client))
 
-    return find
+    return check
 
 
 Faults = Callable[..., list[str]]
 
 
-def test_a_stack_of_a_release_that_did_not_tag_stacks_is_known_by_its_description() -> None:
+def test_a_stack_from_before_stacks_were_tagged_is_recognized_by_its_description() -> None:
     described = {"StackStatus": "CREATE_COMPLETE", "Description": "Chat, stage dev: threads and files", "Tags": []}
     assert preflight.is_ours(described, "dev")
     assert not preflight.is_ours(described, "prod")
     assert not preflight.is_ours({"StackStatus": "CREATE_COMPLETE"}, "dev")
 
 
-def test_a_prepared_account_without_our_stacks_may_be_deployed_to(stubs: Stubs, faults: Faults) -> None:
+def test_a_bootstrapped_account_without_our_stacks_passes(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
@@ -55,7 +55,7 @@ def test_a_prepared_account_without_our_stacks_may_be_deployed_to(stubs: Stubs, 
     assert faults() == []
 
 
-def test_stacks_of_ours_are_updated(stubs: Stubs, faults: Faults) -> None:
+def test_our_own_stacks_may_be_updated(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack("UPDATE_COMPLETE")
     stubs.stack("CREATE_COMPLETE")
@@ -63,7 +63,7 @@ def test_stacks_of_ours_are_updated(stubs: Stubs, faults: Faults) -> None:
     assert faults() == []
 
 
-def test_everything_that_is_wrong_is_said_at_once(stubs: Stubs, faults: Faults) -> None:
+def test_every_problem_is_reported_at_once(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped(None)
     stubs.stack("ROLLBACK_COMPLETE")
     stubs.stack("CREATE_COMPLETE", tags=[])
@@ -71,17 +71,23 @@ def test_everything_that_is_wrong_is_said_at_once(stubs: Stubs, faults: Faults) 
     stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": few})
     stubs.function(None)
     stubs.secrets()
-    said = faults(reserved_concurrency=5, model_key_parameter="/chatkit/dev/model-key")
-    assert [line.split(" ")[0] for line in said] == [REGION, DATA, API, "reserved_concurrency", "model_key_parameter"]
-    assert said[0] == f"{REGION} is not prepared for CDK: `make bootstrap STAGE=dev`, once."
-    assert f"`aws cloudformation delete-stack --stack-name {DATA} --region {REGION}`" in said[1]
-    assert said[1].endswith("That deletes every thread and file that is in it, for good.")
-    assert "give the stage in cdk.json another name" in said[2]
-    assert "is more than the 0 that the account can set aside" in said[3]
-    assert '`make chat ARGS="secret set model-key --stage dev"`' in said[4]
+    messages = faults(reserved_concurrency=5, model_key_parameter="/chatkit/dev/model-key")
+    assert [line.split(" ")[0] for line in messages] == [
+        REGION,
+        DATA,
+        API,
+        "reserved_concurrency",
+        "model_key_parameter",
+    ]
+    assert messages[0] == f"{REGION} is not prepared for CDK: `make bootstrap STAGE=dev`, once."
+    assert f"`aws cloudformation delete-stack --stack-name {DATA} --region {REGION}`" in messages[1]
+    assert messages[1].endswith("That deletes every thread and file that is in it, for good.")
+    assert "give the stage in cdk.json another name" in messages[2]
+    assert "is more than the 0 that the account can set aside" in messages[3]
+    assert '`make chat ARGS="secret set model-key --stage dev"`' in messages[4]
 
 
-def test_an_old_bootstrap_is_to_be_renewed(stubs: Stubs, faults: Faults) -> None:
+def test_an_outdated_bootstrap_is_refused(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped("5")
     stubs.stack()
     stubs.stack()
@@ -89,18 +95,18 @@ def test_an_old_bootstrap_is_to_be_renewed(stubs: Stubs, faults: Faults) -> None
     assert faults()[0].startswith(f"{REGION} was prepared by an older CDK (version 5)")
 
 
-def test_the_edge_must_be_prepared_too(stubs: Stubs, faults: Faults) -> None:
+def test_the_edge_region_must_be_bootstrapped_too(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.bootstrapped(None, region="us-east-1")
     stubs.stack()
     stubs.stack(region="us-east-1")
     stubs.stack()
     stubs.secrets()
-    [fault] = faults(**EDGED)
+    [fault] = faults(**WITH_EDGE)
     assert fault == "us-east-1 is not prepared for CDK: `make bootstrap STAGE=dev`, once."
 
 
-def test_a_deployment_that_runs_is_waited_for(stubs: Stubs, faults: Faults) -> None:
+def test_while_another_deployment_runs_the_message_has_the_command_to_wait_for_it(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack("UPDATE_IN_PROGRESS")
     stubs.stack("UPDATE_COMPLETE")
@@ -108,7 +114,7 @@ def test_a_deployment_that_runs_is_waited_for(stubs: Stubs, faults: Faults) -> N
     assert "another deployment runs: `aws cloudformation wait stack-update-complete" in faults()[0]
 
 
-def test_a_first_change_set_that_failed_stands_in_nobodys_way(stubs: Stubs, faults: Faults) -> None:
+def test_a_stack_left_by_a_failed_first_change_set_passes(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack("REVIEW_IN_PROGRESS", tags=[])
     stubs.stack()
@@ -116,14 +122,14 @@ def test_a_first_change_set_that_failed_stands_in_nobodys_way(stubs: Stubs, faul
     assert faults() == []
 
 
-def test_an_update_that_could_not_be_taken_back_is_never_deleted(stubs: Stubs, faults: Faults) -> None:
+def test_a_stack_whose_rollback_failed_is_continued_and_never_deleted(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack("UPDATE_ROLLBACK_FAILED")
     stubs.stack("UPDATE_ROLLBACK_FAILED")
     stubs.secrets()
-    for said, name in zip(faults(), (DATA, API), strict=True):
-        assert f"`aws cloudformation continue-update-rollback --stack-name {name} --region {REGION}`" in said
-        assert "delete-stack" not in said
+    for message, name in zip(faults(), (DATA, API), strict=True):
+        assert f"`aws cloudformation continue-update-rollback --stack-name {name} --region {REGION}`" in message
+        assert "delete-stack" not in message
 
 
 def test_a_secret_on_the_second_page_is_found(stubs: Stubs, faults: Faults) -> None:
@@ -135,19 +141,19 @@ def test_a_secret_on_the_second_page_is_found(stubs: Stubs, faults: Faults) -> N
     assert faults(model_key_parameter="/chatkit/dev/model-key") == []
 
 
-def test_a_key_that_anyone_could_read_is_refused(stubs: Stubs, faults: Faults) -> None:
+def test_a_secret_that_is_not_a_secure_string_is_refused(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
     stubs.secrets(model_key="String", guest_secret="StringList")
-    said = faults(auth={"guest": {}}, quotas={"stage_tokens_per_day": 400_000})
-    assert [line.partition(":")[0] for line in said] == [
+    messages = faults(auth={"guest": {}}, quotas={"stage_tokens_per_day": 400_000})
+    assert [line.partition(":")[0] for line in messages] == [
         "/chatkit/dev/model-key is a String, readable in every listing",
         "/chatkit/dev/guest-secret is a StringList, readable in every listing",
     ]
 
 
-def test_what_an_account_has_enough_of_is_no_fault(stubs: Stubs, faults: Faults) -> None:
+def test_enough_concurrency_in_the_account_passes(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
@@ -158,13 +164,13 @@ def test_what_an_account_has_enough_of_is_no_fault(stubs: Stubs, faults: Faults)
     assert faults(reserved_concurrency=900) == []
 
 
-def test_what_the_stage_set_aside_itself_does_not_stand_in_its_own_way(stubs: Stubs, faults: Faults) -> None:
+def test_concurrency_that_the_stage_already_reserved_counts_as_available(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack("CREATE_COMPLETE")
     stubs.stack("CREATE_COMPLETE")
     stubs.secrets()
-    after_the_first = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
-    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": after_the_first})
+    remaining = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 100}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": remaining})
     stubs.function(900)
     assert faults(reserved_concurrency=900) == []
 
@@ -172,13 +178,13 @@ def test_what_the_stage_set_aside_itself_does_not_stand_in_its_own_way(stubs: St
 @pytest.mark.parametrize("limit", [10, 1000, 5000])
 def test_the_concurrency_alarm_uses_the_limit_of_the_account(stubs: Stubs, limit: int) -> None:
     stages = {"stage": "dev", "stages": {"dev": {"auth": AUTH, "monitoring": "full"}}}
-    has = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
-    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": has})
+    limits = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": limits})
     context = context_of(StageConfig.from_context(stages), Account(ACCOUNT, REGION, clients=stubs.client))
     assert StageConfig.from_context({**stages, **context}).account_limit == limit
 
 
-def test_without_permission_to_read_that_limit_the_alarm_uses_lambdas_default(stubs: Stubs) -> None:
+def test_without_permission_to_read_the_limit_the_alarm_uses_lambdas_default(stubs: Stubs) -> None:
     stubs.of("lambda").add_client_error("get_account_settings", "AccessDeniedException")
     stages = {"stage": "dev", "stages": {"dev": {"auth": AUTH, "monitoring": "full"}}}
     context = context_of(StageConfig.from_context(stages), Account(ACCOUNT, REGION, clients=stubs.client))
@@ -186,21 +192,23 @@ def test_without_permission_to_read_that_limit_the_alarm_uses_lambdas_default(st
 
 
 @pytest.mark.parametrize(("limit", "room"), [(10, False), (100, True), (149, False), (150, True), (1000, True)])
-def test_a_guests_cap_needs_room_beside_what_lambda_keeps(stubs: Stubs, limit: int, room: bool) -> None:
-    has = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
-    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": has})
+def test_a_guest_stages_cap_must_leave_the_concurrency_that_lambda_keeps_unreserved(
+    stubs: Stubs, limit: int, room: bool
+) -> None:
+    limits = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": limits})
     stubs.function(None)
     assert preflight.has_room_for_cap(_guests(), Account(ACCOUNT, REGION, clients=stubs.client)) is room
 
 
-def test_a_guests_cap_that_was_set_aside_before_has_room_again(stubs: Stubs) -> None:
-    has = {"ConcurrentExecutions": 150, "UnreservedConcurrentExecutions": 100}
-    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": has})
+def test_a_guest_stages_cap_that_is_already_reserved_still_fits(stubs: Stubs) -> None:
+    limits = {"ConcurrentExecutions": 150, "UnreservedConcurrentExecutions": 100}
+    stubs.of("lambda").add_response("get_account_settings", {"AccountLimit": limits})
     stubs.function(50)
     assert preflight.has_room_for_cap(_guests(), Account(ACCOUNT, REGION, clients=stubs.client))
 
 
-def test_where_we_may_not_ask_for_room_there_is_none(stubs: Stubs) -> None:
+def test_without_permission_to_read_the_limits_the_cap_does_not_fit(stubs: Stubs) -> None:
     stubs.of("lambda").add_client_error("get_account_settings", "AccessDeniedException")
     assert not preflight.has_room_for_cap(_guests(), Account(ACCOUNT, REGION, clients=stubs.client))
 
@@ -210,7 +218,7 @@ def _guests() -> StageConfig:
     return StageConfig.from_context({"stage": "dev", "stages": {"dev": stage}})
 
 
-def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Faults) -> None:
+def test_a_region_without_managed_instances_is_refused(stubs: Stubs, faults: Faults) -> None:
     stubs.bootstrapped()
     stubs.stack()
     stubs.stack()
@@ -220,19 +228,19 @@ def test_a_region_without_managed_instances_is_named(stubs: Stubs, faults: Fault
     assert fault.startswith(f"managed_instances are not available in {REGION}")
 
 
-def test_credentials_of_another_account_are_refused_before_anything_is_asked(faults: Faults) -> None:
+def test_credentials_of_another_account_are_refused_before_any_aws_call(faults: Faults) -> None:
     [fault] = faults(account="210987654321", region=REGION)
     assert fault == f"these credentials are for account {ACCOUNT}, the stage is of 210987654321: set AWS_PROFILE."
 
 
-def test_what_we_may_not_ask_is_no_fault(stubs: Stubs, faults: Faults) -> None:
+def test_a_check_that_aws_denies_is_skipped(stubs: Stubs, faults: Faults) -> None:
     stubs.of("ssm").add_client_error("get_parameter", "AccessDeniedException")
     stubs.of("cloudformation").add_client_error("describe_stacks", "AccessDenied")
     stubs.of("ssm").add_client_error("describe_parameters", "AccessDeniedException")
     assert faults() == []
 
 
-def test_what_aws_answers_otherwise_is_said(stubs: Stubs, faults: Faults) -> None:
+def test_any_other_aws_error_is_reported(stubs: Stubs, faults: Faults) -> None:
     stubs.of("ssm").add_client_error("get_parameter", "InternalServerError")
     stubs.stack()
     stubs.stack()
@@ -240,7 +248,7 @@ def test_what_aws_answers_otherwise_is_said(stubs: Stubs, faults: Faults) -> Non
     assert faults()[0].startswith("AWS cannot be asked about bootstrap: ")
 
 
-def test_a_profile_that_does_not_exist_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_profile_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "missing"))
     monkeypatch.setenv("AWS_PROFILE", "nobody")
@@ -274,7 +282,7 @@ def test_the_region_is_read_from_aws_region_as_the_cdk_cli_reads_it(
     regions: list[str] = []
 
     class Session(botocore.session.Session):
-        def create_client(self, service: str, *, region_name: str) -> Any:  # type: ignore[override] # a fake that notes it
+        def create_client(self, service: str, *, region_name: str) -> Any:  # type: ignore[override] # records it
             regions.append(region_name)
             return type("Sts", (), {"get_caller_identity": lambda self: {"Account": ACCOUNT}})()
 

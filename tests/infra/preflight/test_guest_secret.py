@@ -1,5 +1,4 @@
-"""infra/preflight/guest_secret.py: a stage with guests has a secret, made once, encrypted, and seen by nobody. AWS is
-moto's."""
+"""infra/preflight/guest_secret.py: a stage with guests gets an encrypted secret, created once. AWS is moto."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +16,7 @@ from infra.stage.config import StageConfig
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
 QUOTAS = {"stage_tokens_per_day": 400_000}
 NAME = "/chatkit/dev/guest-secret"
-MIN_SECRET_CHARS = 32  # what the function asks for: lambda_src/auth/guest_tokens.py
+MIN_SECRET_CHARS = 32  # the function's minimum: lambda_src/auth/guest_tokens.py
 
 
 def _stage(auth: dict[str, Any]) -> StageConfig:
@@ -35,7 +34,7 @@ def account(ssm: Any) -> Account:
     return Account("123456789012", "us-east-1", clients=lambda service, region: ssm)
 
 
-def test_it_is_made_once_and_encrypted(ssm: Any, account: Account) -> None:
+def test_the_secret_is_created_once_and_encrypted(ssm: Any, account: Account) -> None:
     assert guest_secret.ensure(_stage({"guest": {}}), account)
     first = ssm.get_parameter(Name=NAME, WithDecryption=True)["Parameter"]
     assert (first["Type"], len(first["Value"]) >= MIN_SECRET_CHARS) == ("SecureString", True)
@@ -43,21 +42,21 @@ def test_it_is_made_once_and_encrypted(ssm: Any, account: Account) -> None:
     assert ssm.get_parameter(Name=NAME, WithDecryption=True)["Parameter"]["Value"] == first["Value"]
 
 
-def test_two_stages_have_two(ssm: Any, account: Account) -> None:
+def test_two_stages_have_different_secrets(ssm: Any, account: Account) -> None:
     guest_secret.ensure(_stage({"guest": {}}), account)
     other = StageConfig.from_context({"stage": "demo", "stages": {"demo": {"auth": {"guest": {}}, "quotas": QUOTAS}}})
     guest_secret.ensure(other, account)
     names = [NAME, "/chatkit/demo/guest-secret"]
-    found = ssm.get_parameters(Names=names, WithDecryption=True)["Parameters"]
-    assert len({parameter["Value"] for parameter in found}) == 2
+    parameters = ssm.get_parameters(Names=names, WithDecryption=True)["Parameters"]
+    assert len({parameter["Value"] for parameter in parameters}) == 2
 
 
-def test_a_stage_without_guests_has_none(ssm: Any, account: Account) -> None:
+def test_a_stage_without_guests_has_no_secret(ssm: Any, account: Account) -> None:
     assert not guest_secret.ensure(_stage(AUTH), account)
     assert ssm.describe_parameters()["Parameters"] == []
 
 
-def test_it_carries_the_tags_of_its_stage(ssm: Any, account: Account) -> None:
+def test_the_secret_has_the_tags_of_its_stage(ssm: Any, account: Account) -> None:
     guest_secret.ensure(_stage({"guest": {}}), account)
     tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=NAME)["TagList"]
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"project": "chatkit-lambda", "stage": "dev"}
@@ -67,7 +66,7 @@ def _stubbed() -> Stubber:
     return Stubber(boto3.client("ssm", region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret"))
 
 
-def test_where_it_may_not_be_made_nothing_is_deployed() -> None:
+def test_nothing_is_deployed_if_the_secret_cannot_be_created() -> None:
     with _stubbed() as stubber:
         stubber.add_client_error("describe_parameters", "AccessDeniedException")
         stubber.add_client_error("put_parameter", "AccessDeniedException")
@@ -75,7 +74,7 @@ def test_where_it_may_not_be_made_nothing_is_deployed() -> None:
             guest_secret.ensure(_stage({"guest": {}}), Account("1", "us-east-1", clients=lambda *_: stubber.client))
 
 
-def test_a_pipeline_that_may_only_look_deploys_where_it_is_there() -> None:
+def test_a_pipeline_with_read_access_can_deploy_if_the_secret_exists() -> None:
     with _stubbed() as stubber:
         stubber.add_response("describe_parameters", {"Parameters": [{"Name": NAME, "Type": "SecureString"}]})
         assert not guest_secret.ensure(
@@ -83,7 +82,7 @@ def test_a_pipeline_that_may_only_look_deploys_where_it_is_there() -> None:
         )
 
 
-def test_whether_there_is_a_models_key_is_known_after_a_deployment(ssm: Any, account: Account) -> None:
+def test_a_missing_model_key_is_distinguished_from_denied_access(ssm: Any, account: Account) -> None:
     key = "/chatkit/dev/model-key"
     assert is_there(key, _stage(AUTH), account) is False
     ssm.put_parameter(Name=key, Type="SecureString", Value="sk-test")

@@ -1,4 +1,4 @@
-"""`make deploy` and the models of a stage: a new stage is refused in the last week, others are warned."""
+"""infra/preflight/model_dates.py: `make deploy` refuses new stages with a model in its last week, and warns others."""
 
 import json
 import os
@@ -28,7 +28,7 @@ STAGE = {"auth": {"issuer": "https://login.example.org/", "audience": "chat"}, "
         (None, None, 0, False),
     ],
 )
-def test_only_a_new_stage_is_refused(
+def test_a_model_in_its_last_week_blocks_only_a_new_stage(
     status: str | None,
     days: int | None,
     faults: int,
@@ -48,9 +48,9 @@ def test_only_a_new_stage_is_refused(
         Path("cdk.json").write_text(json.dumps({"context": {"stages": stages}}), encoding="utf-8")
         aws = {"AWS_ENDPOINT_URL": ssm, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
         environ = {**os.environ, **aws, "PYTHONPATH": str(ROOT)}
-        found = model_faults(config, Account(ACCOUNT, REGION, clients=stubs.client), environ)
+        messages = model_faults(config, Account(ACCOUNT, REGION, clients=stubs.client), environ)
     out = capsys.readouterr().out
-    assert len(found) == faults, found
-    assert all(f"mine on {day}" in one for one in found)
+    assert len(messages) == faults, messages
+    assert all(f"mine on {day}" in message for message in messages)
     assert (f"warning: The vendor shuts down the model mine on {day}" in out) is printed
-    stubs.all_asked()
+    stubs.assert_all_called()

@@ -1,4 +1,4 @@
-"""infra/preflight/regions.py: what a region has not is said before anything is sent, with the page that says so."""
+"""infra/preflight/regions.py: options that a region does not support are refused before a deployment."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
         ("cn-north-1", {}, "cn-north-1 belongs to another AWS partition"),
     ],
 )
-def test_what_a_region_has_not_is_said_with_the_page_that_says_so(
+def test_an_option_that_the_region_does_not_support_is_refused(
     region: str, options: dict[str, Any], fault: str | None
 ) -> None:
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}})
-    said = list(region_faults(config, region))
-    assert len(said) == (fault is not None)
-    assert fault is None or said[0].startswith(fault)
+    faults = list(region_faults(config, region))
+    assert len(faults) == (fault is not None)
+    assert fault is None or faults[0].startswith(fault)

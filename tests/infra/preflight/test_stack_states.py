@@ -1,4 +1,4 @@
-"""infra/preflight/stack_states.py: each status of a stack, and what a person is told to do about it."""
+"""infra/preflight/stack_states.py: for each CloudFormation stack status, whether to deploy and what to do otherwise."""
 
 import re
 from typing import Any
@@ -11,33 +11,33 @@ from infra.preflight.stack_states import refusal
 NAME, REGION = "chatkit-dev-data", "eu-central-1"
 
 
-def _said(status: str, *, loses: str | None = None) -> str:
-    said = refusal(status, name=NAME, region=REGION, loses=loses)
-    assert said is not None
-    return said
+def _refusal(status: str, *, loses: str | None = None) -> str:
+    message = refusal(status, name=NAME, region=REGION, loses=loses)
+    assert message is not None
+    return message
 
 
-def _described(what: str) -> dict[str, Any]:
-    """What the AWS CLI knows of CloudFormation."""
-    found: dict[str, Any] = create_loader().load_service_model("cloudformation", what)
-    return found
+def _model(kind: str) -> dict[str, Any]:
+    """A description of CloudFormation that botocore ships: its "service-2" or "waiters-2" file."""
+    model: dict[str, Any] = create_loader().load_service_model("cloudformation", kind)
+    return model
 
 
 def _statuses() -> list[str]:
-    found: list[str] = _described("service-2")["shapes"]["StackStatus"]["enum"]
-    return found
+    statuses: list[str] = _model("service-2")["shapes"]["StackStatus"]["enum"]
+    return statuses
 
 
 @pytest.mark.parametrize("status", _statuses())
-def test_only_what_was_never_whole_or_is_half_deleted_may_be_deleted(status: str) -> None:
-    said = refusal(status, name=NAME, region=REGION, loses="every thread")
+def test_only_a_stack_that_was_never_created_or_is_half_deleted_may_be_deleted(status: str) -> None:
+    message = refusal(status, name=NAME, region=REGION, loses="every thread")
     deleted = status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED")
-    assert (said is not None and "delete-stack" in said) == deleted
-    assert not deleted or (said is not None and said.endswith("That deletes every thread."))
+    assert (message is not None and "delete-stack" in message) == deleted
+    assert not deleted or (message is not None and message.endswith("That deletes every thread."))
 
 
-def test_an_update_that_could_not_be_taken_back_is_continued() -> None:
-    assert "`aws cloudformation continue-update-rollback --stack-name chatkit-dev-data" in _said(
+def test_a_failed_update_rollback_is_continued() -> None:
+    assert "`aws cloudformation continue-update-rollback --stack-name chatkit-dev-data" in _refusal(
         "UPDATE_ROLLBACK_FAILED"
     )
 
@@ -45,11 +45,11 @@ def test_an_update_that_could_not_be_taken_back_is_continued() -> None:
 @pytest.mark.parametrize(
     "status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS"]
 )
-def test_what_takes_a_deployment_is_let_pass(status: str) -> None:
+def test_a_stack_that_can_be_deployed_to_passes(status: str) -> None:
     assert refusal(status, name=NAME, region=REGION, loses=None) is None
 
 
-ENDS = {  # a status that passes, and one in which it ends
+FINAL_STATUS = {  # a final status for each status that is in progress
     "CREATE_IN_PROGRESS": "CREATE_COMPLETE",
     "ROLLBACK_IN_PROGRESS": "ROLLBACK_COMPLETE",
     "UPDATE_IN_PROGRESS": "UPDATE_COMPLETE",
@@ -62,14 +62,14 @@ ENDS = {  # a status that passes, and one in which it ends
 }
 
 
-def test_every_status_that_passes_is_among_those_below() -> None:
-    assert ENDS.keys() | {"REVIEW_IN_PROGRESS"} == {s for s in _statuses() if s.endswith("_IN_PROGRESS")}
+def test_every_status_in_progress_has_a_final_status() -> None:
+    assert FINAL_STATUS.keys() | {"REVIEW_IN_PROGRESS"} == {s for s in _statuses() if s.endswith("_IN_PROGRESS")}
 
 
-@pytest.mark.parametrize(("status", "end"), ENDS.items())
-def test_the_wait_that_is_named_ends_when_the_status_does(status: str, end: str) -> None:
-    named = re.search(r"cloudformation wait ([a-z-]+) ", _said(status))
-    assert named is not None
-    waiter = _described("waiters-2")["waiters"]["".join(word.title() for word in named[1].split("-"))]
-    ending = {a["expected"] for a in waiter["acceptors"] if a["state"] in ("success", "failure")}
-    assert end in ending
+@pytest.mark.parametrize(("status", "final"), FINAL_STATUS.items())
+def test_the_wait_command_in_the_message_ends_at_the_final_status(status: str, final: str) -> None:
+    command = re.search(r"cloudformation wait ([a-z-]+) ", _refusal(status))
+    assert command is not None
+    waiter = _model("waiters-2")["waiters"]["".join(word.title() for word in command[1].split("-"))]
+    final_statuses = {a["expected"] for a in waiter["acceptors"] if a["state"] in ("success", "failure")}
+    assert final in final_statuses

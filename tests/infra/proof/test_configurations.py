@@ -1,5 +1,5 @@
-"""infra/proof/configurations.py: every configuration is one that can be deployed, asks for rows that exist, and has
-its price."""
+"""infra/proof/configurations.py: the configurations that `make prove` deploys are valid, verified by existing checks,
+and priced."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from lambda_src.dev.verify.__main__ import CHECKS
 from tests.infra.stubbed_account import ACCOUNT, REGION
 
 MANAGED = configurations.managed(["subnet-0a1b2c3d"], ["sg-0a1b2c3d"])
-HERE = Place(account=ACCOUNT, region=REGION)
+PLACE = Place(account=ACCOUNT, region=REGION)
 ALL = [*CONFIGURATIONS, MANAGED]
 
 
@@ -20,50 +20,50 @@ def _row(name: str, outcome: str = "ok") -> dict[str, Any]:
     return {"name": name, "outcome": outcome, "what": "it is so", "figures": {}}
 
 
-@pytest.mark.parametrize("configuration", ALL, ids=lambda one: one.name)
-def test_a_configuration_is_a_stage_that_goes_with_its_stacks(configuration: Configuration) -> None:
-    config = StageConfig.from_context(configurations.context({}, configuration, HERE))
+@pytest.mark.parametrize("configuration", ALL, ids=lambda configuration: configuration.name)
+def test_a_configuration_is_a_stage_whose_data_is_deleted_with_its_stacks(configuration: Configuration) -> None:
+    config = StageConfig.from_context(configurations.context({}, configuration, PLACE))
     assert (config.stage, config.disposable, config.demo_model) == ("proof", True, True)
 
 
-def test_a_stage_of_that_name_that_a_person_deploys_keeps_its_data() -> None:
+def test_a_users_own_stage_named_proof_keeps_its_data() -> None:
     auth = {"issuer": "https://login.example.org/", "audience": "chat"}
     assert not StageConfig.from_context({"stage": "proof", "stages": {"proof": {"auth": auth}}}).disposable
 
 
-@pytest.mark.parametrize("configuration", ALL, ids=lambda one: one.name)
-def test_a_configuration_asks_for_rows_that_there_are(configuration: Configuration) -> None:
+@pytest.mark.parametrize("configuration", ALL, ids=lambda configuration: configuration.name)
+def test_a_configuration_names_only_checks_that_exist(configuration: Configuration) -> None:
     assert {*configuration.rows, *configuration.extra} <= CHECKS.keys()
 
 
-def test_the_key_stays_once_it_encrypts_the_table() -> None:
-    keys = [one.options.get("kms", "aws") for one in ALL]
-    assert keys == sorted(keys), "a table whose key is about to be deleted cannot be used"
+def test_no_configuration_removes_the_kms_key_of_the_table() -> None:
+    keys = [configuration.options.get("kms", "aws") for configuration in ALL]
+    assert keys == sorted(keys), "a table is unusable once its key is scheduled for deletion"
 
 
-def test_the_deadline_is_asked_for_an_answer_that_is_longer() -> None:
+def test_the_deadline_check_asks_for_an_answer_that_takes_longer_than_the_timeout() -> None:
     assert ["--only", "deadline", "--timeout", "30", "--prompt", "Count to 2000."] in configurations.rows_of(
         CONFIGURATIONS[0]
     )
 
 
-def test_rows_of_another_configuration_begin_with_its_name() -> None:
-    cloudfront = next(one for one in CONFIGURATIONS if one.name == "CloudFront")
+def test_rows_are_prefixed_with_their_configuration_except_for_the_first() -> None:
+    cloudfront = next(configuration for configuration in CONFIGURATIONS if configuration.name == "CloudFront")
     assert [row["name"] for row in configurations.merged(cloudfront, [[_row("Stop")]])] == ["CloudFront: Stop"]
     assert [row["name"] for row in configurations.merged(CONFIGURATIONS[0], [[_row("Stop")]])] == ["Stop"]
 
 
-def test_a_row_that_a_later_run_fills_takes_the_place_of_the_empty_one() -> None:
+def test_a_row_that_a_later_run_fills_replaces_an_empty_row() -> None:
     runs = [[_row("deadline", "not seen"), _row("unknown: freeze", "seen")], [_row("deadline")]]
     runs[1].append(_row("unknown: freeze", "not seen"))
     outcomes = {row["name"]: row["outcome"] for row in configurations.merged(CONFIGURATIONS[0], runs)}
     assert outcomes == {"deadline": "ok", "unknown: freeze": "seen"}
 
 
-def test_the_estimate_counts_what_stands_there_by_the_hour() -> None:
+def test_the_estimate_includes_the_hourly_price_of_resources() -> None:
     key = [{"Type": "AWS::KMS::Key", "Properties": {}}]
-    nothing, one = configurations.estimate([[]]), configurations.estimate([key])
-    assert nothing.usd_a_day == 0
-    assert one.usd_a_day == pytest.approx(24 / 730)
-    assert one.usd - nothing.usd == pytest.approx(configurations.KEPT_H / 730)
-    assert 0 < nothing.usd < 0.1
+    empty, with_key = configurations.estimate([[]]), configurations.estimate([key])
+    assert empty.usd_a_day == 0
+    assert with_key.usd_a_day == pytest.approx(24 / 730)
+    assert with_key.usd - empty.usd == pytest.approx(configurations.KEPT_H / 730)
+    assert 0 < empty.usd < 0.1

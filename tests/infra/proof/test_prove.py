@@ -1,5 +1,4 @@
-"""infra/proof/prove.py: it asks first, can be interrupted and resumed at every step, and never leaves a stage
-silently."""
+"""infra/proof/prove.py: `make prove` asks first, resumes after an interruption, and reports a stage that it leaves."""
 
 import json
 import os
@@ -21,15 +20,15 @@ from lambda_src.dev.verify import result
 from tests.infra.stubbed_account import ACCOUNT, REGION, Stubs
 
 ROOT = Path(__file__).parents[3]
-STEPS = ["build", "prepare", *(f"{what} {one.name}" for one in CONFIGURATIONS for what in ("deploy", "look")), "down"]
+STEPS = ["build", "prepare", *(f"{step} {c.name}" for c in CONFIGURATIONS for step in ("deploy", "look")), "down"]
 
 
 class FakeStage:
-    """A stage that is there once it was deployed. `stop_at` is the step at which something happens to the run."""
+    """A fake stage that exists once it is deployed. The run fails with `fault` at the step `stop_at`."""
 
     def __init__(self, stop_at: str = "", fault: BaseException | None = None) -> None:
         self.stop_at, self.fault = stop_at, fault or KeyboardInterrupt()
-        self.stands, self.done = False, list[str]()
+        self.exists, self.done = False, list[str]()
         self.place: Place | None = None
         self.without: dict[str, str] = {}
         self.outcome = "ok"
@@ -41,8 +40,8 @@ class FakeStage:
         self.done.append(name)
 
     def check(self, *, ours: bool) -> None:
-        if self.stands and not ours:
-            raise PreflightError(["it is there already"])
+        if self.exists and not ours:
+            raise PreflightError(["it exists already"])
 
     def resources(self, configuration: Configuration) -> list[dict[str, Any]]:
         return []
@@ -58,7 +57,7 @@ class FakeStage:
         self._step("prepare")
 
     def deploy(self, configuration: Configuration) -> str:
-        self.stands = True
+        self.exists = True
         self._step(f"deploy {configuration.name}")
         return "https://abc.lambda-url.eu-central-1.on.aws/"
 
@@ -68,7 +67,7 @@ class FakeStage:
 
     def take_down(self) -> None:
         self._step("down")
-        self.stands = False
+        self.exists = False
 
 
 Prove = Callable[..., int]
@@ -81,11 +80,11 @@ def stubs() -> Stubs:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubs: Stubs) -> Prove:
-    """The command in a folder of its own, with a stage in the place of the real one; the account has ten executions."""
+    """The command in its own folder, with a fake stage and an account with a concurrency limit of ten."""
     (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "dev", "stages": {"dev": {}}}}))
     monkeypatch.chdir(tmp_path)
 
-    def prove_(stage: FakeStage, *arguments: str, answer: str = "proof", region: str = REGION) -> int:
+    def run_prove(stage: FakeStage, *arguments: str, answer: str = "proof", region: str = REGION) -> int:
         few = {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}
         stubs.of("lambda", region).add_response("get_account_settings", {"AccountLimit": few})
         stubs.of("cloudformation", region).add_client_error("describe_stack_resources", "ValidationError")
@@ -102,7 +101,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubs: Stubs) -> Prove:
             make=make,
         )
 
-    return prove_
+    return run_prove
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -111,15 +110,17 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def test_it_deploys_verifies_and_destroys_each_once(run: Prove, tmp_path: Path) -> None:
+def test_every_configuration_is_deployed_and_verified_once_and_the_stage_is_destroyed(
+    run: Prove, tmp_path: Path
+) -> None:
     stage = FakeStage()
     assert run(stage) == 0
     assert stage.done == STEPS
-    assert [row["name"] for row in _rows(tmp_path)] == [one.name for one in CONFIGURATIONS]
+    assert [row["name"] for row in _rows(tmp_path)] == [configuration.name for configuration in CONFIGURATIONS]
     assert not (tmp_path / ".local/proof/progress.json").exists()
 
 
-def test_it_says_what_it_costs_and_changes_nothing_without_a_yes(
+def test_it_prints_the_cost_and_changes_nothing_without_confirmation(
     run: Prove, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = FakeStage()
@@ -132,17 +133,17 @@ def test_it_says_what_it_costs_and_changes_nothing_without_a_yes(
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_interrupted_at_any_step_it_says_what_is_left_and_the_next_run_goes_on_there(
+def test_after_an_interruption_at_any_step_it_reports_what_is_left_and_the_next_run_resumes(
     step: str, run: Prove, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = FakeStage(stop_at=step)
     assert run(stage) == 130
     left = f"Stage proof may still be in account {ACCOUNT}, region {REGION}" in capsys.readouterr().err
-    assert left == (step != "build"), "said whenever something may be there"
+    assert left == (step != "build"), "the warning is printed whenever something may have been deployed"
     assert run(stage) == 0
-    assert not stage.stands
-    looked = [done for done in stage.done if done.startswith("look ")]
-    assert looked == [f"look {one.name}" for one in CONFIGURATIONS], "no configuration is verified twice"
+    assert not stage.exists
+    verified = [step for step in stage.done if step.startswith("look ")]
+    assert verified == [f"look {c.name}" for c in CONFIGURATIONS], "no configuration may be verified twice"
 
 
 @pytest.mark.parametrize(
@@ -153,31 +154,33 @@ def test_interrupted_at_any_step_it_says_what_is_left_and_the_next_run_goes_on_t
         ConnectionError("the network is gone"),
     ],
 )
-def test_a_failure_is_told_without_a_traceback_and_with_what_is_left(
+def test_a_failure_is_reported_without_a_traceback_and_with_what_is_left(
     fault: Exception, run: Prove, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(FakeStage("deploy SnapStart", fault)) == 1
-    said = capsys.readouterr().err
-    assert str(fault) in said
-    assert "`make prove DESTROY=1` destroys the stage" in said
+    message = capsys.readouterr().err
+    assert str(fault) in message
+    assert "`make prove DESTROY=1` destroys the stage" in message
 
 
-def test_what_an_earlier_run_left_is_taken_down_on_demand(run: Prove, capsys: pytest.CaptureFixture[str]) -> None:
+def test_destroy_removes_what_an_earlier_run_left(run: Prove, capsys: pytest.CaptureFixture[str]) -> None:
     stage = FakeStage(stop_at="look SnapStart")
     run(stage)
     assert run(stage, "--destroy") == 0
-    assert not stage.stands
+    assert not stage.exists
     assert "Nothing of stage proof is left" in capsys.readouterr().out
 
 
-def test_with_other_credentials_a_run_does_not_go_on(run: Prove, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_not_resumed_with_credentials_for_another_region(
+    run: Prove, capsys: pytest.CaptureFixture[str]
+) -> None:
     stage = FakeStage(stop_at="look SnapStart")
     run(stage)
     assert run(stage, region="us-west-2") == 1
     assert f"an earlier run created stage proof in account {ACCOUNT}, region {REGION}" in capsys.readouterr().err
 
 
-def test_a_configuration_that_is_skipped_or_that_the_region_lacks_is_a_row(run: Prove, tmp_path: Path) -> None:
+def test_a_configuration_that_is_skipped_or_unavailable_in_the_region_gets_a_row(run: Prove, tmp_path: Path) -> None:
     stage = FakeStage()
     stage.without = {"SnapStart": "ap-east-2 has no SnapStart."}
     assert run(stage, "--skip", "CloudFront") == 0
@@ -187,7 +190,7 @@ def test_a_configuration_that_is_skipped_or_that_the_region_lacks_is_a_row(run: 
     assert "deploy CloudFront" not in stage.done
 
 
-def test_a_configuration_that_nobody_knows_cannot_be_skipped(run: Prove, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_configuration_cannot_be_skipped(run: Prove, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(FakeStage(), "--skip", "Cloudfront") == 1
     assert (
         "SKIP=Cloudfront is not a configuration. The configurations are function URL, SnapStart"
@@ -195,14 +198,14 @@ def test_a_configuration_that_nobody_knows_cannot_be_skipped(run: Prove, capsys:
     )
 
 
-def test_a_failed_row_is_exit_code_1_and_the_stage_goes_all_the_same(run: Prove) -> None:
+def test_a_failed_row_exits_with_1_and_the_stage_is_still_destroyed(run: Prove) -> None:
     stage = FakeStage()
     stage.outcome = "failed"
     assert run(stage) == 1
-    assert not stage.stands
+    assert not stage.exists
 
 
-def test_an_account_with_ten_executions_gets_a_stage_without_a_cap(
+def test_an_account_with_a_concurrency_limit_of_ten_gets_a_stage_without_a_cap(
     run: Prove, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage = FakeStage()
@@ -212,7 +215,7 @@ def test_an_account_with_ten_executions_gets_a_stage_without_a_cap(
     assert "cannot set aside 50 concurrent executions" in capsys.readouterr().out
 
 
-def test_a_stage_proof_of_your_own_is_never_touched(
+def test_a_users_own_stage_named_proof_is_never_touched(
     run: Prove, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "proof", "stages": {"proof": {}}}}))
@@ -222,7 +225,7 @@ def test_a_stage_proof_of_your_own_is_never_touched(
     assert "stages.proof is a stage of yours" in capsys.readouterr().err
 
 
-def test_without_credentials_it_is_one_line(tmp_path: Path) -> None:
+def test_without_credentials_one_line_is_printed(tmp_path: Path) -> None:
     (tmp_path / "cdk.json").write_text(json.dumps({"context": {"stage": "dev", "stages": {"dev": {}}}}))
     missing = str(tmp_path / "missing")
     environ = {
@@ -239,7 +242,7 @@ def test_without_credentials_it_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_the_result_is_nobodys(run: Prove, tmp_path: Path) -> None:
+def test_the_result_names_no_account(run: Prove, tmp_path: Path) -> None:
     assert run(FakeStage()) == 0
     [path] = (tmp_path / "out").glob("*.json")
     text = path.read_text(encoding="utf-8")
@@ -252,23 +255,23 @@ def test_the_result_is_nobodys(run: Prove, tmp_path: Path) -> None:
 
 def _stage(stubs: Stubs, tmp_path: Path, *, region: str = REGION) -> ProofStage:
     account = Account(ACCOUNT, region, clients=stubs.client)
-    nothing: Any = None  # what these tests do not reach
+    unused: Any = None  # these tests do not use it
     return ProofStage(
         account=account,
         place=Place(account=ACCOUNT, region=region),
         flags={},
-        deployment=nothing,
+        deployment=unused,
         environ={},
-        target=nothing,
+        target=unused,
     )
 
 
-def test_a_region_without_snapstart_lacks_that_configuration_alone(stubs: Stubs, tmp_path: Path) -> None:
+def test_a_region_without_snapstart_lacks_only_that_configuration(stubs: Stubs, tmp_path: Path) -> None:
     stage = _stage(stubs, tmp_path, region="ap-east-2")
-    assert [one.name for one in CONFIGURATIONS if stage.lacks(one)] == ["SnapStart"]
+    assert [c.name for c in CONFIGURATIONS if stage.lacks(c)] == ["SnapStart"]
 
 
-def test_a_stage_that_another_machine_left_is_not_deployed_over(stubs: Stubs, tmp_path: Path) -> None:
+def test_a_stage_left_by_another_machine_is_not_overwritten(stubs: Stubs, tmp_path: Path) -> None:
     stubs.stack("CREATE_COMPLETE")
     stubs.stack("CREATE_COMPLETE")
     with pytest.raises(
@@ -277,7 +280,7 @@ def test_a_stage_that_another_machine_left_is_not_deployed_over(stubs: Stubs, tm
         _stage(stubs, tmp_path).check(ours=False)
 
 
-def test_a_stack_of_something_else_is_never_deleted(stubs: Stubs, tmp_path: Path) -> None:
+def test_a_stack_that_is_not_ours_is_never_deleted(stubs: Stubs, tmp_path: Path) -> None:
     stubs.stack("CREATE_COMPLETE", tags=[])
     with pytest.raises(PreflightError, match="belongs to something else and was not touched"):
         _stage(stubs, tmp_path).take_down()
@@ -303,4 +306,4 @@ def test_taking_down_deletes_what_is_left_and_empties_the_bucket_first(stubs: St
     cloudformation.add_client_error("describe_stacks", "ValidationError", "does not exist")
     stubs.of("ssm").add_client_error("delete_parameter", "ParameterNotFound")
     _stage(stubs, tmp_path).take_down()
-    stubs.all_asked()
+    stubs.assert_all_called()

@@ -1,4 +1,4 @@
-"""cdk-nag's rules: every finding is mended, or acknowledged with a reason beside the resource in infra/."""
+"""cdk-nag: every finding is fixed, or acknowledged with a reason next to the resource in infra/."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,18 +26,18 @@ def _app(context: dict[str, Any], tmp_path: Path) -> App:
 
 
 def _findings(pack: NagPack, app: App) -> list[tuple[str, str | None]]:
-    found = pack.validate_scope(app).violations
-    return [(finding.rule_name, at.construct_path) for finding in found for at in finding.violating_resources]
+    violations = pack.validate_scope(app).violations
+    return [(v.rule_name, resource.construct_path) for v in violations for resource in v.violating_resources]
 
 
 @pytest.mark.parametrize("stage", ["reference", "dev", *VARIANTS])
-def test_no_finding_is_left(stage: str, context: dict[str, Any], tmp_path: Path) -> None:
-    asked = variant(context, stage, VARIANTS[stage]) if stage in VARIANTS else context | {"stage": stage}
-    app = _app(asked, tmp_path)
+def test_cdk_nag_reports_no_findings(stage: str, context: dict[str, Any], tmp_path: Path) -> None:
+    stage_context = variant(context, stage, VARIANTS[stage]) if stage in VARIANTS else context | {"stage": stage}
+    app = _app(stage_context, tmp_path)
     assert [finding for pack in PACKS for finding in _findings(pack(app), app)] == []
 
 
-def test_a_new_finding_would_be_seen(context: dict[str, Any], tmp_path: Path) -> None:
+def test_cdk_nag_reports_a_careless_bucket(context: dict[str, Any], tmp_path: Path) -> None:
     app = _app(context, tmp_path)
     s3.Bucket(Stack(app, "Careless"), "Bucket")
     assert "AwsSolutions-S10" in [rule for rule, _ in _findings(AwsSolutionsChecks(app), app)]

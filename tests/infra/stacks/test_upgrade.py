@@ -1,6 +1,6 @@
-"""A newer release over an older one replaces neither data nor address, and options of the older are still read.
+"""Upgrades: deploying over the last release replaces no data and no URL, and the last release's options are still read.
 
-tests/infra/released.json is what the last release was: it changes with a release and never with a change.
+tests/infra/released.json describes the last release: only a release changes it.
 """
 
 import json
@@ -18,19 +18,17 @@ RELEASED = json.loads((Path(__file__).parents[1] / "released.json").read_text(en
 
 
 @pytest.mark.parametrize("name", RELEASED["identities"])
-def test_nothing_that_data_or_people_depend_on_is_replaced(
-    name: str, templates: Templates, variants: dict[str, Templates]
-) -> None:
+def test_no_data_and_no_url_is_replaced(name: str, templates: Templates, variants: dict[str, Templates]) -> None:
     now = record_release.identities(template.merge(templates if name == "reference" else variants[name]))
     assert replacements.replaced(RELEASED["identities"][name], now) == []
 
 
-def test_a_stage_of_the_last_release_is_still_read() -> None:
+def test_a_stage_of_the_last_release_can_still_be_parsed() -> None:
     for stage in RELEASED["stages"]:
         StageConfig.from_context({"stage": stage, "stages": RELEASED["stages"]})
 
 
-def test_a_table_with_another_key_would_be_seen() -> None:
+def test_a_changed_or_missing_table_is_reported() -> None:
     before = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["pk"]}}
     after = {"Table": {"Type": "AWS::DynamoDB::GlobalTable", "KeySchema": ["id"]}}
     assert replacements.replaced(before, after) == [
@@ -59,7 +57,7 @@ def _changed(replacement: str, *causes: str, action: str = "Modify", evaluation:
         ({"Url": _changed("Conditional", "Stage", evaluation="Static")}, {"Url"}),
     ],
 )
-def test_what_a_change_set_calls_conditional_hangs_on_what_it_refers_to(
+def test_a_conditional_replacement_depends_on_the_resource_that_causes_it(
     changes: dict[str, Any], replaced: set[str]
 ) -> None:
     assert replacements.replaced_by(changes) == replaced

@@ -1,4 +1,4 @@
-"""infra/stage/config.py: what a context may say, and that every fault of it is said at once."""
+"""infra/stage/config.py: parses the context in cdk.json into a StageConfig, and reports every error in one message."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ JSON = st.recursive(
 OPTIONS = st.sampled_from(list(options_of(StageConfig)))
 NETWORK = {"subnets": ["subnet-0a1b2c3d"], "security_groups": ["sg-0a1b2c3d"]}
 ON_INSTANCES: dict[str, Any] = {"vpc": NETWORK, "managed_instances": {}}
-ELSEWHERE = {"issuer": "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool", "audience": "page"}
+EXTERNAL_COGNITO = {"issuer": "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_pool", "audience": "page"}
 QUOTAS = {"stage_tokens_per_day": 400_000}
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
 
@@ -61,44 +61,44 @@ def test_a_stage_without_auth_is_refused() -> None:
 
 
 @pytest.mark.parametrize("auth", [None, {}, "none", False, {"issuer": "", "audience": ""}, {"audience": "chat"}])
-def test_no_auth_in_disguise_is_taken(auth: object) -> None:
+def test_an_empty_or_incomplete_auth_is_refused(auth: object) -> None:
     assert all(fault.startswith("stages.dev.auth") for fault in _faults(_context(auth=auth)))
 
 
-def test_every_fault_is_in_one_message() -> None:
+def test_every_error_is_in_one_message() -> None:
     options = {"memory_mb": 64, "timeout_s": "long", "cors_origins": ["*"], "memroy": 1, "auth": {"issuer": "http://a"}}
     with pytest.raises(ConfigError) as caught:
         StageConfig.from_context({"stage": "dev", "stages": {"dev": options}, "stge": "dev"})
     text = str(caught.value)
-    for words in ("memory_mb", "timeout_s", "cors_origins", "memroy", "auth.issuer", "auth.audience", "stge"):
-        assert words in text
+    for key in ("memory_mb", "timeout_s", "cors_origins", "memroy", "auth.issuer", "auth.audience", "stge"):
+        assert key in text
 
 
-def test_an_unknown_option_suggests_the_nearest() -> None:
+def test_an_unknown_option_suggests_the_nearest_name() -> None:
     assert _fault(timeout=60) == "stages.dev.timeout is not an option; did you mean timeout_s."
     assert _faults(_context(auth=AUTH | {"audiense": "chat"})) == [
         "stages.dev.auth.audiense is not an option; did you mean audience."
     ]
 
 
-def test_an_unknown_option_beside_the_stages_is_refused_and_cdks_own_are_not() -> None:
+def test_an_unknown_top_level_key_is_refused_but_cdks_own_keys_are_not() -> None:
     assert _faults(_context() | {"stagess": {}}) == ["stagess is not an option; did you mean stages."]
     cdks_own = {"@aws-cdk/core:flag": True, "aws:cdk:version-reporting": True, "cli-telemetry": False}
     assert StageConfig.from_context(_context() | cdks_own).stage == "dev"
 
 
-def test_a_stage_that_is_not_there_suggests_the_nearest() -> None:
+def test_a_missing_stage_suggests_the_nearest_name() -> None:
     assert _faults(_context() | {"stage": "dve"}) == ["stage 'dve' is not in stages; did you mean dev."]
 
 
 @pytest.mark.parametrize("context", [{}, {"stages": {}}, {"stage": "dev"}, {"stage": "dev", "stages": []}])
-def test_a_context_without_stages_says_the_least_that_is_needed(context: dict[str, Any]) -> None:
+def test_a_context_without_stages_is_a_single_error(context: dict[str, Any]) -> None:
     [fault] = _faults(context)
     assert fault.startswith("stages is missing: ")
 
 
 @pytest.mark.parametrize("name", ["Dev", "1st", "a_b", "a" * 21, "", "dev "])
-def test_a_stage_is_called_by_what_aws_takes_in_every_name(name: str) -> None:
+def test_a_stage_name_must_be_valid_in_every_aws_name(name: str) -> None:
     [fault] = _faults({"stage": name, "stages": {name: {"auth": AUTH}}})
     assert "must be called by 1 to 20" in fault
 
@@ -115,23 +115,23 @@ def test_an_origin_that_no_browser_sends_or_that_is_not_exact_is_refused(origin:
     assert repr(origin) in _fault(cors_origins=[origin])
 
 
-def test_origins_are_exact_and_localhost_may_be_plain() -> None:
+def test_origins_are_exact_and_localhost_may_use_http() -> None:
     origins = ["https://www.example.com", "https://example.com:8443", "http://localhost:3000", "http://127.0.0.1:8000"]
     assert StageConfig.from_context(_context(cors_origins=[*origins, origins[0]])).cors_origins == tuple(origins)
 
 
 @pytest.mark.parametrize("value", [True, 300.5, "300", 29, 901, None, float("nan"), float("inf")])
-def test_a_time_out_is_a_whole_number_that_lambda_takes(value: object) -> None:
+def test_a_timeout_is_a_whole_number_that_lambda_accepts(value: object) -> None:
     assert "timeout_s must be a whole number of seconds from 30 to 900" in _fault(timeout_s=value)
 
 
 @pytest.mark.parametrize("value", [0, 2, -1, True, "30", None])
-def test_logs_are_kept_for_days_that_cloudwatch_knows(value: object) -> None:
+def test_log_retention_is_a_number_of_days_that_cloudwatch_accepts(value: object) -> None:
     assert "log_retention_days must be one of 1, 3, 7" in _fault(log_retention_days=value)
 
 
 @pytest.mark.parametrize("value", ["model-key", "/a b", "/", "arn:aws:ssm:x", 1, "/a/"])
-def test_the_models_key_is_named_in_full_and_never_given(value: object) -> None:
+def test_the_model_key_parameter_is_a_full_name_and_never_the_key_itself(value: object) -> None:
     assert "model_key_parameter must look like /chatkit/dev/model-key" in _fault(model_key_parameter=value)
 
 
@@ -163,7 +163,7 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
         "auth": {"cognito": {**POOL, "self_sign_up": True}}
     },
     "access_logs needs front_door": {"access_logs": True},
-    "auth.sign_in_url is missing": {"auth": {**ELSEWHERE, "client_id": "page"}},
+    "auth.sign_in_url is missing": {"auth": {**EXTERNAL_COGNITO, "client_id": "page"}},
     "auth.client_id cannot be had with Google": {
         "auth": {"issuer": "https://accounts.google.com", "audience": "page", "client_id": "page"}
     },
@@ -172,11 +172,11 @@ CONTRADICTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("sentence", CONTRADICTIONS)
-def test_what_cannot_be_had_together_is_refused_by_the_option_to_change(sentence: str) -> None:
+def test_contradictory_options_are_refused_and_the_option_to_change_is_named(sentence: str) -> None:
     assert _fault(**CONTRADICTIONS[sentence]).startswith(f"stages.dev.{sentence}")
 
 
-def test_a_stage_has_a_place_for_its_secrets_without_being_asked() -> None:
+def test_a_stage_has_default_names_for_its_secrets() -> None:
     config = StageConfig.from_context(_context())
     assert (config.model_key_name, config.guest_secret_name) == ("/chatkit/dev/model-key", None)
     config = StageConfig.from_context(_context(model_key_parameter="/mine", auth={"guest": {}}, quotas=QUOTAS))
@@ -190,7 +190,7 @@ def test_the_demo_model_answers_in_every_stage_but_prod() -> None:
 
 
 @pytest.mark.parametrize("option", ["thread_retention_days", "attachment_retention_days"])
-def test_a_retention_of_nothing_means_nothing(option: str) -> None:
+def test_a_retention_of_zero_days_is_refused(option: str) -> None:
     assert "must be a whole number of days from 1 to 3650, and is 0" in _fault(**{option: 0})
 
 
@@ -207,7 +207,7 @@ JWK = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "k"}
         {**AUTH, "public_keys": [JWK], "guest": {}},
     ],
 )
-def test_people_may_be_let_in_in_several_ways(auth: dict[str, Any]) -> None:
+def test_a_stage_may_have_several_sign_in_methods(auth: dict[str, Any]) -> None:
     config = StageConfig.from_context(_context(auth=auth, quotas=QUOTAS))
     assert (config.auth.cognito is not None, config.auth.guest is not None) == ("cognito" in auth, "guest" in auth)
 
@@ -229,20 +229,20 @@ def test_people_may_be_let_in_in_several_ways(auth: dict[str, Any]) -> None:
         ({"guest": 5}, "guest must be an object"),
     ],
 )
-def test_ways_that_let_in_nobody_or_everybody_are_refused(auth: dict[str, Any], sentence: str) -> None:
+def test_an_auth_that_admits_no_one_or_everyone_is_refused(auth: dict[str, Any], sentence: str) -> None:
     faults = _faults(_context(auth=auth))
     assert any(fault.startswith(f"stages.dev.auth.{sentence}") for fault in faults)
-    assert "hunter2" not in " ".join(faults), "a private key is not quoted"
+    assert "hunter2" not in " ".join(faults), "a private key must not be quoted"
 
 
-def test_a_fault_deep_inside_is_named_by_its_whole_path() -> None:
+def test_a_nested_error_is_named_by_its_full_path() -> None:
     [fault] = _faults(
         _context(auth={"cognito": {"domain_prefix": "aws-chat", "callback_urls": ["https://a.example/"]}})
     )
     assert fault.startswith("stages.dev.auth.cognito.domain_prefix must look like")
 
 
-def test_a_zone_or_a_certificate_makes_a_domain() -> None:
+def test_a_domain_needs_only_a_hosted_zone_or_a_certificate() -> None:
     for proof in ({"hosted_zone_id": "Z0123456789ABC"}, {"certificate_arn": CERTIFICATE}):
         domain = {"name": "chat.example.org", **proof}
         options = {"front_door": "cloudfront", "domain": domain, "account": "123456789012", "region": "eu-west-1"}
@@ -250,20 +250,20 @@ def test_a_zone_or_a_certificate_makes_a_domain() -> None:
 
 
 @pytest.mark.parametrize("value", [[], "x", {"Key": "x"}, {"a": None}, {"a": ["x"]}, {"model_key": "sk-1"}])
-def test_settings_are_plain_and_never_a_secret(value: object) -> None:
+def test_settings_are_plain_values_and_never_secrets(value: object) -> None:
     assert "settings" in _fault(settings=value)
 
 
 @given(option=OPTIONS, value=JSON)
-def test_whatever_an_option_is_set_to_is_taken_or_refused_by_its_name(option: str, value: object) -> None:
+def test_any_value_of_an_option_is_accepted_or_refused_by_the_name_of_the_option(option: str, value: object) -> None:
     faults = _faults_or_none(_context(**{option: value}))
     assert all(fault.startswith("stages.dev.") for fault in faults)
     assert not faults or option in " ".join(faults)
 
 
 @given(context=st.dictionaries(st.sampled_from(["stage", "stages", "dev", "auth"]) | st.text(max_size=8), JSON))
-def test_no_context_ends_in_anything_but_a_config_or_its_faults(context: dict[str, Any]) -> None:
-    assert _faults_or_none(context), "no auth stands in any of them"
+def test_any_context_gives_a_config_or_a_list_of_errors(context: dict[str, Any]) -> None:
+    assert _faults_or_none(context), "none of these contexts configures auth"
 
 
 def _faults_or_none(context: Mapping[str, Any]) -> list[str]:
@@ -274,12 +274,12 @@ def _faults_or_none(context: Mapping[str, Any]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize(("url", "asks"), [("https://bedrock-mantle.eu-central-1.api.aws/openai/v1", True),
+@pytest.mark.parametrize(("url", "needs_models"), [("https://bedrock-mantle.eu-central-1.api.aws/openai/v1", True),
                                            ("https://bedrock-mantle.eu-central-1.api.aws.evil.example/v1", False),
                                            ("https://models.example.com/v1", False)])  # fmt: skip
-def test_bedrock_needs_its_models_named(url: str, asks: bool) -> None:
+def test_bedrock_needs_a_list_of_models(url: str, needs_models: bool) -> None:
     context = _context(settings={"model_base_url": url})
-    if not asks:
+    if not needs_models:
         StageConfig.from_context(context)
         return
     assert _faults(context) == [
@@ -288,7 +288,7 @@ def test_bedrock_needs_its_models_named(url: str, asks: bool) -> None:
     StageConfig.from_context(_context(settings={"model_base_url": url}, models=["openai.gpt-oss-120b"]))
 
 
-def test_strangers_turns_are_capped_and_a_stage_may_say_by_how_many() -> None:
+def test_concurrency_is_capped_in_a_public_stage_and_a_stage_may_set_the_cap() -> None:
     guests: dict[str, Any] = {"auth": {"guest": {}}, "quotas": QUOTAS}
 
     def cap(uncapped: bool = False, **options: Any) -> int | None:
@@ -301,7 +301,7 @@ def test_strangers_turns_are_capped_and_a_stage_may_say_by_how_many() -> None:
     assert cap(auth={"cognito": {**POOL, "self_sign_up": True}}, quotas=QUOTAS) == 50
 
 
-POOL_OF_OTHERS = {
+EXTERNAL_COGNITO_SIGN_IN = {
     "issuer": "https://cognito-idp.eu-central-1.amazonaws.com/pool",
     "sign_in_url": "https://chat.auth.eu-central-1.amazoncognito.com",
 }
@@ -313,9 +313,11 @@ POOL_OF_OTHERS = {
         ({"issuer": "https://login.example.org/", "audience": "page", "client_id": "page"}, True),
         ({"issuer": "https://login.example.org/", "audience": "chat", "client_id": "page"}, False),
         ({**AUTH}, False),
-        ({**POOL_OF_OTHERS, "audience": "page", "client_id": "page"}, False),
+        ({**EXTERNAL_COGNITO_SIGN_IN, "audience": "page", "client_id": "page"}, False),
     ],
 )
-def test_a_stage_that_accepts_id_tokens_is_warned_of_before_it_is_deployed(auth: dict[str, Any], warned: bool) -> None:
+def test_a_stage_that_accepts_id_tokens_gets_a_warning_before_it_is_deployed(
+    auth: dict[str, Any], warned: bool
+) -> None:
     warnings = StageConfig.from_context(_context(auth=auth)).warnings
-    assert ["ID tokens" in one for one in warnings] == [True] * warned
+    assert ["ID tokens" in warning for warning in warnings] == [True] * warned
