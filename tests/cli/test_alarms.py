@@ -1,4 +1,4 @@
-"""`chat alarm-test`: it rings an alarm that somebody hears, or says why nobody would. AWS is moto's."""
+"""`chat alarm-test`: triggers an alarm and names who gets the email, or says why no one does. AWS is moto."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from lambda_src.cli.commands import app
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 TEMPLATE = Path(__file__).parents[1] / "template.json"
-Ring = Callable[..., Result]
+AlarmTest = Callable[..., Result]
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def ring(aws: None, tmp_path: Path) -> Ring:
-    """Run `chat alarm-test` for stage dev."""
+def alarm_test(aws: None, tmp_path: Path) -> AlarmTest:
+    """Runs `chat alarm-test` for stage dev."""
 
     def run(**stage: Any) -> Result:
         context = {"stage": "dev", "stages": {"dev": {"auth": {"guest": {}}, **stage}}}
@@ -70,49 +70,49 @@ def _state() -> str:
     return str(alarm["StateValue"])
 
 
-def test_an_alarm_rings_and_says_who_gets_the_mail(ring: Ring) -> None:
+def test_an_alarm_is_triggered_and_its_recipient_is_named(alarm_test: AlarmTest) -> None:
     _alarm(_topic("ops@example.org"))
-    result = ring()
+    result = alarm_test()
     assert (result.exit_code, _state()) == (0, "ALARM")
     assert "chatkit-dev-throttles rang: ops@example.org gets a mail" in result.stderr
 
 
-def test_a_subscription_that_nobody_confirmed_is_said_and_nothing_rings(ring: Ring) -> None:
+def test_an_unconfirmed_subscription_is_reported_and_no_alarm_is_triggered(alarm_test: AlarmTest) -> None:
     _alarm(_topic("ops@example.org", confirmed=False))
     before = _state()
-    result = ring()
+    result = alarm_test()
     assert (result.exit_code, _state()) == (1, before)
     assert "ops@example.org has not confirmed the subscription" in result.stderr
 
 
-def test_a_topic_without_subscribers_reaches_nobody(ring: Ring) -> None:
+def test_a_topic_without_subscribers_is_reported(alarm_test: AlarmTest) -> None:
     _alarm(_topic())
-    result = ring()
+    result = alarm_test()
     assert result.exit_code == 1
     assert "Nobody would get the mail" in result.stderr
 
 
-def test_an_alarm_without_an_address_names_the_option_to_set(ring: Ring) -> None:
+def test_for_an_alarm_without_an_action_the_message_names_the_option_to_set(alarm_test: AlarmTest) -> None:
     _alarm()
-    result = ring()
+    result = alarm_test()
     assert result.exit_code == 1
     assert "set alarm_email of stage dev in cdk.json" in result.stderr
 
 
-def test_a_stage_without_alarms_is_to_be_deployed_first(ring: Ring) -> None:
-    result = ring()
+def test_a_stage_without_alarms_must_be_deployed_first(alarm_test: AlarmTest) -> None:
+    result = alarm_test()
     assert result.exit_code == 1
     assert "There is no alarm chatkit-dev-throttles: deploy stage dev" in result.stderr
 
 
-def test_credentials_of_another_account_ring_nothing(ring: Ring) -> None:
+def test_credentials_of_another_account_trigger_no_alarm(alarm_test: AlarmTest) -> None:
     _alarm(_topic("ops@example.org"))
-    assert "stage dev is of 999999999999" in ring(account="999999999999").stderr
+    assert "stage dev is of 999999999999" in alarm_test(account="999999999999").stderr
     assert _state() != "ALARM"
 
 
-def test_the_alarm_that_is_rung_is_in_every_stage_and_turns_no_deployment_back() -> None:
+def test_the_triggered_alarm_exists_in_every_stage_and_rolls_no_deployment_back() -> None:
     resources = json.loads(TEMPLATE.read_text(encoding="utf-8"))["Resources"].values()
-    names = [one["Properties"]["AlarmName"] for one in resources if one["Type"] == "AWS::CloudWatch::Alarm"]
+    names = [r["Properties"]["AlarmName"] for r in resources if r["Type"] == "AWS::CloudWatch::Alarm"]
     assert f"chatkit-reference-{RUNG}" in names
     assert RUNG not in OF_A_VERSION

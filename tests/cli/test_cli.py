@@ -1,4 +1,4 @@
-"""The command line `chat`, command by command, on a table and a bucket in moto and on a real PostgreSQL."""
+"""The `chat` command line: export, import, erase, sweep, doctor and migrate, on moto and on a real PostgreSQL."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ Chat = Callable[..., Result]
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """moto, and the environment of an operator."""
+    """moto, with AWS credentials in the environment."""
     for name, value in (
         ("AWS_DEFAULT_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "x"),
@@ -55,20 +55,20 @@ def bucket(aws: Aws) -> str:
 
 @pytest.fixture
 def store(aws: Aws, table: str, bucket: str) -> DynamoDBStore:
-    """A store with what ada and bob have."""
+    """A store that holds data of ada and bob."""
     store = DynamoDBStore(aws.dynamodb, table, bucket=bucket, s3=aws.s3)
 
-    async def begin() -> None:
+    async def fill() -> None:
         await populate(store, "ada")
         await populate(store, "bob")
 
-    asyncio.run(begin())
+    asyncio.run(fill())
     return store
 
 
 @pytest.fixture
 def chat(table: str, bucket: str) -> Chat:
-    """Run a command on the table and the bucket."""
+    """Runs a command on the table and the bucket."""
 
     def run(*arguments: str, env: dict[str, str] | None = None, user_says: str | None = None) -> Result:
         options = ("--table", table, "--bucket", bucket)
@@ -77,8 +77,8 @@ def chat(table: str, bucket: str) -> Chat:
     return run
 
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    """The records of a file."""
+def records_in(path: Path) -> list[dict[str, Any]]:
+    """The records in a JSON Lines file."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -90,7 +90,7 @@ def test_every_command_has_help() -> None:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-def test_without_a_table_the_message_says_what_is_missing() -> None:
+def test_without_a_table_the_message_names_the_missing_option() -> None:
     result = CliRunner().invoke(app, ["doctor"], env={"CHAT_TABLE": ""})
     assert result.exit_code == 1
     assert "--table" in result.stderr
@@ -100,13 +100,13 @@ def test_an_unknown_store_is_a_usage_error() -> None:
     assert CliRunner().invoke(app, ["--store", "oracle", "doctor"]).exit_code == 2
 
 
-def test_an_export_is_one_line_per_thing_and_goes_to_standard_output(chat: Chat, store: DynamoDBStore) -> None:
+def test_an_export_writes_one_line_per_record_to_standard_output(chat: Chat, store: DynamoDBStore) -> None:
     result = chat("export", "ada")
     kinds = [json.loads(line)["kind"] for line in result.stdout.splitlines()]
     assert {kind: kinds.count(kind) for kind in kinds} == {"thread": 2, "item": 8, "feedback": 2, "attachment": 3}
 
 
-def test_export_import_export_is_byte_equal(chat: Chat, store: DynamoDBStore, tmp_path: Path) -> None:
+def test_exporting_after_an_import_gives_the_same_bytes(chat: Chat, store: DynamoDBStore, tmp_path: Path) -> None:
     first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
     assert chat("export", "ada", "--output", str(first)).exit_code == 0
     assert chat("erase", "ada", "--yes").exit_code == 0
@@ -117,19 +117,21 @@ def test_export_import_export_is_byte_equal(chat: Chat, store: DynamoDBStore, tm
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_an_import_that_died_is_finished_by_running_it_again(chat: Chat, store: DynamoDBStore, tmp_path: Path) -> None:
-    whole, half = tmp_path / "whole.jsonl", tmp_path / "half.jsonl"
-    chat("export", "ada", "--output", str(whole))
-    lines = whole.read_text().splitlines(keepends=True)
+def test_an_import_that_failed_is_finished_by_running_it_again(
+    chat: Chat, store: DynamoDBStore, tmp_path: Path
+) -> None:
+    complete, half = tmp_path / "whole.jsonl", tmp_path / "half.jsonl"
+    chat("export", "ada", "--output", str(complete))
+    lines = complete.read_text().splitlines(keepends=True)
     half.write_text("".join(lines[:6]) + lines[6][:10])
     chat("erase", "ada", "--yes")
-    died = chat("import", str(half))
-    assert (died.exit_code, "Line 7" in died.stderr) == (1, True)
-    assert chat("import", str(whole)).exit_code == 0
-    assert chat("export", "ada").stdout == whole.read_text()
+    failed = chat("import", str(half))
+    assert (failed.exit_code, "Line 7" in failed.stderr) == (1, True)
+    assert chat("import", str(complete)).exit_code == 0
+    assert chat("export", "ada").stdout == complete.read_text()
 
 
-def test_an_import_may_go_to_another_user(chat: Chat, store: DynamoDBStore, tmp_path: Path) -> None:
+def test_an_import_can_be_mapped_to_another_user(chat: Chat, store: DynamoDBStore, tmp_path: Path) -> None:
     file, users = tmp_path / "ada.jsonl", tmp_path / "users.csv"
     chat("export", "ada", "--output", str(file))
     users.write_text("ada,carol\n")
@@ -137,7 +139,9 @@ def test_an_import_may_go_to_another_user(chat: Chat, store: DynamoDBStore, tmp_
     assert chat("export", "carol").stdout == file.read_text().replace('"user":"ada"', '"user":"carol"')
 
 
-def test_another_value_under_an_id_is_a_conflict(chat: Chat, store: DynamoDBStore, tmp_path: Path) -> None:
+def test_importing_a_different_value_for_an_existing_id_is_a_conflict(
+    chat: Chat, store: DynamoDBStore, tmp_path: Path
+) -> None:
     file = tmp_path / "ada.jsonl"
     chat("export", "ada", "--output", str(file))
     file.write_text(file.read_text().replace("hello", "hallo"))
@@ -159,7 +163,7 @@ def test_attachments_are_exported_as_links_or_files(
 
 
 @pytest.mark.parametrize("option", [("--links-for", "60"), ("--files-to", "files")])
-def test_attachments_without_a_bucket_are_a_sentence(option: tuple[str, str]) -> None:
+def test_exporting_attachments_without_a_bucket_prints_one_sentence(option: tuple[str, str]) -> None:
     env = {"CHAT_TABLE": "threads", "CHAT_BUCKET": None}
     result = CliRunner().invoke(app, ["export", "ada", *option], env=env)
     assert (result.exit_code, result.stdout) == (1, "")
@@ -169,11 +173,11 @@ def test_attachments_without_a_bucket_are_a_sentence(option: tuple[str, str]) ->
 
 
 @pytest.mark.parametrize("seconds", ["-1", "604801", "soon"])
-def test_a_link_is_valid_for_as_long_as_s3_allows(seconds: str) -> None:
+def test_a_link_lifetime_that_s3_does_not_allow_is_a_usage_error(seconds: str) -> None:
     assert CliRunner().invoke(app, ["export", "ada", "--links-for", seconds]).exit_code == 2
 
 
-def test_erase_asks_reports_and_leaves_nothing(
+def test_erase_asks_first_then_reports_what_it_removed_and_leaves_nothing(
     aws: Aws, chat: Chat, store: DynamoDBStore, table: str, bucket: str
 ) -> None:
     assert chat("erase", "ada", user_says="n\n").exit_code == 1
@@ -185,14 +189,16 @@ def test_erase_asks_reports_and_leaves_nothing(
     assert len(chat("export", "bob").stdout.splitlines()) == 15
 
 
-def test_sweep_finishes_deletes(aws: Aws, chat: Chat, store: DynamoDBStore, table: str, bucket: str) -> None:
+def test_sweep_finishes_an_interrupted_delete(
+    aws: Aws, chat: Chat, store: DynamoDBStore, table: str, bucket: str
+) -> None:
     asyncio.run(store.delete_thread("thr_0", ADA))
     assert "4 items, 1 attachments, 1 objects" in chat("sweep").stderr
     assert not [row for row in aws.rows(table) if "USER#ada#THREAD#thr_0" in str(row) and "ITEM#" in str(row)]
 
 
 @pytest.mark.parametrize(("days", "code"), [(30, 0), (-1, 1)])
-def test_doctor_warns_about_the_models_of_a_stage(chat: Chat, tmp_path: Path, days: int, code: int) -> None:
+def test_doctor_warns_about_models_that_are_shut_down_soon(chat: Chat, tmp_path: Path, days: int, code: int) -> None:
     day = str(today() + timedelta(days=days))
     cdk_json = tmp_path / "cdk.json"
     with models_api(good="sk-test", listed=[{"id": "mine", "shutdown_date": day}]) as url:
@@ -205,7 +211,7 @@ def test_doctor_warns_about_the_models_of_a_stage(chat: Chat, tmp_path: Path, da
     assert (result.exit_code, f"mine on {day}" in result.stdout) == (code, True)
 
 
-def test_doctor_lists_what_cannot_be_read(aws: Aws, chat: Chat, store: DynamoDBStore, table: str) -> None:
+def test_doctor_lists_unreadable_and_orphaned_items(aws: Aws, chat: Chat, store: DynamoDBStore, table: str) -> None:
     assert chat("doctor").exit_code == 0
     key = {"pk": {"S": keys.thread_partition("ada", "thr_0")}, "sk": {"S": keys.item_sort("msg_1")}}
     aws.dynamodb.update_item(
@@ -249,7 +255,7 @@ HOSTED_ITEMS = {
 
 
 @pytest.mark.parametrize("page", [1, 2, 100])
-def test_hosted_threads_come_over_with_ids_order_titles_and_times(
+def test_hosted_threads_are_imported_with_ids_order_titles_and_times(
     aws: Aws, chat: Chat, table: str, tmp_path: Path, page: int
 ) -> None:
     raw = tmp_path / "raw.jsonl"
@@ -257,7 +263,7 @@ def test_hosted_threads_come_over_with_ids_order_titles_and_times(
         env = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "secret"}
         result = chat("import-hosted", str(raw), env=env)
     assert "11 records imported" in result.stderr, result.output
-    assert [value["id"] for value in lines_of(raw)] == [
+    assert [value["id"] for value in records_in(raw)] == [
         "cthr_1", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "cthr_2", "cthr_3", "m1",
     ]  # fmt: skip
     store = DynamoDBStore(aws.dynamodb, table)
@@ -275,8 +281,10 @@ def test_hosted_threads_come_over_with_ids_order_titles_and_times(
     assert "0 records imported, 11 were there" in replayed.stderr
 
 
-def test_postgres_is_migrated_filled_and_emptied(aws: Aws, chat: Chat, store: DynamoDBStore, tmp_path: Path) -> None:
-    """An export of the table imports into a database, and exports from there as the same bytes."""
+def test_postgres_can_be_migrated_filled_and_emptied(
+    aws: Aws, chat: Chat, store: DynamoDBStore, tmp_path: Path
+) -> None:
+    """An export from DynamoDB imports into PostgreSQL, and exports from there as the same bytes."""
     file = tmp_path / "ada.jsonl"
     chat("export", "ada", "--output", str(file))
     with postgres() as url:
@@ -295,13 +303,13 @@ def test_postgres_is_migrated_filled_and_emptied(aws: Aws, chat: Chat, store: Dy
         assert on_postgres("export", "ada").stdout == ""
 
 
-def test_a_dead_database_is_a_message_and_not_a_traceback() -> None:
+def test_an_unreachable_database_is_a_message_and_not_a_traceback() -> None:
     options = ["--store", "postgres", "--database-url", "postgresql://nobody@/nothing?host=/nowhere"]
     result = CliRunner().invoke(app, [*options, "export", "ada"])
     assert (result.exit_code, "could not be reached" in result.stderr) == (1, True)
 
 
-def test_items_of_threads_never_saved_are_erased_with_the_thread(aws: Aws, table: str) -> None:
+def test_deleting_a_thread_that_was_never_saved_removes_its_items(aws: Aws, table: str) -> None:
     store = DynamoDBStore(aws.dynamodb, table)
 
     async def run() -> list[str]:
@@ -314,8 +322,8 @@ def test_items_of_threads_never_saved_are_erased_with_the_thread(aws: Aws, table
     assert asyncio.run(run()) == []
 
 
-def test_the_list_of_commands_loads_nothing_that_only_a_command_needs() -> None:
+def test_listing_the_commands_imports_no_heavy_package() -> None:
     heavy = "{'boto3', 'chatkit', 'cryptography', 'httpx2', 'openai', 'pydantic', 'rich.markdown', 'sqlalchemy'}"
-    look = f"import sys, lambda_src.cli.commands; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    script = f"import sys, lambda_src.cli.commands; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""`chat doctor --origin`: its judges, and the whole of it against the emulator's front, set right and wrong."""
+"""`chat doctor --origin`: CORS and streaming checks against the emulator, with correct and incorrect settings."""
 
 import asyncio
 import io
@@ -25,7 +25,7 @@ from tests.apps.chat import SLOW_INIT_S, app_with, no_pause, server_with
 
 ROOT = Path(__file__).parents[2]
 PAGE = "https://www.example.com"
-RIGHT = Cors(
+CORRECT = Cors(
     allow_origins=(PAGE,), allow_methods=("GET", "POST"), allow_headers=REQUEST_HEADERS, expose_headers=RESPONSE_HEADERS
 )
 ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
@@ -36,14 +36,14 @@ Chat = Callable[[Cors | None], AbstractAsyncContextManager[str]]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chat() -> AsyncIterator[Chat]:
-    """The URL of a chat with such a front. One function serves all fronts of the module."""
+    """Opens a front with these CORS settings and yields its URL. All fronts in this module share one function."""
     switches = Switches(processes=1, init_timeout_s=SLOW_INIT_S)
     async with Emulator(
         "tests.e2e.chat_handler.handler", env=ENV, task_root=ROOT, switches=switches, output=io.StringIO()
     ) as emulator:
 
         @asynccontextmanager
-        async def fronted(cors: Cors | None) -> AsyncIterator[str]:
+        async def open_front(cors: Cors | None) -> AsyncIterator[str]:
             front = Front(emulator.serve, cors=cors)
             url = await front.start("127.0.0.1", 0)
             try:
@@ -51,23 +51,23 @@ async def chat() -> AsyncIterator[Chat]:
             finally:
                 await front.stop()
 
-        yield fronted
+        yield open_front
 
 
-async def looked_at(url: str, *, origin: str = PAGE, token: str | None = "ann") -> dict[str, cors_check.Row]:
-    """The rows, by their check."""
+async def rows_by_check(url: str, *, origin: str = PAGE, token: str | None = "ann") -> dict[str, cors_check.Row]:
+    """The rows of the report, by the name of their check."""
     async with connected(url, token=token) as endpoint:
         return {row.check: row async for row in cors_check.rows(endpoint, origin)}
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_right_settings_are_all_right_and_leave_no_thread_behind(chat: Chat) -> None:
-    async with chat(RIGHT) as url:
-        rows = await looked_at(url)
+async def test_correct_settings_pass_every_check_and_leave_no_thread_behind(chat: Chat) -> None:
+    async with chat(CORRECT) as url:
+        rows = await rows_by_check(url)
         async with connected(url, token="ann") as endpoint:
             assert (await endpoint.ask("threads.list"))["data"] == []
     page = (ROOT / "docs" / "talk.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE) == list(rows), "docs/talk.md lists the rows"
+    assert re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE) == list(rows), "docs/talk.md must list the rows"
     states = {check: row.state for check, row in rows.items()}
     assert states.pop("domain") == "look"
     assert list(states) == ["chat", "preflight", "token", "answer", "streaming"]
@@ -75,34 +75,34 @@ async def test_right_settings_are_all_right_and_leave_no_thread_behind(chat: Cha
 
 
 @pytest.mark.parametrize(
-    ("cors", "wrong", "found"),
+    ("cors", "wrong", "message"),
     [
         (None, {"preflight", "answer"}, "OPTIONS was answered 405"),
-        (replace(RIGHT, allow_origins=("https://other.example",)), {"preflight", "answer"}, "is not allowed"),
-        (replace(RIGHT, allow_headers=("content-type", "x-chat-turn")), {"preflight"}, "may not send authorization"),
-        (replace(RIGHT, allow_headers=("*",)), {"preflight"}, "may not send authorization"),
-        (replace(RIGHT, allow_methods=("GET",)), {"preflight"}, "POST is not among get"),
-        (replace(RIGHT, expose_headers=()), {"answer"}, "cannot read x-chat-turn"),
+        (replace(CORRECT, allow_origins=("https://other.example",)), {"preflight", "answer"}, "is not allowed"),
+        (replace(CORRECT, allow_headers=("content-type", "x-chat-turn")), {"preflight"}, "may not send authorization"),
+        (replace(CORRECT, allow_headers=("*",)), {"preflight"}, "may not send authorization"),
+        (replace(CORRECT, allow_methods=("GET",)), {"preflight"}, "POST is not among get"),
+        (replace(CORRECT, expose_headers=()), {"answer"}, "cannot read x-chat-turn"),
     ],
     ids=["no CORS", "another origin", "headers missing", "headers *", "GET only", "nothing exposed"],
 )
 @pytest.mark.asyncio(loop_scope="module")
-async def test_wrong_settings_are_told_with_what_to_do(
-    chat: Chat, cors: Cors | None, wrong: set[str], found: str
+async def test_incorrect_settings_are_reported_with_what_to_do(
+    chat: Chat, cors: Cors | None, wrong: set[str], message: str
 ) -> None:
     async with chat(cors) as url:
-        rows = await looked_at(url)
+        rows = await rows_by_check(url)
     assert {check for check, row in rows.items() if row.state == "wrong"} == wrong
     first = next(row for row in rows.values() if row.state == "wrong")
-    assert found in first.found
-    assert not [row for row in rows.values() if "make deploy" in row.todo], "it runs on this machine"
+    assert message in first.found
+    assert not [row for row in rows.values() if "make deploy" in row.todo], "there is nothing to deploy on this machine"
     assert all(row.todo for row in rows.values() if row.state == "wrong")
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_without_a_token_nothing_is_streamed_and_a_page_of_our_own_needs_no_cors(chat: Chat) -> None:
+async def test_without_a_token_streaming_is_not_checked_and_our_own_page_needs_no_cors(chat: Chat) -> None:
     async with chat(None) as url:
-        rows = await looked_at(url, origin=url, token=None)
+        rows = await rows_by_check(url, origin=url, token=None)
         result = await asyncio.to_thread(
             CliRunner().invoke, command_line, ["doctor", "--origin", url, "--url", url], env={"CHATKIT_TOKEN": ""}
         )
@@ -114,7 +114,7 @@ async def test_without_a_token_nothing_is_streamed_and_a_page_of_our_own_needs_n
     assert "-> docs/auth.md" in result.stdout
 
 
-async def test_what_holds_an_answer_back_is_found() -> None:
+async def test_a_buffered_answer_is_detected() -> None:
     app = app_with(server_with(MemoryStore()))
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://chat.test")  # it buffers
     rows = [row async for row in cors_check.rows(Endpoint(http, token="ann", sleep=no_pause), "http://chat.test")]
@@ -128,32 +128,32 @@ async def test_what_holds_an_answer_back_is_found() -> None:
     [([cors_check.DELTA] * 20, "ok"), ([cors_check.DELTA * 2] * 10, "ok"), ([cors_check.DELTA * 20], "wrong"),
      ([cors_check.DELTA * 10] * 3, "wrong"), ([cors_check.DELTA] * 2, "look"), ([], "look")],
 )  # fmt: skip
-def test_a_stream_is_told_by_its_pieces(pieces: list[bytes], state: str) -> None:
+def test_streaming_is_judged_by_the_pieces_that_arrive(pieces: list[bytes], state: str) -> None:
     assert cors_check.streamed(pieces).state == state
 
 
-def test_two_layers_that_both_answer_cors_are_found() -> None:
+def test_cors_headers_from_two_layers_are_detected() -> None:
     headers = {"access-control-allow-origin": f"{PAGE}, {PAGE}"}
     assert "two layers" in cors_check.answered(headers, PAGE).found
 
 
 @pytest.mark.parametrize("text", ["", "www.example.com", "https://", "ftp://x", "https://www.example.com/chat"])
-def test_an_origin_that_is_none_is_one_line(text: str) -> None:
+def test_an_invalid_origin_is_reported_in_one_line(text: str) -> None:
     with pytest.raises(RequestError, match="origin"):
         cors_check.origin_of(text)
     result = CliRunner().invoke(command_line, ["doctor", "--origin", text])
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
 
 
-def test_an_origin_is_written_as_browsers_send_it() -> None:
+def test_an_origin_is_normalized_to_what_browsers_send() -> None:
     assert cors_check.origin_of("HTTPS://WWW.Example.com/") == PAGE
 
 
-def test_what_is_no_chat_is_one_row() -> None:
-    async def look() -> list[cors_check.Row]:
-        answer = httpx2.MockTransport(lambda _: httpx2.Response(404))
-        async with httpx2.AsyncClient(transport=answer, base_url="https://x.test") as http:
+def test_a_url_without_a_chat_is_reported_in_a_single_row() -> None:
+    async def check() -> list[cors_check.Row]:
+        transport = httpx2.MockTransport(lambda _: httpx2.Response(404))
+        async with httpx2.AsyncClient(transport=transport, base_url="https://x.test") as http:
             return [row async for row in cors_check.rows(Endpoint(http, token=None, sleep=no_pause), PAGE)]
 
-    (row,) = asyncio.run(look())
+    (row,) = asyncio.run(check())
     assert (row.check, row.state) == ("chat", "wrong")

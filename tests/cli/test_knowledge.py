@@ -1,4 +1,4 @@
-"""`chat knowledge`: a folder of documents becomes a vector store, over a fake of OpenAI's API on the wire."""
+"""`chat knowledge`: syncs a folder of documents to an OpenAI vector store, against a fake API on loopback."""
 
 import contextlib
 import copy
@@ -46,46 +46,46 @@ def cdk_json(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(folder: Path) -> Write:
-    """Make the folder have exactly these documents."""
+    """Replaces the contents of the folder with these documents."""
 
-    def written(documents: dict[str, str]) -> None:
-        for file in [one for one in folder.rglob("*") if one.is_file()]:
+    def replace_with(documents: dict[str, str]) -> None:
+        for file in [path for path in folder.rglob("*") if path.is_file()]:
             file.unlink()
         for path, text in documents.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
 
-    return written
+    return replace_with
 
 
 @pytest.fixture
 def run(api: VectorStoreApi, folder: Path, cdk_json: Path, monkeypatch: pytest.MonkeyPatch) -> Knowledge:
-    """Run the command on the folder."""
+    """Runs the command on the folder."""
     monkeypatch.setattr(vector_store, "BATCH", 3)  # so that a few documents are several batches
 
-    def ran(*options: str, env: dict[str, str | None] | None = None, user_says: str | None = None) -> Result:
-        here = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": api.url, "NO_PROXY": "*"} | (env or {})
+    def run_command(*options: str, env: dict[str, str | None] | None = None, user_says: str | None = None) -> Result:
+        environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": api.url, "NO_PROXY": "*"} | (env or {})
         arguments = ["knowledge", str(folder), "--cdk-json", str(cdk_json), *options]
-        return CliRunner().invoke(app, arguments, env=here, input=user_says)
+        return CliRunner().invoke(app, arguments, env=environ, input=user_says)
 
-    return ran
+    return run_command
 
 
 def store_of(cdk_json: Path, stage: str = "dev") -> str:
-    """The id that the stage has."""
+    """The vector store ID that cdk.json has for the stage."""
     store: str = json.loads(cdk_json.read_text())["context"]["stages"][stage]["environment"]["KNOWLEDGE_STORE"]
     return store
 
 
 def writes(api: VectorStoreApi) -> list[tuple[str, str]]:
-    """The requests that changed something."""
+    """The requests that were not reads."""
     return [(method, path) for method, path in api.requests if method != "GET"]
 
 
 SEVEN = {f"page-{number}.md": f"# Page {number}" for number in range(7)}
 
 
-def test_a_folder_becomes_a_store_that_the_stage_knows(
+def test_a_folder_becomes_a_vector_store_whose_id_is_saved_for_the_stage(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     documents = {
@@ -105,7 +105,7 @@ def test_a_folder_becomes_a_store_that_the_stage_knows(
     assert store in result.stderr
 
 
-def test_only_what_changed_is_sent_again(run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path) -> None:
+def test_only_changes_are_uploaded_again(run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path) -> None:
     write(SEVEN)
     assert run().exit_code == 0
     api.requests.clear()
@@ -117,11 +117,11 @@ def test_only_what_changed_is_sent_again(run: Knowledge, write: Write, api: Vect
     result = run()
     assert "1 added, 1 updated, 1 removed, 5 unchanged" in result.stderr
     assert api.texts(store_of(cdk_json)) == documents
-    assert len(api.files) == len(documents), "nothing is left behind"
+    assert len(api.files) == len(documents), "replaced and removed files must be deleted"
     assert sum(request == ("POST", "/files") for request in writes(api)) == 2
 
 
-def test_a_dry_run_lists_the_changes_and_makes_none(
+def test_a_dry_run_lists_the_changes_without_making_them(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     before = cdk_json.read_text()
@@ -137,7 +137,7 @@ def test_a_dry_run_lists_the_changes_and_makes_none(
     assert writes(api) == []
 
 
-def test_links_are_kept_with_the_documents_and_can_change_without_an_upload(
+def test_links_are_stored_with_the_documents_and_can_change_without_an_upload(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     write({"guides/my sizes.md": "S"})
@@ -151,13 +151,13 @@ def test_links_are_kept_with_the_documents_and_can_change_without_an_upload(
 
 
 @pytest.mark.parametrize("link", ["docs.example.com/{path}", "https://docs.example.com/", "javascript:{path}"])
-def test_a_link_that_leads_to_no_document_is_refused(run: Knowledge, write: Write, link: str) -> None:
+def test_a_link_template_that_is_not_a_document_url_is_refused(run: Knowledge, write: Write, link: str) -> None:
     write({"a.md": "a"})
     result = run("--link", link)
     assert (result.exit_code, "is not a link to a document" in result.stderr) == (1, True)
 
 
-def test_what_no_search_can_read_is_one_sentence_and_the_rest_goes_on(
+def test_unsupported_files_are_skipped_with_a_message_and_the_rest_are_uploaded(
     run: Knowledge, write: Write, api: VectorStoreApi, folder: Path, cdk_json: Path
 ) -> None:
     write({
@@ -178,7 +178,7 @@ def test_what_no_search_can_read_is_one_sentence_and_the_rest_goes_on(
 @pytest.mark.parametrize(
     ("name", "reason"), [("broken.pdf", "OpenAI cannot read it"), ("refused.doc", "OpenAI does not read this type")]
 )
-def test_a_document_that_openai_refuses_is_named_and_the_others_are_taken(
+def test_a_document_that_openai_refuses_is_named_and_the_others_are_uploaded(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path, name: str, reason: str
 ) -> None:
     write({**SEVEN, name: "x"})
@@ -187,10 +187,10 @@ def test_a_document_that_openai_refuses_is_named_and_the_others_are_taken(
     assert f"{name} is not taken: {reason}" in result.stderr
     assert "secret words" not in result.output
     assert api.texts(store_of(cdk_json)) == SEVEN
-    assert len(api.files) == len(SEVEN), "what was refused is deleted"
+    assert len(api.files) == len(SEVEN), "the refused file must be deleted"
 
 
-def test_an_upload_that_is_refused_is_a_document_that_is_not_taken(
+def test_a_refused_upload_is_retried_by_the_next_run(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     refusals = [413]
@@ -206,7 +206,7 @@ def test_an_upload_that_is_refused_is_a_document_that_is_not_taken(
     assert api.texts(store_of(cdk_json)) == SEVEN
 
 
-def test_the_version_before_stays_until_the_new_one_is_taken(
+def test_the_old_version_of_a_document_stays_until_the_new_one_is_accepted(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     write({"broken.md": "old", "b.md": "b"})
@@ -221,18 +221,18 @@ def test_the_version_before_stays_until_the_new_one_is_taken(
     assert api.texts(store) == {"broken.md": "old", "b.md": "b"}
 
 
-def test_files_of_others_in_the_store_and_in_the_project_are_left_alone(
+def test_files_that_other_programs_added_are_left_alone(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     write({"a.md": "a"})
     run()
     store = store_of(cdk_json)
-    theirs = [api.add(store, "a.md", b"theirs", None), api.add(store, "x.md", b"theirs", {"path": "a.md"})]
+    foreign_files = [api.add(store, "a.md", b"theirs", None), api.add(store, "x.md", b"theirs", {"path": "a.md"})]
     api.files["file_free"] = {"id": "file_free", "filename": "a.md", "content": b"", "purpose": "assistants"}
     write({"b.md": "b"})
     assert run("--yes").exit_code == 0
-    assert {*theirs, "file_free"} <= api.files.keys()
-    assert set(theirs) <= api.stores[store].keys()
+    assert {*foreign_files, "file_free"} <= api.files.keys()
+    assert set(foreign_files) <= api.stores[store].keys()
     assert len(api.files) == 4
 
 
@@ -244,41 +244,43 @@ def test_long_lists_are_read_page_by_page(run: Knowledge, write: Write, api: Vec
     assert "7 unchanged" in run().stderr
 
 
-def test_a_rate_limit_is_waited_out(run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path) -> None:
+def test_requests_are_retried_after_a_rate_limit(
+    run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
+) -> None:
     api.before = lambda method, path: (429, {"error": {}}) if len(api.requests) % 3 == 0 else None
     write(SEVEN)
     assert run().exit_code == 0
     assert api.texts(store_of(cdk_json)) == SEVEN
 
 
-def test_a_few_requests_run_at_a_time(run: Knowledge, write: Write, api: VectorStoreApi) -> None:
+def test_the_number_of_concurrent_requests_is_limited(run: Knowledge, write: Write, api: VectorStoreApi) -> None:
     write({f"{number}.md": str(number) for number in range(20)})
     assert run().exit_code == 0
     assert 1 <= api.most_busy <= vector_store.PARALLEL
 
 
-class Killer:
-    """Ends the command at one of its requests, before it is carried out or after; from then on nothing answers."""
+class FailingConnection:
+    """Breaks the connection at request number `at`, before or after it is processed, and at every later request."""
 
-    def __init__(self, at: int, *, is_done: bool) -> None:
-        self._left, self._is_done, self.struck = at, is_done, False
+    def __init__(self, at: int, *, after_processing: bool) -> None:
+        self._left, self._after_processing, self.broken = at, after_processing, False
 
     def before(self, method: str, path: str) -> Answer | None:
-        if self.struck:
+        if self.broken:
             raise Dead
         self._left -= 1
         if self._left == 0:
-            self.struck = True
-            if not self._is_done:
+            self.broken = True
+            if not self._after_processing:
                 raise Dead
         return None
 
     def after(self, method: str, path: str) -> None:
-        if self.struck:
+        if self.broken:
             raise Dead
 
 
-async def test_a_run_that_was_killed_at_any_request_is_finished_by_the_next(
+async def test_a_run_that_was_interrupted_at_any_request_is_finished_by_the_next(
     write: Write, api: VectorStoreApi, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector_store, "BATCH", 2)
@@ -294,27 +296,27 @@ async def test_a_run_that_was_killed_at_any_request_is_finished_by_the_next(
 
     write(old)
     await update()
-    begun = copy.deepcopy((api.files, api.stores, api.batches))
+    before_update = copy.deepcopy((api.files, api.stores, api.batches))
     write(new)
-    struck, at = True, 0
-    while struck:
+    broken, at = True, 0
+    while broken:
         at += 1
-        for is_done in (False, True):
-            api.files, api.stores, api.batches = copy.deepcopy(begun)
-            killer = Killer(at, is_done=is_done)
-            api.before, api.after = killer.before, killer.after
+        for after_processing in (False, True):
+            api.files, api.stores, api.batches = copy.deepcopy(before_update)
+            connection = FailingConnection(at, after_processing=after_processing)
+            api.before, api.after = connection.before, connection.after
             with contextlib.suppress(openai.APIConnectionError):
                 await update()
             api.before, api.after = lambda method, path: None, lambda method, path: None
             await update()
-            assert api.texts(store.id) == new, (at, is_done)
-            assert api.files.keys() == api.stores[store.id].keys(), "no upload is left behind"
-            struck = killer.struck
+            assert api.texts(store.id) == new, (at, after_processing)
+            assert api.files.keys() == api.stores[store.id].keys(), "every upload must be in the store"
+            broken = connection.broken
     assert at > 12
     await client.close()
 
 
-def test_a_first_run_that_was_killed_with_sigkill_is_finished_by_the_next(
+def test_a_first_run_that_was_killed_is_finished_by_the_next(
     run: Knowledge, write: Write, api: VectorStoreApi, folder: Path, cdk_json: Path
 ) -> None:
     write(SEVEN)
@@ -339,7 +341,7 @@ def test_a_first_run_that_was_killed_with_sigkill_is_finished_by_the_next(
     assert len(api.files) == len(SEVEN)
 
 
-def test_documents_that_a_dead_run_left_in_progress_are_waited_for(
+def test_documents_that_an_earlier_run_left_in_progress_are_waited_for(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     write({"a.md": "a"})
@@ -350,7 +352,7 @@ def test_documents_that_a_dead_run_left_in_progress_are_waited_for(
     assert row["status"] == "completed"
 
 
-def test_documents_that_are_processed_for_too_long_are_a_sentence(
+def test_documents_that_take_too_long_to_process_are_reported_in_one_sentence(
     run: Knowledge, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector_store, "PROCESSING_S", 0)
@@ -359,7 +361,7 @@ def test_documents_that_are_processed_for_too_long_are_a_sentence(
     assert (result.exit_code, "still processing" in result.stderr) == (1, True)
 
 
-def test_removing_most_documents_is_asked_about(
+def test_removing_most_documents_needs_confirmation(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
 ) -> None:
     write(SEVEN)
@@ -367,42 +369,44 @@ def test_removing_most_documents_is_asked_about(
     write({"page-0.md": "# Page 0"})
     no = run(user_says="n\n")
     assert (no.exit_code, "Remove 6 of 7 documents?" in no.stderr) == (1, True)
-    assert run(user_says="").exit_code == 1, "nobody is there to ask"
+    assert run(user_says="").exit_code == 1, "without an answer nothing may be removed"
     assert api.texts(store_of(cdk_json)) == SEVEN
     assert run(user_says="y\n").exit_code == 0
     assert list(api.texts(store_of(cdk_json))) == ["page-0.md"]
 
 
-def sentence(result: Result) -> str:
-    """What a command that failed said: no traceback."""
+def error_message(result: Result) -> str:
+    """The error message of a failed command, which must not be a traceback."""
     assert result.exit_code == 1, (result.output, result.exception)
     assert "Traceback" not in result.output
     return result.stderr
 
 
-def test_mistakes_are_a_sentence(
+def test_user_errors_are_one_sentence_each(
     run: Knowledge, write: Write, folder: Path, cdk_json: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector_store, "RETRIES", 0)
-    assert "has no documents" in sentence(run())
+    assert "has no documents" in error_message(run())
     write({"a.md": "a"})
-    assert "has no stage 'nope'" in sentence(run("--stage", "nope"))
-    assert "OPENAI_API_KEY is not set" in sentence(run(env={"OPENAI_API_KEY": None}))
-    assert "OpenAI refuses OPENAI_API_KEY (401)" in sentence(run(env={"OPENAI_API_KEY": "sk-wrong"}))
-    assert "cannot be reached" in sentence(run(env={"OPENAI_BASE_URL": "http://127.0.0.1:9"}))
+    assert "has no stage 'nope'" in error_message(run("--stage", "nope"))
+    assert "OPENAI_API_KEY is not set" in error_message(run(env={"OPENAI_API_KEY": None}))
+    assert "OpenAI refuses OPENAI_API_KEY (401)" in error_message(run(env={"OPENAI_API_KEY": "sk-wrong"}))
+    assert "cannot be reached" in error_message(run(env={"OPENAI_BASE_URL": "http://127.0.0.1:9"}))
     assert "KNOWLEDGE_STORE" not in cdk_json.read_text()
     folder.rename(folder.with_name("other"))
-    assert "is not a folder" in sentence(run())
+    assert "is not a folder" in error_message(run())
 
 
-def test_a_store_that_is_gone_is_a_sentence(run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path) -> None:
+def test_a_deleted_vector_store_is_reported_in_one_sentence(
+    run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path
+) -> None:
     write({"a.md": "a"})
     run()
     api.stores.clear()
-    assert "has no vector store" in sentence(run())
+    assert "has no vector store" in error_message(run())
 
 
-def test_a_cdk_json_that_cannot_be_written_says_what_to_add(
+def test_if_cdk_json_cannot_be_written_the_message_says_what_to_add(
     run: Knowledge, write: Write, api: VectorStoreApi, cdk_json: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -410,6 +414,6 @@ def test_a_cdk_json_that_cannot_be_written_says_what_to_add(
 
     monkeypatch.setattr(Path, "replace", refuse)
     write({"a.md": "a"})
-    said = sentence(run())
+    message = error_message(run())
     [store] = api.stores
-    assert f'(Permission denied): add "KNOWLEDGE_STORE": "{store}"' in said
+    assert f'(Permission denied): add "KNOWLEDGE_STORE": "{store}"' in message

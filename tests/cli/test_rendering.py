@@ -1,4 +1,4 @@
-"""What a terminal shows of items and widgets."""
+"""lambda_src/cli/talk/rendering.py: thread items and widgets as text for a terminal."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ def card(*children: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "Card", "children": list(children), **more}
 
 
-def press(label: str, action: str = "go") -> dict[str, Any]:
+def button(label: str, action: str = "go") -> dict[str, Any]:
     return {"type": "Button", "label": label, "onClickAction": {"type": action}}
 
 
 @pytest.mark.parametrize("hidden", ["\x1b[31m", "\x07", "\x9b2J", "\r", "\x00", "\u202e", "\u200b", "\ud800"])
-def test_nothing_that_a_terminal_would_obey_gets_through(hidden: str) -> None:
+def test_control_characters_are_removed(hidden: str) -> None:
     assert not set(hidden) & set(rendering.clean(f"a{hidden}b")) - set("[312mJ")
     assert rendering.clean("über\t日本 👍\n") == "über\t日本 👍\n"
 
 
-def test_a_widget_is_its_words_and_its_buttons_have_numbers() -> None:
+def test_a_widget_is_rendered_as_text_with_numbered_buttons() -> None:
     widget = order_card(17, "open").model_dump(mode="json", exclude_none=True)
     assert rendering.widget_lines(widget, first=3) == ["Order 17", "open", "[3 Ship]", "[4 Cancel]", "[5 Explain]"]
     buttons = rendering.buttons_of({"id": "w", "type": "widget", "widget": widget})
@@ -48,16 +48,16 @@ def test_a_widget_is_its_words_and_its_buttons_have_numbers() -> None:
     ],
     ids=lambda part: part.get("type") if isinstance(part, dict) else "",
 )
-def test_every_component_has_its_text(part: dict[str, Any], lines: list[str]) -> None:
+def test_every_component_has_a_text_form(part: dict[str, Any], lines: list[str]) -> None:
     assert rendering.widget_lines(card(part)) == lines
 
 
-def test_what_can_be_pressed_is_counted_as_it_is_shown() -> None:
+def test_everything_clickable_is_numbered_in_the_order_shown() -> None:
     row = {"type": "ListViewItem", "children": [{"type": "Text", "value": "Row"}], "onClickAction": {"type": "open"}}
-    widget = card(row, press("Buy", "buy"), confirm={"label": "Yes", "action": {"type": "yes"}})
+    widget = card(row, button("Buy", "buy"), confirm={"label": "Yes", "action": {"type": "yes"}})
     assert rendering.widget_lines(widget) == ["[1 Row]", "[2 Buy]", "[3 Yes]"]
-    found = rendering.buttons_of({"id": "w", "type": "widget", "widget": widget})
-    assert [button.action["type"] for button in found] == ["open", "buy", "yes"]
+    buttons = rendering.buttons_of({"id": "w", "type": "widget", "widget": widget})
+    assert [button.action["type"] for button in buttons] == ["open", "buy", "yes"]
 
 
 def test_an_answer_lists_each_source_once() -> None:
@@ -78,11 +78,11 @@ def test_an_answer_lists_each_source_once() -> None:
     ],
     ids=lambda item: item["type"] if isinstance(item, dict) else "",
 )  # fmt: skip
-def test_every_other_item_is_a_line_or_nothing(item: dict[str, Any], text: str | None) -> None:
+def test_every_other_item_is_rendered_as_a_line_or_nothing(item: dict[str, Any], text: str | None) -> None:
     assert rendering.note_of(item) == text
 
 
-def test_what_only_a_page_can_do_is_said() -> None:
+def test_the_text_says_what_only_a_page_can_do() -> None:
     call = {"type": "client_tool_call", "status": "pending", "name": "read_clipboard"}
     form = {"type": "structured_input", "inputs": [{"question": "Colour?", "options": [{"value": "red"}]}]}
     assert "asks the page for read_clipboard" in (rendering.note_of(call) or "")

@@ -1,4 +1,4 @@
-"""Models that are shut down soon: which ones a stage uses, what the vendor says of them, and who is warned when."""
+"""lambda_src/cli/retirement.py: warnings about the models of a stage that their vendor is about to shut down."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ STAGE = Stage(name="dev", account=None, region="us-east-1", model_key="/key", gu
 
 
 def model(name: str, shutdown_date: object = None) -> dict[str, Any]:
-    """A model as the vendor lists it."""
+    """A model in the vendor's list."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "vendor", "shutdown_date": shutdown_date}
 
 
@@ -44,11 +44,11 @@ def stage_of(tmp_path: Path, **entry: Any) -> Stage:
 
 
 def assistants(*agents: Agent[Any], **named: Assistant) -> Assistants:
-    """Assistants by name; the first agent is the nameless one's."""
+    """Assistants by name; the first agent belongs to the default assistant, whose name is empty."""
     return {"": Assistant(lambda: agents[0]), **named}
 
 
-def test_an_agent_is_checked_with_all_that_it_hands_over_to(tmp_path: Path) -> None:
+def test_the_models_of_an_agent_include_those_of_its_handoffs(tmp_path: Path) -> None:
     last = Agent[Any](name="Last", model="c")
     billing = Agent[Any](name="Billing", model="b", handoffs=[handoff(last)])
     own = Agent[Any](name="Own", model=DemoModel(sleep=lambda _: None))  # type: ignore[arg-type, return-value] # unused
@@ -69,7 +69,7 @@ def test_the_models_of_a_stage_replace_those_of_its_agents(tmp_path: Path) -> No
         ({"dictation_model": "ears"}, {"a", "ears"}),
     ],
 )
-def test_the_dictation_model_is_checked_where_dictation_is_on(
+def test_the_dictation_model_is_included_if_dictation_is_on(
     settings: dict[str, Any], expected: set[str], tmp_path: Path
 ) -> None:
     stage = stage_of(tmp_path, settings=settings)
@@ -80,14 +80,16 @@ def test_the_dictation_model_is_checked_where_dictation_is_on(
     ("days", "warned", "too_late"),
     [(91, False, False), (90, True, False), (8, True, False), (7, True, True), (0, True, True), (-3, True, True)],
 )
-def test_a_warning_starts_90_days_before_and_a_refusal_7_days_before(days: int, warned: bool, too_late: bool) -> None:
+def test_warnings_start_90_days_before_a_shutdown_and_refusals_7_days_before(
+    days: int, warned: bool, too_late: bool
+) -> None:
     day = TODAY + timedelta(days=days)
     with models_api(good=KEY, listed=[model("a", day.isoformat()), model("other", TODAY.isoformat())]) as url:
         dates = retirement.shutdown_dates(KEY, url)
-    found = retirement.retiring(STAGE, dates, today=TODAY, load=lambda: assistants(Agent(name="A", model="a")))
-    assert [one.model for one in found] == (["a"] if warned else [])
-    assert any(one.too_late for one in found) is too_late
-    assert all(str(day) in str(one) and "docs/models.md" in str(one) for one in found)
+    warnings = retirement.retiring(STAGE, dates, today=TODAY, load=lambda: assistants(Agent(name="A", model="a")))
+    assert [warning.model for warning in warnings] == (["a"] if warned else [])
+    assert any(warning.too_late for warning in warnings) is too_late
+    assert all(str(day) in str(warning) and "docs/models.md" in str(warning) for warning in warnings)
 
 
 @pytest.mark.parametrize(
@@ -102,12 +104,12 @@ def test_a_warning_starts_90_days_before_and_a_refusal_7_days_before(days: int, 
     ],
     ids=str,
 )
-def test_a_vendor_that_sends_no_date_causes_no_warning(listed: object) -> None:
+def test_without_a_shutdown_date_from_the_vendor_there_is_no_warning(listed: object) -> None:
     with models_api(good=KEY, listed=listed) as url:
         assert retirement.shutdown_dates(KEY, url) == {}
 
 
-def test_agents_are_not_even_built_for_a_vendor_that_sends_no_dates() -> None:
+def test_agents_are_not_built_if_the_vendor_sends_no_dates() -> None:
     def broken() -> Assistants:
         raise KeyError("MY_SECRET")
 
@@ -128,7 +130,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def chat(tmp_path: Path) -> Chat:
-    """Run `chat` for a stage that uses the model `mine`, whose vendor shuts it down in so many days."""
+    """Runs `chat` for a stage that uses the model `mine`, which its vendor shuts down in `days` days."""
 
     def run(*arguments: str, days: int | None, key: str = KEY, typed: str = "") -> Result:
         day = None if days is None else (retirement.today() + timedelta(days=days)).isoformat()
@@ -143,7 +145,7 @@ def chat(tmp_path: Path) -> Chat:
 @pytest.mark.parametrize(
     ("days", "new", "code"), [(50, True, 0), (3, True, 1), (3, False, 0), (None, True, 0), (200, True, 0)]
 )
-def test_a_new_stage_is_refused_in_the_last_week_and_others_are_warned(
+def test_a_new_stage_is_refused_in_the_last_week_and_existing_stages_are_warned(
     chat: Chat, days: int | None, new: bool, code: int
 ) -> None:
     result = chat("models", *(["--new"] if new else []), days=days)
@@ -160,29 +162,27 @@ def test_a_key_that_cannot_list_models_does_not_stop_a_deployment(chat: Chat) ->
     assert "withdrawn" not in result.output
 
 
-def test_whoever_sets_a_key_is_warned_and_the_key_is_written(tmp_path: Path) -> None:
+def test_setting_a_key_prints_the_warning_and_still_writes_the_key(tmp_path: Path) -> None:
     day = (retirement.today() + timedelta(days=30)).isoformat()
     with mock_aws(), models_api(good=KEY, listed=[model("mine", day)]) as url:
         stage_of(tmp_path, models=["mine"], settings={"model_base_url": url})
-        words = ["secret", "set", "model-key", "--cdk-json", str(tmp_path / "cdk.json")]
-        result = CliRunner().invoke(app, words, input=KEY)
+        argv = ["secret", "set", "model-key", "--cdk-json", str(tmp_path / "cdk.json")]
+        result = CliRunner().invoke(app, argv, input=KEY)
         stored = boto3.client("ssm").get_parameter(Name="/chatkit/dev/model-key", WithDecryption=True)
     assert (result.exit_code, stored["Parameter"]["Value"]) == (0, KEY)
     assert f"warning: The vendor shuts down the model mine on {day}" in result.stderr
 
 
-def test_make_verify_has_a_row_about_the_models_of_the_stage_that_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_make_verify_reports_the_models_of_a_named_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    nowhere = Deployment("http://chat.test/", httpx2.AsyncClient(), {})
-    assert asyncio.run(answers.models(nowhere)).outcome is Outcome.NOT_SEEN
+    without_stage = Deployment("http://chat.test/", httpx2.AsyncClient(), {})
+    assert asyncio.run(answers.models(without_stage)).outcome is Outcome.NOT_SEEN
     day = (retirement.today() + timedelta(days=30)).isoformat()
     with models_api(good=KEY, listed=[model("mine", day)]) as url, ssm_with({"/chatkit/dev/model-key": KEY}) as ssm:
         monkeypatch.setenv("AWS_ENDPOINT_URL", ssm)
         stage_of(tmp_path, models=["mine"], settings={"model_base_url": url})
-        soon = asyncio.run(answers.models(replace(nowhere, stage="dev")))
+        soon = asyncio.run(answers.models(replace(without_stage, stage="dev")))
         stage_of(tmp_path, models=["other"], settings={"model_base_url": url})
-        assert asyncio.run(answers.models(replace(nowhere, stage="dev"))).outcome is Outcome.OK
+        assert asyncio.run(answers.models(replace(without_stage, stage="dev"))).outcome is Outcome.OK
     assert (soon.outcome, day in soon.what) == (Outcome.SEEN, True)
-    assert asyncio.run(answers.models(replace(nowhere, stage="missing"))).outcome is Outcome.NOT_SEEN
+    assert asyncio.run(answers.models(replace(without_stage, stage="missing"))).outcome is Outcome.NOT_SEEN

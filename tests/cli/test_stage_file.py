@@ -1,4 +1,4 @@
-"""Setting a variable of a stage in cdk.json: only that place of the file changes."""
+"""lambda_src/cli/stage_file.py: sets an environment variable of a stage in cdk.json and changes nothing else."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ KEYS = ("context", "stages", "dev", "environment", "STORE")
         ),
     ],
 )
-def test_everything_else_stays_as_it_is(before: str, after: str) -> None:
+def test_the_rest_of_the_file_is_unchanged(before: str, after: str) -> None:
     assert with_member(before, KEYS, "vs_1") == after
 
 
@@ -64,7 +64,7 @@ def test_any_object_gains_exactly_this_member(value: dict[str, Any], indent: int
             with_member(text, ("a", "b"), "new")
 
 
-def test_the_file_keeps_its_line_endings_its_mode_and_its_link(tmp_path: Path) -> None:
+def test_the_file_keeps_its_line_endings_its_mode_and_its_symlink(tmp_path: Path) -> None:
     real, link = tmp_path / "real.json", tmp_path / "cdk.json"
     real.write_bytes(b'{\r\n "context": {"stages": {"dev": {}}}}\r\n')
     real.chmod(0o640)
@@ -75,7 +75,7 @@ def test_the_file_keeps_its_line_endings_its_mode_and_its_link(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"context": 1}', '{"context": {"stages": {"dev": {"environment": 7}}}}'])
-def test_a_file_with_no_place_for_it_says_what_to_add(tmp_path: Path, text: str) -> None:
+def test_if_the_file_has_no_such_stage_the_message_says_what_to_add(tmp_path: Path, text: str) -> None:
     (tmp_path / "cdk.json").write_text(text)
     with pytest.raises(SettingsError, match='add "STORE": "vs_1" to `environment` of stage dev'):
         set_variable(tmp_path / "cdk.json", "dev", "STORE", "vs_1")

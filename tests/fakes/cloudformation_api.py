@@ -1,4 +1,4 @@
-"""CloudFormation's DescribeStacks on a loopback port: moto's needs packages that we do not install."""
+"""A fake of CloudFormation's DescribeStacks on a loopback port. moto's needs packages that we do not install."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,23 +13,23 @@ NAMESPACE = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
 
 @contextmanager
 def cloudformation_api(stacks: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """The URL of a server with these stacks, each with its outputs."""
+    """Yield the URL of a server that has these stacks and their outputs."""
 
-    def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str]:
+    def respond(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, str]:
         form = parse_qs(body.decode())
         assert (request.command, form["Action"]) == ("POST", ["DescribeStacks"])
         [name] = form["StackName"]
         if name in stacks:
-            return 200, described(name, stacks[name])
+            return 200, stack_xml(name, stacks[name])
         error = f"<Code>ValidationError</Code><Message>Stack with id {escape(name)} does not exist</Message>"
         return 400, f'<ErrorResponse xmlns="{NAMESPACE}"><Error>{error}</Error></ErrorResponse>'
 
-    with http_api(answer) as url:
+    with http_api(respond) as url:
         yield url
 
 
-def described(name: str, outputs: Mapping[str, str]) -> str:
-    """The answer for one stack."""
+def stack_xml(name: str, outputs: Mapping[str, str]) -> str:
+    """The DescribeStacks response for one stack."""
     members = "".join(
         f"<member><OutputKey>{escape(key)}</OutputKey><OutputValue>{escape(value)}</OutputValue></member>"
         for key, value in outputs.items()

@@ -1,4 +1,4 @@
-"""OpenAI's hosted ChatKit API on a loopback port: two endpoints, paged, as its reference has them."""
+"""A fake of OpenAI's hosted ChatKit API on a loopback port: its two paged list endpoints, as documented."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,22 +10,22 @@ from tests.fakes.http_api import http_api
 
 
 def thread(thread_id: str, *, created_at: int, **more: Any) -> dict[str, Any]:
-    """A thread as the API shows it."""
+    """A thread as the API returns it."""
     common = {"object": "chatkit.thread", "status": {"type": "active"}, "title": f"about {thread_id}", "user": "ada"}
     return {"id": thread_id, "created_at": created_at, **common, **more}
 
 
 def item(item_id: str, thread_id: str, kind: str, *, created_at: int, **more: Any) -> dict[str, Any]:
-    """An item as the API shows it."""
+    """An item as the API returns it."""
     common = {"object": "chatkit.thread_item", "type": f"chatkit.{kind}"}
     return {"id": item_id, "thread_id": thread_id, "created_at": created_at, **common, **more}
 
 
 @contextmanager
 def hosted_api(threads: list[dict[str, Any]], items: dict[str, list[dict[str, Any]]], *, page: int) -> Iterator[str]:
-    """The base URL of a server with these threads and items; it gives at most `page` rows at a time."""
+    """Yield the base URL of a server that has these threads and items, and returns at most `page` rows at a time."""
 
-    def answer(request: BaseHTTPRequestHandler, _: bytes) -> tuple[int, dict[str, Any]]:
+    def respond(request: BaseHTTPRequestHandler, _: bytes) -> tuple[int, dict[str, Any]]:
         """One page of /chatkit/threads or /chatkit/threads/{id}/items."""
         url = urlsplit(request.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
@@ -45,5 +45,5 @@ def hosted_api(threads: list[dict[str, Any]], items: dict[str, list[dict[str, An
             "has_more": first + page < len(rows),
         }
 
-    with http_api(answer) as url:
+    with http_api(respond) as url:
         yield url

@@ -1,4 +1,4 @@
-"""The APIs behind the commands for secrets, on loopback ports: SSM's parameters, a vendor's list of models."""
+"""Fakes for the secret commands, on loopback ports: SSM's parameters and a model vendor's list of models."""
 
 import json
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from tests.fakes.http_api import http_api
 
 @contextmanager
 def ssm_with(parameters: dict[str, str]) -> Iterator[str]:
-    """The URL of an SSM from which these parameters can be read; the value `AccessDeniedException` is refused."""
+    """Yield the URL of an SSM that has these parameters. The value `AccessDeniedException` makes reading it fail."""
 
-    def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, Any]]:
+    def respond(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, Any]]:
         assert request.headers["x-amz-target"] == "AmazonSSM.GetParameter"
         name = json.loads(body)["Name"]
         if name not in parameters:
@@ -22,32 +22,32 @@ def ssm_with(parameters: dict[str, str]) -> Iterator[str]:
             return 400, {"__type": "AccessDeniedException"}
         return 200, {"Parameter": {"Name": name, "Type": "SecureString", "Value": parameters[name]}}
 
-    with http_api(answer) as url:
+    with http_api(respond) as url:
         yield url
 
 
 @contextmanager
 def ssm_api(written: list[dict[str, Any]]) -> Iterator[str]:
-    """The URL of an SSM that takes parameters and notes them in `written`."""
+    """Yield the URL of an SSM that accepts parameters and appends them to `written`."""
 
-    def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, Any]]:
+    def respond(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, Any]]:
         assert request.headers["x-amz-target"] == "AmazonSSM.PutParameter"
         written.append(json.loads(body))
         return 200, {"Version": len(written), "Tier": "Standard"}
 
-    with http_api(answer) as url:
+    with http_api(respond) as url:
         yield url
 
 
 @contextmanager
 def models_api(*, good: str, status: int = 200, listed: object = ()) -> Iterator[str]:
-    """The base URL of a vendor who takes one key, and answers whoever has it with `status` and the models `listed`."""
+    """Yield the base URL of a vendor that answers the key `good` with `status` and the models `listed`."""
 
-    def answer(request: BaseHTTPRequestHandler, _: bytes) -> tuple[int, dict[str, Any]]:
+    def respond(request: BaseHTTPRequestHandler, _: bytes) -> tuple[int, dict[str, Any]]:
         assert request.path == "/v1/models"
         if request.headers["authorization"] != f"Bearer {good}":
             return 401, {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}
         return status, {"object": "list", "data": listed}
 
-    with http_api(answer) as url:
+    with http_api(respond) as url:
         yield f"{url}/v1"

@@ -1,6 +1,6 @@
-"""OpenAI's files and vector stores on a loopback port, as far as `chat knowledge` uses them: real bytes, paged lists.
+"""A fake of OpenAI's files and vector stores on a loopback port, as far as `chat knowledge` uses them.
 
-A file named `broken*` fails while it is processed; a batch that has a file named `refused*` is a 400, as a whole.
+Processing a file named `broken*` fails; a batch with a file named `refused*` gets a 400 as a whole.
 """
 
 import email
@@ -20,18 +20,18 @@ Answer = tuple[int, dict[str, Any]]
 Rows = dict[str, dict[str, Any]]
 
 
-class Dead(Exception):  # noqa: N818 - not an error of the API: the command dies here
-    """No answer is sent."""
+class Dead(Exception):  # noqa: N818 - not an error of the API
+    """The connection is closed without a response."""
 
 
 @dataclass
 class VectorStoreApi:
-    """Its `url`, and everything that it holds. `before` and `after` see each request: (method, path)."""
+    """The API's URL and data. `before` and `after` are called with the method and path of each request."""
 
     url: str = ""
-    page: int = 100  # rows of a page at most
+    page: int = 100  # most rows per page
     files: Rows = field(default_factory=dict)  # with "content"
-    stores: dict[str, Rows] = field(default_factory=dict)  # by store: the files in it
+    stores: dict[str, Rows] = field(default_factory=dict)  # the files of each store
     batches: Rows = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     before: Callable[[str, str], Answer | None] = lambda method, path: None
@@ -42,7 +42,7 @@ class VectorStoreApi:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def texts(self, store: str) -> dict[str, str]:
-        """The documents that a search in the store would find, by path; a path that is there twice fails."""
+        """The documents that a search in the store would find, by path. A duplicate path fails."""
         rows = [row for row in self.stores[store].values() if row["status"] == "completed"]
         paths = [row["attributes"]["path"] for row in rows]
         assert len(paths) == len(set(paths)), paths
@@ -52,14 +52,14 @@ class VectorStoreApi:
         return f"{kind}_{next(self._ids)}"
 
     def add(self, store: str, filename: str, content: bytes, attributes: dict[str, Any] | None, **more: Any) -> str:
-        """Put a file into a store, as another program would."""
+        """Add a file to a store, as another program would."""
         file_id = self.new_id("file")
         self.files[file_id] = {"id": file_id, "filename": filename, "content": content, "purpose": "assistants"}
         self.stores[store][file_id] = self._row(store, file_id, attributes) | {"status": "completed"} | more
         return file_id
 
     def answer(self, method: str, target: str, headers: Any, body: bytes) -> Answer:
-        """One request."""
+        """The response to a request."""
         url = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if headers["authorization"] != f"Bearer {KEY}":
@@ -96,7 +96,7 @@ class VectorStoreApi:
             case "GET", ["vector_stores", store, "file_batches", batch]:
                 return 200, self._polled(store, batch)
             case "GET", ["vector_stores", store, "file_batches", batch, "files"]:
-                return self._paged([self.stores[store][one] for one in self.batches[batch]["files"]], query)
+                return self._paged([self.stores[store][file_id] for file_id in self.batches[batch]["files"]], query)
         raise AssertionError(f"{method} {target}")
 
     def _upload(self, headers: Any, body: bytes) -> Answer:
@@ -112,21 +112,21 @@ class VectorStoreApi:
 
     def _batch(self, store: str, files: list[dict[str, Any]]) -> Answer:
         assert 0 < len(files) <= 2000
-        if any(self.files[one["file_id"]]["filename"].startswith("refused") for one in files):
+        if any(self.files[file["file_id"]]["filename"].startswith("refused") for file in files):
             return _error(400)
-        for one in files:
-            assert all(len(value) <= 512 for value in one["attributes"].values())
-            self.stores[store][one["file_id"]] = self._row(store, one["file_id"], one["attributes"])
+        for file in files:
+            assert all(len(value) <= 512 for value in file["attributes"].values())
+            self.stores[store][file["file_id"]] = self._row(store, file["file_id"], file["attributes"])
         batch = self.new_id("vsfb")
-        self.batches[batch] = {"files": [one["file_id"] for one in files], "polled": 0}
+        self.batches[batch] = {"files": [file["file_id"] for file in files], "polled": 0}
         return 200, self._polled(store, batch)
 
     def _polled(self, store: str, batch: str) -> dict[str, Any]:
-        """In progress when it is created and at the first poll; then processed."""
-        found = self.batches[batch]
-        rows = [self.stores[store][one] for one in found["files"] if one in self.stores[store]]
-        found["polled"] += 1
-        if is_done := found["polled"] > 2:
+        """The state of a batch: in progress when it is created and at the first poll, then processed."""
+        state = self.batches[batch]
+        rows = [self.stores[store][file_id] for file_id in state["files"] if file_id in self.stores[store]]
+        state["polled"] += 1
+        if is_done := state["polled"] > 2:
             rows = [self._process(row) for row in rows]
         counts = dict.fromkeys(("in_progress", "completed", "failed", "cancelled"), 0)
         for row in rows:
@@ -155,14 +155,14 @@ class VectorStoreApi:
         ids = [row["id"] for row in rows]
         first = ids.index(query["after"]) + 1 if "after" in query else 0
         last = first + min(self.page, int(query["limit"]))
-        shown = rows[first:last]
-        ends = {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]} if shown else {}
-        return 200, {"object": "list", "data": shown, "has_more": last < len(rows), **ends}
+        page_rows = rows[first:last]
+        ends = {"first_id": page_rows[0]["id"], "last_id": page_rows[-1]["id"]} if page_rows else {}
+        return 200, {"object": "list", "data": page_rows, "has_more": last < len(rows), **ends}
 
 
 def _file(row: dict[str, Any]) -> dict[str, Any]:
-    known = {name: row[name] for name in ("id", "filename", "purpose")}
-    return known | {"object": "file", "bytes": len(row["content"]), "created_at": 1, "status": "processed"}
+    fields = {name: row[name] for name in ("id", "filename", "purpose")}
+    return fields | {"object": "file", "bytes": len(row["content"]), "created_at": 1, "status": "processed"}
 
 
 def _deleted(rows: Rows, file_id: str) -> Answer:
@@ -177,17 +177,17 @@ def _error(status: int) -> Answer:
 
 @contextmanager
 def vector_store_api() -> Iterator[VectorStoreApi]:
-    """A running API."""
+    """Run the API on a loopback port."""
     api = VectorStoreApi()
 
     class Handler(BaseHTTPRequestHandler):
-        """Any request."""
+        """Handles every request."""
 
         protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # headers and body are two writes: the second would wait 40 ms for an ACK
+        disable_nagle_algorithm = True  # the body is a second write, which would wait 40 ms for an ACK
 
         def do_POST(self) -> None:
-            """Read, answer; or die without an answer, before or after the request is carried out."""
+            """Read a request and respond; or close the connection before or after processing it."""
             body = self.rfile.read(int(self.headers.get("content-length", 0))) or self._chunks()
             path = urlsplit(self.path).path
             with api.lock:
@@ -218,8 +218,8 @@ def vector_store_api() -> Iterator[VectorStoreApi]:
             self.rfile.readline()
             return body
 
-        def _send(self, status: int, told: dict[str, Any]) -> None:
-            body = json.dumps(told).encode()
+        def _send(self, status: int, content: dict[str, Any]) -> None:
+            body = json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("openai-poll-after-ms", "1")
@@ -229,7 +229,7 @@ def vector_store_api() -> Iterator[VectorStoreApi]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
