@@ -1,4 +1,4 @@
-"""What goes on beside `make dev`: broken files are told, deletes are finished on a timer."""
+"""Background tasks of `make dev`: reporting broken files and agents, and the periodic sweep that finishes deletes."""
 
 import asyncio
 import json
@@ -16,23 +16,25 @@ from lambda_src.dev.emulator.protocol import ErrorReport
 from lambda_src.dev.log_lines import readable
 
 
-def test_a_file_that_python_cannot_read_is_told_with_line_and_reason(tmp_path: Path) -> None:
-    good, bad, gone = tmp_path / "good.py", tmp_path / "bad.py", tmp_path / "gone.py"
-    good.write_text("x = 1\n")
-    bad.write_text("x = 1\ndef broken(:\n")
-    said: list[str] = []
-    say_what_is_broken([good, bad, gone], said.append)
-    assert said == [f"Broken: {bad}, line 2: SyntaxError: invalid syntax"]
+def test_a_file_with_a_syntax_error_is_reported_with_line_and_reason(tmp_path: Path) -> None:
+    valid, broken, missing = tmp_path / "good.py", tmp_path / "bad.py", tmp_path / "gone.py"
+    valid.write_text("x = 1\n")
+    broken.write_text("x = 1\ndef broken(:\n")
+    printed: list[str] = []
+    say_what_is_broken([valid, broken, missing], printed.append)
+    assert printed == [f"Broken: {broken}, line 2: SyntaxError: invalid syntax"]
 
 
-def test_what_an_agent_raises_is_told_by_the_line_of_ours_that_is_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_in_building_the_agent_names_the_innermost_line_of_the_project(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(BrokenAgentError) as raised, told_if_broken():
         int("x" * 3)
     assert str(raised.value).startswith("Your agent cannot be built. tests/dev/test_background.py, line ")
     assert "ValueError: invalid literal" in capsys.readouterr().out
 
 
-def test_an_error_of_the_agent_is_printed_once_and_its_traceback_is_left_out(
+def test_an_error_in_building_the_agent_is_printed_once_and_not_repeated_as_a_traceback(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for _ in range(3):
@@ -45,7 +47,7 @@ def test_an_error_of_the_agent_is_printed_once_and_its_traceback_is_left_out(
     assert readable(json.dumps(line | {"traceback": traceback_})) is None
 
 
-def test_a_missing_package_is_told_with_how_to_add_it() -> None:
+def test_a_missing_package_is_reported_with_how_to_add_it() -> None:
     with (
         pytest.raises(
             BrokenAgentError, match=r"No module named 'socks'\. If it is a package, add it: make add NAME=socks "
@@ -55,14 +57,14 @@ def test_a_missing_package_is_told_with_how_to_add_it() -> None:
         raise ModuleNotFoundError("No module named 'socks'", name="socks.wool")
 
 
-def test_a_fault_in_a_library_is_told_by_the_line_that_called_it() -> None:
+def test_an_error_in_a_library_names_the_line_that_called_it() -> None:
     with pytest.raises(ValueError, match="property name") as raised:
         json.loads("{")
     assert told(raised.value).startswith(f"{Path(__file__).relative_to(ROOT)}, line ")
 
 
-class Swept:
-    """An emulator that takes events."""
+class FakeEmulator:
+    """An emulator that records events and returns the given reports."""
 
     def __init__(self, *reports: ErrorReport | None) -> None:
         self.events: list[object] = []
@@ -75,38 +77,38 @@ class Swept:
         return collected
 
 
-async def test_deletes_are_finished_every_few_minutes_and_a_failure_is_told() -> None:
-    emulator = Swept(None, ErrorReport("x", "x", "no table"), None)
-    slept: list[float] = []
+async def test_a_sweep_runs_every_few_minutes_and_a_failure_is_printed() -> None:
+    emulator = FakeEmulator(None, ErrorReport("x", "x", "no table"), None)
+    sleeps: list[float] = []
 
-    thrice = asyncio.Event()
+    third_sleep_over = asyncio.Event()
 
     async def sleep(seconds: float) -> None:
-        if len(slept) == 3:
-            thrice.set()
+        if len(sleeps) == 3:
+            third_sleep_over.set()
             await asyncio.Event().wait()
-        slept.append(seconds)
+        sleeps.append(seconds)
 
-    said: list[str] = []
-    task = asyncio.create_task(sweep(cast(Emulator, emulator), said.append, sleep=sleep))
-    await thrice.wait()
+    printed: list[str] = []
+    task = asyncio.create_task(sweep(cast(Emulator, emulator), printed.append, sleep=sleep))
+    await third_sleep_over.wait()
     task.cancel()
-    assert slept == [SWEEP_EVERY_S] * 3
+    assert sleeps == [SWEEP_EVERY_S] * 3
     assert emulator.events == [{"chat": "sweep"}] * 3
-    assert said == ["The sweep failed: no table"]
+    assert printed == ["The sweep failed: no table"]
 
 
-async def test_what_fails_beside_the_chat_is_told_and_ends_alone() -> None:
-    said: list[Any] = []
-    told_so = asyncio.Event()
+async def test_a_failing_background_task_is_reported_and_ends_without_stopping_the_rest() -> None:
+    printed: list[Any] = []
+    reported = asyncio.Event()
 
     def say(text: str) -> None:
-        said.append(text)
-        told_so.set()
+        printed.append(text)
+        reported.set()
 
     async def fails() -> None:
         raise OSError("no watcher")
 
-    async with going_on(fails(), asyncio.Event().wait(), say=say):  # type: ignore[arg-type] # it waits for ever
-        await told_so.wait()
-    assert "OSError: no watcher" in said[0]
+    async with going_on(fails(), asyncio.Event().wait(), say=say):  # type: ignore[arg-type] # it waits forever
+        await reported.wait()
+    assert "OSError: no watcher" in printed[0]

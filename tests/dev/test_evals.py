@@ -1,4 +1,4 @@
-"""`make eval`: what a case may say, what is counted, how it ends."""
+"""`make eval`: the fields of a case, its checks, the summary and exit codes, and the examples in docs/testing.md."""
 
 import asyncio
 import itertools
@@ -39,8 +39,8 @@ REFUND = [{"calls": "refund", "arguments": {"order": 17}}, {"says": "Order 17 is
 
 async def faults(**case: Any) -> list[str]:
     """What is wrong with the answer to a case that asks for a refund."""
-    asked = Case.model_validate({"say": "refund 17", "script": REFUND, **case})
-    return (await run(asked, shop_chat(), now=itertools.count().__next__)).faults
+    parsed = Case.model_validate({"say": "refund 17", "script": REFUND, **case})
+    return (await run(parsed, shop_chat(), now=itertools.count().__next__)).faults
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ async def faults(**case: Any) -> list[str]:
         {"widgets": 0},
     ],
 )
-async def test_what_is_as_expected_passes(expected: dict[str, Any]) -> None:
+async def test_an_answer_as_expected_passes(expected: dict[str, Any]) -> None:
     assert await faults(**expected) == []
 
 
 @pytest.mark.parametrize(
-    ("expected", "told"),
+    ("expected", "message"),
     [
         ({"contains": ["order", "sorry"]}, "“sorry” is not in: Order 17 is refunded."),
         ({"lacks": "refunded"}, "“refunded” is in"),
@@ -70,18 +70,18 @@ async def test_what_is_as_expected_passes(expected: dict[str, Any]) -> None:
         ({"contains": "order", "script": REFUND[:1]}, "the answer was an error"),
     ],
 )
-async def test_what_is_not_fails_with_a_sentence(expected: dict[str, Any], told: str) -> None:
+async def test_an_unexpected_answer_fails_with_a_sentence(expected: dict[str, Any], message: str) -> None:
     (fault,) = await faults(**expected)
-    assert told in fault
+    assert message in fault
 
 
-async def test_the_last_of_several_messages_is_looked_at_and_each_answer_is_timed() -> None:
+async def test_only_the_last_answer_is_checked_and_every_answer_is_timed() -> None:
     case = Case.model_validate({"say": ["one", "two"], "contains": "2", "script": [{"says": "1"}, {"says": "2"}]})
     outcome = await run(case, shop_chat(), now=itertools.count().__next__)
     assert (outcome.faults, outcome.seconds) == ([], [1, 1])
 
 
-async def test_tokens_of_a_real_model_are_added_up() -> None:
+async def test_the_tokens_of_a_real_model_are_summed() -> None:
     async with model_api() as api:
         model = real_model({"REAL_MODEL": "1", "CHAT_MODEL_BASE_URL": f"{api.url}/counted"})
         case = Case.model_validate({"say": ["one", "two"], "contains": ANSWER, "script": REFUND})
@@ -110,15 +110,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("line", "told"), BAD, ids=[line for line, _ in BAD])
-def test_a_bad_line_is_named_with_what_is_wrong(line: str, told: str) -> None:
+@pytest.mark.parametrize(("line", "message"), BAD, ids=[line for line, _ in BAD])
+def test_an_invalid_line_is_reported_with_its_number_and_the_reason(line: str, message: str) -> None:
     with pytest.raises(CasesError) as error:
         read_cases(["# a comment", "", line], file="cases.jsonl")
     assert str(error.value).startswith("cases.jsonl:3: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_every_bad_line_is_named_at_once() -> None:
+def test_every_invalid_line_is_reported_at_once() -> None:
     with pytest.raises(CasesError) as error:
         read_cases([line for line, _ in BAD], file="f")
     assert [line.split(":")[1] for line in str(error.value).splitlines()] == [str(n + 1) for n in range(len(BAD))]
@@ -132,7 +132,7 @@ def cases_file(folder: Path, *cases: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("at_least", "code"), [("1", 1), ("0.5", 0), ("50%", 0), ("51%", 1)])
-def test_the_exit_code_goes_by_the_share_that_passed(
+def test_the_exit_code_depends_on_the_share_of_cases_that_passed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], at_least: str, code: int
 ) -> None:
     good = {"name": "good", "say": "refund 17", "script": REFUND, "tools": ["refund"]}
@@ -144,31 +144,31 @@ def test_the_exit_code_goes_by_the_share_that_passed(
     assert "1 of 2 passed (50%)" in printed
 
 
-def test_what_keeps_it_from_beginning_is_one_sentence_and_a_2(
+def test_an_error_before_the_first_case_is_one_sentence_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("CHAT_MODEL_BASE_URL", raising=False)
     good = cases_file(tmp_path, {"say": "a", "contains": "b"})
-    elsewhere = cases_file(tmp_path / "other", {"say": "a", "contains": "b", "assistant": "sailes"})
+    unknown_assistant = cases_file(tmp_path / "other", {"say": "a", "contains": "b", "assistant": "sailes"})
 
     def broken(model: RunConfig | None, assistant: str) -> AgentChat:
         raise LookupError("no prompt")
 
-    for arguments, told, new_chat in (
+    for arguments, message, new_chat in (
         ([str(tmp_path / "none.jsonl")], "cannot be read", shop_chat),
         ([good, "--real"], "OPENAI_API_KEY", shop_chat),
         ([good], "LookupError: no prompt", broken),
-        ([elsewhere], "There is no assistant 'sailes' in AGENTS", shipped_chat),
+        ([unknown_assistant], "There is no assistant 'sailes' in AGENTS", shipped_chat),
     ):
         assert main(arguments, new_chat=new_chat) == 2
         err = capsys.readouterr().err
-        assert told in err
+        assert message in err
         assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("flag", ["--at-least=2", "--at-least=many", "--at-once=0"])
-def test_a_flag_that_cannot_be_is_a_usage_error(tmp_path: Path, flag: str) -> None:
+def test_an_invalid_flag_is_a_usage_error(tmp_path: Path, flag: str) -> None:
     with pytest.raises(SystemExit, match="2"):
         main([cases_file(tmp_path, {"say": "a", "contains": "b"}), flag], new_chat=shop_chat)
 
@@ -176,29 +176,29 @@ def test_a_flag_that_cannot_be_is_a_usage_error(tmp_path: Path, flag: str) -> No
 PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
 
 
-def test_the_page_lists_every_field_of_a_case() -> None:
+def test_the_docs_page_lists_every_field_of_a_case() -> None:
     assert re.findall(r"^\| `([a-z_]+)` \|", PAGE, re.MULTILINE) == list(Case.model_fields)
 
 
-def test_the_cases_of_the_page_are_cases() -> None:
+def test_the_cases_on_the_docs_page_are_valid() -> None:
     (block,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     assert len(read_cases(block.splitlines(), file="testing.md")) > 1
 
 
 def page_scope() -> dict[str, Any]:
-    """The tests of the page, by name."""
+    """The tests on the docs page, by name."""
     scope: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
         exec(compile(block, "testing.md", "exec"), scope)
     return scope
 
 
-async def test_the_page_shows_a_test_that_passes() -> None:
+async def test_the_first_test_on_the_docs_page_passes() -> None:
     await page_scope()["test_a_refund_is_made"](shop_chat())
 
 
 @pytest.mark.parametrize("name", ["test_a_refund_asks_first", "test_a_refund_can_be_denied"])
-async def test_the_tests_of_approvals_on_the_page_pass(name: str) -> None:
+async def test_the_approval_tests_on_the_docs_page_pass(name: str) -> None:
     @function_tool(name_override="refund", needs_approval=True)
     def careful_refund(order: int) -> str:
         """Refund an order."""
@@ -207,7 +207,7 @@ async def test_the_tests_of_approvals_on_the_page_pass(name: str) -> None:
     await page_scope()[name](AgentChat(lambda: Agent[Any](name="Shop", tools=[careful_refund])))
 
 
-async def test_the_test_with_a_fake_service_on_the_page_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_test_with_a_fake_service_on_the_docs_page_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     @function_tool
     async def my_orders(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
         """The customer's orders."""
@@ -219,7 +219,7 @@ async def test_the_test_with_a_fake_service_on_the_page_passes(monkeypatch: pyte
     await page_scope()["test_the_shop_is_asked_for_the_customer"](chat, monkeypatch)
 
 
-async def test_the_test_with_a_fake_mcp_server_on_the_page_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_test_with_a_fake_mcp_server_on_the_docs_page_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     def build_agent() -> Agent[Any]:
         server = MCPServerStreamableHttp({"url": os.environ.get("WAREHOUSE_URL", "http://127.0.0.1:1")})
         return Agent[Any](name="Shop", mcp_servers=[server])
@@ -227,12 +227,12 @@ async def test_the_test_with_a_fake_mcp_server_on_the_page_passes(monkeypatch: p
     await page_scope()["test_socks_are_counted"](AgentChat(build_agent), monkeypatch)
 
 
-async def test_a_case_is_put_to_the_assistant_that_it_names(
+async def test_a_case_runs_with_the_assistant_that_it_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @function_tool
     def whose(chat: RunContextWrapper[AgentContext[RequestContext]]) -> str:
-        """At which assistant, and who."""
+        """The assistant and the user of this chat."""
         user = chat.context.request_context.user
         return f"{user.assistant} {user.subject} {user.person}"
 

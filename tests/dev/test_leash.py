@@ -1,4 +1,4 @@
-"""A process on a leash: it is told to end when its starter is killed, and has the time it needs."""
+"""lambda_src/dev/leash.py: a child process gets SIGTERM when its parent is killed, and has time to save."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lambda_src.dev.local_aws import LEASH
 
-SAVES = """
+CHILD = """
 import os, signal, sys
 def save(*_):
     os.write(1, b"saved\\n")
@@ -16,7 +16,7 @@ print("ready", sys.argv, flush=True)
 while True:
     signal.pause()
 """
-STARTS = """
+PARENT = """
 import subprocess, sys
 command = [sys.executable, "-P", sys.argv[1], sys.argv[2], "a"]
 child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
@@ -24,12 +24,12 @@ child.wait()
 """
 
 
-def test_it_ends_well_when_its_starter_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "saves.py").write_text(SAVES)
+def test_the_child_saves_and_exits_when_its_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "saves.py").write_text(CHILD)
     with subprocess.Popen(
-        [sys.executable, "-c", STARTS, str(LEASH), str(tmp_path / "saves.py")], stdout=subprocess.PIPE, text=True
-    ) as starter:
-        assert starter.stdout is not None
-        assert starter.stdout.readline().startswith("ready ["), "the script runs"
-        starter.kill()
-        assert starter.stdout.read() == "saved\n", "and this pipe ends with it"
+        [sys.executable, "-c", PARENT, str(LEASH), str(tmp_path / "saves.py")], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline().startswith("ready ["), "the child must be running"
+        parent.kill()
+        assert parent.stdout.read() == "saved\n", "the pipe must end with the child"

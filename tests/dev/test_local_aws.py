@@ -1,4 +1,4 @@
-"""The local AWS when something is wrong: a folder in use, a start that takes too long, a death."""
+"""lambda_src/dev/local_aws.py: errors of the local AWS: a folder in use, a start that takes too long, a crash."""
 
 import asyncio
 import fcntl
@@ -11,20 +11,20 @@ import pytest
 from lambda_src.dev.local_aws import _listening, _lock, local_aws
 
 
-async def test_a_folder_in_use_is_told_at_once_with_whose_it_is(tmp_path: Path) -> None:
+async def test_a_folder_in_use_is_refused_at_once_with_the_pid_that_uses_it(tmp_path: Path) -> None:
     async with local_aws(tmp_path):
         with pytest.raises(RuntimeError, match=rf"Another make dev \(process {os.getpid()}\) uses"):
             async with local_aws(tmp_path):
                 pass
 
 
-async def test_a_folder_whose_owner_was_killed_is_waited_for(tmp_path: Path) -> None:
-    gone = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
-    await gone.wait()
-    (tmp_path / "make-dev.pid").write_text(str(gone.pid))
-    with (tmp_path / "log").open("ab") as orphan, (tmp_path / "log").open("ab") as ours:
+async def test_a_lock_left_by_a_killed_owner_is_waited_for(tmp_path: Path) -> None:
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await killed.wait()
+    (tmp_path / "make-dev.pid").write_text(str(killed.pid))
+    with (tmp_path / "log").open("ab") as orphan, (tmp_path / "log").open("ab") as log_file:
         fcntl.flock(orphan, fcntl.LOCK_EX)
-        waiting = asyncio.create_task(_lock(ours, tmp_path))
+        waiting = asyncio.create_task(_lock(log_file, tmp_path))
         await asyncio.sleep(0)
         assert not waiting.done()
         orphan.close()
@@ -32,7 +32,7 @@ async def test_a_folder_whose_owner_was_killed_is_waited_for(tmp_path: Path) -> 
     assert (tmp_path / "make-dev.pid").read_text() == str(os.getpid())
 
 
-async def test_a_start_that_takes_too_long_is_a_sentence(tmp_path: Path) -> None:
+async def test_a_start_that_takes_too_long_is_reported_with_the_log(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("its last words")
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE)
     with pytest.raises(RuntimeError, match=r"did not answer within 0 s\.[^\n]*\nits last words"):
@@ -41,7 +41,7 @@ async def test_a_start_that_takes_too_long_is_a_sentence(tmp_path: Path) -> None
     await process.wait()
 
 
-async def test_one_that_ends_by_itself_is_told_and_never_taken_for_saved(tmp_path: Path) -> None:
+async def test_a_crash_is_reported_as_unsaved(tmp_path: Path) -> None:
     died = asyncio.Event()
 
     async def run() -> None:
@@ -54,7 +54,7 @@ async def test_one_that_ends_by_itself_is_told_and_never_taken_for_saved(tmp_pat
 
 
 async def kill_ministack() -> None:
-    """SIGKILL to the one that this process started."""
+    """Send SIGKILL to the MiniStack that this process started."""
     listing = await asyncio.create_subprocess_exec(
         "ps", "-A", "-ww", "-o", "pid=,ppid=,args=", stdout=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""What `make dev` prints of the function's log: from the very lines that the function writes."""
+"""lambda_src/dev/log_lines.py: `make dev` turns the function's JSON log lines into readable ones."""
 
 import io
 import json
@@ -15,7 +15,7 @@ TIME = "12:34:56"
 
 
 def line(event: str, level: int = logging.INFO, **fields: Any) -> str:
-    """The line that the function writes of an event."""
+    """The line that the function logs for an event."""
     record = logging.LogRecord("lambda_src.x", level, "x.py", 1, event, None, None)
     vars(record).update(fields)
     written = json.loads(LogFormatter().format(record))
@@ -23,7 +23,7 @@ def line(event: str, level: int = logging.INFO, **fields: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("json_line", "expected"),
     [
         (line("request", status=200, operation="threads.list", duration_ms=12, user="u", request_id="r"),
          "200  threads.list  0.01 s"),
@@ -40,20 +40,20 @@ def line(event: str, level: int = logging.INFO, **fields: Any) -> str:
     ],
     ids=lambda text: "" if text.startswith("{") else text,
 )  # fmt: skip
-def test_an_event_is_one_short_line(written: str, read: str) -> None:
-    told = readable(written)
-    assert told is not None
-    assert sorted(told.split()) == sorted(f"{TIME}  {read}".split())
+def test_an_event_is_one_short_line(json_line: str, expected: str) -> None:
+    printed = readable(json_line)
+    assert printed is not None
+    assert sorted(printed.split()) == sorted(f"{TIME}  {expected}".split())
 
 
-def test_a_function_that_cannot_start_is_a_line_and_its_traceback() -> None:
-    """In the runtime's own JSON, since the handler that sets up our log was not loaded."""
+def test_a_failed_start_is_one_line_and_its_traceback() -> None:
+    """It is in the runtime's own JSON format, because the handler that configures our logging was not loaded."""
     fields = {"timestamp": "2026-01-02T03:04:05Z", "level": "CRITICAL", "message": "runtime.cannot_start"}
     failure = {"reason": "no table", "stack": ["a.py:1 in f"], "logger": "lambda_src.runtime", "traceback": "Trace\n"}
     assert readable(json.dumps(fields | failure)) == "03:04:05  CRITICAL runtime.cannot_start reason=no table\nTrace"
 
 
-def test_metrics_are_for_machines() -> None:
+def test_metrics_are_not_printed() -> None:
     out = io.StringIO()
     record = logging.LogRecord("x", logging.INFO, "x.py", 1, "turn", None, None)
     assert "turn" in METRICS
@@ -62,11 +62,11 @@ def test_metrics_are_for_machines() -> None:
 
 
 @pytest.mark.parametrize("text", ["print(1)", "Traceback (most recent call last):", "{not json", '{"own": "json"}', ""])
-def test_what_the_users_code_prints_comes_through(text: str) -> None:
+def test_output_of_the_users_code_is_printed_unchanged(text: str) -> None:
     assert readable(text) == text
 
 
-def test_a_line_may_come_in_pieces() -> None:
+def test_a_line_may_arrive_in_pieces() -> None:
     out = io.StringIO()
     log = Readable(out)
     for piece in ("hel", "lo\nwor", "ld\n", '{"_aws": {}}\n', "end"):

@@ -1,4 +1,4 @@
-"""The Makefile where nothing is installed yet."""
+"""The Makefile in a fresh clone where nothing is installed yet: finding Python, installing uv, refusing read-only."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ case "$1 $2" in
   *) echo "No module named ${2}" >&2; exit 1 ;;
 esac
 """
-OF_VERSION = """#!/bin/sh
+PYTHON_OF_VERSION = """#!/bin/sh
 exec {python} -c 'import sys; sys.version_info = {version}; exec(sys.argv[1])' "$2"
 """
 TOOLS = ("make", "sh", "mkdir", "cp", "chmod", "dirname", "rm", "printf", "uname")
@@ -33,20 +33,20 @@ NOBODY = 65534
 
 
 class Clone:
-    """A clone with a Makefile, on a machine with `tools` and whatever Python a test writes there."""
+    """A clone with a Makefile, whose PATH has only TOOLS and the fake Python that a test adds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.tools = folder / "clone", folder / "tools"
         (self.folder / "requirements").mkdir(parents=True)
         self.tools.mkdir()
         for name in TOOLS:
-            if (found := shutil.which(name)) is not None:
-                (self.tools / name).symlink_to(found)
+            if (program := shutil.which(name)) is not None:
+                (self.tools / name).symlink_to(program)
         shutil.copy(ROOT / "Makefile", self.folder)
         for name in ("pyproject.toml", "uv.lock", "requirements/ministack.txt"):
             (self.folder / name).touch()
 
-    def has_python(self, script: str, name: str = "python3.13") -> None:
+    def add_python(self, script: str, name: str = "python3.13") -> None:
         (self.tools / name).write_text(script)
         (self.tools / name).chmod(0o755)
 
@@ -67,8 +67,8 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path)
 
 
-def test_make_lock_brings_uv_where_there_is_none(clone: Clone) -> None:
-    clone.has_python(PYTHON)
+def test_make_lock_installs_uv_if_it_is_missing(clone: Clone) -> None:
+    clone.add_python(PYTHON)
     done = clone.make("lock")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].strip() == "uv ran: lock"
@@ -76,17 +76,17 @@ def test_make_lock_brings_uv_where_there_is_none(clone: Clone) -> None:
 
 @pytest.mark.parametrize("version", [(3, 10, 20), (3, 14, 0), (3, 15, 0)])
 def test_a_python_that_is_too_old_or_too_new_is_refused_in_one_sentence(version: tuple[int, ...], clone: Clone) -> None:
-    clone.has_python(OF_VERSION.format(python=sys.executable, version=version), "python3")
+    clone.add_python(PYTHON_OF_VERSION.format(python=sys.executable, version=version), "python3")
     done = clone.make("setup")
     assert done.returncode != 0
     assert done.stderr.startswith("No Python 3.11 to 3.13 found. Install one (https://www.python.org/downloads/)")
     assert not (clone.folder / ".local").exists()
-    named = clone.make("setup", "PYTHON=python3")
-    assert named.stderr.startswith("PYTHON=python3 is not Python 3.11 to 3.13. Install one")
+    explicit = clone.make("setup", "PYTHON=python3")
+    assert explicit.stderr.startswith("PYTHON=python3 is not Python 3.11 to 3.13. Install one")
 
 
-def test_where_python_has_no_pip_it_says_where_uv_can_be_had(clone: Clone) -> None:
-    clone.has_python(WITHOUT_PIP)
+def test_without_pip_the_message_says_how_to_get_uv(clone: Clone) -> None:
+    clone.add_python(WITHOUT_PIP)
     done = clone.make("setup")
     assert done.returncode != 0
     assert "No module named pip" in done.stderr
@@ -95,7 +95,7 @@ def test_where_python_has_no_pip_it_says_where_uv_can_be_had(clone: Clone) -> No
 
 @pytest.fixture
 def read_only() -> Iterator[Clone]:
-    """A clone that cannot be written to, in a folder that everybody can read; root may write anywhere."""
+    """A read-only clone in a folder that everyone can read. Root could still write to it."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         clone = Clone(Path(folder))
@@ -107,7 +107,7 @@ def read_only() -> Iterator[Clone]:
 
 
 def test_a_read_only_clone_is_refused_in_one_sentence(read_only: Clone) -> None:
-    read_only.has_python(PYTHON)
+    read_only.add_python(PYTHON)
     done = read_only.make("setup", user=NOBODY if os.geteuid() == 0 else None)
     assert done.returncode != 0
     assert done.stderr.splitlines()[0] == f"{read_only.folder} is read-only: use a copy that you may write to."

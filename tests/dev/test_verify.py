@@ -1,4 +1,4 @@
-"""`make verify` on deployments that are not well, and what it writes down. Streams are looked at in tests/e2e."""
+"""`make verify`: checks on faulty deployments, and the results that it records. Its streaming checks: tests/e2e."""
 
 import json
 from collections.abc import Mapping
@@ -21,34 +21,34 @@ ROOT = Path(__file__).parents[2]
 OPEN: dict[str, Any] = {"auth": {"kind": "open"}}
 GUESTS: dict[str, Any] = {"auth": {"kind": "guest"}}
 BACKEND: dict[str, Any] = {"auth": {"kind": "backend"}}
-DOUBTFUL = ("hang_on_empty_body", "echo_invocation_id")  # first and last of the emulator's reports and unknowns
+ASSUMED = ("hang_on_empty_body", "echo_invocation_id")  # the first and the last of the emulator's assumptions
 
 
-def deployment(answer: Any, told: dict[str, Any] = OPEN, **more: Any) -> Deployment:
-    """A deployment that answers every request as `answer` says."""
-    transport = httpx2.MockTransport(answer)
+def deployment(respond: Any, config: dict[str, Any] = OPEN, **more: Any) -> Deployment:
+    """A deployment that answers every request with `respond`, and whose page has `config`."""
+    transport = httpx2.MockTransport(respond)
     return Deployment(
-        "http://chat.test/", httpx2.AsyncClient(transport=transport, base_url="http://chat.test/"), told, **more
+        "http://chat.test/", httpx2.AsyncClient(transport=transport, base_url="http://chat.test/"), config, **more
     )
 
 
 def always(status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
-    """One answer to everything."""
+    """The same response to every request."""
     return lambda request: httpx2.Response(status, headers=headers, json={"status": "healthy"})
 
 
-async def test_one_that_lets_in_whoever_comes_fails() -> None:
+async def test_a_deployment_that_requires_no_token_fails() -> None:
     row = await answers.no_token(deployment(always(200), BACKEND))
     assert (row.outcome, row.what) == (Outcome.FAILED, "answered 200")
 
 
-async def test_one_that_lets_every_site_call_fails() -> None:
+async def test_a_deployment_that_allows_every_origin_fails() -> None:
     row = await answers.cors(deployment(always(headers={"access-control-allow-origin": "*"})))
     assert row.outcome is Outcome.FAILED
     assert "the preflight to https://stranger.invalid allows ['*']" in row.what
 
 
-async def test_two_answers_about_cors_are_none() -> None:
+async def test_a_repeated_cors_header_fails() -> None:
     def twice(request: httpx2.Request) -> httpx2.Response:
         origin = request.headers["origin"]
         allowed = [("access-control-allow-origin", origin)] * 2 if origin == "https://ours.test" else []
@@ -60,7 +60,7 @@ async def test_two_answers_about_cors_are_none() -> None:
     assert "exposes no header" in row.what
 
 
-async def test_one_that_hangs_without_a_body_fails() -> None:
+async def test_a_deployment_that_hangs_on_a_response_without_a_body_fails() -> None:
     def hangs(request: httpx2.Request) -> httpx2.Response:
         if request.method == "HEAD":
             raise httpx2.ReadTimeout("", request=request)
@@ -70,11 +70,11 @@ async def test_one_that_hangs_without_a_body_fails() -> None:
     assert (row.outcome, "HEAD /: hangs" in row.what) == (Outcome.FAILED, True)
 
 
-async def test_one_whose_page_lets_any_script_run_fails() -> None:
+async def test_a_page_without_a_content_security_policy_fails() -> None:
     assert (await answers.page(deployment(always()))).outcome is Outcome.FAILED
 
 
-async def test_each_person_is_a_new_guest_where_there_are_guests() -> None:
+async def test_with_guests_each_simulated_person_is_a_new_guest() -> None:
     numbers = iter("12")
 
     def mint(request: httpx2.Request) -> httpx2.Response:
@@ -86,67 +86,67 @@ async def test_each_person_is_a_new_guest_where_there_are_guests() -> None:
     assert headers == [{"x-chat-authorization": "Bearer guest-1"}, {"x-chat-authorization": "Bearer guest-2"}]
 
 
-async def test_where_nobody_gave_a_token_rows_that_need_one_say_so_and_the_others_go_on() -> None:
+async def test_without_a_token_only_the_rows_that_need_one_are_skipped() -> None:
     rows = [row async for row in verify(deployment(always(413), BACKEND), OUTSIDE)]
-    told = {row.name: row for row in rows}
-    assert told["large-body"].outcome is told["stop"].outcome is Outcome.NOT_SEEN
-    assert told["stop"].what == "a token is needed: put one into CHAT_TOKEN"
-    assert told["health"].outcome is Outcome.FAILED
+    by_name = {row.name: row for row in rows}
+    assert by_name["large-body"].outcome is by_name["stop"].outcome is Outcome.NOT_SEEN
+    assert by_name["stop"].what == "a token is needed: put one into CHAT_TOKEN"
+    assert by_name["health"].outcome is Outcome.FAILED
     with pytest.raises(CannotSignInError):
         await deployment(always(), BACKEND).person()
 
 
-async def test_one_that_is_gone_fails_row_by_row() -> None:
-    def gone(request: httpx2.Request) -> httpx2.Response:
+async def test_an_unreachable_deployment_fails_row_by_row() -> None:
+    def refuse(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused", request=request)
 
-    rows = [row async for row in verify(deployment(gone), ["health", "deltas"])]
+    rows = [row async for row in verify(deployment(refuse), ["health", "deltas"])]
     assert [row.what for row in rows if row.outcome is Outcome.FAILED] == ["ConnectError: refused"] * 2
 
 
-async def test_an_answer_that_is_no_stream_of_ours_fails() -> None:
+async def test_a_response_that_is_not_an_event_stream_fails() -> None:
     rows = [row async for row in verify(deployment(lambda _: httpx2.Response(429, text="enough")), ["deltas"])]
     assert rows[0].what == "ValueError: the turn was answered 429: enough"
 
 
-async def test_where_cloudfront_signs_each_body_comes_with_its_hash() -> None:
+async def test_when_cloudfront_signs_requests_each_body_is_sent_with_its_hash() -> None:
     request = httpx2.Request("POST", "https://chat.test/chatkit", content=b"{}")
     await hashed(request)
     digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     assert request.headers["x-amz-content-sha256"] == digest
 
 
-def test_what_is_no_page_of_ours_is_said() -> None:
+def test_a_page_that_is_not_ours_is_reported() -> None:
     with pytest.raises(ValueError, match="holds no page-config"):
         page_config_of("<html></html>")
     assert page_config_of('<script type="application/json" id="page-config">{"auth":{}}</script>') == {"auth": {}}
 
 
 @pytest.mark.parametrize("url", ["", "chat.example.org", "ftp://chat.example.org", "https://"])
-def test_what_is_no_url_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_url_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([url], {}) == 1
     assert "as `make deploy` printed it" in capsys.readouterr().out
 
 
-def test_nobody_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_url_is_reported_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["http://127.0.0.1:1"], {}) == 1
     assert "cannot be verified: ConnectError" in capsys.readouterr().out
 
 
-# Single answers that are not well
+# Single checks
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(400, Outcome.OK), (404, Outcome.OK), (502, Outcome.FAILED)])
-async def test_a_path_that_is_not_utf_8_is_no_error_of_the_function(status: int, outcome: Outcome) -> None:
+async def test_a_path_that_is_not_utf_8_must_not_be_a_server_error(status: int, outcome: Outcome) -> None:
     row = await answers.odd_path(deployment(always(status)))
     assert (row.name, row.outcome) == ("odd path", outcome)
 
 
-async def test_the_callers_address_is_looked_at_by_default() -> None:
+async def test_the_callers_address_is_checked_by_default() -> None:
     assert "callers-address" in OUTSIDE
 
 
-# Through the local AWS, whose function URLs answer with the invocation's result as JSON
+# Through the local AWS, whose function URLs return the invocation's result as JSON
 
 
 def local(result: Any) -> httpx2.AsyncClient:
@@ -154,47 +154,47 @@ def local(result: Any) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:4566/_aws/lambda-url/abc/")
 
 
-async def test_a_buffered_result_is_read_as_the_answer_that_it_is() -> None:
+async def test_a_buffered_result_is_unpacked_into_a_response() -> None:
     result = {"statusCode": 401, "headers": {"x-request-id": "1"}, "body": "bm8=", "isBase64Encoded": True}
     answer = await local(result).get("chatkit")
     assert (answer.status_code, answer.headers["x-request-id"], answer.text) == (401, "1", "no")
 
 
 @pytest.mark.parametrize("result", [{"message": "Not Found"}, [], {"statusCode": "?"}])
-async def test_what_is_no_result_is_passed_on(result: Any) -> None:
+async def test_any_other_json_is_passed_on_unchanged(result: Any) -> None:
     answer = await local(result).get("chatkit")
     assert (answer.status_code, answer.json()) == (200, result)
 
 
-async def test_what_the_local_aws_does_not_have_is_said_row_by_row() -> None:
+async def test_checks_that_the_local_aws_does_not_support_are_marked() -> None:
     rows = [row async for row in verify(deployment(always()), ["health", "stop"], local=True)]
     assert [row.outcome for row in rows[:2]] == [Outcome.OK, Outcome.NOT_HERE]
     assert rows[1].what == "the local AWS buffers responses"
 
 
-# Unknowns
+# Behavior of AWS that is unknown
 
 
-def test_every_behaviour_that_the_emulator_doubts_has_its_row() -> None:
+def test_every_behavior_that_the_emulator_only_assumes_has_a_row() -> None:
     names = [field.name for field in fields(Switches)]
-    first, last = (names.index(name) for name in DOUBTFUL)
+    first, last = (names.index(name) for name in ASSUMED)
     assert set(names[first : last + 1]) == unknowns.SEEN_BY.keys() | unknowns.UNSEEN.keys()
 
 
-def test_the_operations_page_says_of_every_unseen_behavior_how_to_see_it() -> None:
+def test_the_operations_page_says_how_to_observe_every_behavior_without_a_row() -> None:
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     table = page.partition("### What no row can show")[2].partition("\n\nYour agent")[0]
     rows = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
     assert rows[1:] == [name for name, _ in unknowns.UNSEEN.values()]
 
 
-def test_an_unknown_whose_row_failed_stays_unknown() -> None:
+def test_a_behavior_whose_row_failed_stays_unknown() -> None:
     rows = {row.name: row for row in unknowns.rows([seen("small chunks", "held back")])}
     assert rows["unknown: hold_small_chunks"].outcome is Outcome.SEEN
     assert rows["unknown: freeze"].outcome is Outcome.NOT_SEEN
 
 
-# What is written down
+# Recorded results
 
 
 @pytest.mark.parametrize(
@@ -208,11 +208,11 @@ def test_an_unknown_whose_row_failed_stays_unknown() -> None:
         ("https://127.0.0.1.example.org/", ("domain", None)),
     ],
 )
-def test_of_an_address_the_kind_and_the_region_are_told(url: str, kind: tuple[str, str | None]) -> None:
+def test_a_url_is_recorded_by_its_kind_and_region(url: str, kind: tuple[str, str | None]) -> None:
     assert result.kind_of(url) == kind
 
 
-def test_neither_accounts_nor_addresses_nor_tokens_are_written(tmp_path: Path) -> None:
+def test_no_account_address_or_token_is_recorded(tmp_path: Path) -> None:
     private = [
         "123456789012",
         "arn:aws:lambda:eu-central-1:123456789012:function:chat",
@@ -225,8 +225,8 @@ def test_neither_accounts_nor_addresses_nor_tokens_are_written(tmp_path: Path) -
         "chat.example.org",
     ]
     rows = [judged("health", False, f"ConnectError: {text} is gone") for text in private]
-    told = result.document("https://chat.example.org/", rows, when=datetime(2026, 11, 22, tzinfo=UTC), release="1")
-    path = result.write(tmp_path, told)
+    document = result.document("https://chat.example.org/", rows, when=datetime(2026, 11, 22, tzinfo=UTC), release="1")
+    path = result.write(tmp_path, document)
     assert path.name == "2026-11-22-domain.json"
     assert [text for text in private if text in path.read_text()] == []
     assert json.loads(path.read_text())["rows"][0]["figures"] == {}
@@ -237,39 +237,39 @@ ON_AWS = [path for path in RECORDED if json.loads(path.read_text())["kind"] != r
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
-def test_what_is_recorded_is_whole_and_nobodys(path: Path) -> None:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    rows = [Row(**{**row, "outcome": Outcome(row["outcome"])}) for row in told["rows"]]
+def test_a_recorded_result_is_complete_and_holds_nothing_private(path: Path) -> None:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    rows = [Row(**{**row, "outcome": Outcome(row["outcome"])}) for row in document["rows"]]
     assert {row.name for row in rows} >= {"health", "deltas", "Stop", "duplicate", "resume", "CORS", "cold starts"}
     assert result.scrubbed(path.read_text(encoding="utf-8")) == path.read_text(encoding="utf-8")
 
 
-def test_the_readme_says_whether_a_result_on_aws_is_recorded() -> None:
+def test_the_readme_lists_the_results_on_aws_or_says_that_there_are_none() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert ("No result on real AWS is recorded yet" in readme) == (ON_AWS == [])
     assert all(path.name in readme for path in ON_AWS)
 
 
-@pytest.mark.skipif(bool(ON_AWS), reason="a result on AWS is recorded: the word may be used")
+@pytest.mark.skipif(bool(ON_AWS), reason="a result on AWS is recorded, so the word may be used")
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
-def test_until_then_no_sentence_says_that_it_is_ready_for_it(page: str) -> None:
+def test_without_a_result_on_aws_no_page_mentions_production(page: str) -> None:
     assert "production" not in (ROOT / page).read_text(encoding="utf-8").lower()
 
 
-def counting_by(counted: str, *, ours: str | None = "203.0.113.9") -> Any:
-    """A deployment that counts guests by this address, and an echo that says what ours is."""
+def counting_by(counted: str, *, own_address: str | None = "203.0.113.9") -> Any:
+    """Respond as a deployment that counts guests by `counted`, and as the service that returns our own address."""
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         if request.url.host == "checkip.amazonaws.com":
-            return httpx2.Response(503) if ours is None else httpx2.Response(200, text=f"{ours}\n")
+            return httpx2.Response(503) if own_address is None else httpx2.Response(200, text=f"{own_address}\n")
         assert request.headers["x-forwarded-for"] == answers.OTHER_ADDRESS
         return httpx2.Response(200, json={"token": "t", "expires_at": 1, "counted_as": counted})
 
-    return answer
+    return respond
 
 
 @pytest.mark.parametrize(
-    ("counted", "ours", "outcome", "words"),
+    ("counted", "own_address", "outcome", "message"),
     [
         ("203.0.113.9", "203.0.113.9", Outcome.OK, "is that of this machine"),
         ("2001:db8:1:2::/64", "2001:db8:1:2::9", Outcome.OK, "is that of this machine"),
@@ -279,13 +279,13 @@ def counting_by(counted: str, *, ours: str | None = "203.0.113.9") -> Any:
         ("203.0.113.9", None, Outcome.NOT_SEEN, "did not return this machine's address"),
     ],
 )
-async def test_the_address_that_guests_are_counted_by_is_the_callers(
-    counted: str, ours: str | None, outcome: Outcome, words: str
+async def test_guests_must_be_counted_by_the_address_of_the_caller(
+    counted: str, own_address: str | None, outcome: Outcome, message: str
 ) -> None:
-    row = await answers.callers_address(deployment(counting_by(counted, ours=ours), GUESTS))
-    assert (row.outcome, words in row.what) == (outcome, True), row.what
-    assert "203.0.113.9" not in row.what, "the rows are committed"
+    row = await answers.callers_address(deployment(counting_by(counted, own_address=own_address), GUESTS))
+    assert (row.outcome, message in row.what) == (outcome, True), row.what
+    assert "203.0.113.9" not in row.what, "rows are committed and must hold no address"
 
 
-async def test_without_guests_nobody_is_counted_by_address() -> None:
+async def test_without_guests_the_callers_address_is_not_checked() -> None:
     assert (await answers.callers_address(deployment(always(), BACKEND))).outcome is Outcome.NOT_SEEN

@@ -1,6 +1,6 @@
-"""docs/upgrading.md: its commands take a release although `make add` changed uv.lock and pyproject.toml.
+"""docs/upgrading.md: its commands merge a new release even if `make add` changed uv.lock and pyproject.toml.
 
-In a small project with wheels of its own, so that no index is asked; git and uv are the real ones.
+Runs real git and uv in a small project with its own wheels, so that no package index is needed.
 """
 
 import os
@@ -45,17 +45,17 @@ def _wheel(folder: Path, name: str, version: str) -> None:
 
 
 class Clone:
-    """A person's repository: commands run in it as in a shell."""
+    """A user's repository, in which shell commands run."""
 
     def __init__(self, folder: Path, uv: list[str]) -> None:
         self.folder, self.uv = folder, uv
 
     def run(self, command: str) -> str:
-        who = {f"GIT_{one}_{what}": "a@b.c" for one in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        identity = {f"GIT_{role}_{field}": "a@b.c" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")}
         done = subprocess.run(
             ["sh", "-ec", command],
             cwd=self.folder,
-            env=os.environ | who | {"GIT_CONFIG_GLOBAL": os.devnull, "UV": self.uv[0]},
+            env=os.environ | identity | {"GIT_CONFIG_GLOBAL": os.devnull, "UV": self.uv[0]},
             capture_output=True,
             text=True,
             check=False,
@@ -66,13 +66,13 @@ class Clone:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    """On release 1, with a package of its own; release 2 is tagged v2 and moved every version."""
+    """A clone of release 1 with an additional package. Release 2, tagged v2, changes every version."""
     try:
         uv = find_uv(os.environ)
     except ToolError as error:
         pytest.skip(str(error))
     if len(uv) != 1:
-        pytest.skip("uv is a module here, and the test wants a program")
+        pytest.skip("uv is installed as a module, and this test needs a program")
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     for version in ("1", "2"):
@@ -91,24 +91,24 @@ def clone(tmp_path: Path) -> Clone:
     return clone
 
 
-def _documented() -> list[str]:
+def _documented_commands() -> list[str]:
     [block] = re.findall(r" {3}```console\n( {3}\$ git fetch.*?) {3}```", PAGE, re.DOTALL)
     commands = [line.strip().removeprefix("$ ").partition("  #")[0].strip() for line in block.splitlines()]
-    return [command for command in commands if command != "git fetch --tags"]  # the release is there already
+    return [command for command in commands if command != "git fetch --tags"]  # the tags exist already
 
 
-def test_the_documented_commands_keep_what_make_add_added_and_take_the_release_s_versions(clone: Clone) -> None:
-    for command in _documented():
+def test_the_documented_commands_keep_added_packages_and_take_the_versions_of_the_release(clone: Clone) -> None:
+    for command in _documented_commands():
         clone.run(command.replace("v0.2.0", "v2").replace("make lock", '"$UV" lock -q'))
     assert clone.run("git status --porcelain") == ""
-    assert len(clone.run("git log -1 --format=%P").split()) == 2, "it is a merge"
+    assert len(clone.run("git log -1 --format=%P").split()) == 2, "the last commit must be a merge"
     lock = (clone.folder / "uv.lock").read_text(encoding="utf-8")
     versions = dict(re.findall(r'\[\[package\]\]\nname = "(\w+)"\nversion = "([\d.]+)"', lock))
     assert versions == {"chat": "2", "ours": "2", "tool": "2", "stripe": "9"}
     clone.run('"$UV" lock -q --check')
 
 
-def test_without_them_the_lock_conflicts(clone: Clone) -> None:
+def test_a_plain_merge_conflicts_in_uv_lock(clone: Clone) -> None:
     clone.run("! git merge v2")
     assert "uv.lock" in clone.run("git diff --name-only --diff-filter=U")
 
@@ -118,7 +118,7 @@ def test_make_lock_locks_with_uv() -> None:
     assert '"$$uv" lock $(FLAGS)' in recipe
 
 
-def test_a_line_that_releases_never_change_stands_between_your_packages_and_ours() -> None:
-    """Git merges two changes without a conflict where an unchanged line is between them."""
+def test_an_unchanging_line_separates_your_packages_from_ours() -> None:
+    """Git merges two changes without a conflict if an unchanged line is between them."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert re.search(r"^\[dependency-groups\]\n# Yours: .*\nagent = \[[^\]]*\]\ninfra = \[\n", project, re.MULTILINE)

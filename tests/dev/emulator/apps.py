@@ -1,4 +1,4 @@
-"""A bare ASGI app that the emulator's processes run: each path is one behaviour."""
+"""Test app for the emulator's processes: a bare ASGI app with one behavior per path, and buffered handlers."""
 
 import asyncio
 import json
@@ -29,8 +29,8 @@ async def app(scope: Scope, receive: Any, send: Any) -> None:
         case "/echo":
             await answer(send, (await receive())["body"])
         case "/scope":
-            shown = {name: str(scope[name]) for name in ("method", "path", "query_string", "headers", "client")}
-            await answer(send, json.dumps(shown).encode())
+            fields = {name: str(scope[name]) for name in ("method", "path", "query_string", "headers", "client")}
+            await answer(send, json.dumps(fields).encode())
         case "/event":
             await answer(send, json.dumps(scope["aws.event"]).encode())
         case "/headers":
@@ -43,7 +43,7 @@ async def app(scope: Scope, receive: Any, send: Any) -> None:
             await answer(send, str(os.getpid()).encode())
         case "/steps":
             await steps(send)
-        case "/step":  # lets the /steps go on that runs in process `query`, which may be another one
+        case "/step":  # continues /steps in the process whose ID is `query`
             os.kill(int(query), signal.SIGUSR1)
             await answer(send, b"")
         case "/raise":
@@ -69,14 +69,14 @@ async def app(scope: Scope, receive: Any, send: Any) -> None:
             for _ in range(int(query) // KILOBYTE):
                 await send({"type": "http.response.body", "body": b"x" * KILOBYTE, "more_body": True})
             await send({"type": "http.response.body"})
-        case "/peak":  # bytes of memory at most so far; macOS counts in bytes, Linux in KiB
+        case "/peak":  # peak memory in bytes; ru_maxrss is in bytes on macOS and in KiB on Linux
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             await answer(send, b"%d" % (peak if sys.platform == "darwin" else peak * KILOBYTE))
         case "/small-chunks":
             await start(send)
             for n in range(3):
                 await send({"type": "http.response.body", "body": b"%d" % n, "more_body": True})
-                await asyncio.sleep(0.01)  # so that they are chunks of their own on the wire
+                await asyncio.sleep(0.01)  # so that each is a separate chunk on the wire
             await send({"type": "http.response.body"})
 
 
@@ -84,7 +84,7 @@ async def lifespan(receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    print("lifespan.shutdown")  # noqa: T201 - what a test reads
+    print("lifespan.shutdown")  # noqa: T201 - a test reads it
     await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -100,17 +100,17 @@ async def answer(send: Any, body: bytes) -> None:
 
 
 async def steps(send: Any) -> None:
-    """One chunk, then a wait for SIGUSR1, then another."""
-    go_on = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go_on.set)
+    """Send a chunk, wait for SIGUSR1, then send another."""
+    proceed = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, proceed.set)
     await start(send)
     await send({"type": "http.response.body", "body": b"first", "more_body": True})
-    await go_on.wait()
+    await proceed.wait()
     await send({"type": "http.response.body", "body": b"second"})
 
 
 async def never() -> None:
-    """As code that swallows its cancellation."""
+    """Never return, and swallow cancellation."""
     while True:
         try:
             await asyncio.Event().wait()
@@ -135,7 +135,7 @@ def buffered(event: Any, context: Any) -> object:
 
 @Answers
 def later(event: Any, context: Any) -> None:
-    """Leaves a thread that prints when the invocation is long over."""
+    """Start a thread that prints long after the invocation is over."""
     threading.Timer(0.3, print, ["later"]).start()
 
 
@@ -145,7 +145,7 @@ connection = socket.create_connection(("127.0.0.1", int(PORT)), timeout=5) if PO
 
 @Answers
 def connected(event: Any, context: Any) -> str:
-    """Whether a connection that was opened while the function loaded is alive."""
+    """Whether a connection that was opened during init is still alive."""
     assert connection is not None
     connection.setblocking(False)
     try:

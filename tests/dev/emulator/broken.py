@@ -1,3 +1,3 @@
-"""A handler module that cannot be imported, as when a connection is made while it loads."""
+"""A handler module whose import fails, as if it could not connect to a database."""
 
 raise RuntimeError("no database")

@@ -1,4 +1,4 @@
-"""An HTTP client that shows chunks as they came, for tests. Knows nothing that a browser would not."""
+"""A test HTTP client on h11 that returns the chunks of a response as they arrive."""
 
 import asyncio
 import subprocess
@@ -16,11 +16,11 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
-    complete: bool  # False: the connection was cut in the middle
+    complete: bool  # False if the connection was cut before the end
 
 
 class Stream:
-    """A response while it arrives."""
+    """A response that is still arriving."""
 
     def __init__(self, reader: asyncio.StreamReader, http: h11.Connection) -> None:
         self._reader = reader
@@ -29,7 +29,7 @@ class Stream:
         self.ended = False
 
     async def chunk(self) -> bytes:
-        """The next bytes of the body; b"" at its end, or where it was cut."""
+        """The next bytes of the body, or b"" at its end or where it was cut."""
         if self.head is None:
             await self.start()
         match await self._event():
@@ -41,13 +41,13 @@ class Stream:
 
     async def start(self) -> h11.Response:
         """Wait for status and headers."""
-        found = await self._event()
-        assert isinstance(found, h11.Response)
-        self.head = found
-        return found
+        head = await self._event()
+        assert isinstance(head, h11.Response)
+        self.head = head
+        return head
 
     async def _event(self) -> Any:
-        """The next event of h11; None where the response was cut."""
+        """The next h11 event, or None where the response was cut."""
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self._reader.read(65536))
@@ -66,14 +66,18 @@ class Stream:
 async def open_stream(
     url: str, method: str = "GET", *, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
 ) -> AsyncIterator[Stream]:
-    """Send a request; leaving the block closes the connection, like a client that goes away."""
+    """Send a request. Leaving the block closes the connection, like a client that disconnects."""
     parts = urlsplit(url)
     assert parts.hostname
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     http = h11.Connection(h11.CLIENT)
-    sent = [("host", parts.netloc), ("content-length", str(len(body))), *headers]
-    for event in (h11.Request(method=method, target=target, headers=sent), h11.Data(data=body), h11.EndOfMessage()):
+    all_headers = [("host", parts.netloc), ("content-length", str(len(body))), *headers]
+    for event in (
+        h11.Request(method=method, target=target, headers=all_headers),
+        h11.Data(data=body),
+        h11.EndOfMessage(),
+    ):
         writer.write(http.send(event) or b"")
     try:
         yield Stream(reader, http)
@@ -98,12 +102,12 @@ async def get(url: str) -> Answer:
     return await request(url)
 
 
-async def eventually(seen: Callable[[], object]) -> None:
-    """Wait for something that another process does. The test's timeout ends it when it never happens."""
-    while not seen():  # noqa: ASYNC110 - nothing here could set an event
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait for a condition that another process brings about. If it never holds, the test times out."""
+    while not condition():  # noqa: ASYNC110 - nothing here could set an event
         await asyncio.sleep(0.01)
 
 
 def state_of(pid: int) -> str:
-    """One letter, as ps prints it: T is stopped, Z dead and not yet collected; "" for a process that is gone."""
+    """The state of a process as ps prints it (T: stopped, Z: zombie), or "" if there is no such process."""
     return subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()[:1]

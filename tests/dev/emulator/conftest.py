@@ -1,4 +1,4 @@
-"""The fixture that users of the project import, imported as they do it."""
+"""The `emulate` fixture, imported the way users of the project import it."""
 
 from lambda_src.dev.emulator.pytest_plugin import emulate
 

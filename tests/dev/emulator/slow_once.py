@@ -1,4 +1,4 @@
-"""A module that loads quickly only when the file that STARTED names exists; the first load makes it."""
+"""A handler module whose import is slow unless the file named by STARTED exists; the first import creates the file."""
 
 import os
 import time
@@ -7,10 +7,10 @@ from typing import Any
 
 from tests.runtime.apps import Answers
 
-mark = os.environ.get("STARTED")
-if mark is None or not Path(mark).exists():
-    if mark is not None:
-        Path(mark).touch()
+marker = os.environ.get("STARTED")
+if marker is None or not Path(marker).exists():
+    if marker is not None:
+        Path(marker).touch()
     time.sleep(600)
 
 

@@ -1,4 +1,4 @@
-"""The whole path in real processes: HTTP client -> function URL -> Runtime API -> runtime -> ASGI app, and back."""
+"""The Lambda emulator in real processes: client -> function URL -> Runtime API -> runtime -> ASGI app, and back."""
 
 import asyncio
 import io
@@ -19,20 +19,20 @@ async def test_an_asgi_app_answers_through_a_real_process() -> None:
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, "text/plain", b"hello")
 
 
-async def test_a_body_travels_to_the_app_and_back() -> None:
+async def test_a_body_reaches_the_app_and_comes_back() -> None:
     async with Emulator(HANDLER, output=io.StringIO()) as emulator:
         answer = await request(emulator.url + "/echo", "POST", body=bytes(range(256)))
     assert answer.body == bytes(range(256))
 
 
-async def test_a_process_that_is_being_started_has_no_pid_yet() -> None:
+async def test_a_process_that_is_still_starting_is_not_listed() -> None:
     async with Emulator(HANDLER, output=io.StringIO()) as emulator:
-        asking = asyncio.create_task(get(emulator.url + "/pid"))
-        seen = set[int]()
-        while not asking.done():
-            seen.update(emulator.pids)
+        pending = asyncio.create_task(get(emulator.url + "/pid"))
+        pids = set[int]()
+        while not pending.done():
+            pids.update(emulator.pids)
             await asyncio.sleep(0)
-        assert seen == {int((await asking).body)}
+        assert pids == {int((await pending).body)}
 
 
 async def test_one_process_serves_one_request_after_another() -> None:
@@ -41,7 +41,7 @@ async def test_one_process_serves_one_request_after_another() -> None:
     assert len(pids) == 1
 
 
-async def test_a_chunk_reaches_the_client_while_the_next_is_not_yet_written() -> None:
+async def test_a_chunk_reaches_the_client_before_the_next_is_written() -> None:
     async with Emulator(HANDLER, output=io.StringIO()) as emulator, open_stream(emulator.url + "/steps") as stream:
         first = await stream.chunk()
         assert first == b"first"
@@ -49,7 +49,7 @@ async def test_a_chunk_reaches_the_client_while_the_next_is_not_yet_written() ->
         assert await stream.chunk() == b"second"
 
 
-async def test_an_error_before_the_start_is_a_502_that_says_nothing() -> None:
+async def test_an_error_before_the_response_starts_is_a_502_without_details() -> None:
     output = io.StringIO()
     async with Emulator(HANDLER, output=output) as emulator:
         answer = await get(emulator.url + "/raise")
@@ -57,7 +57,7 @@ async def test_an_error_before_the_start_is_a_502_that_says_nothing() -> None:
     assert "ValueError: before the start" in output.getvalue()
 
 
-async def test_a_request_beyond_the_processes_is_a_429() -> None:
+async def test_a_request_while_all_processes_are_busy_is_a_429() -> None:
     switches = Switches(processes=1)
     async with (
         Emulator(HANDLER, switches=switches, output=io.StringIO()) as emulator,
@@ -67,7 +67,7 @@ async def test_a_request_beyond_the_processes_is_a_429() -> None:
         assert (await get(emulator.url)).status == 429
 
 
-async def test_another_process_is_started_when_all_are_busy() -> None:
+async def test_another_process_starts_when_all_are_busy() -> None:
     async with Emulator(HANDLER, output=io.StringIO()) as emulator, open_stream(emulator.url + "/steps") as stream:
         await stream.chunk()
         assert (await get(emulator.url)).body == b"hello"
@@ -81,7 +81,7 @@ async def test_reload_ends_idle_processes_at_once() -> None:
         assert (await get(emulator.url + "/pid")).body != before
 
 
-async def test_reload_lets_a_busy_process_end_its_answer() -> None:
+async def test_reload_lets_a_busy_process_finish_its_response() -> None:
     async with Emulator(HANDLER, output=io.StringIO()) as emulator, open_stream(emulator.url + "/steps") as stream:
         await stream.chunk()
         old = emulator.pids[0]
@@ -99,17 +99,21 @@ async def test_reload_lets_a_busy_process_end_its_answer() -> None:
         ("tests.dev.emulator.broken.handler", "Function.RuntimeError", "no database"),
     ],
 )
-async def test_a_function_that_cannot_start_is_a_502_and_its_log_says_why(handler: str, kind: str, reason: str) -> None:
+async def test_a_function_that_cannot_start_is_a_502_and_the_log_has_the_reason(
+    handler: str, kind: str, reason: str
+) -> None:
     output = io.StringIO()
     async with Emulator(handler, output=output) as emulator:
         answers = [await get(emulator.url), await get(emulator.url)]
     assert [answer.status for answer in answers] == [502, 502]
     lines = [json.loads(line) for line in output.getvalue().splitlines()]
-    assert [(line["level"], line["kind"]) for line in lines] == [("CRITICAL", kind)] * 2, "one line for each start"
+    assert [(line["level"], line["kind"]) for line in lines] == [("CRITICAL", kind)] * 2, (
+        "there must be one line for each start"
+    )
     assert reason in lines[0]["reason"]
 
 
-async def test_the_emulator_prints_nothing_of_its_own_for_a_runtime_that_says_nothing() -> None:
+async def test_the_emulator_itself_prints_nothing_for_a_runtime_that_prints_nothing() -> None:
     output = io.StringIO()
     silent = (
         "import os, urllib.request as u; "
@@ -125,11 +129,11 @@ async def test_no_process_outlives_the_emulator() -> None:
     async with Emulator(HANDLER, output=io.StringIO()) as emulator:
         await get(emulator.url)
         (pid,) = emulator.pids
-    gone = await asyncio.create_subprocess_exec("kill", "-0", str(pid), stderr=asyncio.subprocess.DEVNULL)
-    assert await gone.wait() != 0
+    check = await asyncio.create_subprocess_exec("kill", "-0", str(pid), stderr=asyncio.subprocess.DEVNULL)
+    assert await check.wait() != 0
 
 
-EMULATES = """
+EMULATOR_SCRIPT = """
 import asyncio, sys
 from lambda_src.dev.emulator import Emulator
 async def main():
@@ -141,9 +145,9 @@ asyncio.run(main())
 """
 
 
-async def test_a_frozen_process_does_not_outlive_an_emulator_that_is_killed() -> None:
+async def test_a_frozen_process_does_not_outlive_a_killed_emulator() -> None:
     emulator = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", EMULATES, "tests.dev.emulator.apps.buffered", stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", EMULATOR_SCRIPT, "tests.dev.emulator.apps.buffered", stdout=asyncio.subprocess.PIPE
     )
     assert emulator.stdout is not None
     pid = int(await emulator.stdout.readline())

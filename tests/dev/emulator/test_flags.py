@@ -1,4 +1,4 @@
-"""The flags of `make dev` and of the emulator's own command."""
+"""lambda_src/dev/emulator/flags.py: command-line flags of the emulator and `make dev`, and their documentation."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ from lambda_src.dev.emulator.flags import add_flags, parse_flags
 from tests.dev.emulator.client import get
 
 
-def test_no_flags_are_the_defaults() -> None:
+def test_without_flags_the_switches_are_the_defaults() -> None:
     assert parse_flags([]) == Switches()
 
 
@@ -40,11 +40,11 @@ def test_no_flags_are_the_defaults() -> None:
         ("--log-format JSON --memory 1024", Switches(log_format="JSON", memory_mb=1024)),
     ],
 )
-def test_each_flag_is_a_switch(line: str, expected: Switches) -> None:
+def test_each_flag_sets_a_switch(line: str, expected: Switches) -> None:
     assert parse_flags(line.split()) == expected
 
 
-async def test_the_command_prints_its_url_serves_and_ends_with_a_signal() -> None:
+async def test_the_command_prints_its_url_serves_requests_and_exits_on_sigint() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "lambda_src.dev.emulator", "tests.dev.emulator.apps.handler", "--port", "0",
         stdout=asyncio.subprocess.PIPE,
@@ -57,7 +57,7 @@ async def test_the_command_prints_its_url_serves_and_ends_with_a_signal() -> Non
     assert process.returncode == 0
 
 
-def test_the_page_lists_every_switch_and_flag() -> None:
+def test_the_docs_page_lists_every_switch_and_flag() -> None:
     page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
     parser = argparse.ArgumentParser()
     add_flags(parser)

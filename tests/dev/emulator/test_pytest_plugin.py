@@ -1,4 +1,4 @@
-"""The fixture as a user's test would have it: a handler of theirs, in a folder of theirs."""
+"""lambda_src/dev/emulator/pytest_plugin.py: the `emulate` fixture with a user's own app in their own folder."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ async def test_a_bare_starlette_app_is_served_by_name(emulate: Emulate, tmp_path
     assert emulator.printed == "asked\n"
 
 
-async def test_emulators_stand_side_by_side(emulate: Emulate, tmp_path: Path) -> None:
+async def test_several_emulators_can_run_side_by_side(emulate: Emulate, tmp_path: Path) -> None:
     (tmp_path / "theirs.py").write_text(APP)
     first = await emulate("theirs:app", task_root=tmp_path)
     second = await emulate("theirs:app", task_root=tmp_path, managed=2)

@@ -1,4 +1,4 @@
-"""What a runtime may say when: the classic machine and the one of Managed Instances. No socket."""
+"""lambda_src/dev/emulator/states.py: the Runtime API's state machines for classic Lambda and Managed Instances."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def refusal(call: object, *arguments: str) -> tuple[int, str]:
     return refused.value.status, refused.value.kind
 
 
-def test_the_round_of_an_invocation() -> None:
+def test_the_phases_of_an_invocation() -> None:
     states = running()
     phases = [states.phase]
     states.respond("r-1")
@@ -31,17 +31,17 @@ def test_the_round_of_an_invocation() -> None:
     assert phases == [Phase.RUNNING, Phase.RESPONDING, Phase.RESPONDED, Phase.READY]
 
 
-def test_a_second_next_before_the_answer_gets_the_same_event() -> None:
+def test_a_second_next_before_the_response_gets_the_same_event() -> None:
     assert running().next() is True
 
 
-def test_next_during_the_answer_is_refused() -> None:
+def test_next_during_the_response_is_refused() -> None:
     states = running()
     states.respond("r-1")
     assert refusal(states.next) == (403, "InvalidStateTransition")
 
 
-def test_next_after_a_broken_answer_is_refused_once() -> None:
+def test_next_after_a_broken_response_is_refused_once() -> None:
     states = running()
     states.respond("r-1")
     states.broke("r-1")
@@ -49,30 +49,30 @@ def test_next_after_a_broken_answer_is_refused_once() -> None:
     assert states.next() is False
 
 
-def test_next_after_a_broken_answer_may_also_be_allowed_at_once() -> None:
+def test_next_after_a_broken_response_can_be_allowed_by_a_switch() -> None:
     states = ClassicStates(phase=Phase.BROKEN, refuse_after_break=False)
     assert states.next() is False
 
 
-def test_next_after_a_bad_mode_is_refused_until_the_reset() -> None:
+def test_next_after_an_invalid_mode_is_refused_until_the_reset() -> None:
     states = running()
     states.fault()
     assert [refusal(states.next), refusal(states.next)] == [(403, "InvalidStateTransition")] * 2
 
 
-@pytest.mark.parametrize("what", ["respond", "error"])
-def test_another_id_is_invalid(what: str) -> None:
-    assert refusal(getattr(running(), what), "r-2") == (400, "InvalidRequestID")
+@pytest.mark.parametrize("call", ["respond", "error"])
+def test_a_response_to_another_request_id_is_refused(call: str) -> None:
+    assert refusal(getattr(running(), call), "r-2") == (400, "InvalidRequestID")
 
 
-@pytest.mark.parametrize("what", ["respond", "error"])
-def test_a_second_answer_is_refused(what: str) -> None:
+@pytest.mark.parametrize("call", ["respond", "error"])
+def test_a_second_response_is_refused(call: str) -> None:
     states = running()
     states.respond("r-1")
-    assert refusal(getattr(states, what), "r-1") == (403, "InvalidStateTransition")
+    assert refusal(getattr(states, call), "r-1") == (403, "InvalidStateTransition")
 
 
-def test_an_error_is_an_answer() -> None:
+def test_an_error_counts_as_a_response() -> None:
     states = running()
     states.error("r-1")
     assert states.phase is Phase.RESPONDED
@@ -86,7 +86,7 @@ def managed() -> ManagedStates:
     return states
 
 
-def test_managed_instances_answer_in_any_order() -> None:
+def test_managed_instances_accept_responses_in_any_order() -> None:
     states = managed()
     states.respond("r-2")
     states.respond("r-1")
@@ -95,26 +95,26 @@ def test_managed_instances_answer_in_any_order() -> None:
     assert states.running == {}
 
 
-def test_managed_instances_allow_an_error_in_the_middle_of_an_answer() -> None:
+def test_managed_instances_accept_an_error_midstream() -> None:
     states = managed()
     states.respond("r-1")
     states.error("r-1")
     assert "r-1" not in states.running
 
 
-@pytest.mark.parametrize("what", ["respond", "error"])
-def test_managed_instances_say_410_to_what_is_late(what: str) -> None:
+@pytest.mark.parametrize("call", ["respond", "error"])
+def test_managed_instances_answer_a_late_response_with_410(call: str) -> None:
     states = managed()
     states.late("r-1")
-    assert refusal(getattr(states, what), "r-1") == (410, "InvokeTimeout")
+    assert refusal(getattr(states, call), "r-1") == (410, "InvokeTimeout")
 
 
-@pytest.mark.parametrize("what", ["respond", "error"])
-def test_managed_instances_do_not_know_a_foreign_id(what: str) -> None:
-    assert refusal(getattr(managed(), what), "r-3") == (400, "InvalidRequestID")
+@pytest.mark.parametrize("call", ["respond", "error"])
+def test_managed_instances_refuse_an_unknown_request_id(call: str) -> None:
+    assert refusal(getattr(managed(), call), "r-3") == (400, "InvalidRequestID")
 
 
-def test_managed_instances_refuse_a_second_answer() -> None:
+def test_managed_instances_refuse_a_second_response() -> None:
     states = managed()
     states.respond("r-1")
     assert refusal(states.respond, "r-1")[0] == 403

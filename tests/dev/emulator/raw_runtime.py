@@ -1,4 +1,4 @@
-"""A runtime that is not ours, for the tests of the Runtime API: it sends whatever a test says. Imported by them."""
+"""A scripted runtime client for tests of the emulated Runtime API: it sends exactly the bytes that a test gives it."""
 
 import asyncio
 import contextlib
@@ -20,14 +20,14 @@ STREAMING = (
 PRELUDE = b'{"statusCode":200,"headers":{},"cookies":[]}' + b"\0" * 8
 
 
-class Foreign:
-    """A runtime that sends what a test says, and reads one answer at a time."""
+class RawRuntime:
+    """A runtime that sends the bytes of a test and reads one response at a time."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def ask(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Send `data`; status, headers and body of the answer."""
+    async def send(self, data: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send `data` and return the status, headers and body of the response."""
         self.writer.write(data)
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         start, *lines = head.split("\r\n")
@@ -35,18 +35,18 @@ class Foreign:
         return int(start.split(" ")[1]), headers, await self.reader.readexactly(int(headers["content-length"]))
 
     async def error_of(self, data: bytes) -> tuple[int, str]:
-        status, _, body = await self.ask(data)
+        status, _, body = await self.send(data)
         return status, json.loads(body)["errorType"]
 
 
-async def until(seen: Callable[[], object]) -> None:
-    """Let the server work until it has seen what was sent."""
-    while not seen():  # noqa: ASYNC110 - nothing here could set an event
+async def until(condition: Callable[[], object]) -> None:
+    """Let the server run until the condition holds."""
+    while not condition():  # noqa: ASYNC110 - nothing here could set an event
         await asyncio.sleep(0)
 
 
 class Served:
-    """A RuntimeApi with one invocation before it."""
+    """A running RuntimeApi, to which tests deliver invocations."""
 
     def __init__(self, states: States) -> None:
         self.released: list[str | None] = []
@@ -63,24 +63,26 @@ class Served:
         self.api.deliver(delivery)
         return delivery, collected
 
-    async def connect(self) -> Foreign:
+    async def connect(self) -> RawRuntime:
         host, _, port = self.address.rpartition(":")
-        return Foreign(*await asyncio.open_connection(host, int(port)))
+        return RawRuntime(*await asyncio.open_connection(host, int(port)))
 
 
 @contextlib.asynccontextmanager
-async def served(states: States | None = None) -> AsyncIterator[tuple[Served, Foreign]]:
-    one = Served(states or ClassicStates())
-    one.address = await one.api.start()
-    runtime = await one.connect()
+async def served(states: States | None = None) -> AsyncIterator[tuple[Served, RawRuntime]]:
+    server = Served(states or ClassicStates())
+    server.address = await server.api.start()
+    runtime = await server.connect()
     try:
-        yield one, runtime
+        yield server, runtime
     finally:
         runtime.writer.close()
-        await one.api.stop()
+        await server.api.stop()
 
 
-def answer(request_id: str = "r-1", *, mode: bytes = b"streaming", trailer: bytes = b"", body: bytes = b"hi") -> bytes:
+def streamed_response(
+    request_id: str = "r-1", *, mode: bytes = b"streaming", trailer: bytes = b"", body: bytes = b"hi"
+) -> bytes:
     declared = (
         b"trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n" if trailer else b""
     )
@@ -88,6 +90,6 @@ def answer(request_id: str = "r-1", *, mode: bytes = b"streaming", trailer: byte
     return STREAMING % (request_id.encode(), mode, declared) + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(data), data, trailer)
 
 
-def whole(path: str, body: bytes, *headers: str) -> bytes:
+def post(path: str, body: bytes, *headers: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
