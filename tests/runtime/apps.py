@@ -1,4 +1,4 @@
-"""ASGI apps, each one behavior, and a handler without ASGI."""
+"""Builders of small ASGI apps for the runtime's tests, and a handler without ASGI."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def body(data: bytes = b"", *, more: bool = False) -> dict[str, Any]:
 
 
 class Answers(StreamingHandler):
-    """Answers each event with what `function(event, context)` returns, as JSON in one piece."""
+    """Answers each event with the result of `function(event, context)`, as buffered JSON."""
 
     def __init__(self, function: Callable[[Any, Any], object]) -> None:
         self._function = function

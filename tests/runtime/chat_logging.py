@@ -1,4 +1,4 @@
-"""A handler whose process logs as the deployed chat does, for the tests of processes."""
+"""Test handler whose process logs like the deployed chat, and which fails with a user's text in the error."""
 
 import logging
 from typing import Any
@@ -8,14 +8,14 @@ from tests.runtime.apps import Answers
 
 configure_logging(root=logging.getLogger())
 
-WORDS = "what a person wrote"
+USER_TEXT = "what a person wrote"
 
 
 @Answers
 def fails(event: Any, context: Any) -> None:
-    """Fails, with a cause; a library has its say before."""
-    logging.getLogger("some.library").error("about %s \ud800", WORDS)
+    """Let a library log an error, then fail with a cause."""
+    logging.getLogger("some.library").error("about %s \ud800", USER_TEXT)
     try:
-        raise KeyError(WORDS)
+        raise KeyError(USER_TEXT)
     except KeyError as fault:
-        raise ValueError(f"not understood: {WORDS}") from fault
+        raise ValueError(f"not understood: {USER_TEXT}") from fault

@@ -1,4 +1,4 @@
-"""Handlers that a runtime process of the tests loads by name."""
+"""Test handlers that a runtime process loads by name."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ def plain(event: Any, context: Any) -> dict[str, Any]:
         "trace": os.environ.get("_X_AMZN_TRACE_ID"),
         "path": sys.path[:3],
         "executable": sys.executable,
-        "cwd": os.getcwd(),  # noqa: PTH109 - what the process was given, symlinks and all
+        "cwd": os.getcwd(),  # noqa: PTH109 - without resolving symlinks
     }
 
 
@@ -33,17 +33,17 @@ def not_json(event: Any, context: Any) -> object:
 
 
 def function(event: Any, context: Any) -> None:
-    """What AWS's own runtime would call."""
+    """A plain handler, as AWS's own runtime would call it."""
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """A bare ASGI app; says in the answer what lifespan left."""
+    """A bare ASGI app that answers with the state set by lifespan."""
     if scope["type"] == "lifespan":
         await receive()
         scope["state"]["pid"] = os.getpid()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        print("lifespan.shutdown")  # noqa: T201 - what a test reads
+        print("lifespan.shutdown")  # noqa: T201 - a test reads it
         await send({"type": "lifespan.shutdown.complete"})
         return
     await sends(start(), body(b"pid " + str(scope["state"]["pid"]).encode()))(scope, receive, send)
@@ -61,15 +61,15 @@ def fails() -> None:
     raise OSError("hook")
 
 
-async def says(word: str) -> None:
-    print(word)  # noqa: T201 - what a test reads
+async def print_word(word: str) -> None:
+    print(word)  # noqa: T201 - a test reads it
 
 
 match os.environ.get("TEST_HOOKS"):
     case "order":
         for n in "12":
-            register_before_snapshot(says, f"before {n}")
-            register_after_restore(says, f"after {n}")
+            register_before_snapshot(print_word, f"before {n}")
+            register_after_restore(print_word, f"after {n}")
     case "before":
         register_before_snapshot(fails)
     case "after":

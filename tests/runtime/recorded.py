@@ -1,4 +1,4 @@
-"""A Reply whose writes are recorded, without a socket. Knows no loop and no Runtime API."""
+"""A Reply whose writes are recorded, without a socket."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from lambda_src.runtime.reply import Reply
 
 
 class RecordedTransport(asyncio.Transport):
-    """Records each write; nothing else works."""
+    """Records each write. Nothing else works."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
@@ -24,11 +24,11 @@ class RecordedTransport(asyncio.Transport):
         return self
 
     def setsockopt(self, *option: int) -> None:
-        """As a socket's."""
+        """Accept the options set on a socket."""
 
 
 def recorded() -> tuple[Reply, list[bytes]]:
-    """An answer to invocation `r-1` (`i-1`), and what it has written so far."""
+    """A reply to invocation `r-1` (`i-1`), and the list of its writes."""
     transport = RecordedTransport()
     connection = Connection()
     connection.connection_made(transport)

@@ -1,4 +1,4 @@
-"""A Runtime API that does what a test says, byte for byte, and remembers what it was sent. Knows no states."""
+"""A fake Runtime API scripted by the test, byte for byte. It records every request and keeps no state."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Self
 
 import h11
 
-# As AWS documents them, spelled out here: shared with the runtime, a misspelling would be right on both ends.
+# Spelled out as AWS documents them: if they were imported from the runtime, a misspelling would go unnoticed.
 HEADERS = {
     "request_id": "Lambda-Runtime-Aws-Request-Id",
     "deadline_ms": "Lambda-Runtime-Deadline-Ms",
@@ -20,15 +20,15 @@ ACCEPTED = b'{"status":"OK"}'
 
 
 class Request:
-    """A request of the runtime, from its head on; its body grows while it arrives."""
+    """A request from the runtime. It exists as soon as its head has arrived; its body grows."""
 
     def __init__(self, head: h11.Request, writer: asyncio.StreamWriter) -> None:
         self.method, self.path = head.method.decode(), head.target.decode()
         self.headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
         self.body = bytearray()
         self.trailers: dict[str, str] = {}
-        self.ended = False  # well; False and `over` means: the runtime dropped the connection
-        self.fault: h11.RemoteProtocolError | None = None  # what came was no request, or no more of this one
+        self.ended = False  # completely; False although `over` is set: the runtime dropped the connection
+        self.fault: h11.RemoteProtocolError | None = None  # the bytes were not a valid request
         self.over = asyncio.Event()
         self.grew = asyncio.Event()
         self._writer = writer
@@ -57,7 +57,7 @@ class Request:
 
 
 class ScriptedApi:
-    """`take` each request in the order of their heads, and answer it."""
+    """A running Runtime API. `take` returns requests in the order in which their heads arrived."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -67,7 +67,7 @@ class ScriptedApi:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, path: str = "") -> Request:
-        """The next request whose path ends with `path`; others stay for later."""
+        """Wait for the next request whose path ends with `path`. Other requests stay in the queue."""
         while True:
             for request in self._requests:
                 if request.path.endswith(path):
@@ -77,11 +77,13 @@ class ScriptedApi:
             await self._arrived.wait()
 
     async def deliver(self, event: object = None, **fields: object) -> Request:
-        """Answer the next `next` with `event` (bytes as they are, else as JSON); the request that comes back, whole."""
-        asked = await self.take("/invocation/next")
+        """Answer `next` with `event` (bytes as they are, anything else as JSON); return the request that follows."""
+        next_request = await self.take("/invocation/next")
         body = event if isinstance(event, bytes) else json.dumps(http_event() if event is None else event).encode()
         values = {"request_id": "r-1", "deadline_ms": 10_000} | fields
-        asked.answer(200, body, [(HEADERS[name], str(value)) for name, value in values.items() if value is not None])
+        next_request.answer(
+            200, body, [(HEADERS[name], str(value)) for name, value in values.items() if value is not None]
+        )
         return await self.take()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,11 +140,11 @@ async def scripted_api() -> AsyncIterator[ScriptedApi]:
             task.cancel()
         await asyncio.gather(*api._tasks, return_exceptions=True)
         await server.wait_closed()
-        await asyncio.sleep(0)  # the sockets close in the loop's next turn
+        await asyncio.sleep(0)  # the sockets close in the next iteration of the loop
 
 
 def http_event(path: str = "/", method: str = "GET", **more: object) -> dict[str, object]:
-    """A payload 2.0 event, as small as Mangum takes it."""
+    """The smallest payload 2.0 event that Mangum accepts."""
     return {
         "version": "2.0",
         "rawPath": path,

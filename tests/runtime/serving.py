@@ -1,4 +1,4 @@
-"""A Worker that serves a handler to a scripted Runtime API, in this process, at a time that the test sets."""
+"""Runs a Worker with a handler in this process against a scripted Runtime API, with a clock set by the test."""
 
 import asyncio
 import contextlib
@@ -14,18 +14,18 @@ from lambda_src.runtime.worker import Worker
 from tests.runtime.scripted_api import ScriptedApi, scripted_api
 
 ENVIRONMENT = Environment(api="", handler="", function_name="f", memory_mb=512)
-LONG_S = 60.0  # no test waits for it: it only must not be over before the test is
+LONG_S = 60.0  # never waited for; it only has to outlast the test
 
 
 async def no_pause(seconds: float) -> None:
-    """Instead of waiting between attempts."""
+    """Replaces the wait between attempts."""
 
 
 @contextlib.asynccontextmanager
 async def serving(
     app: App | StreamingHandler, *, clients: int = 1, now_s: float = 0.0, clean_up_s: float = LONG_S
 ) -> AsyncIterator[tuple[ScriptedApi, Worker]]:
-    """`app` behind `clients` connections; the deadline of scripted invocations is 10 s after `now_s` = 0."""
+    """Serve `app` on `clients` connections, with the clock at `now_s`. Scripted invocations have a deadline of 10 s."""
     handler = app if isinstance(app, StreamingHandler) else StreamingMangum(app)
     async with scripted_api() as api:
         worker = Worker(handler, ENVIRONMENT, clock=lambda: now_s, clean_up_s=clean_up_s)
@@ -34,5 +34,5 @@ async def serving(
             yield api, worker
         finally:
             worker.end()
-            with contextlib.suppress(OSError, RuntimeApiError):  # how it ends when the test takes the Runtime API away
+            with contextlib.suppress(OSError, RuntimeApiError):  # when the test takes the Runtime API away
                 await running

@@ -1,6 +1,6 @@
-"""StreamingMangum: every event that Mangum reads, streamed; and the buffered path, which stays Mangum's own.
+"""lambda_src/runtime/adapter.py: StreamingMangum streams the response to every kind of event that Mangum reads.
 
-events/*_documented.json are shaped as in AWS's documentation; *_recorded.json are what the emulator made of a curl.
+events/*_documented.json follow AWS's documentation; *_recorded.json are what the emulator made of a curl request.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ CONTEXT = SimpleNamespace(aws_request_id="r-1")
 
 
 async def mirror(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with what arrived, and with two cookies."""
+    """Answer with the request as JSON, and set two cookies."""
     message = await receive()
-    shown = {
+    received = {
         "line": [scope["method"], scope["path"], scope["query_string"].decode(), scope["client"][0]],
         "headers": sorted([k.decode(), v.decode()] for k, v in scope["headers"]),
         "body": list(message["body"]),
     }
     headers = (b"content-type", b"application/json"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")
-    await sends(start(200, *headers), body(json.dumps(shown).encode()))(scope, receive, send)
+    await sends(start(200, *headers), body(json.dumps(received).encode()))(scope, receive, send)
 
 
 @pytest.fixture
 def context_loop() -> Iterator[None]:
-    """Mangum wants a current event loop, which Python no longer makes by itself."""
+    """Mangum needs a current event loop, which Python no longer creates implicitly."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
@@ -63,30 +63,30 @@ def context_loop() -> Iterator[None]:
          ["cookie", "name2=value2"], b"\0\xff"),
     ],
 )  # fmt: skip
-async def test_every_kind_of_event_reaches_the_app_on_the_streaming_path(
+async def test_every_kind_of_event_reaches_the_app_and_is_streamed(
     name: str, line: list[str], header: list[str], content: bytes
 ) -> None:
     async with serving(mirror) as (api, _):
         request = await (await api.deliver(EVENTS[name])).whole()
         request.answer(202)
-    found = split_prelude(bytes(request.body))
-    assert found is not None
-    prelude, answer = found
-    shown = json.loads(answer)
-    assert (shown["line"], bytes(shown["body"]), prelude.cookies) == (line, content, ["a=1", "b=2"])
-    assert header in shown["headers"]
+    parts = split_prelude(bytes(request.body))
+    assert parts is not None
+    prelude, answer = parts
+    received = json.loads(answer)
+    assert (received["line"], bytes(received["body"]), prelude.cookies) == (line, content, ["a=1", "b=2"])
+    assert header in received["headers"]
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
 @pytest.mark.usefixtures("context_loop")
-def test_called_as_a_function_it_answers_exactly_as_mangum_does(name: str) -> None:
+def test_called_as_a_function_it_returns_exactly_what_mangum_returns(name: str) -> None:
     handler = StreamingMangum(mirror, lifespan="off")
-    ours = handler(EVENTS[name], CONTEXT)
+    actual = handler(EVENTS[name], CONTEXT)
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
-    theirs = Mangum(mirror, lifespan="off")(EVENTS[name], CONTEXT)
+    expected = Mangum(mirror, lifespan="off")(EVENTS[name], CONTEXT)
     loop.close()
-    assert ours == theirs
-    assert ours["statusCode"] == 200
+    assert actual == expected
+    assert actual["statusCode"] == 200
 
 
 @pytest.mark.usefixtures("context_loop")
@@ -100,7 +100,7 @@ async def on_event(event: dict[str, Any], context: Any) -> object:
     return {"did": event["chat"], "request_id": context.aws_request_id}
 
 
-async def test_other_events_go_to_on_event_and_are_answered_buffered() -> None:
+async def test_other_events_go_to_on_event_and_get_a_buffered_response() -> None:
     async with serving(StreamingMangum(mirror, on_event=on_event)) as (api, _):
         request = await (await api.deliver({"chat": "sweep"})).whole()
         request.answer(202)
@@ -114,10 +114,10 @@ def test_other_events_go_to_on_event_when_called_as_a_function_too() -> None:
 
 
 @pytest.mark.usefixtures("context_loop")
-def test_without_on_event_another_event_is_an_error_that_names_its_keys() -> None:
+def test_without_on_event_any_other_event_is_an_error_that_names_its_keys() -> None:
     with pytest.raises(UnknownEventError, match="chat, detail"):
         StreamingMangum(mirror)({"detail": 1, "chat": 2}, CONTEXT)
 
 
-async def test_a_handler_can_be_made_inside_a_running_loop_and_without_a_loop_of_its_own() -> None:
+async def test_a_handler_can_be_created_inside_a_running_event_loop() -> None:
     assert StreamingMangum(mirror).lifespan == "auto"

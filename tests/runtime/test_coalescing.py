@@ -1,4 +1,4 @@
-"""What is written in one turn of the event loop leaves in one write, in order, and nothing waits for more than that."""
+"""lambda_src/runtime/connection.py: data written in one event loop iteration is coalesced into one socket write."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from lambda_src.runtime.connection import GATHERED_MAX_BYTES, Connection
 
 
 class Transport(asyncio.Transport):
-    """Notes each write."""
+    """Records each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def connected(transport: Transport) -> Connection:
     return connection
 
 
-async def test_what_is_ready_at_one_moment_leaves_in_one_write(transport: Transport) -> None:
+async def test_data_written_in_one_loop_iteration_is_sent_in_one_write(transport: Transport) -> None:
     connection = connected(transport)
     for event in (b"one", b"two", b"three"):
         await connection.write(event)
@@ -52,7 +52,7 @@ async def test_what_is_ready_at_one_moment_leaves_in_one_write(transport: Transp
     assert transport.writes == [b"onetwothree"]
 
 
-async def test_what_comes_later_is_not_waited_for(transport: Transport) -> None:
+async def test_data_is_not_held_back_for_later_data(transport: Transport) -> None:
     connection = connected(transport)
     for event in (b"one", b"two"):
         await connection.write(event)
@@ -60,7 +60,7 @@ async def test_what_comes_later_is_not_waited_for(transport: Transport) -> None:
     assert transport.writes == [b"one", b"two"]
 
 
-async def test_a_request_and_a_heartbeat_do_not_overtake_what_waits(transport: Transport) -> None:
+async def test_a_request_and_a_heartbeat_do_not_overtake_pending_data(transport: Transport) -> None:
     connection = connected(transport)
     await connection.write(b"one")
     connection.write_if_idle(b": ka\n")
@@ -71,14 +71,14 @@ async def test_a_request_and_a_heartbeat_do_not_overtake_what_waits(transport: T
     assert answer.exception() is not None
 
 
-async def test_a_burst_is_sent_before_it_is_large_so_that_its_writer_can_wait(transport: Transport) -> None:
+async def test_a_large_burst_is_sent_early_so_that_its_writer_feels_backpressure(transport: Transport) -> None:
     connection = connected(transport)
     await connection.write(bytes(GATHERED_MAX_BYTES))
     await connection.write(b"more")
     assert sum(map(len, transport.writes)) == GATHERED_MAX_BYTES + 4
 
 
-async def test_after_the_connection_is_lost_nothing_is_sent_and_the_next_write_says_so(transport: Transport) -> None:
+async def test_after_the_connection_is_lost_nothing_is_sent_and_the_next_write_raises(transport: Transport) -> None:
     connection = connected(transport)
     await connection.write(b"one")
     connection.connection_lost(None)

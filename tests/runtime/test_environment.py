@@ -1,19 +1,19 @@
-"""What the process is told: read once, faults said at once."""
+"""lambda_src/runtime/environment.py: environment variables of the runtime, with all errors in one message."""
 
 import pytest
 
 from lambda_src.runtime.environment import Environment, check_switches
 from lambda_src.runtime.errors import HandlerError
 
-NEEDED = {"AWS_LAMBDA_RUNTIME_API": "h:1", "_HANDLER": "a.b"}
+REQUIRED = {"AWS_LAMBDA_RUNTIME_API": "h:1", "_HANDLER": "a.b"}
 
 
-def test_the_address_and_the_handler_are_enough() -> None:
-    environment = Environment.from_env(NEEDED)
+def test_only_the_api_address_and_the_handler_are_required() -> None:
+    environment = Environment.from_env(REQUIRED)
     assert (environment.api, environment.handler, environment.concurrency) == ("h:1", "a.b", 1)
 
 
-def test_what_is_missing_is_said_in_one_sentence() -> None:
+def test_missing_variables_are_named_in_one_sentence() -> None:
     with pytest.raises(HandlerError, match="AWS_LAMBDA_RUNTIME_API and _HANDLER missing"):
         Environment.from_env({"_HANDLER": ""})
 
@@ -33,16 +33,16 @@ def test_what_is_missing_is_said_in_one_sentence() -> None:
         ("CHAT_RUNTIME_SHOW_ERRORS", "0", "show_errors", False),
     ],
 )
-def test_each_variable_fills_its_field(name: str, value: str, field: str, expected: object) -> None:
-    assert getattr(Environment.from_env({**NEEDED, name: value}), field) == expected
+def test_each_variable_sets_its_field(name: str, value: str, field: str, expected: object) -> None:
+    assert getattr(Environment.from_env({**REQUIRED, name: value}), field) == expected
 
 
 @pytest.mark.parametrize("value", ["1", "true", "ON", "0", "False", "off"])
 def test_a_switch_is_on_or_off(value: str) -> None:
-    check_switches({**NEEDED, "CHAT_RUNTIME_SHOW_ERRORS": value, "CHAT_TABLE": "t"})
+    check_switches({**REQUIRED, "CHAT_RUNTIME_SHOW_ERRORS": value, "CHAT_TABLE": "t"})
 
 
-def test_what_is_no_switch_is_said_in_one_go() -> None:
+def test_invalid_switches_are_reported_in_one_message() -> None:
     with pytest.raises(HandlerError) as refusal:
         check_switches({"CHAT_RUNTIME_SIGTRM": "1", "CHAT_RUNTIME_SHOW_ERRORS": "no"})
     assert str(refusal.value) == (

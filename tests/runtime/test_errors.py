@@ -1,4 +1,4 @@
-"""runtime-api, section 3: what the runtime says when something fails; and bad input of every kind."""
+"""Error reports of the runtime: POST .../error, trailers, the X-Ray cause, invalid events, apps that break ASGI."""
 
 import json
 from base64 import b64decode
@@ -41,16 +41,16 @@ async def test_an_error_before_the_first_byte_goes_to_the_error_path() -> None:
     assert 'raise KeyError("k")' in report["stackTrace"][-1]
 
 
-def cause_in(request: Request) -> dict[str, Any]:
-    """What the runtime tells X-Ray about an error."""
+def xray_cause(request: Request) -> dict[str, Any]:
+    """The error cause that the runtime sends to X-Ray."""
     cause: dict[str, Any] = json.loads(request.headers["lambda-runtime-function-xray-error-cause"])
     return cause
 
 
-async def test_x_ray_learns_where_an_error_happened_but_not_an_apps_text() -> None:
+async def test_x_ray_gets_the_location_of_an_error_but_not_the_apps_message() -> None:
     async with serving(raises) as (api, _):
         (request := await api.deliver()).answer(202)
-    cause = cause_in(request)
+    cause = xray_cause(request)
     [exception] = cause["exceptions"]
     assert (exception["type"], exception["message"]) == ("KeyError", "")
     assert (exception["stack"][-1]["path"], exception["stack"][-1]["label"]) == (__file__, "raises")
@@ -58,14 +58,14 @@ async def test_x_ray_learns_where_an_error_happened_but_not_an_apps_text() -> No
     assert (cause["working_directory"], __file__ in cause["paths"]) == (str(Path.cwd()), True)
 
 
-async def test_x_ray_learns_the_text_of_the_runtimes_own_errors() -> None:
+async def test_x_ray_gets_the_message_of_the_runtimes_own_errors() -> None:
     async with serving(sends()) as (api, _):
         (request := await api.deliver()).answer(202)
-    [exception] = cause_in(request)["exceptions"]
+    [exception] = xray_cause(request)["exceptions"]
     assert exception["message"] == "The app returned before its answer was complete."
 
 
-async def test_an_app_that_raises_between_start_and_body_has_sent_nothing_yet() -> None:
+async def test_an_error_between_start_and_body_goes_to_the_error_path() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start())
         raise KeyError("k")
@@ -75,7 +75,7 @@ async def test_an_app_that_raises_between_start_and_body_has_sent_nothing_yet() 
     assert request.path.endswith("/error")
 
 
-async def test_an_error_after_the_first_byte_travels_in_the_trailers() -> None:
+async def test_an_error_after_the_first_byte_is_sent_in_the_trailers() -> None:
     async with serving(raises_midstream) as (api, _):
         request = await (await api.deliver()).whole()
         request.answer(202)
@@ -83,7 +83,7 @@ async def test_an_error_after_the_first_byte_travels_in_the_trailers() -> None:
     assert json.loads(b64decode(request.trailers["lambda-runtime-function-error-body"]))["errorMessage"] == "'k'"
 
 
-async def test_an_error_after_a_whole_answer_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_after_a_complete_response_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await HELLO(scope, receive, send)
         raise KeyError("k")
@@ -96,9 +96,9 @@ async def test_an_error_after_a_whole_answer_is_only_logged(caplog: pytest.LogCa
     assert "runtime.invocation_failed" in caplog.messages
 
 
-async def test_the_log_names_an_apps_exception_but_not_its_text(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_names_an_apps_exception_but_not_its_message(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise ValueError("what " + "a person wrote")  # put together here, or the source line would show it
+        raise ValueError("what " + "a person wrote")  # concatenated, or the source line would contain it
 
     async with serving(app) as (api, _):
         (await api.deliver()).answer(202)
@@ -132,7 +132,7 @@ def test_an_error_type_has_the_shape_that_the_service_accepts(name: str, kind: s
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_bad_event_is_a_clear_error_and_the_runtime_lives_on(event: object, expected: str) -> None:
+async def test_an_invalid_event_is_a_clear_error_and_the_runtime_keeps_running(event: object, expected: str) -> None:
     async with serving(HELLO) as (api, _):
         request = await (await api.deliver(event)).whole()
         request.answer(202)
@@ -149,12 +149,12 @@ async def test_an_event_with_64_kb_of_headers_is_served() -> None:
 
 
 class Silent(StreamingHandler):
-    """A handler that answers nothing."""
+    """A handler that never replies."""
 
     async def stream(self, event: object, context: LambdaContext, reply: Reply) -> None: ...
 
 
-async def test_a_handler_that_answers_nothing_is_a_clear_error() -> None:
+async def test_a_handler_that_never_replies_is_a_clear_error() -> None:
     async with serving(Silent()) as (api, _):
         request = await (await api.deliver()).whole()
         request.answer(202)

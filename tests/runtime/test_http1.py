@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: what we write, and what we read however it is cut."""
+"""lambda_src/runtime/http1.py: writes HTTP/1.1 heads and chunks, and parses responses that arrive in any pieces."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_a_head_is_written_line_by_line() -> None:
     assert head("GET /next HTTP/1.1", [("Host", "h:1")]) == b"GET /next HTTP/1.1\r\nHost: h:1\r\n\r\n"
 
 
-def test_a_line_break_cannot_be_smuggled_into_a_head() -> None:
+def test_a_header_with_a_line_break_is_refused() -> None:
     with pytest.raises(HttpError, match="line break"):
         head("GET / HTTP/1.1", [("X", "a\r\nY: b")])
 
@@ -31,40 +31,40 @@ def test_the_last_chunk_carries_the_trailers() -> None:
 def read(data: bytes, size: int = 1000) -> list[ApiResponse]:
     """The responses in `data`, which arrives `size` bytes at a time."""
     parser = ResponseParser()
-    return [found for at in range(0, len(data), size) for found in parser.feed(data[at : at + size])]
+    return [response for at in range(0, len(data), size) for response in parser.feed(data[at : at + size])]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_a_response_is_read_the_same_however_it_is_cut(size: int) -> None:
+def test_a_response_is_parsed_the_same_however_it_is_split(size: int) -> None:
     headers = {"lambda-runtime-aws-request-id": "r", "content-length": "2"}
     assert read(NEXT, size) == [ApiResponse(200, headers, b"{}", is_last=False)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-def test_a_chunked_response_is_read_the_same_however_it_is_cut_without_its_trailers(size: int) -> None:
-    assert [found.body for found in read(CHUNKED + NEXT, size)] == [b"hello world", b"{}"]
+def test_a_chunked_response_is_parsed_the_same_however_it_is_split_and_without_its_trailers(size: int) -> None:
+    assert [response.body for response in read(CHUNKED + NEXT, size)] == [b"hello world", b"{}"]
 
 
 def test_two_responses_in_one_piece_are_two_responses() -> None:
     assert len(read(NEXT + NEXT)) == 2
 
 
-def test_a_response_without_a_length_lasts_until_the_close() -> None:
+def test_a_response_without_a_length_ends_when_the_connection_closes() -> None:
     parser = ResponseParser()
     assert parser.feed(b"HTTP/1.0 200 OK\r\n\r\nab") + parser.feed(b"c") == []
-    assert [found.body for found in parser.close()] == [b"abc"]
+    assert [response.body for response in parser.close()] == [b"abc"]
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304"])
 def test_some_statuses_have_no_body(status: str) -> None:
-    assert [found.body for found in read(f"HTTP/1.1 {status}\r\n\r\n".encode())] == [b""]
+    assert [response.body for response in read(f"HTTP/1.1 {status}\r\n\r\n".encode())] == [b""]
 
 
-def test_a_response_that_announces_another_is_skipped() -> None:
-    assert [found.status for found in read(b"HTTP/1.1 100 Continue\r\n\r\n" + NEXT)] == [200]
+def test_an_informational_response_is_skipped() -> None:
+    assert [response.status for response in read(b"HTTP/1.1 100 Continue\r\n\r\n" + NEXT)] == [200]
 
 
-def test_a_close_in_the_middle_of_a_response_completes_nothing() -> None:
+def test_a_truncated_response_is_dropped() -> None:
     parser = ResponseParser()
     assert parser.feed(CHUNKED[:-3]) + parser.close() == []
 
@@ -78,8 +78,8 @@ def test_a_close_in_the_middle_of_a_response_completes_nothing() -> None:
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive", False),
     ],
 )
-def test_a_response_says_whether_the_connection_stays_open(first_lines: bytes, is_last: bool) -> None:
-    assert [found.is_last for found in read(first_lines + b"\r\nContent-Length: 0\r\n\r\n")] == [is_last]
+def test_a_response_tells_whether_the_connection_stays_open(first_lines: bytes, is_last: bool) -> None:
+    assert [response.is_last for response in read(first_lines + b"\r\nContent-Length: 0\r\n\r\n")] == [is_last]
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_a_response_says_whether_the_connection_stays_open(first_lines: bytes, i
     ],
     ids=["line", "request", "colon", "space", "length", "size", "longer", "endless"],
 )
-def test_what_is_not_http_is_an_error(data: bytes) -> None:
+def test_malformed_http_is_an_error(data: bytes) -> None:
     with pytest.raises(HttpError):
         read(data, len(data))
 
 
 @pytest.mark.parametrize("size", [b"-5", b"+5", b"0x5", b"1_0", b"", b" 5", b"5 5", b"\xb2", b"g", b"f" * 17])
-def test_a_chunks_size_is_hexadecimal_digits_and_nothing_else(size: bytes) -> None:
-    """What int() takes beside them, another reader of the same bytes may read otherwise."""
+def test_a_chunk_size_may_have_only_hexadecimal_digits(size: bytes) -> None:
+    """int() accepts more than that, and another parser of the same bytes might read it differently."""
     with pytest.raises(HttpError, match="not a chunk size"):
         read(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nhello\r\n")

@@ -1,4 +1,4 @@
-"""Lifespan: once per process, its state copied to each request, its failures real."""
+"""lambda_src/runtime/lifespan.py: ASGI lifespan runs once per process, and its state reaches every request."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.runtime.serving import serving
 
 
 class App:
-    """Takes part in lifespan; `failure` says how it does not start."""
+    """An app that supports lifespan. `failure` is how its startup fails."""
 
     def __init__(self, failure: str = "") -> None:
         self.log: list[Any] = []
@@ -25,10 +25,10 @@ class App:
             await sends(start(), body(b"x"))(scope, receive, send)
             return
         self.log.append((await receive())["type"])
-        if self.failure == "says so":
+        if self.failure == "reports it":
             await send({"type": "lifespan.startup.failed", "message": "no database"})
             return
-        if self.failure == "says so and raises":
+        if self.failure == "reports it and raises":
             await send({"type": "lifespan.startup.failed", "message": "Traceback ..."})
             raise ConnectionError("no database")
         scope["state"]["pool"] = "pool"
@@ -37,11 +37,11 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def does_not_know_it(scope: Scope, receive: Receive, send: Send) -> None:
+async def without_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("only http here")
 
 
-async def test_it_runs_once_however_many_requests_come() -> None:
+async def test_lifespan_runs_once_for_any_number_of_requests() -> None:
     app = App()
     handler = StreamingMangum(app, lifespan="on")
     await handler.startup()
@@ -53,30 +53,30 @@ async def test_it_runs_once_however_many_requests_come() -> None:
     assert app.log[1] is not app.log[2]
 
 
-async def test_an_app_that_raises_at_startup_is_an_error_of_its_own_type_when_on() -> None:
+async def test_with_lifespan_on_an_app_that_raises_at_startup_raises_its_own_error() -> None:
     with pytest.raises(AssertionError, match="only http here"):
-        await Lifespan(does_not_know_it, "on").startup()
+        await Lifespan(without_lifespan, "on").startup()
 
 
-async def test_an_app_that_does_not_know_lifespan_is_served_when_auto() -> None:
-    lifespan = Lifespan(does_not_know_it, "auto")
+async def test_with_lifespan_auto_an_app_without_lifespan_is_served() -> None:
+    lifespan = Lifespan(without_lifespan, "auto")
     await lifespan.startup()
     await lifespan.shutdown()
 
 
-async def test_off_does_not_call_the_app() -> None:
+async def test_with_lifespan_off_the_app_is_not_called() -> None:
     app = App()
     await Lifespan(app, "off").startup()
     assert app.log == []
 
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
-async def test_a_startup_that_fails_is_an_error_with_the_apps_words(mode: Any) -> None:
+async def test_a_failed_startup_is_an_error_with_the_apps_message(mode: Any) -> None:
     with pytest.raises(LifespanError, match="no database"):
-        await Lifespan(App("says so"), mode).startup()
+        await Lifespan(App("reports it"), mode).startup()
 
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
-async def test_a_startup_that_fails_and_raises_is_the_error_it_raised(mode: Any) -> None:
+async def test_a_failed_startup_that_also_raises_is_the_raised_error(mode: Any) -> None:
     with pytest.raises(ConnectionError, match="no database"):
-        await Lifespan(App("says so and raises"), mode).startup()
+        await Lifespan(App("reports it and raises"), mode).startup()

@@ -1,4 +1,4 @@
-"""Lambda's log formats, levels and frames; the request id on every line, of N streams at a time too."""
+"""lambda_src/runtime/logs.py: Lambda's text and JSON log formats, levels and frames; the request ID on every line."""
 
 import asyncio
 import contextlib
@@ -19,10 +19,10 @@ from tests.runtime.serving import serving
 
 
 def record(level: int = logging.INFO, message: str = "turn.done", **extra: object) -> logging.LogRecord:
-    made = logging.makeLogRecord({"name": "app", "levelno": level, "levelname": logging.getLevelName(level)})
-    made.msg, made.created, made.msecs = message, 1_700_000_000.0, 12.0
-    vars(made).update(extra)
-    return made
+    log_record = logging.makeLogRecord({"name": "app", "levelno": level, "levelname": logging.getLevelName(level)})
+    log_record.msg, log_record.created, log_record.msecs = message, 1_700_000_000.0, 12.0
+    vars(log_record).update(extra)
+    return log_record
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def request_id() -> object:
 
 
 @pytest.mark.usefixtures("request_id")
-def test_a_text_line_is_lambdas_with_the_fields_behind_it() -> None:
+def test_a_text_line_has_lambdas_format_followed_by_the_fields() -> None:
     line = logs.TextFormatter().format(record(items=3))
     assert line == "[INFO]\t2023-11-14T22:13:20.012Z\tr-1\tturn.done items=3"
 
 
 @pytest.mark.usefixtures("request_id")
-def test_a_json_line_has_lambdas_names() -> None:
+def test_a_json_line_has_lambdas_field_names() -> None:
     line = json.loads(logs.JsonFormatter().format(record(items=3)))
     assert line == {
         "timestamp": "2023-11-14T22:13:20Z", "level": "INFO", "message": "turn.done", "logger": "app",
@@ -47,20 +47,20 @@ def test_a_json_line_has_lambdas_names() -> None:
     }  # fmt: skip
 
 
-def test_a_json_line_of_an_exception_names_type_message_place_and_stack() -> None:
+def test_a_json_line_of_an_exception_has_its_type_message_location_and_stack() -> None:
     try:
         raise KeyError("k")
     except KeyError:
-        made = record(logging.ERROR, exc_info=sys.exc_info(), funcName="f", lineno=7, pathname="p.py")
-    line = json.loads(logs.JsonFormatter().format(made))
+        log_record = record(logging.ERROR, exc_info=sys.exc_info(), funcName="f", lineno=7, pathname="p.py")
+    line = json.loads(logs.JsonFormatter().format(log_record))
     assert (line["errorType"], line["errorMessage"], line["location"]) == ("KeyError", "'k'", "p.py:f:7")
     assert 'raise KeyError("k")' in line["stackTrace"][0]
 
 
-def test_an_object_as_message_stays_an_object_in_json() -> None:
-    made = record()
-    made.msg = {"event": "x"}
-    assert json.loads(logs.JsonFormatter().format(made))["message"] == {"event": "x"}
+def test_a_message_that_is_an_object_stays_an_object_in_json() -> None:
+    log_record = record()
+    log_record.msg = {"event": "x"}
+    assert json.loads(logs.JsonFormatter().format(log_record))["message"] == {"event": "x"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_frame_is_type_length_microseconds_and_payload(level: str, as_json: bo
     assert logs.frame(level, b"hi", as_json=as_json, at_us=17) == expected
 
 
-def test_lines_go_framed_to_the_telemetry_descriptor() -> None:
+def test_lines_are_written_as_frames_to_the_telemetry_descriptor() -> None:
     read, write = os.pipe()
     logs.framed(write, as_json=False)("line\nwith another", "INFO")
     os.close(write)
@@ -94,7 +94,7 @@ def test_lines_go_framed_to_the_telemetry_descriptor() -> None:
     ],
     ids=["text", "json", "managed is json"],
 )
-def test_the_environment_chooses_format_and_level(environment: Environment, expected: str) -> None:
+def test_the_environment_sets_format_and_level(environment: Environment, expected: str) -> None:
     root = logging.Logger("root")
     with contextlib.redirect_stdout(io.StringIO()) as out:
         logs.set_up(environment, root=root)
@@ -104,7 +104,7 @@ def test_the_environment_chooses_format_and_level(environment: Environment, expe
 
 
 def test_a_lone_surrogate_is_logged_escaped() -> None:
-    """UTF-8 has no surrogates, so writing the line as it is would fail and lose it."""
+    """UTF-8 cannot encode surrogates, so writing the line unescaped would fail and lose it."""
     lines: list[str] = []
     handler = logs.LambdaLogHandler(lambda line, level: lines.append(line))
     handler.setFormatter(logs.JsonFormatter())
@@ -113,7 +113,7 @@ def test_a_lone_surrogate_is_logged_escaped() -> None:
     assert json.loads(lines[0])["message"] == "half \ud83d"
 
 
-async def test_n_streams_at_a_time_log_their_own_request_id() -> None:
+async def test_concurrent_streams_log_their_own_request_ids() -> None:
     lines: list[str] = []
     both = asyncio.Barrier(2)
     handler = logs.LambdaLogHandler(lambda line, level: lines.append(line))
@@ -129,12 +129,12 @@ async def test_n_streams_at_a_time_log_their_own_request_id() -> None:
 
     async with serving(app, clients=2) as (api, _):
         first, second = await api.take("/next"), await api.take("/next")
-        for asked, request_id in ((first, "r-1"), (second, "r-2")):
+        for next_request, request_id in ((first, "r-1"), (second, "r-2")):
             headers = [("Lambda-Runtime-Aws-Request-Id", request_id), ("Lambda-Runtime-Deadline-Ms", "10000")]
             event = (
                 b'{"version":"2.0","headers":{},"requestContext":{"http":{"method":"GET","path":"/","sourceIp":""}}}'
             )
-            asked.answer(200, event, headers)
+            next_request.answer(200, event, headers)
         for _ in range(2):
             (await (await api.take("/response")).whole()).answer(202)
     assert len(lines) == 4

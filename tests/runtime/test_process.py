@@ -1,4 +1,4 @@
-"""runtime-api, section 5: the runtime as a process, as Lambda starts it, against a scripted Runtime API."""
+"""The runtime as a process, started as Lambda starts it, with a scripted Runtime API: init, SnapStart, logs, exit."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ FOREVER_MS = 9_999_999_999_999
 
 
 class Process:
-    """A runtime process; `ended` waits for its exit code and for all it printed."""
+    """A runtime process. `ended` waits for its exit code and its whole output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -58,12 +58,12 @@ async def runtime(handler: str, **env: str) -> AsyncIterator[tuple[ScriptedApi, 
             await process.communicate()
 
 
-def test_the_wrapper_can_be_executed_and_has_unix_line_ends() -> None:
+def test_the_wrapper_is_executable_and_has_unix_line_endings() -> None:
     assert BOOTSTRAP.stat().st_mode & 0o777 == 0o755
     assert b"\r" not in BOOTSTRAP.read_bytes()
 
 
-async def test_the_wrapper_runs_the_interpreter_it_is_given_in_the_task_root_with_lambdas_path() -> None:
+async def test_the_wrapper_runs_the_given_interpreter_in_the_task_root_with_lambdas_sys_path() -> None:
     async with runtime("plain", LAMBDA_RUNTIME_DIR="/var/runtime") as (api, _):
         request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).whole()
         request.answer(202)
@@ -73,7 +73,7 @@ async def test_the_wrapper_runs_the_interpreter_it_is_given_in_the_task_root_wit
     assert answer["path"] == [str(ROOT), f"/opt/python/lib/{version}/site-packages", "/opt/python"]
 
 
-async def test_a_handler_without_asgi_is_answered_buffered_as_json() -> None:
+async def test_a_handler_without_asgi_gets_a_buffered_json_response() -> None:
     async with runtime("plain") as (api, _):
         request = await (await api.deliver({"a": 1}, deadline_ms=FOREVER_MS)).whole()
         request.answer(202)
@@ -83,14 +83,14 @@ async def test_a_handler_without_asgi_is_answered_buffered_as_json() -> None:
     assert request.headers["content-length"] == str(len(request.body))
 
 
-async def test_an_answer_that_json_cannot_hold_is_an_error() -> None:
+async def test_a_result_that_is_not_json_serializable_is_an_error() -> None:
     async with runtime("not_json") as (api, _):
         request = await (await api.deliver({}, deadline_ms=FOREVER_MS)).whole()
         request.answer(202)
     assert request.headers["lambda-runtime-function-error-type"] == "Function.TypeError"
 
 
-async def test_the_trace_id_stands_in_the_environment_while_it_is_known() -> None:
+async def test_the_trace_id_is_in_the_environment_only_during_its_invocation() -> None:
     traces = []
     async with runtime("plain") as (api, _):
         for trace_id in ("Root=1", None):
@@ -100,7 +100,7 @@ async def test_the_trace_id_stands_in_the_environment_while_it_is_known() -> Non
     assert traces == ["Root=1", None]
 
 
-async def test_a_managed_instance_asks_for_n_invocations_and_keeps_the_trace_out_of_the_environment() -> None:
+async def test_a_managed_instance_requests_n_invocations_and_keeps_the_trace_id_out_of_the_environment() -> None:
     async with runtime("plain", AWS_LAMBDA_MAX_CONCURRENCY="3") as (api, _):
         waiting = [await api.take("/next") for _ in range(2)]
         request = await (await api.deliver({}, deadline_ms=FOREVER_MS, trace_id="Root=1")).whole()
@@ -109,7 +109,7 @@ async def test_a_managed_instance_asks_for_n_invocations_and_keeps_the_trace_out
 
 
 @pytest.mark.parametrize("handler", ["streaming", HANDLERS[:-1] + ":app"])
-async def test_any_asgi_app_is_streamed_adapted_or_bare(handler: str) -> None:
+async def test_an_asgi_app_is_streamed_with_or_without_the_adapter(handler: str) -> None:
     async with runtime(handler) as (api, process):
         request = await (await api.deliver(deadline_ms=FOREVER_MS)).whole()
         request.answer(202)
@@ -128,7 +128,7 @@ async def test_any_asgi_app_is_streamed_adapted_or_bare(handler: str) -> None:
         ("syntax_error:app", "Runtime.UserCodeSyntaxError", "SyntaxError"),
     ],
 )
-async def test_a_function_that_cannot_start_says_why_and_exits_with_1(
+async def test_a_function_that_cannot_start_reports_the_reason_and_exits_with_1(
     handler: str, kind: str, name: str, tmp_path: Path
 ) -> None:
     (tmp_path / "syntax_error.py").write_text("def:")
@@ -163,7 +163,7 @@ async def test_a_function_that_cannot_start_logs_one_critical_line_in_json_befor
     assert "KeyError: 'DATABASE'" in line["traceback"]
 
 
-async def test_a_function_that_cannot_start_logs_its_chain_and_stack_as_text() -> None:
+async def test_a_function_that_cannot_start_logs_its_exception_chain_and_stack_as_text() -> None:
     async with runtime("failing_lifespan") as (api, process):
         first = await first_line(process)
         (await (await api.take("/runtime/init/error")).whole()).answer(202)
@@ -174,7 +174,7 @@ async def test_a_function_that_cannot_start_logs_its_chain_and_stack_as_text() -
     assert (first + rest).count("runtime.cannot_start") == 1
 
 
-async def test_the_chat_logs_which_setting_is_wrong_when_it_cannot_start() -> None:
+async def test_a_chat_that_cannot_start_logs_the_invalid_setting() -> None:
     async with runtime("lambda_src.handler:handler", CHAT_TABEL="chat") as (api, process):
         line = json.loads(await first_line(process))
         (await (await api.take("/runtime/init/error")).whole()).answer(202)
@@ -183,7 +183,7 @@ async def test_the_chat_logs_which_setting_is_wrong_when_it_cannot_start() -> No
     assert "CHAT_TABEL" in line["reason"]
 
 
-async def test_an_agent_that_exits_while_it_is_imported_is_an_init_error(tmp_path: Path) -> None:
+async def test_a_module_that_exits_during_its_import_is_an_init_error(tmp_path: Path) -> None:
     (tmp_path / "exits.py").write_text("raise SystemExit(0)")
     async with runtime("exits:app", LAMBDA_TASK_ROOT=str(tmp_path)) as (api, process):
         line = await first_line(process)
@@ -192,8 +192,8 @@ async def test_an_agent_that_exits_while_it_is_imported_is_an_init_error(tmp_pat
     assert "error_type=SystemExit" in line
 
 
-async def failure_logged(**env: str) -> tuple[list[dict[str, Any]], str]:
-    """Every line of the chat's log about an invocation that failed, parsed and as it is."""
+async def log_of_failure(**env: str) -> tuple[list[dict[str, Any]], str]:
+    """The chat's log of a failed invocation, parsed by line and as text."""
     async with runtime("tests.runtime.chat_logging.fails", **env) as (api, process):
         (await (await api.deliver({}, deadline_ms=FOREVER_MS)).whole()).answer(202)
         await api.take("/next")
@@ -202,8 +202,8 @@ async def failure_logged(**env: str) -> tuple[list[dict[str, Any]], str]:
     return [json.loads(line) for line in out.splitlines()], out
 
 
-async def test_a_failed_invocation_is_one_line_of_the_chats_log_with_id_type_and_stack_but_no_text() -> None:
-    [library, failure], out = await failure_logged(AWS_LAMBDA_LOG_FORMAT="JSON")
+async def test_a_failed_invocation_is_one_log_line_with_id_type_and_stack_but_no_message() -> None:
+    [library, failure], out = await log_of_failure(AWS_LAMBDA_LOG_FORMAT="JSON")
     assert (failure["level"], failure["message"], failure["request_id"]) == (
         "ERROR",
         "runtime.invocation_failed",
@@ -215,13 +215,13 @@ async def test_a_failed_invocation_is_one_line_of_the_chats_log_with_id_type_and
     assert "what a person wrote" not in out
 
 
-async def test_a_switch_adds_the_text_of_a_failure() -> None:
-    [_, failure], _ = await failure_logged(CHAT_RUNTIME_SHOW_ERRORS="1")
+async def test_a_switch_adds_the_error_message_to_the_log() -> None:
+    [_, failure], _ = await log_of_failure(CHAT_RUNTIME_SHOW_ERRORS="1")
     assert failure["reason"] == "not understood: what a person wrote"
     assert "KeyError: 'what a person wrote'" in failure["traceback"]
 
 
-async def test_a_misspelt_switch_of_the_runtime_is_an_init_error() -> None:
+async def test_a_misspelled_switch_of_the_runtime_is_an_init_error() -> None:
     async with runtime("plain", CHAT_RUNTIME_SIGTRM="1") as (api, process):
         request = await (await api.take("/runtime/init/error")).whole()
         request.answer(202)
@@ -230,7 +230,7 @@ async def test_a_misspelt_switch_of_the_runtime_is_an_init_error() -> None:
     assert "CHAT_RUNTIME_SIGTRM is not a switch of the runtime" in json.loads(request.body)["errorMessage"]
 
 
-async def test_a_process_that_lambda_did_not_start_says_what_is_missing() -> None:
+async def test_a_process_not_started_by_lambda_names_the_missing_variables() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "lambda_src.runtime", cwd=ROOT, env={}, stderr=asyncio.subprocess.PIPE
     )
@@ -238,7 +238,7 @@ async def test_a_process_that_lambda_did_not_start_says_what_is_missing() -> Non
     assert b"Not started by Lambda: AWS_LAMBDA_RUNTIME_API and _HANDLER missing." in err
 
 
-async def test_snapstart_runs_its_hooks_in_their_order_around_the_snapshot() -> None:
+async def test_snapstart_runs_the_hooks_in_order_around_the_snapshot() -> None:
     async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="order") as (api, process):
         restore = await api.take("/runtime/restore/next")
         restore.answer(200, b"{}")
@@ -246,10 +246,10 @@ async def test_snapstart_runs_its_hooks_in_their_order_around_the_snapshot() -> 
         process.process.terminate()
         _, out = await process.ended()
         assert out.split("\n")[:4] == ["before 2", "before 1", "after 1", "after 2"]
-        assert api.connections > 1  # no socket from before the snapshot is used after it
+        assert api.connections > 1  # no socket opened before the snapshot is used after it
 
 
-async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exit_64() -> None:
+async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exits_with_64() -> None:
     async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="before") as (api, process):
         request = await (await api.take("/runtime/init/error")).whole()
         request.answer(202)
@@ -258,7 +258,7 @@ async def test_a_hook_that_fails_before_the_snapshot_is_an_init_error_and_exit_6
     assert json.loads(request.body)["errorMessage"] == "hook"
 
 
-async def test_a_hook_that_fails_after_the_restore_is_a_restore_error_and_exit_65() -> None:
+async def test_a_hook_that_fails_after_the_restore_is_a_restore_error_and_exits_with_65() -> None:
     async with runtime("plain", AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", TEST_HOOKS="after") as (api, process):
         (await api.take("/runtime/restore/next")).answer(200, b"{}")
         request = await (await api.take("/runtime/restore/error")).whole()
@@ -268,14 +268,14 @@ async def test_a_hook_that_fails_after_the_restore_is_a_restore_error_and_exit_6
 
 
 async def test_sigterm_runs_lifespan_shutdown() -> None:
-    """Lambda sends it where an extension of somebody's is registered."""
+    """Lambda sends SIGTERM only if an extension is registered."""
     async with runtime("streaming") as (api, process):
         await api.take("/invocation/next")
         process.process.send_signal(signal.SIGTERM)
         assert await process.ended() == (0, "lifespan.shutdown\n")
 
 
-async def test_a_runtime_api_that_is_gone_ends_the_process_with_1() -> None:
+async def test_a_failing_runtime_api_ends_the_process_with_1() -> None:
     async with runtime("plain") as (api, process):
         (await api.take("/next")).answer(500, b"{}")
         code, out = await process.ended()

@@ -1,4 +1,4 @@
-"""The wire as values and bytes: what the runtime writes is held byte by byte, what it reads by value."""
+"""lambda_src/runtime/protocol.py: the Runtime API's headers, preludes and error reports as exact bytes and values."""
 
 from base64 import b64decode
 
@@ -13,7 +13,7 @@ REPORT = ErrorReport(
 REPORT_JSON = b'{"errorMessage": "no", "errorType": "ValueError", "requestId": "r-1", "stackTrace": ["line"]}'
 
 
-def test_a_prelude_is_compact_json_with_all_three_keys_and_eight_nuls() -> None:
+def test_a_prelude_is_compact_json_with_all_three_keys_followed_by_eight_nul_bytes() -> None:
     encoded = Prelude.from_asgi(200, [(b"Content-Type", b"text/plain")]).encode()
     assert encoded == b'{"statusCode":200,"headers":{"content-type":"text/plain"},"cookies":[]}' + b"\0" * 8
 
@@ -22,7 +22,7 @@ def test_repeated_headers_are_joined_with_a_comma_and_a_space() -> None:
     assert Prelude.from_asgi(200, [(b"x-a", b"1"), (b"X-A", b"2")]).headers == {"x-a": "1, 2"}
 
 
-def test_each_cookie_stays_whole() -> None:
+def test_cookies_are_not_joined() -> None:
     cookies = [(b"set-cookie", b"a=1; Path=/, x"), (b"Set-Cookie", b"b=2")]
     assert Prelude.from_asgi(200, cookies).cookies == ["a=1; Path=/, x", "b=2"]
 
@@ -34,20 +34,20 @@ def test_each_cookie_stays_whole() -> None:
         "Proxy-Authenticate", "Proxy-Anything",
     ],
 )  # fmt: skip
-def test_headers_of_one_hop_are_dropped(name: str) -> None:
+def test_hop_by_hop_headers_are_dropped(name: str) -> None:
     assert Prelude.from_asgi(200, [(name.encode(), b"x"), (b"x-kept", b"1")]).headers == {"x-kept": "1"}
 
 
-def test_content_encoding_is_kept_since_the_bytes_are_what_it_says() -> None:
+def test_content_encoding_is_kept() -> None:
     assert Prelude.from_asgi(200, [(b"content-encoding", b"gzip")]).headers == {"content-encoding": "gzip"}
 
 
-def test_header_bytes_outside_ascii_survive() -> None:
+def test_non_ascii_header_bytes_are_kept() -> None:
     encoded = Prelude.from_asgi(200, [(b"x-name", "é".encode("latin-1"))]).encode()
     assert encoded.startswith(b'{"statusCode":200,"headers":{"x-name":"\\u00e9"}')
 
 
-def test_an_invocation_is_the_body_and_the_headers_of_the_response_to_next() -> None:
+def test_an_invocation_consists_of_the_body_and_headers_of_the_response_to_next() -> None:
     headers = {
         "lambda-runtime-aws-request-id": "r-1",
         "lambda-runtime-deadline-ms": "17",
@@ -61,7 +61,7 @@ def test_an_invocation_is_the_body_and_the_headers_of_the_response_to_next() -> 
     )  # fmt: skip
 
 
-def test_an_empty_header_of_next_means_that_it_is_absent() -> None:
+def test_an_empty_header_of_next_counts_as_absent() -> None:
     headers = {
         "lambda-runtime-aws-request-id": "r-1",
         "lambda-runtime-deadline-ms": "17",
@@ -70,18 +70,18 @@ def test_an_empty_header_of_next_means_that_it_is_absent() -> None:
     assert Invocation.from_response(headers, b"{}") == Invocation(request_id="r-1", deadline_ms=17, event=b"{}")
 
 
-def test_next_without_an_id_is_no_invocation() -> None:
+def test_a_response_to_next_without_a_request_id_is_an_error() -> None:
     with pytest.raises(ConnectionError, match="Lambda-Runtime-Aws-Request-Id"):
         Invocation.from_response({"lambda-runtime-deadline-ms": "17"}, b"{}")
 
 
 @pytest.mark.parametrize("headers", [{}, {"lambda-runtime-deadline-ms": "soon"}])
-def test_next_without_a_deadline_has_none_that_anybody_lives_to_see(headers: dict[str, str]) -> None:
+def test_an_invocation_without_a_deadline_never_times_out(headers: dict[str, str]) -> None:
     invocation = Invocation.from_response({"lambda-runtime-aws-request-id": "r"} | headers, b"{}")
     assert invocation.deadline_ms == protocol.NO_DEADLINE_MS
 
 
-def test_the_headers_of_a_streamed_answer_declare_its_trailers() -> None:
+def test_the_headers_of_a_streamed_response_declare_its_trailers() -> None:
     assert protocol.streaming_headers("i-1") == [
         ("Lambda-Runtime-Function-Response-Mode", "streaming"),
         ("Content-Type", "application/vnd.awslambda.http-integration-response"),
@@ -91,11 +91,11 @@ def test_the_headers_of_a_streamed_answer_declare_its_trailers() -> None:
     ]
 
 
-def test_the_invocation_id_is_echoed_only_when_next_had_it() -> None:
+def test_the_invocation_id_is_echoed_only_if_next_had_one() -> None:
     assert protocol.echo_headers(None) == []
 
 
-def test_an_error_before_the_first_byte_names_its_type_and_cause_in_headers() -> None:
+def test_an_error_before_the_first_byte_has_its_type_and_cause_in_headers() -> None:
     assert REPORT.encode() == REPORT_JSON
     assert REPORT.headers() == [
         ("Lambda-Runtime-Function-Error-Type", "Function.ValueError"),
@@ -104,7 +104,7 @@ def test_an_error_before_the_first_byte_names_its_type_and_cause_in_headers() ->
     ]
 
 
-def test_a_midstream_error_is_two_trailers_the_second_in_base64() -> None:
+def test_a_midstream_error_is_two_trailers_of_which_the_second_is_base64() -> None:
     kind, text = REPORT.trailers()
     assert kind == ("Lambda-Runtime-Function-Error-Type", "Function.ValueError")
     assert (text[0], b64decode(text[1])) == ("Lambda-Runtime-Function-Error-Body", REPORT_JSON)

@@ -1,4 +1,4 @@
-"""One way to stop: deadline, broken answer, early refusal, SIGTERM. Each cancels the app once and waits, bounded."""
+"""lambda_src/runtime/stop.py: a deadline, a broken connection, a refusal or SIGTERM cancels the app once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,17 +12,17 @@ from tests.runtime.serving import serving
 
 
 class Watched:
-    """An app that streams without end and counts how often it is cancelled; `clean_up` runs when it is."""
+    """An app that streams forever and counts how often it is cancelled. `clean_up` then runs."""
 
-    def __init__(self, clean_up: Callable[[Send], Awaitable[None]] | None = None, *, begins: bool = True) -> None:
+    def __init__(self, clean_up: Callable[[Send], Awaitable[None]] | None = None, *, starts: bool = True) -> None:
         self.cancelled = 0
         self.cleaned = asyncio.Event()
         self._clean_up = clean_up
-        self._begins = begins
+        self._starts = starts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if self._begins:
+            if self._starts:
                 await send(start())
                 await send(body(b"one", more=True))
             await asyncio.Event().wait()
@@ -35,13 +35,13 @@ class Watched:
             self.cleaned.set()
 
 
-async def ends_well(send: Send) -> None:
+async def finish(send: Send) -> None:
     await asyncio.sleep(0)  # clean-up may await
     await send(body(b"kept"))
 
 
 async def test_near_the_deadline_the_app_is_cancelled_once_and_the_client_gets_an_error() -> None:
-    app = Watched(begins=False)
+    app = Watched(starts=False)
     async with serving(app, now_s=10.0) as (api, _):
         request = await (await api.deliver(deadline_ms=10_000)).whole()
         request.answer(202)
@@ -51,15 +51,15 @@ async def test_near_the_deadline_the_app_is_cancelled_once_and_the_client_gets_a
     assert request.headers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
 
 
-async def test_an_app_that_uses_its_clean_up_ends_its_answer_well() -> None:
-    app = Watched(ends_well)
+async def test_an_app_may_complete_its_response_during_clean_up() -> None:
+    app = Watched(finish)
     async with serving(app, now_s=9.9) as (api, _):
         request = await (await api.deliver(deadline_ms=10_000)).whole()
         request.answer(202)
     assert (request.body.endswith(b"onekept"), request.trailers, app.cancelled) == (True, {}, 1)
 
 
-async def test_a_stopped_answer_that_had_begun_ends_in_trailers() -> None:
+async def test_a_stopped_response_that_had_started_ends_with_error_trailers() -> None:
     app = Watched()
     async with serving(app, now_s=9.9) as (api, _):
         request = await (await api.deliver(deadline_ms=10_000)).whole()
@@ -67,7 +67,7 @@ async def test_a_stopped_answer_that_had_begun_ends_in_trailers() -> None:
     assert request.trailers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
 
 
-async def test_a_connection_that_breaks_under_the_answer_stops_the_app() -> None:
+async def test_a_connection_that_breaks_during_the_response_stops_the_app() -> None:
     app = Watched()
     async with serving(app) as (api, _):
         request = await api.deliver()
@@ -80,7 +80,7 @@ async def test_a_connection_that_breaks_under_the_answer_stops_the_app() -> None
 
 @pytest.mark.parametrize("headers", [[("Connection", "close")], []], ids=["closed", "kept alive"])
 @pytest.mark.parametrize("status", [400, 403, 410, 413])
-async def test_an_early_refusal_of_the_answer_stops_the_app(status: int, headers: list[tuple[str, str]]) -> None:
+async def test_an_early_refusal_of_the_response_stops_the_app(status: int, headers: list[tuple[str, str]]) -> None:
     app = Watched()
     async with serving(app) as (api, _):
         request = await api.deliver()
@@ -90,11 +90,13 @@ async def test_an_early_refusal_of_the_answer_stops_the_app(status: int, headers
         await api.take("/next")
         await request.over.wait()
     assert app.cancelled == 1
-    assert (request.ended, request.fault) == (False, None), "what follows is read as more of the body"
+    assert (request.ended, request.fault) == (False, None), (
+        "anything sent after the refusal must still be valid body chunks"
+    )
 
 
-async def test_the_end_of_the_sandbox_stops_the_app_and_lets_its_answer_end() -> None:
-    app = Watched(ends_well)
+async def test_the_end_of_the_sandbox_stops_the_app_and_lets_it_complete_its_response() -> None:
+    app = Watched(finish)
     async with serving(app) as (api, worker):
         request = await api.deliver()
         await request.has(b"one")
@@ -104,7 +106,7 @@ async def test_the_end_of_the_sandbox_stops_the_app_and_lets_its_answer_end() ->
     assert app.cancelled == 1
 
 
-async def test_send_raises_an_oserror_once_the_answer_is_broken() -> None:
+async def test_send_raises_an_oserror_once_the_connection_is_broken() -> None:
     raised: list[BaseException] = []
 
     async def try_to_send(send: Send) -> None:
@@ -123,13 +125,13 @@ async def test_send_raises_an_oserror_once_the_answer_is_broken() -> None:
     assert len(raised) == 1
 
 
-async def test_an_app_that_ignores_cancellation_is_given_up_after_its_time() -> None:
+async def test_an_app_that_ignores_cancellation_is_abandoned_after_the_clean_up_time() -> None:
     release = asyncio.Event()
 
     async def stubborn(send: Send) -> None:
         await release.wait()
 
-    app = Watched(stubborn, begins=False)
+    app = Watched(stubborn, starts=False)
     async with serving(app, now_s=10.0, clean_up_s=0.01) as (api, _):
         request = await (await api.deliver(deadline_ms=10_000)).whole()
         request.answer(202)
@@ -138,16 +140,16 @@ async def test_an_app_that_ignores_cancellation_is_given_up_after_its_time() -> 
     assert request.headers["lambda-runtime-function-error-type"] == "Function.DeadlineError"
 
 
-@pytest.mark.parametrize("begun", [True, False])
-async def test_an_app_that_was_given_up_can_send_nothing_into_the_next_clients_answer(begun: bool) -> None:
-    """The connection is kept alive: what the first app writes late would stand in the second answer's body."""
+@pytest.mark.parametrize("started", [True, False])
+async def test_an_abandoned_app_cannot_write_into_the_next_response(started: bool) -> None:
+    """The connection is kept alive: a late write of the first app would end up in the second response's body."""
     release, refused = asyncio.Event(), asyncio.Event()
 
-    async def late(send: Send) -> None:
+    async def send_late(send: Send) -> None:
         await release.wait()
         messages = [body(b"of the first client", more=True)]
         try:
-            for message in messages if begun else [start(), *messages]:
+            for message in messages if started else [start(), *messages]:
                 await send(message)
         except OSError:
             refused.set()
@@ -159,7 +161,7 @@ async def test_an_app_that_was_given_up_can_send_nothing_into_the_next_clients_a
         await refused.wait()
         await send(body(b"three"))
 
-    first = Watched(late, begins=begun)
+    first = Watched(send_late, starts=started)
     apps = iter((first.__call__, second))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -194,7 +196,7 @@ async def test_a_second_reason_to_stop_changes_nothing() -> None:
     assert cancelled == 1
 
 
-async def test_stopping_what_has_ended_changes_nothing() -> None:
+async def test_stopping_a_finished_task_changes_nothing() -> None:
     async def work() -> None: ...
 
     stoppable = Stoppable(work())
@@ -207,25 +209,25 @@ async def test_stopping_what_has_ended_changes_nothing() -> None:
     ("remaining_s", "expected"),
     [(60.0, 60.0 - DEADLINE_MARGIN_S), (1.0, 0.5), (0.0, 0.0), (-5.0, 0.0)],
 )
-def test_the_margin_is_a_constant_but_leaves_a_tiny_timeout_its_half(remaining_s: float, expected: float) -> None:
+def test_the_margin_is_constant_but_at_most_half_of_a_short_timeout(remaining_s: float, expected: float) -> None:
     assert seconds_to_run(remaining_s) == expected
 
 
-async def test_nothing_tells_the_app_that_its_client_left() -> None:
-    heard: list[str] = []
-    asked = asyncio.Event()
+async def test_the_app_does_not_learn_that_its_client_disconnected() -> None:
+    received: list[str] = []
+    first_chunk_sent = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         listening = asyncio.ensure_future(receive())
         await send(start())
         await send(body(b"one", more=True))
-        asked.set()
+        first_chunk_sent.set()
         assert not listening.done()
         await send(body(b"two"))
-        heard.append((await listening)["type"])
+        received.append((await listening)["type"])
 
     async with serving(app) as (api, _):
         (await (await api.deliver()).whole()).answer(202)
         await api.take("/next")
-    assert heard == ["http.disconnect"]  # only once the answer is complete
+    assert received == ["http.disconnect"]  # only once the answer is complete

@@ -1,4 +1,4 @@
-"""The runtime's side of the wire against AWS's documentation, and that a misspelling of any of its names shows."""
+"""Every name that the runtime sends or reads is spelled as AWS documents it; misspelling any of them fails a test."""
 
 import ast
 import importlib
@@ -19,16 +19,25 @@ import lambda_src.runtime
 from tests.runtime.wire import transcript
 
 FOLDER = Path(lambda_src.runtime.__file__).parent
-MUTANT = "misspelt_runtime"  # the name of the copy
-SPEAK = ("__main__", "client", "environment", "errors", "http1", "loading", "protocol", "reply")  # the wire's names
-# What in them is a name of the wire: headers, paths, types, keys of JSON, variables. The rest is prose.
+MUTANT = "misspelled_runtime"  # package name of the copy
+WIRE_MODULES = (
+    "__main__",
+    "client",
+    "environment",
+    "errors",
+    "http1",
+    "loading",
+    "protocol",
+    "reply",
+)  # modules with names of the protocol
+# Constants that are names of the protocol: headers, paths, types, JSON keys, variables. Others are prose.
 NAMES = re.compile(
     r"Lambda-|/20|/response|/error|application/|AWS_|_LAMBDA|LAMBDA_|_HANDLER|_X_AMZN|Runtime\.\w|Function\.|HTTP/1|"
     r"(?:snap-start|streaming|Host|chunked|Content-\w+|Transfer-Encoding|transfer-encoding|content-length|Trailer|GET|"
     r"POST ?|TruncatedHTTPRequest|error(?:Type|Message)|requestId|stackTrace|statusCode|headers|cookies|set-cookie|"
     r"working_directory|exceptions|paths?|label|type|message|stack|line|\0)$"
 )
-STARTS = "/2018-06-01/runtime"
+PREFIX = "/2018-06-01/runtime"
 CONTEXT = {
     "aws_request_id": "r-1",
     "deadline_ms": 60_000,
@@ -57,12 +66,12 @@ ENVIRONMENT = {
     "log_stream": "stream",
     "show_errors": False,
 }
-NEXT = ["GET", f"{STARTS}/invocation/next", {}, b"", {}]
-RESTORE_NEXT = ["GET", f"{STARTS}/restore/next", {}, b"", {}]
+NEXT = ["GET", f"{PREFIX}/invocation/next", {}, b"", {}]
+RESTORE_NEXT = ["GET", f"{PREFIX}/restore/next", {}, b"", {}]
 
 
 def error(path: str, kind: str, name: str, *, of: str = "", ours: bool = False) -> list[Any]:
-    """A POST to an error path; `ours` when the text is the runtime's own, which X-Ray may have too."""
+    """A POST to an error path. `ours`: the message is the runtime's own, so X-Ray may get it too."""
     exception = {"type": name, "message": ours, "stack": [{"path": "", "line": "", "label": ""}]}
     headers: dict[str, Any] = {
         "lambda-runtime-function-error-type": kind,
@@ -75,7 +84,7 @@ def error(path: str, kind: str, name: str, *, of: str = "", ours: bool = False) 
     }
     if of:
         headers["lambda-runtime-invocation-id"] = "i-1"
-    return ["POST", f"{STARTS}{path}", headers, error_json(name, of), {}]
+    return ["POST", f"{PREFIX}{path}", headers, error_json(name, of), {}]
 
 
 def error_json(name: str, request_id: str) -> dict[str, Any]:
@@ -91,12 +100,12 @@ def streamed(body: bytes, trailers: dict[str, Any] | None = None) -> list[Any]:
         "lambda-runtime-invocation-id": "i-1",
     }
     prelude = b'{"statusCode":201,"headers":{"content-type":"text/plain"},"cookies":["a=1"]}'
-    return ["POST", f"{STARTS}/invocation/r-1/response", headers, prelude + b"\0" * 8 + body, trailers or {}]
+    return ["POST", f"{PREFIX}/invocation/r-1/response", headers, prelude + b"\0" * 8 + body, trailers or {}]
 
 
-BY_THE_BOOK = [
+DOCUMENTED = [
     ENVIRONMENT,
-    *(0, 65, 64),  # exit codes of a snapshot that works, and of hooks that fail after and before it
+    *(0, 65, 64),  # exit codes: snapshot succeeded, hook failed after the restore, hook failed before the snapshot
     [CONTEXT, {"_X_AMZN_TRACE_ID": "Root=1"}],
     error("/init/error", "Runtime.InvalidEnvironment", "HandlerError", ours=True),
     error("/init/error", "Runtime.InvalidEnvironment", "HandlerError", ours=True),
@@ -120,25 +129,25 @@ BY_THE_BOOK = [
     ),
     NEXT,
     [
-        *("POST", f"{STARTS}/invocation/r-1/response"),
+        *("POST", f"{PREFIX}/invocation/r-1/response"),
         {"content-type": "application/json", "lambda-runtime-invocation-id": "i-1"},
         *(b'"buffered"', {}),
     ],
-    *(NEXT, NEXT),  # a streamed response was refused between them
+    *(NEXT, NEXT),  # the streamed response between them was refused
     [*[("runtime.cannot_start", True)] * 9, *[("runtime.invocation_failed", True)] * 2, ("runtime.caller_left", False)],
 ]
 
 
-async def test_everything_the_runtime_says_is_spelled_as_aws_documents_it() -> None:
-    said = await transcript(lambda name: importlib.import_module(f"lambda_src.runtime.{name}"))
-    assert said == BY_THE_BOOK
+async def test_every_name_is_spelled_as_aws_documents_it() -> None:
+    actual = await transcript(lambda name: importlib.import_module(f"lambda_src.runtime.{name}"))
+    assert actual == DOCUMENTED
 
 
 # Misspellings
 
 
 def names_of(module: str) -> list[ast.Constant]:
-    """The constants of a module that are names of the wire, in their order; no docstrings."""
+    """The constants of a module that are names of the protocol, in order, without docstrings."""
     return [
         node
         for node in ast.walk(tree_of(module))
@@ -158,14 +167,14 @@ def code_of(module: str) -> CodeType:
     return compile(tree_of(module), module, "exec")
 
 
-def misspelt(module: str, number: int) -> CodeType:
-    """The module with its nth name misspelt."""
+def misspelled(module: str, number: int) -> CodeType:
+    """The module with its nth name misspelled."""
     tree = tree_of(module)
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     names = names_of(module)
     target = next(
         node
-        for node in found
+        for node in constants
         if (node.lineno, node.col_offset, node.value)
         == (names[number].lineno, names[number].col_offset, names[number].value)
     )
@@ -174,8 +183,8 @@ def misspelt(module: str, number: int) -> CodeType:
     return compile(tree, module, "exec")
 
 
-class Copies(MetaPathFinder, Loader):
-    """Imports MUTANT, the runtime with one module replaced."""
+class MutantImporter(MetaPathFinder, Loader):
+    """Imports MUTANT, a copy of the runtime with one module replaced."""
 
     def __init__(self, module: str, code: CodeType) -> None:
         self._module, self._code = module, code
@@ -193,41 +202,41 @@ class Copies(MetaPathFinder, Loader):
 
 
 @pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Whatever is imported of MUTANT is forgotten again."""
+def unload_mutant() -> Iterator[None]:
+    """Remove every module of MUTANT from sys.modules afterwards."""
     yield
     for name in [name for name in sys.modules if name.partition(".")[0] == MUTANT]:
         del sys.modules[name]
 
 
-async def said_by(copies: Copies) -> Any:
-    """The transcript of a copy, or the error that ends it."""
-    sys.meta_path.insert(0, copies)
+async def transcript_of(importer: MutantImporter) -> Any:
+    """The transcript of a copy, or the error that it ends with."""
+    sys.meta_path.insert(0, importer)
     try:
         return await transcript(lambda name: importlib.import_module(f"{MUTANT}.{name}"))
     except Exception as fault:  # noqa: BLE001 - any failure shows the misspelling
         return fault
     finally:
-        sys.meta_path.remove(copies)
+        sys.meta_path.remove(importer)
 
 
-@pytest.mark.usefixtures("forgotten")
-async def test_a_copy_that_is_spelled_right_says_the_same() -> None:
-    assert await said_by(Copies("protocol", code_of("protocol"))) == BY_THE_BOOK
+@pytest.mark.usefixtures("unload_mutant")
+async def test_an_unchanged_copy_has_the_same_transcript() -> None:
+    assert await transcript_of(MutantImporter("protocol", code_of("protocol"))) == DOCUMENTED
 
 
-@pytest.mark.usefixtures("forgotten")
+@pytest.mark.usefixtures("unload_mutant")
 @pytest.mark.parametrize(
     ("module", "number"),
     [
         pytest.param(module, number, id=f"{module}-{number}-{name.value!r}")
-        for module in SPEAK
+        for module in WIRE_MODULES
         for number, name in enumerate(names_of(module))
     ],
 )
-async def test_a_misspelt_name_of_the_wire_shows(module: str, number: int) -> None:
-    assert await said_by(Copies(module, misspelt(module, number))) != BY_THE_BOOK
+async def test_a_misspelled_name_is_detected(module: str, number: int) -> None:
+    assert await transcript_of(MutantImporter(module, misspelled(module, number))) != DOCUMENTED
 
 
-def test_the_names_that_are_tried_are_many() -> None:
-    assert sum(len(names_of(module)) for module in SPEAK) > 60
+def test_more_than_60_names_are_tested() -> None:
+    assert sum(len(names_of(module)) for module in WIRE_MODULES) > 60

@@ -1,6 +1,6 @@
-"""A Runtime API by the book, and everything that a runtime says to it in one short life, for test_wire.py.
+"""A Runtime API that follows AWS's documentation, and a transcript of all that a runtime sends to it, for test_wire.py.
 
-Every name is spelled out as AWS documents it. The runtime comes as a package, so that a misspelt copy can be tried.
+Every name is spelled out as AWS documents it. The runtime is passed in as a package, so that a copy can be tested too.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ class Runtime(Protocol):
     def __call__(self, name: str, /) -> ModuleType: ...
 
 
-class ByTheBook:
-    """Delivers an invocation of each kind, and notes each request as `[method, path, headers, body, trailers]`."""
+class DocumentedApi:
+    """Delivers an invocation of each kind, and records each request as `[method, path, headers, body, trailers]`."""
 
     def __init__(self) -> None:
-        self.said: list[Any] = []
+        self.received: list[Any] = []
         self.delivered_all = asyncio.Event()
         self._left = list(KINDS)
         self._writers: list[asyncio.StreamWriter] = []
@@ -71,7 +71,7 @@ class ByTheBook:
                             if rest:
                                 http.receive_data(rest)
         except (h11.RemoteProtocolError, OSError) as fault:
-            self.said.append(type(fault).__name__)
+            self.received.append(type(fault).__name__)
         finally:
             writer.transport.abort()
 
@@ -79,19 +79,19 @@ class ByTheBook:
         self, request: h11.Request, body: bytes, trailers: dict[bytes, bytes], writer: asyncio.StreamWriter
     ) -> None:
         if writer not in self._writers:
-            self.said.append("a connection is used after its last response")
+            self.received.append("a connection is used after its last response")
         path = request.target.decode()
         headers = {name.decode(): value.decode() for name, value in request.headers if name != b"host"}
-        found: Any = body
+        content: Any = body
         if headers.get("content-type") == "application/vnd.aws.lambda.error+json":
-            found = without_places(json.loads(body))
+            content = normalized(json.loads(body))
         if (cause := headers.get("lambda-runtime-function-xray-error-cause")) is not None:
-            headers["lambda-runtime-function-xray-error-cause"] = without_places(json.loads(cause))
+            headers["lambda-runtime-function-xray-error-cause"] = normalized(json.loads(cause))
         ends = {name.decode().lower(): value.decode() for name, value in trailers.items()}
         if (encoded := ends.get("lambda-runtime-function-error-body")) is not None:
-            ends["lambda-runtime-function-error-body"] = without_places(json.loads(b64decode(encoded)))
-        headers.pop("content-length", None)  # of bodies with places in them
-        self.said.append([request.method.decode(), path, headers, found, ends])
+            ends["lambda-runtime-function-error-body"] = normalized(json.loads(b64decode(encoded)))
+        headers.pop("content-length", None)  # varies with the file names in the body
+        self.received.append([request.method.decode(), path, headers, content, ends])
         match request.method.decode(), path.removeprefix(PREFIX):
             case "GET", "/invocation/next":
                 self.deliver(writer)
@@ -135,8 +135,8 @@ class ByTheBook:
         writer.write(head.encode() + body)
 
 
-def without_places(value: Any) -> Any:
-    """`value` without what differs from machine to machine, files, lines, folders, and without our sentences."""
+def normalized(value: Any) -> Any:
+    """`value` without files, lines and folders, which differ between machines, and without the text of messages."""
     match value:
         case {"errorMessage": str(text), "stackTrace": list(), **rest}:
             return {"errorMessage": bool(text), "stackTrace": [], **rest}
@@ -156,10 +156,10 @@ def without_places(value: Any) -> Any:
 
 
 async def transcript(runtime: Runtime) -> list[Any]:
-    """What this runtime says, logs and tells its handler, from a start that fails to the end of a sandbox."""
-    book = ByTheBook()
-    listening = await asyncio.start_server(book.connected, "127.0.0.1", 0)
-    host, port = listening.sockets[0].getsockname()
+    """All that this runtime sends, logs and passes to its handler, from failed starts to the end of a sandbox."""
+    api = DocumentedApi()
+    server = await asyncio.start_server(api.connected, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
     log = Log()
     logger = logging.getLogger(runtime("worker").__name__.rpartition(".")[0])
     logger.addHandler(log)
@@ -167,29 +167,29 @@ async def transcript(runtime: Runtime) -> list[Any]:
     logger.setLevel(logging.INFO)
     try:
         async with asyncio.timeout(2):
-            seen = await live(runtime, book, f"{host}:{port}")
+            observed = await run_through(runtime, api, f"{host}:{port}")
     finally:
         logger.removeHandler(log)
         logger.setLevel(level)
-        listening.close()
-        book.close()
-        await listening.wait_closed()
-    return [*seen, *book.said, log.messages]
+        server.close()
+        api.close()
+        await server.wait_closed()
+    return [*observed, *api.received, log.messages]
 
 
 class Log(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
-        self.messages: list[tuple[str, bool]] = []  # and whether it has a stack
+        self.messages: list[tuple[str, bool]] = []  # the message, and whether the record has a stack
 
     def emit(self, record: logging.LogRecord) -> None:
         self.messages.append((record.getMessage(), "stack" in vars(record)))
 
 
-async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
+async def run_through(runtime: Runtime, api: DocumentedApi, address: str) -> list[Any]:
     environment_module, main, loading = runtime("environment"), runtime("__main__"), runtime("loading")
     client = runtime("client").RuntimeClient(address, pause=no_pause)
-    seen: list[Any] = [vars_of(environment_module.Environment.from_env(ENV))]
+    observed: list[Any] = [vars_of(environment_module.Environment.from_env(ENV))]
     failures = [caught(environment_module.Environment.from_env, {})]
     failures += [caught(environment_module.check_switches, {"CHAT_RUNTIME_X": "1"})]
     failures += [caught(loading.load, name) for name in ("x", "nowhere_at_all.x", "json.nothing", "json.__name__")]
@@ -197,19 +197,19 @@ async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
     for failure in failures:
         kind = loading.kind_of(failure)
         await main.refuse_to_start(client, failure, kind, exit_code=1)
-    seen.append(await main.snapshot_and_restore(client))
+    observed.append(await main.snapshot_and_restore(client))
     snapstart = runtime("snapstart")
     for hook in ("run_after_restore", "run_before_snapshot"):
         setattr(snapstart, hook, fail)
-        seen.append(await main.snapshot_and_restore(client))
+        observed.append(await main.snapshot_and_restore(client))
 
     env: dict[str, str] = {}
 
-    class Handler(runtime("handler").StreamingHandler):  # type: ignore[misc]  # the class of the runtime under test
+    class Handler(runtime("handler").StreamingHandler):  # type: ignore[misc]  # the base class comes from the runtime under test
         async def stream(self, event: Any, context: Any, reply: Any) -> None:
             if event == "streamed":
                 fields = {name: value for name, value in vars(context).items() if name != "_clock"}
-                seen.append([fields, dict(env)])
+                observed.append([fields, dict(env)])
             if event == "buffered":
                 await reply.buffered(b'"buffered"')
             else:
@@ -219,7 +219,7 @@ async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
     environment = environment_module.Environment(api=address, handler="h", function_name="chat", memory_mb=512)
     worker = runtime("worker").Worker(Handler(), environment, clock=lambda: 0.0, trace_env=env)
     serving = asyncio.ensure_future(worker.run([client]))
-    done = asyncio.ensure_future(book.delivered_all.wait())
+    done = asyncio.ensure_future(api.delivered_all.wait())
     try:
         await asyncio.wait({serving, done}, return_when=asyncio.FIRST_COMPLETED)
         worker.end()
@@ -228,7 +228,7 @@ async def live(runtime: Runtime, book: ByTheBook, address: str) -> list[Any]:
         done.cancel()
         serving.cancel()
         client.close()
-    return seen
+    return observed
 
 
 def app_for(kind: str) -> Any:
@@ -236,7 +236,7 @@ def app_for(kind: str) -> Any:
         if kind == "raises":
             raise KeyError("k")
         headers = [(b"content-type", b"text/plain"), (b"set-cookie", b"a=1")]
-        headers += [(b"content-length", b"9"), (b"transfer-encoding", b"gzip")]  # of one hop
+        headers += [(b"content-length", b"9"), (b"transfer-encoding", b"gzip")]  # hop-by-hop
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": kind.encode(), "more_body": True})
         if kind == "raises midstream":
@@ -253,13 +253,13 @@ async def fail() -> None:
 
 
 async def no_pause(seconds: float) -> None:
-    """Instead of waiting between attempts."""
+    """Replaces the wait between attempts."""
 
 
 def caught(call: Any, *arguments: Any) -> Exception:
     try:
         call(*arguments)
-    except Exception as error:  # noqa: BLE001 - the test looks at it
+    except Exception as error:  # noqa: BLE001 - the test checks it
         return error
     raise AssertionError("nothing was raised")
 
