@@ -1,4 +1,4 @@
-"""A fresh interpreter for each test: how modules are loaded can be seen only where they are not loaded yet."""
+"""Fixture that runs a program in a fresh interpreter, because lazy imports can only be tested before the import."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """What a program prints that sees our code and the test's own folder; what it raises fails the test."""
+    """Runs a program that can import our code and the test's folder, and returns its output. Errors fail the test."""
 
     def run(program: str, **environ: str) -> str:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A lazy package is the real one, later: by import, by name, from many threads at once, with import hooks, and mcp."""
+"""lambda_src/startup/lazy_packages.py: lazy packages behave like eager ones, also with threads and import hooks."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ server.run()
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """`shop`, which hands on names of two of its modules, of a package in it and of another library."""
+    """A package `shop` that re-exports names of two of its modules, of a subpackage and of another library."""
     folder = tmp_path / "shop"
     (folder / "cellar").mkdir(parents=True)
     body = (
@@ -45,33 +45,35 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_name_imports_its_own_module_and_no_other(shop: Path, run: Run) -> None:
-    told = run(f"{RE_EXPORTING}from shop import price\nprint(price, [name for name in sys.modules if 'shop' in name])")
-    assert told == "3 ['shop', 'shop.fruit']"
+def test_a_name_imports_only_its_own_module(shop: Path, run: Run) -> None:
+    output = run(
+        f"{RE_EXPORTING}from shop import price\nprint(price, [name for name in sys.modules if 'shop' in name])"
+    )
+    assert output == "3 ['shop', 'shop.fruit']"
 
 
-def test_what_is_below_is_imported_without_the_rest(shop: Path, run: Run) -> None:
-    told = run(f"{RE_EXPORTING}import shop.cellar\nprint(shop.cellar.Wine, 'shop.fruit' in sys.modules)")
-    assert told == "<class 'shop.cellar.Wine'> False"
+def test_a_subpackage_is_imported_without_the_rest(shop: Path, run: Run) -> None:
+    output = run(f"{RE_EXPORTING}import shop.cellar\nprint(shop.cellar.Wine, 'shop.fruit' in sys.modules)")
+    assert output == "<class 'shop.cellar.Wine'> False"
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        "from shop import *\nfound = {name: globals()[name] for name in shop.__all__}",
-        "found = {name: getattr(shop, name) for name in shop.__all__}",
-        "found = {name: vars(shop)[name] for name in shop.__all__}",
-        "found = {name: vars(shop)[name] for name in sorted(vars(shop)) if name[0] != '_'}",
-        "found = {name: getattr(__import__('shop', fromlist=[name]), name) for name in shop.__all__}",
-        "import importlib\nimportlib.reload(shop)\nfound = {name: vars(shop)[name] for name in shop.__all__}",
+        "from shop import *\nresult = {name: globals()[name] for name in shop.__all__}",
+        "result = {name: getattr(shop, name) for name in shop.__all__}",
+        "result = {name: vars(shop)[name] for name in shop.__all__}",
+        "result = {name: vars(shop)[name] for name in sorted(vars(shop)) if name[0] != '_'}",
+        "result = {name: getattr(__import__('shop', fromlist=[name]), name) for name in shop.__all__}",
+        "import importlib\nimportlib.reload(shop)\nresult = {name: vars(shop)[name] for name in shop.__all__}",
     ],
 )
-def test_every_name_is_what_the_plain_package_has(use: str, shop: Path, run: Run) -> None:
-    end = "\nprint({name: repr(value)[:18] for name, value in found.items()}, shop.__version__, shop.__doc__)"
+def test_every_name_has_the_same_value_as_in_the_eager_package(use: str, shop: Path, run: Run) -> None:
+    end = "\nprint({name: repr(value)[:18] for name, value in result.items()}, shop.__version__, shop.__doc__)"
     assert run(f"{RE_EXPORTING}import shop\n{use}{end}") == run(f"import shop\n{use}{end}")
 
 
-def test_a_module_that_no_name_is_of_is_found_and_what_is_not_there_is_not(shop: Path, run: Run) -> None:
+def test_a_module_without_reexported_names_can_be_imported_and_a_missing_name_cannot(shop: Path, run: Run) -> None:
     program = """
         import shop, inspect
         from shop import unsold
@@ -86,62 +88,62 @@ def test_a_module_that_no_name_is_of_is_found_and_what_is_not_there_is_not(shop:
     assert lines == ["1 <class 'shop.tools.Knife'> False False", '"""Fruit and True True', "shop"]
 
 
-@pytest.mark.parametrize("late", [RE_EXPORTING, DEFERRED])
-def test_dir_says_all_there_is(late: str, shop: Path, run: Run) -> None:
+@pytest.mark.parametrize("install", [RE_EXPORTING, DEFERRED])
+def test_dir_lists_every_name(install: str, shop: Path, run: Run) -> None:
     end = "import shop\nprint([name for name in dir(shop) if name != '__builtins__'])"
-    assert run(late + end) == run(end)
+    assert run(install + end) == run(end)
 
 
-@pytest.mark.parametrize("late", [RE_EXPORTING, DEFERRED])
-def test_what_somebody_has_set_stays_until_a_reload(late: str, shop: Path, run: Run) -> None:
+@pytest.mark.parametrize("install", [RE_EXPORTING, DEFERRED])
+def test_an_assigned_attribute_stays_until_a_reload(install: str, shop: Path, run: Run) -> None:
     program = """
 import importlib, shop
 shop.Apple = "mine"
 print(shop.Knife.__name__, vars(shop)["Apple"], shop.Apple)
 print(importlib.reload(shop).Apple)
 """
-    assert run(late + program).splitlines() == ["Knife mine mine", "<class 'shop.fruit.Apple'>"]
+    assert run(install + program).splitlines() == ["Knife mine mine", "<class 'shop.fruit.Apple'>"]
 
 
-@pytest.mark.parametrize("ask", ["vars(shop)", "shop.Wine"])
-def test_a_module_that_fails_is_tried_anew(ask: str, shop: Path, run: Run) -> None:
+@pytest.mark.parametrize("use", ["vars(shop)", "shop.Wine"])
+def test_a_module_whose_import_failed_is_imported_again(use: str, shop: Path, run: Run) -> None:
     (shop / "cellar" / "__init__.py").write_text(
         "import sys\nif not hasattr(sys, 'ok'): raise RuntimeError('locked')\nclass Wine: pass\n"
     )
     program = f"""
 import shop
 try:
-    {ask}
+    {use}
 except RuntimeError as error:
     print(error)
 sys.ok = True
-{ask}
+{use}
 print(shop.Wine.__name__, shop.Knife.__name__)
 """
     assert run(RE_EXPORTING + program).splitlines() == ["locked", "Wine Knife"]
 
 
-def test_modules_in_a_circle_are_imported_together(shop: Path, run: Run) -> None:
+def test_modules_that_import_each_other_are_imported_together(shop: Path, run: Run) -> None:
     (shop / "__init__.py").write_text("from .one import One\nfrom .two import Two\n")
     (shop / "one.py").write_text("import time\ntime.sleep(0.02)\nfrom .two import Two\nclass One: pass\n")
     (shop / "two.py").write_text("class Two: pass\nimport time\ntime.sleep(0.02)\nimport shop.one\n")
     program = """
 import threading, shop
-together, seen = threading.Barrier(8), []
-def ask(number):
-    together.wait()
-    seen.append(shop.One if number % 2 else shop.Two)
-threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-[one.start() for one in threads]
-[one.join() for one in threads]
-print(len(seen), len(set(seen)), hasattr(shop, "three"), shop.one.__name__)
+barrier, values = threading.Barrier(8), []
+def use(number):
+    barrier.wait()
+    values.append(shop.One if number % 2 else shop.Two)
+threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(values), len(set(values)), hasattr(shop, "three"), shop.one.__name__)
 """
     assert run(DEFERRED + program) == "8 2 False shop.one"
 
 
 @pytest.fixture
 def circle(tmp_path: Path) -> Path:
-    """`circle`, whose module `group` asks its package for names during its import, as mcp.client.session_group does."""
+    """A package `circle` whose module `group` uses names of the package during its import, as in mcp.client."""
     folder = tmp_path / "circle"
     folder.mkdir()
     (folder / "__init__.py").write_text("from .part import Part\nfrom .last import Last\nfrom .group import Group\n")
@@ -160,25 +162,25 @@ CIRCLE = DEFERRED.replace('"shop": frozenset()', '"circle": frozenset({"circle.p
 @pytest.mark.parametrize(
     "use",
     [
-        "from circle.group import Group\nfound = Group.parts",
-        "import circle\nfound = circle.Group.parts",
-        "import circle.last\nfound = circle.Part, circle.last.Last",
-        "import circle.unlisted\nfound = circle.unlisted.Part, circle.Last",
-        "from circle import part\nimport circle\nfound = circle.part.Part, circle.Last",
-        "from circle.part import Part\nimport circle\nfound = Part, [n for n in sorted(dir(circle)) if n[0] != '_']",
+        "from circle.group import Group\nresult = Group.parts",
+        "import circle\nresult = circle.Group.parts",
+        "import circle.last\nresult = circle.Part, circle.last.Last",
+        "import circle.unlisted\nresult = circle.unlisted.Part, circle.Last",
+        "from circle import part\nimport circle\nresult = circle.part.Part, circle.Last",
+        "from circle.part import Part\nimport circle\nresult = Part, [n for n in sorted(dir(circle)) if n[0] != '_']",
     ],
 )
-def test_a_deferred_body_runs_once_and_in_its_own_order(use: str, circle: Path, run: Run) -> None:
-    end = "\nimport circle\nprint(found, circle.Part is circle.part.Part, type(circle).__name__, circle.__spec__.name)"
+def test_a_deferred_package_body_runs_once_and_in_order(use: str, circle: Path, run: Run) -> None:
+    end = "\nimport circle\nprint(result, circle.Part is circle.part.Part, type(circle).__name__, circle.__spec__.name)"
     assert run(CIRCLE + use + end) == run(use + end)
 
 
-def test_an_exempt_module_is_imported_without_the_body(circle: Path, run: Run) -> None:
+def test_an_exempt_module_is_imported_without_the_package_body(circle: Path, run: Run) -> None:
     assert run(f"{CIRCLE}import circle.part\nprint('circle.group' in sys.modules)") == "part runs\nFalse"
 
 
-def test_threads_that_need_each_others_modules_do_not_wait_for_ever(tmp_path: Path, run: Run) -> None:
-    """One runs the body and comes to `slow`, which the other is importing, and which imports from the package."""
+def test_threads_that_need_each_others_modules_do_not_deadlock(tmp_path: Path, run: Run) -> None:
+    """One thread runs the package body and reaches `slow`, which the other is importing and which imports from it."""
     folder = tmp_path / "pair"
     folder.mkdir()
     (tmp_path / "gate.py").write_text("import threading\nwithin, running, go = [threading.Event() for _ in range(3)]\n")
@@ -191,15 +193,15 @@ import threading, gate, importlib
 direct = threading.Thread(target=importlib.import_module, args=("pair.slow",), daemon=True)
 direct.start()
 gate.within.wait()
-seen = []
-all_names = threading.Thread(target=lambda: seen.append(importlib.import_module("pair").Two), daemon=True)
+values = []
+all_names = threading.Thread(target=lambda: values.append(importlib.import_module("pair").Two), daemon=True)
 all_names.start()
 gate.running.wait()
 gate.go.set()
 direct.join(30)
 all_names.join(30)
 import pair
-print(direct.is_alive(), all_names.is_alive(), seen, pair.One, pair.Three)
+print(direct.is_alive(), all_names.is_alive(), values, pair.One, pair.Three)
 """
     exempt = DEFERRED.replace('"shop": frozenset()', '"pair": frozenset({"pair.slow"})')
     assert run(exempt + program) == "False False [2] 1 3"
@@ -208,53 +210,53 @@ print(direct.is_alive(), all_names.is_alive(), seen, pair.One, pair.Three)
 INSTALL = "from lambda_src.startup import lazy_packages\nlazy_packages.install()\n"
 
 
-def test_threads_that_use_a_deferred_package_at_once_get_the_same(run: Run) -> None:
-    """With modules of mcp imported by several threads at once, Python itself reports deadlocks, lazy or not."""
+def test_threads_that_use_a_deferred_package_at_once_get_the_same_object(run: Run) -> None:
+    """They do not import modules of mcp, because Python itself reports deadlocks there, lazy or not."""
     program = """
 import sys, threading
 sys.setswitchinterval(1e-5)
 import agents
-together, seen = threading.Barrier(8), []
-def ask(number):
-    together.wait()
+barrier, values = threading.Barrier(8), []
+def use(number):
+    barrier.wait()
     import mcp
-    seen.append(mcp.Client if number % 2 else vars(mcp)["Client"])
-threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(8)]
-[one.start() for one in threads]
-[one.join(60) for one in threads]
-print(len(seen), len(set(seen)))
+    values.append(mcp.Client if number % 2 else vars(mcp)["Client"])
+threads = [threading.Thread(target=use, args=(number,), daemon=True) for number in range(8)]
+[thread.start() for thread in threads]
+[thread.join(60) for thread in threads]
+print(len(values), len(set(values)))
 """
     assert run(INSTALL + program) == "8 1"
 
 
-def test_one_thread_asks_for_all_while_others_ask_for_one(shop: Path, run: Run) -> None:
+def test_threads_that_use_the_whole_package_and_a_single_name_at_once_get_the_same_object(shop: Path, run: Run) -> None:
     program = """
 import threading
 sys.setswitchinterval(1e-6)
 import shop
-together, seen = threading.Barrier(8), []
-def ask(number):
-    together.wait()
-    seen.append(vars(shop)["Apple"] if number < 2 else shop.Knife.cuts)
-threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-[one.start() for one in threads]
-[one.join() for one in threads]
-print(len(seen), len(set(seen)))
+barrier, values = threading.Barrier(8), []
+def use(number):
+    barrier.wait()
+    values.append(vars(shop)["Apple"] if number < 2 else shop.Knife.cuts)
+threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(values), len(set(values)))
 """
     assert run(RE_EXPORTING + program) == "8 1"
 
 
-def test_eight_threads_that_ask_at_once_get_the_same(shop: Path, run: Run) -> None:
+def test_eight_threads_that_use_a_name_at_once_get_the_same_object(shop: Path, run: Run) -> None:
     program = """
 import threading, shop
-together, seen = threading.Barrier(8), []
-def ask(number):
-    together.wait()
-    seen.append(shop.Apple if number % 2 else shop.Knife.cuts)
-threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-[one.start() for one in threads]
-[one.join() for one in threads]
-print(len(seen), len(set(seen)))
+barrier, values = threading.Barrier(8), []
+def use(number):
+    barrier.wait()
+    values.append(shop.Apple if number % 2 else shop.Knife.cuts)
+threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(values), len(set(values)))
 """
     assert run(RE_EXPORTING + program) == "8 1"
 
@@ -270,19 +272,19 @@ print(len(seen), len(set(seen)))
         "from .fruit import *\n",
         "if price: SOLD = 1\n",
         "__all__ += [Apple.__name__]\n",
-        "from .fruit import Apple as fruit\n",  # the module shop.fruit, once it is imported, has this name too
+        "from .fruit import Apple as fruit\n",  # also the name of the module shop.fruit, once it is imported
         "from shop.fruit import Apple as fruit\n",
         "for name in list(globals()): pass\n",
     ],
 )
-def test_a_body_that_does_more_than_hand_on_is_run_as_ever(more: str, shop: Path, run: Run) -> None:
+def test_a_package_body_that_does_more_than_reexport_runs_eagerly(more: str, shop: Path, run: Run) -> None:
     with (shop / "__init__.py").open("a") as body:
         body.write(more)
     end = "import shop\nprint(type(shop).__name__, 'shop.tools' in sys.modules, sorted(vars(shop)))"
     assert run(RE_EXPORTING + end) == run(f"import sys\n{end}")
 
 
-def test_a_body_that_fails_says_so_as_ever(shop: Path, run: Run) -> None:
+def test_a_package_body_that_fails_raises_as_usual(shop: Path, run: Run) -> None:
     (shop / "__init__.py").write_text("from .fruit import Apple\nraise RuntimeError('closed')\n")
     program = (
         f"{RE_EXPORTING}try:\n    import shop\nexcept RuntimeError as error:\n    print(error, 'shop' in sys.modules)"
@@ -290,22 +292,22 @@ def test_a_body_that_fails_says_so_as_ever(shop: Path, run: Run) -> None:
     assert run(program) == "closed False"
 
 
-def test_a_name_whose_module_lacks_it_is_an_import_error(shop: Path, run: Run) -> None:
+def test_a_name_that_its_module_does_not_define_is_an_import_error(shop: Path, run: Run) -> None:
     (shop / "fruit.py").write_text("PRICE = 3\n")
-    told = run(f"{RE_EXPORTING}try:\n    from shop import Apple\nexcept ImportError as error:\n    print(error.name)")
-    assert told == "shop"
+    output = run(f"{RE_EXPORTING}try:\n    from shop import Apple\nexcept ImportError as error:\n    print(error.name)")
+    assert output == "shop"
 
 
-def test_the_sdks_load_what_they_use(run: Run) -> None:
-    """If this fails, an SDK has changed: lazy imports no longer pay, or no longer fit."""
+def test_the_installed_sdks_are_imported_lazily(run: Run) -> None:
+    """If this fails, an SDK has changed, and lazy imports no longer work or no longer save time."""
     program = """
 import sys
 import agents, chatkit.agents
 from openai.types.responses import Response
 from openai.types.responses.response import Response as Same
 kinds = {name: type(module).__name__ for name, module in sys.modules.items()}
-known = lazy_packages.RE_EXPORTING & kinds.keys()
-print({kinds[name] for name in known}, {"openai.types", "openai.types.responses"} <= known)
+listed = lazy_packages.RE_EXPORTING & kinds.keys()
+print({kinds[name] for name in listed}, {"openai.types", "openai.types.responses"} <= listed)
 print(kinds["mcp"], sorted(name for name in kinds if name.startswith("mcp.")))
 print({"openai.types.evals", "openai.types.batch"} & kinds.keys())
 print(Response is Same, sum(name.startswith("openai.types.") for name in kinds) < 350)
@@ -321,15 +323,15 @@ print(Response is Same, sum(name.startswith("openai.types.") for name in kinds) 
 @pytest.mark.parametrize(
     "use",
     [
-        "import agents, mcp\nfound = mcp.shared.auth",
-        "import agents, mcp\nfound = mcp.types",
-        "import agents\nimport mcp.shared.auth\nfound = mcp.shared.auth",
-        "import agents\nfrom mcp.client import session_group as found",
-        "import openai.types\nfound = openai.types.responses.response",
+        "import agents, mcp\nresult = mcp.shared.auth",
+        "import agents, mcp\nresult = mcp.types",
+        "import agents\nimport mcp.shared.auth\nresult = mcp.shared.auth",
+        "import agents\nfrom mcp.client import session_group as result",
+        "import openai.types\nresult = openai.types.responses.response",
     ],
 )
-def test_a_submodule_that_nobody_imported_is_there_as_an_attribute(use: str, run: Run) -> None:
-    assert run(f"{INSTALL}{use}\nprint(found.__name__)") == run(f"{use}\nprint(found.__name__)")
+def test_a_submodule_that_was_not_imported_is_available_as_an_attribute(use: str, run: Run) -> None:
+    assert run(f"{INSTALL}{use}\nprint(result.__name__)") == run(f"{use}\nprint(result.__name__)")
 
 
 HOOKS = """
@@ -339,7 +341,7 @@ from importlib.abc import MetaPathFinder
 fired, searching = [], set()
 
 class Chained:
-    # Another loader, and a note once the module has run: what wrapt, ddtrace and OpenTelemetry put there.
+    # Wraps a loader and records that the module has run, like the hooks of wrapt, ddtrace and OpenTelemetry.
     def __init__(self, loader): self.loader = loader
     def create_module(self, spec): return self.loader.create_module(spec)
     def exec_module(self, module):
@@ -364,7 +366,7 @@ def register(): sys.meta_path.insert(0, Hooks())
 
 
 @pytest.mark.parametrize("order", ["register(); lazy_packages.install()", "lazy_packages.install(); register()"])
-def test_import_hooks_of_others_fire_whoever_was_first(order: str, tmp_path: Path, run: Run) -> None:
+def test_import_hooks_of_other_libraries_fire_in_either_order(order: str, tmp_path: Path, run: Run) -> None:
     (tmp_path / "hooks.py").write_text(HOOKS)
     program = f"""
 from hooks import fired, register
@@ -377,8 +379,8 @@ print(sorted(fired), mcp.Client.__name__, Response.__name__)
     assert run(program) == "['agents', 'mcp', 'openai.types.responses'] Client Response"
 
 
-def test_nothing_of_ours_is_assigned_to_a_name_of_another_distribution(run: Run) -> None:
-    """After a turn, no attribute of a foreign module or class is defined in a module of ours."""
+def test_we_patch_no_attribute_of_another_distribution(run: Run) -> None:
+    """After a turn, no attribute of another distribution's module or class comes from our code."""
     program = """
 import asyncio, sys, types
 from lambda_src.chat.prewarm import canned_turn
@@ -388,16 +390,16 @@ def is_ours(value):
     kinds = types.FunctionType | types.MethodType | type
     return isinstance(value, kinds) and (getattr(value, "__module__", None) or "").split(".")[0] == "lambda_src"
 
-found = set()
+result = set()
 for name, module in list(sys.modules.items()):
     if name.split(".")[0] in ("lambda_src", "__main__") or type(module) is not types.ModuleType:
         continue
     for attribute, value in list(vars(module).items()):
         if is_ours(value):
-            found.add(f"{name}.{attribute}")
+            result.add(f"{name}.{attribute}")
         if isinstance(value, type) and value.__module__ == name:
-            found |= {f"{name}.{attribute}.{key}" for key, inner in vars(value).items() if is_ours(inner)}
-print(sorted(found))
+            result |= {f"{name}.{attribute}.{key}" for key, inner in vars(value).items() if is_ours(inner)}
+print(sorted(result))
 """
     assert run(INSTALL + program).splitlines() == ["True", "[]"]
 
