@@ -1,4 +1,4 @@
-"""Run chatkit-python's own test suite on our three stores: `python -m tests.upstream.run CHECKOUT`.
+"""Runs chatkit-python's own test suite on our three stores: `python -m tests.upstream.run CHECKOUT`.
 
 The suite is not copied here. The checkout is only read; upstream_shim puts our store in place of its SQLiteStore.
 """
@@ -17,7 +17,7 @@ _ROOT = _HERE.parents[2]
 
 
 def main(tree: str) -> int:
-    """0 when the whole suite passes on every store."""
+    """Return 0 if the whole suite passes on every store."""
     checkout = Path(tree).resolve()
     if not (checkout / "tests" / "test_store.py").is_file():
         sys.stderr.write(f"{checkout} is not a checkout of chatkit-python: it has no tests/test_store.py.\n")

@@ -1,7 +1,7 @@
 """A pytest plugin that runs chatkit-python's own tests on one of our stores in place of its SQLiteStore.
 
 CHAT_UPSTREAM_STORE is memory, dynamodb or postgres; the last one also needs CHAT_DATABASE_URL, a migrated database.
-All tests share the rows: each database file that a test names becomes a prefix of its users' ids.
+All tests share one store: the name of a test's database file becomes a prefix of its users' IDs.
 """
 
 import inspect
@@ -51,16 +51,16 @@ _store = {"memory": _memory, "dynamodb": _dynamodb, "postgres": _postgres}[os.en
 
 
 class StoreInPlaceOfSQLite(Store[Any]):
-    """Our store, with upstream's constructor and upstream's context: a model with `user_id`."""
+    """Our store with upstream's constructor and upstream's context, a model with `user_id`."""
 
     def __init__(self, db_path: str) -> None:
         self.db_path = db_path
         test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
-        self._prefix = f"{test}|{db_path}|"[-400:]  # parametrized tests name the same file
+        self._prefix = f"{test}|{db_path}|"[-400:]  # parametrized tests use the same file name
 
-    def context(self, theirs: Any) -> RequestContext:
-        """The context of the same user for our store."""
-        return RequestContext(user=User(self._prefix + theirs.user_id), request_id="upstream")
+    def context(self, upstream_context: Any) -> RequestContext:
+        """Our request context for the same user."""
+        return RequestContext(user=User(self._prefix + upstream_context.user_id), request_id="upstream")
 
 
 def _delegate(name: str) -> Any:
@@ -78,7 +78,7 @@ for _name in (*Store.__abstractmethods__, "generate_thread_id", "generate_item_i
     setattr(StoreInPlaceOfSQLite, _name, _delegate(_name))
 StoreInPlaceOfSQLite.__abstractmethods__ = frozenset()
 
-_tests = ModuleType("tests")  # ours has an __init__.py and would be found first
+_tests = ModuleType("tests")  # our tests/ has an __init__.py and would shadow upstream's
 _tests.__path__ = [str(Path.cwd() / "tests")]
 sys.modules["tests"] = _tests
 _module: Any = ModuleType("helpers.mock_store")
