@@ -1,4 +1,4 @@
-"""The handler that the emulator runs in these tests: the deployed composition with an agent of the tests."""
+"""The handler that the emulator runs in end-to-end tests: the deployed composition with a test agent."""
 
 import os
 
@@ -12,7 +12,7 @@ from tests.apps.chat import known_by_name
 
 
 def run_config() -> RunConfig:
-    """The demo model, or the real client against a fake of the model's API at MODEL_URL."""
+    """The demo model, or the real client of the fake model API at MODEL_URL."""
     url = os.environ.get("MODEL_URL")
     return (
         RunConfig(model=DemoModel(), tracing_disabled=True) if url is None else openai_run_config("key", base_url=url)

@@ -1,4 +1,4 @@
-"""The whole house, as a client meets it: function URL, Runtime API, our runtime in processes, a local AWS."""
+"""End-to-end fixtures: the emulated function URL and Runtime API, our runtime in processes, and a local AWS."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +17,7 @@ SETTINGS = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "c
 
 @pytest.fixture
 async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
-    """The tests' handler behind an emulated function URL, on a DynamoDB of its own."""
+    """The test handler behind an emulated function URL, with its own DynamoDB."""
     async with local_aws(tmp_path) as aws:
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(

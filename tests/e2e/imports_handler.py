@@ -1,4 +1,4 @@
-"""The deployed function, which also answers what it has imported: GET /imports. Its agent is of the tests."""
+"""Handler for test_imports.py: the deployed function with a test agent, plus GET /imports, which lists its imports."""
 
 import json
 import os
@@ -24,7 +24,7 @@ HEAVY = {"agents", "boto3", "botocore", "chatkit", "fastapi", "mcp", "openai", "
 
 
 def imported() -> list[str]:
-    """Our modules; the heavy packages of others with their parts, the rest by name; nothing of the standard library."""
+    """Our modules, the subpackages of heavy packages, and other packages by name; without the standard library."""
     names = set()
     for module in list(sys.modules):
         package, *parts = module.split(".")
@@ -39,8 +39,8 @@ def imported() -> list[str]:
     return sorted(names)
 
 
-class Listed(StreamingHandler):
-    """The handler, and what it has imported."""
+class ImportListingHandler(StreamingHandler):
+    """The handler, which also serves the list of imports."""
 
     def __init__(self, handler: StreamingMangum) -> None:
         self._handler = handler
@@ -63,7 +63,7 @@ def build_agent() -> "Agent[Any]":
 
 
 def lambda_handler() -> StreamingMangum:
-    """As composition.lambda_handler, but for the agent."""
+    """Like composition.lambda_handler, but with the test agent."""
     settings = Settings.from_env(os.environ)
     return app.build_handler(
         settings,
@@ -77,4 +77,4 @@ def lambda_handler() -> StreamingMangum:
     )
 
 
-handler = Listed(lambda_handler())
+handler = ImportListingHandler(lambda_handler())

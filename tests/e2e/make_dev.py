@@ -1,4 +1,4 @@
-"""`make dev` as a process, and its end: for every test that uses it as a person does."""
+"""Starts and stops `make dev` as a process, for tests that use it as a developer does."""
 
 import asyncio
 import os
@@ -11,24 +11,24 @@ from pathlib import Path
 
 from tests.e2e.conftest import ROOT
 
-PATIENCE_S = 60.0  # of the test, before it fails
+PATIENCE_S = 60.0  # before the test fails
 READY = "Ctrl-C stops everything"
 
 
-async def started(data: Path, *flags: str, root: Path = ROOT, **env: str) -> asyncio.subprocess.Process:
-    """`python -m lambda_src.dev` on a free port, of the project in `root`."""
+async def start_dev(data: Path, *flags: str, root: Path = ROOT, **env: str) -> asyncio.subprocess.Process:
+    """Start `python -m lambda_src.dev` on a free port for the project in `root`."""
     command = (sys.executable, "-m", "lambda_src.dev", "--port", "0", "--data", str(data), *flags)
-    return await begun(command, root=root, env=env)
+    return await start_process(command, root=root, env=env)
 
 
-async def make_started(data: Path) -> asyncio.subprocess.Process:
-    """`make dev` itself, on a free port; what it would install or build is taken as it is."""
+async def start_make_dev(data: Path) -> asyncio.subprocess.Process:
+    """Start `make dev` itself on a free port, without installing or building anything."""
     built = ("-o", ".venv/installed", "-o", "lambda_src/web/index.html")
-    return await begun(("make", *built, "dev", "PORT=0", f"FLAGS=--data {data}"), root=ROOT, env={})
+    return await start_process(("make", *built, "dev", "PORT=0", f"FLAGS=--data {data}"), root=ROOT, env={})
 
 
-async def begun(command: Sequence[str], *, root: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """The process, in a session of its own and without a model's key."""
+async def start_process(command: Sequence[str], *, root: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a process in its own session and without a model key."""
     plain = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
     return await asyncio.create_subprocess_exec(
         *command, cwd=root, env={**plain, **env},
@@ -37,7 +37,7 @@ async def begun(command: Sequence[str], *, root: Path, env: Mapping[str, str]) -
 
 
 async def ready(process: asyncio.subprocess.Process) -> tuple[str, list[str]]:
-    """Its URL, and what it printed until it was ready."""
+    """Wait until `make dev` is ready; return its URL and the lines that it printed."""
     assert process.stdout is not None
     printed: list[str] = []
     async for line in process.stdout:
@@ -50,9 +50,9 @@ async def ready(process: asyncio.subprocess.Process) -> tuple[str, list[str]]:
 
 
 async def until_gone(pids: set[int]) -> None:
-    """Return when none of these processes is there any more."""
+    """Wait until none of these processes exists."""
     async with asyncio.timeout(PATIENCE_S):
-        while any(is_alive(pid) for pid in pids):  # noqa: ASYNC110 - they are no children of ours: nothing tells
+        while any(is_alive(pid) for pid in pids):  # noqa: ASYNC110 - they are not our children, so there is no event
             await asyncio.sleep(0.1)
 
 
@@ -60,8 +60,8 @@ async def until_gone(pids: set[int]) -> None:
 async def running(
     data: Path, *flags: str, root: Path = ROOT, env: dict[str, str] | None = None
 ) -> AsyncIterator[tuple[str, list[str]]]:
-    """`python -m lambda_src.dev` on a free port: its URL, and what it printed so far; ended by Ctrl-C."""
-    process = await started(data, *flags, root=root, **(env or {}))
+    """Run `python -m lambda_src.dev` on a free port, yield its URL and what it has printed, and end it with Ctrl-C."""
+    process = await start_dev(data, *flags, root=root, **(env or {}))
     url, printed = await ready(process)
     try:
         yield url, printed
@@ -71,23 +71,23 @@ async def running(
         assert process.stdout is not None
         printed.append((await process.stdout.read()).decode())
         assert await process.wait() == 0
-        assert children, "the function and the local AWS are processes of their own"
-        assert not [pid for pid in children if is_alive(pid)], "Ctrl-C ends every process"
+        assert children, "the function and the local AWS must be separate processes"
+        assert not [pid for pid in children if is_alive(pid)], "Ctrl-C must end every process"
 
 
 async def descendants(pid: int) -> set[int]:
-    """Every process that `pid` started, and those that they started, now."""
+    """The current child processes of `pid`, and all their descendants."""
     listing = await asyncio.create_subprocess_exec("ps", "-A", "-o", "pid=,ppid=", stdout=asyncio.subprocess.PIPE)
     lines = (await listing.communicate())[0].decode().splitlines()
     parents = {int(child): int(parent) for child, parent in (line.split() for line in lines)}
-    found = {pid}
-    while grown := {child for child, parent in parents.items() if parent in found} - found:
-        found |= grown
-    return found - {pid, listing.pid}
+    family = {pid}
+    while children := {child for child, parent in parents.items() if parent in family} - family:
+        family |= children
+    return family - {pid, listing.pid}
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process is there."""
+    """Whether the process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The function behind the emulator as one user meets it: turns under way, cut where a test or a benchmark says so."""
+"""The emulated function and a client of one user: starts turns and reads their streams until a test interrupts them."""
 
 import asyncio
 import json
@@ -16,15 +16,15 @@ from lambda_src.turns.lease import RENEW_S
 from tests.apps.chat import SLOW_INIT_S, message
 from tests.e2e.conftest import ROOT, SETTINGS
 
-DELTAS = 8  # read before something happens to the turn
-AGAIN = (429, 502, 503)  # what a client tries again after
+DELTAS = 8  # how many are read before a test interrupts the turn
+RETRIED = (429, 502, 503)  # statuses after which a client retries
 
 
 @asynccontextmanager
 async def emulated(
     aws: LocalAws, model_url: str, *, output: TextIO | None = None, **switches: Any
 ) -> AsyncIterator["EmulatedFunction"]:
-    """The function, answered by the model at `model_url`; its log goes to `output`, or ours."""
+    """The function with the model API at `model_url`. Its log goes to `output`, or to our standard output."""
     env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET, "MODEL_URL": model_url}
     async with (
         Emulator(
@@ -50,44 +50,44 @@ class EmulatedFunction:
 
     @asynccontextmanager
     async def turn(self, text: str, **headers: str) -> AsyncIterator["Stream"]:
-        """A new thread's turn, read up to DELTAS words of its answer."""
+        """Start a thread and yield its turn, read up to the first DELTAS words of the answer."""
         body = {"type": "threads.create", "params": {"input": message(text)}}
-        async with self.http.stream("POST", "/chatkit", json=body, headers=headers) as answer:
-            assert answer.status_code == 200
-            stream = Stream(answer.headers["x-chat-turn"], answer.aiter_raw())
+        async with self.http.stream("POST", "/chatkit", json=body, headers=headers) as response:
+            assert response.status_code == 200
+            stream = Stream(response.headers["x-chat-turn"], response.aiter_raw())
             while stream.body.count(b"text_delta") < DELTAS:
                 stream.body += await anext(stream.chunks)
             yield stream
 
-    async def ask(self, operation: str, **params: Any) -> httpx2.Response:
-        """Any request."""
+    async def request(self, operation: str, **params: Any) -> httpx2.Response:
+        """Send a ChatKit request."""
         return await self.http.post("/chatkit", json={"type": operation, "params": params})
 
     async def items(self, thread_id: str) -> list[dict[str, Any]]:
-        """What the thread shows, oldest first."""
-        answer = await self.ask("items.list", thread_id=thread_id, order="asc", limit=100)
-        return list(answer.json()["data"])
+        """The items of the thread, oldest first."""
+        response = await self.request("items.list", thread_id=thread_id, order="asc", limit=100)
+        return list(response.json()["data"])
 
     async def items_once_answered(self, thread_id: str, text: str) -> list[dict[str, Any]]:
-        """What the thread shows when the user has written again and the answer begins, which is stopped then.
+        """Send another message, and return the items of the thread once its answer has started. The answer is stopped.
 
-        A sandbox found dead answers 502, and the client asks again, as ChatKit's does.
+        A dead sandbox is answered with 502, and the client retries, as ChatKit's client does.
         """
         body = {"type": "threads.add_user_message", "params": {"thread_id": thread_id, "input": message(text)}}
         while True:
-            async with self.http.stream("POST", "/chatkit", json=body) as answer:
-                if answer.status_code == 200:
-                    await anext(answer.aiter_raw())
+            async with self.http.stream("POST", "/chatkit", json=body) as response:
+                if response.status_code == 200:
+                    await anext(response.aiter_raw())
                     items = await self.items(thread_id)
                     await self.http.post("/chatkit/stop", json={"thread_id": thread_id})
                     return items
-                if answer.status_code not in AGAIN:
-                    raise RuntimeError(f"status {answer.status_code}: {(await answer.aread())[:200]!r}")
+                if response.status_code not in RETRIED:
+                    raise RuntimeError(f"status {response.status_code}: {(await response.aread())[:200]!r}")
 
 
 @dataclass(slots=True)
 class Stream:
-    """An answer under way."""
+    """A streamed response in progress."""
 
     turn_id: str
     chunks: AsyncIterator[bytes]
@@ -95,28 +95,28 @@ class Stream:
 
     @property
     def thread_id(self) -> str:
-        """The thread that its first event names."""
+        """The ID of the thread, from the first event."""
         return str(json.loads(self.body.split(b"\n", 1)[0][6:])["thread"]["id"])
 
     async def rest(self) -> list[dict[str, Any]]:
-        """Every event, once the stream has ended."""
+        """Read to the end of the stream and return all its events."""
         async for chunk in self.chunks:
             self.body += chunk
         return whole_events(self.body)
 
 
 def whole_events(body: bytes) -> list[dict[str, Any]]:
-    """The events whose bytes have all arrived; heartbeats and ids left out."""
+    """The events that have arrived completely, without heartbeats and IDs."""
     return [json.loads(message.data) for message in sse.read(body)]
 
 
-def said(events: list[dict[str, Any]]) -> str:
-    """What the deltas add up to."""
+def streamed_text(events: list[dict[str, Any]]) -> str:
+    """The text of all deltas."""
     return "".join(event["update"].get("delta", "") for event in events if event["type"] == "thread.item.updated")
 
 
 async def journaled(aws: LocalAws) -> None:
-    """Return when what has been read so far is journaled: two batches later than now."""
+    """Wait until everything read so far is in the journal, that is, for two more batches."""
     client = aws.client("dynamodb")
 
     async def batches() -> int:
@@ -124,5 +124,5 @@ async def journaled(aws: LocalAws) -> None:
         return sum(row["sk"]["S"].startswith("EVENTS#") for row in rows["Items"])
 
     wanted = await batches() + 2
-    while await batches() < wanted:  # noqa: ASYNC110 - another process writes them: there is no event to wait for
+    while await batches() < wanted:  # noqa: ASYNC110 - another process writes them, so there is no event to wait for
         await asyncio.sleep(RENEW_S / 10)

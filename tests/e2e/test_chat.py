@@ -1,4 +1,4 @@
-"""A chat turn through the real Lambda path: processes, sockets, DynamoDB."""
+"""A chat end to end: streaming, concurrency, errors and resuming over real processes, sockets and DynamoDB."""
 
 import json
 from collections.abc import AsyncIterator
@@ -23,22 +23,22 @@ def body(operation: str, **params: Any) -> dict[str, Any]:
     return {"type": operation, "params": params}
 
 
-async def events(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
-    async for event in sse.messages(answer.aiter_bytes()):
+async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    async for event in sse.messages(response.aiter_bytes()):
         yield json.loads(event.data)
 
 
-async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_kept(emulator: Emulator) -> None:
+async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_stored(emulator: Emulator) -> None:
     async with client(emulator) as http:
         chunks: list[bytes] = []
-        async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("hello"))) as answer:
-            assert answer.status_code == 200
-            assert answer.headers["content-type"].startswith("text/event-stream")
-            assert answer.headers["x-request-id"]
-            chunks = [chunk async for chunk in answer.aiter_raw()]
+        async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("hello"))) as response:
+            assert response.status_code == 200
+            assert response.headers["content-type"].startswith("text/event-stream")
+            assert response.headers["x-request-id"]
+            chunks = [chunk async for chunk in response.aiter_raw()]
         streamed = [json.loads(message.data) for message in sse.read(b"".join(chunks))]
         deltas = [event for event in streamed if "delta" in event.get("update", {})]
-        assert len(chunks) > len(deltas) / 2 > 10, "the words come one by one, not in a lump"
+        assert len(chunks) > len(deltas) / 2 > 10, "the words must arrive one by one"
 
         thread_id = streamed[0]["thread"]["id"]
         thread = (await http.post("/chatkit", json=body("threads.get_by_id", thread_id=thread_id))).json()
@@ -47,16 +47,16 @@ async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_
         assert assistant_item["content"][0]["text"] == "".join(event["update"]["delta"] for event in deltas)
 
 
-async def test_a_second_request_is_served_while_the_first_one_streams(emulator: Emulator) -> None:
+async def test_a_second_request_is_served_while_the_first_streams(emulator: Emulator) -> None:
     async with client(emulator) as http:
-        async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("slow"))) as answer:
-            first = await anext(events(answer))
+        async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("slow"))) as response:
+            first = await anext(events(response))
             listed = await http.post("/chatkit", json=body("threads.list"))
         assert [thread["id"] for thread in listed.json()["data"]] == [first["thread"]["id"]]
         assert len(emulator.pids) == 2
 
 
-async def test_refusals_and_pages_come_through_whole(emulator: Emulator) -> None:
+async def test_errors_pages_and_head_requests_are_served(emulator: Emulator) -> None:
     async with client(emulator) as http:
         bad = await http.post("/chatkit", content=b"{")
         assert (bad.status_code, bad.json()["error"]) == (422, "invalid_request")
@@ -70,11 +70,11 @@ async def test_refusals_and_pages_come_through_whole(emulator: Emulator) -> None
             assert (head.status_code, head.content) == (200, b"")
         no_path = await http.get("/%ff")
         assert (no_path.status_code, no_path.json()["error"]) == (400, "invalid_request")
-    async with httpx2.AsyncClient(base_url=emulator.url, timeout=TIMEOUT_S, trust_env=False) as nobody:
-        assert (await nobody.post("/chatkit", json=body("threads.list"))).status_code == 401
+    async with httpx2.AsyncClient(base_url=emulator.url, timeout=TIMEOUT_S, trust_env=False) as anonymous:
+        assert (await anonymous.post("/chatkit", json=body("threads.list"))).status_code == 401
 
 
-async def test_wrong_settings_are_one_init_error_that_lists_them_all() -> None:
+async def test_invalid_settings_are_one_init_error_that_lists_them_all() -> None:
     async with Emulator("lambda_src.handler.handler", env={"CHAT_HISTORY_ITEMS": "none"}) as emulator:
         collected = await emulator.invoke({"version": "2.0"})
     assert collected.report is not None
@@ -82,15 +82,15 @@ async def test_wrong_settings_are_one_init_error_that_lists_them_all() -> None:
         assert name in collected.report.message
 
 
-async def test_a_resume_of_what_was_seen_whole_is_a_204_that_arrives(emulator: Emulator) -> None:
-    """A function URL is reported to hang on an answer without one body byte."""
+async def test_resuming_a_turn_that_was_received_completely_is_a_204_that_does_not_hang(emulator: Emulator) -> None:
+    """Function URLs are reported to hang on a response without a single body byte."""
     async with client(emulator) as http:
-        turn = {"x-chat-turn": "a-turn-that-was-seen-whole"}
+        turn = {"x-chat-turn": "a-turn-that-was-fully-seen"}
         async with http.stream(
             "POST", "/chatkit", json=body("threads.create", input=message("hi")), headers=turn
-        ) as answer:
-            seen = [event async for event in events(answer)]
-        path, last = f"/chatkit/turns/{turn['x-chat-turn']}/events", str(len(seen))
+        ) as response:
+            received = [event async for event in events(response)]
+        path, last = f"/chatkit/turns/{turn['x-chat-turn']}/events", str(len(received))
         for request in (
             http.build_request("GET", path, headers={"last-event-id": last}),
             http.build_request("GET", path, params={"lastEventId": last}),

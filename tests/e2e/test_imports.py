@@ -1,6 +1,6 @@
-"""What a cold function imports, and when: a new heavy import shows up in review, as a changed line of imports.json.
+"""What a cold function imports, and when, compared with imports.json, so that a new heavy import shows up in review.
 
-Through the emulated Lambda: the bootstrap, our runtime, DynamoDB, a fresh process. `make imports` writes the file anew.
+It runs in a fresh process of the emulated Lambda, with our bootstrap and runtime. `make imports` rewrites the file.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ NEVER_FOR_A_LIST = (
 
 @asynccontextmanager
 async def function(aws: LocalAws, **settings: str) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of a function that has just started."""
+    """A client of a freshly started function."""
     env = {
         "CHAT_AUTH_PUBLIC_KEYS": json.dumps([ED_JWK]),
         "CHAT_AUTH_AUDIENCE": "chat",
@@ -57,27 +57,27 @@ async def function(aws: LocalAws, **settings: str) -> AsyncIterator[httpx2.Async
         yield client
 
 
-async def imported(client: httpx2.AsyncClient) -> set[str]:
-    """What the function has imported so far."""
+async def imports_of(client: httpx2.AsyncClient) -> set[str]:
+    """The packages and modules that the function has imported so far."""
     return set((await client.get("/imports")).json())
 
 
-async def ask(client: httpx2.AsyncClient, operation: str, **params: Any) -> None:
-    answer = await client.post("/chatkit", json={"type": operation, "params": params})
-    assert answer.status_code == 200, answer.text
-    assert '"type":"error"' not in answer.text, answer.text
+async def request(client: httpx2.AsyncClient, operation: str, **params: Any) -> None:
+    response = await client.post("/chatkit", json={"type": operation, "params": params})
+    assert response.status_code == 200, response.text
+    assert '"type":"error"' not in response.text, response.text
 
 
-async def found(aws: LocalAws) -> dict[str, list[str]]:
-    """What is imported at each point, beside what was there at the one before."""
+async def imports_by_point(aws: LocalAws) -> dict[str, list[str]]:
+    """The imports that each point adds to the previous one."""
     async with function(aws, CHAT_OPTIMIZATIONS_OFF="prewarm") as client:
-        init = await imported(client)
-        await ask(client, "threads.list")
-        listed = await imported(client)
-        await ask(client, "threads.create", input=message("hi"))
-        answered = await imported(client)
+        init = await imports_of(client)
+        await request(client, "threads.list")
+        listed = await imports_of(client)
+        await request(client, "threads.create", input=message("hi"))
+        answered = await imports_of(client)
     async with function(aws) as client:
-        prewarmed = await imported(client)
+        prewarmed = await imports_of(client)
     return {
         FIRST_NEXT: sorted(init),
         LIST: sorted(listed - init),
@@ -86,36 +86,36 @@ async def found(aws: LocalAws) -> dict[str, list[str]]:
     }
 
 
-async def found_locally(folder: Path) -> dict[str, list[str]]:
+async def imports_by_point_on_local_aws(folder: Path) -> dict[str, list[str]]:
     async with local_aws(folder) as aws:
-        return await found(aws)
+        return await imports_by_point(aws)
 
 
 @pytest.fixture(scope="module")
 def points(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    points = asyncio.run(found_locally(tmp_path_factory.mktemp("aws")))
+    points = asyncio.run(imports_by_point_on_local_aws(tmp_path_factory.mktemp("aws")))
     if "CHAT_WRITE_IMPORTS" in os.environ:
         SNAPSHOT.write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
     return points
 
 
 @pytest.mark.parametrize("point", [FIRST_NEXT, LIST, MESSAGE, PREWARMED])
-def test_what_is_imported_is_what_was_reviewed(point: str, points: dict[str, list[str]]) -> None:
+def test_the_imports_match_the_reviewed_list(point: str, points: dict[str, list[str]]) -> None:
     reviewed = set(json.loads(SNAPSHOT.read_text(encoding="utf-8"))[point])
-    new, gone = sorted(set(points[point]) - reviewed), sorted(reviewed - set(points[point]))
-    assert (new, gone) == ([], []), "`make imports` writes the file anew, if it is meant to be so"
+    new, missing = sorted(set(points[point]) - reviewed), sorted(reviewed - set(points[point]))
+    assert (new, missing) == ([], []), "if the change is intended, `make imports` rewrites the file"
 
 
-def test_a_list_of_threads_imports_nothing_of_models_and_agents(points: dict[str, list[str]]) -> None:
-    by_then = [*points[FIRST_NEXT], *points[LIST]]
-    assert not [name for name in by_then if name != "mcp" and name.startswith(NEVER_FOR_A_LIST)]
+def test_listing_threads_imports_no_model_or_agent_code(points: dict[str, list[str]]) -> None:
+    imported = [*points[FIRST_NEXT], *points[LIST]]
+    assert not [name for name in imported if name != "mcp" and name.startswith(NEVER_FOR_A_LIST)]
 
 
-def test_no_part_of_mcp_is_run_for_an_agent_without_one(points: dict[str, list[str]]) -> None:
+def test_an_agent_without_an_mcp_server_imports_no_mcp_modules(points: dict[str, list[str]]) -> None:
     everything = {name for point in points.values() for name in point}
     assert {name for name in everything if name.startswith("mcp.")} == {"mcp.shared"}
 
 
-def test_what_prewarming_imports_a_message_does_not_import_again(points: dict[str, list[str]]) -> None:
+def test_prewarming_imports_everything_that_a_message_needs(points: dict[str, list[str]]) -> None:
     late = set(points[MESSAGE]) - set(points[PREWARMED])
     assert late <= {name for name in points[MESSAGE] if name.startswith("lambda_src")}, late

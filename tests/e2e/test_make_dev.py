@@ -1,4 +1,4 @@
-"""`make dev` as a person uses it: start, chat, Ctrl-C, start again and find the threads."""
+"""`make dev` as a developer uses it: start, chat, stop with Ctrl-C, SIGTERM or kill -9, and find the threads again."""
 
 import asyncio
 import sys
@@ -10,16 +10,16 @@ import pytest
 
 from tests.apps.chat import message
 from tests.e2e.conftest import ROOT
-from tests.e2e.make_dev import descendants, make_started, ready, running, started, until_gone
+from tests.e2e.make_dev import descendants, ready, running, start_dev, start_make_dev, until_gone
 from tests.fakes.model_api import ANSWER, model_api
 
 
-async def test_it_says_where_it_is_chats_and_keeps_the_threads_between_runs(tmp_path: Path) -> None:
+async def test_it_prints_its_url_chats_and_keeps_threads_between_runs(tmp_path: Path) -> None:
     async with running(tmp_path) as (url, printed), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
-        told = "".join(printed)
-        assert "demo" in told
-        assert "DynamoDB" in told
-        assert f"curl -N {url}/chatkit" in told
+        output = "".join(printed)
+        assert "demo" in output
+        assert "DynamoDB" in output
+        assert f"curl -N {url}/chatkit" in output
         create = {"type": "threads.create", "params": {"input": message("remember me")}}
         answer = await http.post(f"{url}/chatkit", json=create)
         assert '"thread.created"' in answer.text
@@ -30,33 +30,33 @@ async def test_it_says_where_it_is_chats_and_keeps_the_threads_between_runs(tmp_
         assert [thread["title"] for thread in listed.json()["data"]] == ["remember me"]
 
 
-async def test_the_showcase_takes_files_and_shows_widgets(tmp_path: Path) -> None:
+async def test_the_showcase_accepts_files_and_shows_widgets(tmp_path: Path) -> None:
     async with running(tmp_path, "--showcase") as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         file = {"name": "a.txt", "size": 5, "mime_type": "text/plain"}
         created = (await http.post(f"{url}/chatkit", json={"type": "attachments.create", "params": file})).json()
         upload = created["upload_descriptor"]
         assert (await http.put(upload["url"], content=b"hello", headers=upload["headers"])).status_code == 200
-        said = message("show me a widget", attachments=[created["id"]])
-        answer = await http.post(f"{url}/chatkit", json={"type": "threads.create", "params": {"input": said}})
+        text_with_file = message("show me a widget", attachments=[created["id"]])
+        answer = await http.post(f"{url}/chatkit", json={"type": "threads.create", "params": {"input": text_with_file}})
         assert '"type":"widget"' in answer.text
 
 
-async def test_nothing_of_the_shell_leads_aws_clients_elsewhere(tmp_path: Path) -> None:
+async def test_aws_variables_of_the_shell_do_not_redirect_its_aws_clients(tmp_path: Path) -> None:
     names = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3", "http_proxy")
-    elsewhere = dict.fromkeys(names, "http://127.0.0.1:9")
+    wrong_endpoints = dict.fromkeys(names, "http://127.0.0.1:9")
     async with (
-        running(tmp_path, env={**elsewhere, "AWS_PROFILE": "nobody", "AWS_SESSION_TOKEN": "t"}) as (url, _),
+        running(tmp_path, env={**wrong_endpoints, "AWS_PROFILE": "nobody", "AWS_SESSION_TOKEN": "t"}) as (url, _),
         httpx2.AsyncClient(timeout=60, trust_env=False) as http,
     ):
         listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
         assert listed.json()["data"] == []
 
 
-@pytest.mark.parametrize("start", [started, make_started], ids=["python", "make"])
+@pytest.mark.parametrize("start", [start_dev, start_make_dev], ids=["python", "make"])
 async def test_sigterm_ends_every_process(
     tmp_path: Path, start: Callable[[Path], Awaitable[asyncio.subprocess.Process]]
 ) -> None:
-    """As a supervisor sends it, to the one process that it started."""
+    """A supervisor sends SIGTERM only to the process that it started."""
     process = await start(tmp_path)
     await ready(process)
     children = await descendants(process.pid)
@@ -68,7 +68,7 @@ async def test_sigterm_ends_every_process(
 
 
 async def test_kill_9_leaves_no_process_behind_and_loses_no_thread(tmp_path: Path) -> None:
-    process = await started(tmp_path)
+    process = await start_dev(tmp_path)
     url, _ = await ready(process)
     async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         create = {"type": "threads.create", "params": {"input": message("remember me")}}
@@ -82,8 +82,8 @@ async def test_kill_9_leaves_no_process_behind_and_loses_no_thread(tmp_path: Pat
     await until_gone(children)
 
 
-async def test_wrong_settings_are_told_before_anything_is_started(tmp_path: Path) -> None:
-    process = await started(tmp_path, CHAT_HISTORY_ITEMS="none", CHAT_MODEL_BASE_URL="http://models.example")
+async def test_invalid_settings_are_reported_before_anything_starts(tmp_path: Path) -> None:
+    process = await start_dev(tmp_path, CHAT_HISTORY_ITEMS="none", CHAT_MODEL_BASE_URL="http://models.example")
     assert process.stdout is not None
     printed = (await process.stdout.read()).decode()
     assert await process.wait() == 1
@@ -93,7 +93,7 @@ async def test_wrong_settings_are_told_before_anything_is_started(tmp_path: Path
     ]
 
 
-async def test_a_model_on_this_machine_answers_without_a_key(tmp_path: Path) -> None:
+async def test_a_local_model_is_used_without_a_key(tmp_path: Path) -> None:
     async with model_api() as api:
         env = {"CHAT_MODEL_BASE_URL": f"{api.url}/well"}
         async with (
@@ -105,7 +105,7 @@ async def test_a_model_on_this_machine_answers_without_a_key(tmp_path: Path) -> 
             assert ANSWER in (await http.post(f"{url}/chatkit", json=create)).text
 
 
-async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
@@ -116,5 +116,7 @@ async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
         printed, _ = await process.communicate()
     assert process.returncode == 1
     assert b"Traceback" not in printed
-    assert printed.decode().startswith(f"make dev: Port {port} is in use."), "it is said before anything is started"
+    assert printed.decode().startswith(f"make dev: Port {port} is in use."), (
+        "the message must come before anything starts"
+    )
     assert b"make dev PORT=" in printed

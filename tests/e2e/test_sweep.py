@@ -1,4 +1,4 @@
-"""A delete whose sweeping dies half way is finished by the hourly event. Through real processes."""
+"""The hourly sweep finishes a delete that was interrupted by kill -9, in real processes."""
 
 import asyncio
 import json
@@ -19,10 +19,10 @@ from tests.apps.chat import SLOW_INIT_S
 from tests.e2e.conftest import ROOT, SETTINGS
 
 ANN = RequestContext(user=User(id="ann"), request_id="r")
-ITEMS = 200  # more than one batch of deletes, so that a kill finds something left
+ITEMS = 200  # more than one batch of deletes, so that a kill leaves some behind
 
 
-async def test_the_hourly_event_finishes_what_a_killed_delete_left(tmp_path: Path) -> None:
+async def test_the_hourly_sweep_finishes_an_interrupted_delete(tmp_path: Path) -> None:
     async with local_aws(tmp_path) as aws:
         dynamodb = aws.client("dynamodb")
         store = DynamoDBStore(dynamodb, TABLE)
@@ -38,7 +38,7 @@ async def test_the_hourly_event_finishes_what_a_killed_delete_left(tmp_path: Pat
             await delete("thr_1", emulator)
             for pid in emulator.pids:
                 os.kill(pid, signal.SIGKILL)
-            while emulator.pids:  # noqa: ASYNC110 - an invocation of a dying process would be lost with it
+            while emulator.pids:  # noqa: ASYNC110 - an invocation would be lost with a dying process
                 await asyncio.sleep(0)
             collected = await emulator.invoke({"chat": "sweep"})
             swept = json.loads(b"".join(collected.chunks))
@@ -49,20 +49,20 @@ async def test_the_hourly_event_finishes_what_a_killed_delete_left(tmp_path: Pat
 
 
 async def delete(thread_id: str, emulator: Emulator) -> None:
-    """threads.delete, read to its last byte and no further."""
+    """Delete a thread, and wait only for the response."""
     body = {"type": "threads.delete", "params": {"thread_id": thread_id}}
     async with httpx2.AsyncClient(base_url=emulator.url, timeout=60, trust_env=False) as http:
-        answer = await http.post("/chatkit", json=body, headers={"authorization": "Bearer ann"})
-    assert answer.json() == {}
+        response = await http.post("/chatkit", json=body, headers={"authorization": "Bearer ann"})
+    assert response.json() == {}
 
 
 async def rows(dynamodb: Any) -> list[dict[str, Any]]:
-    """Everything in the table."""
-    found: list[dict[str, Any]] = []
+    """All rows in the table."""
+    items: list[dict[str, Any]] = []
     start: dict[str, Any] = {}
     while True:
         page = await asyncio.to_thread(dynamodb.scan, TableName=TABLE, **start)
-        found += page["Items"]
+        items += page["Items"]
         if "LastEvaluatedKey" not in page:
-            return found
+            return items
         start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}

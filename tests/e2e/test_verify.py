@@ -1,4 +1,4 @@
-"""`make verify` against the house of `make dev`: what is well is found well, and what is asked for is found."""
+"""`make verify` against the emulator: a healthy deployment passes, and buffering and deadlines are detected."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ async def aws(tmp_path: Path) -> AsyncIterator[LocalAws]:
 
 @pytest.fixture
 def verify(aws: LocalAws, tmp_path: Path) -> Verify:
-    """The rows of a verification, by name, and its exit code."""
+    """Runs `make verify`, and returns its exit code and its rows by name."""
 
     async def run(*arguments: str, **switches: Any) -> tuple[int, dict[str, Any]]:
         env = {**aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
@@ -42,17 +42,17 @@ def verify(aws: LocalAws, tmp_path: Path) -> Verify:
     return run
 
 
-async def test_what_is_well_is_found_well(verify: Verify) -> None:
+async def test_a_healthy_deployment_passes(verify: Verify) -> None:
     code, rows = await verify()
     assert {name for name, row in rows.items() if row["outcome"] == "failed"} == set()
     assert code == 0
-    well = {name for name, row in rows.items() if row["outcome"] == "ok"}
-    assert {"health", "deltas", "Stop", "duplicate", "resume", "empty body", "CORS"} <= well
+    passed = {name for name, row in rows.items() if row["outcome"] == "ok"}
+    assert {"health", "deltas", "Stop", "duplicate", "resume", "empty body", "CORS"} <= passed
     assert "not held back" in rows["small chunks"]["what"]
     assert rows["deadline"]["outcome"] == "not seen"
 
 
-async def test_a_front_that_holds_small_chunks_back_is_seen(verify: Verify) -> None:
+async def test_a_front_that_holds_back_small_chunks_is_detected(verify: Verify) -> None:
     code, rows = await verify("--only", "deltas", hold_small_chunks=4000)
     assert rows["small chunks"]["what"].endswith("small chunks are held back")
     assert rows["unknown: hold_small_chunks"]["what"] == rows["small chunks"]["what"]
@@ -60,13 +60,13 @@ async def test_a_front_that_holds_small_chunks_back_is_seen(verify: Verify) -> N
     assert code == 0
 
 
-async def test_a_turn_that_runs_into_the_time_out_is_seen_to_end_well(verify: Verify) -> None:
+async def test_a_turn_that_reaches_the_timeout_ends_cleanly(verify: Verify) -> None:
     code, rows = await verify("--only", "deadline", "--timeout", "4", timeout_s=4.0)
     assert rows["deadline"]["outcome"] == "ok", rows["deadline"]["what"]
     assert code == 0
 
 
-async def test_a_turn_that_ends_by_itself_proves_nothing_about_the_deadline(verify: Verify) -> None:
+async def test_a_turn_that_ends_before_the_timeout_does_not_verify_the_deadline(verify: Verify) -> None:
     code, rows = await verify("--only", "deadline", "--timeout", "60")
     assert rows["deadline"]["what"].endswith("PROMPT= must ask for more")
     assert code == 1
