@@ -1,4 +1,4 @@
-"""What it costs to verify a token on a warm process: `make bench-auth`. CPU time, so that neighbours do not count."""
+"""Benchmark of token verification in a warm process: `make bench-auth`. It measures CPU time, not wall time."""
 
 import asyncio
 import statistics
@@ -21,19 +21,19 @@ TARGET_MS = 0.3
 
 
 async def median_ms(authenticate: Authenticate, token: Callable[[], str]) -> float:
-    """The median CPU milliseconds of one verification; each round has a token of its own."""
-    taken = []
+    """The median CPU milliseconds of a verification. Each round uses a new token."""
+    times_ms = []
     for number in range(ROUNDS + WARM_UP):
         header = f"Bearer {token()}"
         began_ns = time.process_time_ns()
         await authenticate(header)
         if number >= WARM_UP:
-            taken.append((time.process_time_ns() - began_ns) / 1e6)
-    return statistics.median(taken)
+            times_ms.append((time.process_time_ns() - began_ns) / 1e6)
+    return statistics.median(times_ms)
 
 
 async def main() -> None:
-    """Measure each kind of token, and write the report's section."""
+    """Measure each kind of token and write the section of the report."""
     issuer = Issuer()
     oidc = BearerToken(ISSUER, AUDIENCE, keys=IssuerKeys(ISSUER, fetch=issuer.fetch))
     key = ed25519.Ed25519PrivateKey.generate()

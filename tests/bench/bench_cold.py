@@ -1,11 +1,11 @@
-"""Cold starts: from exec to the first `next`, and on to a first threads.list or the first word of a message.
+"""Benchmark of cold starts: from exec to the first `next`, then to a first threads.list or the first word of an answer.
 
     .venv/bin/python -m tests.bench.bench_cold [--rounds 7] [--quick]
 
-writes its section of docs/benchmarks.md. What starts is the built zip's folder (`make bundle`), with its bytecode and
-without; beside it the naive server of tests/bench/naive, on the same libraries as their wheels hold them: with all of
-botocore's data. MiniStack stands for AWS, a fake of the Responses API for the model. The contestants take turns, so
-that a noisy neighbour hits all; read the ratios. Linux.
+writes its section of docs/benchmarks.md. It starts the built zip's folder (`make bundle`) with and without bytecode,
+and, for comparison, the naive server in tests/bench/naive with the same libraries and all of botocore's data. AWS is
+MiniStack, and the model is a fake Responses API. The contestants take turns, so that noise on the machine affects all
+of them; read the ratios. Linux only.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from lambda_src.dev.local_aws import BUCKET, TABLE, local_aws
 from lambda_src.startup import flags
 from tests.auth.test_backend_tokens import ED_JWK
 from tests.bench import report
-from tests.bench.cold_start import KINDS, Contestant, Start, started
+from tests.bench.cold_start import KINDS, Contestant, Start, start_once
 from tests.fakes.model_api import ModelApi, model_api
 
 MARK = "bench-cold"
@@ -43,7 +43,7 @@ NAIVE, NAIVE_BARE = "naive", "naive without bytecode"
 
 @asynccontextmanager
 async def surroundings(folder: Path) -> AsyncIterator[tuple[ModelApi, dict[str, str]]]:
-    """AWS and the model, and the environment that leads to them."""
+    """Run the local AWS and the fake model; yield the model and the environment variables that point to both."""
     async with local_aws(folder) as aws, model_api() as model:
         await asyncio.to_thread(aws.client("ssm").put_parameter, Name=KEY, Type="SecureString", Value="sk-bench")
         yield (
@@ -67,7 +67,7 @@ async def surroundings(folder: Path) -> AsyncIterator[tuple[ModelApi, dict[str, 
 
 
 def contestants(built: Path, folder: Path) -> list[Contestant]:
-    """Ours with bytecode and without, prewarmed and not; the naive one with and without. All on the same libraries."""
+    """Ours with and without bytecode and prewarming, and the naive server with and without bytecode."""
     bare = folder / "without-bytecode"
     shutil.copytree(built, bare, ignore=shutil.ignore_patterns("__pycache__"))
     for place in (built, bare):
@@ -77,9 +77,9 @@ def contestants(built: Path, folder: Path) -> list[Contestant]:
             compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(naive)]
             subprocess.run(compiling, check=True)
     ours = ("sh", "lambda_src/bootstrap", sys.executable, "bootstrap.py")
-    whole = str(Path(botocore.__file__).parent / "data")  # infra/bundle/wheels.py has trimmed that of the zip
+    full_data = str(Path(botocore.__file__).parent / "data")  # infra/bundle/wheels.py trims it in the zip
     naive_of = {
-        place: {"PYTHONPATH": f"{folder / f'naive-{place.name}'}:{place}", "AWS_DATA_PATH": whole}
+        place: {"PYTHONPATH": f"{folder / f'naive-{place.name}'}:{place}", "AWS_DATA_PATH": full_data}
         for place in (built, bare)
     }
     loop = (sys.executable, "-m", "tests.bench.naive")
@@ -97,8 +97,8 @@ Measured = dict[tuple[str, str], list[Start]]
 
 
 async def measured(built: Path, rounds: int) -> Measured:
-    """Every contestant's cold starts, in turn; the first round warms the page cache and does not count."""
-    found: Measured = {}
+    """Every contestant's cold starts, in turn. The first round warms the page cache and does not count."""
+    starts: Measured = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "aws").mkdir()
@@ -107,20 +107,20 @@ async def measured(built: Path, rounds: int) -> Measured:
             for number in range(rounds + 1):
                 for contestant in everyone:
                     for kind in KINDS:
-                        start = await started(contestant, kind, env, model)
+                        start = await start_once(contestant, kind, env, model)
                         if number:
-                            found.setdefault((contestant.name, kind), []).append(start)
-    return found
+                            starts.setdefault((contestant.name, kind), []).append(start)
+    return starts
 
 
-def rows_of(found: Measured) -> list[tuple[str, str, str]]:
-    """The ratios that were promised. Each is of medians; CPU, since wall time here is the neighbours' too."""
+def rows_of(starts: Measured) -> list[tuple[str, str, str]]:
+    """The ratios with targets. Each compares median CPU times, because wall time depends on other processes."""
 
     def median(name: str, kind: str, what: Callable[[Start], float]) -> float:
-        return statistics.median(map(what, found[name, kind]))
+        return statistics.median(map(what, starts[name, kind]))
 
-    def ratio(one: float, other: float, unit: str) -> str:
-        return f"{one / other:.2f}x ({one:.2f} / {other:.2f} {unit})"
+    def ratio(value: float, other: float, unit: str) -> str:
+        return f"{value / other:.2f}x ({value:.2f} / {other:.2f} {unit})"
 
     def end(start: Start) -> float:
         return start.end_cpu
@@ -152,12 +152,16 @@ def rows_of(found: Measured) -> list[tuple[str, str, str]]:
     return rows
 
 
-def page(found: Measured, command: str, rounds: int) -> str:
+def page(starts: Measured, command: str, rounds: int) -> str:
     """The section of docs/benchmarks.md."""
-    columns = [(one.name, 0 if one.name == "peak_mib" else 2) for one in fields(Start)]
+    columns = [(column.name, 0 if column.name == "peak_mib" else 2) for column in fields(Start)]
     medians = [
-        (name, kind, *(f"{statistics.median(getattr(one, column) for one in starts):.{n}f}" for column, n in columns))
-        for (name, kind), starts in found.items()
+        (
+            name,
+            kind,
+            *(f"{statistics.median(getattr(start, column) for start in group):.{n}f}" for column, n in columns),
+        )
+        for (name, kind), group in starts.items()
     ]
     head = (
         "",
@@ -178,18 +182,18 @@ def page(found: Measured, command: str, rounds: int) -> str:
             "",
             *report.table(head, medians),
             "",
-            *report.table(("", "measured", "aimed at"), rows_of(found)),
+            *report.table(("", "measured", "aimed at"), rows_of(starts)),
         ],
     )
 
 
 def say(line: str) -> None:
-    """Progress."""
+    """Print progress."""
     sys.stderr.write(f"{line}\n")
 
 
 def main() -> None:
-    """Build, measure, print, write."""
+    """Build, measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="one round, nothing written")
@@ -197,8 +201,8 @@ def main() -> None:
     target = LAMBDA["x86_64" if platform.machine() == "x86_64" else "arm64"]
     built = build.build(ROOT, environ=os.environ, target=target, say=say)
     rounds = 1 if options.quick else options.rounds
-    found = asyncio.run(measured(built.folder, rounds))
-    text = page(found, f".venv/bin/python -m tests.bench.bench_cold --rounds {rounds}", rounds)
+    starts = asyncio.run(measured(built.folder, rounds))
+    text = page(starts, f".venv/bin/python -m tests.bench.bench_cold --rounds {rounds}", rounds)
     sys.stdout.write(text)
     if not options.quick:
         report.write(MARK, text)

@@ -1,10 +1,10 @@
-"""What survives a crash, kept in two ways: the journal of a turn's events, beside a checkpoint row of the text so far.
+"""Benchmark of two ways to survive a crash: a journal of a turn's events, and a checkpoint row with the text so far.
 
     .venv/bin/python -m tests.bench.bench_journal
 
-writes its section of docs/benchmarks.md. Both write once a second, to a table in this process that bills as DynamoDB
-does; the answers are our own pages, said by a model at WORDS_A_SECOND. A checkpoint holds less than the journal: no
-duplicate and no reload can be served from it.
+writes its section of docs/benchmarks.md. Both write once a second to an in-process table that counts write units as
+DynamoDB does. The answers are our own docs pages at WORDS_A_SECOND. A checkpoint holds less than the journal: it cannot
+serve duplicates or reloads.
 """
 
 import asyncio
@@ -40,22 +40,22 @@ CONTEXT = RequestContext(user=User("ann"), request_id="r")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What keeping one answer took: units of writing, the bytes of all rows together, milliseconds of CPU."""
+    """The cost of storing one answer: write units, the bytes of all rows, and CPU milliseconds."""
 
     units: int
     row_bytes: int
     cpu_ms: float
 
 
-class Says(DemoModel):
-    """Says one text."""
+class TextModel(DemoModel):
+    """A model that answers with `text`."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
 
     async def stream_response(self, *_: Any, **__: Any) -> AsyncIterator[TResponseStreamEvent]:
-        """Word by word; each has left before the next, or the server would send several as one event."""
+        """The answer word by word, with pauses, because the server would otherwise send several words as one event."""
         for number, event in enumerate(model_events(message_of(self._text))):
             event.sequence_number = number
             for _pause in range(APART):
@@ -64,15 +64,15 @@ class Says(DemoModel):
 
 
 async def seconds_of(text: str) -> list[list[bytes]]:
-    """The events of an answer as the server streams them, second by second."""
-    server = server_with(MemoryStore(), model=Says(text))
+    """The events of an answer as the server streams them, grouped by second."""
+    server = server_with(MemoryStore(), model=TextModel(text))
     request = ThreadsCreateReq.model_validate({"params": {"input": message("hi")}})
     events = [event async for event in await server.events(request, CONTEXT)]
     return [events[start : start + WORDS_A_SECOND] for start in range(0, len(events), WORDS_A_SECOND)]
 
 
 async def journaled(seconds: list[list[bytes]]) -> Cost:
-    """Each second's events, appended as a row."""
+    """The cost of appending each second's events as a row."""
     client: Any = Metered()
     journal = Journal(DynamoDBStore(client, "table", executor=Inline()).ledger, "turn", CONTEXT)
     client.reset()
@@ -87,14 +87,14 @@ async def journaled(seconds: list[list[bytes]]) -> Cost:
 
 
 def checkpointed(seconds: list[list[bytes]]) -> Cost:
-    """The message so far, written over itself."""
+    """The cost of overwriting a row with the message so far each second."""
     client: Any = Metered()
     client.reset()
     cpu_s, so_far = 0.0, list[bytes]()
     for second in seconds:
         so_far += second
         if not (partial := partial_answer.unfinished(so_far)):
-            continue  # before its first word, and after its last
+            continue  # before the first word and after the last
         cpu_s -= time.process_time()
         packed = codec.pack(codec.dump(partial[0]))
         client.put_item(TableName="table", Item=row_of(packed.data))
@@ -103,7 +103,7 @@ def checkpointed(seconds: list[list[bytes]]) -> Cost:
 
 
 def row_of(data: bytes) -> dict[str, Any]:
-    """A checkpoint as it would be stored."""
+    """The row of a checkpoint."""
     return {
         "pk": {"S": "USER#ann#THREAD#thr_1"},
         "sk": {"S": "PARTIAL"},
@@ -113,7 +113,7 @@ def row_of(data: bytes) -> dict[str, Any]:
 
 
 async def measured() -> list[list[str]]:
-    """The table's rows."""
+    """The rows of the table in the report."""
     prose = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
     rows = []
     for size in ANSWERS_BYTES:

@@ -1,9 +1,9 @@
-"""The memory of a server on PostgreSQL whose turns are kept in the process: after 1,000 turns and after 10,000.
+"""Memory benchmark of a server on PostgreSQL that keeps its turns in the process: after 1,000 and after 10,000 turns.
 
     .venv/bin/python -m tests.bench.bench_memory [turns]
 
-prints both, and fails when the second is more than 5 % above the first. Time is virtual: a turn a second and a half, so
-that what the ledger keeps for sixteen minutes is 640 turns at any moment.
+prints both, and fails if the second is more than 5 % above the first. Time is virtual: there is a turn every 1.5 s, so
+the ledger, which keeps turns for sixteen minutes, always holds 640 of them.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ GROWTH = 1.05
 
 
 def resident_bytes() -> int:
-    """What the process holds now."""
+    """The current resident memory of the process."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def turn(process: Process, number: int) -> None:
-    """One message and its answer; each thread takes some, every third one is deleted."""
+    """A message and its answer. Each thread gets TURNS_A_THREAD turns, and every third thread is deleted."""
     thread_id, ann = f"thr_{number // TURNS_A_THREAD}", as_user("ann")
     if number % TURNS_A_THREAD == 0:
         await process.store.save_thread(thread_at(thread_id), ann)
@@ -50,7 +50,7 @@ async def turn(process: Process, number: int) -> None:
 
 
 async def measured(turns: int) -> tuple[int, int]:
-    """Resident bytes after WARM_TURNS and after all."""
+    """Resident bytes after WARM_TURNS turns and after all turns."""
     time = VirtualTime()
     with postgres() as url:
         async with migrated(url) as engine:

@@ -1,10 +1,10 @@
-"""A cold page in Chromium: from opening it to the drawn list, and from Enter to the first word of an answer.
+"""Benchmark of a cold page in Chromium: from opening it to the thread list, and from Enter to an answer's first word.
 
     .venv/bin/python -m tests.bench.bench_opening [--rounds 5] [--quick]
 
-prints a table for docs/speed.md. The function is the built zip's folder in the emulator, with four sandboxes at most
-and none before each round; MiniStack stands in for AWS, a fake of the Responses API for the model. Enter is pressed two
-seconds after the page was opened, or as soon as there is somewhere to write. The contestants take turns. Linux.
+prints a table for docs/speed.md. The emulator runs the built zip's folder with at most four sandboxes, none of them
+running before a round. AWS is MiniStack, and the model is a fake Responses API. Enter is pressed two seconds after the
+page is opened, or as soon as the message field exists. The contestants take turns. Linux only.
 """
 
 import argparse
@@ -34,10 +34,10 @@ from tests.bench import report
 from tests.bench.bench_cold import ROOT, say, surroundings
 from tests.web.conftest import CHROMIUM_FLAGS, find_chromium
 
-MEMORY_MB = 1024  # a stage's default
-SHARE = MEMORY_MB / 1769  # of a CPU, in an invocation: 1,769 MB have one; INIT has a whole one at any size
-PERIOD_S = 0.02  # in which Lambda hands out that share
-CREATION_S = 0.2  # from a request to exec: Lambda starts a microVM and fetches the zip, in some 100 to 300 ms
+MEMORY_MB = 1024  # the default of a stage
+SHARE = MEMORY_MB / 1769  # CPU share of an invocation: 1,769 MB get a full CPU; INIT always does
+PERIOD_S = 0.02  # Lambda's scheduling period
+CREATION_S = 0.2  # from request to exec, while Lambda starts a microVM and loads the zip: about 100 to 300 ms
 ENTER_S = 2.0
 PATIENCE_S = 60.0
 START = f"sleep {CREATION_S}; exec sh lambda_src/bootstrap {sys.executable} bootstrap.py"
@@ -64,7 +64,7 @@ CONTESTANTS = {"in INIT, as shipped": "", "by the first message": "prewarm"}  # 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Seconds from opening the page to its list, and from Enter to the first word."""
+    """Seconds from opening the page to the thread list, and from Enter to the first word."""
 
     list_s: float
     word_s: float
@@ -76,16 +76,16 @@ class Opening:
 
 @asynccontextmanager
 async def slowed(pids: Sequence[int]) -> AsyncIterator[None]:
-    """Give these processes the CPU of an invocation, as Lambda does once INIT is over."""
+    """Limit these processes to the CPU share of an invocation, as Lambda does after INIT."""
 
-    async def hand_out() -> None:
+    async def throttle() -> None:
         while True:
             send(pids, signal.SIGSTOP)
             await asyncio.sleep(PERIOD_S * (1 - SHARE))
             send(pids, signal.SIGCONT)
             await asyncio.sleep(PERIOD_S * SHARE)
 
-    task = asyncio.create_task(hand_out())
+    task = asyncio.create_task(throttle())
     try:
         yield
     finally:
@@ -94,14 +94,14 @@ async def slowed(pids: Sequence[int]) -> AsyncIterator[None]:
 
 
 def send(pids: Sequence[int], number: int) -> None:
-    """Send a signal to those that are still there."""
+    """Send a signal to the processes that still exist."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 async def opened(built: Path, env: Mapping[str, str], browser: Browser) -> Opening:
-    """One opening by a user who has one thread, while no process is running."""
+    """Open the page once as a user with one thread, while no process is running."""
     bearer = token(sub=uuid.uuid4().hex)
     emulator = Emulator(
         "lambda_src.handler.handler",
@@ -133,17 +133,17 @@ async def opened(built: Path, env: Mapping[str, str], browser: Browser) -> Openi
 
 
 async def add_thread(url: str, bearer: str) -> None:
-    """A thread for the list."""
+    """Create a thread for the list."""
     async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False) as client:
         create = {"type": "threads.create", "params": {"input": message("hello")}}
-        answer = await client.post("/chatkit", json=create, headers={"authorization": bearer})
-        if '"type":"error"' in answer.text or answer.is_error:
-            raise RuntimeError(f"the function does not answer: {answer.text[:2000]}")
+        response = await client.post("/chatkit", json=create, headers={"authorization": bearer})
+        if '"type":"error"' in response.text or response.is_error:
+            raise RuntimeError(f"the function does not answer: {response.text[:2000]}")
 
 
 async def measured(built: Path, rounds: int) -> dict[str, list[Opening]]:
-    """Every contestant's openings, in turn; the first round warms the page cache and does not count."""
-    taken: dict[str, list[Opening]] = {name: [] for name in CONTESTANTS}
+    """Every contestant's openings, in turn. The first round warms the page cache and does not count."""
+    openings_by_name: dict[str, list[Opening]] = {name: [] for name in CONTESTANTS}
     with tempfile.TemporaryDirectory() as folder:
         async with surroundings(Path(folder)) as (_, env), async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
@@ -151,18 +151,18 @@ async def measured(built: Path, rounds: int) -> dict[str, list[Opening]]:
                 for name, switched_off in CONTESTANTS.items():
                     opening = await opened(built, env | {"CHAT_OPTIMIZATIONS_OFF": switched_off}, browser)
                     if number:
-                        taken[name].append(opening)
+                        openings_by_name[name].append(opening)
             await browser.close()
-    return taken
+    return openings_by_name
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median and range of seconds."""
+    """The median and range of times in seconds."""
     return f"{statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})"
 
 
 def main() -> None:
-    """Build, measure, print."""
+    """Build, measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one round")
@@ -170,13 +170,13 @@ def main() -> None:
     target = LAMBDA["x86_64" if platform.machine() == "x86_64" else "arm64"]
     built = build.build(ROOT, environ=os.environ, target=target, say=say)
     load = os.getloadavg()[0]
-    taken = asyncio.run(measured(built.folder, 1 if options.quick else options.rounds))
+    openings_by_name = asyncio.run(measured(built.folder, 1 if options.quick else options.rounds))
     rows = [
         (
             name,
             *(spread([getattr(opening, column) for opening in openings]) for column in ("list_s", "word_s", "sum_s")),
         )
-        for name, openings in taken.items()
+        for name, openings in openings_by_name.items()
     ]
     lines = report.table(("the model's libraries are loaded", "list drawn", "Enter to the first word", "sum"), rows)
     sys.stdout.write("\n".join([*lines, f"On {report.machine()}, load {load:.1f} at the start.", ""]))

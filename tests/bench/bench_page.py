@@ -1,7 +1,7 @@
-"""The page in Chromium on the emulator: `make bench-page`. Writes its part of docs/benchmarks.md.
+"""Benchmark of the page in Chromium on the emulator: `make bench-page` writes its section of docs/benchmarks.md.
 
-Times are taken inside the page, with its own clock: from the key's event to the frame that shows the bubble, from the
-chunk's arrival in fetch() to the frame that shows its word.
+Times are measured in the page with its own clock: from the key event to the frame that shows the message bubble, and
+from a chunk's arrival in fetch() to the frame that shows its word.
 """
 
 import os
@@ -17,11 +17,11 @@ from tests.bench import report
 from tests.web import conftest
 from tests.web.chat_page import ChatPage
 
-LONG = "a long answer"  # what tests/web/echo.py answers with 100,000 characters
+LONG = "a long answer"  # tests/web/echo.py answers this with 100,000 characters
 PRESSES = 20
 WORDS = 200
 MEASURE = """
-window.bubbles = []; window.shown = []; window.frames = [];
+window.bubbles = []; window.rendered = []; window.frames = [];
 const afterPaint = (then) => requestAnimationFrame(() => {
   const port = new MessageChannel();
   port.port1.onmessage = then;
@@ -52,7 +52,7 @@ addEventListener("DOMContentLoaded", () => new MutationObserver(() => {
   const words = new Set(text.match(/w\\d+/g));
   const seen = [...arrived].filter(([word]) => words.has(word));
   for (const [word] of seen) arrived.delete(word);
-  afterPaint(() => { for (const [, at] of seen) window.shown.push(performance.now() - at); });
+  afterPaint(() => { for (const [, at] of seen) window.rendered.push(performance.now() - at); });
 }).observe(document.body, { childList: true, subtree: true, characterData: true }));
 window.countFrames = () => {
   let last = performance.now();
@@ -67,13 +67,13 @@ window.countFrames = () => {
 
 
 def p95(values: list[float]) -> float:
-    """Of a sample."""
+    """The 95th percentile."""
     return statistics.quantiles(values, n=20)[-1]
 
 
 @contextmanager
 def measured_page() -> Iterator[ChatPage]:
-    """The page with MEASURE in it, on a server of its own."""
+    """The page with the MEASURE script, on its own server."""
     chromium = conftest.find_chromium()
     with ExitStack() as stack:
         url = stack.enter_context(conftest.served(conftest.HOSTED))
@@ -87,24 +87,24 @@ def measured_page() -> Iterator[ChatPage]:
 
 
 def presses(chat: ChatPage) -> list[float]:
-    """Milliseconds from Enter to the bubble, each in a new thread."""
+    """Milliseconds from Enter to the message bubble, each in a new thread."""
     for number in range(PRESSES):
         chat.button("New chat").first.click()
         chat.ask(f"hello {number}")
-    taken: list[float] = chat.page.evaluate("window.bubbles")
-    return taken
+    times_ms: list[float] = chat.page.evaluate("window.bubbles")
+    return times_ms
 
 
 def deltas(chat: ChatPage) -> list[float]:
-    """Milliseconds from a word's arrival to its pixels."""
+    """Milliseconds from a word's arrival to the frame that shows it."""
     chat.button("New chat").first.click()
     chat.ask("slowly " + " ".join(f"w{number}" for number in range(WORDS)))
-    taken: list[float] = chat.page.evaluate("window.shown")
-    return taken
+    times_ms: list[float] = chat.page.evaluate("window.rendered")
+    return times_ms
 
 
 def long_answer(chat: ChatPage) -> tuple[list[float], float]:
-    """Milliseconds of each frame while 100,000 characters are streamed, and the page's heap in MB afterwards."""
+    """Frame times in milliseconds while 100,000 characters are streamed, and the page's heap in MB afterwards."""
     chat.button("New chat").first.click()
     chat.page.evaluate("window.countFrames()")
     chat.say(LONG)
@@ -115,22 +115,22 @@ def long_answer(chat: ChatPage) -> tuple[list[float], float]:
 
 
 def heap_mb(page: Page) -> float:
-    """What scripts and elements hold, after a collection."""
+    """The page's heap after a garbage collection, with DOM and buffers."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
-    found: dict[str, Any] = session.send("Runtime.getHeapUsage")
-    return float(found["usedSize"] + found.get("embedderHeapUsedSize", 0) + found.get("backingStorageSize", 0)) / 1e6
+    usage: dict[str, Any] = session.send("Runtime.getHeapUsage")
+    return float(usage["usedSize"] + usage.get("embedderHeapUsedSize", 0) + usage.get("backingStorageSize", 0)) / 1e6
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, then print and write the results."""
     with measured_page() as chat:
-        bubbles, shown = presses(chat), deltas(chat)
+        bubbles, rendered = presses(chat), deltas(chat)
         frames, heap = long_answer(chat)
     rows = [
         (f"Enter to the user's bubble, worst of {len(bubbles)}", f"{max(bubbles):.0f} ms", "50 ms"),
         ("... in the median", f"{statistics.median(bubbles):.0f} ms", "-"),
-        (f"a delta's arrival to its pixels, p95 of {len(shown)}", f"{p95(shown):.0f} ms", "50 ms"),
+        (f"a delta's arrival to its pixels, p95 of {len(rendered)}", f"{p95(rendered):.0f} ms", "50 ms"),
         ("100,000 characters in 2,000 deltas: a frame, p95", f"{p95(frames):.0f} ms", "50 ms"),
         ("... in the median", f"{statistics.median(frames):.0f} ms", "-"),
         ("... the page's heap afterwards", f"{heap:.0f} MB", "150 MB"),

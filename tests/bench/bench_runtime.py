@@ -1,12 +1,12 @@
-"""How fast the runtime is, as ratios of one run: against uvicorn behind a bridge, and against a floor. Linux only.
+"""Benchmark of the runtime against uvicorn behind a bridge and against a theoretical floor. Linux only.
 
     .venv/bin/python -m tests.bench.bench_runtime [--quick]
 
-writes its section of docs/benchmarks.md. All contestants run behind the same emulator, and take turns every few
-requests, so that a noisy neighbour hits all of them; read the ratios, not the milliseconds.
+writes its section of docs/benchmarks.md. All contestants run behind the same emulator and take turns every few
+requests, so that noise on the machine affects all of them; read the ratios, not the milliseconds.
 
-Latency is taken twice: by the emulator's Invoke API, which is the runtime and as little else as can be, and through its
-function URL, where an HTTP server and a client in Python stand around it and are most of what is measured.
+Latency is measured twice: through the emulator's Invoke API, which adds as little as possible to the runtime, and
+through its function URL, where a Python HTTP server and client account for most of the time.
 """
 
 import argparse
@@ -41,7 +41,7 @@ TURN = 50  # requests before the next contestant's turn
 
 @dataclass
 class Contestant:
-    """One way to serve the app, and what was measured of it."""
+    """One way to serve the app, and its measurements."""
 
     name: str
     command: tuple[str, ...]
@@ -67,12 +67,12 @@ CONTESTANTS = (
 
 
 async def timed(url: str, path: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Milliseconds to the first byte of the body and to its end, of `rounds` requests on one connection."""
-    first, whole = [], []
+    """Milliseconds to the first byte of the body and to its end, for `rounds` requests on one connection."""
+    first, total = [], []
     host, _, port = url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     for _ in range(rounds):
-        await asyncio.sleep(0.001)  # the sandbox is back in `next`: what is measured is an answer, not a queue
+        await asyncio.sleep(0.001)  # until the sandbox is back in `next`, so that no queueing is measured
         http = h11.Connection(h11.CLIENT)
         request = http.send(h11.Request(method="GET", target=path, headers=[("host", host)])) or b""
         http.send(h11.EndOfMessage())
@@ -82,13 +82,13 @@ async def timed(url: str, path: str, rounds: int) -> tuple[list[float], list[flo
         await stream.chunk()
         first.append((time.perf_counter() - began) * 1000)
         await stream.rest()
-        whole.append((time.perf_counter() - began) * 1000)
+        total.append((time.perf_counter() - began) * 1000)
     writer.close()
-    return first, whole
+    return first, total
 
 
 class Timed(Collected):
-    """Takes the time of the first byte."""
+    """Records the time of the first byte."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,42 +100,42 @@ class Timed(Collected):
 
 
 async def invoked(emulator: Emulator, path: str, rounds: int) -> tuple[list[float], list[float]]:
-    """As `timed`, by the Invoke API."""
-    first, whole = [], []
+    """Like `timed`, but through the Invoke API."""
+    first, total = [], []
     event = event_2_0(Request("GET", path, [("host", "bench")], b""), request_id="bench", now=datetime.now(UTC))
     for _ in range(rounds):
         await asyncio.sleep(0.001)
         answer = Timed()
         began = time.perf_counter()
         await emulator.invoke(event, answer)
-        whole.append((time.perf_counter() - began) * 1000)
+        total.append((time.perf_counter() - began) * 1000)
         first.append((answer.first_at - began) * 1000)
-    return first, whole
+    return first, total
 
 
 async def measure(*, requests: int, chunks: int) -> None:
-    """One round of everything for every contestant, in fresh processes, in turns of TURN requests."""
+    """One round of all measurements for every contestant, in fresh processes, in turns of TURN requests."""
     async with AsyncExitStack() as stack:
-        running = [(one, await stack.enter_async_context(one.emulator())) for one in CONTESTANTS]
+        running = [(contestant, await stack.enter_async_context(contestant.emulator())) for contestant in CONTESTANTS]
         for _, emulator in running:
             await timed(emulator.url, "/json", 20)
         for n in range(requests // TURN):
-            for one, emulator in running[n % len(running) :] + running[: n % len(running)]:
-                one.json_ms += (await invoked(emulator, "/json", TURN))[1]
-                one.first_byte_ms += (await invoked(emulator, "/stream/1", TURN))[0]
-                one.url_json_ms += (await timed(emulator.url, "/json", TURN))[1]
-                one.url_first_byte_ms += (await timed(emulator.url, "/stream/1", TURN))[0]
-        for one, emulator in running:
+            for contestant, emulator in running[n % len(running) :] + running[: n % len(running)]:
+                contestant.json_ms += (await invoked(emulator, "/json", TURN))[1]
+                contestant.first_byte_ms += (await invoked(emulator, "/stream/1", TURN))[0]
+                contestant.url_json_ms += (await timed(emulator.url, "/json", TURN))[1]
+                contestant.url_first_byte_ms += (await timed(emulator.url, "/stream/1", TURN))[0]
+        for contestant, emulator in running:
             pids = group(emulator.pids[0])
             before, began = cpu_s(pids), time.perf_counter()
             await timed(emulator.url, f"/stream/{chunks}", 1)
-            one.chunk_cpu_us.append((cpu_s(pids) - before) / chunks * 1e6)
-            one.chunk_wall_us.append((time.perf_counter() - began) / chunks * 1e6)
-            one.rss_mib = rss_mib(pids)
+            contestant.chunk_cpu_us.append((cpu_s(pids) - before) / chunks * 1e6)
+            contestant.chunk_wall_us.append((time.perf_counter() - began) / chunks * 1e6)
+            contestant.rss_mib = rss_mib(pids)
 
 
 async def managed(streams: int) -> dict[str, float]:
-    """`streams` paced streams in one process: added delay, and memory against one stream."""
+    """The added delay of `streams` paced streams in one process, and their memory compared with that of one stream."""
     switches = Switches(managed=streams, timeout_s=600)
     async with Emulator("tests.bench.runtime_apps:paced", switches=switches, output=io.StringIO()) as emulator:
         await follow(emulator.url)
@@ -163,13 +163,13 @@ async def follow(url: str) -> list[float]:
 
 
 def group(leader: int) -> list[int]:
-    """All processes of a sandbox."""
-    found = subprocess.run(["pgrep", "-g", str(leader)], capture_output=True, text=True, check=True)
-    return [int(pid) for pid in found.stdout.split()]
+    """The IDs of all processes of a sandbox."""
+    result = subprocess.run(["pgrep", "-g", str(leader)], capture_output=True, text=True, check=True)
+    return [int(pid) for pid in result.stdout.split()]
 
 
 def cpu_s(pids: Sequence[int]) -> float:
-    """Time on a processor, in seconds: by the scheduler's own count, for /proc/*/stat ticks every 10 ms only."""
+    """CPU seconds as the scheduler counts them, because /proc/*/stat has a resolution of only 10 ms."""
     threads = [thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()]
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
@@ -180,7 +180,7 @@ def rss_mib(pids: Sequence[int]) -> float:
 
 
 def app_rss_mib() -> float:
-    """A process that has the app and an event loop, and no server."""
+    """The memory of a process with the app and an event loop but no server."""
     code = (
         "import tests.bench.runtime_apps as a; a.asyncio.run(a.asyncio.sleep(0)); "
         "print(open('/proc/self/statm').read())"

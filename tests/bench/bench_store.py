@@ -1,9 +1,9 @@
-"""What a store adds to its database, as ratios of one run.
+"""Benchmark of the overhead that a store adds to plain calls of its database.
 
     .venv/bin/python -m tests.bench.bench_store [--quick] [--dynamodb-local]
 
-writes its section of docs/benchmarks.md. Each round does the bare call and the store's, one after the other, so that a
-noisy neighbour hits both; read the ratios, not the milliseconds.
+writes its section of docs/benchmarks.md. Each round makes the plain call and the store's call one after the other, so
+that noise on the machine affects both; read the ratios, not the milliseconds.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]  # it has no types of its own
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
 from lambda_src.dev.store_contract.samples import context_of, message_of, thread_of
 from lambda_src.store import codec, keys
@@ -42,19 +42,19 @@ _numbers = count()
 
 
 async def compared(calls: dict[str, Call], rounds: int) -> dict[str, float]:
-    """The median milliseconds of each call, all of them once a round."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
+    """The median milliseconds of each call; each round makes every call once."""
+    times_ms: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + rounds // 10):
         for name, call in calls.items():
             began = time.perf_counter()
             await call()
             if number >= rounds // 10:  # the first tenth warms caches and connections
-                taken[name].append((time.perf_counter() - began) * 1000)
-    return {name: statistics.median(times) for name, times in taken.items()}
+                times_ms[name].append((time.perf_counter() - began) * 1000)
+    return {name: statistics.median(times) for name, times in times_ms.items()}
 
 
 async def filled(aws: Aws, sizes: dict[str, int]) -> tuple[DynamoDBStore, str]:
-    """A store with one thread of each size."""
+    """A store that holds a thread of each size."""
     table = aws.table()
     store = DynamoDBStore(aws.dynamodb, table)
     for thread_id, size in sizes.items():
@@ -66,7 +66,7 @@ async def filled(aws: Aws, sizes: dict[str, int]) -> tuple[DynamoDBStore, str]:
 
 
 async def dynamodb(aws: Aws, engine: str, *, rounds: int, long: int) -> list[Row]:
-    """DynamoDBStore against boto3's own calls on the same engine. `long` = 0: its own queries slow down, so none."""
+    """DynamoDBStore compared with plain boto3 calls on the same engine. `long` is 0 if its queries slow down."""
     store, table = await filled(aws, {"thr_10": 10, "thr_20": PAGE, "thr_long": long})
 
     def bare_put() -> None:
@@ -113,7 +113,7 @@ async def dynamodb(aws: Aws, engine: str, *, rounds: int, long: int) -> list[Row
 
 
 async def on_postgres(url: str, *, rounds: int) -> list[Row]:
-    """PostgresStore against the same statements through SQLAlchemy, and against asyncpg alone."""
+    """PostgresStore compared with the same statements through SQLAlchemy, and with plain asyncpg."""
     async with migrated(url) as engine:
         store = PostgresStore(sessions_of(engine))
         sessions = sessions_of(engine)
@@ -172,7 +172,7 @@ async def on_postgres(url: str, *, rounds: int) -> list[Row]:
 
 
 def ratio(ours: float, bare: float) -> str:
-    """`ours` over `bare`, and both in milliseconds."""
+    """The ratio of `ours` to `bare`, and both in milliseconds."""
     return f"{ours / bare:.2f}x ({ours:.2f} / {bare:.2f} ms)"
 
 
@@ -186,7 +186,7 @@ def report(rows: list[Row], command: str) -> str:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, then print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds, nothing written")
     parser.add_argument("--dynamodb-local", action="store_true", help="also on AWS's DynamoDB Local (Java, npm)")

@@ -1,10 +1,10 @@
-"""Many streams in one process, as on Managed Instances: what it adds to each word, and what it costs. Linux only.
+"""Benchmark of many streams in one process, as on Managed Instances: added latency, CPU and memory. Linux only.
 
     .venv/bin/python -m tests.bench.bench_streams [--quick] [--streams 1 10 50]
 
-writes its section of docs/benchmarks.md. The function runs in the emulator with as many slots as there are streams; a
-model in a process of its own says the time, 50 times a second to each; what has passed when the word arrives is what
-was added, the emulator's share included. Model, function and emulator share the machine's cores.
+writes its section of docs/benchmarks.md. The function runs in the emulator with one slot per stream. A model in its own
+process sends the current time 50 times a second to each stream; the age of a word on arrival is the added latency,
+including the emulator's. Model, function and emulator share the machine's cores.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from lambda_src.dev.emulator.delivery import Collected
 from lambda_src.dev.emulator.events import Request, event_2_0
 from tests.apps.chat import message
 from tests.bench import report
-from tests.bench.paced_model import MARK as SAID
+from tests.bench.paced_model import MARK as WORD_PREFIX
 from tests.bench.processes import cpu_s, peak_mib
 from tests.e2e.conftest import ROOT, SETTINGS
 
 MARK = "bench-streams"
 STREAMS = (1, 10, 50, 100, 150, 200)
-TARGETS = (  # of how many streams, what, its name, and at most how much
+TARGETS = (  # number of streams, field, label, upper bound, unit
     (50, "p99_ms", "added latency, p99", 50, " ms"),
     (100, "p99_ms", "added latency, p99", 30, " ms"),
     (100, "cores", "cores of the process", 0.7, ""),
@@ -39,13 +39,13 @@ TARGETS = (  # of how many streams, what, its name, and at most how much
 )
 EVENTS_A_SECOND = 50
 SECONDS = 10.0
-WARM_S = 2.0  # from the first word on: nothing is counted while streams still begin
-DELTA = re.compile(rb'"delta":"((?:' + SAID.encode() + rb'\d+ )+)"')  # several words, of a stream that is behind
+WARM_S = 2.0  # after the first word; not counted, because streams are still starting
+DELTA = re.compile(rb'"delta":"((?:' + WORD_PREFIX.encode() + rb'\d+ )+)"')  # several words, if a stream is behind
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What so many streams did: added latency, CPU of function and emulator, the function's peak memory."""
+    """The results for a number of streams: added latency, CPU of function and emulator, peak memory of the function."""
 
     streams: int
     p50_ms: float
@@ -58,8 +58,8 @@ class Load:
     peak_mib: float
 
 
-class Listening(Collected):
-    """Notes how old each word is when it arrives."""
+class AgeRecorder(Collected):
+    """Records how old each word is when it arrives."""
 
     def __init__(self, ages: list[tuple[int, float]]) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ class Listening(Collected):
     async def write(self, data: bytes) -> None:
         now_ns = monotonic_ns()
         words = [word for text in DELTA.findall(data) for word in text.split()]
-        self._ages += [(now_ns, (now_ns - int(word.removeprefix(SAID.encode()))) / 1e6) for word in words]
+        self._ages += [(now_ns, (now_ns - int(word.removeprefix(WORD_PREFIX.encode()))) / 1e6) for word in words]
 
 
 @asynccontextmanager
 async def paced_model() -> AsyncIterator[str]:
-    """The model's URL."""
+    """Run the paced model and yield its URL."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.paced_model", str(EVENTS_A_SECOND), str(SECONDS), cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
@@ -87,7 +87,7 @@ async def paced_model() -> AsyncIterator[str]:
 
 
 async def loaded(model_url: str, streams: int) -> Load:
-    """So many streams side by side, each to its end."""
+    """Run a number of concurrent streams to their ends."""
     env = {**SETTINGS, "CHAT_STORE": "memory", "MODEL_URL": model_url}
     switches = Switches(managed=streams, timeout_s=120)
     ages: list[tuple[int, float]] = []
@@ -103,17 +103,17 @@ async def loaded(model_url: str, streams: int) -> Load:
             body = json.dumps({"type": "threads.create", "params": {"input": message(f"stream {number}")}}).encode()
             headers = [("host", "b"), ("content-type", "application/json"), ("authorization", f"Bearer user-{number}")]
             request = Request("POST", "/chatkit", headers, body)
-            answer = await emulator.invoke(
-                event_2_0(request, request_id=f"r-{number}", now=datetime.now(UTC)), Listening(ages)
+            collected = await emulator.invoke(
+                event_2_0(request, request_id=f"r-{number}", now=datetime.now(UTC)), AgeRecorder(ages)
             )
-            if not isinstance(answer, Listening) or not answer.complete:
-                raise RuntimeError(f"a stream did not end well: {answer} {output.getvalue()[-2000:]}")
+            if not isinstance(collected, AgeRecorder) or not collected.complete:
+                raise RuntimeError(f"a stream failed: {collected} {output.getvalue()[-2000:]}")
 
         pids = (pid, os.getpid())
-        began_cpu, began_s = [cpu_s(one) for one in pids], monotonic()
+        began_cpu, began_s = [cpu_s(process) for process in pids], monotonic()
         await asyncio.gather(*(stream(number) for number in range(streams)))
         took_s = monotonic() - began_s
-        cores, emulator_cores = ((cpu_s(one) - cpu) / took_s for one, cpu in zip(pids, began_cpu, strict=True))
+        cores, emulator_cores = ((cpu_s(process) - cpu) / took_s for process, cpu in zip(pids, began_cpu, strict=True))
         peak = peak_mib(pid)
     if len(ages) != (expected := streams * int(EVENTS_A_SECOND * SECONDS)):
         raise RuntimeError(f"{expected - len(ages)} of {expected} words were lost")
@@ -125,13 +125,13 @@ async def loaded(model_url: str, streams: int) -> Load:
 
 
 async def measured(streams: Sequence[int]) -> list[Load]:
-    """Each load in a fresh process."""
+    """The results for each number of streams, each in a fresh process."""
     async with paced_model() as url:
         return [await loaded(url, number) for number in streams]
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, then print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="ten streams at most, nothing written")
     parser.add_argument("--streams", type=int, nargs="+", default=STREAMS)

@@ -1,10 +1,10 @@
-"""What a request, a model call, a word and a whole turn cost, beside the unmodified SDKs and as a thread grows.
+"""Benchmark of the CPU cost of requests, model calls, words and turns, against the plain SDKs and as a thread grows.
 
     .venv/bin/python -m tests.bench.bench_turn [--quick]
 
-writes its section of docs/benchmarks.md. CPU is this process's; the model answers over a transport without a network,
-so that none of it is a socket's. Each pair takes turns: medians of rounds. For growth the store is on DynamoDB Local,
-which needs Java and npm.
+writes its section of docs/benchmarks.md. CPU is that of this process; the model answers over an in-process transport,
+so that no socket is measured. The two sides of a comparison take turns; results are medians. The measurements of
+growing threads use DynamoDB Local, which needs Java and npm.
 """
 
 import argparse
@@ -38,11 +38,11 @@ from tests.bench.in_process_turn import HISTORY_ITEMS, body_of, context, service
 from tests.bench.scripted_model import MakeClient, run_config
 
 MARK = "bench-turn"
-WORDS = 2_000  # of the answer whose CPU is taken
+WORDS = 2_000  # of the answer whose CPU time is measured
 
 
 class Plain(ChatKitServer[RequestContext]):
-    """ChatKit's own example."""
+    """The server in ChatKit's own example."""
 
     def __init__(self, store: MemoryStore, config: RunConfig) -> None:
         super().__init__(store)
@@ -50,9 +50,9 @@ class Plain(ChatKitServer[RequestContext]):
 
     async def respond(self, thread: ThreadMetadata, input_user_message: Any, context: RequestContext) -> Any:
         page = await self.store.load_thread_items(thread.id, None, HISTORY_ITEMS, "desc", context)
-        shown = await ThreadItemConverter().to_agent_input(page.data[::-1])
+        history = await ThreadItemConverter().to_agent_input(page.data[::-1])
         services = AgentContext(thread=thread, store=self.store, request_context=context)
-        run = Runner.run_streamed(Agent(name="Plain", model="m"), shown, context=services, run_config=self._config)
+        run = Runner.run_streamed(Agent(name="Plain", model="m"), history, context=services, run_config=self._config)
         async for event in stream_agent_response(services, run):
             yield event
 
@@ -61,7 +61,7 @@ CREATE = ThreadsCreateReq.model_validate({"params": {"input": message("hi")}})
 
 
 async def words_by_the_sdk() -> float:
-    """CPU us a word of ChatKitServer.process() with openai's own client."""
+    """CPU microseconds per word of ChatKitServer.process() with openai's own client."""
     server = Plain(MemoryStore(), run_config(AsyncOpenAI, message_of("of words " * (WORDS // 2))))
     events: Any = await server.process(body_of(CREATE), context())
     began_s = time.process_time()
@@ -70,7 +70,7 @@ async def words_by_the_sdk() -> float:
 
 
 async def words_by_us() -> float:
-    """CPU us a word of the whole path: the shortened client, the server, lease, guard and journal."""
+    """CPU microseconds per word of our whole path: client, server, lease, guard and journal."""
     store = MemoryStore()
     server = server_with(store, run_config=run_config(Client, message_of("of words " * (WORDS // 2))))
     began_s = time.process_time()
@@ -84,28 +84,28 @@ async def words_by_us() -> float:
 
 
 async def list_cpu(*, ours: bool) -> float:
-    """CPU ms of a warm threads.list of 20 threads."""
+    """CPU milliseconds of a warm threads.list with 20 threads."""
     store = MemoryStore()
-    who = context()
+    request_context = context()
     for number in range(20):
-        await store.save_thread(thread_of(f"thr_{number}"), who)
+        await store.save_thread(thread_of(f"thr_{number}"), request_context)
     server = server_with(store)
     request = ThreadsListReq.model_validate({"params": {}})
     body = body_of(request)
     began_s = time.process_time()
     for _ in range(20):
-        await (served(server).answer(request, who) if ours else server.process(body, who))
+        await (served(server).answer(request, request_context) if ours else server.process(body, request_context))
     return (time.process_time() - began_s) / 20 * 1e3
 
 
-async def call_cpu(make: MakeClient, shown: list[Any]) -> float:
-    """CPU ms of one model call, from the SDK's model to its first event."""
+async def call_cpu(make: MakeClient, history: list[Any]) -> float:
+    """CPU milliseconds of a model call, from the SDK's model to its first event."""
     model = run_config(make, message_of("ok")).model_provider.get_model("m")
     settings, tracing = ModelSettings(), ModelTracing.DISABLED
     began_s = time.process_time()
     for _ in range(5):
         stream = model.stream_response(
-            None, shown, settings, [], None, [], tracing, previous_response_id=None, conversation_id=None, prompt=None
+            None, history, settings, [], None, [], tracing, previous_response_id=None, conversation_id=None, prompt=None
         )
         await anext(aiter(stream))
         await stream.aclose()  # type: ignore[attr-defined]  # a generator
@@ -113,38 +113,38 @@ async def call_cpu(make: MakeClient, shown: list[Any]) -> float:
 
 
 async def history(items: int) -> list[Any]:
-    """What a model is shown of so many items."""
-    made: list[Any] = [
+    """The model input for a thread with `items` items."""
+    thread_items: list[Any] = [
         user_message_of(f"m_{n}", "What is the weather like?") if n % 2 else answer_of(f"m_{n}", "It is raining. " * 20)
         for n in range(items)
     ]
-    return list(await HistoryConverter(max_tokens=10**9).history_to_input(made))
+    return list(await HistoryConverter(max_tokens=10**9).history_to_input(thread_items))
 
 
 async def paired(rounds: int, *measures: Callable[[], Awaitable[float]]) -> list[float]:
-    """The medians, taken in turn; the first round warms."""
-    found: list[list[float]] = [[] for _ in measures]
+    """The medians of measurements taken in turn. The first round is a warm-up and does not count."""
+    results: list[list[float]] = [[] for _ in measures]
     for number in range(rounds + 1):
         for index, measure in enumerate(measures):
             value = await measure()
             if number:
-                found[index].append(value)
-    return [statistics.median(values) for values in found]
+                results[index].append(value)
+    return [statistics.median(values) for values in results]
 
 
 def ratio(pair: list[float], unit: str) -> str:
-    """`ours` to the other."""
+    """The ratio of the first value to the second, and both values."""
     return f"{pair[0] / pair[1]:.2f}x ({pair[0]:.3g} / {pair[1]:.3g} {unit})"
 
 
 async def measured(rounds: int) -> list[str]:
-    """The section's lines."""
+    """The lines of the section."""
     providers.trace_nothing()
-    shown = {items: await history(items) for items in (1, 100, 500)}
+    histories = {items: await history(items) for items in (1, 100, 500)}
     listed = await paired(rounds, lambda: list_cpu(ours=True), lambda: list_cpu(ours=False))
     rows = [("CPU of a warm threads.list, to ChatKitServer.process()", ratio(listed, "ms"), "0.2x")]
-    for items, about in shown.items():
-        pair = await paired(rounds, partial(call_cpu, Client, about), partial(call_cpu, AsyncOpenAI, about))
+    for items, model_input in histories.items():
+        pair = await paired(rounds, partial(call_cpu, Client, model_input), partial(call_cpu, AsyncOpenAI, model_input))
         target = "0.2x" if items == 100 else "-"
         rows.append((f"CPU of a model call at {items} items, to openai's own", ratio(pair, "ms"), target))
     words = await paired(rounds, words_by_us, words_by_the_sdk)
@@ -162,7 +162,7 @@ async def measured(rounds: int) -> list[str]:
             f"{cost.cpu_ms:.0f}",
             f"{cost.requests:.0f}",
             f"{cost.before_model:.0f}",
-            f"{cost.asked_ms:.0f}",
+            f"{cost.model_called_ms:.0f}",
             f"{cost.first_word_ms:.0f}",
         )
         for (size, tools, window), cost in grown.items()
@@ -173,13 +173,13 @@ async def measured(rounds: int) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, then print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one round, nothing written")
     options = parser.parse_args()
     lines = asyncio.run(measured(1 if options.quick else 9))
-    told = f"`.venv/bin/python -m tests.bench.bench_turn` on {report.machine()}. Medians of 9 rounds in turn."
-    text = report.section(MARK, ["## A turn", "", told, "", *lines])
+    intro = f"`.venv/bin/python -m tests.bench.bench_turn` on {report.machine()}. Medians of 9 rounds in turn."
+    text = report.section(MARK, ["## A turn", "", intro, "", *lines])
     sys.stdout.write(text)
     if not options.quick:
         report.write(MARK, text)

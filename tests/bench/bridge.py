@@ -1,7 +1,8 @@
-"""What people use today, as lean as it can be: uvicorn in a process of its own, behind a bridge to the Runtime API.
+"""The common alternative to our runtime, as lean as possible: uvicorn in its own process, bridged to the Runtime API.
 
-One extra process and one HTTP hop over loopback, TCP_NODELAY on both sockets, the chunks of uvicorn passed on as they
-are (the framing is the same), nothing parsed but the event and the head. Blocking sockets: the leanest loop Python has.
+It adds a process and an HTTP hop over loopback, with TCP_NODELAY on both sockets. The chunks of uvicorn are passed on
+unchanged, because the framing is the same; only the event and the head are parsed. It uses blocking sockets, the
+fastest loop in Python.
 """
 
 import json
@@ -19,7 +20,7 @@ CHUNKED = b"0\r\n\r\n"
 
 
 def read_head(sock: socket.socket) -> tuple[dict[bytes, bytes], bytes]:
-    """Headers by lower-case name (the start line under b""), and what came after them."""
+    """The headers by lowercase name (the start line as b""), and the bytes after them."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += sock.recv(65536)
@@ -58,7 +59,7 @@ def start_uvicorn() -> socket.socket:
 
 
 def pass_on(request_id: str, api: socket.socket, server: socket.socket) -> None:
-    """Send uvicorn's answer to the Runtime API while it comes."""
+    """Forward uvicorn's response to the Runtime API as it arrives."""
     headers, rest = read_head(server)
     status = int(headers.pop(b"").split()[1])
     prelude = Prelude.from_asgi(status, headers.items()).encode()

@@ -1,6 +1,6 @@
-"""One cold start: a process on a Runtime API that delivers one first request, timed until its answer ends.
+"""Measures one cold start: starts a process with a Runtime API that delivers a single request, and times its response.
 
-Knows neither who is compared nor what their figures mean. Linux.
+Knows neither which programs are compared nor what the figures mean. Linux only.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.bench.processes import cpu_s, peak_mib
 from tests.fakes.model_api import ModelApi
 
 KINDS = ("list", "message")
-FIRST = {"list": b"has_more", "message": b"text_delta"}  # what makes the answer's first byte, or first word
+FIRST = {"list": b"has_more", "message": b"text_delta"}  # what the list or the first word contains
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Something that is started: by `command`, in `folder`, with `env`."""
+    """A program to start with `command` and `env` in `folder`."""
 
     name: str
     folder: Path
@@ -46,7 +46,7 @@ class Contestant:
 
 
 class RuntimeApi:
-    """Delivers one event, and notes when it was asked for, when its answer began and when it was done."""
+    """Delivers one event, and records when it was requested and when its response started and ended."""
 
     def __init__(self, event: Mapping[str, object], first: bytes) -> None:
         self.event, self.first = json.dumps(event).encode(), first
@@ -55,9 +55,9 @@ class RuntimeApi:
         self.body = bytearray()
         self.done = asyncio.Event()
 
-    def note(self, what: str) -> None:
-        if what not in self.at:
-            self.at[what] = cpu_s(self.pid), time.perf_counter() - self.began_s
+    def record(self, moment: str) -> None:
+        if moment not in self.at:
+            self.at[moment] = cpu_s(self.pid), time.perf_counter() - self.began_s
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         http = h11.Connection(h11.SERVER)
@@ -70,20 +70,20 @@ class RuntimeApi:
                         is_next = part.target.endswith(b"/next")
                     case h11.EndOfMessage():
                         self.respond(writer, is_next=is_next)
-                        http = h11.Connection(h11.SERVER)  # the runtime sends no request before this one's response
+                        http = h11.Connection(h11.SERVER)  # the runtime sends no other request before the response
                     case h11.Data(data=body):
                         self.body += body
                         if self.first in self.body:
-                            self.note("first")
+                            self.record("first")
 
     def respond(self, writer: asyncio.StreamWriter, *, is_next: bool) -> None:
         if not is_next:
-            self.note("end")
+            self.record("end")
             writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
         elif "next" in self.at:
             self.done.set()
         else:
-            self.note("next")
+            self.record("next")
             head = "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nLambda-Runtime-Aws-Request-Id: one\r\n"
             head += "Lambda-Runtime-Deadline-Ms: %d\r\nLambda-Runtime-Invoked-Function-Arn: arn\r\n\r\n"
             deadline_ms = int(time.time() * 1000) + 60_000
@@ -91,14 +91,14 @@ class RuntimeApi:
 
 
 def request_of(kind: str) -> dict[str, object]:
-    """A first request. No two messages are alike: the same bytes again would be taken for a retry, and replayed."""
+    """A first request. Every message is unique, because identical bytes would count as a retry and be replayed."""
     if kind == "list":
         return {"type": "threads.list", "params": {}}
     return {"type": "threads.create", "params": {"input": message(uuid.uuid4().hex)}}
 
 
 def event_of(body: Mapping[str, object]) -> dict[str, object]:
-    """What a function URL makes of a POST /chatkit."""
+    """The event that a function URL makes of a POST /chatkit."""
     http = {"method": "POST", "path": "/chatkit", "sourceIp": "127.0.0.1", "protocol": "HTTP/1.1"}
     headers = {"content-type": "application/json", "authorization": token(), "host": "chat.test"}
     return {
@@ -113,10 +113,10 @@ def event_of(body: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-async def started(contestant: Contestant, kind: str, env: Mapping[str, str], model: ModelApi) -> Start:
-    """Start it, let it answer one request, end it. RuntimeError with what it said when it dies or refuses."""
+async def start_once(contestant: Contestant, kind: str, env: Mapping[str, str], model: ModelApi) -> Start:
+    """Start a program, let it answer one request, and kill it. Raises a RuntimeError with its output if it fails."""
     api = RuntimeApi(event_of(request_of(kind)), FIRST[kind])
-    asked = len(model.requests)
+    model_calls_before = len(model.requests)
     server = await asyncio.start_server(api.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with tempfile.TemporaryFile() as output:
@@ -139,7 +139,9 @@ async def started(contestant: Contestant, kind: str, env: Mapping[str, str], mod
         process.kill()
         await ended
     server.close()
-    if len(model.requests) - asked != (kind == "message"):
-        raise RuntimeError(f"{contestant.name}: a {kind} asked the model {len(model.requests) - asked} times")
+    if len(model.requests) - model_calls_before != (kind == "message"):
+        raise RuntimeError(
+            f"{contestant.name}: a {kind} called the model {len(model.requests) - model_calls_before} times"
+        )
     next_, first, end = api.at["next"], api.at["first"], api.at["end"]
     return Start(next_[0], next_[1], first[0], first[1], end[0], peak)

@@ -1,7 +1,7 @@
-"""What a turn costs as its thread grows: threads of every size on DynamoDB Local, turns in them in turn.
+"""Measures the cost of a turn as its thread grows: alternating turns in threads of several sizes on DynamoDB Local.
 
-Not on MiniStack, whose own queries slow down as a table grows. DynamoDB Local needs Java and npm.
-Between two turns of a thread somebody reads and types, by the clock that turns and store are given.
+MiniStack is unsuitable, because its own queries slow down as a table grows. DynamoDB Local needs Java and npm.
+The clock that turns and store use advances between two turns of a thread, as if the user were reading and typing.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from tests.store.dynamodb_local import dynamodb_local
 from tests.store.tables import Aws
 
 SIZES = (10, 100, 1_000, 10_000)
-WINDOWS = (HISTORY_ITEMS, SIZES[0])  # how many items the model is shown; with the second, as many in every thread
+WINDOWS = (HISTORY_ITEMS, SIZES[0])  # items in the model's input; the second is the same for every thread
 TYPING_NS = 10 * 10**9
 
 
@@ -42,17 +42,17 @@ def look() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One turn: CPU; DynamoDB's requests, all and before the model was asked; when it was asked; the first word."""
+    """A turn's CPU, DynamoDB requests (all, and before the model call), and time to the model call and first word."""
 
     cpu_ms: float
     requests: float
     before_model: float
-    asked_ms: float
+    model_called_ms: float
     first_word_ms: float
 
 
-class Grown:
-    """A thread of so many items in the table, and turns in it."""
+class GrowingThread:
+    """A thread with `size` items in the table, in which turns can be run."""
 
     def __init__(self, aws: Aws, table: str, size: int) -> None:
         self.size, self.thread_id = size, f"thr_{size}"
@@ -62,27 +62,29 @@ class Grown:
         self.store = DynamoDBStore(aws.dynamodb, table, clock=self.now_ns, executor=ThreadPoolExecutor(32))
 
     def now_ns(self) -> int:
-        """The time, and the pauses that nobody waited for."""
+        """The time, including simulated pauses."""
         return time.time_ns() + self.passed_ns
 
     async def fill(self) -> None:
-        who = context()
-        await self.store.save_thread(thread_of(self.thread_id), who)
+        request_context = context()
+        await self.store.save_thread(thread_of(self.thread_id), request_context)
         for start in range(0, self.size, 50):
             numbers = range(start, min(self.size, start + 50))
             await asyncio.gather(
                 *(
                     self.store.add_thread_item(
-                        self.thread_id, answer_of(f"msg_{n}", "It is raining.", thread_id=self.thread_id), who
+                        self.thread_id,
+                        answer_of(f"msg_{n}", "It is raining.", thread_id=self.thread_id),
+                        request_context,
                     )
                     for n in numbers
                 )
             )
 
     async def turn(self, *, tools: bool, window: int) -> Cost:
-        asked: list[float] = []
+        model_calls: list[float] = []
         answers = [tool_call_of("look"), message_of("Done now.")] if tools else [message_of("Done now.")]
-        config = run_config(Client, *answers, asked=asked)
+        config = run_config(Client, *answers, call_times=model_calls)
         used: list[FunctionTool] = [look] if tools else []
         dispatcher = AgentDispatcher(lambda: Agent(name="T", tools=list(used)), build_run_config=lambda: config)
         await dispatcher.ensure_initialized()
@@ -97,25 +99,25 @@ class Grown:
             if not first_s and b"text_delta" in event:
                 first_s = time.perf_counter()
         cpu_ms = (time.process_time() - cpu_s) * 1e3
-        assert len(asked) == (2 if tools else 1), "the turn was replayed, or did not call its tool"
-        before = sum(at < asked[0] for at in self.sent)
-        return Cost(cpu_ms, len(self.sent), before, (asked[0] - began_s) * 1e3, (first_s - began_s) * 1e3)
+        assert len(model_calls) == (2 if tools else 1), "the turn was replayed or did not call its tool"
+        before = sum(at < model_calls[0] for at in self.sent)
+        return Cost(cpu_ms, len(self.sent), before, (model_calls[0] - began_s) * 1e3, (first_s - began_s) * 1e3)
 
 
 async def growth(rounds: int) -> dict[tuple[int, bool, int], Cost]:
-    """The medians of turns in threads of every size, in turn: by size, tools and window."""
+    """The median costs of turns, by thread size, tools and window. The threads take turns."""
     with dynamodb_local() as aws:
         table = aws.table()
-        threads = [Grown(aws, table, size) for size in SIZES]
+        threads = [GrowingThread(aws, table, size) for size in SIZES]
         for thread in threads:
             await thread.fill()
-        found: dict[tuple[int, bool, int], list[Cost]] = {}
+        costs_by_case: dict[tuple[int, bool, int], list[Cost]] = {}
         for number in range(rounds + 1):
             for thread, tools, window in product(threads, (False, True), WINDOWS):
                 cost = await thread.turn(tools=tools, window=window)
                 if number:
-                    found.setdefault((thread.size, tools, window), []).append(cost)
+                    costs_by_case.setdefault((thread.size, tools, window), []).append(cost)
     return {
         key: Cost(*(statistics.median(getattr(cost, name) for cost in costs) for name in Cost.__slots__))
-        for key, costs in found.items()
+        for key, costs in costs_by_case.items()
     }

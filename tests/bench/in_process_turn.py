@@ -1,5 +1,4 @@
-"""A turn in this process, with guard, lease and journal, as lambda_src/http/chat_routes.py has it run. Knows no
-HTTP."""
+"""Runs a turn in this process with guard, lease and journal, as lambda_src/http/chat_routes.py does, without HTTP."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +18,7 @@ ANN = User("ann")
 
 
 def context() -> RequestContext:
-    """A request of its own."""
+    """The context of a new request."""
     return RequestContext(user=ANN, request_id="r", turn=Turn(id=uuid.uuid4().hex))
 
 
@@ -32,16 +31,18 @@ def services(store: Any) -> TurnServices:
 
 
 async def turn(
-    server: LazyChatServer, turns: Turns, request: StreamingReq, who: RequestContext
+    server: LazyChatServer, turns: Turns, request: StreamingReq, request_context: RequestContext
 ) -> AsyncIterator[bytes]:
-    """The events of one turn, as lambda_src/http/chat_routes.py has it run."""
+    """The events of a turn that runs as in lambda_src/http/chat_routes.py."""
     thread_id = None if isinstance(request, ThreadsCreateReq) else request.params.thread_id
-    asked = TurnRequest(request.type, thread_id=thread_id, body=body_of(request), named=None)
+    turn_request = TurnRequest(request.type, thread_id=thread_id, body=body_of(request), named=None)
 
     async def begin() -> Any:
-        return await server.events(request, who)
+        return await server.events(request, request_context)
 
-    running = await turns.open(asked, lambda: server.check(request, who), begin, context=who)
+    running = await turns.open(
+        turn_request, lambda: server.check(request, request_context), begin, context=request_context
+    )
 
     async def events() -> AsyncIterator[bytes]:
         async for event in running:

@@ -1,7 +1,7 @@
-"""The floor: a runtime that answers every invocation with the same bytes and runs nothing. None can be faster.
+"""The benchmark's floor: a runtime that answers every invocation with the same bytes. No runtime can be faster.
 
-With --app it first calls the app, without a server or an event loop, and throws its answer away: none that serves the
-app can be faster. Measured in place, because an app called back to back lives in the processor's cache.
+With --app it first calls the app without a server or an event loop, and discards the response: no runtime that serves
+the app can be faster. The app is called between requests, because calls in a loop would run from the CPU cache.
 """
 
 import os
@@ -13,11 +13,11 @@ from lambda_src.runtime.protocol import NEXT_PATH, Prelude, response_path, strea
 from tests.bench.bridge import connect, read_head, read_length
 
 BODY = b'{"text":"' + b"x" * 1000 + b'"}'
-CHUNK = b"64\r\ndata: " + b"x" * 92 + b"\n\n\r\n"  # as runtime_apps.CHUNK, framed
+CHUNK = b"64\r\ndata: " + b"x" * 92 + b"\n\n\r\n"  # runtime_apps.CHUNK as an HTTP chunk
 
 
 def call_app() -> None:
-    """One GET /json, which never waits: so one step is all of it."""
+    """Call the app with GET /json, which never waits and so completes in one step."""
     from tests.bench.runtime_apps import app
 
     async def receive() -> dict[str, Any]:

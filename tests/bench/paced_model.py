@@ -1,6 +1,6 @@
-"""A model that says a word at a steady pace; each word is the time it was said. A process of its own; prints its port.
+"""A fake Responses API that streams words at a steady pace, each containing the time at which it was sent.
 
-python -m tests.bench.paced_model EVENTS_A_SECOND SECONDS
+`python -m tests.bench.paced_model EVENTS_A_SECOND SECONDS` runs it as a process that prints its port.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 
 from lambda_src.models.demo_model import events_of, message_of
 
-MARK = "when"  # what each word begins with
+MARK = "when"  # prefix of each word
 
 
 def lines_of(events: list[str]) -> bytes:
@@ -18,23 +18,23 @@ def lines_of(events: list[str]) -> bytes:
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, pace_s: float, words: int) -> None:
-    """One request of the Responses API: a paced stream, or a refusal of what is asked without one (a title)."""
+    """Answer a request with a paced stream. A request without streaming (for a title) is refused."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
         sizes = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
-        asked = json.loads(await reader.readexactly(int(sizes[0])))
-        if not asked.get("stream"):
+        request = json.loads(await reader.readexactly(int(sizes[0])))
+        if not request.get("stream"):
             writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
             return
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-        whole = [event.model_dump_json() for event in events_of(message_of("DELTA"))]
-        at = next(n for n, event in enumerate(whole) if "output_text.delta" in event)
-        writer.write(lines_of(whole[:at]))
+        events = [event.model_dump_json() for event in events_of(message_of("DELTA"))]
+        at = next(n for n, event in enumerate(events) if "output_text.delta" in event)
+        writer.write(lines_of(events[:at]))
         began_s = time.monotonic()
         for number in range(words):
             await asyncio.sleep(max(0.0, began_s + number * pace_s - time.monotonic()))
-            writer.write(lines_of([whole[at].replace("DELTA", f"{MARK}{time.monotonic_ns()} ")]))
-        writer.write(lines_of(whole[at + 1 :]))
+            writer.write(lines_of([events[at].replace("DELTA", f"{MARK}{time.monotonic_ns()} ")]))
+        writer.write(lines_of(events[at + 1 :]))
         await writer.drain()
     except (OSError, asyncio.IncompleteReadError):
         return

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.bench.repeated [--runs 5] [--only bench-turn bench-cold]
 
-Each run is a process that writes its section as if it were alone; then the sections become one: a number that differs
-between runs becomes its median, with the lowest and the highest in brackets. Beside it stands how much CPU the rest of
-the machine used meanwhile. Takes hours; --only names some. Linux.
+Each run is a process that writes its own section. The sections are then merged: a number that differs between runs
+becomes the median, with the lowest and the highest in parentheses. A note says how much CPU other processes used
+meanwhile. It takes hours; --only selects benchmarks. Linux only.
 """
 
 import argparse
@@ -35,11 +35,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class MismatchError(Exception):
-    """Runs whose tables cannot be merged: they have other rows, or other words."""
+    """The tables of the runs cannot be merged, because they differ in rows or in words."""
 
 
 def merged(sections: Sequence[str], note: str) -> str:
-    """One section from those of several runs; `note` becomes the paragraph before its first table."""
+    """Merge the sections of several runs. `note` becomes the paragraph before the first table."""
     lines: list[str] = []
     for versions in _zipped([section.split("\n") for section in sections]):
         if versions[0].startswith("|"):
@@ -53,7 +53,7 @@ def merged(sections: Sequence[str], note: str) -> str:
 
 
 def merged_cell(cells: Sequence[str]) -> str:
-    """`0.5x (0.4 to 0.7)` of `0.4x`, `0.5x` and `0.7x`; of `9 of 10` and `10 of 10` the worst."""
+    """`0.4x`, `0.5x` and `0.7x` become `0.5x (0.4 to 0.7)`; of `9 of 10` and `10 of 10`, the worst remains."""
     if len(set(cells)) == 1:
         return cells[0]
     if all(SHARE.match(cell) for cell in cells):
@@ -92,14 +92,14 @@ def _value(number: str) -> float:
 
 
 def _median(numbers: Sequence[str]) -> str:
-    """With as many decimals as the most exact of them."""
+    """The median, with as many decimals as the most precise number."""
     decimals = max(len(number.partition(".")[2]) for number in numbers)
     comma = "," if any("," in number for number in numbers) else ""
     return f"{statistics.median(map(_value, numbers)):{comma}.{decimals}f}"
 
 
 def others_cpu_s() -> float:
-    """CPU seconds of this machine that were spent neither here nor by processes that were started and awaited here."""
+    """CPU seconds of this machine used by other processes than this one and its finished children."""
     busy = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _iowait, irq, softirq, steal = (int(ticks) / TICKS for ticks in busy[:8])
     times = os.times()
@@ -108,7 +108,7 @@ def others_cpu_s() -> float:
 
 
 def repeat(mark: str, arguments: Sequence[str], runs: int) -> None:
-    """Run one benchmark so many times, and write its section."""
+    """Run a benchmark `runs` times and write its merged section."""
     sections: list[str] = []
     loads: list[float] = []
     for number in range(runs):
@@ -126,7 +126,7 @@ def repeat(mark: str, arguments: Sequence[str], runs: int) -> None:
 
 
 def main() -> None:
-    """Run, merge, write; a benchmark that fails keeps its old section, and the others are run."""
+    """Run, merge and write. A benchmark that fails keeps its old section, and the others still run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))

@@ -1,18 +1,18 @@
-"""Writes one benchmark's section of docs/benchmarks.md, between its two marks, and says which aims it missed."""
+"""Writes a benchmark's section of docs/benchmarks.md between its markers, and marks targets that were missed."""
 
 import platform
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-AIM = "aimed at"  # a column: at most so much of what stands in the column before it
+AIM = "aimed at"  # heading of a column with upper bounds for the column before it
 MISSED = " **missed**"
 QUANTITY = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?(x|ms|us|s|bytes|KB|MB|MiB)?(?![\w.])")
 REPORT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 
 def machine() -> str:
-    """Where it ran."""
+    """The machine and Python version of this run."""
     return f"{platform.system()} {platform.machine()}, CPython {platform.python_version()}"
 
 
@@ -23,12 +23,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def section(mark: str, lines: Sequence[str]) -> str:
-    """The section between its marks."""
+    """The section between its markers."""
     return "\n".join([f"<!-- {mark}: begin -->", *lines, f"<!-- {mark}: end -->"]) + "\n"
 
 
 def marked(text: str) -> str:
-    """The text, with every aim in its tables marked that was missed, and no other."""
+    """The text, in which exactly the missed targets of its tables are marked."""
     lines, column = [], None
     for line in text.split("\n"):
         cells = line.split(" | ")
@@ -45,19 +45,19 @@ def marked(text: str) -> str:
 
 
 def is_missed(measured: str, aim: str) -> bool:
-    """Whether anything measured is more than what was aimed at: quantities of one unit are compared in their order.
+    """Whether a measured quantity exceeds its target. Quantities of the same unit are compared in order.
 
-    `70 s, 18 s of them CPU` misses `60 s`; `33 MB, 94 MB unzipped` keeps `40 MB, 110 MB`; `99 of 100` misses `all`.
-    What stands in brackets explains a figure and is not compared.
+    `70 s, 18 s of them CPU` misses `60 s`; `33 MB, 94 MB unzipped` meets `40 MB, 110 MB`; `99 of 100` misses `all`.
+    Text in parentheses explains a figure and is not compared.
     """
     if share := re.match(r"(\d+) of (\d+)", measured):
         return share[1] != share[2]
-    found, aims = _quantities(re.sub(r"\(.*?\)", "", measured)), _quantities(aim)
+    figures, aims = _quantities(re.sub(r"\(.*?\)", "", measured)), _quantities(aim)
     for unit in dict.fromkeys(unit for _, unit in aims):
-        most = [number for number, its in aims if its == unit]
-        got = [number for number, its in found if "" in (unit, its) or its == unit]
-        got = got[:1] if not unit else got
-        pairs = zip(got, most, strict=False) if len(most) > 1 else ((number, most[0]) for number in got)
+        limits = [number for number, aim_unit in aims if aim_unit == unit]
+        values = [number for number, value_unit in figures if "" in (unit, value_unit) or value_unit == unit]
+        values = values[:1] if not unit else values
+        pairs = zip(values, limits, strict=False) if len(limits) > 1 else ((number, limits[0]) for number in values)
         if any(number > limit for number, limit in pairs):
             return True
     return False
@@ -68,15 +68,15 @@ def _quantities(text: str) -> list[tuple[float, str]]:
 
 
 def read(mark: str) -> str:
-    """The section of that name as it is on the page, between its marks; empty if there is none."""
+    """The section that the page has under this marker, or an empty string."""
     match = re.search(rf"<!-- {mark}: begin -->.*?<!-- {mark}: end -->\n?", REPORT.read_text("utf-8"), re.DOTALL)
     return match[0] if match else ""
 
 
 def write(mark: str, text: str) -> None:
-    """Put the section in the place of the last one of that name, or at the end."""
+    """Replace the section with this marker, or append it."""
     page = REPORT.read_text(encoding="utf-8")
-    before, found, rest = page.partition(f"<!-- {mark}: begin -->")
-    after = rest.partition(f"<!-- {mark}: end -->")[2].lstrip("\n") if found else ""
+    before, begin, rest = page.partition(f"<!-- {mark}: begin -->")
+    after = rest.partition(f"<!-- {mark}: end -->")[2].lstrip("\n") if begin else ""
     parts = [before.rstrip(), marked(text).rstrip(), after.rstrip()]
     REPORT.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the runtime's benchmark serves: the same FastAPI app for everybody, a trivial ASGI app for N streams."""
+"""Apps that bench_runtime.py serves: a FastAPI app for all contestants, and a trivial ASGI app for N streams."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from lambda_src.runtime.asgi import Receive, Scope, Send
 
 KILOBYTE = {"text": "x" * 1000}
-CHUNK = b"data: " + b"x" * 92 + b"\n\n"  # 100 bytes, as a delta of a chat
+CHUNK = b"data: " + b"x" * 92 + b"\n\n"  # 100 bytes, like a delta of a chat
 
 app = FastAPI()
 
@@ -25,13 +25,13 @@ async def stream(count: int) -> Response:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(count):
             yield CHUNK
-            await asyncio.sleep(0)  # one turn of the loop, as between two events of a model
+            await asyncio.sleep(0)  # one iteration of the event loop, as between two events of a model
 
     return StreamingResponse(chunks(), media_type="text/plain")
 
 
 async def paced(scope: Scope, receive: Receive, send: Send) -> None:
-    """100 events at 10 a second, each the time at which it was sent: monotonic ns, one clock for all processes."""
+    """Send 100 events at 10 per second, each with the monotonic time in ns, which all processes share."""
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""The Responses API without a network: any client of openai's is answered event by event, in this process."""
+"""A fake Responses API without a network: answers any openai client event by event, in this process."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ from lambda_src.models.demo_model import events_of
 
 MakeClient = Callable[..., AsyncOpenAI]
 
-APART = 6  # turns of the loop between two events: the last one has left by then, and no two words are sent as one event
+APART = 6  # loop iterations between two events, so that each word is sent before the next arrives
 
 
 class Bytes(httpx2.AsyncByteStream):
-    """An answer's bytes, event by event, as they come from a socket."""
+    """The bytes of a response, event by event, as they arrive from a socket."""
 
     def __init__(self, lines: list[bytes]) -> None:
         self._lines = lines
@@ -30,8 +30,8 @@ class Bytes(httpx2.AsyncByteStream):
             yield line
 
 
-def run_config(make: MakeClient, *answers: Any, asked: list[float] | None = None) -> RunConfig:
-    """Agents run by a model that gives `answers` in turn, over and over; `asked` notes when it is asked."""
+def run_config(make: MakeClient, *answers: Any, call_times: list[float] | None = None) -> RunConfig:
+    """A run config with a model that cycles through `answers`. The time of each call is appended to `call_times`."""
     scripts = [
         [f"event: {event.type}\ndata: {event.model_dump_json()}\n\n".encode() for event in events_of(answer)]
         for answer in answers
@@ -40,8 +40,8 @@ def run_config(make: MakeClient, *answers: Any, asked: list[float] | None = None
 
     async def respond(request: httpx2.Request) -> httpx2.Response:
         nonlocal calls
-        if asked is not None:
-            asked.append(time.perf_counter())
+        if call_times is not None:
+            call_times.append(time.perf_counter())
         if not json.loads(request.content).get("stream"):
             return httpx2.Response(400, json={})
         calls += 1

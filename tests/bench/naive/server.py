@@ -1,6 +1,6 @@
-"""The chat server that one writes first: FastAPI, Mangum, boto3.resource, AsyncOpenAI and ChatKitServer, all at once.
+"""The naive chat server that bench_cold.py compares with: FastAPI, Mangum, boto3.resource, AsyncOpenAI, ChatKitServer.
 
-What tests/bench/bench_cold.py compares with. It knows nobody's name, keeps no turn and has one user.
+Everything is imported eagerly. It has no authentication, no turns and a single user.
 """
 
 import os
@@ -34,28 +34,28 @@ agent = Agent(name="Naive", model=OpenAIResponsesModel("a-model", client), tools
 
 
 class TableStore(Store[Any]):
-    """Threads and items in the table; nothing else is asked of it here."""
+    """Stores threads and items in the table, and nothing else."""
 
     async def load_thread(self, thread_id: str, context: Any) -> ThreadMetadata:
-        found = table.get_item(Key={"pk": "NAIVE", "sk": thread_id}).get("Item")
-        if found is None:
+        row = table.get_item(Key={"pk": "NAIVE", "sk": thread_id}).get("Item")
+        if row is None:
             raise NotFoundError(thread_id)
-        return ThreadMetadata.model_validate_json(str(found["json"]))
+        return ThreadMetadata.model_validate_json(str(row["json"]))
 
     async def save_thread(self, thread: ThreadMetadata, context: Any) -> None:
         table.put_item(Item={"pk": "NAIVE", "sk": thread.id, "order": thread.id, "json": thread.model_dump_json()})
 
     async def load_threads(self, limit: int, after: str | None, order: str, context: Any) -> Page[ThreadMetadata]:
-        found = table.query(KeyConditionExpression=Key("pk").eq("NAIVE"), Limit=limit, ScanIndexForward=order == "asc")
-        return Page(data=[ThreadMetadata.model_validate_json(str(row["json"])) for row in found["Items"]])
+        result = table.query(KeyConditionExpression=Key("pk").eq("NAIVE"), Limit=limit, ScanIndexForward=order == "asc")
+        return Page(data=[ThreadMetadata.model_validate_json(str(row["json"])) for row in result["Items"]])
 
     async def load_thread_items(
         self, thread_id: str, after: str | None, limit: int, order: str, context: Any
     ) -> Page[ThreadItem]:
-        found = table.query(
+        result = table.query(
             KeyConditionExpression=Key("pk").eq(thread_id), Limit=limit, ScanIndexForward=order == "asc"
         )
-        return Page(data=[items.validate_json(str(row["json"])) for row in found["Items"]])
+        return Page(data=[items.validate_json(str(row["json"])) for row in result["Items"]])
 
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: Any) -> None:
         row = {"pk": thread_id, "sk": item.id, "order": item.created_at.isoformat(), "json": item.model_dump_json()}
@@ -70,14 +70,14 @@ class TableStore(Store[Any]):
 
 
 class NaiveServer(ChatKitServer[Any]):
-    """ChatKit's example, on the last ten items."""
+    """ChatKit's example server, with the last ten items as history."""
 
     async def respond(self, thread: ThreadMetadata, input_user_message: Any, context: Any) -> Any:
         page = await self.store.load_thread_items(thread.id, None, 10, "desc", context)
-        shown = await ThreadItemConverter().to_agent_input(page.data[::-1])
+        history = await ThreadItemConverter().to_agent_input(page.data[::-1])
         agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
         async for event in stream_agent_response(
-            agent_context, Runner.run_streamed(agent, shown, context=agent_context)
+            agent_context, Runner.run_streamed(agent, history, context=agent_context)
         ):
             yield event
 
@@ -88,7 +88,7 @@ app = FastAPI()
 
 @app.post("/chatkit")
 async def chatkit(request: Request) -> Response:
-    """ChatKit's one endpoint."""
+    """ChatKit's only endpoint."""
     result = await server.process(await request.body(), {})
     if isinstance(result, StreamingResult):
         return StreamingResponse(result, media_type="text/event-stream")
