@@ -1,7 +1,8 @@
-"""What may stand in the place of lambda_src/runtime/ one day: the ASGI stream handed over as an async generator.
+"""A possible successor of lambda_src/runtime/ once AWS has a native streaming runtime for Python. Not a test.
 
-`StreamingMangum.stream` is what would be left of the folder; `main` plays the native Python runtime that AWS does not
-have yet, and speaks the wire for it. tests/dev/test_deletable.py puts this file there and runs the suites on it.
+`StreamingMangum.stream` is all that would remain of the folder: it returns the ASGI response as an async generator.
+`main` stands in for the native runtime, which does not exist yet, and talks to the Runtime API in its place.
+tests/dev/test_deletable.py replaces the folder with this file and runs the other tests with it.
 """
 
 import asyncio
@@ -37,13 +38,13 @@ class StreamingMangum(Mangum):
         self._on_event, self.state = on_event, dict[str, Any]()
 
     def __call__(self, event: Any, context: Any) -> Any:
-        """A buffered invoke."""
+        """Handles a buffered invocation."""
         if "requestContext" in event:
             return super().__call__(event, context)
         return asyncio.get_event_loop().run_until_complete(self._on_event(event, context))
 
     async def stream(self, event: Any, context: Any) -> AsyncIterator[bytes]:
-        """The prelude, then the body as it is written."""
+        """Yields the prelude, then each part of the body as the app sends it."""
         if "requestContext" not in event:
             yield Prelude().encode() + json.dumps(await self._on_event(event, context)).encode()
             return
@@ -56,16 +57,16 @@ class StreamingMangum(Mangum):
         scope = {**request.scope, "asgi": {"version": "3.0", "spec_version": "2.4"}, "state": self.state.copy()}
         task = asyncio.ensure_future(self.app(scope, receive, messages.put))
         task.add_done_callback(lambda _: messages.put_nowait(None))
-        missing = b"\n"  # a function URL wants one byte at least
+        padding = b"\n"  # a function URL requires at least one byte
         while (message := await messages.get()) is not None:
             if message["type"] == "http.response.start":
                 yield Prelude.from_asgi(message["status"], message["headers"]).encode()
             elif body := message.get("body"):
                 yield body
-                missing = b""
+                padding = b""
         task.result()
-        if missing:
-            yield missing
+        if padding:
+            yield padding
 
 
 def main() -> None:
@@ -89,29 +90,29 @@ def main() -> None:
 def _serve(handler: StreamingMangum, loop: asyncio.AbstractEventLoop) -> None:
     api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
     with contextlib.suppress(OSError, http.client.HTTPException):  # the sandbox has ended
-        _answer_all(api, handler, loop)
+        _serve_all(api, handler, loop)
     loop.call_soon_threadsafe(loop.stop)
 
 
-def _answer_all(api: http.client.HTTPConnection, handler: StreamingMangum, loop: asyncio.AbstractEventLoop) -> None:
+def _serve_all(api: http.client.HTTPConnection, handler: StreamingMangum, loop: asyncio.AbstractEventLoop) -> None:
     while True:
         api.request("GET", NEXT_PATH)
-        answer = api.getresponse()
-        taken = Invocation.from_response({k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        left = functools.partial(lambda deadline_ms: deadline_ms - int(time.time() * 1000), taken.deadline_ms)
+        response = api.getresponse()
+        invocation = Invocation.from_response({k.lower(): v for k, v in response.getheaders()}, response.read())
+        left_ms = functools.partial(lambda deadline_ms: deadline_ms - int(time.time() * 1000), invocation.deadline_ms)
         version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
         context = SimpleNamespace(
-            aws_request_id=taken.request_id, function_version=version, get_remaining_time_in_millis=left
+            aws_request_id=invocation.request_id, function_version=version, get_remaining_time_in_millis=left_ms
         )
-        stream = handler.stream(json.loads(taken.event), context)
+        stream = handler.stream(json.loads(invocation.event), context)
         chunks = iter(functools.partial(_next_chunk, loop, stream), None)
-        headers = dict(streaming_headers(taken.invocation_id))
-        api.request("POST", response_path(taken.request_id), chunks, headers, encode_chunked=True)
+        headers = dict(streaming_headers(invocation.invocation_id))
+        api.request("POST", response_path(invocation.request_id), chunks, headers, encode_chunked=True)
         api.getresponse().read()
 
 
 def _next_chunk(loop: asyncio.AbstractEventLoop, stream: AsyncIterator[bytes]) -> bytes | None:
-    async def taken() -> bytes | None:
+    async def next_chunk() -> bytes | None:
         return await anext(stream, None)
 
-    return asyncio.run_coroutine_threadsafe(taken(), loop).result()
+    return asyncio.run_coroutine_threadsafe(next_chunk(), loop).result()

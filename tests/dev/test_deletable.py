@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STUB = ROOT / "tests" / "native_runtime_stub.py"
+STUB = ROOT / "tests" / "dev" / "native_runtime_stub.py"
 KEPT = (
     *("protocol.py", "__init__.py"),  # how the stub talks to the Runtime API
     *("environment.py", "errors.py"),  # its switches, which are checked before a deployment

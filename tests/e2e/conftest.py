@@ -31,7 +31,7 @@ async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def ann(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
-    """Ann, at an emulated chat with the showcase's agent on a DynamoDB and an S3 of its own."""
+    """Ann's client of an emulated chat with the showcase agent and its own local DynamoDB and S3."""
     async with local_aws(tmp_path_factory.mktemp("aws")) as aws:
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(

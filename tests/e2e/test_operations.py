@@ -1,4 +1,4 @@
-"""All 16 operations through the emulated Lambda, each happy, not found, foreign, malformed and too large."""
+"""All 16 operations through the emulated Lambda: success, not found, another user's, malformed and too large."""
 
 import base64
 import json
@@ -17,159 +17,159 @@ from tests.apps.full import items_of, thread_of
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Params = dict[str, Any]
-numbers = count()  # the same words again within seconds are a repeated request, which runs nothing
+numbers = count()  # makes messages unique: the same text again within seconds counts as a retry and starts no run
 AUDIO = {"audio_base64": base64.b64encode(b"OggS and sound").decode(), "mime_type": "audio/ogg"}
 SHIP = {"type": "order.ship", "payload": {"order_id": 17}}
 ANSWERS = {"status": "answered", "answers": {"why": {"values": ["because"]}}}
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One operation: what a happy request names, and the same with names that do not exist.
+class Case:
+    """One operation, with the parameters of a request that succeeds, and with IDs that do not exist (`unknown`).
 
-    `missing` is the status of the latter (200 where ChatKit's contract is silence), None where nothing is named.
+    `unknown_status` is the status for unknown IDs: 200 where ChatKit ignores them, None if the operation takes no ID.
     """
 
     operation: str
-    happy: Callable[[Client], Awaitable[Params]]
-    lost: Params
-    missing: int | None = 404
+    valid: Callable[[Client], Awaitable[Params]]
+    unknown: Params
+    unknown_status: int | None = 404
     malformed: Params | None = None
 
 
-async def thread(ann: Client, phrase: str = "hello") -> tuple[str, str]:
-    """A new thread, and the id of the last item that its answer finished."""
-    answer = await ann("threads.create", input=message(f"{phrase} {next(numbers)}"))
-    return thread_of(answer), str(items_of(answer)[-1]["id"])
+async def new_thread(ann: Client, phrase: str = "hello") -> tuple[str, str]:
+    """Creates a thread; returns its ID and the ID of the last item of the answer."""
+    response = await ann("threads.create", input=message(f"{phrase} {next(numbers)}"))
+    return thread_of(response), str(items_of(response)[-1]["id"])
 
 
-async def in_a_thread(ann: Client) -> Params:
-    return {"thread_id": (await thread(ann))[0]}
+async def thread_params(ann: Client) -> Params:
+    return {"thread_id": (await new_thread(ann))[0]}
 
 
-async def with_a_file(ann: Client) -> Params:
+async def attachment_params(ann: Client) -> Params:
     created = await ann("attachments.create", name="a.txt", size=3, mime_type="text/plain")
     return {"attachment_id": created.json["id"]}
 
 
-async def nothing(_: Client) -> Params:
+async def no_params(_: Client) -> Params:
     return {}
 
 
-async def message_in_a_thread(ann: Client) -> Params:
-    return {**await in_a_thread(ann), "input": message(f"more {next(numbers)}")}
+async def message_params(ann: Client) -> Params:
+    return {**await thread_params(ann), "input": message(f"more {next(numbers)}")}
 
 
-async def client_tool_in_a_thread(ann: Client) -> Params:
-    return {"thread_id": (await thread(ann, "read my clipboard"))[0], "result": {"text": "x"}}
+async def client_tool_params(ann: Client) -> Params:
+    return {"thread_id": (await new_thread(ann, "read my clipboard"))[0], "result": {"text": "x"}}
 
 
-async def form_in_a_thread(ann: Client) -> Params:
-    thread_id, item_id = await thread(ann, "ask me something")
+async def form_params(ann: Client) -> Params:
+    thread_id, item_id = await new_thread(ann, "ask me something")
     return {"thread_id": thread_id, "item_id": item_id, "input": ANSWERS}
 
 
-async def message_to_retry(ann: Client) -> Params:
-    thread_id, _ = await thread(ann)
+async def retry_params(ann: Client) -> Params:
+    thread_id, _ = await new_thread(ann)
     items = (await ann("items.list", thread_id=thread_id, order="asc")).json["data"]
     return {"thread_id": thread_id, "item_id": items[0]["id"]}
 
 
-async def widget_in_a_thread(ann: Client) -> Params:
-    thread_id, _ = await thread(ann, "show me a widget")
+async def widget_params(ann: Client) -> Params:
+    thread_id, _ = await new_thread(ann, "show me a widget")
     items = (await ann("items.list", thread_id=thread_id, order="asc")).json["data"]
     return {"thread_id": thread_id, "item_id": items[1]["id"], "action": SHIP}
 
 
-async def item_in_a_thread(ann: Client) -> Params:
-    thread_id, item_id = await thread(ann)
+async def feedback_params(ann: Client) -> Params:
+    thread_id, item_id = await new_thread(ann)
     return {"thread_id": thread_id, "item_ids": [item_id], "kind": "positive"}
 
 
-async def name_for_a_thread(ann: Client) -> Params:
-    return {**await in_a_thread(ann), "title": "Mine"}
+async def title_params(ann: Client) -> Params:
+    return {**await thread_params(ann), "title": "Mine"}
 
 
-async def new_message(_: Client) -> Params:
+async def create_params(_: Client) -> Params:
     return {"input": message(f"hello {next(numbers)}")}
 
 
-async def new_file(_: Client) -> Params:
+async def upload_params(_: Client) -> Params:
     return {"name": "a.txt", "size": 3, "mime_type": "text/plain"}
 
 
-async def recording(_: Client) -> Params:
+async def audio_params(_: Client) -> Params:
     return AUDIO
 
 
-NO_THREAD = {"thread_id": "thr_no"}
-NO_ITEM = {**NO_THREAD, "item_id": "msg_no"}
-CELLS = [
-    Cell("threads.create", new_message, {"input": message("x", attachments=["atc_no"])}),
-    Cell("threads.add_user_message", message_in_a_thread, {**NO_THREAD, "input": message("x")}),
-    Cell("threads.add_client_tool_output", client_tool_in_a_thread, {**NO_THREAD, "result": 1}),
-    Cell("threads.add_structured_input", form_in_a_thread, {**NO_ITEM, "input": ANSWERS}),
-    Cell("threads.retry_after_item", message_to_retry, NO_ITEM),
-    Cell("threads.custom_action", widget_in_a_thread, {**NO_ITEM, "action": SHIP}),
-    Cell("threads.sync_custom_action", widget_in_a_thread, {**NO_ITEM, "action": SHIP}),
-    Cell("threads.get_by_id", in_a_thread, NO_THREAD),
-    Cell("threads.list", nothing, {"after": "thr_no"}, malformed={"order": "sideways"}),
-    Cell("items.list", in_a_thread, NO_THREAD, missing=200),
-    Cell("items.feedback", item_in_a_thread, {**NO_THREAD, "item_ids": ["msg_no"], "kind": "negative"}),
-    Cell("attachments.create", new_file, {}, missing=None),
-    Cell("attachments.delete", with_a_file, {"attachment_id": "atc_no"}, missing=200),
-    Cell("threads.update", name_for_a_thread, {**NO_THREAD, "title": "Mine"}),
-    Cell("threads.delete", in_a_thread, NO_THREAD, missing=200),
-    Cell("input.transcribe", recording, {}, missing=None),
+UNKNOWN_THREAD = {"thread_id": "thr_no"}
+UNKNOWN_ITEM = {**UNKNOWN_THREAD, "item_id": "msg_no"}
+CASES = [
+    Case("threads.create", create_params, {"input": message("x", attachments=["atc_no"])}),
+    Case("threads.add_user_message", message_params, {**UNKNOWN_THREAD, "input": message("x")}),
+    Case("threads.add_client_tool_output", client_tool_params, {**UNKNOWN_THREAD, "result": 1}),
+    Case("threads.add_structured_input", form_params, {**UNKNOWN_ITEM, "input": ANSWERS}),
+    Case("threads.retry_after_item", retry_params, UNKNOWN_ITEM),
+    Case("threads.custom_action", widget_params, {**UNKNOWN_ITEM, "action": SHIP}),
+    Case("threads.sync_custom_action", widget_params, {**UNKNOWN_ITEM, "action": SHIP}),
+    Case("threads.get_by_id", thread_params, UNKNOWN_THREAD),
+    Case("threads.list", no_params, {"after": "thr_no"}, malformed={"order": "sideways"}),
+    Case("items.list", thread_params, UNKNOWN_THREAD, unknown_status=200),
+    Case("items.feedback", feedback_params, {**UNKNOWN_THREAD, "item_ids": ["msg_no"], "kind": "negative"}),
+    Case("attachments.create", upload_params, {}, unknown_status=None),
+    Case("attachments.delete", attachment_params, {"attachment_id": "atc_no"}, unknown_status=200),
+    Case("threads.update", title_params, {**UNKNOWN_THREAD, "title": "Mine"}),
+    Case("threads.delete", thread_params, UNKNOWN_THREAD, unknown_status=200),
+    Case("input.transcribe", audio_params, {}, unknown_status=None),
 ]  # fmt: skip
 
-every_operation = pytest.mark.parametrize("cell", CELLS, ids=[cell.operation for cell in CELLS])
-naming = [cell for cell in CELLS if cell.missing is not None]
+every_operation = pytest.mark.parametrize("case", CASES, ids=[case.operation for case in CASES])
+with_ids = [case for case in CASES if case.unknown_status is not None]
 
 
-async def test_the_matrix_is_whole() -> None:
-    assert len({cell.operation for cell in CELLS}) == 16
+async def test_every_operation_has_a_case() -> None:
+    assert len({case.operation for case in CASES}) == 16
 
 
 @every_operation
-async def test_happy(ann: Client, cell: Cell) -> None:
-    answer = await ann(cell.operation, **await cell.happy(ann))
-    assert answer.status == 200, answer.body
-    assert not answer.of("error")
+async def test_a_valid_request_succeeds(ann: Client, case: Case) -> None:
+    response = await ann(case.operation, **await case.valid(ann))
+    assert response.status == 200, response.body
+    assert not response.of("error")
 
 
-@pytest.mark.parametrize("cell", naming, ids=[cell.operation for cell in naming])
-async def test_not_found_and_foreign_are_one_answer(ann: Client, cell: Cell) -> None:
-    mine = await cell.happy(ann)
+@pytest.mark.parametrize("case", with_ids, ids=[case.operation for case in with_ids])
+async def test_another_users_ids_get_the_same_response_as_unknown_ids(ann: Client, case: Case) -> None:
+    own = await case.valid(ann)
     ids = {"thread_id", "item_id", "attachment_id", "item_ids"}
-    foreign = {**cell.lost, **{name: value for name, value in mine.items() if name in ids}}
-    match cell.operation:
+    others = {**case.unknown, **{name: value for name, value in own.items() if name in ids}}
+    match case.operation:
         case "threads.create":
-            foreign = {"input": message("x", attachments=[(await with_a_file(ann))["attachment_id"]])}
+            others = {"input": message("x", attachments=[(await attachment_params(ann))["attachment_id"]])}
         case "threads.list":
-            foreign = {"after": (await thread(ann))[0]}
+            others = {"after": (await new_thread(ann))[0]}
         case _:
             pass
     bob = ann.as_("bob")
-    missing, other = await bob(cell.operation, **cell.lost), await bob(cell.operation, **foreign)
-    assert (missing.status, other.status) == (cell.missing, cell.missing)
-    assert missing.body == other.body
+    for_unknown, for_others = await bob(case.operation, **case.unknown), await bob(case.operation, **others)
+    assert (for_unknown.status, for_others.status) == (case.unknown_status, case.unknown_status)
+    assert for_unknown.body == for_others.body
 
 
 @every_operation
-async def test_malformed(ann: Client, cell: Cell) -> None:
-    wrong = cell.malformed or {name: object_for(value) for name, value in (await cell.happy(ann)).items()}
-    answer = await ann(cell.operation, **wrong)
-    assert (answer.status, answer.json["error"]) == (422, "invalid_request")
+async def test_a_malformed_request_is_refused(ann: Client, case: Case) -> None:
+    malformed = case.malformed or {name: wrong_type(value) for name, value in (await case.valid(ann)).items()}
+    response = await ann(case.operation, **malformed)
+    assert (response.status, response.json["error"]) == (422, "invalid_request")
 
 
-def object_for(value: object) -> object:
-    """A value of a type that this one is not."""
+def wrong_type(value: object) -> object:
+    """A value of a different type than the given one."""
     return [{"no": 1}] if isinstance(value, str | int) else 7
 
 
 @every_operation
-async def test_too_large(ann: Client, cell: Cell) -> None:
-    body = json.dumps({"type": cell.operation, "params": await cell.happy(ann)}).encode()
-    answer = await ann.post(body + b" " * (MAX_BODY_BYTES - len(body) + 1))
-    assert (answer.status, answer.json["error"]) == (413, "too_large")
+async def test_a_request_that_is_too_large_is_refused(ann: Client, case: Case) -> None:
+    body = json.dumps({"type": case.operation, "params": await case.valid(ann)}).encode()
+    response = await ann.post(body + b" " * (MAX_BODY_BYTES - len(body) + 1))
+    assert (response.status, response.json["error"]) == (413, "too_large")
