@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 from lambda_src.attachments.files import Files
 from lambda_src.context import RequestContext
 
-_PICTURES = (b'"preview_url"', b'"generated_image')  # JSON that has neither is not parsed
+_ATTACHED, _GENERATED = b'"preview_url"', b'"generated_image'  # JSON that has neither is not parsed
 _DATA = b"data: "
 
 
@@ -23,7 +23,7 @@ class PresignedUrls:
 
     def in_event(self, event: bytes, context: RequestContext) -> bytes:
         """An encoded event with new URLs; the same object if it has no picture."""
-        if not any(name in event for name in _PICTURES):
+        if _ATTACHED not in event and _GENERATED not in event:
             return event
         value = from_json(event.removeprefix(_DATA))
         match value:
@@ -37,7 +37,7 @@ class PresignedUrls:
 
     def in_answer(self, answer: bytes, context: RequestContext) -> bytes:
         """A JSON answer (a thread, a page of items or an attachment) with new URLs; the same if it has no picture."""
-        if not any(name in answer for name in _PICTURES):
+        if _ATTACHED not in answer and _GENERATED not in answer:
             return answer
         value = from_json(answer)
         match value:
