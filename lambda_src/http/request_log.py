@@ -82,9 +82,12 @@ class TurnLog:
     ) -> None:
         self._turn, self._now = turn, now
         self._began_s: float = scope["chat.began_s"]
-        self._fields: dict[str, Any] = {"request_id": scope["chat.request_id"], "user": user.id}
-        self._fields["operation"] = scope.get("chat.operation", "resume")
-        self._fields["assistant"] = user.assistant
+        self._fields: dict[str, Any] = {
+            "request_id": scope["chat.request_id"],
+            "user": user.id,
+            "operation": scope.get("chat.operation", "resume"),
+            "assistant": user.assistant,
+        }
         if (invocation := scope.get("aws.context")) is not None:
             self._fields["release"] = invocation.function_version
 

@@ -24,7 +24,7 @@ from chatkit.errors import BaseStreamError, CustomStreamError, ErrorCode, Stream
 from chatkit.types import NoticeEvent
 
 from lambda_src.errors import BROKEN_OFF, ChatError
-from lambda_src.models.errors import CutError, Kind, fault_of
+from lambda_src.models.errors import CutError, CutReason, Kind, fault_of
 from lambda_src.observability.faults import log_fault
 
 FAULTS: dict[Kind, tuple[str, bool]] = {
@@ -42,25 +42,57 @@ FAULTS: dict[Kind, tuple[str, bool]] = {
     "rejected": ("The model did not accept this conversation. Start a new thread; if it fails too, tell the operator.",
                  False),
 }  # fmt: skip
-LENGTH = NoticeEvent(
-    level="warning",
-    title="The answer reached its length limit",
-    message="Write “continue” and I will go on from there.",
+# The first that fits an error counts: subclasses come before their bases.
+EXCEPTIONS: tuple[tuple[tuple[type[Exception], ...], str, bool], ...] = (
+    (
+        (
+            InputGuardrailTripwireTriggered,
+            OutputGuardrailTripwireTriggered,
+            ToolInputGuardrailTripwireTriggered,
+            ToolOutputGuardrailTripwireTriggered,
+            ModelRefusalError,
+        ),
+        "I cannot help with that.",
+        False,
+    ),
+    ((MaxTurnsExceeded,), "This took more steps than I may take. Ask for a smaller part of it.", False),
+    ((ModelTimeoutError,), *FAULTS["timeout"]),
+    (
+        (ToolTimeoutError, MCPToolCancellationError),
+        "A tool of this assistant did not answer in time. Try again.",
+        True,
+    ),
+    ((openai.WebSocketConnectionClosedError, openai.WebSocketQueueFullError), BROKEN_OFF, True),
+    (
+        (openai.LengthFinishReasonError,),
+        "The answer reached its length limit. Ask for a smaller part of it.",
+        False,
+    ),
+    ((openai.ContentFilterFinishReasonError,), *FAULTS["blocked"]),
+    ((UserError, openai.OpenAIError), *FAULTS["settings"]),
+    ((AgentsException,), "The assistant lost its way. Try again.", True),
 )
+NOTICES: dict[CutReason, NoticeEvent] = {
+    "length": NoticeEvent(
+        level="warning",
+        title="The answer reached its length limit",
+        message="Write “continue” and I will go on from there.",
+    ),
+    "other": NoticeEvent(
+        level="warning",
+        title="The answer was cut off",
+        message="The model stopped before the end. Write “continue” and I will go on from there.",
+    ),
+    "filter": NoticeEvent(
+        level="warning",
+        title="The answer was stopped",
+        message="The content filter of the model's vendor stopped it. Rephrase your message.",
+    ),
+}
 LENGTH_WITHOUT_WORDS = NoticeEvent(
     level="warning",
     title="The answer reached its length limit",
     message="The model used all of it for thinking and wrote nothing. Ask for less at once.",
-)
-OTHER = NoticeEvent(
-    level="warning",
-    title="The answer was cut off",
-    message="The model stopped before the end. Write “continue” and I will go on from there.",
-)
-FILTER = NoticeEvent(
-    level="warning",
-    title="The answer was stopped",
-    message="The content filter of the model's vendor stopped it. Rephrase your message.",
 )
 
 log = logging.getLogger(__name__)
@@ -77,35 +109,12 @@ def stream_error(error: Exception, event: str = "run_failed", **fields: str) -> 
     if (fault := fault_of(error)) is not None:
         sentence, allow_retry = FAULTS[fault.kind]
         return CustomStreamError(sentence, allow_retry=allow_retry)
-    match error:
-        case ChatError():
-            return CustomStreamError(str(error), allow_retry=True)
-        case (
-            InputGuardrailTripwireTriggered()
-            | OutputGuardrailTripwireTriggered()
-            | ToolInputGuardrailTripwireTriggered()
-            | ToolOutputGuardrailTripwireTriggered()
-            | ModelRefusalError()
-        ):
-            return CustomStreamError("I cannot help with that.")
-        case MaxTurnsExceeded():
-            return CustomStreamError("This took more steps than I may take. Ask for a smaller part of it.")
-        case ModelTimeoutError():
-            return CustomStreamError("The model did not answer in time. Try again.", allow_retry=True)
-        case ToolTimeoutError() | MCPToolCancellationError():
-            return CustomStreamError("A tool of this assistant did not answer in time. Try again.", allow_retry=True)
-        case openai.WebSocketConnectionClosedError() | openai.WebSocketQueueFullError():
-            return CustomStreamError(BROKEN_OFF, allow_retry=True)
-        case openai.LengthFinishReasonError():
-            return CustomStreamError("The answer reached its length limit. Ask for a smaller part of it.")
-        case openai.ContentFilterFinishReasonError():
-            return CustomStreamError(FAULTS["blocked"][0])
-        case UserError() | openai.OpenAIError():
-            return CustomStreamError(FAULTS["settings"][0])
-        case AgentsException():
-            return CustomStreamError("The assistant lost its way. Try again.", allow_retry=True)
-        case _:
-            return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
+    if isinstance(error, ChatError):
+        return CustomStreamError(str(error), allow_retry=True)
+    for kinds, sentence, allow_retry in EXCEPTIONS:
+        if isinstance(error, kinds):
+            return CustomStreamError(sentence, allow_retry=allow_retry)
+    return StreamError(ErrorCode.STREAM_ERROR, allow_retry=True)
 
 
 def logged_of(error: Exception) -> dict[str, object]:
@@ -116,10 +125,4 @@ def logged_of(error: Exception) -> dict[str, object]:
 def notice_of(cut: CutError, *, has_words: bool) -> NoticeEvent:
     """The notice for an answer that the vendor cut. `has_words`: whether the model wrote any text."""
     log.warning("answer_cut", extra={"kind": cut.reason, "tokens_out": cut.tokens_out})
-    match cut.reason:
-        case "length":
-            return LENGTH if has_words else LENGTH_WITHOUT_WORDS
-        case "filter":
-            return FILTER
-        case "other":
-            return OTHER
+    return LENGTH_WITHOUT_WORDS if cut.reason == "length" and not has_words else NOTICES[cut.reason]
