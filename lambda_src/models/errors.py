@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import openai
-from agents.exceptions import ModelBehaviorError
 
 Kind = Literal[
     "model_gone", "no_credit", "wrong_key", "busy", "timeout", "unreachable", "failed", "too_long", "blocked", "file",
@@ -195,13 +194,6 @@ def failure_in(event: Any) -> CutError | FailedError | None:  # noqa: ANN401 - a
             return FailedError(classified(event))
         case _:
             return None
-
-
-def ended_early(error: Exception, last_event: object) -> Exception:
-    """The error that ended a run, without the vendor's text. `last_event` is the last event of the run."""
-    if isinstance(error, ModelBehaviorError) and (failure := failure_in(getattr(last_event, "data", None))) is not None:
-        return failure
-    return error
 
 
 def error_in(body: object) -> object:

@@ -38,7 +38,7 @@ from openai.types import responses as r
 
 from lambda_src.context import RequestContext, Turn
 from lambda_src.errors import BROKEN_OFF, QuotaError, UnavailableError
-from lambda_src.models.errors import CutError, ended_early
+from lambda_src.models.errors import CutError, FailedError, failure_in
 from lambda_src.runs import approvals, user_errors
 from lambda_src.runs.conversion import Answer, KeptImages, Repairs, with_call_id
 from lambda_src.runs.metered import Metered
@@ -269,13 +269,17 @@ class Pulled:
                 self._asked.clear()
                 if self._waiting is None:
                     await self._asked.wait()
-        except (ModelBehaviorError, CutError) as error:
-            failure = ended_early(error, event)
-            if isinstance(failure, CutError):
-                self.cut = failure
-            else:
-                end = failure
-                end.__cause__ = error
+        except CutError as error:
+            self.cut = error
+        except ModelBehaviorError as error:
+            match failure_in(getattr(event, "data", None)):
+                case CutError() as cut:
+                    self.cut = cut
+                case None:
+                    end = error
+                case FailedError() as failed:
+                    end = failed
+                    end.__cause__ = error
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised by the reader
             end = error
         self._end = end
