@@ -71,7 +71,7 @@ class UserDataContract:
         assert await exported(store) == records
 
     async def test_an_unknown_kind_of_record_is_refused(self, make: Any) -> None:
-        with pytest.raises(ValueError, match=r"^A record of an unknown kind: task\.$"):
+        with pytest.raises(ValueError, match=r"^A record has an unknown kind: task\.$"):
             await make(Clock(), 0).import_record({"kind": "task", "id": "x", "value": {}}, ADA)
 
     @pytest.mark.parametrize("removed", ["deleted", "erased", "expired"])
