@@ -1,8 +1,8 @@
-"""What must keep its identity from release to release: logical ids, and the properties that AWS cannot change in place.
+"""Records a release's logical ids and immutable properties, so that tests find upgrades that would replace resources.
 
-A resource that loses either is replaced by CloudFormation: an empty table, another address.
-`python -m infra.commands.record_release` records this release for the tests of the next one: run it when a version is
-tagged.
+CloudFormation replaces a resource whose logical id or immutable properties change: the table would be empty, the URL
+different. Run `python -m infra.commands.record_release` when a version is tagged; the tests of the next release compare
+with it.
 """
 
 import json
@@ -16,9 +16,9 @@ from infra.commands import template
 
 RECORD = Path("tests/infra/released.json")
 TEMPLATES = Path("tests/infra/released")
-STAGE = "staging"  # the one that is deployed, this release over the last; its data is not disposable
+STAGE = "staging"  # the stage on which tests deploy this release over the last one; its data is not disposable
 
-# By type, the properties whose change replaces the resource, as CloudFormation's reference says ("Replacement").
+# By type, the properties whose change replaces the resource ("Update requires: Replacement" in the reference).
 IDENTITY: dict[str, tuple[str, ...]] = {
     "AWS::DynamoDB::GlobalTable": ("TableName", "KeySchema", "LocalSecondaryIndexes"),
     "AWS::S3::Bucket": ("BucketName",),
@@ -36,7 +36,7 @@ Identities = dict[str, dict[str, Any]]
 
 
 def identities(template: Mapping[str, Any]) -> Identities:
-    """The resources of a template that people or data depend on, by logical id."""
+    """The resources of a template that hold data or addresses, by logical id."""
     return {
         name: {"Type": body["Type"]} | {key: body["Properties"].get(key) for key in IDENTITY[body["Type"]]}
         for name, body in template["Resources"].items()
@@ -45,22 +45,22 @@ def identities(template: Mapping[str, Any]) -> Identities:
 
 
 def record() -> None:
-    """Write what this release is: its identities, and the templates of a stage with no more options than it needs."""
+    """Write this release's identities, and the templates of a stage with only the required options."""
     reference = json.loads(template.REFERENCE.read_text(encoding="utf-8"))
-    kept = json.loads(RECORD.read_text(encoding="utf-8"))
+    previous = json.loads(RECORD.read_text(encoding="utf-8"))
     kinds = {"reference": reference} | {
         name: template.variant(reference, name, options)
         for name, options in json.loads(template.VARIANTS.read_text(encoding="utf-8")).items()
     }
     with tempfile.TemporaryDirectory() as folder:
-        found = {
+        recorded = {
             name: identities(template.merge(template.synthesize(context, outdir=Path(folder, name))))
             for name, context in kinds.items()
         }
         plain = template.synthesize(template.variant(reference, STAGE, {}), outdir=Path(folder, STAGE))
     with Path("pyproject.toml").open("rb") as file:
         version = tomllib.load(file)["project"]["version"]
-    _write(RECORD, {"release": version, "stages": kept["stages"], "identities": found})
+    _write(RECORD, {"release": version, "stages": previous["stages"], "identities": recorded})
     TEMPLATES.mkdir(exist_ok=True)
     for stack, body in plain.items():
         _write(TEMPLATES / f"{stack}.json", body)

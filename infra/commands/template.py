@@ -1,15 +1,15 @@
-"""`make template`: what this code would deploy, as files, without an account.
+"""`make template`: synthesizes the CloudFormation templates of a stage, without an AWS account.
 
-    cdk.out/               the stage that cdk.json selects: what `make deploy` would hand to CloudFormation
+    cdk.out/               the stage that cdk.json selects: what `make deploy` would pass to CloudFormation
 
 `make snapshots`, for maintainers, rewrites the committed files instead; users' commands never do:
 
-    tests/template.json    the reference stage (tests/infra/reference.json): suites build their tables from it, and its
+    tests/template.json    the reference stage (tests/infra/reference.json): tests create their tables from it, and its
                            diff shows what a change does to a deployment
     tests/infra/snapshots/ the same for each front door and mode (tests/infra/variants.json)
     docs/configuration.md  the options of a stage, from infra/stage/schema.py
 
-cdk.json's values belong to whoever deploys, so the committed files do not depend on them.
+The committed files do not depend on cdk.json, whose values belong to the user.
 """
 
 import argparse
@@ -37,14 +37,14 @@ COMMITTED = Path("tests/template.json")
 VARIANTS = Path("tests/infra/variants.json")
 SNAPSHOTS = Path("tests/infra/snapshots")
 CONFIGURATION = Path("docs/configuration.md")
-SHOWN = 20  # changes of one template; git shows the rest
-STAND_IN = "stand-in"  # instead of the digest of a zip
+MAX_LINES = 20  # changes printed per template; git shows the rest
+STAND_IN = "stand-in"  # instead of the hash of a zip
 
 Template = dict[str, Any]
 
 
 def synthesize(context: Mapping[str, Any], *, outdir: Path, code: Path | None = None) -> dict[str, Template]:
-    """The templates of the stage that `context` means, by stack name. Without `code`, a stand-in takes its place."""
+    """The templates of the stage that `context` selects, by stack name. Without `code`, a placeholder is deployed."""
     config = StageConfig.from_context(context)
     app = App(context=dict(context), outdir=str(outdir))
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def variant(reference: Mapping[str, Any], name: str, options: Mapping[str, Any])
 
 
 def merge(templates: Mapping[str, Template]) -> Template:
-    """One template with what all stacks hold: CDK's logical ids differ between them."""
+    """One template with the content of all stacks, whose logical ids never collide."""
     merged: Template = {"Description": "All stacks of one stage in one. Made by `make template`: do not edit."}
     for section in ("Mappings", "Resources", "Outputs"):
         if not any(section in template for template in templates.values()):
@@ -79,7 +79,7 @@ def merge(templates: Mapping[str, Template]) -> Template:
 
 
 def changes(old: Template, new: Template) -> list[str]:
-    """One line for each resource and output that is not the same in both."""
+    """One line for each resource and output that differs."""
     lines = []
     for section in ("Resources", "Outputs"):
         before, after = old.get(section, {}), new.get(section, {})
@@ -96,20 +96,20 @@ def changes(old: Template, new: Template) -> list[str]:
 
 
 def refresh(committed: Path, new: Template) -> None:
-    """Write `new` to `committed`, and print what that changes, if anything."""
+    """Write `new` to `committed`, and print the changes, if any."""
     old = json.loads(committed.read_text(encoding="utf-8")) if committed.exists() else {}
     lines = changes(old, new)
     committed.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8", newline="\n")
     if lines:
-        print(f"{committed}: {len(lines)} changes; look at them and commit:")
-    for line in lines[:SHOWN]:
+        print(f"{committed}: {len(lines)} changes; review and commit them:")
+    for line in lines[:MAX_LINES]:
         print(f"  {line}")
-    if len(lines) > SHOWN:
+    if len(lines) > MAX_LINES:
         print("  ...")
 
 
 def refresh_committed() -> None:
-    """Write all that is made from this code and committed: templates and the page about configuration."""
+    """Rewrite all committed files that are generated from this code: templates and docs/configuration.md."""
     reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
     variants = json.loads(VARIANTS.read_text(encoding="utf-8"))
     SNAPSHOTS.mkdir(exist_ok=True)
@@ -127,9 +127,9 @@ def refresh_committed() -> None:
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Synthesize into cdk.out/, or with --snapshots rewrite the committed files. Returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m infra.commands.template", description="What would be deployed, as files."
+        prog="python -m infra.commands.template", description="Synthesize the templates of a stage."
     )
-    parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context names")
+    parser.add_argument("--stage", help="a stage in cdk.json; default: the one that its context selects")
     parser.add_argument("--snapshots", action="store_true", help="rewrite the committed templates and pages instead")
     options = parser.parse_args(arguments)
     stage = options.stage
@@ -140,7 +140,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     config = settings_check.stage_of(context)
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    shutil.rmtree("cdk.out", ignore_errors=True)  # old assets would stay there for ever
+    shutil.rmtree("cdk.out", ignore_errors=True)  # otherwise old assets would stay forever
     code = _code(environ, architecture=config.architecture)
     names = ", ".join(synthesize(context, outdir=Path("cdk.out"), code=code))
     print(f"cdk.out/: {names}\nnext: make deploy STAGE={config.stage}")
@@ -148,11 +148,11 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
 
 
 def _code(environ: Mapping[str, str], *, architecture: str) -> Path | None:
-    """The zip; None, with a warning, where it cannot be built: `make deploy` synthesizes again, with the real one."""
+    """The zip; None, with a warning, if it cannot be built. `make deploy` synthesizes again, with the real zip."""
     try:
         return build.build(Path.cwd(), environ=environ, target=LAMBDA[architecture]).zip
     except (BundleError, ToolError) as error:
-        print(f"warning: cdk.out/ gets a stand-in for the code.\n{error}", file=sys.stderr)
+        print(f"warning: cdk.out/ has a placeholder for the code.\n{error}", file=sys.stderr)
         return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.errors import ConfigError, ToolError
 from infra.stage.config import StageConfig
-from infra.stage.environment import Places, variables
+from infra.stage.environment import ResourceNames, variables
 
 MAX_BYTES = 4096  # of all variables together: Lambda's quota, names and values
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def _too_large(config: StageConfig) -> list[str]:
 def _variables(config: StageConfig) -> dict[str, str]:
     """The function's variables, with names as long as CloudFormation makes them where it will fill them in."""
     auth, pool = config.auth, config.auth.cognito is not None
-    places = Places(
+    names = ResourceNames(
         table="t" * 80,
         bucket="b" * 63,  # S3's longest
         issuer=f"https://cognito-idp.ap-southeast-2.amazonaws.com/{'p' * 24}" if pool else auth.issuer,
@@ -61,4 +61,4 @@ def _variables(config: StageConfig) -> dict[str, str]:
         sign_in_url=f"https://{'d' * 63}.auth.ap-southeast-2.amazoncognito.com" if pool else auth.sign_in_url,
         origin_secrets=("a" * 140,) * 2 if config.has_origin_secret else (),
     )
-    return variables(config, places)
+    return variables(config, names)

@@ -1,1 +1,1 @@
-"""`make prove`: deploys a stage to AWS, verifies it and takes it down again."""
+"""`make prove`: deploys a stage to AWS, verifies it and destroys it."""

@@ -76,17 +76,17 @@ class Progress:
 def progress_of(folder: Path, account: Account) -> Progress:
     """The progress of an earlier run, or a new one. PreflightError if that run used another account or region."""
     try:
-        found = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+        saved = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return Progress(account.account, account.region)
-    if (found.account, found.region) != (account.account, account.region):
+    if (saved.account, saved.region) != (account.account, account.region):
         raise PreflightError(
             [
-                f"an earlier run created stage proof in account {found.account}, region {found.region}, and these "
+                f"an earlier run created stage proof in account {saved.account}, region {saved.region}, and these "
                 f"credentials are for {account}: use those of that run, or delete {folder} if its stage is gone."
             ]
         )
-    return found
+    return saved
 
 
 def prove(
@@ -253,16 +253,14 @@ def _begin(
     """Sign in, and load the progress of an earlier run. PreflightError or ConfigError if the run cannot begin."""
     flags = read_context(Path("cdk.json"))
     if STAGE in flags.get("stages", {}):
-        raise ConfigError(
-            [f"stages.{STAGE} is a stage of yours, and `make prove` would destroy it: give it another name."]
-        )
+        raise ConfigError([f"cdk.json has a stage {STAGE}, which `make prove` would destroy: rename it."])
     configurations = [*CONFIGURATIONS]
     if options.subnets:
         configurations.append(proof.managed(options.subnets, options.security_groups))
     unknown = [name for name in options.skip if name not in {configuration.name for configuration in configurations}]
     if unknown:
-        known = ", ".join(configuration.name for configuration in configurations)
-        raise PreflightError([f"SKIP={unknown[0]} is not a configuration. The configurations are {known}."])
+        names = ", ".join(configuration.name for configuration in configurations)
+        raise PreflightError([f"SKIP={unknown[0]} is not a configuration. The configurations are {names}."])
     wanted = StageConfig.from_context(
         proof.context(flags, configurations[0], Place(account=None, region=options.region))
     )

@@ -86,7 +86,7 @@ class ProofStage:
         context = configurations.context(self.flags, configuration, self.place)
         with tempfile.TemporaryDirectory() as folder:
             templates = template.synthesize(context, outdir=Path(folder))
-        return [resource for one in templates.values() for resource in one["Resources"].values()]
+        return [resource for stack in templates.values() for resource in stack["Resources"].values()]
 
     def deploy(self, configuration: Configuration) -> str:
         """Deploy the stage in this configuration, and return its URL. ToolError with the last output of the CDK CLI."""
@@ -153,12 +153,12 @@ class ProofStage:
         return None
 
     def _empty_buckets(self, stack: str) -> None:
-        found = self._client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
-        buckets = [one["PhysicalResourceId"] for one in found if one["ResourceType"] == "AWS::S3::Bucket"]
+        resources = self._client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+        buckets = [item["PhysicalResourceId"] for item in resources if item["ResourceType"] == "AWS::S3::Bucket"]
         s3 = self._client("s3")
         for bucket in buckets:
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-                if keys := [{"Key": one["Key"]} for one in page.get("Contents", [])]:
+                if keys := [{"Key": entry["Key"]} for entry in page.get("Contents", [])]:
                     s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
 
     def _client(self, service: str) -> Any:  # noqa: ANN401 - boto3's clients have no common type

@@ -16,7 +16,7 @@ from infra.ingress.origin_secrets import OriginSecrets
 from infra.monitoring.monitoring import Monitoring
 from infra.stacks.data import DataStack
 from infra.stage.config import StageConfig
-from infra.stage.environment import Places, variables
+from infra.stage.environment import ResourceNames, variables
 
 
 class ApiStack(Stack):
@@ -44,7 +44,7 @@ class ApiStack(Stack):
             config=config,
             code=code,
             holdings=Holdings(table=data.table, bucket=data.bucket, key=data.key, secrets=accepted),
-            environment=variables(config, _places(config, data, [secret.secret_arn for secret in accepted])),
+            environment=variables(config, _resource_names(config, data, [secret.secret_arn for secret in accepted])),
         )
         front_door = FrontDoor(self, "FrontDoor", config=config, alias=chat.alias, secrets=secrets, edge=edge)
         sweep = HourlySweep(self, "Sweep", alias=chat.alias)
@@ -69,9 +69,9 @@ class ApiStack(Stack):
             CfnOutput(self, "Dashboard", value=monitoring.dashboard_url)
 
 
-def _places(config: StageConfig, data: DataStack, origin_secrets: Sequence[str]) -> Places:
+def _resource_names(config: StageConfig, data: DataStack, origin_secrets: Sequence[str]) -> ResourceNames:
     auth, pool = config.auth, data.sign_in
-    return Places(
+    return ResourceNames(
         table=data.table.table_name,
         bucket=data.bucket.bucket_name,
         issuer=pool.issuer if pool else auth.issuer,

@@ -1,4 +1,4 @@
-"""The configuration of one stage: read from cdk.json's context, validated, every fault in one message.
+"""The configuration of one stage: read from cdk.json's context and validated, with every fault in one message.
 
 Knows no construct and no AWS. The shape of the context:
 
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from infra.errors import ConfigError
-from infra.stage.contradictions import contradictions
 from infra.stage.parsers import nearest, read
+from infra.stage.rules import violated_rules
 from infra.stage.schema import MAX_CONCURRENCY, StageOptions
 
-GUEST_CONCURRENCY = 50  # turns at a time that a stage with guests runs, if it names no number and the account has room
-UNCAPPED = "chatkit:uncapped"  # context key that `make deploy` sets if the account has no room for that cap
+GUEST_CONCURRENCY = 50  # default cap on concurrent turns of a stage with guests, if the account's limit allows it
+UNCAPPED = "chatkit:uncapped"  # context key that `make deploy` sets if the account's limit is too low for that cap
 ACCOUNT_LIMIT = "chatkit:account-limit"  # context key for the account's Lambda concurrency, set by `make deploy`
 TEMPORARY = "chatkit:temporary"  # context key that `make prove` sets for the stage that it deploys and destroys
-EDGE_REGION = "us-east-1"  # CloudFront takes its certificate and its web ACL from there only
+EDGE_REGION = "us-east-1"  # CloudFront accepts certificates and web ACLs only from there
 
 
 def read_context(path: Path) -> dict[str, Any]:
@@ -32,16 +32,16 @@ def read_context(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError([f"{path} cannot be read: {error}."]) from None
     if not isinstance(context, dict):
-        raise ConfigError([f"context must be an object, and is {context!r}."])
+        raise ConfigError([f"context must be an object, not {context!r}."])
     return context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageConfig(StageOptions):
-    """What one stage chose, and what follows from it.
+    """The options of one stage, and values derived from them.
 
-    uncapped: the account has no concurrency to set aside. account_limit: the concurrency of the whole account.
-    temporary: `make prove` deploys the stage and destroys it.
+    uncapped: the account has no concurrency to reserve. account_limit: the concurrency of the whole account.
+    temporary: `make prove` deploys and destroys the stage.
     """
 
     uncapped: bool = False
@@ -50,17 +50,17 @@ class StageConfig(StageOptions):
 
     @property
     def capped_by_default(self) -> bool:
-        """True where strangers may call and the stage names no number of turns at a time itself."""
+        """Whether guests may call and the stage sets no limit on concurrent turns itself."""
         return self.open_to_strangers and self.reserved_concurrency is None and self.managed_instances is None
 
     @property
     def concurrency_cap(self) -> int | None:
-        """Turns at a time, at most: the stage's own number, or the one for guests; None leaves it to the account."""
+        """The maximum of concurrent turns: the stage's own, or the default with guests; None: the account's limit."""
         return GUEST_CONCURRENCY if self.capped_by_default and not self.uncapped else self.reserved_concurrency
 
     @property
     def warnings(self) -> list[str]:
-        """What is allowed and probably not intended, a sentence each; shown before a deployment."""
+        """Valid options that are probably not intended, one sentence each; printed before a deployment."""
         auth = self.auth
         takes_id_tokens = auth.client_id is not None and auth.client_id == auth.audience
         if takes_id_tokens and not (auth.issuer or "").startswith("https://cognito-idp."):  # its ID tokens are refused
@@ -71,12 +71,12 @@ class StageConfig(StageOptions):
 
     @property
     def model_key_name(self) -> str:
-        """The SSM parameter with the model's key, whether or not it is there yet."""
+        """The SSM parameter for the model's key, whether it exists or not."""
         return self.model_key_parameter or f"/chatkit/{self.stage}/model-key"
 
     @property
     def guest_secret_name(self) -> str | None:
-        """The SSM parameter that signs guests' tokens, made by infra/preflight/guest_secret.py; None without guests."""
+        """The SSM parameter with the secret that signs guests' tokens (infra/preflight/guest_secret.py), if any."""
         return f"/chatkit/{self.stage}/guest-secret" if self.auth.guest is not None else None
 
     @property
@@ -86,38 +86,38 @@ class StageConfig(StageOptions):
 
     @property
     def demo_model(self) -> bool:
-        """Whether the demo model answers while there is no key. In stage prod it does not: people would believe it."""
+        """Whether the demo model answers while there is no key. Not in stage prod, where users would believe it."""
         return self.stage != "prod"
 
     @property
     def has_origin_secret(self) -> bool:
-        """Whether CloudFront sends a secret with each request, which proves that it came through CloudFront."""
+        """Whether CloudFront adds a secret to each request, as proof that it came through CloudFront."""
         return self.front_door == "cloudfront"
 
     @property
     def disposable(self) -> bool:
-        """True for stage dev and for the stage of `make prove`: destroying the stacks deletes the threads."""
+        """Whether destroying the stacks deletes the threads: in stage dev and the stage of `make prove`."""
         return self.stage == "dev" or self.temporary
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:
-        """The stage that `context` means; ConfigError names every fault of the context and of that stage at once."""
-        ours = ("stage", "stages")
+        """The stage that `context` selects; ConfigError with every fault of the context and of that stage."""
+        keys = ("stage", "stages")
         faults = [
-            f"{key} is not an option{nearest(key, ours)}."
+            f"{key} is not an option{nearest(key, keys)}."
             for key in context
-            if key.isidentifier() and key not in ours  # CDK's own keys hold a colon, a hyphen or an @
+            if key.isidentifier() and key not in keys  # CDK's own keys contain a colon, a hyphen or an @
         ]
         stages, stage = context.get("stages"), context.get("stage")
         config: Self | None = None
         if not isinstance(stages, Mapping) or not stages:
-            faults.append('stages is missing: {"dev": {"auth": {...}}} is the least.')
+            faults.append('stages is missing: it needs at least {"dev": {"auth": {...}}}.')
         elif not isinstance(stage, str) or stage not in stages:
             faults.append(f"stage {stage!r} is not in stages{nearest(str(stage), tuple(stages))}.")
         elif not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", stage):
-            faults.append(f"stages.{stage} must be called by 1 to 20 of a-z, 0-9 and -, a letter first.")
+            faults.append(f"stages.{stage}: a stage's name has 1 to 20 of a-z, 0-9 and -, and begins with a letter.")
         elif not isinstance(stages[stage], Mapping):
-            faults.append(f"stages.{stage} must be an object, and is {stages[stage]!r}.")
+            faults.append(f"stages.{stage} must be an object, not {stages[stage]!r}.")
         else:
             try:
                 config = cls(
@@ -130,7 +130,7 @@ class StageConfig(StageOptions):
             except ConfigError as error:
                 faults += [f"stages.{stage}.{fault}" for fault in error.faults]
         if config is not None:
-            faults += [f"stages.{stage}.{fault}" for fault in contradictions(config)]
+            faults += [f"stages.{stage}.{fault}" for fault in violated_rules(config)]
         if faults or config is None:
             raise ConfigError(faults)
         return config

@@ -1,4 +1,4 @@
-"""The environment of the function: a stage's choices as variables (lambda_src/settings.py reads them). Pure."""
+"""The environment variables of the function, from a stage's options; lambda_src/settings.py reads them. Pure."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,12 +7,12 @@ from infra.stage.config import StageConfig
 from infra.stage.sections import GuestConfig, QuotaConfig
 
 WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
-TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name: where CloudFront signs, Authorization is its own
+TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name; CloudFront's signature uses Authorization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Names that other resources have, and that CloudFormation fills in. None: there is no such thing."""
+class ResourceNames:
+    """Names of other resources, which CloudFormation fills in. None: the stage has no such resource."""
 
     table: str
     bucket: str
@@ -23,18 +23,18 @@ class Places:
     origin_secrets: tuple[str, ...] = ()  # ARNs, the newest first
 
 
-def variables(config: StageConfig, places: Places) -> dict[str, str]:
-    """Everything that the function is told; what a stage leaves out is not set."""
-    told: dict[str, str | int | None] = {
+def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
+    """All environment variables of the function. An option that the stage does not set has no variable."""
+    values: dict[str, str | int | None] = {
         **dict(config.environment),
         **{f"CHAT_{name.upper()}": value for name, value in config.settings},
         "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
-        "CHAT_TABLE": places.table,
-        "CHAT_BUCKET": places.bucket,
-        "CHAT_AUTH_ISSUER": places.issuer,
-        "CHAT_AUTH_AUDIENCE": places.audience,
-        "CHAT_AUTH_CLIENT_ID": places.client_id,
-        "CHAT_AUTH_SIGN_IN_URL": places.sign_in_url,
+        "CHAT_TABLE": names.table,
+        "CHAT_BUCKET": names.bucket,
+        "CHAT_AUTH_ISSUER": names.issuer,
+        "CHAT_AUTH_AUDIENCE": names.audience,
+        "CHAT_AUTH_CLIENT_ID": names.client_id,
+        "CHAT_AUTH_SIGN_IN_URL": names.sign_in_url,
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
@@ -45,16 +45,16 @@ def variables(config: StageConfig, places: Places) -> dict[str, str]:
         "CHAT_DEMO_MODEL": None if config.demo_model else "false",
         "CHAT_MODELS": ",".join(config.models) or None,
         "CHAT_RETENTION_DAYS": config.thread_retention_days,
-        "CHAT_ORIGIN_SECRETS": ",".join(places.origin_secrets) or None,
+        "CHAT_ORIGIN_SECRETS": ",".join(names.origin_secrets) or None,
         "CHAT_TOKEN_HEADER": TOKEN_HEADER if config.front_door == "cloudfront-signed" else None,
         "CHAT_ORIGIN_SIGNED": "true" if config.front_door == "cloudfront-signed" else None,
         # A function URL answers CORS itself; API Gateway answers preflights only, so the app must add its headers.
         "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
     }
-    return {name: str(value) for name, value in told.items() if value is not None}
+    return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def _limits(section: QuotaConfig | GuestConfig | None) -> str | None:
-    """A section of limits as JSON; None without any."""
+    """A section of limits as JSON; None if it sets none."""
     limits = {} if section is None else {name: limit for name, limit in asdict(section).items() if limit is not None}
     return json.dumps(limits) if limits else None

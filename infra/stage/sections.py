@@ -130,7 +130,7 @@ class AuthConfig:
 def auth(value: object) -> AuthConfig:
     """The parsed `auth` object; ConfigError also if no authenticator is set, or if two exclude each other."""
     faults = (
-        _contradictions({name for name, chosen in value.items() if chosen or chosen == {}})
+        _violated_rules({name for name, chosen in value.items() if chosen or chosen == {}})
         if isinstance(value, Mapping)
         else []
     )
@@ -143,7 +143,7 @@ def auth(value: object) -> AuthConfig:
     return parsed
 
 
-def _contradictions(given: Set[object]) -> list[str]:
+def _violated_rules(given: Set[object]) -> list[str]:
     signed = bool(given & {"issuer", "public_keys"})
     faults = {
         "issuer, public_keys, cognito or guest is missing: one of them must name the accepted callers.": not given

@@ -95,7 +95,7 @@ EVERY_OPTION: list[dict[str, Any]] = [
 def test_whatever_a_stage_chooses_is_a_setting(options: dict[str, Any]) -> None:
     auth = {"issuer": "https://login.example.org/", "audience": "chat"}
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": auth, **options}}})
-    told = environment.variables(config, environment.Places(table="t", bucket="b", origin_secrets=("arn:1",)))
+    told = environment.variables(config, environment.ResourceNames(table="t", bucket="b", origin_secrets=("arn:1",)))
     settings = {PREFIX + name.upper() for name in Settings.__dataclass_fields__}
     assert told.keys() - settings == {"AWS_LAMBDA_EXEC_WRAPPER"}
 

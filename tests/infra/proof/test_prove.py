@@ -222,7 +222,7 @@ def test_a_users_own_stage_named_proof_is_never_touched(
     stage = FakeStage()
     assert run(stage) == 1
     assert stage.done == []
-    assert "stages.proof is a stage of yours" in capsys.readouterr().err
+    assert "cdk.json has a stage proof" in capsys.readouterr().err
 
 
 def test_without_credentials_one_line_is_printed(tmp_path: Path) -> None:

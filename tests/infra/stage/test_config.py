@@ -100,7 +100,7 @@ def test_a_context_without_stages_is_a_single_error(context: dict[str, Any]) -> 
 @pytest.mark.parametrize("name", ["Dev", "1st", "a_b", "a" * 21, "", "dev "])
 def test_a_stage_name_must_be_valid_in_every_aws_name(name: str) -> None:
     [fault] = _faults({"stage": name, "stages": {name: {"auth": AUTH}}})
-    assert "must be called by 1 to 20" in fault
+    assert "a stage's name has 1 to 20" in fault
 
 
 @pytest.mark.parametrize(
@@ -144,30 +144,30 @@ def test_only_stage_dev_is_disposable() -> None:
 POOL = {"domain_prefix": "my-chat", "callback_urls": ["https://a.example/"]}
 
 CONTRADICTIONS: dict[str, dict[str, Any]] = {
-    "snapstart cannot be had": {"snapstart": True, **ON_INSTANCES, "memory_mb": 2048},
+    "snapstart cannot be combined": {"snapstart": True, **ON_INSTANCES, "memory_mb": 2048},
     "memory_mb must be at least 2048": ON_INSTANCES,
     "claims needs auth.issuer": {"auth": {"guest": {}}, "quotas": QUOTAS, "claims": ["plan"]},
-    "reserved_concurrency does not hold": {**ON_INSTANCES, "memory_mb": 2048, "reserved_concurrency": 5},
+    "reserved_concurrency has no effect": {**ON_INSTANCES, "memory_mb": 2048, "reserved_concurrency": 5},
     "vpc is missing": {"managed_instances": {}, "memory_mb": 2048},
     "vpc needs front_door apigw": {"vpc": NETWORK},
     "domain needs front_door cloudfront": {"domain": {"name": "chat.example.org", "certificate_arn": CERTIFICATE}},
     "domain needs either": {"front_door": "cloudfront", "domain": {"name": "chat.example.org"}},
     "waf needs front_door": {"waf": True, "account": "123456789012", "region": "eu-west-1"},
-    "account and region must be named": {"front_door": "cloudfront", "waf": True},
-    "region must be named for kms": {"kms": "cmk"},
+    "account and region are required": {"front_door": "cloudfront", "waf": True},
+    "region is required for kms": {"kms": "cmk"},
     "monitoring none has no alarms": {"monitoring": "none", "alarm_email": "ops@example.org"},
     "canary needs monitoring": {"monitoring": "none", "canary": True},
     "monthly_budget_usd needs alarm_email": {"monthly_budget_usd": 10},
     "quotas.stage_tokens_per_day is missing": {"auth": {"guest": {}}, "quotas": {"messages_per_day": 20}},
-    "quotas.stage_tokens_per_day is missing: nothing else caps what strangers": {
+    "quotas.stage_tokens_per_day is missing: nothing else limits what guests": {
         "auth": {"cognito": {**POOL, "self_sign_up": True}}
     },
     "access_logs needs front_door": {"access_logs": True},
     "auth.sign_in_url is missing": {"auth": {**EXTERNAL_COGNITO, "client_id": "page"}},
-    "auth.client_id cannot be had with Google": {
+    "auth.client_id cannot be combined with Google": {
         "auth": {"issuer": "https://accounts.google.com", "audience": "page", "client_id": "page"}
     },
-    "settings may not hold table": {"settings": {"table": "mine"}},
+    "settings must not contain table": {"settings": {"table": "mine"}},
 }
 
 
@@ -282,9 +282,7 @@ def test_bedrock_needs_a_list_of_models(url: str, needs_models: bool) -> None:
     if not needs_models:
         StageConfig.from_context(context)
         return
-    assert _faults(context) == [
-        "stages.dev.models is missing: the role may ask Amazon Bedrock for exactly the models named there."
-    ]
+    assert _faults(context) == ["stages.dev.models is missing: the role may call only these models of Amazon Bedrock."]
     StageConfig.from_context(_context(settings={"model_base_url": url}, models=["openai.gpt-oss-120b"]))
 
 

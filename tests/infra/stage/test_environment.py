@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from infra.stage.config import StageConfig
-from infra.stage.environment import Places, variables
+from infra.stage.environment import ResourceNames, variables
 from infra.stage.parsers import options_of
 from infra.stage.sections import SET_BY_THE_STACK, QuotaConfig
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
-PLACES = Places(table="table", bucket="bucket", issuer="https://login.example.org/", audience="chat")
+NAMES = ResourceNames(table="table", bucket="bucket", issuer="https://login.example.org/", audience="chat")
 MINIMUM = {
     "AWS_LAMBDA_EXEC_WRAPPER": "/var/task/lambda_src/bootstrap",
     "CHAT_TABLE": "table",
@@ -23,7 +23,7 @@ JWK = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "k"}
 
 def _variables(**options: Any) -> dict[str, str]:
     config = StageConfig.from_context({"stage": "dev", "stages": {"dev": {"auth": AUTH, **options}}})
-    return variables(config, PLACES)
+    return variables(config, NAMES)
 
 
 def test_an_option_that_a_stage_leaves_out_sets_no_variable() -> None:
@@ -68,7 +68,7 @@ def test_guests_and_public_keys_are_set_in_addition_to_the_issuer() -> None:
 
 def test_the_demo_model_is_turned_off_in_prod() -> None:
     config = StageConfig.from_context({"stage": "prod", "stages": {"prod": {"auth": AUTH}}})
-    assert variables(config, PLACES)["CHAT_DEMO_MODEL"] == "false"
+    assert variables(config, NAMES)["CHAT_DEMO_MODEL"] == "false"
     assert "CHAT_DEMO_MODEL" not in _variables()
 
 

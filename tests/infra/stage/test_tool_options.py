@@ -11,7 +11,7 @@ from infra.commands import template
 from infra.errors import ConfigError
 from infra.preflight.settings_check import stage_of
 from infra.stage.config import StageConfig
-from infra.stage.environment import Places, variables
+from infra.stage.environment import ResourceNames, variables
 from tests.infra.conftest import StackOf
 
 AUTH = {"issuer": "https://login.example.org/", "audience": "chat"}
@@ -30,7 +30,7 @@ def _fault(**options: Any) -> str:
 
 
 def _variables(**options: Any) -> dict[str, str]:
-    return variables(_config(**options), Places(table="table", bucket="bucket"))
+    return variables(_config(**options), ResourceNames(table="table", bucket="bucket"))
 
 
 def test_variables_reach_the_function_as_text() -> None:

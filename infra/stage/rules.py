@@ -1,62 +1,63 @@
-"""Options that one stage cannot combine. Knows options; no construct, no file and no AWS."""
+"""Rules about options of a stage that exclude or require each other. Pure."""
 
 from infra.stage.schema import StageOptions
 from infra.stage.sections import SET_BY_THE_STACK, bedrock_region, policy_faults
 
-COGNITO = "https://cognito-idp."  # its tokens come from another host, which our page may not call unless it is named
+COGNITO = "https://cognito-idp."  # its tokens come from another host, which the page may call only if it is configured
 GOOGLE = "https://accounts.google.com"
-MANAGED_MEMORY_MB = 2048  # the least that Managed Instances take
+MANAGED_MEMORY_MB = 2048  # the minimum on Managed Instances
 
 
-def contradictions(stage: StageOptions) -> list[str]:
-    """What cannot be had together, each as a sentence that begins with the option to change."""
+def violated_rules(stage: StageOptions) -> list[str]:
+    """One sentence for each violated rule, beginning with the option to change."""
     cdn, managed = stage.behind_cloudfront, stage.managed_instances is not None
     zoned = stage.domain is not None and stage.domain.hosted_zone_id is not None
     taken = [name for name, _ in stage.settings if name in SET_BY_THE_STACK]
     proven = stage.domain is not None and stage.domain.certificate_arn is not None
-    of_a_kind = {
+    rules = {
         "auth.sign_in_url is missing: Cognito issues tokens at https://<prefix>.auth.<region>.amazoncognito.com, "
-        "and our page may call only hosts that are named.": (
+        "and the page may call only configured hosts.": (
             (stage.auth.issuer or "").startswith(COGNITO)
             and stage.auth.client_id is not None
             and stage.auth.sign_in_url is None
         ),
-        "auth.client_id cannot be had with Google: its access tokens are opaque. Add Google to Cognito or Auth0.": (
+        "auth.client_id cannot be combined with Google: its access tokens are opaque. Use Cognito or Auth0.": (
             stage.auth.issuer == GOOGLE and stage.auth.client_id is not None
         ),
-        f"settings may not hold {', '.join(taken)}: the stack sets that itself.": bool(taken),
+        f"settings must not contain {', '.join(taken)}: the stack sets that itself.": bool(taken),
         "claims needs auth.issuer, auth.public_keys or auth.cognito: guests have no claims.": bool(stage.claims)
         and stage.auth.issuer is None
         and not stage.auth.public_keys
         and stage.auth.cognito is None,
-        "snapstart cannot be had on managed_instances: their environments stay warm.": stage.snapstart and managed,
-        f"memory_mb must be at least {MANAGED_MEMORY_MB} on managed_instances.": managed
+        "snapstart cannot be combined with managed_instances: their environments stay warm.": stage.snapstart
+        and managed,
+        f"memory_mb must be at least {MANAGED_MEMORY_MB} with managed_instances.": managed
         and stage.memory_mb < MANAGED_MEMORY_MB,
-        "reserved_concurrency does not hold on managed_instances: max_vcpus does.": managed
+        "reserved_concurrency has no effect with managed_instances: use max_vcpus.": managed
         and stage.reserved_concurrency is not None,
         "vpc is missing: managed_instances run in its subnets.": managed and stage.vpc is None,
-        "vpc needs front_door apigw: AWS says that function URLs do not stream in a VPC.": stage.vpc is not None
+        "vpc needs front_door apigw: function URLs do not stream in a VPC.": stage.vpc is not None
         and not managed
         and stage.front_door != "apigw",
         "domain needs front_door cloudfront.": not cdn and stage.domain is not None,
         "domain needs either hosted_zone_id or certificate_arn.": stage.domain is not None and zoned == proven,
         "waf needs front_door cloudfront.": not cdn and stage.waf,
-        "account and region must be named for waf and hosted_zone_id: their stack is in us-east-1.": stage.needs_edge
+        "account and region are required for waf and hosted_zone_id: their stack is in us-east-1.": stage.needs_edge
         and (stage.account is None or stage.region is None),
-        "region must be named for kms cmk: the key's name is part of the table.": stage.kms == "cmk"
+        "region is required for kms cmk: the key's name is part of the table.": stage.kms == "cmk"
         and stage.region is None,
-        "monitoring none has no alarms to mail: take basic, or no alarm_email.": stage.monitoring == "none"
+        "monitoring none has no alarms to mail: use basic, or remove alarm_email.": stage.monitoring == "none"
         and stage.alarm_email is not None,
-        "canary needs monitoring: without alarms nothing would turn it back.": stage.canary
+        "canary needs monitoring: without alarms nothing would roll it back.": stage.canary
         and stage.monitoring == "none",
-        "models is missing: the role may ask Amazon Bedrock for exactly the models named there.": not stage.models
+        "models is missing: the role may call only these models of Amazon Bedrock.": not stage.models
         and bedrock_region(stage.settings) is not None,
-        "quotas.stage_tokens_per_day is missing: nothing else caps what strangers can cost.": stage.open_to_strangers
+        "quotas.stage_tokens_per_day is missing: nothing else limits what guests can cost.": stage.open_to_strangers
         and (stage.quotas is None or stage.quotas.stage_tokens_per_day is None),
-        "access_logs needs front_door cloudfront or apigw: a function URL keeps no access log.": stage.access_logs
+        "access_logs needs front_door cloudfront or apigw: a function URL has no access log.": stage.access_logs
         and stage.front_door == "url",
-        "monthly_budget_usd needs alarm_email: somebody must hear of it.": stage.monthly_budget_usd is not None
+        "monthly_budget_usd needs alarm_email: it has to notify someone.": stage.monthly_budget_usd is not None
         and stage.alarm_email is None,
     }
-    faults = [sentence for sentence, true in of_a_kind.items() if true]
+    faults = [sentence for sentence, violated in rules.items() if violated]
     return [*faults, *policy_faults(stage.policy, stage=stage.stage)]
