@@ -26,8 +26,8 @@ def find_uv(environ: Mapping[str, str]) -> list[str]:
         return [named]
     if INSTALLED_UV.is_file():
         return [str(INSTALLED_UV)]
-    if found := shutil.which("uv", path=environ.get("PATH")):
-        return [found]
+    if path := shutil.which("uv", path=environ.get("PATH")):
+        return [path]
     if find_spec("uv") is not None:
         return [sys.executable, "-m", "uv"]
     raise ToolError("uv is missing: run `make setup`, or install it from https://docs.astral.sh/uv and set UV.")
@@ -44,15 +44,15 @@ def find_python(version: str, *, uv: list[str]) -> str | None:
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     find = [*uv, "python", "find", "--no-project", "--no-python-downloads", version]
-    found = subprocess.run(find, capture_output=True, text=True, check=False).stdout.strip()
-    return found or _pyenv_python(version)
+    path = subprocess.run(find, capture_output=True, text=True, check=False).stdout.strip()
+    return path or _pyenv_python(version)
 
 
 def _pyenv_python(version: str) -> str | None:
     """The newest Python of that minor version that pyenv installed; pyenv's versions are not on the PATH."""
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    found = [path for path in root.glob(f"versions/{version}*/bin/python{version}") if os.access(path, os.X_OK)]
-    return str(max(found, key=_patch_number)) if found else None
+    paths = [path for path in root.glob(f"versions/{version}*/bin/python{version}") if os.access(path, os.X_OK)]
+    return str(max(paths, key=_patch_number)) if paths else None
 
 
 def _patch_number(python: Path) -> int:

@@ -116,14 +116,14 @@ def _bootstrap(config: StageConfig, account: Account) -> Iterator[str]:
     command = f"make bootstrap STAGE={config.stage}"
     for region in regions(config, account):
         try:
-            found = account.clients("ssm", region).get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"]
+            version = account.clients("ssm", region).get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"]
         except ClientError as error:
             if _code(error) != "ParameterNotFound":
                 raise
             yield f"{region} is not prepared for CDK: `{command}`, once."
         else:
-            if int(found) < BOOTSTRAP_VERSION:
-                yield f"{region} was prepared by an older CDK (version {found}): `{command}` again."
+            if int(version) < BOOTSTRAP_VERSION:
+                yield f"{region} was prepared by an older CDK (version {version}): `{command}` again."
 
 
 def _stacks(config: StageConfig, account: Account) -> Iterator[str]:
@@ -200,7 +200,7 @@ def _set_aside(config: StageConfig, account: Account) -> int:
     """What this stage's functions have of the account's concurrency already; 0 before its first deployment."""
     name = api_stack_name(config.stage)
     try:
-        found = account.clients("cloudformation", account.region).describe_stack_resources(StackName=name)
+        resources = account.clients("cloudformation", account.region).describe_stack_resources(StackName=name)
     except ClientError as error:
         if _code(error) != "ValidationError":  # CloudFormation's word for: there is no such stack
             raise
@@ -208,7 +208,7 @@ def _set_aside(config: StageConfig, account: Account) -> int:
     lambda_ = account.clients("lambda", account.region)
     return sum(
         int(lambda_.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions", 0))
-        for resource in found["StackResources"]
+        for resource in resources["StackResources"]
         if resource["ResourceType"] == "AWS::Lambda::Function" and (function := resource.get("PhysicalResourceId"))
     )
 

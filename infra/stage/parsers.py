@@ -64,7 +64,7 @@ def choice(*choices: str | int) -> Parse:
     """One of `choices`, of the same type."""
 
     def parse(value: object) -> object:
-        if not any(type(value) is type(known) and value == known for known in choices):
+        if not any(type(value) is type(allowed) and value == allowed for allowed in choices):
             raise ValueError(f"must be one of {', '.join(map(str, choices))}, and is {value!r}")
         return value
 

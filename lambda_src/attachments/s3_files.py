@@ -130,14 +130,14 @@ class S3AttachmentStore(Files):
     async def verify(self, attachment: Attachment, context: RequestContext) -> None:
         """Files."""
         try:
-            found = await self._get(_pending(attachment.id, context), file_types.HEAD_BYTES)
+            uploaded = await self._get(_pending(attachment.id, context), file_types.HEAD_BYTES)
         except MissingObjectError:
             raise _not_uploaded(attachment) from None
-        is_as_announced = found.size == (attachment.metadata or {}).get("size")
-        if not is_as_announced or not file_types.proves(attachment.mime_type, found.data):
+        is_as_announced = uploaded.size == (attachment.metadata or {}).get("size")
+        if not is_as_announced or not file_types.proves(attachment.mime_type, uploaded.data):
             raise _not_as_announced(attachment)
         if context.turn is not None:
-            context.turn.uploads[attachment.id] = found.etag
+            context.turn.uploads[attachment.id] = uploaded.etag
 
     async def read_upload(self, attachment: Attachment, context: RequestContext) -> bytes:
         """Files."""

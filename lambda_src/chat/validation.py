@@ -153,7 +153,9 @@ class Checks:
             raise RequestError(f"A message takes {MAX_FILES} files at most.")
         if len(set(input.attachments)) != len(input.attachments):
             raise RequestError("A file is attached twice.")
-        named = await asyncio.gather(*(self._attachment(one, thread_id, context) for one in input.attachments))
+        named = await asyncio.gather(
+            *(self._attachment(attachment_id, thread_id, context) for attachment_id in input.attachments)
+        )
         await self.screening.message("\n".join(texts_of(input)), context.user)
         for attachment in named:
             if attachment.thread_id is None:

@@ -21,19 +21,21 @@ def ring(stage: Stage, endpoint_url: str | None) -> str:
     cloudwatch: Any = session.client("cloudwatch", endpoint_url=endpoint_url)
     sns: Any = session.client("sns", endpoint_url=endpoint_url)
     name = f"chatkit-{stage.name}-{RUNG}"
-    found = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-    if not found:
+    alarms = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    if not alarms:
         raise RequestError(f"There is no alarm {name}: deploy stage {stage.name}, with monitoring basic or full.")
-    topics = found[0]["AlarmActions"]
+    topics = alarms[0]["AlarmActions"]
     if not topics:
         raise RequestError(
             f"{name} notifies nobody: set alarm_email of stage {stage.name} in cdk.json, then `make deploy`."
         )
     pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topics[0])
     subscriptions = [subscription for page in pages for subscription in page["Subscriptions"]]
-    confirmed = [one["Endpoint"] for one in subscriptions if one["SubscriptionArn"] != PENDING]
+    confirmed = [
+        subscription["Endpoint"] for subscription in subscriptions if subscription["SubscriptionArn"] != PENDING
+    ]
     if not confirmed:
-        waiting = ", ".join(one["Endpoint"] for one in subscriptions) or "nobody"
+        waiting = ", ".join(subscription["Endpoint"] for subscription in subscriptions) or "nobody"
         raise RequestError(
             f"Nobody would get the mail: {waiting} has not confirmed the subscription. Open AWS's mail "
             '("AWS Notification - Subscription Confirmation"; is it in the spam folder?), then try again.'

@@ -221,8 +221,8 @@ def import_(
     from lambda_src.cli.transfer import export_files
 
     async def run() -> None:
-        found = export_files.records_of(export_files.json_lines(file))
-        new, there = await _import(where, found, new_user_of, dry_run=dry_run)
+        records = export_files.records_of(export_files.json_lines(file))
+        new, there = await _import(where, records, new_user_of, dry_run=dry_run)
         report(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
     with one_sentence():
@@ -255,8 +255,8 @@ def import_hosted(
     async def run() -> None:
         if not raw.exists():
             await _fetch(raw, user)
-        found = hosted_chatkit.to_records(export_files.json_lines(raw))
-        new, there = await _import(where, found, new_user_of, dry_run=dry_run, skip_changed=True)
+        records = hosted_chatkit.to_records(export_files.json_lines(raw))
+        new, there = await _import(where, records, new_user_of, dry_run=dry_run, skip_changed=True)
         report(f"{new} records {'would be ' if dry_run else ''}imported, {there} were there.")
 
     with one_sentence():
@@ -298,17 +298,17 @@ def models(
     from lambda_src.errors import UnavailableError
 
     with one_sentence():
-        found = read_stage(cdk_json, stage)
+        settings = read_stage(cdk_json, stage)
         try:
-            for model in sorted(retirement.used_by(found)):
+            for model in sorted(retirement.used_by(settings)):
                 typer.echo(model)
-            soon = retirement.looked_up(found, today=retirement.today(), endpoint_url=context.obj.endpoint_url)
+            soon = retirement.looked_up(settings, today=retirement.today(), endpoint_url=context.obj.endpoint_url)
         except UnavailableError as fault:
             typer.echo(str(fault), err=True)
             return
-    for one in soon:
-        typer.echo(str(one), err=True)
-    if new and any(one.too_late for one in soon):
+    for retiring in soon:
+        typer.echo(str(retiring), err=True)
+    if new and any(retiring.too_late for retiring in soon):
         raise typer.Exit(1)
 
 
@@ -382,9 +382,9 @@ def _retired(endpoint_url: str | None, stage: str, cdk_json: Path) -> bool:
     except ChatError as fault:
         report(str(fault))
         return False
-    for one in soon:
-        typer.echo(str(one))
-    return any(one.days_left < 0 for one in soon)
+    for retiring in soon:
+        typer.echo(str(retiring))
+    return any(retiring.days_left < 0 for retiring in soon)
 
 
 def _told(row: "Row") -> bool:
@@ -395,7 +395,7 @@ def _told(row: "Row") -> bool:
 
 async def _import(
     where: Place,
-    found: Iterator[Any],
+    records: Iterator[Any],
     new_user_of: Callable[[str], str],
     *,
     dry_run: bool,
@@ -408,7 +408,7 @@ async def _import(
     async with opened(where) as store:
         with progress("records read") as step:
             imported = export_files.import_records(
-                store, found, user_of=new_user_of, dry_run=dry_run, skip_changed=skip_changed
+                store, records, user_of=new_user_of, dry_run=dry_run, skip_changed=skip_changed
             )
             async for was_new in imported:
                 new, there = (new + 1, there) if was_new else (new, there + 1)

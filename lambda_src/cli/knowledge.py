@@ -37,8 +37,8 @@ def knowledge(
     did not take a document.
     """
     with one_sentence():
-        found = read_stage(cdk_json, stage)
-        store_id = found.environment.get(VARIABLE)
+        settings = read_stage(cdk_json, stage)
+        store_id = settings.environment.get(VARIABLE)
         documents, left_out = read_folder(folder, link=link)
         if not documents and store_id is None:
             raise RequestError(f"{folder} has no documents.")
@@ -55,7 +55,7 @@ def knowledge(
             return _listed(stores.plan_of(documents, ()))
         async with AsyncOpenAI(max_retries=stores.RETRIES) as client:
             if store_id is None:
-                store = await _new_store(client, found, cdk_json)
+                store = await _new_store(client, settings, cdk_json)
             else:
                 store = stores.VectorStore(client, store_id)
             contents = await store.contents()

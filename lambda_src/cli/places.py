@@ -33,15 +33,15 @@ def placed(place: Place, *, stage: str | None, local: bool, cdk_json: Path) -> P
 
 def _of_make_dev(place: Place, file: Path) -> Place:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        os.kill(found["pid"], 0)
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        os.kill(settings["pid"], 0)
         return replace(
             place,
-            table=found["table"],
-            bucket=found["bucket"],
-            endpoint_url=found["endpoint_url"],
-            region=found["region"],
-            key=(found["access_key_id"], found["secret_access_key"]),
+            table=settings["table"],
+            bucket=settings["bucket"],
+            endpoint_url=settings["endpoint_url"],
+            region=settings["region"],
+            key=(settings["access_key_id"], settings["secret_access_key"]),
         )
     except (FileNotFoundError, ProcessLookupError):
         raise RequestError(NOT_RUNNING) from None

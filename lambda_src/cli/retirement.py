@@ -80,8 +80,8 @@ def models_of(stage: Stage, assistants: Assistants) -> set[str]:
         if listed := stage.models if assistant.models is None else assistant.models:
             used |= set(listed)
         else:
-            found: list[Any] = [agent.model or get_default_model() for agent in agents_of(assistant.build_agent())]
-            used |= {model for model in found if isinstance(model, str)}
+            names: list[Any] = [agent.model or get_default_model() for agent in agents_of(assistant.build_agent())]
+            used |= {model for model in names if isinstance(model, str)}
     return used
 
 
@@ -102,9 +102,9 @@ def retiring(stage: Stage, dates: Mapping[str, date], *, today: date, load: Load
     """
     if not dates:
         return []
-    known = [(model, dates[model]) for model in used_by(stage, load) if model in dates]
-    found = [Retiring(day, model, (day - today).days) for model, day in known]
-    return sorted(one for one in found if one.days_left <= WARN_DAYS)
+    dated = [(model, dates[model]) for model in used_by(stage, load) if model in dates]
+    models = [Retiring(day, model, (day - today).days) for model, day in dated]
+    return sorted(model for model in models if model.days_left <= WARN_DAYS)
 
 
 def looked_up(

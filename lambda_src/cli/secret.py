@@ -57,14 +57,14 @@ def set_(
         if local:
             set_local(name)
             return
-        found = read_stage(cdk_json, stage)
-        parameter = parameter_of(name, found)
-        value = checked_shape(name, asked(f"{name} of stage {found.name}"))
+        settings = read_stage(cdk_json, stage)
+        parameter = parameter_of(name, settings)
+        value = checked_shape(name, asked(f"{name} of stage {settings.name}"))
         if name == Name.model_key and not unchecked:
-            said, dates = tried(value, found.model_base_url or OPENAI)
-            report(said)
-            warn(found, dates)
-        version = write(parameter, value, found, context.obj.endpoint_url)
+            response, dates = tried(value, settings.model_base_url or OPENAI)
+            report(response)
+            warn(settings, dates)
+        version = write(parameter, value, settings, context.obj.endpoint_url)
     report(f"{parameter} is set, version {version}. {WHEN.get(name, WHEN_OF_TOOLS)}")
 
 
@@ -90,11 +90,11 @@ def rotate(
     with one_sentence():
         if name is Name.model_key:
             raise RequestError("A model's key is made by its vendor: make one there, then `secret set model-key`.")
-        found = read_stage(cdk_json, stage)
-        parameter = parameter_of(name, found)
+        settings = read_stage(cdk_json, stage)
+        parameter = parameter_of(name, settings)
         if not yes:
-            typer.confirm(f"End the session of every guest of stage {found.name}?", abort=True, err=True)
-        version = write(parameter, secrets.token_urlsafe(NEW_BYTES), found, context.obj.endpoint_url)
+            typer.confirm(f"End the session of every guest of stage {settings.name}?", abort=True, err=True)
+        version = write(parameter, secrets.token_urlsafe(NEW_BYTES), settings, context.obj.endpoint_url)
     report(f"{parameter} is changed, version {version}. {WHEN[name]}")
 
 
@@ -114,9 +114,9 @@ def parameter_of(name: str, stage: Stage) -> str:
             raise SettingsError([f"Stage {stage.name} lets in no guests: its auth in cdk.json has no `guest`."])
         return stage.guest_secret
     if name not in stage.secrets:
-        known = ", ".join((*Name, *stage.secrets))
+        names = ", ".join((*Name, *stage.secrets))
         raise SettingsError(
-            [f"Stage {stage.name} has no secret {name!r}: list it in its `secrets` in cdk.json. It has {known}."]
+            [f"Stage {stage.name} has no secret {name!r}: list it in its `secrets` in cdk.json. It has {names}."]
         )
     return f"/chatkit/{stage.name}/{name}"
 
@@ -178,8 +178,8 @@ def warn(stage: Stage, dates: Mapping[str, date]) -> None:
     from lambda_src.cli import retirement  # noqa: PLC0415 - as above
 
     try:
-        for one in retirement.retiring(stage, dates, today=retirement.today()):
-            report(f"warning: {one}")
+        for model in retirement.retiring(stage, dates, today=retirement.today()):
+            report(f"warning: {model}")
     except UnavailableError as fault:
         report(str(fault))
 

@@ -48,8 +48,8 @@ def read_stage(cdk_json: Path, name: str | None) -> Stage:
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise SettingsError([f"{cdk_json} cannot be read, or names no stages: {fault!r}."]) from None
     if not isinstance(stages, Mapping) or not isinstance(stages.get(wanted), Mapping):
-        known = ", ".join(stages) if isinstance(stages, Mapping) else "none"
-        raise SettingsError([f"{cdk_json} has no stage {wanted!r}; known are {known}."])
+        names = ", ".join(stages) if isinstance(stages, Mapping) else "none"
+        raise SettingsError([f"{cdk_json} has no stage {wanted!r}; known are {names}."])
     entry: Mapping[str, Any] = stages[wanted]
     guests = "guest" in entry.get("auth", {})
     settings = entry.get("settings", {})

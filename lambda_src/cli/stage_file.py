@@ -35,7 +35,7 @@ def with_member(text: str, keys: Sequence[str], value: str) -> str:
     for depth, key in enumerate(keys):
         if text[start] != "{":
             raise TypeError(f"{'.'.join(keys[:depth])} is no object")
-        spans = [(at, end) for found, at, end in _members(text, start) if found == key]
+        spans = [(at, end) for name, at, end in _members(text, start) if name == key]
         if not spans:
             missing: Any = value
             for inner in reversed(keys[depth + 1 :]):

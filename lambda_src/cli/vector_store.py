@@ -64,7 +64,7 @@ class Contents:
     @property
     def ids(self) -> frozenset[str]:
         """Every file in the store."""
-        return self.foreign | {one.id for one in self.kept}
+        return self.foreign | {file.id for file in self.kept}
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Plan:
     @property
     def gone(self) -> list[str]:
         """The paths that the folder no longer has."""
-        return sorted({one.path for one in self.removed})
+        return sorted({file.path for file in self.removed})
 
     @property
     def is_drastic(self) -> bool:
@@ -96,15 +96,15 @@ class Plan:
 
     def changes(self) -> Iterator[tuple[str, str]]:
         """What happens to which path."""
-        yield from (("add", one.path) for one in self.added)
-        yield from (("update", one.path) for one in self.changed)
-        yield from (("link", one.path) for _, one in self.relinked)
+        yield from (("add", document.path) for document in self.added)
+        yield from (("update", document.path) for document in self.changed)
+        yield from (("link", document.path) for _, document in self.relinked)
         yield from (("remove", path) for path in self.gone)
 
     def summary(self, refused: Collection[str]) -> str:
         """How many documents were what; `refused` were not taken."""
-        added = sum(one.path not in refused for one in self.added)
-        changed = sum(one.path not in refused for one in self.changed)
+        added = sum(document.path not in refused for document in self.added)
+        changed = sum(document.path not in refused for document in self.changed)
         counts = f"{added} added, {changed} updated, {len(self.gone)} removed, {self.unchanged} unchanged"
         counts += f", {len(self.relinked)} with another link" if self.relinked else ""
         return counts + (f", {len(refused)} not taken" if refused else "")
@@ -113,8 +113,8 @@ class Plan:
 def plan_of(documents: Mapping[str, Document], kept: Sequence[Kept]) -> Plan:
     """Compare a folder with what the store holds."""
     plan, by_path = Plan(), dict[str, list[Kept]]()
-    for one in kept:
-        by_path.setdefault(one.path, []).append(one)
+    for file in kept:
+        by_path.setdefault(file.path, []).append(file)
     plan.known = len(by_path)
     for path, versions in by_path.items():
         if path not in documents:
@@ -150,15 +150,15 @@ class VectorStore:
             store = await self._client.vector_stores.retrieve(self.id)
             if store.status == "expired":
                 raise RequestError(f"Vector store {self.id} has expired. {ANOTHER}")
-            found = await self._listed()
+            files = await self._listed()
         except openai.NotFoundError:
             raise RequestError(f"The project of this key has no vector store {self.id}. {ANOTHER}") from None
-        return replace(found, kept=tuple(await _each(self._processed, found.kept)))
+        return replace(files, kept=tuple(await _each(self._processed, files.kept)))
 
     async def apply(self, plan: Plan, contents: Contents, *, step: Step) -> dict[str, str]:
         """Carry it out; returns why which documents were not taken. The old version of such a document stays."""
         refused: dict[str, str] = {}
-        known = set(contents.ids)
+        file_ids = set(contents.ids)
         for batch in _batches(plan.uploads):
             uploaded = {
                 document.path: (document, file_id)
@@ -167,7 +167,7 @@ class VectorStore:
             }
             failed = {document.path: UNSUPPORTED for document in batch if document.path not in uploaded}
             failed |= await self._added(list(uploaded.values()))
-            known |= {file_id for path, (_, file_id) in uploaded.items() if path not in failed}
+            file_ids |= {file_id for path, (_, file_id) in uploaded.items() if path not in failed}
             await _each(self._remove, [file_id for path, (_, file_id) in uploaded.items() if path in failed])
             await self._remove_all(plan.older.pop(document.path) for document in batch if document.path not in failed)
             refused |= failed
@@ -176,7 +176,7 @@ class VectorStore:
         await _each(self._relink, plan.relinked)
         await self._remove_all(older for path, older in plan.older.items() if path not in refused)
         await self._remove_all([plan.removed])
-        await self._sweep(known)
+        await self._sweep(file_ids)
         return refused
 
     async def _listed(self) -> Contents:
@@ -214,7 +214,9 @@ class VectorStore:
         """Add files to the store and wait until they are processed; returns why which were not taken."""
         if not uploaded:
             return {}
-        files: list[NewFile] = [{"file_id": file_id, "attributes": _attributes(one)} for one, file_id in uploaded]
+        files: list[NewFile] = [
+            {"file_id": file_id, "attributes": _attributes(document)} for document, file_id in uploaded
+        ]
         batches = self._client.vector_stores.file_batches
         try:
             batch = await batches.create(self.id, files=files)
@@ -243,7 +245,7 @@ class VectorStore:
         await self._client.vector_stores.files.update(kept.id, vector_store_id=self.id, attributes=attributes)
 
     async def _remove_all(self, versions: Iterable[Iterable[Kept]]) -> None:
-        for batch in _batches([one.id for some in versions for one in some]):
+        for batch in _batches([file.id for some in versions for file in some]):
             await _each(self._remove, batch)
 
     async def _remove(self, file_id: str) -> None:
@@ -256,10 +258,10 @@ class VectorStore:
         with suppress(openai.NotFoundError):  # somebody else has deleted it
             await self._client.files.delete(file_id)
 
-    async def _sweep(self, known: set[str]) -> None:
-        """Delete what dead runs uploaded and did not add. `known` are files of the store."""
+    async def _sweep(self, file_ids: set[str]) -> None:
+        """Delete what dead runs uploaded and did not add. `file_ids` are those of the store."""
         listed = self._client.files.list(purpose="assistants", limit=FILES_PAGE, order="asc")
-        suspects = [file.id async for file in listed if f".{self._tag}." in file.filename and file.id not in known]
+        suspects = [file.id async for file in listed if f".{self._tag}." in file.filename and file.id not in file_ids]
         if suspects:
             in_store = (await self._listed()).ids  # another run may have added them meanwhile
             await _each(self._delete, [file_id for file_id in suspects if file_id not in in_store])
@@ -279,13 +281,13 @@ async def _each(work: Callable[[T], Awaitable[R]], things: Iterable[T]) -> list[
     """The results of `work` on each, in order; PARALLEL at a time. Raises the first error."""
     gate = asyncio.Semaphore(PARALLEL)
 
-    async def bounded(one: T) -> R:
+    async def bounded(thing: T) -> R:
         async with gate:
-            return await work(one)
+            return await work(thing)
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(bounded(one)) for one in things]
+            tasks = [group.create_task(bounded(thing)) for thing in things]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]

@@ -43,8 +43,8 @@ def readable(line: str) -> str | None:
 def _event(fields: Mapping[str, Any]) -> str:
     match fields["message"]:
         case "request":
-            told = f"{fields.get('status', '???')}  {fields.get('operation', '')}  {_seconds(fields['duration_ms'])}"
-            return f"{told}  ({fields['code']})" if "code" in fields else told
+            summary = f"{fields.get('status', '???')}  {fields.get('operation', '')}  {_seconds(fields['duration_ms'])}"
+            return f"{summary}  ({fields['code']})" if "code" in fields else summary
         case "turn":
             first = f"first word after {_seconds(fields['first_token_ms'])}, " if "first_token_ms" in fields else ""
             tokens = f", {fields['tokens_in']} + {fields['tokens_out']} tokens" if fields.get("tokens_in") else ""
@@ -72,8 +72,8 @@ class Readable:
         """Write more of the log."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
-            if (told := readable(line)) is not None:
-                self._out.write(told + "\n")
+            if (text := readable(line)) is not None:
+                self._out.write(text + "\n")
 
     def flush(self) -> None:
         """Flush `out`; complete lines were written already."""

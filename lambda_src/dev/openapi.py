@@ -52,10 +52,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     """The document of an app made by create_app."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # HEAD and GET of a route share an operation id; HEAD is left out
-        found = get_openapi(title=app.title, version="1", routes=app.routes)
-    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+        schema = get_openapi(title=app.title, version="1", routes=app.routes)
+    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     schemas.clear()  # FastAPI's own errors, which the app never answers
-    for path, operations in found["paths"].items():
+    for path, operations in schema["paths"].items():
         operations.pop("head", None)
         for method, operation in operations.items():
             operation["parameters"] = [_in_path(name) for name in re.findall(r"{(\w+)}", path)]
@@ -65,8 +65,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             if path.startswith("/chatkit"):
                 operation["security"] = [{"bearer": []}]
     schemas["Error"] = ERROR
-    found["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-    return found
+    schema["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    return schema
 
 
 def _body(path: str, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Reply:
     @property
     def approvals(self) -> list[str]:
         """The questions that the user must answer: one for each tool call that waits for approval."""
-        return [one.question for form in self.items if _waits(form) for one in form.inputs]
+        return [question.question for form in self.items if _waits(form) for question in form.inputs]
 
     async def approve(self) -> "Reply":
         """Approve every waiting tool call and return the reply. The script continues with its next step.
@@ -121,15 +121,15 @@ class Reply:
         form = next((item for item in reversed(self.items) if _waits(item)), None)
         if form is None or self._ask is None:
             raise RefusedError("No tool call waits for an approval.")
-        answers = {one.id: {"values": [word]} for one in form.inputs}
+        answers = {question.id: {"values": [word]} for question in form.inputs}
         params = {"thread_id": self.thread_id, "item_id": form.id, "input": {"status": "answered", "answers": answers}}
         return await self._ask("threads.add_structured_input", params)
 
     @property
     def error(self) -> str | None:
         """The error that the user saw; if none, the first exception of a tool, such as `LookupError: no order`."""
-        told = next((event.get("message", event["code"]) for event in self.events if event["type"] == "error"), None)
-        return told or (None if self.cause is None else f"{type(self.cause).__name__}: {self.cause}")
+        message = next((event.get("message", event["code"]) for event in self.events if event["type"] == "error"), None)
+        return message or (None if self.cause is None else f"{type(self.cause).__name__}: {self.cause}")
 
 
 def _waits(item: ThreadItem) -> TypeGuard[StructuredInputItem]:
@@ -230,13 +230,13 @@ class AgentChat:
     @classmethod
     def at(cls, assistant: str, *, real_model: RunConfig | None = None, load_hooks: LoadHooks = shipped_hooks) -> Self:
         """A chat with the agent and actions of one of your AGENTS. SettingsError: there is none."""
-        known = assistants.shipped()
-        if (one := known.get(assistant)) is None:
-            names = ", ".join(name for name in known if name) or "none"
+        shipped = assistants.shipped()
+        if (chosen := shipped.get(assistant)) is None:
+            names = ", ".join(name for name in shipped if name) or "none"
             raise SettingsError([f"There is no assistant {assistant!r} in AGENTS. Its named assistants: {names}."])
-        actions = one.actions
+        actions = chosen.actions
         return cls(
-            one.build_agent,
+            chosen.build_agent,
             build_actions=lambda: actions,
             real_model=real_model,
             load_hooks=load_hooks,

@@ -57,8 +57,8 @@ class DemoModel(Model):
             yield event
 
 
-def output_for(shown: str | list[TResponseInputItem], tools: Sequence[Tool]) -> Output:
-    items: list[Any] = [{"role": "user", "content": shown}] if isinstance(shown, str) else list(shown)
+def output_for(input: str | list[TResponseInputItem], tools: Sequence[Tool]) -> Output:
+    items: list[Any] = [{"role": "user", "content": input}] if isinstance(input, str) else list(input)
     last = items[-1] if items else {}
     if last.get("type") == "function_call_output":
         return message_of(f"I called the tool, and it answered: {last['output']}")

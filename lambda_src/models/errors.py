@@ -108,8 +108,8 @@ class Fault:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def refused_files(error: Exception, shown: Collection[FileKind]) -> set[FileKind]:
-    """The kinds of file among `shown` (those in the request) that the vendor probably refused.
+def refused_files(error: Exception, kinds: Collection[FileKind]) -> set[FileKind]:
+    """The kinds of file among `kinds` (those in the request) that the vendor probably refused.
 
     All of them if the error names none. If the files were not the cause, the request without them fails again.
     """
@@ -117,7 +117,7 @@ def refused_files(error: Exception, shown: Collection[FileKind]) -> set[FileKind
     if fault is None or not (fault.kind in ("file", "rejected") or fault.status in FILE_STATUSES):
         return set()
     about = f"{fault.code} {fault.text}".lower()
-    return {kind for kind in shown if ABOUT[kind].search(about)} or set(shown)
+    return {kind for kind in kinds if ABOUT[kind].search(about)} or set(kinds)
 
 
 class CutError(Exception):

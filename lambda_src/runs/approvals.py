@@ -56,7 +56,7 @@ class Held:
     state: dict[str, Any]
 
     async def resumed(
-        self, agent: "Agent[Any]", shown: "list[TResponseInputItem]", context: AgentContext[RequestContext]
+        self, agent: "Agent[Any]", input: "list[TResponseInputItem]", context: AgentContext[RequestContext]
     ) -> "RunState[Any, Any]":
         """The run with the user's decisions. Raises CustomStreamError if the agent has changed since it stopped."""
         from agents import RunContextWrapper, RunState, Usage  # noqa: PLC0415 - off the cold path
@@ -64,7 +64,7 @@ class Held:
 
         wrapper = RunContextWrapper(context)
         try:
-            kept = {**self.state, "original_input": shown}
+            kept = {**self.state, "original_input": input}
             state = await RunState.from_json(agent, kept, context_override=wrapper)
             for question, call in zip(self.form.inputs, state.get_interruptions(), strict=True):
                 answers = question.answer.values if question.answer is not None else []

@@ -66,9 +66,9 @@ def shipped_hooks() -> Hooks:
     return checked(vars(importlib.import_module(MODULE)))
 
 
-def checked(found: Mapping[str, Any]) -> Hooks:
+def checked(functions: Mapping[str, Any]) -> Hooks:
     """The hooks among the names of a module. Raises TypeError with the reason if they are not valid."""
-    named = {name: value for name, value in found.items() if name.startswith("check_")}
+    named = {name: value for name, value in functions.items() if name.startswith("check_")}
     for name, value in named.items():
         if name not in NAMES:
             raise TypeError(f"hooks.py defines {name}, which is not called: rename it to one of {', '.join(NAMES)}.")

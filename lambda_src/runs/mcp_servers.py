@@ -90,20 +90,20 @@ async def connected(agent: "Agent[Any]") -> AsyncIterator[None]:
         connect_in_parallel=True,
         suppress_cancelled_error=False,
     )
-    as_built = [(one, one.mcp_servers) for one in agents_of(agent)]
+    as_built = [(built, built.mcp_servers) for built in agents_of(agent)]
     async with manager:
         errors = {id(server): error for server, error in manager.errors.items()}
         names = await _listed([server for server in servers if id(server) not in errors], errors)
         _refuse_or_log(servers, errors, statuses)
-        for one, own in as_built:
-            one.mcp_servers = [server for server in own if id(server) not in errors]
-            one.mcp_config = {"failure_error_function": _failed_call, **one.mcp_config}
-            _tell_apart(one, names)
+        for built, own in as_built:
+            built.mcp_servers = [server for server in own if id(server) not in errors]
+            built.mcp_config = {"failure_error_function": _failed_call, **built.mcp_config}
+            _tell_apart(built, names)
         try:
             yield
         finally:
-            for one, own in as_built:
-                one.mcp_servers = own
+            for built, own in as_built:
+                built.mcp_servers = own
 
 
 def _prepared(server: "MCPServer") -> list[int]:

@@ -207,8 +207,8 @@ class Endpoint:
         if answer.status_code == httpx2.codes.UNAUTHORIZED and self.token is not None:
             text = "The token is not accepted, or not any more. Give a new one, as --token or in CHATKIT_TOKEN."
         busy = answer.status_code in BUSY and "the server cannot answer at the moment. Try again."
-        told = text or busy or "that is no answer of a chat. Is it the right --url?"
-        raise EndpointError(f"{answer.status_code}: {told}", status=answer.status_code)
+        message = text or busy or "that is no answer of a chat. Is it the right --url?"
+        raise EndpointError(f"{answer.status_code}: {message}", status=answer.status_code)
 
 
 def _why(fault: Exception) -> str:

@@ -111,8 +111,8 @@ def answered(headers: Mapping[str, str], origin: str) -> Row:
 
 def streamed(pieces: Iterable[bytes]) -> Row:
     """Whether the words came one by one, by the pieces in which they arrived: no clock is asked."""
-    found = [piece.count(DELTA) for piece in pieces]
-    deltas, arrived = sum(found), sum(count > 0 for count in found)
+    counts = [piece.count(DELTA) for piece in pieces]
+    deltas, arrived = sum(counts), sum(count > 0 for count in counts)
     if deltas < FEWEST:
         return Row(
             "streaming",
@@ -120,12 +120,12 @@ def streamed(pieces: Iterable[bytes]) -> Row:
             f"the answer had {deltas} deltas: too few to tell",
             "Ask it with `make chat ARGS=talk`.",
         )
-    told = f"{deltas} deltas arrived in {arrived} pieces"
+    summary = f"{deltas} deltas arrived in {arrived} pieces"
     if deltas > LUMP * arrived:
-        return Row("streaming", "wrong", told,
+        return Row("streaming", "wrong", summary,
                    "Something between here and the function holds the answer back: a proxy that buffers or compresses, "
                    "a function URL whose invoke mode is not RESPONSE_STREAM.")  # fmt: skip
-    return Row("streaming", "ok", told)
+    return Row("streaming", "ok", summary)
 
 
 def listed(origin: str) -> Row:

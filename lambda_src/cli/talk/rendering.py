@@ -67,8 +67,8 @@ def note_of(item: Json) -> str | None:
 def task_of(task: Json) -> str:
     """A step: its mark, its title, its content or what it looked for."""
     mark = {"loading": "…", "complete": "✓"}.get(task.get("status_indicator", ""), "-")
-    found = [_source(source) for source in task.get("sources", [])]
-    details = [task.get("content"), ", ".join(task.get("queries", [])), ", ".join(found)]
+    sources = [_source(source) for source in task.get("sources", [])]
+    details = [task.get("content"), ", ".join(task.get("queries", [])), ", ".join(sources)]
     return clean(" ".join([mark, ": ".join(part for part in [task.get("title"), *details] if part)]))
 
 
@@ -142,6 +142,6 @@ def _source(source: Json) -> str:
     return f"{title} ({where})" if where and where != title else title
 
 
-def _question(asked: Json) -> str:
-    options = " / ".join(option["value"] for option in asked.get("options", []))
-    return clean(f"? {asked['question']}{f' ({options})' if options else ''}")
+def _question(question: Json) -> str:
+    options = " / ".join(option["value"] for option in question.get("options", []))
+    return clean(f"? {question['question']}{f' ({options})' if options else ''}")

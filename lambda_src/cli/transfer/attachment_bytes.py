@@ -11,7 +11,7 @@ def objects_of(s3: Any, bucket: str, user_id: str, attachment_id: str) -> list[s
     """Keys of an attachment's bytes."""
     prefix = keys.attachment_objects(user_id, attachment_id)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return [found["Key"] for page in pages for found in page.get("Contents", [])]
+    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
 def with_links(record: Record, s3: Any, bucket: str, *, valid_s: int) -> Record:  # noqa: ANN401 - boto3's client

@@ -161,5 +161,5 @@ class ItemContract(ContractCase):
     async def test_items_added_at_once_are_all_kept(self, store: AnyStore, ada: AnyContext, thread: str) -> None:
         wanted = {f"msg_{number}" for number in range(20)}
         await asyncio.gather(*(store.add_thread_item("thr_1", message_of(i), context=ada) for i in wanted))
-        found = await item_ids(store, "thr_1", ada, limit=3)
-        assert (len(found), set(found)) == (20, wanted)
+        ids = await item_ids(store, "thr_1", ada, limit=3)
+        assert (len(ids), set(ids)) == (20, wanted)

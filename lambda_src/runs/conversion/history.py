@@ -107,8 +107,8 @@ class HistoryConverter(ThreadItemConverter):
             return _said(f"[The user attached {named}. It cannot be read any more.]")
         if kind != "text" and len(data) > most:  # its size was unknown; a truncated file is not valid
             return not_shown
-        shown = data[:most]
-        self._bytes_left -= len(shown)
+        excerpt = data[:most]
+        self._bytes_left -= len(excerpt)
         match kind:
             case "image":
                 self.shown.add(kind)
@@ -119,7 +119,7 @@ class HistoryConverter(ThreadItemConverter):
                 return ResponseInputFileParam(type="input_file", filename=attachment.name, file_data=url)
             case "text":
                 cut = " Only its beginning is shown." if len(data) > most else ""
-                return _said(f"[The user attached {named}.{cut} It says:]\n{shown.decode(errors='replace')}")
+                return _said(f"[The user attached {named}.{cut} It says:]\n{excerpt.decode(errors='replace')}")
 
     async def assistant_message_to_input(self, item: AssistantMessageItem) -> TResponseInputItem | None:
         """Plain text, because the Agents SDK's Chat Completions converter rejects upstream's parts."""

@@ -55,13 +55,13 @@ def citation(raw: object, text: str | None = None, documents: Documents = NO_DOC
     `documents` gets its title, and becomes a link if it has a URL.
     """
     data = raw.model_dump(warnings=False) if isinstance(raw, BaseModel) else raw
-    known = CITATIONS.get(str(data.get("type"))) if isinstance(data, dict) else None
-    if known is None or not isinstance(data, dict):
+    kind = CITATIONS.get(str(data.get("type"))) if isinstance(data, dict) else None
+    if kind is None or not isinstance(data, dict):
         return None
     if text is not None:
         data = {key: _within(text, value) if key in ("index", "end_index") else value for key, value in data.items()}
     try:
-        cited = known.model_validate(data)
+        cited = kind.model_validate(data)
     except ValidationError:
         return None
     if isinstance(cited, AnnotationFileCitation) and (document := documents.get(cited.file_id)) is not None:
@@ -89,8 +89,8 @@ def _content(part: Event, documents: Documents) -> Event | None:
     match getattr(part, "type", None):
         case "output_text":
             text = _text(part.text)
-            cited = (citation(one, text, documents) for one in getattr(part, "annotations", None) or ())
-            return part.model_copy(update={"text": text, "annotations": [one for one in cited if one is not None]})
+            cited = (citation(note, text, documents) for note in getattr(part, "annotations", None) or ())
+            return part.model_copy(update={"text": text, "annotations": [note for note in cited if note is not None]})
         case "refusal":
             return part.model_copy(update={"refusal": _text(part.refusal)})
         case "reasoning_text":
@@ -136,7 +136,9 @@ def _item(event: Event, *, documents: Documents) -> Event | None:
     item = event.item
     match getattr(item, "type", None):
         case "message":
-            content = [one for part in item.content or () if (one := _content(part, documents)) is not None]
+            content = [
+                content_part for part in item.content or () if (content_part := _content(part, documents)) is not None
+            ]
             return event.model_copy(update={"item": item.model_copy(update={"id": _text(item.id), "content": content})})
         case "image_generation_call" if item.result is not None:
             result = item.result if _is_base64(item.result) else None
@@ -225,8 +227,8 @@ class Repairs:
 
     def _item_done(self, event: Event) -> Event | None:
         if getattr(event.item, "type", None) == "file_search_call":
-            found = getattr(event.item, "results", None) or ()  # present if the tool has include_search_results=True
-            self._documents.update((_text(getattr(one, "file_id", "")), Document.of(one)) for one in found)
+            results = getattr(event.item, "results", None) or ()  # present if the tool has include_search_results=True
+            self._documents.update((_text(getattr(result, "file_id", "")), Document.of(result)) for result in results)
         repaired = self._item(event)
         if repaired is not None and repaired.item.type == "message":
             self._has_message |= any(part.type != "output_text" or part.text for part in repaired.item.content)

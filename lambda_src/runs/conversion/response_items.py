@@ -104,13 +104,13 @@ class Answer:
     @property
     def is_cut(self) -> bool:
         """Whether a message has text but no end."""
-        return any(known.has_text for known in self._open.values())
+        return any(opened.has_text for opened in self._open.values())
 
     def unended(self) -> Iterator[AssistantMessageItem]:
         """The messages without an end, with the text that was streamed."""
-        for known in self._open.values():
-            if isinstance(known.item, AssistantMessageItem):
-                yield known.item.model_copy(update={"id": known.own_id, "content": known.content()})
+        for opened in self._open.values():
+            if isinstance(opened.item, AssistantMessageItem):
+                yield opened.item.model_copy(update={"id": opened.own_id, "content": opened.content()})
 
     def events_of(self, event: ThreadStreamEvent) -> Iterable[ThreadStreamEvent]:
         """The events to send for an event of the run: usually one, which may be the same object with our id."""
@@ -143,7 +143,7 @@ class Answer:
 
     def _ended(self, event: ThreadItemDoneEvent) -> Iterator[ThreadStreamEvent]:
         item = event.item
-        known = self._open.get(item.id)
+        opened = self._open.get(item.id)
         match item:
             case WorkflowItem():
                 if item.id in self._done:
@@ -153,12 +153,12 @@ class Answer:
                     return
                 self.has_reasoning = True
             case AssistantMessageItem():
-                if known is None and item.id in self._done and _said(item) == _said(self._done[item.id]):
+                if opened is None and item.id in self._done and _said(item) == _said(self._done[item.id]):
                     return  # sent twice
-                if known is None and (known := self._open_message()) is not None:
-                    item = item.model_copy(update={"id": known.item.id})
+                if opened is None and (opened := self._open_message()) is not None:
+                    item = item.model_copy(update={"id": opened.item.id})
                 if not _said(item):
-                    if known is None or not known.has_text:
+                    if opened is None or not opened.has_text:
                         yield from self._removed(item.id)
                     return
                 self.has_content = True
@@ -173,18 +173,18 @@ class Answer:
         yield event.model_copy(update={"item": self._own(item, done=True)})
 
     def _own(self, item: ThreadItem, *, done: bool) -> ThreadItem:
-        known = self._open.get(item.id)
-        if known is None:
+        opened = self._open.get(item.id)
+        if opened is None:
             is_models = isinstance(item, AssistantMessageItem | ClientToolCallItem)  # else minted by our store already
-            known = self._open[item.id] = _Open(self._mint(item) if is_models else item.id, item)
-            self._own_ids.setdefault(item.id, {})[known.own_id] = None
+            opened = self._open[item.id] = _Open(self._mint(item) if is_models else item.id, item)
+            self._own_ids.setdefault(item.id, {})[opened.own_id] = None
         if done:
             del self._open[item.id]
-        return item if known.own_id == item.id else item.model_copy(update={"id": known.own_id})
+        return item if opened.own_id == item.id else item.model_copy(update={"id": opened.own_id})
 
     def _open_message(self) -> _Open | None:
         """The message in progress. Models write one at a time, but not every vendor repeats its id."""
-        return next((known for known in self._open.values() if isinstance(known.item, AssistantMessageItem)), None)
+        return next((opened for opened in self._open.values() if isinstance(opened.item, AssistantMessageItem)), None)
 
     def _opened(self, item_id: str) -> _Open:
         """Open a message whose text arrives before its beginning, or without one."""
@@ -194,40 +194,40 @@ class Answer:
 
     def _updated(self, event: ThreadItemUpdatedEvent) -> tuple[ThreadStreamEvent, ...]:
         """The event with our id. Most are text deltas, which are neither copied nor inspected."""
-        update, known = event.update, self._open.get(event.item_id)
+        update, opened = event.update, self._open.get(event.item_id)
         if isinstance(update, MessageUpdate):
             added: tuple[ThreadStreamEvent, ...] = ()
-            if known is None:
+            if opened is None:
                 if event.item_id in self._own_ids:
                     return ()  # the item has ended
-                if (known := self._open_message()) is None:
-                    known = self._opened(event.item_id)
-                    added = (ThreadItemAddedEvent(item=known.item.model_copy(update={"id": known.own_id})),)
+                if (opened := self._open_message()) is None:
+                    opened = self._opened(event.item_id)
+                    added = (ThreadItemAddedEvent(item=opened.item.model_copy(update={"id": opened.own_id})),)
             if not isinstance(update, AssistantMessageContentPartTextDelta):
-                if _would_empty(known, update):
+                if _would_empty(opened, update):
                     return added
                 update = update.model_copy(deep=True)  # ChatKit's server modifies the text of the original
-            known.updates.append(update)
-            event.item_id = known.own_id  # in place: nobody else uses the event
+            opened.updates.append(update)
+            event.item_id = opened.own_id  # in place: nobody else uses the event
             return (*added, event)
         if isinstance(update, GeneratedImageUpdated):
             update = update.model_copy(update={"image": self._renamed(update.image)})
             event = event.model_copy(update={"update": update})
-            if known is not None and isinstance(known.item, GeneratedImageItem):
-                known.item = known.item.model_copy(update={"image": update.image})
-        if known is not None and known.own_id != event.item_id:
-            event = event.model_copy(update={"item_id": known.own_id})
+            if opened is not None and isinstance(opened.item, GeneratedImageItem):
+                opened.item = opened.item.model_copy(update={"image": update.image})
+        if opened is not None and opened.own_id != event.item_id:
+            event = event.model_copy(update={"item_id": opened.own_id})
         return (event,)
 
     def _removed(self, item_id: str) -> Iterator[ThreadStreamEvent]:
-        if (known := self._open.pop(item_id, None)) is not None:
-            yield ThreadItemRemovedEvent(item_id=known.own_id)
+        if (opened := self._open.pop(item_id, None)) is not None:
+            yield ThreadItemRemovedEvent(item_id=opened.own_id)
 
     def closing(self) -> Iterator[ThreadStreamEvent]:
         """The ends of items that a finished or failed run left open. The turn stores text that has no end."""
-        for item_id, known in list(self._open.items()):
-            match known.item:
-                case AssistantMessageItem() if not known.has_text:
+        for item_id, opened in list(self._open.items()):
+            match opened.item:
+                case AssistantMessageItem() if not opened.has_text:
                     yield from self._removed(item_id)
                 case WorkflowItem() as item if not self._has_client_tool_call:  # otherwise the next run continues it
                     if item.workflow.summary is None:
@@ -243,12 +243,12 @@ class Answer:
                     pass
 
 
-def _would_empty(known: _Open, update: MessageUpdate) -> bool:
+def _would_empty(opened: _Open, update: MessageUpdate) -> bool:
     """Whether the update would delete the text of its part."""
     if isinstance(update, AssistantMessageContentPartAdded | AssistantMessageContentPartDone) and not (
         update.content.text.strip()
     ):
-        parts = known.content()
+        parts = opened.content()
         return update.content_index < len(parts) and bool(parts[update.content_index].text.strip())
     return False
 
