@@ -28,7 +28,12 @@ PAGE = "https://www.example.com"
 CORRECT = Cors(
     allow_origins=(PAGE,), allow_methods=("GET", "POST"), allow_headers=REQUEST_HEADERS, expose_headers=RESPONSE_HEADERS
 )
-ENV = {"CHAT_STORE": "memory", "CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
+ENV = {
+    "WORD_S": "0.005",
+    "CHAT_STORE": "memory",
+    "CHAT_AUTH_ISSUER": "https://issuer.test/",
+    "CHAT_AUTH_AUDIENCE": "chat",
+}
 
 
 Chat = Callable[[Cors | None], AbstractAsyncContextManager[str]]

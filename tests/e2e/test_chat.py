@@ -31,7 +31,8 @@ async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
 async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_stored(emulator: Emulator) -> None:
     async with client(emulator) as http:
         chunks: list[bytes] = []
-        async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("hello"))) as response:
+        create = body("threads.create", input=message("hello, count to 30"))
+        async with http.stream("POST", "/chatkit", json=create) as response:
             assert response.status_code == 200
             assert response.headers["content-type"].startswith("text/event-stream")
             assert response.headers["x-request-id"]
@@ -43,7 +44,7 @@ async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_
         thread_id = streamed[0]["thread"]["id"]
         thread = (await http.post("/chatkit", json=body("threads.get_by_id", thread_id=thread_id))).json()
         user_item, assistant_item = thread["items"]["data"]
-        assert user_item["content"][0]["text"] == "hello"
+        assert user_item["content"][0]["text"] == "hello, count to 30"
         assert assistant_item["content"][0]["text"] == "".join(event["update"]["delta"] for event in deltas)
 
 
@@ -87,7 +88,7 @@ async def test_resuming_a_turn_that_was_received_completely_is_a_204_that_does_n
     async with client(emulator) as http:
         turn = {"x-chat-turn": "a-turn-that-was-fully-seen"}
         async with http.stream(
-            "POST", "/chatkit", json=body("threads.create", input=message("hi")), headers=turn
+            "POST", "/chatkit", json=body("threads.create", input=message("count to 3")), headers=turn
         ) as response:
             received = [event async for event in events(response)]
         path, last = f"/chatkit/turns/{turn['x-chat-turn']}/events", str(len(received))

@@ -13,6 +13,8 @@ from tests.e2e.conftest import ROOT
 from tests.e2e.make_dev import descendants, ready, running, start_dev, start_make_dev, until_gone
 from tests.fakes.model_api import ANSWER, model_api
 
+SHORT = "remember me, and count to 3"  # which takes the demo model the time of three words
+
 
 async def test_it_prints_its_url_chats_and_keeps_threads_between_runs(tmp_path: Path) -> None:
     async with running(tmp_path) as (url, printed), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
@@ -20,14 +22,14 @@ async def test_it_prints_its_url_chats_and_keeps_threads_between_runs(tmp_path: 
         assert "demo" in output
         assert "DynamoDB" in output
         assert f"curl -N {url}/chatkit" in output
-        create = {"type": "threads.create", "params": {"input": message("remember me")}}
+        create = {"type": "threads.create", "params": {"input": message(SHORT)}}
         answer = await http.post(f"{url}/chatkit", json=create)
         assert '"thread.created"' in answer.text
     assert "Saved in" in printed[-1]
 
     async with running(tmp_path) as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
-        assert [thread["title"] for thread in listed.json()["data"]] == ["remember me"]
+        assert [thread["title"] for thread in listed.json()["data"]] == [SHORT]
 
 
 async def test_the_showcase_accepts_files_and_shows_widgets(tmp_path: Path) -> None:
@@ -71,14 +73,14 @@ async def test_kill_9_leaves_no_process_behind_and_loses_no_thread(tmp_path: Pat
     process = await start_dev(tmp_path)
     url, _ = await ready(process)
     async with httpx2.AsyncClient(timeout=60, trust_env=False) as http:
-        create = {"type": "threads.create", "params": {"input": message("remember me")}}
+        create = {"type": "threads.create", "params": {"input": message(SHORT)}}
         assert (await http.post(f"{url}/chatkit", json=create)).status_code == 200
     children = await descendants(process.pid)
     process.kill()
     await process.wait()
     async with running(tmp_path) as (url, _), httpx2.AsyncClient(timeout=60, trust_env=False) as http:
         listed = await http.post(f"{url}/chatkit", json={"type": "threads.list", "params": {}})
-        assert [thread["title"] for thread in listed.json()["data"]] == ["remember me"]
+        assert [thread["title"] for thread in listed.json()["data"]] == [SHORT]
     await until_gone(children)
 
 

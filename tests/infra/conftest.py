@@ -86,11 +86,13 @@ def dev_api(dev_templates: Templates) -> Template:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The real zip, built for this machine. Modules that use it share the xdist group `bundle`, so it is built once."""
-    folder = tmp_path_factory.mktemp("bundle") / "here"
+def bundle() -> Bundle:
+    """The real zip for this machine, in build/, where the commands expect it.
+
+    Tests that use it share the xdist group `bundle`, so it is built once.
+    """
     try:
-        return build.build(ROOT, environ=os.environ, out=folder, target=for_this_interpreter())
+        return build.build(ROOT, environ=os.environ, target=for_this_interpreter())
     except ToolError as error:
         pytest.skip(str(error))
     except BundleError as error:

@@ -20,13 +20,11 @@ from typing import Any
 
 import pytest
 
-from infra.bundle import build
-from infra.bundle.wheels import for_this_interpreter
+from infra.bundle.build import Bundle
 from infra.commands import local_cloud, record_release
 from infra.commands.deploy_local import MACHINES, for_this_machine
 from infra.commands.deployment import Deployment
 from infra.commands.local_cloud import ACCOUNT, REGION, LocalCloud
-from infra.errors import BundleError, ToolError
 from infra.stacks.names import stack_names
 from infra.stage.config import StageConfig
 from lambda_src import sse
@@ -35,7 +33,7 @@ from tests.fakes.https_issuer import serve
 from tests.fakes.issuer import AUDIENCE, Issuer
 from tests.infra import replacements
 
-pytestmark = pytest.mark.deploys
+pytestmark = [pytest.mark.deploys, pytest.mark.xdist_group("bundle")]
 
 ROOT = Path(__file__).parents[3]
 STAGE = record_release.STAGE
@@ -46,7 +44,11 @@ DATA, API = f"chatkit-{STAGE}-data", f"chatkit-{STAGE}-api"
 HELLO = {
     "type": "threads.create",
     "params": {
-        "input": {"content": [{"type": "input_text", "text": "Hello!"}], "attachments": [], "inference_options": {}}
+        "input": {
+            "content": [{"type": "input_text", "text": "Count to 3."}],
+            "attachments": [],
+            "inference_options": {},
+        }
     },
 }
 
@@ -110,28 +112,20 @@ class Deployed:
 
 
 @pytest.fixture
-def stage(context: dict[str, Any], tmp_path: Path) -> Iterator[Deployed]:
+def stage(context: dict[str, Any], bundle: Bundle, tmp_path: Path) -> Iterator[Deployed]:
     """Stage `staging` of the last release, whose data is not disposable. The local AWS trusts the fake issuer."""
     with serve(tmp_path) as (issuer, certificate):
         auth = {"issuer": issuer.url, "audience": AUDIENCE, "guest": {}}
         local_context = for_this_machine(
             {**context, "stage": STAGE, "stages": {STAGE: {"auth": auth, "quotas": {"stage_tokens_per_day": 400_000}}}}
         )
-        try:
-            code = build.build(ROOT, environ=os.environ, target=for_this_interpreter(), out=tmp_path / "zip").zip
-        except ToolError as error:
-            pytest.skip(str(error))
-        except BundleError as error:
-            if "Failed to download" not in str(error):
-                raise
-            pytest.skip("offline, and the locked wheels are not in uv's cache")
         environ = os.environ | {"SSL_CERT_FILE": str(certificate)}
         cloud = local_cloud.start(tmp_path, environ=environ)
         try:
             deployment = Previewed(cloud.account(), folder=tmp_path, environ=cloud.environ(os.environ))
             deployment.bootstrap()
-            outputs = _deploy_last_release(cloud, issuer=issuer.url, code=code)
-            yield Deployed(cloud, deployment, local_context, code, issuer, outputs)
+            outputs = _deploy_last_release(cloud, issuer=issuer.url, code=bundle.zip)
+            yield Deployed(cloud, deployment, local_context, bundle.zip, issuer, outputs)
         finally:
             local_cloud.stop(cloud)
 
@@ -214,7 +208,7 @@ def _a_tool_uses_a_secret_set_on_the_command_line(stage: Deployed, tmp_path: Pat
         entry = {**_with_more_memory(stage)["stages"][STAGE], **options, "environment": {"SHOP_URL": url}}
         context = {**stage.context, "stages": {STAGE: entry}}
         stage.deployment.deploy(context, code=_with_agent(stage.code, page, to=tmp_path / "agent.zip"))
-        question = json.loads(json.dumps(HELLO).replace("Hello!", "Opening hours"))
+        question = json.loads(json.dumps(HELLO).replace("Count to 3.", "Opening hours"))
         _, body = stage.request("chatkit", question, token=stage.issuer.token())
         assert "Monday to Friday" not in body, "the tool must not work before the secret is set"
         cdk_json = tmp_path / "cdk.json"
@@ -245,7 +239,7 @@ def _with_agent(code: Path, page: dict[str, str], *, to: Path) -> Path:
     """A copy of the zip at `to`, with the agent of the docs page in place of ours."""
     agent = {path: text for path, text in page.items() if path.startswith("lambda_src/agent/")}
     agent["lambda_src/agent/model.py"] = 'MODEL = "a-model"\n'
-    with zipfile.ZipFile(code) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as new:
+    with zipfile.ZipFile(code) as old, zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
         for info in old.infolist():
             if not info.filename.startswith("lambda_src/agent/"):
                 new.writestr(info, old.read(info))

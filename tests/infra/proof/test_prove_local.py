@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from infra.bundle import build
-from infra.bundle.wheels import for_this_interpreter
 from infra.commands import local_cloud
-from infra.errors import BundleError, ToolError
 from infra.proof import prove
 from infra.proof.configurations import CONFIGURATIONS
 from lambda_src.dev.verify import result
 
-pytestmark = [pytest.mark.deploys, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.deploys,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("bundle"),
+    pytest.mark.usefixtures("bundle"),
+]
 
-ROOT = Path(__file__).parents[3]
 AWS_ONLY = {"deltas", "stop", "resume", "deadline", "cold-starts", "longest-timeout", "alarm-delivered"}
 
 
@@ -26,14 +27,6 @@ def test_on_a_local_aws_every_row_passes_or_is_marked_as_not_available_there(
 ) -> None:
     if not local_cloud.PYTHON.is_file():
         pytest.skip("MiniStack is not installed")
-    try:
-        build.build(ROOT, environ=os.environ, target=for_this_interpreter())
-    except ToolError as error:
-        pytest.skip(str(error))
-    except BundleError as error:
-        if "Failed to download" not in str(error):
-            raise
-        pytest.skip("offline, and the locked wheels are not in uv's cache")
     (tmp_path / "cdk.json").write_text(json.dumps({"context": context}), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert prove.main(["--local", "--yes", "--folder", "run", "--email", "ops@example.org"], os.environ) == 0
