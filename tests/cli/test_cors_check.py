@@ -35,6 +35,7 @@ ENV = {
     "CHAT_AUTH_AUDIENCE": "chat",
 }
 
+pytestmark = pytest.mark.xdist_group("cors check")  # one function serves all fronts
 
 Chat = Callable[[Cors | None], AbstractAsyncContextManager[str]]
 

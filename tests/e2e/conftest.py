@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = {"CHAT_AUTH_ISSUER": "https://issuer.test/", "CHAT_AUTH_AUDIENCE": "chat"}
 
 
-@pytest.fixture
-async def emulator(tmp_path: Path) -> AsyncIterator[Emulator]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def emulator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emulator]:
     """The test handler behind an emulated function URL, with its own DynamoDB."""
-    async with local_aws(tmp_path) as aws:
+    async with local_aws(tmp_path_factory.mktemp("aws")) as aws:
         env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET}
         async with Emulator(
             "tests.e2e.chat_handler.handler",

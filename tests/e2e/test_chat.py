@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
+import pytest
 
 from lambda_src import sse
 from lambda_src.dev.emulator import Emulator
 from tests.apps.chat import message
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e chat")]  # one emulator serves all
 
 TIMEOUT_S = 60.0
 
@@ -49,7 +52,7 @@ async def test_a_turn_streams_while_the_answer_is_written_and_both_messages_are_
 
 
 async def test_a_second_request_is_served_while_the_first_streams(emulator: Emulator) -> None:
-    async with client(emulator) as http:
+    async with client(emulator, "bob") as http:
         async with http.stream("POST", "/chatkit", json=body("threads.create", input=message("slow"))) as response:
             first = await anext(events(response))
             listed = await http.post("/chatkit", json=body("threads.list"))

@@ -14,7 +14,7 @@ from tests.apps.chat import message
 from tests.apps.emulated import Client
 from tests.apps.full import items_of, thread_of
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e operations")]
 
 Params = dict[str, Any]
 numbers = count()  # makes messages unique: the same text again within seconds counts as a retry and starts no run

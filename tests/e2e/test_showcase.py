@@ -12,7 +12,7 @@ from tests.apps.full import PNG, items_of, thread_of
 from tests.dev.test_showcase import EVENTS, PHRASES
 from tests.e2e.test_uploads import SWEEP_TIMEOUT_S
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e showcase")]
 
 
 async def reloaded(ann: Client, thread_id: str) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from tests.apps.full import PNG, items_of, thread_of
 
 SWEEP_TIMEOUT_S = 30
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e uploads")]
 
 
 async def create(ann: Client, data: bytes = PNG) -> dict[str, Any]:
