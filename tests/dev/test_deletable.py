@@ -27,7 +27,7 @@ NEEDS_OURS = (
     "tests/docs/test_pages.py::test_every_file_that_a_page_names_is_there",  # pages name files of the runtime
     "tests/e2e/test_turns.py::test_a_sandbox_that_gets_sigterm_loses_no_text_that_was_sent",  # it handles SIGTERM
 )
-NOT_COPIED = (".git", ".venv", ".local", ".*_cache", ".hypothesis", "__pycache__", "cdk.out", "build", "node_modules")
+NOT_COPIED = (".git", ".venv", ".local", ".*_cache", ".hypothesis", "*.pyc.*", "cdk.out", "build", "node_modules")
 MOST_LINES = 45  # of the part that would remain; the rest of the stub plays the native runtime
 
 

@@ -57,7 +57,7 @@ ITEMS = {
 
 def test_the_tests_of_the_page_pass_with_its_agents(tmp_path: Path) -> None:
     root = tmp_path / "project"
-    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("__pycache__", "agent"))
+    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
     shutil.copy(ROOT / "pyproject.toml", root)
     written = {
         **FILES,

@@ -119,7 +119,7 @@ async def test_the_agent_of_the_page_searches_the_store_and_its_citations_open(a
 
 def test_the_test_of_the_page_passes(tmp_path: Path) -> None:
     root = tmp_path / "project"
-    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("__pycache__", "agent"))
+    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
     shutil.copy(ROOT / "pyproject.toml", root)
     written = {
         **files(),

@@ -57,7 +57,7 @@ def shop(key: str) -> Iterator[str]:
 def project(tmp_path: Path) -> Path:
     """A copy of the project whose owner has followed the page."""
     root = tmp_path / "project"
-    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("__pycache__", "agent"))
+    shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=shutil.ignore_patterns("*.pyc.*", "agent"))
     shutil.copy(ROOT / "pyproject.toml", root)
     written = {
         **files(),

@@ -41,7 +41,7 @@ def blocks() -> dict[str, str]:
 def project(tmp_path: Path) -> Path:
     """A copy of the project with another agent, as a newcomer has it before the first step."""
     root = tmp_path / "project"
-    ignored = shutil.ignore_patterns("__pycache__", "agent")
+    ignored = shutil.ignore_patterns("*.pyc.*", "agent")
     shutil.copytree(ROOT / "lambda_src", root / "lambda_src", ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", root)
     write(root, THE_AGENT, SOME_AGENT)

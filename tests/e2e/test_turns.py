@@ -5,10 +5,10 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from lambda_src.dev.local_aws import LocalAws, local_aws
 from lambda_src.turns.persistence import STOPPED_NOTE, SUPERSEDED_NOTE
@@ -16,16 +16,18 @@ from tests.apps.chat import message
 from tests.e2e.one_user import DELTAS, emulated, journaled, streamed_text, whole_events
 from tests.fakes.model_api import ModelApi, model_api
 
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e turns")]  # one local AWS
+
 DUPLICATES = 100  # as if a load balancer, a proxy and a user all retried
 
 
-@pytest.fixture
-async def aws(tmp_path: Path) -> AsyncIterator[LocalAws]:
-    async with local_aws(tmp_path) as aws:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def aws(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalAws]:
+    async with local_aws(tmp_path_factory.mktemp("aws")) as aws:
         yield aws
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def api() -> AsyncIterator[ModelApi]:
     async with model_api() as api:
         yield api

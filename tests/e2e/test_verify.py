@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from lambda_src.dev.emulator import Emulator, Switches
 from lambda_src.dev.local_aws import BUCKET, TABLE, LocalAws, local_aws
@@ -14,12 +15,14 @@ from lambda_src.dev.verify.__main__ import main
 from tests.apps.chat import SLOW_INIT_S
 from tests.e2e.conftest import ROOT
 
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("e2e verify")]  # one local AWS
+
 Verify = Callable[..., Any]
 
 
-@pytest.fixture
-async def aws(tmp_path: Path) -> AsyncIterator[LocalAws]:
-    async with local_aws(tmp_path / "aws") as aws:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def aws(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalAws]:
+    async with local_aws(tmp_path_factory.mktemp("aws")) as aws:
         yield aws
 
 

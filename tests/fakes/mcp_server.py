@@ -1,25 +1,27 @@
-"""A real MCP server in a process of its own, over Streamable HTTP: `python -m tests.fakes.mcp_server`.
+"""A real MCP server in a process of its own, over Streamable HTTP. It reports one line for each HTTP request.
 
-Says its URL, then one line for each HTTP request.
+Processes are forked from one that has imported this module: importing `mcp` takes longer than most tests.
 """
 
 import asyncio
+import multiprocessing
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 
 import uvicorn
 from mcp.server import MCPServer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-ROOT = Path(__file__).parents[2]
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
 
 
-def main() -> None:
-    """Serve until killed."""
+def serve(port: int, report: Connection) -> None:
+    """Report the server's URL, then serve until killed."""
     server = MCPServer("Warehouse")
 
     @server.tool()
@@ -38,24 +40,18 @@ def main() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    def told(app: ASGIApp) -> ASGIApp:
-        async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+    def reporting(app: ASGIApp) -> ASGIApp:
+        async def reported(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                say(scope["method"])
+                report.send(scope["method"])
             await app(scope, receive, send)
 
-        return telling
+        return reported
 
-    listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-    say(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp")
-    config = uvicorn.Config(told(server.streamable_http_app()), log_level="critical", lifespan="on")
+    listening = socket.create_server(("127.0.0.1", port))
+    report.send(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp")
+    config = uvicorn.Config(reporting(server.streamable_http_app()), log_level="critical", lifespan="on")
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def say(line: str) -> None:
-    """To whoever started this."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 @dataclass(slots=True)
@@ -63,7 +59,7 @@ class McpProcess:
     """A running one. `requests` are the methods that it was asked with."""
 
     url: str
-    process: asyncio.subprocess.Process
+    process: ForkServerProcess
     requests: list[str] = field(default_factory=list)
     asked: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -78,24 +74,27 @@ class McpProcess:
 
     async def kill(self) -> None:
         """As a machine that fails."""
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
+        self.process.kill()
+        await asyncio.to_thread(self.process.join)
 
 
 @asynccontextmanager
 async def mcp_process(port: int = 0) -> AsyncIterator[McpProcess]:
     """A server of its own while this is entered."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.fakes.mcp_server", str(port)]
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    running = McpProcess((await process.stdout.readline()).decode().strip(), process)
+    reports, report = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=serve, args=(port, report), daemon=True)
+    await asyncio.to_thread(process.start)
+    report.close()
+    running = McpProcess(await asyncio.to_thread(reports.recv), process)
 
     async def listen() -> None:
-        assert process.stdout is not None
-        async for line in process.stdout:
+        while True:
+            try:
+                request = await asyncio.to_thread(reports.recv)
+            except EOFError:
+                return
             async with running.asked:
-                running.requests.append(line.decode().strip())
+                running.requests.append(request)
                 running.asked.notify_all()
 
     listening = asyncio.create_task(listen())
@@ -104,7 +103,5 @@ async def mcp_process(port: int = 0) -> AsyncIterator[McpProcess]:
     finally:
         await running.kill()
         await listening
-
-
-if __name__ == "__main__":
-    main()
+        reports.close()
+        process.close()
