@@ -1,5 +1,6 @@
 """For every suite: asserts beside the code are rewritten like those in here, and no test may have told a marker."""
 
+import gc
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,12 @@ pytest.register_assert_rewrite("lambda_src.dev.store_contract")
 
 TOUCHED = pytest.StashKey[list[str]]()  # what a test did that loads the user's agent
 LONG_S = 1800  # builds, and deployments to a local AWS
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what collection imported from garbage collection: it is never garbage, and slow to look through."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ RETRIED = (429, 502, 503)  # statuses after which a client retries
 async def emulated(
     aws: LocalAws, model_url: str, *, output: TextIO | None = None, **switches: Any
 ) -> AsyncIterator["EmulatedFunction"]:
-    """The function with the model API at `model_url`. Its log goes to `output`, or to our standard output."""
+    """The function with the model API at `model_url`, and a new user's client. The log goes to `output` or stdout."""
     env = {**SETTINGS, **aws.env, "CHAT_TABLE": TABLE, "CHAT_BUCKET": BUCKET, "MODEL_URL": model_url}
     async with (
         Emulator(
@@ -35,7 +36,7 @@ async def emulated(
             output=output,
         ) as emulator,
         httpx2.AsyncClient(
-            base_url=emulator.url, headers={"authorization": "Bearer ann"}, timeout=60, trust_env=False
+            base_url=emulator.url, headers={"authorization": f"Bearer {uuid.uuid4()}"}, timeout=60, trust_env=False
         ) as http,
     ):
         yield EmulatedFunction(emulator, http)

@@ -165,7 +165,8 @@ def served(env: dict[str, str], handler: str = "tests.web.page_handlers.handler"
 def served_here(env: dict[str, str]) -> Iterator[str]:
     """The chat of tests/web/echo.py on uvicorn in a thread of this process: its URL.
 
-    It starts in a tenth of the time that a process of the emulator takes: for settings that only one test needs.
+    It starts in a tenth of the time that a process of the emulator takes. For tests of the page's own logic, such as
+    signing in; those of streams, Stop and reloads go through the emulator.
     """
     settings = Settings.from_env(env)
     store, ledger = build_store(settings, Clients())
@@ -196,17 +197,17 @@ def hosted() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # no thread of it is left when other suites run
 def people() -> Iterator[str]:
     """A server whose users sign in at ISSUER, which tests play in the browser's network."""
-    with served(PEOPLE) as url:
+    with served_here(PEOPLE) as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # no thread of it is left when other suites run
 def visitors() -> Iterator[str]:
     """A server that takes guests, who may sign in later."""
-    with served(PEOPLE | GUESTS) as url:
+    with served_here(PEOPLE | GUESTS) as url:
         yield url
 
 
