@@ -4,9 +4,10 @@ Imported only when it is used: by `make dev` without OPENAI_API_KEY, or by a sta
 """
 
 import asyncio
+import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from agents import FunctionTool, Model, ModelResponse, ModelSettings, Tool, TResponseInputItem, Usage
@@ -17,6 +18,8 @@ PAUSE_S = 0.04  # between two words: about the pace of a real model, slow enough
 ABOUT_MENTIONS = "# User-provided context for @-mentions"  # ChatKit's own text, which follows a message with mentions
 QUOTE_CHARS = 200  # of the user's message, quoted in the answer
 COUNT_TO = re.compile(r"\bcount to ([1-9][0-9]{0,3})\b", re.IGNORECASE)  # for an answer of any length
+
+EXAMPLES: Mapping[Any, object] = {"integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}  # by JSON type
 
 Sleep = Callable[[float], Awaitable[object]]
 Output = r.ResponseOutputMessage | r.ResponseFunctionToolCall
@@ -67,15 +70,39 @@ def output_for(input: str | list[TResponseInputItem], tools: Sequence[Tool]) -> 
     if count := COUNT_TO.search(newest):
         return message_of(" ".join(map(str, range(1, int(count[1]) + 1))))
     for tool in tools:
-        is_named = tool.name.replace("_", " ") in newest.lower().replace("_", " ")
-        if is_named and isinstance(tool, FunctionTool) and not tool.params_json_schema.get("required"):
-            return tool_call_of(tool.name)
+        if isinstance(tool, FunctionTool) and f" {_words(tool.name)} " in f" {_words(newest)} ":
+            return _called(tool, newest)
     return message_of(_answer(newest, len([item for item in items if item.get("role")]), tools))
+
+
+def _called(tool: FunctionTool, message: str) -> Output:
+    """A call with the arguments that the message has as a JSON object, or the question for them."""
+    schema = tool.params_json_schema
+    required = schema.get("required", [])
+    arguments: Any = {}
+    start = message.find("{")
+    if start >= 0:
+        try:
+            arguments, _ = json.JSONDecoder().raw_decode(message[start:])
+        except (ValueError, RecursionError):
+            arguments = {}
+    if all(name in arguments for name in required):
+        return tool_call_of(tool.name, json.dumps(arguments))
+    examples = {name: EXAMPLES.get(schema.get("properties", {}).get(name, {}).get("type"), "...") for name in required}
+    return message_of(
+        f"“{_words(tool.name)}” needs arguments, which the demo model cannot choose. Write them as JSON:\n\n"
+        f"`{_words(tool.name)} {json.dumps(examples)}`"
+    )
+
+
+def _words(name: str) -> str:
+    """Lower-case words, so that `get-env`, `get_env` and “Get env” name the same tool."""
+    return " ".join(re.findall(r"[^\W_]+", name.lower()))
 
 
 def _answer(message: str, messages: int, tools: Sequence[Tool]) -> str:
     quote = message if len(message) <= QUOTE_CHARS else message[:QUOTE_CHARS] + "..."
-    names = ", ".join(f"“{tool.name.replace('_', ' ')}”" for tool in tools)
+    names = ", ".join(f"“{_words(tool.name)}”" for tool in tools if isinstance(tool, FunctionTool))
     return (
         f"You said: “{quote}”\n\n"
         "I am the **demo model**: no model key is set here, so I cannot think, but everything else is real. "
@@ -100,14 +127,14 @@ def message_of(text: str) -> r.ResponseOutputMessage:
     )
 
 
-def tool_call_of(name: str) -> r.ResponseFunctionToolCall:
-    """A model's call of a tool without arguments."""
+def tool_call_of(name: str, arguments: str = "{}") -> r.ResponseFunctionToolCall:
+    """A model's call of a tool."""
     call_id = f"call_{uuid.uuid4().hex}"
     return r.ResponseFunctionToolCall(
         id=f"fc_{uuid.uuid4().hex}",
         call_id=call_id,
         name=name,
-        arguments="{}",
+        arguments=arguments,
         type="function_call",
         status="completed",
     )

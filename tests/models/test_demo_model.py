@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from agents import Agent, RunConfig, Runner, function_tool
 
 from lambda_src.models.demo_model import PAUSE_S, DemoModel
@@ -15,7 +16,7 @@ def roll_dice() -> str:
 
 @function_tool
 def add_numbers(a: int, b: int) -> int:
-    """Needs arguments, which the demo model cannot think up."""
+    """Needs arguments, which the demo model cannot choose."""
     return a + b
 
 
@@ -62,8 +63,23 @@ async def test_it_calls_a_tool_by_name_and_tells_its_output() -> None:
     assert "four" in "".join(await deltas("please Roll Dice for me", Sleep()))
 
 
-async def test_a_tool_that_needs_arguments_is_not_called() -> None:
-    assert "demo model" in "".join(await deltas("add numbers", Sleep()))
+@pytest.mark.parametrize("name", ["get env", "Get-Env", "get_env"])
+async def test_a_tool_is_named_in_any_spelling(name: str) -> None:
+    tool = function_tool(lambda: "PATH", name_override="get-env", description_override="")
+    agent = Agent[Any](name="Test", tools=[tool])
+    model = RunConfig(model=DemoModel(sleep=Sleep()), tracing_disabled=True)
+    assert "PATH" in (await Runner.run(agent, f"please {name}", run_config=model)).final_output
+
+
+async def test_a_tool_that_needs_arguments_is_called_with_those_that_the_user_writes() -> None:
+    assert "answered: 5" in "".join(await deltas('add numbers {"a": 2, "b": 3}, please', Sleep()))
+
+
+@pytest.mark.parametrize("words", ["add numbers", 'add numbers {"a": 2}', "add numbers {", "add numbers {}"])
+async def test_a_tool_whose_arguments_are_missing_asks_for_them(words: str) -> None:
+    text = "".join(await deltas(words, Sleep()))
+    assert '`add numbers {"a": 1, "b": 1}`' in text
+    assert "You said" not in text
 
 
 async def test_it_answers_whole_when_nobody_streams() -> None:
