@@ -154,6 +154,47 @@ def _limit(*, default: int = 0, least: int = 0, most: int | None = None) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageSettings:
+    """The page's looks and words: infra/stage/sections.py explains each."""
+
+    title: str = "Chat"
+    greeting: str = "What can I help with?"
+    prompts: tuple[Mapping[str, str], ...] = ()  # label and prompt
+    accent: str | None = None  # #rrggbb
+    logo: str | None = None  # a file in lambda_src/agent/
+    disclaimer: str | None = None
+    privacy_url: str | None = None
+
+
+def _page(value: str) -> PageSettings:
+    names = tuple(option.name for option in fields(PageSettings))
+    try:
+        given = json.loads(value)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise ValueError(f'must be a JSON object such as {{"title": "Shop help"}}, and is {value!r}')
+    for name, content in given.items():
+        if name not in names:
+            raise ValueError(f"has no {name}; {_suggestion(name, names, str)}")
+        if name != "prompts" and not isinstance(content, str):
+            raise ValueError(f"is wrong: {name} must be a text, and is {content!r}")
+    prompts = given.get("prompts", [])
+    if not isinstance(prompts, list) or not all(map(_is_prompt, prompts)):
+        raise ValueError(f"is wrong: prompts must be a list of objects with label and prompt, and is {prompts!r}")
+    logo = given.get("logo", "logo.png")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.(png|jpe?g|webp|svg)", logo):
+        raise ValueError(f"is wrong: logo must be the name of a picture in lambda_src/agent/, and is {logo!r}")
+    return PageSettings(**{**given, "prompts": tuple(prompts)})
+
+
+def _is_prompt(value: object) -> bool:
+    if not isinstance(value, dict) or value.keys() != {"label", "prompt"}:
+        return False
+    return all(isinstance(text, str) and text.strip() for text in value.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaSettings:
     """Usage limits per user and for the stage; 0 means no limit."""
 
@@ -249,6 +290,12 @@ class Settings:
         _text,
         "OpenAI's domain key for the page; without it the page uses our own client: docs/frontend.md.",
         default=None,
+    )
+    page: PageSettings = _setting(  # noqa: RUF009 - it makes a dataclass field
+        _page,
+        'Looks and words of the page as JSON, such as `{"title": "Shop help"}`: the options of `page` in '
+        "docs/configuration.md.",
+        default=PageSettings(),
     )
     guest_secret: str | None = _setting(
         _text,

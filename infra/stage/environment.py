@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from infra.stage.config import StageConfig
-from infra.stage.sections import GuestConfig, QuotaConfig
+from infra.stage.sections import GuestConfig, PageConfig, QuotaConfig
 
 WRAPPER = "/var/task/lambda_src/bootstrap"  # Lambda unpacks the zip to /var/task
 TOKEN_HEADER = "x-chat-authorization"  # noqa: S105 - a header's name; CloudFront's signature uses Authorization
@@ -38,6 +38,7 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
         "CHAT_AUTH_PUBLIC_KEYS": f"[{','.join(config.auth.public_keys)}]" if config.auth.public_keys else None,
         "CHAT_CLAIMS": ",".join(config.claims) or None,
         "CHAT_GUEST_SECRET": config.guest_secret_name,
+        "CHAT_PAGE": _changed(config.page),
         "CHAT_QUOTAS": _limits(config.quotas),
         "CHAT_GUEST_QUOTAS": _limits(config.auth.guest),
         "CHAT_MODEL_KEY_PARAMETER": config.model_key_name,
@@ -52,6 +53,13 @@ def variables(config: StageConfig, names: ResourceNames) -> dict[str, str]:
         "CHAT_CORS_ORIGINS": (",".join(config.cors_origins) or None) if config.front_door == "apigw" else None,
     }
     return {name: str(value) for name, value in values.items() if value is not None}
+
+
+def _changed(page: PageConfig | None) -> str | None:
+    """The options of the page that differ from the defaults, as JSON; None without any."""
+    usual = asdict(PageConfig())
+    changed = {} if page is None else {name: value for name, value in asdict(page).items() if value != usual[name]}
+    return json.dumps(changed) if changed else None
 
 
 def _limits(section: QuotaConfig | GuestConfig | None) -> str | None:

@@ -9,12 +9,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from infra.errors import ConfigError
 
 MAX_CORS_ORIGINS = 100  # a function URL's limit
+MIN_CONTRAST = 4.5  # WCAG 2.2, level AA, for text of normal size
+MAX_PICTURE_BYTES = 200_000  # every first visit loads it
+AGENT = Path(__file__).parents[2] / "lambda_src" / "agent"
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,60}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,100}", re.ASCII)  # as Lambda takes them
 _OUR_SECRETS = ("model-key", "guest-secret")
@@ -39,6 +43,47 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError(f"must be a text, and is {value!r}")
     return value
+
+
+def words(most: int) -> Callable[[object], str]:
+    """A printable text of at most `most` characters."""
+
+    def parse(value: object) -> str:
+        if len(parsed := text(value)) > most:
+            raise ValueError(f"must have at most {most} characters, and has {len(parsed)}")
+        return parsed
+
+    return parse
+
+
+def accent(value: object) -> str:
+    """A color as #rrggbb that is dark enough for links and buttons on white (WCAG AA)."""
+    color = matching(r"#[0-9A-Fa-f]{6}", example="#0f6b5c")(value)
+    contrast = 1.05 / (_luminance(color) + 0.05)
+    if contrast < MIN_CONTRAST:
+        raise ValueError(
+            f"must have a contrast of at least {MIN_CONTRAST} with white, and {color} has {contrast:.1f}: "
+            "take a darker color"
+        )
+    return color.lower()
+
+
+def _luminance(color: str) -> float:
+    """The relative luminance of #rrggbb, from 0 to 1, as WCAG defines it."""
+    channels = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def picture(value: object) -> str:
+    """The name of a picture in lambda_src/agent/, which is in the zip."""
+    name = matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}\.(png|jpe?g|webp|svg)", example="logo.svg")(value)
+    file = AGENT / name
+    if not file.is_file():
+        raise ValueError(f"names {name}, which is not in lambda_src/agent/")
+    if (size := file.stat().st_size) > MAX_PICTURE_BYTES:
+        raise ValueError(f"must be a file of at most {MAX_PICTURE_BYTES // 1000} KB, and {name} has {size // 1000}")
+    return name
 
 
 def flag(value: object) -> bool:

@@ -15,7 +15,9 @@ from infra.stage.sections import (
     GuestConfig,
     ManagedInstancesConfig,
     NetworkConfig,
+    PageConfig,
     PolicyConfig,
+    PromptConfig,
     QuotaConfig,
 )
 
@@ -25,6 +27,8 @@ PARTS: dict[str, type] = {
     "auth.guest": GuestConfig,
     "quotas": QuotaConfig,
     "domain": DomainConfig,
+    "page": PageConfig,
+    "page.prompts": PromptConfig,
     "policy": PolicyConfig,
     "vpc": NetworkConfig,
     "managed_instances": ManagedInstancesConfig,

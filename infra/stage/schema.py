@@ -28,6 +28,7 @@ from infra.stage.sections import (
     DomainConfig,
     ManagedInstancesConfig,
     NetworkConfig,
+    PageConfig,
     PolicyConfig,
     QuotaConfig,
     auth,
@@ -83,6 +84,12 @@ class StageOptions:
     quotas: QuotaConfig | None = option(
         optional(object_of(QuotaConfig)),
         "Usage limits per user and for the stage.",
+        takes="object or null",
+        default=None,
+    )
+    page: PageConfig | None = option(
+        optional(object_of(PageConfig)),
+        "Looks and words of the page: docs/page.md.",
         takes="object or null",
         default=None,
     )

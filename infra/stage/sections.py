@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from infra.errors import ConfigError
 from infra.stage.parsers import (
+    accent,
     flag,
     issuer,
     list_of,
@@ -18,9 +19,11 @@ from infra.stage.parsers import (
     object_of,
     option,
     optional,
+    picture,
     public_key,
     text,
     whole,
+    words,
 )
 
 TOKENS = (1, 10**9)
@@ -209,6 +212,51 @@ class QuotaConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PromptConfig:
+    """A suggestion on the empty page of a new chat."""
+
+    label: str = option(words(60), "Text of the button.", takes="text")
+    prompt: str = option(words(200), "Message that the button sends.", takes="text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageConfig:
+    """The page's looks and words, in our own client and in OpenAI's component alike."""
+
+    title: str = option(
+        words(60), "Name of the chat, in the page and in the browser's tab.", takes="text", default="Chat"
+    )
+    greeting: str = option(words(120), "Heading of a new chat.", takes="text", default="What can I help with?")
+    prompts: tuple[PromptConfig, ...] = option(
+        list_of(object_of(PromptConfig), at_most=6),
+        "Suggestions below the greeting.",
+        takes="list of objects, at most 6",
+        default=(),
+    )
+    accent: str | None = option(
+        optional(accent),
+        "Color of buttons and links; dark mode lightens it.",
+        takes="#rrggbb or null",
+        default=None,
+    )
+    logo: str | None = option(
+        optional(picture),
+        "Name of a PNG, JPEG, WebP or SVG file in lambda_src/agent/, which is also the tab's icon.",
+        takes="file name or null",
+        default=None,
+    )
+    disclaimer: str | None = option(
+        optional(words(200)), "Sentence below the message box.", takes="text or null", default=None
+    )
+    privacy_url: str | None = option(
+        optional(_HTTPS),
+        "Address of your privacy policy, linked below the message box.",
+        takes="URL or null",
+        default=None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
     """One IAM statement for the function's role: what your tools may do in AWS, in addition to what the chat needs."""
 
@@ -292,6 +340,7 @@ SET_BY_THE_STACK = frozenset(
         "models",
         "origin_secrets",
         "origin_signed",
+        "page",
         "quotas",
         "retention_days",
         "secrets",

@@ -139,6 +139,10 @@ def serve(app: FastAPI, page: Page) -> None:
     def static(request: Request) -> Response:
         return answered(page.static(request.path_params["name"]))
 
+    @app.get("/logo")
+    def logo() -> Response:
+        return answered(page.logo())
+
     @app.get("/chat-client.js")
     def client() -> Response:
         return answered(page.helper("chat-client.js"))

@@ -15,7 +15,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,18 @@ DEVICES = (  # features that neither the page nor any frame in it may use
     *("accelerometer", "camera", "display-capture", "geolocation", "gyroscope", "hid", "magnetometer", "midi"),
     *("payment", "publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
 )
+AGENT = Path(__file__).parents[1] / "agent"  # the stage's logo is there
+PICTURE_TYPES = {
+    ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".svg": "image/svg+xml",
+}  # fmt: skip
+LOGO_HEADERS = {  # an SVG that is opened by itself could run scripts without the sandbox
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "cache-control": "public, max-age=3600",
+}
 TYPES = {".js": "text/javascript; charset=utf-8", ".ts": "text/plain; charset=utf-8"}
 
 _CONFIG = b'<script type="application/json" id="page-config">{}</script>'  # exactly as in web/src/index.html
+_TITLE = b"<title>Chat</title>"  # as above
 _STYLE = re.compile(rb"<style[^>]*>(.*?)</style>", re.DOTALL)
 
 
@@ -60,6 +70,7 @@ class Page:
     folder: Path = WEB
     origins: tuple[str, ...] = ()  # that the page may connect to, besides its own
     pictures: tuple[str, ...] = ()  # origins of images that it may show
+    logo_file: Path | None = None
 
     def html(self) -> Served | None:
         """The page; None if it was never built."""
@@ -68,7 +79,8 @@ class Page:
         except FileNotFoundError:
             return None
         config = json.dumps(self.config, separators=(",", ":")).replace("<", "\\u003c").encode()  # ends no element
-        html = built.replace(_CONFIG, _CONFIG.replace(b"{}", config))
+        title = escape(self.config.get("page", {}).get("title", "Chat")).encode()
+        html = built.replace(_CONFIG, _CONFIG.replace(b"{}", config)).replace(_TITLE, b"<title>" + title + b"</title>")
         headers = (
             NO_CACHE
             | SAME_ORIGIN
@@ -95,6 +107,14 @@ class Page:
     def helper(self, name: str) -> Served | None:
         """chat-client.js or its types, which other sites import: their names never change."""
         return self._file(self.folder, name, NO_CACHE | CROSS_ORIGIN)
+
+    def logo(self) -> Served | None:
+        """The stage's own logo, None if it has none."""
+        if self.logo_file is None or not self.logo_file.is_file():
+            return None
+        return Served(
+            self.logo_file.read_bytes(), PICTURE_TYPES[self.logo_file.suffix.lower()], LOGO_HEADERS | SAME_ORIGIN
+        )
 
     def _file(self, folder: Path, name: str, headers: Mapping[str, str]) -> Served | None:
         if not folder.is_dir():
@@ -145,16 +165,19 @@ def page_of(settings: Settings, *, upload_origin: str | None, dictation: bool, i
         "token_header": settings.token_header,
         "domain_key": settings.domain_key,
         "assistants": [],
+        "page": {**asdict(settings.page), "logo": settings.page.logo is not None},
         "pictures": list(pictures),
         "features": {
             "attachments": settings.bucket is not None,
             "dictation": dictation,
+            "models": list(settings.models),
             "max_image_bytes": min(MAX_IMAGE_BYTES, settings.max_file_bytes),
             "max_file_bytes": settings.max_file_bytes,
         },
     }
     issuers = () if is_open or settings.auth_client_id is None else issuer_origins(settings)
-    return Page(config=config, origins=(*bucket, *issuers), pictures=pictures)
+    logo = None if settings.page.logo is None else AGENT / settings.page.logo
+    return Page(config=config, origins=(*bucket, *issuers), pictures=pictures, logo_file=logo)
 
 
 def sign_in(settings: Settings) -> dict[str, Any]:

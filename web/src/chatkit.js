@@ -1,5 +1,6 @@
 // OpenAI's ChatKit component, used if the stage has a domain key. It loads only from OpenAI's CDN. If the network, a
 // blocker or OpenAI's domain allowlist prevents that, the page uses the built-in client.
+import { brandOf, lighter } from "./brand.js";
 import { chatClient } from "./chat-client.js";
 import { h } from "./dom.js";
 import { TOOLS } from "./forms.js";
@@ -28,13 +29,19 @@ export async function serveChatKit({ config, session, app }) {
   const chat = chatClient({ url: "chatkit", getToken: session.getToken, tokenHeader: config.token_header });
   await session.takeAlong(chat.fetch).catch((error) => say(error.message));
   const element = /** @type {import("@openai/chatkit").OpenAIChatKit} */ (document.createElement("openai-chatkit"));
-  const paint = () => element.setOptions(optionsOf(config, chat, () => { setTheme(theme() === "dark" ? "light" : "dark"); paint(); }));
+  const brand = brandOf(config);
+  const paint = () => element.setOptions(optionsOf(config, brand, chat, () => { setTheme(theme() === "dark" ? "light" : "dark"); paint(); }));
+  document.title = brand.title;
   const system = matchMedia("(prefers-color-scheme: dark)");
   element.addEventListener("chatkit.thread.change", ({ detail }) => {
     history.replaceState(null, "", detail.threadId ? `#thread=${detail.threadId}` : location.pathname + location.search);
   });
   element.addEventListener("chatkit.thread.load.end", async ({ detail }) => {
     if (await chat.follow(detail.threadId)) await element.fetchUpdates(); // the page was reloaded during an answer
+  });
+  element.addEventListener("chatkit.effect", ({ detail: { name, data } }) => {
+    if (name === "set_theme") { setTheme(data?.theme); paint(); }
+    element.dispatchEvent(new CustomEvent("chat-effect", { bubbles: true, detail: { name, data } })); // for scripts that extend this page
   });
   element.addEventListener("chatkit.error", ({ detail }) => console.warn("ChatKit:", detail.error));
   try {
@@ -81,15 +88,19 @@ function failureOf(element) {
 }
 
 /** @returns {import("@openai/chatkit").ChatKitOptions} */
-function optionsOf({ domain_key: domainKey, features }, chat, changeTheme) {
+function optionsOf({ domain_key: domainKey, features }, brand, chat, changeTheme) {
+  const colorScheme = /** @type {"dark" | "light"} */ (theme());
+  const dark = colorScheme === "dark";
+  const [first, ...others] = features.models ?? [];
   return {
     api: { url: chat.url, domainKey, fetch: chat.fetch, uploadStrategy: { type: "two_phase" } },
-    theme: /** @type {"dark" | "light"} */ (theme()),
-    frameTitle: "Chat",
+    theme: brand.accent ? { colorScheme, color: { accent: { primary: dark ? lighter(brand.accent) : brand.accent, level: 1 } } } : colorScheme,
+    frameTitle: brand.title,
     initialThread: new URLSearchParams(location.hash.slice(1)).get("thread"),
-    header: { rightAction: { icon: theme() === "dark" ? "light-mode" : "dark-mode", onClick: changeTheme } },
+    header: { rightAction: { icon: dark ? "light-mode" : "dark-mode", onClick: changeTheme } },
     history: { enabled: true, showDelete: true, showRename: true },
-    startScreen: { greeting: "What can I help with?" },
+    startScreen: { greeting: brand.greeting, prompts: brand.prompts },
+    ...disclaimerOf(brand),
     threadItemActions: { feedback: true, retry: true },
     thread: { autoScroll: true },
     composer: {
@@ -98,9 +109,21 @@ function optionsOf({ domain_key: domainKey, features }, chat, changeTheme) {
         maxSize: { "image/*": features.max_image_bytes, "*": features.max_file_bytes },
       },
       dictation: { enabled: features.dictation },
+      ...(others.length && { models: [{ id: first, label: first, default: true }, ...others.map((id) => ({ id, label: id }))] }),
+    },
+    widgets: {
+      onAction: async (action, item) => { // of buttons with handler: "client"
+        document.dispatchEvent(new CustomEvent("chat-action", { detail: { ...action, item } }));
+      },
     },
     onClientTool,
   };
+}
+
+/** ChatKit's disclaimer is Markdown. */
+function disclaimerOf({ disclaimer, privacy_url: url }) {
+  const text = [disclaimer, url && `[Privacy policy](${url})`].filter(Boolean).join(" ");
+  return text && { disclaimer: { text } };
 }
 
 /** Runs a client tool after the user has allowed it. */

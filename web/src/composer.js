@@ -4,9 +4,10 @@ import { TAKEN } from "./uploads.js";
 
 const PLACEHOLDER = "Write a message";
 const USUAL = "Enter sends, Shift + Enter starts a new line.";
+const MODEL = "chat.model"; // keeps the user's choice
 const DRAFT = "chat.draft"; // keeps the draft across a reload and a sign-in
 
-/** <chat-composer>: dispatches "say" with { text, attachments }, and "stop". */
+/** <chat-composer>: dispatches "say" with { text, attachments, options }, and "stop". */
 export class ChatComposer extends HTMLElement {
   #running = false;
   #closed = null;
@@ -27,10 +28,11 @@ export class ChatComposer extends HTMLElement {
       this.text.focus();
     } });
     this.attach = iconButton("attach", "Attach files", () => this.files.click(), { hidden: true });
+    this.models = h("select.models", { "aria-label": "Model", hidden: true, onchange: () => localStorage.setItem(MODEL, this.models.value) });
     this.button = h("button.send", { type: "submit", "aria-label": "Send", title: "Send" }, icon("send"));
     this.hint = h("p.hint", { id: "composer-hint", role: "status" });
     const form = h("form", { onsubmit: (event) => { event.preventDefault(); this.#act(); } },
-      this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.button));
+      this.uploads, this.text, h("div.bar", {}, this.attach, this.files, h("span.space"), this.models, this.button));
     this.replaceChildren(form, this.hint);
     this.uploads.addEventListener("change", () => this.#uploaded());
     this.addEventListener("dragover", (event) => { event.preventDefault(); this.classList.add("over"); });
@@ -44,6 +46,7 @@ export class ChatComposer extends HTMLElement {
     this.takesFiles = features.attachments;
     this.attach.hidden = !features.attachments;
     this.files.accept = TAKEN;
+    this.#offer(features.models ?? []);
   }
 
   focus() { this.text.focus({ preventScroll: true }); }
@@ -85,9 +88,25 @@ export class ChatComposer extends HTMLElement {
     this.#wanted = this.#complete && !(this.#ready && this.#sendable);
     this.#update();
     if (this.#wanted || !this.#sendable) return;
-    const detail = { text: this.text.value.trim(), attachments: this.uploads.take() };
+    const detail = { text: this.text.value.trim(), attachments: this.uploads.take(), options: this.#options };
     this.clear();
     this.dispatchEvent(new CustomEvent("say", { detail }));
+  }
+
+  /** Send `text` as if the user had written it; a draft and its files stay for later. */
+  send(text) {
+    if (this.#running || this.#closed !== null || !this.#ready) return;
+    this.dispatchEvent(new CustomEvent("say", { detail: { text, attachments: [], options: this.#options } }));
+  }
+
+  /** ChatKit's inference options: the model, if there is a choice. */
+  get #options() { return this.models.hidden ? {} : { model: this.models.value }; }
+
+  #offer(models) {
+    this.models.replaceChildren(...models.map((model) => h("option", { value: model }, model)));
+    this.models.hidden = models.length < 2;
+    const chosen = localStorage.getItem(MODEL);
+    if (models.includes(chosen)) this.models.value = chosen;
   }
 
   /** Whether there is a message, with files that may still be on their way. */

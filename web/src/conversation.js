@@ -55,13 +55,13 @@ export class Conversation extends EventTarget {
     return page.data.reverse();
   }
 
-  /** Say something. `attachments` are ChatKit's, uploaded already. */
-  send(text, attachments = []) {
+  /** Say something. `attachments` are ChatKit's, uploaded already; `options` are its inference options, such as `model`. */
+  send(text, attachments = [], options = {}) {
     const item = {
       id: `pending-${++this.#pending}`, type: "user_message", attachments, created_at: new Date().toISOString(),
-      content: [{ type: "input_text", text }], inference_options: {},
+      content: [{ type: "input_text", text }], inference_options: options,
     };
-    const input = { content: item.content, attachments: attachments.map((one) => one.id), inference_options: {} };
+    const input = { content: item.content, attachments: attachments.map((one) => one.id), inference_options: options };
     const attempt = () => {
       this.items.set(item.id, item);
       this.#tell("items", { ids: [item.id], now: true });

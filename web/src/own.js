@@ -1,5 +1,6 @@
 // The built-in chat client, without third-party scripts: thread list, conversation and composer in one element.
 import { createApi } from "./api.js";
+import { brandOf, footnoteOf, logoOf } from "./brand.js";
 import "./composer.js";
 import { Conversation } from "./conversation.js";
 import { h, icon, iconButton } from "./dom.js";
@@ -20,6 +21,7 @@ class ChatApp extends HTMLElement {
   async start({ config, session }) {
     this.config = config;
     this.session = session;
+    this.brand = brandOf(config);
     showPicturesOf(config.pictures);
     this.#build();
     session.addEventListener("change", () => this.#showAccount());
@@ -52,7 +54,10 @@ class ChatApp extends HTMLElement {
     this.heading = h("h1");
     this.announcer = h("div.unseen", { role: "status", "aria-live": "polite" });
     this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => { this.end.toEnd(); this.composer.focus(); } }, icon("down"), "Latest");
-    this.empty = h("div.empty", { hidden: true }, h("h2", {}, "What can I help with?"));
+    const { brand } = this;
+    const prompts = brand.prompts.map(({ label, prompt }) => h("button.prompt", { type: "button", onclick: () => this.composer.send(prompt) }, label));
+    this.empty = h("div.empty", { hidden: true }, h("div", {}, logoOf(brand), h("h2", {}, brand.greeting),
+      prompts.length ? h("div.prompts", { role: "group", "aria-label": "Suggestions" }, prompts) : null));
     this.view = h("div.view", { tabindex: "0", role: "region", "aria-label": "Conversation" }, h("div.column", {}, this.empty, this.messages, this.notices));
     this.account = h("div.account");
     this.menu = iconButton("menu", "Chats", () => this.#toggleMenu(), { "aria-expanded": "false", "aria-controls": "threads" });
@@ -61,7 +66,7 @@ class ChatApp extends HTMLElement {
       h("a.skip", { href: "#message", onclick: (event) => { event.preventDefault(); this.composer.focus(); } }, "Skip to the message box"),
       this.side, h("div.shade", { onclick: () => this.#toggleMenu(false) }),
       h("main", {}, h("header", {}, this.menu, this.heading, iconButton("plus", "New chat", () => this.#go(null))),
-        this.view, h("div.below", {}, this.jump, this.composer)),
+        this.view, h("div.below", {}, this.jump, this.composer, footnoteOf(brand))),
       this.announcer);
     this.end = followEnd(this.view, this.view.firstElementChild, (left) => { this.jump.hidden = !left; });
     this.threads.addEventListener("open", ({ detail }) => this.#go(detail.thread?.id ?? null));
@@ -172,10 +177,10 @@ class ChatApp extends HTMLElement {
   }
   #unlisten = null;
 
-  #say({ text, attachments }) {
+  #say({ text, attachments, options }) {
     const { now } = this;
     this.notices.replaceChildren();
-    now.send(text, attachments); // its bubble is drawn when this returns
+    now.send(text, attachments, options); // its bubble is drawn when this returns
     this.end.toEnd();
   }
 
@@ -200,7 +205,7 @@ class ChatApp extends HTMLElement {
     const { now } = this;
     const { type = "active", reason } = now.thread?.status ?? {};
     this.heading.textContent = now.thread?.title || "New chat";
-    document.title = now.thread?.title ? `${now.thread.title} · Chat` : "Chat";
+    document.title = now.thread?.title ? `${now.thread.title} · ${this.brand.title}` : this.brand.title;
     this.composer.running = Boolean(now.running);
     this.composer.closed = !this.session.isSignedIn ? "You are not signed in."
       : type === "active" ? null : reason || "This chat is closed.";

@@ -1,6 +1,7 @@
 """infra/stage/config.py: parses the context in cdk.json into a StageConfig, and reports every error in one message."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import ConfigError
+from infra.stage import parsers
 from infra.stage.config import StageConfig
 from infra.stage.parsers import options_of
 from infra.stage.sections import AuthConfig
@@ -319,3 +321,44 @@ def test_a_stage_that_accepts_id_tokens_gets_a_warning_before_it_is_deployed(
 ) -> None:
     warnings = StageConfig.from_context(_context(auth=auth)).warnings
     assert ["ID tokens" in warning for warning in warnings] == [True] * warned
+
+
+@pytest.mark.parametrize(
+    ("page", "fault"),
+    [
+        ({"titel": "Shop"}, "page.titel is not an option; did you mean title."),
+        ({"title": "x" * 61}, "page.title must have at most 60 characters, and has 61."),
+        ({"greeting": "a\nb"}, "page.greeting must be a text, and is 'a\\nb'."),
+        ({"prompts": [{"label": "a", "prompt": "x" * 10_000}]}, "at most 200 characters, and has 10000."),
+        ({"prompts": [{"label": "a"}]}, "prompt is missing"),
+        ({"accent": "teal"}, "page.accent must look like #0f6b5c, and is 'teal'."),
+        ({"accent": "#ffee00"}, "page.accent must have a contrast of at least 4.5 with white, and #ffee00 has 1.2"),
+        ({"logo": "../secret.png"}, "page.logo must look like logo.svg"),
+        ({"logo": "missing.svg"}, "page.logo names missing.svg, which is not in lambda_src/agent/."),
+        ({"logo": "large.svg"}, "page.logo must be a file of at most 200 KB, and large.svg has 201."),
+        ({"privacy_url": "javascript:alert(1)"}, "page.privacy_url must look like https://"),
+        ({"privacy_url": "http://shop.example.com"}, "page.privacy_url must look like https://"),
+    ],
+)
+def test_a_page_that_cannot_be_drawn_is_refused_in_a_sentence(
+    page: dict[str, Any], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parsers, "AGENT", tmp_path)
+    (tmp_path / "large.svg").write_bytes(b"x" * 201_000)
+    assert fault in _fault(page=page)
+
+
+def test_a_thousand_prompts_are_refused() -> None:
+    prompts = [{"label": str(number), "prompt": "p"} for number in range(1000)]
+    assert _fault(page={"prompts": prompts}).startswith("stages.dev.page.prompts must be a list of 0 to 6")
+
+
+def test_a_page_keeps_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsers, "AGENT", tmp_path)
+    (tmp_path / "logo.svg").write_text("<svg/>")
+    prompt = {"label": "Orders", "prompt": "Where is my order?"}
+    page = {"title": "Shop", "prompts": [prompt], "accent": "#0F6B5C", "logo": "logo.svg"}
+    config = StageConfig.from_context(_context(page=page)).page
+    assert config is not None
+    assert (config.title, config.accent, config.logo) == ("Shop", "#0f6b5c", "logo.svg")
+    assert [(each.label, each.prompt) for each in config.prompts] == [("Orders", "Where is my order?")]

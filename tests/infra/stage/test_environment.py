@@ -30,6 +30,11 @@ def test_an_option_that_a_stage_leaves_out_sets_no_variable() -> None:
     assert _variables() == MINIMUM
 
 
+def test_the_page_is_handed_on_where_it_differs() -> None:
+    page = {"title": "Shop", "greeting": "What can I help with?"}
+    assert json.loads(_variables(page=page)["CHAT_PAGE"]) == {"title": "Shop"}
+
+
 def test_every_value_is_passed_as_text() -> None:
     env = _variables(thread_retention_days=365, models=["a", "b"], quotas={"messages_per_day": 50})
     assert env == MINIMUM | {
@@ -77,6 +82,7 @@ def test_every_variable_that_the_stack_sets_is_reserved() -> None:
         auth={**AUTH, "public_keys": [JWK], "guest": {}},
         claims=["plan"],
         models=["a"],
+        page={"title": "Shop"},
         thread_retention_days=1,
         quotas=dict.fromkeys(options_of(QuotaConfig), 20),
         front_door="apigw",

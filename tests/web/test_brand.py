@@ -1,0 +1,116 @@
+"""A stage's own looks and words in the page: title, greeting, prompts, color, logo, disclaimer, choice of a model."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.web.chat_page import ChatPage
+from tests.web.chatkit_cdn import with_cdn
+from tests.web.conftest import GUESTS, served
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+ACCENT, LIGHTER = "#6b21a8", "#bc9bd8"
+PROMPTS = [
+    {"label": "Where is my order?", "prompt": "Where is order 17?"},
+    {"label": "<b>Returns</b>", "prompt": "How do I return something?"},
+]
+PAGE = {
+    "title": "Shop & help",
+    "greeting": "How can we help?",
+    "prompts": PROMPTS,
+    "accent": ACCENT,
+    "disclaimer": "Answers can be wrong.",
+    "privacy_url": "https://shop.example.com/privacy",
+}
+BRANDED = {**GUESTS, "CHAT_PAGE": json.dumps(PAGE), "CHAT_MODELS": "small,large"}
+
+
+@pytest.fixture(scope="module")
+def branded() -> Iterator[str]:
+    """A stage with a brand and two models."""
+    with served(BRANDED) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def keyed() -> Iterator[str]:
+    """The same stage with OpenAI's component."""
+    with served({**BRANDED, "CHAT_DOMAIN_KEY": "domain_pk_test"}) as url:
+        yield url
+
+
+@pytest.fixture
+def shop(tab: Page, branded: str) -> ChatPage:
+    return ChatPage(tab, branded).open()
+
+
+def test_the_page_has_the_stages_words(shop: ChatPage) -> None:
+    expect(shop.page).to_have_title("Shop & help")
+    expect(shop.page.get_by_role("heading", name="How can we help?")).to_be_visible()
+    expect(shop.page.locator(".prompt")).to_have_text([prompt["label"] for prompt in PROMPTS])
+    expect(shop.page.locator(".footnote")).to_have_text("Answers can be wrong. Privacy policy")
+    expect(shop.page.get_by_role("link", name="Privacy policy")).to_have_attribute("href", PAGE["privacy_url"])
+
+
+def test_a_prompt_is_sent_as_a_message_and_a_draft_stays(shop: ChatPage) -> None:
+    shop.text.fill("draft")
+    shop.button("Where is my order?").click()
+    expect(shop.said).to_have_text("Where is order 17?")
+    expect(shop.text).to_have_value("draft")
+    expect(shop.page.locator(".prompt").first).to_be_hidden()
+
+
+@pytest.mark.parametrize(("scheme", "color"), [("light", "rgb(107, 33, 168)"), ("dark", "rgb(188, 155, 216)")])
+def test_the_accent_colors_buttons_in_light_and_dark(shop: ChatPage, scheme: str, color: str) -> None:
+    shop.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type] # one of its literals
+    shop.text.fill("hello")
+    expect(shop.button("Send")).to_have_css("background-color", color)
+
+
+def test_the_chosen_model_goes_with_the_message_and_is_remembered(shop: ChatPage) -> None:
+    picker = shop.page.get_by_label("Model")
+    expect(picker).to_have_value("small")
+    picker.select_option("large")
+    with shop.page.expect_request("**/chatkit") as sent:
+        shop.say("hello")
+    assert sent.value.post_data_json["params"]["input"]["inference_options"] == {"model": "large"}
+    shop.page.reload()
+    expect(picker).to_have_value("large")
+
+
+def test_openais_component_gets_the_same_brand(tab: Page, keyed: str) -> None:
+    chatkit = with_cdn(tab)
+    tab.goto(keyed)
+    expect(chatkit.element).to_be_visible()
+    options = chatkit.options
+    expect(tab).to_have_title("Shop & help")
+    assert options["startScreen"] == {"greeting": "How can we help?", "prompts": PROMPTS}
+    assert options["theme"] == {"colorScheme": "light", "color": {"accent": {"primary": ACCENT, "level": 1}}}
+    link = f"[Privacy policy]({PAGE['privacy_url']})"
+    assert options["disclaimer"] == {"text": f"Answers can be wrong. {link}"}
+    models = [{"id": "small", "label": "small", "default": True}, {"id": "large", "label": "large"}]
+    assert options["composer"]["models"] == models
+    tab.emulate_media(color_scheme="dark")
+    expect(chatkit.element).to_be_visible()
+    assert chatkit.options["theme"]["color"]["accent"]["primary"] == LIGHTER
+
+
+def test_effects_of_the_server_reach_the_page_around_openais_component(tab: Page, keyed: str) -> None:
+    chatkit = with_cdn(tab)
+    tab.goto(keyed)
+    expect(chatkit.element).to_be_visible()
+    names = chatkit.element.evaluate(
+        """(chat) => {
+          const names = [];
+          addEventListener("chat-effect", ({ detail }) => names.push(detail.name));
+          const tell = (detail) => chat.dispatchEvent(new CustomEvent("chatkit.effect", { detail }));
+          tell({ name: "confetti" });
+          tell({ name: "set_theme", data: { theme: "dark" } });
+          return names;
+        }"""
+    )
+    assert names == ["confetti", "set_theme"]
+    assert chatkit.options["theme"]["colorScheme"] == "dark"
