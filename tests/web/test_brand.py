@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,6 +13,7 @@ from tests.web.conftest import GUESTS, served
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+PRIVACY = "https://shop.example.com/privacy"
 ACCENT, LIGHTER = "#6b21a8", "#bc9bd8"
 PROMPTS = [
     {"label": "Where is my order?", "prompt": "Where is order 17?"},
@@ -23,7 +25,7 @@ PAGE = {
     "prompts": PROMPTS,
     "accent": ACCENT,
     "disclaimer": "Answers can be wrong.",
-    "privacy_url": "https://shop.example.com/privacy",
+    "privacy_url": PRIVACY,
 }
 BRANDED = {**GUESTS, "CHAT_PAGE": json.dumps(PAGE), "CHAT_MODELS": "small,large"}
 
@@ -52,7 +54,7 @@ def test_the_page_has_the_stages_words(shop: ChatPage) -> None:
     expect(shop.page.get_by_role("heading", name="How can we help?")).to_be_visible()
     expect(shop.page.locator(".prompt")).to_have_text([prompt["label"] for prompt in PROMPTS])
     expect(shop.page.locator(".footnote")).to_have_text("Answers can be wrong. Privacy policy")
-    expect(shop.page.get_by_role("link", name="Privacy policy")).to_have_attribute("href", PAGE["privacy_url"])
+    expect(shop.page.get_by_role("link", name="Privacy policy")).to_have_attribute("href", PRIVACY)
 
 
 def test_a_prompt_is_sent_as_a_message_and_a_draft_stays(shop: ChatPage) -> None:
@@ -76,7 +78,8 @@ def test_the_chosen_model_goes_with_the_message_and_is_remembered(shop: ChatPage
     picker.select_option("large")
     with shop.page.expect_request("**/chatkit") as sent:
         shop.say("hello")
-    assert sent.value.post_data_json["params"]["input"]["inference_options"] == {"model": "large"}
+    body: dict[str, Any] = sent.value.post_data_json or {}
+    assert body["params"]["input"]["inference_options"] == {"model": "large"}
     shop.page.reload()
     expect(picker).to_have_value("large")
 
@@ -89,7 +92,7 @@ def test_openais_component_gets_the_same_brand(tab: Page, keyed: str) -> None:
     expect(tab).to_have_title("Shop & help")
     assert options["startScreen"] == {"greeting": "How can we help?", "prompts": PROMPTS}
     assert options["theme"] == {"colorScheme": "light", "color": {"accent": {"primary": ACCENT, "level": 1}}}
-    link = f"[Privacy policy]({PAGE['privacy_url']})"
+    link = f"[Privacy policy]({PRIVACY})"
     assert options["disclaimer"] == {"text": f"Answers can be wrong. {link}"}
     models = [{"id": "small", "label": "small", "default": True}, {"id": "large", "label": "large"}]
     assert options["composer"]["models"] == models
